@@ -1,0 +1,80 @@
+"""Every error stmbench raises on purpose.
+
+    StmbenchError                 caught once, in the commands: one line, exit code 2
+    ├── InputError                something the user gave: 'expected X, got Y', and the remedy
+    │   ├── UnknownNameError      a name that is not registered (suggests the nearest ones)
+    │   ├── ConfigError           a configuration value that makes no sense
+    │   ├── PluginError           a plug-in file that cannot be used
+    │   ├── CheckpointError       weights that do not belong to the model, or are not safe to load
+    │   ├── TableError            rows or a store that break the schema
+    │   └── OutputError           a place that cannot be written
+    ├── DuplicateNameError        a second registration of a name
+    ├── CountError                an operation the MAC counter has no rule for
+    └── UnitError                 one unit of work that failed; becomes a row with status and reason
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class StmbenchError(Exception):
+    """Base of the hierarchy. `str(error)` is one line, fit for a terminal."""
+
+
+class InputError(StmbenchError):
+    """What the user gave cannot be used: says what was expected, what came, and the remedy."""
+
+    def __init__(self, expected: str, got: str, remedy: str) -> None:
+        self.expected, self.got, self.remedy = expected, got, remedy
+        message = f"expected {expected}, got {got}; {remedy}"
+        super().__init__(" ".join(message.split()))
+
+
+class UnknownNameError(InputError):
+    """A name that is not among `known`; the nearest known names are the remedy."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        if near:
+            remedy = f"did you mean {' or '.join(near)}?"
+        elif len(names) <= 12:
+            remedy = f"known: {', '.join(names) or 'none'}"
+        else:
+            remedy = f"{len(names)} are known, see `stmbench list`"
+        article = "an" if kind[:1] in "aeiou" else "a"
+        super().__init__(f"{article} {kind}", repr(name), remedy)
+
+
+class ConfigError(InputError):
+    """A configuration value that makes no sense."""
+
+
+class PluginError(InputError):
+    """A plug-in file that does not import, registers nothing, or breaks the mixer contract."""
+
+
+class CheckpointError(InputError):
+    """Weights that are unreadable, unsafe, or another model's."""
+
+
+class TableError(InputError):
+    """Rows that break the schema, or a store this version cannot read."""
+
+
+class OutputError(InputError):
+    """A file or folder that cannot be written."""
+
+
+class DuplicateNameError(StmbenchError):
+    """A second registration of a name in one registry."""
+
+
+class CountError(StmbenchError):
+    """An operation the MAC counter has no rule for: a silent zero would make it look free."""
+
+
+class UnitError(StmbenchError):
+    """One unit of work failed; the message becomes the row's reason, the other units go on."""

@@ -1,0 +1,202 @@
+"""The mixer contract: what a spatial token mixer takes, what it tells about itself, how it is registered.
+
+A mixer is an `nn.Module` that maps (B, H, W, C) -> (B, H, W, C) for any H and W, channels last. It mixes positions and
+nothing else: norm, residual, layer scale and MLP belong to the architecture. It is built from one frozen config
+dataclass; what depends on the place in the network is `config_at(site)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from stmbench import mixers
+from stmbench.errors import ConfigError, PluginError
+from stmbench.registry import Registry
+
+SCALES = ("nano", "micro", "tiny", "small", "base")
+DEFAULT_PRESETS = "halo_attn"  # whose network a mixer without presets of its own is put into
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Site:
+    """A place for a mixer in a network: 0-based stage and block, channels, and the map's (H, W) at the design size."""
+
+    stage: int
+    block: int
+    dim: int
+    resolution: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixerConfig:
+    """Base of every mixer's config: `dim` channels in and out. Subclasses add fields and check them."""
+
+    dim: int
+
+    def __post_init__(self) -> None:
+        require(self.dim >= 1, "dim >= 1", self.dim)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What a mixer wants from the network around it, at one scale (four stages)."""
+
+    dims: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    mlp_ratios: tuple[float, float, float, float] = (4, 4, 4, 4)
+    norm_eps: float = 1e-6  # of the block's LayerNorms
+    drop_path: float = 0.0  # of the last block; grows linearly from 0
+    position_embedding: tuple[bool, bool, bool, bool] = (False, False, False, False)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # passed to config_at
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inert:
+    """Parameters (or a part of one) whose gradient is exactly zero by construction."""
+
+    parameter: str
+    part: str
+    reason: str
+    whole: bool = False  # True: no element of the parameter gets a gradient
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixerEntry:
+    """All that the registry knows about a mixer. The papers' Table I is printed from these fields."""
+
+    name: str
+    module: type[nn.Module]
+    config: type[MixerConfig]
+    config_at: Callable[..., MixerConfig]
+    title: str
+    abbreviation: str
+    family: str
+    sampling: Literal["local", "global", "learned"]
+    weights: Literal["static", "dynamic", "both"]
+    method: str = ""  # the network it comes from, as Table I prints it
+    citation: str = ""
+    depends_on_n: bool = False
+    inert: tuple[Inert, ...] = ()
+    palette_slot: int | None = None
+    presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
+    # kinds of operation that the source paper's cost table counts; None where there is no published figure
+    published_convention: frozenset[str] | None = None
+    channel_multiple: int = 1  # dims must be a multiple of it (the head width)
+    plugin_sha256: str | None = None
+
+    def preset(self, scale: str) -> Preset:
+        """The network this mixer is put into at `scale`; the default mixer's where it has none of its own."""
+        if scale not in SCALES:
+            from stmbench.errors import UnknownNameError
+
+            raise UnknownNameError("scale", scale, SCALES)
+        if scale in self.presets:
+            return self.presets[scale]
+        default = MIXERS.get(DEFAULT_PRESETS).presets[scale]
+        return dataclasses.replace(default, options={})
+
+    @property
+    def has_own_presets(self) -> bool:
+        """False for a mixer that is put into the default network."""
+        return bool(self.presets)
+
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The mixer's options: keyword parameters of `config_at` besides the site."""
+        parameters = list(inspect.signature(self.config_at).parameters.values())[1:]
+        return {p.name: p for p in parameters}
+
+    def build(self, site: Site, **options: Any) -> nn.Module:
+        """The module for one place. Raises ConfigError for an option the mixer does not have or a value it refuses."""
+        known = self.options()
+        for key in options:
+            if key not in known:
+                raise ConfigError(
+                    f"an option of {self.name} ({', '.join(known) or 'it has none'})", repr(key), "remove or rename it"
+                )
+        return self.module(self.config_at(site, **options))
+
+
+MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_builtin)
+M = TypeVar("M", bound=type[nn.Module])
+
+
+def register_mixer(
+    name: str,
+    *,
+    config: type[MixerConfig],
+    config_at: Callable[..., MixerConfig] | None = None,
+    title: str | None = None,
+    **facts: Any,
+) -> Callable[[M], M]:
+    """Class decorator that puts a mixer into the registry.
+
+    Args:
+        name: lower_case name; the mixer's models are called `<architecture>_<name>_<scale>`.
+        config: the frozen dataclass its constructor takes.
+        config_at: (site, *, option=default, ...) -> config; by default `config(dim=site.dim)` with every other field of
+            the config as an option.
+        title, facts: fields of `MixerEntry`; `sampling` and `weights` default to "local" and "static".
+
+    Raises:
+        DuplicateNameError: the name is taken.
+        PluginError: a fact that `MixerEntry` does not have.
+    """
+
+    def decorate(module: M) -> M:
+        fields = {f.name for f in dataclasses.fields(MixerEntry)}
+        for key in facts:
+            if key not in fields:
+                raise PluginError(f"a fact of a mixer ({', '.join(sorted(fields))})", repr(key), "remove or rename it")
+        shown = title or name.replace("_", " ")
+        defaults: dict[str, Any] = {"abbreviation": shown, "family": "", "sampling": "local", "weights": "static"}
+        place = config_at or _default_config_at(config)
+        entry = MixerEntry(
+            name=name, module=module, config=config, config_at=place, title=shown, **{**defaults, **facts}
+        )
+        MIXERS.register(name, entry)
+        return module
+
+    return decorate
+
+
+def require(condition: bool, expected: str, got: object, remedy: str = "change the mixer's options") -> None:
+    """Raise ConfigError unless `condition` holds: what a config's `__post_init__` checks itself with."""
+    if not condition:
+        raise ConfigError(expected, repr(got), remedy)
+
+
+def _default_config_at(config: type[MixerConfig]) -> Callable[..., MixerConfig]:
+    def config_at(site: Site, **options: Any) -> MixerConfig:
+        return config(dim=site.dim, **options)
+
+    # options() reads the signature, so it must name the config's own fields
+    parameters = [inspect.Parameter("site", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for field in dataclasses.fields(config):
+        if field.name != "dim":
+            default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+            parameters.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default))
+    config_at.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return config_at
+
+
+class Mixer(nn.Module):
+    """Convenience base: a mixer may subclass it for the typed interface, or be any `nn.Module` of the same form."""
+
+    config: MixerConfig
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map, written slowly and readably; tests compare the fast path with it."""
+        return self.forward(x)
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds for one image of height x width tokens, by formula."""
+        raise TypeError(f"{type(self).__name__} does not define macs")
