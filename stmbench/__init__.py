@@ -1,3 +1,45 @@
-"""stmbench: a fair comparison of spatial token mixers."""
+"""stmbench: a fair comparison of spatial token mixers.
+
+The public names are imported when they are first used, so that `import stmbench` costs nothing:
+
+    create_model(name, **options)     a model by name, e.g. 'unified_halo_attn_tiny'
+    list_models(pattern)              the names there are
+    load_checkpoint(model, source)    published weights into a model
+    register_mixer(name, ...)         a class decorator that adds a mixer
+    tables.read(folder)               a result store as one pandas data frame
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stmbench import tables
+    from stmbench.architectures.catalog import create_model, list_models
+    from stmbench.checkpoints import load_checkpoint
+    from stmbench.mixers.base import register_mixer
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "create_model", "list_models", "load_checkpoint", "register_mixer", "tables"]
+
+_HOMES = {
+    "create_model": "stmbench.architectures.catalog",
+    "list_models": "stmbench.architectures.catalog",
+    "load_checkpoint": "stmbench.checkpoints",
+    "register_mixer": "stmbench.mixers.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tables":
+        return importlib.import_module("stmbench.tables")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,57 @@
+# make demo, make test and make check each work as the only command on a fresh clone: they set up .venv first.
+#   make PYTHON=python3.12 test     another interpreter for a new .venv
+#   make JOBS=4 test                more test workers
+#   make ARGS=tests/mixers test     some of the tests
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+DEMO ?= results/demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+# touched last, so an installation that was cut short is taken up again; older than pyproject.toml: done again
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format clean
+
+help:
+	@echo "make demo     profile the micro models on real photographs and write a page (under 5 minutes)"
+	@echo "make test     run the tests"
+	@echo "make check    lint, formatting, types, and that imports flow one way"
+	@echo "make format   let ruff fix what it can"
+	@echo "make clean    remove caches; results/ and .venv stay"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@rm -f $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "expected Python 3.10 or newer, got $$($(PYTHON) --version 2>&1); set PYTHON=python3.x" >&2; exit 1; }
+	@# a folder without a working pip is a venv that was cut short: made anew
+	@$(RUN) pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(RUN) pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(RUN) stmbench profile --scale micro --images photos --out $(DEMO)
+
+# one thread per worker: two workers with all threads each would fight for the same cores
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: $(STAMP)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) pytest tests/house
+
+format: $(STAMP)
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

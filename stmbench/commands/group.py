@@ -1,0 +1,73 @@
+"""Groups of commands: imported when named, near names suggested, and the one place where errors become a line."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from stmbench.commands import session, usage
+from stmbench.errors import StmbenchError, UnknownNameError
+
+COMMANDS = ("list", "profile", "export", "new", "check")
+
+
+class SuggestingGroup(TyperGroup):
+    """A group whose unknown commands come with the nearest known ones."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not ctx.resilient_parsing and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            kind = " ".join(["command of", ctx.command_path])
+            raise UnknownNameError(kind, args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+class CommandGroup(SuggestingGroup):
+    """The root: `stmbench/commands/<name>.py` holds the command `<name>` as a Typer object called `app`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name in COMMANDS if importlib.util.find_spec(f"stmbench.commands.{name}")]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"stmbench.commands.{cmd_name}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.secho(f"interrupted; {session.current().kept}", err=True, fg=typer.colors.YELLOW)
+            raise typer.Exit(130) from None
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **settings: Any
+    ) -> NoReturn:
+        """Run, and leave with 0, with 2 and one line for what the user can mend, with 130 when interrupted."""
+        settings["standalone_mode"] = False
+        session.start()
+        try:
+            code = super().main(args, prog_name, *rest, **settings)
+        except StmbenchError as error:
+            self._fail(error, str(error))
+        except Exception as error:
+            line = usage.line(error)
+            if line is None:
+                raise
+            self._fail(error, line)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def _fail(self, error: Exception, line: str) -> NoReturn:
+        if session.current().debug:
+            traceback.print_exception(error)
+        typer.secho(f"error: {line}", err=True, fg=typer.colors.RED)
+        sys.exit(2)

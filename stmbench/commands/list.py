@@ -1,0 +1,124 @@
+"""`stmbench list`: what is registered. `list mixers` is the papers' Table I, printed from the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+import typer
+
+from stmbench.commands import options
+from stmbench.commands.group import SuggestingGroup
+
+app = typer.Typer(
+    cls=SuggestingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    help="List the mixers (the papers' Table I), models and architectures.",
+)
+
+
+@app.command()
+def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """The spatial token mixers with their type, sampling, weights, cost in N, inert parameters and source."""
+    from stmbench.mixers.base import MIXERS
+    from stmbench.mixers.plugins import load_plugins
+
+    load_plugins(plugin)
+    entries = [MIXERS.get(name) for name in MIXERS.names()]
+    if as_json:
+        _print_json([_facts(entry) for entry in entries])
+        return
+    _print_table(
+        "Spatial token mixers",
+        ("mixer", "title", "type", "sampling", "weights", "depends on N", "inert parameters", "method", "citation"),
+        [
+            (
+                entry.name,
+                f"{entry.title} ({entry.abbreviation})",
+                entry.family,
+                entry.sampling,
+                entry.weights,
+                "yes" if entry.depends_on_n else "no",
+                ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none",
+                entry.method,
+                entry.citation,
+            )
+            for entry in entries
+        ],
+    )
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help="A shell pattern, e.g. '*_micro'.")] = "*",
+    plugin: options.Plugin = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Names of the models that a pattern matches, one a line."""
+    from stmbench.architectures.catalog import list_models
+    from stmbench.errors import UnknownNameError
+    from stmbench.mixers.plugins import load_plugins
+
+    load_plugins(plugin)
+    names = list_models(pattern)
+    if not names:
+        raise UnknownNameError("model or a pattern that matches one", pattern, list_models())
+    if as_json:
+        _print_json(names)
+    else:
+        typer.echo("\n".join(names))
+
+
+@app.command()
+def architectures(plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """The architectures that mixers are put into."""
+    from stmbench.architectures.catalog import list_models
+    from stmbench.mixers.plugins import load_plugins
+
+    load_plugins(plugin)
+    counts: dict[str, int] = {}
+    for name in list_models():
+        architecture = name.split("_", 1)[0]
+        counts[architecture] = counts.get(architecture, 0) + 1
+    if as_json:
+        _print_json([{"architecture": name, "models": count} for name, count in counts.items()])
+    else:
+        _print_table("Architectures", ("architecture", "models"), [(name, str(n)) for name, n in counts.items()])
+
+
+def _facts(entry: Any) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "abbreviation": entry.abbreviation,
+        "family": entry.family,
+        "sampling": entry.sampling,
+        "weights": entry.weights,
+        "depends_on_n": entry.depends_on_n,
+        "inert": [dataclasses.asdict(inert) for inert in entry.inert],
+        "method": entry.method,
+        "citation": entry.citation,
+        "options": {key: repr(parameter.default) for key, parameter in entry.options().items()},
+        "scales": sorted(entry.presets),
+        "plugin_sha256": entry.plugin_sha256,
+    }
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,66 @@
+"""Options that several commands share, with the names that completion offers (none of which needs torch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import session, suggestions
+
+
+def _set_debug(value: bool) -> bool:
+    if value:
+        session.current().debug = True
+    return value
+
+
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_set_debug, is_eager=True, help="Show the traceback of an error.")
+]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="A Python file that registers a mixer; it is run. Can be given again.",
+        autocompletion=suggestions.python_files,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--models",
+        "-m",
+        metavar="NAMES",
+        help="Models by name, comma-separated; shell patterns and timm:<name> too. Can be given again.",
+        autocompletion=suggestions.models,
+    ),
+]
+Mixers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mixers",
+        metavar="NAMES",
+        help="Mixers by name, comma-separated; default: all that are registered.",
+        autocompletion=suggestions.mixers,
+    ),
+]
+Scale = Annotated[
+    str,
+    typer.Option("--scale", metavar="SCALE", help=suggestions.SCALES_HELP, autocompletion=suggestions.scales),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The result store to write to.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", autocompletion=suggestions.devices),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype", metavar="DTYPES", help="fp32, bf16, fp16, comma-separated.", autocompletion=suggestions.dtypes
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of weights, data and order.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else there.")]

@@ -1,0 +1,91 @@
+"""Words of the command line turned into values, with errors that say what was expected, what came, and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
+from stmbench.errors import ConfigError, OutputError, UnknownNameError
+
+SMALLEST = 32  # pixels a side: the last of the four stages still has one row
+
+
+def items(values: Iterable[str] | str | None) -> list[str]:
+    """The items of comma-separated lists; a comma inside brackets does not separate (`a[x=1,y=2],b` is two items)."""
+    found: list[str] = []
+    for text in [values] if isinstance(values, str) else values or ():
+        depth, item = 0, ""
+        for character in f"{text},":
+            depth += (character == "[") - (character == "]")
+            if character == "," and depth <= 0:
+                if item.strip():
+                    found.append(item.strip())
+                item = ""
+            else:
+                item += character
+        if item.strip(" ,"):
+            raise ConfigError("a list with closed brackets", repr(text), "close the bracket")
+    return list(dict.fromkeys(found))
+
+
+def resolutions(text: str) -> list[tuple[int, int]]:
+    """(H, W) of every item: `224` is (224, 224), `224x320` is 224 rows of 320 pixels. Sides are at least 32."""
+    found = []
+    for item in items(text):
+        sides = item.lower().split("x")
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+            raise ConfigError("a resolution such as 224 or 224x320", repr(item), "change --resolution")
+        height, width = int(sides[0]), int(sides[-1])
+        if min(height, width) < SMALLEST:
+            raise ConfigError(f"a resolution of at least {SMALLEST}", repr(item), "change --resolution")
+        found.append((height, width))
+    if not found:
+        raise ConfigError("a resolution such as 224 or 224x320", repr(text), "change --resolution")
+    return found
+
+
+def scale(text: str) -> str:
+    """A scale by name."""
+    if text not in SCALE_NAMES:
+        raise UnknownNameError("scale", text, SCALE_NAMES)
+    return text
+
+
+def dtypes(text: str) -> list[str]:
+    """Names out of fp32, bf16, fp16."""
+    found = items(text)
+    for name in found or [text]:
+        if name not in DTYPE_NAMES:
+            raise UnknownNameError("dtype", name, DTYPE_NAMES)
+    return found
+
+
+def device(text: str) -> str:
+    """A device that this machine has; `auto` is the first CUDA device, or the CPU. Imports torch."""
+    import torch
+
+    kind, _, index = text.partition(":")
+    known = ["auto", "cpu", "cuda"]
+    if kind not in known or (index and (kind != "cuda" or not index.isdigit())):
+        raise UnknownNameError("device", text, known)
+    count = torch.cuda.device_count()
+    if kind == "auto":
+        return "cuda" if count else "cpu"
+    if kind == "cuda" and int(index or 0) >= count:
+        raise ConfigError("a device of this machine", f"{text!r} with {count} CUDA devices", "use --device cpu")
+    return text
+
+
+def folder(path: Path) -> Path:
+    """A folder that can be written; it is made, with its parents, if it is missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            "an output folder that can be written", f"{path} ({error.strerror})", "change --out"
+        ) from error
+    return path
