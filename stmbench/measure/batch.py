@@ -1,0 +1,88 @@
+"""The automatic batch size: doubled until a larger one is no faster, halved where memory runs out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from stmbench.errors import InputError
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchChoice:
+    """The batch chosen, whether the next one up did not fit, and the images per second of every batch tried."""
+
+    batch: int
+    limited: bool
+    throughput: dict[int, float]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for every way in which torch says that an allocation failed, on the CPU and on accelerators."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def choose(
+    seconds: Callable[[int], float],
+    *,
+    start: int = 1,
+    limit: int = 1024,
+    gain: float = 0.05,
+    max_seconds: float = 1.0,
+    fits: Callable[[int], bool] | None = None,
+) -> BatchChoice:
+    """Grow the batch until the throughput saturates.
+
+    Args:
+        seconds: runs one batch of the given size and returns its (steady) seconds; may run out of memory.
+        start, limit: the first and the largest batch tried.
+        gain: a doubling that adds less than this share to the throughput ends the growth.
+        max_seconds: a batch that would take longer is not tried: models compared have to take turns quickly.
+        fits: asked before a batch is tried; False counts as out of memory.
+
+    Raises:
+        InputError: not even a batch of 1 fits.
+    """
+
+    def attempt(batch: int) -> float | None:
+        if fits is not None and not fits(batch):
+            return None
+        try:
+            return seconds(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        _release()
+        return None
+
+    batch, took = start, attempt(start)
+    limited = took is None
+    while took is None:
+        if batch == 1:
+            raise InputError(
+                "a model that fits into memory", "one that does not, at batch size 1", "lower --resolution or the scale"
+            )
+        batch //= 2
+        took = attempt(batch)
+    throughput = {batch: batch / took}
+    while not limited and 2 * batch <= limit and 2 * took <= max_seconds:
+        longer = attempt(2 * batch)
+        if longer is None:
+            limited = True
+            break
+        throughput[2 * batch] = 2 * batch / longer
+        if throughput[2 * batch] < (1 + gain) * throughput[batch]:
+            break
+        batch, took = 2 * batch, longer
+    return BatchChoice(batch=batch, limited=limited, throughput=throughput)
+
+
+def _release() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,93 @@
+"""The clock is handed in: timing code asks a Timer, and tests give it one with scripted durations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+
+class Timer(Protocol):
+    """Measures seconds of work on one device."""
+
+    name: str  # how it measures; goes into the metadata of every part
+
+    def time(self, run: Callable[[], object]) -> float:
+        """Seconds that one call of `run` takes, the device's work included."""
+        ...
+
+    def stamp(self) -> Any:
+        """A point in the device's time; cheap enough to be taken at every module's border."""
+        ...
+
+    def between(self, start: Any, end: Any) -> float:
+        """Seconds from one stamp to a later one; waits for the device where it has to."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was given."""
+        ...
+
+
+class WallTimer:
+    """The host's monotonic clock. Right for the CPU; other devices are waited for before and after (`wait`)."""
+
+    def __init__(self, wait: Callable[[], None] | None = None, name: str = "wall clock") -> None:
+        self.name = name
+        self._wait = wait
+
+    def time(self, run: Callable[[], object]) -> float:
+        start = self.stamp()
+        run()
+        return self.between(start, self.stamp())
+
+    def stamp(self) -> int:
+        self.synchronize()
+        return time.perf_counter_ns()
+
+    def between(self, start: int, end: int) -> float:
+        return (end - start) * 1e-9
+
+    def synchronize(self) -> None:
+        if self._wait is not None:
+            self._wait()
+
+
+class CudaTimer:
+    """CUDA events on the current stream: the device's own time, launch gaps included, host work after them not."""
+
+    def __init__(self, device: str | torch.device = "cuda") -> None:
+        self.name = "CUDA events"
+        self.device = torch.device(device)
+
+    def time(self, run: Callable[[], object]) -> float:
+        self.synchronize()  # earlier work must not run into this sample
+        with torch.cuda.device(self.device):
+            start = self.stamp()
+            run()
+            end = self.stamp()
+        return self.between(start, end)
+
+    def stamp(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def between(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize(self.device)
+
+
+def timer_for(device: str | torch.device) -> Timer:
+    """The timer that suits a device: CUDA events, else the wall clock, waiting for the device where it has a queue."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return CudaTimer(device)
+    if kind == "mps":
+        return WallTimer(torch.mps.synchronize, "wall clock, synchronised with MPS")
+    return WallTimer()

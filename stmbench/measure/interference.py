@@ -1,0 +1,102 @@
+"""What disturbed a measurement: time stolen by the hypervisor, other processes, a processor that slowed down.
+
+Two snapshots, before and after, and the words for what lies between them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import time
+from collections.abc import Callable
+
+Read = Callable[[str], str | None]
+
+STEAL_SHARE = 0.01  # of all cores' time
+FOREIGN_SHARE = 0.05
+FREQUENCY_DROP = 0.10
+
+
+def read_file(path: str) -> str | None:
+    """A small text file, or None where it cannot be read."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Seconds of processor time since boot (None where the system does not tell), and the state of the clock speeds."""
+
+    wall: float
+    own: float  # of this process and its ended children
+    cores: int
+    busy: float | None
+    steal: float | None
+    throttles: int | None
+    megahertz: float | None
+
+
+def take(read: Read = read_file, *, wall: float | None = None, own: float | None = None) -> Snapshot:
+    """The machine now. `read`, `wall` and `own` stand in for the system in tests."""
+    busy = steal = None
+    cores = os.cpu_count() or 1
+    stat = read("/proc/stat")
+    if stat:
+        ticks = float(os.sysconf("SC_CLK_TCK"))
+        lines = stat.splitlines()
+        user, nice, system, _idle, _wait, irq, softirq, stolen = (int(x) / ticks for x in lines[0].split()[1:9])
+        busy, steal = user + nice + system + irq + softirq, stolen
+        cores = sum(line.startswith("cpu") for line in lines) - 1
+    if own is None:
+        times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+    return Snapshot(
+        wall=time.monotonic() if wall is None else wall,
+        own=own,
+        cores=cores,
+        busy=busy,
+        steal=steal,
+        throttles=_throttles(read),
+        megahertz=_megahertz(read),
+    )
+
+
+def warnings(before: Snapshot, after: Snapshot) -> list[str]:
+    """In words, what between the snapshots speaks against the samples; empty when nothing does."""
+    found: list[str] = []
+    available = max(after.wall - before.wall, 1e-9) * after.cores
+    if before.steal is not None and after.steal is not None:
+        share = (after.steal - before.steal) / available
+        if share > STEAL_SHARE:
+            found.append(f"the hypervisor took {share:.0%} of the processor time (steal)")
+    if before.busy is not None and after.busy is not None:
+        foreign = (after.busy - before.busy) - (after.own - before.own)
+        if foreign / available > FOREIGN_SHARE:
+            cores = foreign / available * after.cores
+            found.append(f"other processes kept {cores:.1f} of {after.cores} cores busy")
+    if before.throttles is not None and after.throttles is not None and after.throttles > before.throttles:
+        found.append(f"the processor throttled {after.throttles - before.throttles} times because of heat")
+    if before.megahertz and after.megahertz:
+        drop = 1 - after.megahertz / before.megahertz
+        if drop > FREQUENCY_DROP:
+            found.append(f"the processor's clock fell by {drop:.0%}")
+    return found
+
+
+def _throttles(read: Read) -> int | None:
+    return _total(read, "/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")
+
+
+def _megahertz(read: Read) -> float | None:
+    total = _total(read, "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    return None if total is None else total / 1000
+
+
+def _total(read: Read, pattern: str) -> int | None:
+    texts = [read(path) for path in sorted(glob.glob(pattern)) or [pattern]]
+    numbers = [int(text) for text in texts if text and text.strip().isdigit()]
+    return sum(numbers) if numbers else None

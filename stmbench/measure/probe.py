@@ -1,0 +1,66 @@
+"""A fixed workload that runs in every round beside the models: what the machine could do at that moment.
+
+Two parts, because a roofline has two: a matrix product (multiply-adds per second, in the run's dtype) and a copy of a
+buffer too large for any cache (bytes read and written per second).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from stmbench.measure.clock import Timer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbeSize:
+    """`side` of the square matrices and `copy_bytes` of the copied buffer; a few milliseconds each."""
+
+    side: int
+    copy_bytes: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one matrix product."""
+        return self.side**3
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of one copy: each is read once and written once."""
+        return 2 * self.copy_bytes
+
+
+SIZES = {
+    "cpu": ProbeSize(side=1024, copy_bytes=2**26),
+    "cuda": ProbeSize(side=8192, copy_bytes=2**29),
+    "mps": ProbeSize(side=2048, copy_bytes=2**27),
+}
+
+
+class Probe:
+    """The fixed workload on one device, in one dtype.
+
+    `compute()` and `copy()` return the seconds of one run; `size` says how much work that was.
+    """
+
+    def __init__(
+        self, device: str | torch.device, dtype: torch.dtype, timer: Timer, size: ProbeSize | None = None
+    ) -> None:
+        where = torch.device(device)
+        self.size = size or SIZES.get(where.type, SIZES["cpu"])
+        self._timer = timer
+        generator = torch.Generator().manual_seed(0)
+        shape = (self.size.side, self.size.side)
+        self._a, self._b = (torch.randn(shape, generator=generator).to(where, dtype) for _ in range(2))
+        self._product = torch.empty(shape, device=where, dtype=dtype)
+        self._source = torch.ones(self.size.copy_bytes // 4, device=where)
+        self._target = torch.empty_like(self._source)
+
+    def compute(self) -> float:
+        """Seconds of one (side, side) x (side, side) matrix product."""
+        return self._timer.time(lambda: torch.mm(self._a, self._b, out=self._product))
+
+    def copy(self) -> float:
+        """Seconds of one copy of `copy_bytes`."""
+        return self._timer.time(lambda: self._target.copy_(self._source))
