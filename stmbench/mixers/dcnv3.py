@@ -1,0 +1,159 @@
+"""Deformable convolution v3: each output gathers nine points of the map, whose places and weights it computes itself.
+
+Wang et al., "InternImage", CVPR 2023, section 3.1, eq. 2. For group g of the channels and output position p0, K = 9:
+
+    Y_g(p0) = sum_k m_gk(p0) X_g(p0 + p_k + dp_gk(p0)),   m_g = softmax over k
+
+Offsets dp and weights m come from a 3 x 3 depthwise convolution of the input, LayerNorm and GELU; X is sampled
+bilinearly and is zero outside the map. Hu et al. lay the base grid p_k out transposed: point k = 3 i + j is at
+(x, y) = (i-1, j-1).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
+
+POINTS = 9
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dcnv3Config(MixerConfig):
+    """`groups` groups of channels, each with its own nine offsets and weights at every position."""
+
+    groups: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.groups >= 1 and self.dim % self.groups == 0, f"groups that divide dim {self.dim}", self.groups)
+
+
+def config_at(site: Site, *, group_dim: int = 16) -> Dcnv3Config:
+    """Groups of `group_dim` channels at every place."""
+    require(site.dim % group_dim == 0, f"dim {site.dim} divisible by group_dim", group_dim)
+    return Dcnv3Config(dim=site.dim, groups=site.dim // group_dim)
+
+
+def _presets() -> dict[str, Preset]:
+    def preset(width: int, depths: tuple[int, int, int, int], drop_path: float) -> Preset:
+        dims = (width, 2 * width, 4 * width, 8 * width)
+        return Preset(dims=dims, depths=depths, norm_eps=1e-5, drop_path=drop_path)
+
+    return {
+        "nano": preset(16, (2, 2, 2, 2), 0.0),
+        "micro": preset(32, (2, 2, 9, 2), 0.0),
+        "tiny": preset(64, (4, 4, 18, 4), 0.1),
+        "small": preset(80, (4, 4, 21, 4), 0.3),
+        "base": preset(112, (4, 4, 21, 4), 0.5),
+    }
+
+
+@register_mixer(
+    "dcnv3",
+    config=Dcnv3Config,
+    config_at=config_at,
+    title="Deformable Convolution v3",
+    abbreviation="DCNv3",
+    family="Dynamic Convolution",
+    sampling="learned",
+    weights="dynamic",
+    method="InternImage",
+    citation="Wang et al., CVPR 2023",
+    palette_slot=4,
+    channel_multiple=16,
+    presets=_presets(),
+    published_convention=frozenset({"conv", "linear", "matmul", "norm", "pool"}),
+)
+class Dcnv3(Mixer):
+    """(B, H, W, C) -> (B, H, W, C)."""
+
+    config: Dcnv3Config
+
+    def __init__(self, config: Dcnv3Config) -> None:
+        super().__init__()
+        self.config = config
+        self.conv = nn.Conv2d(config.dim, config.dim, 3, padding=1, groups=config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=1e-5)
+        self.offsets = nn.Linear(config.dim, config.groups * POINTS * 2)  # (x, y) in tokens
+        self.weights = nn.Linear(config.dim, config.groups * POINTS)
+        self.proj_in = nn.Linear(config.dim, config.dim)
+        self.proj_out = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        places, weights = self.points(x)
+        mixed: Tensor = self.proj_out(_sample(self.proj_in(x), places, weights))
+        return mixed
+
+    def points(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each output looks, and how much it weighs it.
+
+        Args:
+            x: (B, H, W, C).
+
+        Returns:
+            places (B, H, W, groups, 9, 2), (x, y) in tokens of the map, and weights (B, H, W, groups, 9), summing to 1.
+        """
+        batch, height, width, _ = x.shape
+        groups = self.config.groups
+        u = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        u = F.gelu(self.norm(u))
+        offsets = self.offsets(u).view(batch, height, width, groups, POINTS, 2)
+        weights = self.weights(u).view(batch, height, width, groups, POINTS).softmax(dim=-1)
+        return offsets + _base_places(height, width, offsets), weights
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map, point by point: four neighbours, four weights, zero outside."""
+        batch, height, width, dim = x.shape
+        groups = self.config.groups
+        places, weights = self.points(x)
+        value = self.proj_in(x).view(batch, height, width, groups, dim // groups)
+        image, group = torch.arange(batch).view(-1, 1, 1, 1), torch.arange(groups)
+        y = torch.zeros_like(value)
+        for k in range(POINTS):
+            px, py = places[..., k, 0], places[..., k, 1]
+            for dx in (0, 1):
+                for dy in (0, 1):
+                    cx, cy = px.floor() + dx, py.floor() + dy
+                    near = (1 - (px - cx).abs()) * (1 - (py - cy).abs()) * weights[..., k]
+                    inside = (cx >= 0) & (cx < width) & (cy >= 0) & (cy < height)
+                    tokens = value[image, cy.long().clamp(0, height - 1), cx.long().clamp(0, width - 1), group]
+                    y = y + tokens * (near * inside)[..., None]
+        mixed: Tensor = self.proj_out(y.flatten(3))
+        return mixed
+
+    def macs(self, height: int, width: int) -> int:
+        """2 N C^2 (projections), 9 N C (depthwise), 27 N C G (offsets, weights), 5 * 9 N C (sampling: 4 for a bilinear
+        sample, 1 for its weight)."""
+        dim, groups = self.config.dim, self.config.groups
+        return height * width * (2 * dim * dim + 9 * dim + 3 * POINTS * dim * groups + 5 * POINTS * dim)
+
+
+def _base_places(height: int, width: int, like: Tensor) -> Tensor:
+    """Where the nine points start: (H, W, 1, 9, 2), (x, y) in tokens."""
+    dtype, device = like.dtype, like.device
+    step = torch.arange(-1, 2, dtype=dtype, device=device)
+    grid = torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1).view(1, 1, 1, POINTS, 2)  # (i-1, j-1)
+    rows, columns = torch.arange(height, dtype=dtype, device=device), torch.arange(width, dtype=dtype, device=device)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack((x, y), dim=-1).view(height, width, 1, 1, 2) + grid
+
+
+def _sample(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples: value (B, H, W, C), places and weights of `Dcnv3.points` -> (B, H, W, C)."""
+    batch, height, width, dim = value.shape
+    groups = places.shape[3]
+    # grid_sample counts places from -1 to 1 over the whole map, edges included
+    size = torch.tensor((width, height), dtype=places.dtype, device=places.device)
+    grid = ((2 * places + 1) / size - 1).permute(0, 3, 1, 2, 4, 5)  # B, groups, H, W, 9, 2
+    grid = grid.reshape(batch * groups, height * width, POINTS, 2)
+    maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2)  # B, groups, d, H, W
+    samples = F.grid_sample(maps.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    weights = weights.permute(0, 3, 1, 2, 4).reshape(batch * groups, height * width, POINTS)
+    y = torch.einsum("bdnk,bnk->bnd", samples, weights).view(batch, groups, height, width, -1)
+    return y.permute(0, 2, 3, 1, 4).reshape(batch, height, width, dim)

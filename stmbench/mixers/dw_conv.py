@@ -1,0 +1,95 @@
+"""Depthwise convolution between two linear projections.
+
+Liu et al., "A ConvNet for the 2020s", CVPR 2022, section 2.5, and Han et al., "On the Connection between Local
+Attention and Dynamic Depth-wise Convolution", ICLR 2022; the projections are those of Hu et al., section 3.2.1:
+
+    Y = W_out (k * (W_in X)),   one K x K kernel k for each channel
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DwConvConfig(MixerConfig):
+    """A `kernel` x `kernel` depthwise convolution; the kernel's side is odd, so that it has a centre."""
+
+    kernel: int = 7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.kernel >= 1 and self.kernel % 2 == 1, "an odd kernel >= 1", self.kernel)
+
+
+def config_at(site: Site, *, kernel: int = 7) -> DwConvConfig:
+    """The same kernel size everywhere."""
+    return DwConvConfig(dim=site.dim, kernel=kernel)
+
+
+def _presets() -> dict[str, Preset]:
+    wide = (96, 192, 384, 768)
+    return {
+        "nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), options={"kernel": 5}),
+        "micro": Preset(dims=(32, 64, 128, 256), depths=(3, 3, 8, 3)),
+        "tiny": Preset(dims=wide, depths=(2, 2, 9, 2), drop_path=0.1),
+        "small": Preset(dims=wide, depths=(2, 2, 24, 2), drop_path=0.4),
+        "base": Preset(dims=(128, 256, 512, 1024), depths=(2, 2, 24, 2), drop_path=0.5),
+    }
+
+
+@register_mixer(
+    "dw_conv",
+    config=DwConvConfig,
+    config_at=config_at,
+    title="Depth-Wise Convolution",
+    abbreviation="DW-Conv",
+    family="Convolution",
+    sampling="local",
+    weights="static",
+    method="ConvNeXt, DWNet",
+    citation="Liu et al., CVPR 2022; Han et al., ICLR 2022",
+    palette_slot=3,
+    presets=_presets(),
+    published_convention=frozenset({"conv", "linear"}),
+)
+class DwConv(Mixer):
+    """(B, H, W, C) -> (B, H, W, C), zero padding outside the map."""
+
+    config: DwConvConfig
+
+    def __init__(self, config: DwConvConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.proj_in = nn.Linear(config.dim, config.dim)
+        self.conv = nn.Conv2d(config.dim, config.dim, config.kernel, padding=config.kernel // 2, groups=config.dim)
+        self.proj_out = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        x = self.proj_in(x).permute(0, 3, 1, 2)  # a channels-last view: no copy
+        mixed: Tensor = self.proj_out(self.conv(x).permute(0, 2, 3, 1))
+        return mixed
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map as a sum over the kernel's taps of shifted maps."""
+        height, width = x.shape[1:3]
+        side, radius = self.config.kernel, self.config.kernel // 2
+        padded = nn.functional.pad(self.proj_in(x), (0, 0, radius, radius, radius, radius))
+        assert self.conv.bias is not None
+        y = torch.zeros_like(x) + self.conv.bias
+        for i in range(side):
+            for j in range(side):
+                y = y + padded[:, i : i + height, j : j + width] * self.conv.weight[:, 0, i, j]
+        mixed: Tensor = self.proj_out(y)
+        return mixed
+
+    def macs(self, height: int, width: int) -> int:
+        """2 N C^2 for the projections and N K^2 C for the convolution."""
+        dim = self.config.dim
+        return height * width * (2 * dim * dim + self.config.kernel**2 * dim)

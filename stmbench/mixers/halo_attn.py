@@ -1,0 +1,212 @@
+"""Halo attention: the queries of a window attend to the window and a band of `halo` tokens around it.
+
+Vaswani et al., "Scaling Local Self-Attention for Parameter Efficient Visual Backbones", CVPR 2021, section 2.
+For the queries Q of one window and the keys K of the enlarged one, head by head,
+
+    Y = softmax(Q K^T / sqrt(d) + Q R_h^T + Q R_w^T) V
+
+where R_h, R_w are learned embeddings of the vertical and the horizontal offset (Hu et al. leave these terms unscaled
+and mask what lies outside the map).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.windows import constant, merge_heads, pad_to_windows, padded_size, split_heads
+
+Variant = Literal["standard", "switch", "1px", "shift"]
+VARIANTS = ("standard", "switch", "1px", "shift")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HaloAttnConfig(MixerConfig):
+    """Windows of `window` queries a side, keys from `before` tokens above/left to `after` tokens below/right of it."""
+
+    heads: int
+    window: int = 7
+    before: int = 3
+    after: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
+        require(self.window >= 1, "window >= 1", self.window)
+        require(self.before >= 0 and self.after >= 0, "a halo >= 0", (self.before, self.after))
+
+    @property
+    def reach(self) -> int:
+        """Side of the keys' window."""
+        return self.before + self.window + self.after
+
+
+def config_at(
+    site: Site, *, window: int = 7, halo: int = 3, head_dim: int = 32, variant: Variant = "standard"
+) -> HaloAttnConfig:
+    """Table VII's variants: `switch` has a halo in odd blocks only, `1px` a halo of one token, `shift` the query window
+    in the top left corner of a key window of the same size."""
+    require(variant in VARIANTS, f"a variant ({', '.join(VARIANTS)})", variant)
+    require(site.dim % head_dim == 0, f"dim {site.dim} divisible by head_dim", head_dim)
+    before = after = {"switch": halo * (site.block % 2), "1px": 1}.get(variant, halo)
+    if variant == "shift":
+        before, after = 0, 2 * halo
+    return HaloAttnConfig(dim=site.dim, heads=site.dim // head_dim, window=window, before=before, after=after)
+
+
+def _presets() -> dict[str, Preset]:
+    wide, deep = (96, 192, 384, 768), (2, 2, 18, 2)
+    small_map = {"window": 4, "halo": 2, "head_dim": 16}
+    return {
+        "nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options=small_map),
+        "micro": Preset(dims=(32, 64, 128, 256), depths=(2, 2, 9, 2), norm_eps=1e-5),
+        "tiny": Preset(dims=wide, depths=(2, 2, 6, 2), norm_eps=1e-5, drop_path=0.2),
+        "small": Preset(dims=wide, depths=deep, norm_eps=1e-5, drop_path=0.3),
+        "base": Preset(dims=(128, 256, 512, 1024), depths=deep, norm_eps=1e-5, drop_path=0.5),
+    }
+
+
+@register_mixer(
+    "halo_attn",
+    config=HaloAttnConfig,
+    config_at=config_at,
+    title="Halo Attention",
+    abbreviation="Halo-Attn",
+    family="Local Attention",
+    sampling="local",
+    weights="dynamic",
+    method="HaloNet",
+    citation="Vaswani et al., CVPR 2021",
+    inert=tuple(
+        Inert(
+            parameter=name,
+            part="the first rows (one less than the window's side)",
+            reason="a query is never that far below or right of a key; the authors' table has these rows",
+        )
+        for name in ("height_rel", "width_rel")
+    ),
+    palette_slot=0,
+    channel_multiple=32,
+    presets=_presets(),
+    published_convention=frozenset({"conv", "linear"}),
+)
+class HaloAttn(Mixer):
+    """(B, H, W, C) -> (B, H, W, C). Maps that do not divide into windows are zero-padded below and right; that padding
+    is attended to (its keys and values are zero), what lies outside the padded map is not."""
+
+    config: HaloAttnConfig
+
+    def __init__(self, config: HaloAttnConfig) -> None:
+        super().__init__()
+        self.config = config
+        depth = config.dim // config.heads
+        self.q = nn.Linear(config.dim, config.dim, bias=False)
+        self.kv = nn.Linear(config.dim, 2 * config.dim, bias=False)  # head by head: [k, v]
+        self.proj = nn.Linear(config.dim, config.dim)
+        # row (key - query + reach - 1), with key and query counted from the corners of their own windows
+        self.height_rel = nn.Parameter(torch.randn(2 * config.reach - 1, depth) * depth**-0.5)
+        self.width_rel = nn.Parameter(torch.randn(2 * config.reach - 1, depth) * depth**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        config, (height, width) = self.config, x.shape[1:3]
+        x = pad_to_windows(x, config.window)
+        rows, columns = x.shape[1:3]
+        (q,) = split_heads(self.q(x), config.window, 1, config.heads)  # B, windows, heads, M^2, d
+        k, v = self._neighbourhoods(self.kv(x))  # B * windows, heads, reach^2, d
+        bias = self._bias(q, rows, columns)  # B * windows, heads, M^2, reach^2
+        y = F.scaled_dot_product_attention(q.flatten(0, 1), k, v, attn_mask=bias)
+        y = merge_heads(y.reshape(q.shape), config.window, rows, columns)
+        projected: Tensor = self.proj(y[:, :height, :width])
+        return projected
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map, query by query: gather the keys that exist, weigh them, sum."""
+        config, (height, width) = self.config, x.shape[1:3]
+        depth, window = config.dim // config.heads, config.window
+        x = pad_to_windows(x, window)
+        q, kv, y = self.q(x), self.kv(x), torch.zeros_like(x)
+        for row in range(height):
+            for column in range(width):
+                top, left = row // window * window - config.before, column // window * window - config.before
+                ys = range(max(top, 0), min(top + config.reach, x.shape[1]))
+                xs = range(max(left, 0), min(left + config.reach, x.shape[2]))
+                seen = kv[:, ys.start : ys.stop, xs.start : xs.stop]  # B, h, w, 2 C
+                # offsets from the window corner of the query to that of the key, made non-negative
+                dy = [key - top - row % window + config.reach - 1 for key in ys]
+                dx = [key - left - column % window + config.reach - 1 for key in xs]
+                for head in range(config.heads):
+                    query = q[:, row, column, head * depth : (head + 1) * depth]
+                    keys, values = seen[..., 2 * head * depth : 2 * (head + 1) * depth].split(depth, dim=-1)
+                    logits = torch.einsum("bd,bhwd->bhw", query, keys) * depth**-0.5
+                    logits = (
+                        logits + (query @ self.height_rel[dy].T)[:, :, None] + (query @ self.width_rel[dx].T)[:, None]
+                    )
+                    weights = logits.flatten(1).softmax(dim=-1).view_as(logits)
+                    y[:, row, column, head * depth : (head + 1) * depth] = torch.einsum("bhw,bhwd->bd", weights, values)
+        projected: Tensor = self.proj(y[:, :height, :width])
+        return projected
+
+    def macs(self, height: int, width: int) -> int:
+        """4 N C^2 for the projections, 2 N R^2 C for the two products, 2 N R C for the relative terms (R: reach)."""
+        dim, window, reach = self.config.dim, self.config.window, self.config.reach
+        padded = padded_size(height, window) * padded_size(width, window)
+        return padded * (3 * dim * dim + 2 * reach * reach * dim + 2 * reach * dim) + height * width * dim * dim
+
+    def _neighbourhoods(self, kv: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, W, 2 C) -> keys and values (B * windows, heads, reach^2, d) of each window's enlarged window."""
+        config, (batch, _, _, channels) = self.config, kv.shape
+        kv = F.pad(kv, (0, 0, config.before, config.after, config.before, config.after))
+        kv = kv.unfold(1, config.reach, config.window).unfold(2, config.reach, config.window)
+        rows, columns = kv.shape[1:3]  # B, rows, columns, 2 C, reach, reach
+        kv = kv.reshape(batch, rows, columns, config.heads, 2, channels // (2 * config.heads), *kv.shape[-2:])
+        kv = kv.permute(4, 0, 1, 2, 3, 6, 7, 5)  # 2, B, rows, columns, heads, reach, reach, d
+        k, v = kv.reshape(2, batch * rows * columns, config.heads, config.reach**2, -1).unbind(0)
+        return k, v
+
+    def _bias(self, q: Tensor, rows: int, columns: int) -> Tensor:
+        """The relative terms and the mask: (B, windows, heads, M^2, d) -> (B * windows, heads, M^2, reach^2)."""
+        config, (batch, windows, heads, _, depth) = self.config, q.shape
+        window, reach = config.window, config.reach
+        q = q.reshape(batch * windows * heads, window, window, depth)
+        index = _offset_rows(window, reach, q.device)
+        vertical = torch.einsum("nrcd,rkd->nrck", q, self.height_rel[index])  # reach offsets for each row of queries
+        horizontal = torch.einsum("nrcd,ckd->nrck", q, self.width_rel[index])
+        # a key is outside the map when its row or its column is: the mask goes in before the two are added
+        outside_rows, outside_columns = _outside(rows, columns, window, config.before, reach, q.dtype, q.device)
+        shape = (batch, windows, heads, window, window, reach)
+        vertical = (vertical.reshape(shape) + outside_rows).contiguous()
+        horizontal = (horizontal.reshape(shape) + outside_columns).contiguous()
+        bias = vertical[..., :, None] + horizontal[..., None, :]  # B, windows, heads, M, M, reach, reach
+        return bias.view(batch * windows, heads, window**2, reach**2)
+
+
+@functools.lru_cache(maxsize=32)
+def _offset_rows(window: int, reach: int, device: torch.device) -> Tensor:
+    """(M, reach): the table's row for query r and key k of one axis."""
+    query, key = torch.arange(window, device=device), torch.arange(reach, device=device)
+    return constant(key[None, :] - query[:, None] + reach - 1)
+
+
+@functools.lru_cache(maxsize=32)
+def _outside(
+    rows: int, columns: int, window: int, before: int, reach: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Very negative where a key's row, or column, is outside the map: two of (1, windows, 1, 1, 1, reach)."""
+    masks = []
+    for size in (rows, columns):
+        start = torch.arange(0, size, window, device=device)[:, None] - before
+        place = start + torch.arange(reach, device=device)  # windows along this axis, reach
+        mask = torch.zeros(place.shape, dtype=dtype, device=device)
+        # a quarter of the lowest number: the sum of two stays finite, and exp of it is exactly zero
+        masks.append(mask.masked_fill((place < 0) | (place >= size), torch.finfo(dtype).min / 4))
+    vertical, horizontal = masks
+    vertical = vertical[:, None].expand(-1, len(horizontal), -1).reshape(1, -1, 1, 1, 1, reach)
+    horizontal = horizontal[None].expand(len(masks[0]), -1, -1).reshape(1, -1, 1, 1, 1, reach)
+    return constant(vertical), constant(horizontal)

@@ -1,0 +1,183 @@
+"""Shifted-window attention: self-attention in non-overlapping windows that move by half a window in odd blocks.
+
+Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows", ICCV 2021, section 3.2.
+For a window's tokens X, head by head (their eq. 4, B from a (2M-1) x (2M-1) table):
+
+    Y = softmax(Q K^T / sqrt(d) + B) V
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.windows import constant, merge_heads, pad_to_windows, padded_size, split_heads
+
+SEPARATED = -100.0  # added to the logits of tokens that only the cyclic shift brought into one window
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SwAttnConfig(MixerConfig):
+    """`heads` heads in windows of `window` x `window` tokens, moved up and left by `shift`."""
+
+    heads: int
+    window: int = 7
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
+        require(self.window >= 1, "window >= 1", self.window)
+        require(0 <= self.shift < self.window, f"0 <= shift < window {self.window}", self.shift)
+
+
+def config_at(site: Site, *, window: int = 7, head_dim: int = 32) -> SwAttnConfig:
+    """Odd blocks of a stage are shifted by half a window."""
+    require(site.dim % head_dim == 0, f"dim {site.dim} divisible by head_dim", head_dim)
+    shift = window // 2 if site.block % 2 else 0
+    return SwAttnConfig(dim=site.dim, heads=site.dim // head_dim, window=window, shift=shift)
+
+
+def _presets() -> dict[str, Preset]:
+    wide, deep = (96, 192, 384, 768), (2, 2, 18, 2)
+    return {
+        "nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), options={"window": 4, "head_dim": 16}),
+        "micro": Preset(dims=(32, 64, 128, 256), depths=(2, 2, 9, 2)),
+        "tiny": Preset(dims=wide, depths=(2, 2, 6, 2), drop_path=0.2),
+        "small": Preset(dims=wide, depths=deep, drop_path=0.3),
+        "base": Preset(dims=(128, 256, 512, 1024), depths=deep, drop_path=0.5),
+    }
+
+
+@register_mixer(
+    "sw_attn",
+    config=SwAttnConfig,
+    config_at=config_at,
+    title="Shifted Window (Swin) Attention",
+    abbreviation="SW-Attn",
+    family="Local Attention",
+    sampling="local",
+    weights="dynamic",
+    method="Swin Transformer",
+    citation="Liu et al., ICCV 2021",
+    inert=(
+        Inert(
+            parameter="qkv.bias",
+            part="the keys' third",
+            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
+        ),
+    ),
+    palette_slot=2,
+    channel_multiple=32,
+    presets=_presets(),
+    published_convention=frozenset({"conv", "linear", "matmul", "norm", "pool"}),
+)
+class SwAttn(Mixer):
+    """(B, H, W, C) -> (B, H, W, C). Maps that do not divide are zero-padded below and right; padding is attended to."""
+
+    config: SwAttnConfig
+
+    def __init__(self, config: SwAttnConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.qkv = nn.Linear(config.dim, 3 * config.dim)
+        self.proj = nn.Linear(config.dim, config.dim)
+        # one row for each offset (dy, dx), one column for each head
+        self.relative_bias = nn.Parameter(torch.zeros((2 * config.window - 1) ** 2, config.heads))
+        nn.init.trunc_normal_(self.relative_bias, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        height, width = x.shape[1:3]
+        x, shift = self._arrange(x)
+        rows, columns = x.shape[1:3]
+        q, k, v = split_heads(self.qkv(x), self.config.window, 3, self.config.heads)  # B, windows, heads, M^2, d
+        bias = self._bias(rows, columns, shift)
+        y = _attend(q, k, v, bias)
+        y = merge_heads(y, self.config.window, rows, columns)
+        if shift:
+            y = y.roll((shift, shift), (1, 2))
+        projected: Tensor = self.proj(y[:, :height, :width])
+        return projected
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map, window by window and head by head, with a softmax that can be read."""
+        height, width = x.shape[1:3]
+        window, depth = self.config.window, self.config.dim // self.config.heads
+        x, shift = self._arrange(x)
+        bias = self._bias(x.shape[1], x.shape[2], shift)
+        y = torch.empty_like(x)
+        for index in range((x.shape[1] // window) * (x.shape[2] // window)):
+            top, left = (window * i for i in divmod(index, x.shape[2] // window))
+            tokens = x[:, top : top + window, left : left + window].flatten(1, 2)  # B, M^2, C
+            q, k, v = self.qkv(tokens).chunk(3, dim=-1)
+            heads = []
+            for head in range(self.config.heads):
+                part = slice(head * depth, (head + 1) * depth)
+                logits = q[..., part] @ k[..., part].transpose(1, 2) * depth**-0.5
+                logits = logits + bias[0, min(index, bias.shape[1] - 1), head]
+                heads.append(logits.softmax(dim=-1) @ v[..., part])
+            y[:, top : top + window, left : left + window] = torch.cat(heads, -1).unflatten(1, (window, window))
+        y = y.roll((shift, shift), (1, 2))
+        projected: Tensor = self.proj(y[:, :height, :width])
+        return projected
+
+    def macs(self, height: int, width: int) -> int:
+        """4 N C^2 for the projections (qkv on the padded map) and 2 N M^2 C for the two products."""
+        dim, window = self.config.dim, self.config.window
+        padded = padded_size(height, window) * padded_size(width, window)
+        return padded * (3 * dim * dim + 2 * window * window * dim) + height * width * dim * dim
+
+    def _arrange(self, x: Tensor) -> tuple[Tensor, int]:
+        """Pad, then shift cyclically; no shift where one window is as large as the map."""
+        shift = self.config.shift if min(x.shape[1:3]) > self.config.window else 0
+        x = pad_to_windows(x, self.config.window)
+        return (x.roll((-shift, -shift), (1, 2)) if shift else x), shift
+
+    def _bias(self, rows: int, columns: int, shift: int) -> Tensor:
+        """What is added to the logits: (1, 1 or windows, heads, M^2, M^2)."""
+        window, heads = self.config.window, self.config.heads
+        index = _offset_index(window, self.relative_bias.device)
+        bias = self.relative_bias[index].view(window**2, window**2, heads).permute(2, 0, 1)[None, None]
+        if not shift:
+            return bias
+        return bias + _separation(rows, columns, window, shift, bias.dtype, bias.device)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v for (B, windows, heads, M^2, d), as one call of four dimensions."""
+    batch, windows, heads = q.shape[:3]
+    if bias.shape[1] == 1:  # the same bias in every window: windows join the batch
+        y = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=bias[0])
+    else:  # a bias for each window: windows join the heads
+        y = F.scaled_dot_product_attention(
+            q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), attn_mask=bias.flatten(1, 2)
+        )
+    return y.reshape(batch, windows, heads, *q.shape[3:])
+
+
+@functools.lru_cache(maxsize=32)
+def _offset_index(window: int, device: torch.device) -> Tensor:
+    """Row of the bias table for each (query, key) of a window, flat: (query - key + M - 1) in y, then in x."""
+    place = torch.arange(window, device=device)
+    y, x = (c.flatten() for c in torch.meshgrid(place, place, indexing="ij"))
+    dy, dx = (c[:, None] - c[None, :] + window - 1 for c in (y, x))
+    return constant((dy * (2 * window - 1) + dx).flatten())
+
+
+@functools.lru_cache(maxsize=32)
+def _separation(rows: int, columns: int, window: int, shift: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(1, windows, 1, M^2, M^2): SEPARATED where query and key come from different sides of the cyclic seam."""
+    # after the shift, tokens of the last window come from two regions: before and after the seam
+    region = [torch.arange(size, device=device).ge(size - shift).long() for size in (rows, columns)]
+    label = region[0][:, None] * 2 + region[1][None, :]  # rows, columns
+    label = label.view(rows // window, window, columns // window, window).permute(0, 2, 1, 3).reshape(-1, window**2)
+    # only the last row and column of windows hold two regions, so equal labels in one window mean one region
+    apart = label[:, :, None] != label[:, None, :]
+    mask = torch.zeros(apart.shape, dtype=dtype, device=device).masked_fill(apart, SEPARATED)
+    return constant(mask[None, :, None])

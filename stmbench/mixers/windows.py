@@ -1,0 +1,48 @@
+"""Non-overlapping windows of a channels-last map, and the padding that makes any map divisible into them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def padded_size(size: int, window: int) -> int:
+    """The smallest multiple of `window` that holds `size` tokens."""
+    return -(-size // window) * window
+
+
+def pad_to_windows(x: Tensor, window: int) -> Tensor:
+    """(B, H, W, C) with zero rows below and zero columns to the right, so that both sides divide by `window`."""
+    height, width = x.shape[1:3]
+    bottom, right = padded_size(height, window) - height, padded_size(width, window) - width
+    if bottom == 0 and right == 0:
+        return x
+    return F.pad(x, (0, 0, 0, right, 0, bottom))
+
+
+def split_heads(x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """(B, H, W, parts * heads * d) -> `parts` tensors (B, windows, heads, window^2, d), by one copy.
+
+    The channels are laid out part by part, and head by head within a part.
+    """
+    batch, height, width, channels = x.shape
+    rows, columns = height // window, width // window
+    x = x.view(batch, rows, window, columns, window, parts, heads, channels // (parts * heads))
+    x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # parts, B, rows, columns, heads, window, window, d
+    return x.reshape(parts, batch, rows * columns, heads, window * window, -1).unbind(0)
+
+
+def merge_heads(x: Tensor, window: int, height: int, width: int) -> Tensor:
+    """(B, windows, heads, window^2, d) -> (B, H, W, heads * d); the inverse of `split_heads` for one part."""
+    batch, _, heads, _, depth = x.shape
+    x = x.view(batch, height // window, width // window, heads, window, window, depth)
+    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, heads * depth)
+
+
+def constant(value: Tensor) -> Tensor:
+    """`value` for keeping between calls: never an inference-mode tensor, which autograd would refuse later."""
+    if not value.is_inference():
+        return value
+    with torch.inference_mode(mode=False):
+        return value.clone()
