@@ -1,0 +1,84 @@
+"""The bridge to fvcore, which traces a model, tells which module each operation ran in, and adds up."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+
+from torch import _C, Tensor, nn
+
+from stmbench.errors import CountError
+from stmbench.measure.counting.free import FREE
+from stmbench.measure.counting.handles import HANDLES, Call, Handle, module_of
+from stmbench.measure.counting.tally import Tally
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # fvcore scripts a function when it is imported, which torch deprecates
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_analysis import JitModelAnalysis
+
+_ACTIVATIONS, _MOVED = "activations", "elements moved"
+_Key = tuple[str, str]  # dotted path of a module, kind of operation or one of the two above
+
+
+class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
+    """One trace with our handles. fvcore's own list of operations to skip in silence has no say.
+
+    Attributes:
+        modules: what each module does in its own forward, by dotted path.
+        operations: how often each counted operation occurs.
+    """
+
+    def __init__(self, model: nn.Module, image: Tensor) -> None:
+        super().__init__(model, image)
+        self.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        self._unknown: Counter[_Key] = Counter()
+        self.operations: Counter[str] = Counter()
+        self.set_op_handle(**{name: self._counted(name, rule) for name, rule in HANDLES.items()})
+        totals: dict[_Key, int] = self.by_operator()
+        self._refuse_unknown()
+        grouped: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for (module, statistic), amount in totals.items():
+            grouped[module][statistic] = amount
+        self.modules = {
+            module: Tally(
+                activations=amounts.pop(_ACTIVATIONS, 0), elements_moved=amounts.pop(_MOVED, 0), kinds=amounts
+            )
+            for module, amounts in grouped.items()
+        }
+
+    def _counted(self, name: str, rule: Handle) -> Callable[[list[_C.Value], list[_C.Value]], Counter[_Key]]:
+        def fvcore_handle(inputs: Sequence[_C.Value], outputs: Sequence[_C.Value]) -> Counter[_Key]:
+            call = Call(inputs, outputs)
+            tally = rule(call)
+            self.operations[name] += 1
+            amounts = {**tally.kinds, _ACTIVATIONS: tally.activations, _MOVED: tally.elements_moved}
+            return Counter({(call.module, statistic): amount for statistic, amount in amounts.items()})
+
+        return fvcore_handle
+
+    def _should_ignore_node(self, node: _C.Node) -> bool:
+        """Asked by fvcore for every node without a handle: note the ones that are not free."""
+        name = node.kind()
+        if name == "prim::PythonOp":
+            name = f"{name}.{node.pyname()}"
+        if name not in FREE:
+            self._unknown[name, module_of(node)] += 1
+        return True
+
+    def _refuse_unknown(self) -> None:
+        if self._unknown:
+            places = [f"{name} in {module or 'the model itself'}" for name, module in self._unknown]
+            more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+            raise CountError(
+                f"no rule for the multiply-adds of {', '.join(places[:3])}{more}; "
+                "add a handle for it, or register it as free (see docs/counting.md)"
+            )
+
+
+def fvcore_total(model: nn.Module, image: Tensor) -> int:
+    """What fvcore counts by itself, with everything that it leaves out."""
+    analysis = FlopCountAnalysis(model, image)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    return int(analysis.total())
