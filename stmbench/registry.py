@@ -22,12 +22,22 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, T] = {}
         self._load = load
+        self._listeners: list[Callable[[str], None]] = []
 
     def register(self, name: str, entry: T) -> None:
         """Add `entry`; raises DuplicateNameError where the name is taken."""
         if name in self._entries:
             raise DuplicateNameError(f"the {self.kind} {name!r} is registered already; give yours another name")
         self._entries[name] = entry
+        for listener in self._listeners:
+            listener(name)
+
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with every name there is, and with every later one as it is registered."""
+        self._ensure_loaded()
+        for name in list(self._entries):
+            listener(name)
+        self._listeners.append(listener)
 
     def unregister(self, name: str) -> None:
         """Forget a name, if it is there (a plug-in that failed its checks, a test's entry)."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor, nn
 
 from stmbench import mixers
-from stmbench.errors import ConfigError, PluginError
+from stmbench.errors import ConfigError, PluginError, UnknownNameError
 from stmbench.registry import Registry
 
 SCALES = ("nano", "micro", "tiny", "small", "base")
@@ -87,13 +87,12 @@ class MixerEntry:
     # kinds of operation that the source paper's cost table counts; None where there is no published figure
     published_convention: frozenset[str] | None = None
     channel_multiple: int = 1  # dims must be a multiple of it (the head width)
+    own_init: bool = False  # True: the architecture leaves the mixer's initial weights alone
     plugin_sha256: str | None = None
 
     def preset(self, scale: str) -> Preset:
         """The network this mixer is put into at `scale`; the default mixer's where it has none of its own."""
         if scale not in SCALES:
-            from stmbench.errors import UnknownNameError
-
             raise UnknownNameError("scale", scale, SCALES)
         if scale in self.presets:
             return self.presets[scale]
@@ -196,6 +195,10 @@ class Mixer(nn.Module):
     def reference(self, x: Tensor) -> Tensor:
         """The same map, written slowly and readably; tests compare the fast path with it."""
         return self.forward(x)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that a weight decay should leave alone (position tables)."""
+        return set()
 
     def macs(self, height: int, width: int) -> int:
         """Multiply-adds for one image of height x width tokens, by formula."""

@@ -153,6 +153,10 @@ class HaloAttn(Mixer):
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected
 
+    def no_weight_decay(self) -> set[str]:
+        """The two tables of offsets."""
+        return {"height_rel", "width_rel"}
+
     def macs(self, height: int, width: int) -> int:
         """4 N C^2 for the projections, 2 N R^2 C for the two products, 2 N R C for the relative terms (R: reach)."""
         dim, window, reach = self.config.dim, self.config.window, self.config.reach

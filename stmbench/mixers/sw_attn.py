@@ -127,6 +127,10 @@ class SwAttn(Mixer):
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected
 
+    def no_weight_decay(self) -> set[str]:
+        """The bias table."""
+        return {"relative_bias"}
+
     def macs(self, height: int, width: int) -> int:
         """4 N C^2 for the projections (qkv on the padded map) and 2 N M^2 C for the two products."""
         dim, window = self.config.dim, self.config.window

@@ -1,0 +1,55 @@
+"""Lets timm learn our names when both packages are imported, in either order, without importing timm ourselves."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+
+def install() -> None:
+    """Register our models now if timm is imported already, or as soon as it is."""
+    if "timm" in sys.modules:
+        _register()
+    elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _TimmFinder())
+
+
+def _register() -> None:
+    from stmbench.architectures import timm_names
+
+    timm_names.register_all()
+
+
+class _TimmFinder(importlib.abc.MetaPathFinder):
+    """Finds timm as Python would, and registers our models after it has run."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of timm itself with our loader around its own; nothing for other modules."""
+        if fullname != "timm":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, inner: importlib.abc.Loader) -> None:
+        self.inner = inner
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.inner.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.inner.exec_module(module)
+        _register()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)  # resource readers and the like

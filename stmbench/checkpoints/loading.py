@@ -1,0 +1,109 @@
+"""`load_checkpoint`: weights into a model, all of them or none."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.checkpoints import stm_evaluation
+from stmbench.checkpoints.reading import read_state_dict
+from stmbench.errors import CheckpointError
+
+_OPTIONAL = "num_batches_tracked"  # a counter that old files lack; it plays no part in a forward pass
+_SHOWN = 5  # tensors named in a message, besides their number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedWeights:
+    """Where a model's weights came from: a name without folders, and a hash of the tensors as the model holds them."""
+
+    source: str
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        """The table's `weights` column."""
+        return f"{self.source}:{self.sha256[:12]}"
+
+
+def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) -> LoadedWeights:
+    """Load weights into `model`, in place.
+
+    Args:
+        model: from `create_model`, or any module.
+        source: a path (.pth, .pt, .safetensors) or a state dict; bare, or wrapped under 'model', 'model_ema' or
+            'state_dict'. Names are the model's own or those of the authors' published files, whose position tables are
+            resized to the model's design size as the authors' code does it. Values take the model's dtype and device.
+
+    Returns:
+        The source's name and the hash of the loaded tensors.
+
+    Raises:
+        CheckpointError: an unreadable or unsafe file; any tensor that is missing, unexpected or of another shape. They
+            are named, and the model is left as it was.
+    """
+    given = read_state_dict(source)
+    wanted = model.state_dict()
+    state = given if _fits(given, wanted) else _from_authors(given, wanted)
+    _check(state, wanted)
+    with torch.no_grad():
+        for name, value in state.items():
+            wanted[name].copy_(value)
+    name = "state dict" if isinstance(source, Mapping) else Path(source).name
+    return LoadedWeights(source=name, sha256=state_hash(wanted))
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """sha256 of names, shapes, types and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _fits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether the names are the model's own, rather than the authors'."""
+    return len(given.keys() & wanted.keys()) > len(wanted) // 2
+
+
+def _from_authors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for key, value in given.items():
+        name = stm_evaluation.renamed(key)
+        if name is None:
+            continue
+        known = name in wanted
+        shape = tuple(wanted[name].shape) if known else tuple(value.shape)
+        state[name if known else key] = stm_evaluation.reshaped(name, value, shape) if known else value
+    return state
+
+
+def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    missing = [name for name in wanted if name not in state and not name.endswith(_OPTIONAL)]
+    unexpected = [name for name in state if name not in wanted]
+    misshapen = [
+        f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
+        for name, value in state.items()
+        if name in wanted and value.shape != wanted[name].shape
+    ]
+    problems = [
+        f"{len(names)} {kind} ({_some(names)})"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+        if names
+    ]
+    if problems:
+        remedy = "load it into the model it was made for (same architecture, scale, num_classes and options)"
+        raise CheckpointError(f"the model's {len(wanted)} tensors", ", ".join(problems), remedy)
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f", and {rest} more" if rest > 0 else "")
