@@ -1,0 +1,101 @@
+"""Names of points: beside each, where they cover neither each other nor a point; in a legend where there are many."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from stmbench.figures.points import Point
+
+MOST_BESIDE: Final = 10  # points beyond which names beside them cannot be told apart
+ANGLES: Final = (0, 180, 90, 270, 45, 315, 135, 225)  # degrees; right of the point first
+DISTANCES: Final = (9, 16, 26, 40, 56)  # points
+
+
+def name_points(figure: Figure, axes: Axes, chosen: list[tuple[Point, float, float]]) -> None:
+    """Fix the layout, then write each point's label near its (x, y) in data units; far ones get a thin leader line.
+
+    Greedy from the left: the first free place among the candidates. Many points get a legend instead.
+    """
+    if len(chosen) > MOST_BESIDE:
+        _legend(figure, [point for point, _, _ in chosen])
+        figure.draw_without_rendering()
+        return
+    figure.draw_without_rendering()  # fixes the layout, so that places in data units have places on the page
+    dot = 5 * figure.dpi / 72
+    places = [tuple(map(float, axes.transData.transform((x, y)))) for _, x, y in chosen]
+    taken = [Bbox.from_bounds(x - dot, y - dot, 2 * dot, 2 * dot) for x, y in places]
+    frame = axes.get_window_extent()
+    for index in sorted(range(len(chosen)), key=lambda i: places[i][0]):
+        point, x, y = chosen[index]
+        label = axes.annotate(
+            point.label,
+            (x, y),
+            (0, 0),
+            textcoords="offset points",
+            fontsize=8.5,
+            ha="center",
+            va="center",
+            zorder=3.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+        )
+        size = label.get_window_extent()
+        offset, box = _free(places[index], size, figure.dpi / 72, taken, frame)
+        label.set_position(offset)
+        taken.append(box)
+        if math.hypot(offset[0], offset[1]) - size.width * 36 / figure.dpi > 14:
+            _lead(axes, label, point.look.colour)
+
+
+def room_for_names(count: int) -> tuple[float, float]:
+    """Width and height in inches of a scatter with `count` names."""
+    return (7.0, 4.6) if count <= MOST_BESIDE else (9.2, max(4.6, 1.0 + 0.2 * count))
+
+
+def _legend(figure: Figure, chosen: list[Point]) -> None:
+    handles = [
+        Line2D([], [], linestyle="", marker=point.look.marker, color=point.look.colour, label=point.label, markersize=7)
+        for point in sorted(chosen, key=lambda point: -point.value)
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, handletextpad=0.3)
+
+
+def _free(
+    place: tuple[float, ...], size: Bbox, scale: float, taken: list[Bbox], frame: Bbox
+) -> tuple[tuple[float, float], Bbox]:
+    """The offset (points) and box (pixels) of the candidate that overlaps least, the nearest first."""
+    best: tuple[float, tuple[float, float], Bbox] | None = None
+    for distance in DISTANCES:
+        for angle in ANGLES:
+            cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+            # from the point's edge to the middle of the text, whose half width counts sideways
+            dx = cos * (distance + size.width / scale / 2)
+            dy = sin * (distance + (size.height / scale / 2 if abs(sin) > 0.1 else 0))
+            x, y = place[0] + dx * scale, place[1] + dy * scale
+            box = Bbox.from_bounds(x - size.width / 2, y - size.height / 2, size.width, size.height)
+            cost = sum(_overlap(box, other) for other in taken) + 4 * (size.width * size.height - _overlap(box, frame))
+            if cost < 1e-6:
+                return (dx, dy), box
+            if best is None or cost < best[0]:
+                best = (cost, (dx, dy), box)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _overlap(a: Bbox, b: Bbox) -> float:
+    shared = Bbox.intersection(a, b)
+    return 0.0 if shared is None else float(shared.width * shared.height)
+
+
+def _lead(axes: Axes, label: Annotation, colour: str) -> None:
+    x, y = label.get_position()
+    axes.annotate(
+        "", label.xy, (x, y), textcoords="offset points", zorder=3,
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 8, "shrinkB": 3},
+    )  # fmt: skip

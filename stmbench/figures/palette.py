@@ -1,0 +1,42 @@
+"""Who is drawn how: twenty colours and twenty markers, so that a mixer looks the same in every figure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+# The first eight follow Okabe and Ito (2008), the rest Paul Tol's muted and dark schemes; all are dark enough for
+# a white ground. Twenty colours cannot all be told apart with a colour vision deficiency: the markers differ too.
+COLOURS: Final = (
+    *("#0072B2", "#D55E00", "#009E73", "#B8508F", "#C98A00", "#3FA0DC", "#5B5B5B", "#8A8500"),
+    *("#332288", "#882255", "#44AA99", "#117733", "#CC6677", "#7A5230", "#AA4499", "#225555"),
+    *("#A13B00", "#6A8FBF", "#555500", "#000000"),
+)
+Marker = str | tuple[int, int, float]
+MARKERS: Final[tuple[Marker, ...]] = (
+    *("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", "H"),
+    *((4, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0), (3, 1, 0.0), (8, 1, 0.0)),
+)
+FIRST_FREE: Final = 8  # unknown names stay clear of the built-in mixers' slots
+
+
+class Look(NamedTuple):
+    """A colour and a marker of matplotlib."""
+
+    colour: str
+    marker: Marker
+
+
+def look(name: str, mixers: Mapping[str, Mapping[str, Any]]) -> Look:
+    """How `name` (a mixer, or a model without one) is drawn.
+
+    Args:
+        mixers: frame.attrs["mixers"]; the slot is `mixers[name]["palette_slot"]`. A name without a slot gets one from
+            a hash of itself, the same in every run.
+    """
+    slot = mixers.get(name, {}).get("palette_slot")
+    if slot is None:
+        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        slot = FIRST_FREE + digest % (len(COLOURS) - FIRST_FREE)
+    return Look(COLOURS[int(slot) % len(COLOURS)], MARKERS[int(slot) % len(MARKERS)])

@@ -1,0 +1,136 @@
+"""From the table to what is drawn: one point per model and conditions, with its label, look and interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Final
+
+import pandas as pd
+
+from stmbench.errors import TableError
+from stmbench.figures.palette import Look, look
+
+FACETS: Final = ("definition", "scale", "weights", "seed", "device", "dtype", "compile", "resolution", "batch_size")
+LONGEST: Final = 34  # characters of a label
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+    """A summary value in base units; `low` and `high` are its 95 % interval, NaN where there is none."""
+
+    model: str
+    label: str
+    look: Look
+    value: float
+    low: float
+    high: float
+    resolved: bool
+    condition: str | None
+    level: float
+    facts: dict[str, Any]  # the facets; None where null
+
+    @property
+    def errors(self) -> tuple[float, float] | None:
+        """Lengths of the whiskers below and above the value, in base units."""
+        if math.isnan(self.low) or math.isnan(self.high):
+            return None
+        return max(self.value - self.low, 0.0), max(self.high - self.value, 0.0)
+
+
+def points(frame: pd.DataFrame, metric: str) -> list[Point]:
+    """The summary values of `metric`, in the table's order; of repeated measurements the newest.
+
+    Raises TableError, naming the metric, where the table has none of it.
+    """
+    chosen = summaries(frame, metric)
+    chosen = chosen[chosen["model"].notna()]
+    if chosen.empty:
+        raise TableError(f"rows of the metric {metric!r}", "none", "profile the models again, with that metric")
+    names = labels(frame)
+    suffixes = _varying(chosen)
+    mixers = frame.attrs.get("mixers", {})
+    found = []
+    for row in chosen.to_dict("records"):
+        facts = {facet: None if pd.isna(row[facet]) else row[facet] for facet in FACETS}
+        extra = [_words(facet, facts[facet]) for facet in suffixes if facts[facet] is not None]
+        found.append(
+            Point(
+                model=row["model"],
+                label=" · ".join([names[row["model"]], *extra]),
+                look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
+                value=row["value"],
+                low=row["ci_low"],
+                high=row["ci_high"],
+                resolved=row["status"] == "ok",
+                condition=None if pd.isna(row["condition"]) else row["condition"],
+                level=row["level"],
+                facts=facts,
+            )
+        )
+    return found
+
+
+def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order."""
+    chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
+    identity = ["model", "baseline", "condition", "level", "stage", "block", "head", *FACETS]
+    newest = chosen.sort_values("created_utc", kind="stable").drop_duplicates(identity, keep="last")
+    return newest.sort_index()
+
+
+def labels(frame: pd.DataFrame) -> dict[str, str]:
+    """A short name for each model: its mixer's abbreviation, with the scale where there are several, or its own."""
+    mixers = frame.attrs.get("mixers", {})
+    models = frame.loc[frame["model"].notna(), ["model", "mixer", "scale"]].drop_duplicates("model")
+    full: dict[str, dict[str, Any]] = {str(row["model"]): dict(row) for _, row in models.iterrows()}
+    bare = {name: f"unified_{row['mixer']}_{row['scale']}" == name for name, row in full.items()}
+    scales = {row["scale"] for name, row in full.items() if bare[name]}
+    short: dict[str, str] = {}
+    for name, row in full.items():
+        abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"]) if bare[name] else name
+        short[name] = f"{abbreviation} {row['scale']}" if bare[name] and len(scales) > 1 else str(abbreviation)
+    return {name: _shorten(text) for name, text in _unique(short).items()}
+
+
+def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
+    """The conditions that all points share, in words: 'micro · 224 px · batch 64 · fp32 · cpu'."""
+    words = []
+    for facet in ("scale", "resolution", "batch_size", "dtype", "device", "compile"):
+        values = {point.facts[facet] for point in chosen}
+        if len(values) == 1 and facet not in without:
+            (value,) = values
+            if value is not None and (facet != "compile" or value):
+                words.append(_words(facet, value))
+    return " · ".join(words)
+
+
+def _varying(chosen: pd.DataFrame) -> list[str]:
+    """Facets that tell points of one model apart; those that differ only between models need no mention."""
+    counts = chosen.groupby("model")[list(FACETS)].nunique(dropna=True)
+    return [facet for facet in FACETS if (counts[facet] > 1).any()]
+
+
+def _words(facet: str, value: Any) -> str:
+    match facet:
+        case "resolution":
+            return f"{value} px"
+        case "batch_size":
+            return f"batch {value}"
+        case "seed":
+            return f"seed {value}"
+        case "compile":
+            return "compiled" if value else "eager"
+    return str(value)
+
+
+def _unique(short: dict[str, str]) -> dict[str, str]:
+    taken = list(short.values())
+    return {name: text if taken.count(text) == 1 else name for name, text in short.items()}
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    keep = LONGEST - 1
+    return f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"

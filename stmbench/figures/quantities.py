@@ -1,0 +1,52 @@
+"""Base units for the eye: the table says 8.5e8 MAC, a reader sees 0.85 GMACs."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+
+class Display(NamedTuple):
+    """How a metric is shown: its name, the unit it is shown in, how many base units that is, and decimals."""
+
+    name: str
+    unit: str
+    factor: float
+    decimals: int
+
+
+_DISPLAYS: Final = {
+    "params": Display("parameters", "M", 1e6, 2),
+    "macs": Display("MACs per image", "GMACs", 1e9, 3),
+    "macs_published_convention": Display("MACs, published convention", "GMACs", 1e9, 3),
+    "activations": Display("activations per image", "M", 1e6, 2),
+    "throughput": Display("throughput", "images/s", 1.0, 1),
+    "latency": Display("latency", "ms", 1e-3, 2),
+    "peak_memory": Display("peak memory", "MiB", 2.0**20, 0),
+    "throughput_ratio": Display("throughput ratio", "×", 1.0, 3),
+    "rank_probability": Display("probability of rank", "%", 0.01, 0),
+    "achieved_macs_per_second": Display("achieved rate", "GMAC/s", 1e9, 1),
+    "arithmetic_intensity": Display("arithmetic intensity", "MAC/byte", 1.0, 1),
+    "peak_share": Display("share of the probe's peak", "%", 0.01, 1),
+    "probe_peak": Display("probe's peak", "GMAC/s", 1e9, 1),
+    "probe_bandwidth": Display("probe's bandwidth", "GB/s", 1e9, 1),
+    "part_macs": Display("MACs", "GMACs", 1e9, 3),
+    "part_params": Display("parameters", "M", 1e6, 2),
+    "part_time": Display("time", "ms", 1e-3, 2),
+}
+
+
+def display(metric: str, unit: str = "") -> Display:
+    """How `metric` is shown; one that has no entry is shown in its base unit, under its own name."""
+    return _DISPLAYS.get(metric, Display(metric.replace("_", " "), "" if unit == "1" else unit, 1.0, 3))
+
+
+def number(value: float | None, metric: str) -> str:
+    """The value in the metric's display unit, without the unit; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    shown = display(metric)
+    scaled = value / shown.factor
+    # fixed decimals line up in a column; a value that they would round to nothing gets three significant digits
+    small = scaled != 0 and abs(scaled) < 10**-shown.decimals
+    return f"{scaled:.3g}" if small else f"{scaled:,.{shown.decimals}f}"

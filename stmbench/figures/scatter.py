@@ -1,0 +1,66 @@
+"""What the two log-log scatters share: joining metrics of one model, the points with whiskers, the lines' labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from matplotlib.axes import Axes
+
+from stmbench.figures.points import Point
+from stmbench.figures.style import INK, MUTED
+
+MATCHED = ("resolution", "definition", "dtype", "device", "batch_size")
+
+
+def join(ys: Iterable[Point], xs: Iterable[Point]) -> list[tuple[Point, Point]]:
+    """Each y with the x of the same model whose facets agree best; points without a partner are left out.
+
+    The resolution must agree where both have one: MACs do not depend on the batch, but they do on the input.
+    """
+    candidates: dict[str, list[Point]] = {}
+    for x in xs:
+        candidates.setdefault(x.model, []).append(x)
+    pairs = []
+    for y in ys:
+        fitting = [x for x in candidates.get(y.model, []) if _agrees(x, y, "resolution")]
+        if fitting:
+            pairs.append((y, max(fitting, key=lambda x: sum(x.facts[name] == y.facts[name] for name in MATCHED))))
+    return pairs
+
+
+def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]]) -> None:
+    """Markers at (x, y) with the point's interval as whiskers; the last number converts the value to the axis."""
+    for point, x, y, factor in drawn:
+        colour, marker = point.look
+        if point.errors is not None:
+            whiskers = [[length / factor] for length in point.errors]
+            axes.errorbar(x, y, yerr=whiskers, color=INK, elinewidth=1.0, capsize=3, zorder=5)
+        inside = colour if point.resolved else "white"
+        axes.plot(
+            x, y, linestyle="", marker=marker, markersize=8, color=inside, markeredgecolor=colour if not point.resolved
+            else "white", markeredgewidth=1.4 if not point.resolved else 0.7, zorder=4,
+        )  # fmt: skip
+
+
+def limits(values: list[float], *, room: float = 1.5) -> tuple[float, float]:
+    """A log axis' ends: `room` times beyond the extremes, and at least a factor of three in all."""
+    low, high = min(values) / room, max(values) * room
+    missing = 3 / (high / low)
+    return (low, high) if missing <= 1 else (low / math.sqrt(missing), high * math.sqrt(missing))
+
+
+def along(axes: Axes, text: str, x: float, y: float, slope: float, *, below: bool = False) -> None:
+    """Write `text` along a line of the given slope (in log-log units) at (x, y), just above it."""
+    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+    rise = slope * math.log(x1 / x0) / math.log(y1 / y0)  # in axes units
+    box = axes.get_window_extent()
+    angle = math.degrees(math.atan2(rise * box.height, box.width))
+    axes.text(
+        x, y, text, rotation=angle, rotation_mode="anchor", ha="left", va="top" if below else "bottom", fontsize=7.5,
+        color=MUTED, zorder=1, clip_on=True,
+    )  # fmt: skip
+
+
+def _agrees(x: Point, y: Point, facet: str) -> bool:
+    return x.facts[facet] is None or y.facts[facet] is None or x.facts[facet] == y.facts[facet]

@@ -1,0 +1,130 @@
+"""The project's look: fonts, a light ground, the canvas that every figure is drawn on, and how it is saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from stmbench.errors import OutputError
+
+INK, MUTED, GRID = "#1b1b1b", "#6b6b6b", "#e4e4e0"
+WIDTH: Final = 7.0  # inches
+STYLE: Final[Any] = {  # matplotlib types each key; a plain dict says as much
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    # text stays text (it can be searched, read out and is small), and nothing depends on the day or on chance
+    "svg.fonttype": "none",
+    "svg.hashsalt": "stmbench",
+}
+
+
+@contextmanager
+def canvas(height: float, *, width: float = WIDTH, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of `width` x `height` inches with a row of axes that share y. pyplot and its state are not involved."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+        layout = figure.get_layout_engine()
+        if isinstance(layout, ConstrainedLayoutEngine):
+            layout.set(w_pad=0.1, h_pad=0.08)
+        yield figure, list(axes)
+
+
+def heading(axes: Axes, title: str, subtitle: str = "") -> None:
+    """A bold title over a grey line with the conditions, both flush left."""
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=22 if subtitle else 8)
+    if subtitle:
+        axes.annotate(
+            subtitle,
+            (0, 1),
+            (0, 9),
+            "axes fraction",
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=8.5,
+            va="center",
+        )
+
+
+def rows_axis(axes: Axes, labels: list[str]) -> None:
+    """Named rows from the top down, with no axis line: the names are the axis."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def rows_width(labels: list[str]) -> float:
+    """Inches for a figure of named rows: long names take their room beside the plot, not from it."""
+    return WIDTH + 0.07 * max(0, max(map(len, labels)) - 16)
+
+
+def rows_height(count: int, *, row: float = 0.34, rest: float = 1.3) -> float:
+    """Inches for a figure of `count` named rows."""
+    return rest + row * max(count, 2)
+
+
+def log_axis(axes: Axes, which: str, low: float, high: float) -> None:
+    """A log axis from `low` to `high` with plain numbers: a decade is not assumed, since costs often span less."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
+    ratio = high / low
+    if ratio < 4:
+        ticks = [
+            tick for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high
+        ]
+        axis.set_major_locator(FixedLocator(ticks))
+    else:
+        subs = (1.0, 2.0, 3.0, 5.0, 7.0) if ratio < 12 else (1.0, 2.0, 5.0) if ratio < 300 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+
+def save(figure: Figure, stem: str | Path) -> list[Path]:
+    """Write `<stem>.svg` and `<stem>.png` (200 dpi), each at once; the same figure gives the same bytes.
+
+    Raises OutputError where the folder cannot be made or written.
+    """
+    base, paths = Path(stem), []
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
+            path = base.with_name(base.name + suffix)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            with matplotlib.rc_context(STYLE):
+                figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
+            os.replace(temporary, path)
+            paths.append(path)
+    except OSError as error:
+        raise OutputError(f"to write {base}", error.strerror or str(error), "choose another folder") from error
+    return paths

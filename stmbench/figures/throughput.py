@@ -1,0 +1,38 @@
+"""Throughput of each model, fastest first, with 95 % intervals."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stmbench.figures.points import points, subtitle
+from stmbench.figures.quantities import number
+from stmbench.figures.style import INK, MUTED, canvas, heading, rows_axis, rows_height, rows_width
+
+
+def throughput(frame: pd.DataFrame) -> Figure:
+    """Bars of images/s. A hatched, lighter bar is not resolved. Raises TableError where there is no throughput."""
+    chosen = sorted(points(frame, "throughput"), key=lambda point: -point.value)
+    with canvas(rows_height(len(chosen)), width=rows_width([point.label for point in chosen])) as (figure, (axes,)):
+        rows_axis(axes, [point.label for point in chosen])
+        for row, point in enumerate(chosen):
+            bar = axes.barh(row, point.value, height=0.62, color=point.look.colour, alpha=0.88, zorder=2)
+            if not point.resolved:
+                bar[0].set(alpha=0.45, hatch="////", edgecolor="white", linewidth=0)
+            end = point.value
+            if point.errors is not None:
+                whiskers = [[length] for length in point.errors]
+                axes.errorbar(point.value, row, xerr=whiskers, color=INK, capsize=3, elinewidth=1.1, zorder=3)
+                end = point.value + point.errors[1]
+            axes.annotate(
+                number(point.value, "throughput"), (end, row), (6, 0), textcoords="offset points", va="center"
+            )
+        axes.set_xlim(0, 1.12 * max(point.high if point.high > point.value else point.value for point in chosen))
+        axes.set_xlabel("images/s")
+        heading(axes, "Throughput", subtitle(chosen))
+        if not all(point.resolved for point in chosen):
+            axes.annotate(
+                "hatched: not resolved", (1, 1), (0, 9), "axes fraction", textcoords="offset points", ha="right",
+                va="center", color=MUTED, fontsize=8.5,
+            )  # fmt: skip
+    return figure
