@@ -32,22 +32,23 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
         return
     _print_table(
         "Spatial token mixers",
-        ("mixer", "title", "type", "sampling", "weights", "depends on N", "inert parameters", "method", "citation"),
+        ("mixer", "operator", "type", "sampling", "weights", "depends on N"),
         [
             (
                 entry.name,
-                f"{entry.title} ({entry.abbreviation})",
+                entry.title,
                 entry.family,
                 entry.sampling,
                 entry.weights,
                 "yes" if entry.depends_on_n else "no",
-                ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none",
-                entry.method,
-                entry.citation,
             )
             for entry in entries
         ],
     )
+    for entry in entries:
+        inert = ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none"
+        source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
+        typer.echo(f"{entry.name}: {entry.abbreviation}, from {source}; inert parameters: {inert}")
 
 
 @app.command()

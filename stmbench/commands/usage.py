@@ -34,5 +34,5 @@ def line(error: Exception) -> str | None:
 
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return str(parameter.human_readable_name).upper()
+        return str(parameter.metavar or parameter.name).upper()
     return str(max(parameter.opts, key=len))

@@ -23,6 +23,7 @@ from torch import nn
 
 from stmbench.errors import DuplicateNameError, InputError, PluginError
 from stmbench.mixers.base import MIXERS, MixerConfig, MixerEntry, Site
+from stmbench.mixers.naming import require_name
 
 GROUP = "stmbench.mixers"
 _PROBE_MAPS = ((14, 14), (7, 9))  # (H, W) a mixer is tried on before it is let in
@@ -48,10 +49,15 @@ def loaded_files() -> list[Path]:
     return list(_LOADED)
 
 
-def load_plugin(path: Path | str) -> tuple[str, ...]:
+def load_plugin(path: Path | str, *, try_out: bool = True) -> tuple[str, ...]:
     """Run one Python file and return the names of the mixers that it registered.
 
     Loading the same file again does nothing. The file's SHA-256 is put on its entries (`plugin_sha256`).
+
+    Args:
+        path: the file.
+        try_out: run each mixer on two small maps; without it only what the entry says is checked (the conformance
+            suite wants to look at mixers that fail).
 
     Raises:
         PluginError: the file does not exist, does not import, registers nothing, repeats a name, registers what is not
@@ -70,7 +76,7 @@ def load_plugin(path: Path | str) -> tuple[str, ...]:
         return names
     with _registry_restored_on_failure() as before:
         _run(file, source, shown, f"stmbench_plugin_{_identifier(file.stem)}_{digest[:12]}")
-        names = _admit(before, shown, digest)
+        names = _admit(before, shown, digest, try_out=try_out)
     _LOADED[file] = (digest, names)
     return names
 
@@ -114,7 +120,7 @@ def _run(file: Path, source: bytes, shown: str, module_name: str) -> None:
         raise PluginError("a plug-in that imports", f"{what} at {place}", "mend that line") from error
 
 
-def _admit(before: set[str], source: str, digest: str | None) -> tuple[str, ...]:
+def _admit(before: set[str], source: str, digest: str | None, *, try_out: bool = True) -> tuple[str, ...]:
     """Check the entries that are new since `before`, and stamp them with the hash of the code they come from."""
     names = tuple(name for name in MIXERS if name not in before)
     if not names:
@@ -123,28 +129,30 @@ def _admit(before: set[str], source: str, digest: str | None) -> tuple[str, ...]
         )
     for name in names:
         entry = MIXERS.get(name)
-        check_entry(entry)
+        _check_facts(entry)
+        if try_out:
+            _check_shape(entry)
         MIXERS.unregister(name)
         MIXERS.register(name, dataclasses.replace(entry, plugin_sha256=digest))
     return names
 
 
-def check_entry(entry: MixerEntry) -> None:
-    """Refuse an entry that no network could use; `stmbench check` says more.
-
-    Raises:
-        PluginError: the name cannot be part of a model's name, the class is no nn.Module, the config no MixerConfig
-            dataclass, or a small map comes back with another shape or an error.
-    """
+def _check_facts(entry: MixerEntry) -> None:
     name = entry.name
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        raise PluginError("a mixer name of the form my_mixer", repr(name), "rename it: it becomes part of model names")
+    require_name(name)
     if not (isinstance(entry.module, type) and issubclass(entry.module, nn.Module)):
         raise PluginError(f"a torch.nn.Module class for {name}", repr(entry.module), "derive the class from nn.Module")
     if not (isinstance(entry.config, type) and issubclass(entry.config, MixerConfig)):
         raise PluginError(
             f"a config of {name} derived from MixerConfig", repr(entry.config), "write class Config(MixerConfig)"
         )
+    for fact, allowed in (("sampling", ("local", "global", "learned")), ("weights", ("static", "dynamic", "both"))):
+        if getattr(entry, fact) not in allowed:
+            raise PluginError(f"{fact} of {name} among {', '.join(allowed)}", repr(getattr(entry, fact)), "change it")
+
+
+def _check_shape(entry: MixerEntry) -> None:
+    name = entry.name
     dim = entry.channel_multiple * -(-64 // entry.channel_multiple)  # 64 channels, rounded up to the multiple
     remedy = f"run `stmbench check` on the file of {name}"
     for height, width in _PROBE_MAPS:

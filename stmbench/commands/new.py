@@ -1,0 +1,70 @@
+"""`stmbench new mixer NAME`: a working starter file, ready for `stmbench check` and `--plugin`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import options
+from stmbench.commands.group import SuggestingGroup
+
+app = typer.Typer(
+    cls=SuggestingGroup, no_args_is_help=True, add_completion=False, help="Write a starter file for something of yours."
+)
+
+
+@app.callback()
+def new() -> None:
+    """Write a starter file for something of yours."""
+
+
+@app.command()
+def mixer(
+    name: Annotated[str, typer.Argument(help="Lower case with underscores, e.g. strip_conv.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Default: NAME.py here.")] = None,
+    plugin: options.Plugin = None,
+    debug: options.Debug = False,
+) -> None:
+    """A mixer in one file: a 3x3 depthwise convolution with all that the contract asks for, to be changed."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from stmbench.errors import OutputError, PluginError
+    from stmbench.mixers import BUILTIN
+    from stmbench.mixers.naming import require_name
+
+    require_name(name)
+    taken = set(BUILTIN)
+    if plugin:
+        from stmbench.mixers.plugins import load_plugins
+
+        taken.update(load_plugins(plugin))
+    if name in taken:
+        raise PluginError("a mixer name that is free", repr(name), "choose another name")
+    file = out or Path(f"{name}.py")
+    if file.suffix != ".py":
+        raise OutputError("a file that ends in .py", str(file), "change --out")
+    words = name.split("_")
+    environment = Environment(
+        loader=PackageLoader("stmbench.commands"), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    text = environment.get_template("mixer.py.j2").render(
+        {
+            "name": name,
+            "class": "".join(word.capitalize() for word in words),
+            "title": " ".join(word.capitalize() for word in words),
+            "abbreviation": "-".join(word.capitalize() for word in words),
+            "file": str(file),
+        }
+    )
+    try:
+        with file.open("x", encoding="utf-8") as stream:  # x: never over a file that is there
+            stream.write(text)
+    except FileExistsError as error:
+        raise OutputError(
+            "a file that does not exist yet", str(file), "choose another --out, or move it away"
+        ) from error
+    except OSError as error:
+        raise OutputError("a file that can be written", f"{file} ({error.strerror})", "change --out") from error
+    typer.echo(f"wrote {file}; next: stmbench check {file}")

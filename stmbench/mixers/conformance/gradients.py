@@ -1,0 +1,87 @@
+"""Checks of the backward pass: every parameter learns, or the registry says why it cannot."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import torch
+from torch import Tensor
+
+from stmbench.mixers.conformance.check import BrokenPromiseError, check
+from stmbench.mixers.conformance.subject import Subject
+
+PLACES = ((0, 0, 28), (2, 1, 14), (3, 0, 7))  # stage, block, side of the map
+TRIALS = 2  # an element is inert when its gradient vanishes for all of these weights and inputs
+ZERO = 1e-12  # of the largest gradient in the mixer, in float64: rounding leaves 1e-16 where the formula says 0
+
+
+def _largest_gradients(subject: Subject, stage: int, block: int, side: int) -> dict[str, Tensor]:
+    """Per parameter, the largest |gradient| of each element over the trials, relative to the mixer's largest."""
+    largest: dict[str, Tensor] = {}
+    for trial in range(TRIALS):
+        module = subject.module(stage, block, seed=10 + trial).train()
+        found = module(subject.images(8, (side, side), stage, seed=20 + trial))
+        (found * torch.randn_like(found)).sum().backward()
+        named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+        gradients = {
+            name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.abs()
+            for name, parameter in named.items()
+        }
+        for name, gradient in gradients.items():
+            if not bool(torch.isfinite(gradient).all()):
+                raise BrokenPromiseError(f"the gradient of {name} is not finite in stage {stage}")
+        scale = max((float(gradient.max()) for gradient in gradients.values()), default=0.0) or 1.0
+        for name, gradient in gradients.items():
+            relative = gradient / scale
+            largest[name] = torch.maximum(largest[name], relative) if name in largest else relative
+    return largest
+
+
+@check(
+    "every parameter gets a finite gradient, non-zero unless the registry declares it inert",
+    remedy="use the parameter, or declare it: register_mixer(..., inert=(Inert(parameter=, part=, reason=, whole=),))",
+    needs=("shape", "input_untouched"),
+)
+def gradients(subject: Subject) -> None:
+    declared = subject.entry.inert
+    confirmed: set[str] = set()
+    for stage, block, side in PLACES:
+        for name, gradient in _largest_gradients(subject, stage, block, side).items():
+            dead = int((gradient <= ZERO).sum())
+            covering = [inert for inert in declared if fnmatch.fnmatchcase(name, inert.parameter)]
+            if dead and not covering:
+                raise BrokenPromiseError(
+                    f"{dead} of {gradient.numel()} elements of {name} get no gradient (stage {stage})"
+                )
+            if dead == gradient.numel() and not any(inert.whole for inert in covering):
+                raise BrokenPromiseError(
+                    f"no element of {name} gets a gradient (stage {stage}), declared inert in part"
+                )
+            if dead < gradient.numel() and any(inert.whole for inert in covering):
+                raise BrokenPromiseError(f"{name} is declared inert, but gets a gradient (stage {stage})")
+            if dead:
+                confirmed.update(inert.parameter for inert in covering)
+    for inert in declared:
+        if inert.parameter not in confirmed:
+            raise BrokenPromiseError(
+                f"{inert.parameter} is declared inert, but all of it learns, or there is no such name"
+            )
+
+
+@check(
+    "the gradient reaches every image of the input",
+    remedy="leave out detach(), .data and no_grad() on the way from the input to the output",
+    needs=("shape", "input_untouched"),
+)
+def input_gradient(subject: Subject) -> None:
+    images = subject.images(2).requires_grad_()
+    found = subject.module()(images)
+    if not found.requires_grad:
+        raise BrokenPromiseError("the output does not depend on the input")
+    (gradient,) = torch.autograd.grad((found * torch.randn_like(found)).sum(), images, allow_unused=True)
+    if gradient is None:
+        raise BrokenPromiseError("the output does not depend on the input")
+    if not bool(torch.isfinite(gradient).all()):
+        raise BrokenPromiseError("it is not finite")
+    if not bool(gradient.flatten(1).abs().amax(1).gt(0).all()):
+        raise BrokenPromiseError("it is zero")

@@ -1,0 +1,48 @@
+"""Run every check on one entry."""
+
+from __future__ import annotations
+
+import torch
+
+from stmbench.mixers.base import MixerEntry
+
+# importing the files of checks fills CHECKS, in this order
+from stmbench.mixers.conformance import configs, forward, gradients, numbers  # noqa: F401
+from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, NotApplicableError, Outcome
+from stmbench.mixers.conformance.subject import Count, Subject
+
+
+def conform(entry: MixerEntry, *, count: Count | None = None) -> list[Outcome]:
+    """Outcomes of all checks, in the order of `CHECKS`; the global random state is left as it was.
+
+    Args:
+        entry: what the registry holds.
+        count: (module, (H, W, C)) -> multiply-adds for one image; without it the MAC formula is not compared.
+    """
+    subject = Subject(entry=entry, count=count)
+    outcomes: dict[str, Outcome] = {}
+    for check in CHECKS.values():
+        unmet = [name for name in check.needs if outcomes[name].status != "passed"]
+        if unmet:
+            outcomes[check.name] = Outcome(
+                check=check.name, status="skipped", promise=check.promise, found=f"needs {', '.join(unmet)} to pass"
+            )
+        else:
+            outcomes[check.name] = _outcome(check, subject)
+    return list(outcomes.values())
+
+
+def _outcome(check: Check, subject: Subject) -> Outcome:
+    with torch.random.fork_rng(devices=[]):
+        try:
+            check.function(subject)
+        except NotApplicableError as reason:
+            return Outcome(check=check.name, status="skipped", promise=check.promise, found=str(reason))
+        except BrokenPromiseError as error:
+            found = str(error)
+        except Exception as error:
+            # the mixer is code of others: whatever it raises is what the check found
+            found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        else:
+            return Outcome(check=check.name, status="passed", promise=check.promise)
+    return Outcome(check=check.name, status="failed", promise=check.promise, found=found, remedy=check.remedy)

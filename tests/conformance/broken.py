@@ -1,0 +1,262 @@
+"""Mixers that break one promise each. The suite has to find the promise, and no other."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.errors import ConfigError
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, MixerEntry, Site
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(MixerConfig):
+    """Nothing but the channels."""
+
+
+class Sound(Mixer):
+    """A 3x3 depthwise convolution and a projection: keeps every promise. The others change one thing."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.conv = nn.Conv2d(config.dim, config.dim, 3, padding=1, groups=config.dim)
+        self.proj = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.proj(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        return mixed
+
+    def reference(self, x: Tensor) -> Tensor:
+        return Sound.forward(self, x)
+
+    def macs(self, height: int, width: int) -> int:
+        return height * width * (9 * self.config.dim + self.config.dim**2)
+
+
+class LosesARow(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, 1:].contiguous()
+
+
+class OnlySquare(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        batch, height, _, dim = x.shape
+        return super().forward(x).reshape(batch, height, height, dim)
+
+
+class MadeForTheDesignSize(Sound):
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.crop = {32: 56, 64: 28, 128: 14, 256: 7}[config.dim]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, : self.crop, : self.crop].contiguous()
+
+
+class AlwaysSingle(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y.float() if y.dtype == torch.float64 else y
+
+
+class ChannelsFirstInMemory(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+
+
+class WritesIntoItsInput(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        if not x.requires_grad:
+            x.mul_(2)
+        return y
+
+
+class RandomAtEval(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 + 0.1 * torch.rand(x.shape[-1], dtype=x.dtype))
+
+
+class LeaksAcrossTheBatch(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y + 0.1 * y.mean(0, keepdim=True)
+
+    def reference(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+class DeadParameter(Sound):
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.unused = nn.Parameter(torch.zeros(config.dim))
+
+
+class DeadThird(Sound):
+    """One element of a parameter is never used."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.gain = nn.Parameter(torch.ones(config.dim + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.gain[:-1]
+
+    def reference(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+class InfiniteGradient(Sound):
+    """The square root of exactly zero: a fine value, and no slope."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.gain = nn.Parameter(torch.ones(config.dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (self.gain - self.gain).abs().sqrt() * self.gain
+
+    def reference(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+class CutFromItsInput(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach())
+
+
+class NanInBfloat16(Sound):
+    """1e-3 is lost beside 1 in bfloat16, and 0 / 0 is left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        small = (torch.ones_like(y) + 1e-3) - 1
+        return y * (small / small)
+
+    def reference(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+class NoAutocast(Sound):
+    """Adds in place into a buffer of the input's dtype, with an operation that will not convert."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, 2)
+        return super().forward(x) + 0 * torch.empty_like(flat).copy_(flat).index_add_(
+            0, torch.arange(len(flat)), self.proj(flat)
+        ).reshape(x.shape)
+
+    def macs(self, height: int, width: int) -> int:
+        return super().macs(height, width) + height * width * self.config.dim**2
+
+
+class WrongReference(Sound):
+    def reference(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 + 1e-6)
+
+
+class WrongMacs(Sound):
+    def macs(self, height: int, width: int) -> int:
+        return 2 * super().macs(height, width)
+
+
+class ForgetsInACopy(Sound):
+    """State outside parameters and buffers: a state dict does not carry it."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.gain = float(torch.rand(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.gain
+
+    def reference(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+class SwallowsOptions(Sound):
+    def forward(self, x: Tensor, **_: Any) -> Tensor:
+        return super().forward(x)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Open:
+    """A config that can be changed: no MixerConfig, for a frozen dataclass has no open children."""
+
+    dim: int
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise ConfigError("dim >= 1", repr(self.dim), "change it")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Credulous(MixerConfig):
+    """Takes any number of channels."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+class Restless:
+    """A config_at with a memory."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, site: Site, *, tick: int = 0) -> Counted:
+        self.calls += 1
+        return Counted(dim=site.dim, tick=self.calls)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted(MixerConfig):
+    tick: int = 0
+
+
+def entry(module: type[nn.Module], config: Any = Config, **facts: Any) -> MixerEntry:
+    """An entry that is in no registry."""
+
+    def config_at(site: Site) -> Any:
+        return config(dim=site.dim)
+
+    told: dict[str, Any] = {"config_at": config_at, "title": "Broken", "abbreviation": "B", "family": "none"}
+    told.update({"sampling": "local", "weights": "static", **facts})
+    return MixerEntry(name="broken", module=module, config=config, **told)
+
+
+BROKEN: dict[str, MixerEntry] = {
+    "shape": entry(LosesARow),
+    "any_size": entry(OnlySquare),
+    "any_size (crops)": entry(MadeForTheDesignSize),
+    "dtype": entry(AlwaysSingle),
+    "layout": entry(ChannelsFirstInMemory),
+    "input_untouched": entry(WritesIntoItsInput),
+    "deterministic": entry(RandomAtEval),
+    "batch_independent": entry(LeaksAcrossTheBatch),
+    "gradients": entry(DeadParameter),
+    "gradients (a part)": entry(DeadThird),
+    "gradients (infinite)": entry(InfiniteGradient),
+    "gradients (declared inert, but learns)": entry(
+        Sound, inert=(Inert(parameter="conv.bias", part="all", reason="said so", whole=True),)
+    ),
+    "gradients (declared inert, but is not there)": entry(
+        Sound, inert=(Inert(parameter="kv.bias", part="keys", reason="another mixer's"),)
+    ),
+    "input_gradient": entry(CutFromItsInput),
+    "bfloat16": entry(NanInBfloat16),
+    "autocast": entry(NoAutocast),
+    "reference": entry(WrongReference),
+    "macs": entry(WrongMacs),
+    "copies": entry(ForgetsInACopy),
+    "frozen_config": entry(Sound, Open),
+    "config_refuses_nonsense": entry(Sound, Credulous),
+    "config_at_is_a_function": entry(Sound, Counted, config_at=Restless()),
+    "config_at_is_a_function (swallows)": entry(SwallowsOptions),
+}

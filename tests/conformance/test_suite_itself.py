@@ -1,0 +1,62 @@
+"""A deliberately broken mixer fails the check that is meant for it, and no other; a sound one passes all."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from stmbench.measure.counting import count
+from stmbench.mixers.base import Inert
+from stmbench.mixers.conformance import CHECKS, conform
+from tests.conformance import broken
+
+
+def _macs(module: nn.Module, size: tuple[int, int, int]) -> int:
+    return count(module, size).macs
+
+
+@pytest.mark.parametrize("case", broken.BROKEN)
+def test_a_broken_mixer_fails_the_check_that_is_meant(case: str) -> None:
+    outcomes = conform(broken.BROKEN[case], count=_macs)
+    failed = {outcome.check: outcome for outcome in outcomes if outcome.status == "failed"}
+    meant = case.split(" ")[0]
+    assert list(failed) == [meant], {name: outcome.found for name, outcome in failed.items()}
+    assert failed[meant].found
+    assert failed[meant].remedy == CHECKS[meant].remedy
+
+
+def test_every_check_has_a_mixer_that_breaks_it() -> None:
+    assert {case.split(" ")[0] for case in broken.BROKEN} == set(CHECKS)
+
+
+def test_a_sound_mixer_passes_everything() -> None:
+    outcomes = conform(broken.entry(broken.Sound), count=_macs)
+    assert [(o.check, o.found) for o in outcomes if o.status != "passed"] == []
+
+
+def test_without_a_counter_the_formula_is_not_compared() -> None:
+    outcomes = {outcome.check: outcome for outcome in conform(broken.BROKEN["macs"])}
+    assert outcomes["macs"].status == "skipped"
+    assert outcomes["macs"].found == "no counter was given"
+
+
+def test_a_declared_dead_parameter_passes() -> None:
+    inert = Inert(parameter="unused", part="all", reason="kept for old weights", whole=True)
+    entry = dataclasses.replace(broken.BROKEN["gradients"], inert=(inert,))
+    assert [o.check for o in conform(entry) if o.status == "failed"] == []
+
+
+def test_what_depends_on_a_failed_check_is_skipped_and_says_so() -> None:
+    outcomes = {outcome.check: outcome for outcome in conform(broken.BROKEN["deterministic"])}
+    assert outcomes["batch_independent"].status == "skipped"
+    assert outcomes["batch_independent"].found == "needs deterministic to pass"
+
+
+def test_the_random_state_is_left_as_it_was() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    conform(broken.entry(broken.Sound))
+    assert torch.equal(torch.get_rng_state(), before)
