@@ -18,9 +18,6 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.jit_analysis import JitModelAnalysis
 
-_ACTIVATIONS, _MOVED = "activations", "elements moved"
-_Key = tuple[str, str]  # dotted path of a module, kind of operation or one of the two above
-
 
 class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
     """One trace with our handles. fvcore's own list of operations to skip in silence has no say.
@@ -33,28 +30,21 @@ class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
     def __init__(self, model: nn.Module, image: Tensor) -> None:
         super().__init__(model, image)
         self.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        self._unknown: Counter[_Key] = Counter()
+        self._unknown: Counter[tuple[str, str]] = Counter()  # operation, module
+        self._tallies: defaultdict[str, list[Tally]] = defaultdict(list)
         self.operations: Counter[str] = Counter()
         self.set_op_handle(**{name: self._counted(name, rule) for name, rule in HANDLES.items()})
-        totals: dict[_Key, int] = self.by_operator()
+        self.total()  # traces
         self._refuse_unknown()
-        grouped: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for (module, statistic), amount in totals.items():
-            grouped[module][statistic] = amount
-        self.modules = {
-            module: Tally(
-                activations=amounts.pop(_ACTIVATIONS, 0), elements_moved=amounts.pop(_MOVED, 0), kinds=amounts
-            )
-            for module, amounts in grouped.items()
-        }
+        self.modules = {module: sum(tallies, Tally()) for module, tallies in self._tallies.items()}
 
-    def _counted(self, name: str, rule: Handle) -> Callable[[list[_C.Value], list[_C.Value]], Counter[_Key]]:
-        def fvcore_handle(inputs: Sequence[_C.Value], outputs: Sequence[_C.Value]) -> Counter[_Key]:
+    def _counted(self, name: str, rule: Handle) -> Callable[[list[_C.Value], list[_C.Value]], Counter[str]]:
+        def fvcore_handle(inputs: Sequence[_C.Value], outputs: Sequence[_C.Value]) -> Counter[str]:
             call = Call(inputs, outputs)
             tally = rule(call)
             self.operations[name] += 1
-            amounts = {**tally.kinds, _ACTIVATIONS: tally.activations, _MOVED: tally.elements_moved}
-            return Counter({(call.module, statistic): amount for statistic, amount in amounts.items()})
+            self._tallies[call.module].append(tally)
+            return Counter(tally.kinds)
 
         return fvcore_handle
 
@@ -62,7 +52,7 @@ class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
         """Asked by fvcore for every node without a handle: note the ones that are not free."""
         name = node.kind()
         if name == "prim::PythonOp":
-            name = f"{name}.{node.pyname()}"
+            name = f"{name}.{node.pyname()}"  # type: ignore[attr-defined]  # not in torch's stubs
         if name not in FREE:
             self._unknown[name, module_of(node)] += 1
         return True

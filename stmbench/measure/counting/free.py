@@ -2,53 +2,68 @@
 
 from __future__ import annotations
 
+
+def _named(namespace: str, names: str) -> set[str]:
+    return {f"{namespace}::{name}" for name in names.split()}
+
+
 # give back (some of) their first argument's elements, perhaps in another order, shape or type
-REARRANGING = {
-    f"aten::{name}"
-    for name in """
-    alias chunk clone contiguous detach expand expand_as flatten flip index_select mT movedim moveaxis narrow numpy_T permute
-    reshape reshape_as select slice split split_with_sizes squeeze swapaxes swapdims t to transpose type_as unbind
-    unflatten unfold unsafe_chunk unsafe_split unsqueeze view view_as
-    """.split()
-}
-_MEMORY = """
-    arange as_strided as_tensor block_diag broadcast_tensors broadcast_to cat col2im column_stack concat concatenate
-    constant_pad_nd copy diag_embed diagonal dstack embedding empty empty_like eye fill full full_like gather hstack
-    im2col index index_add index_copy index_fill index_put lift_fresh linspace masked_fill masked_scatter
-    masked_select meshgrid new_empty new_full new_ones new_tensor new_zeros one_hot ones ones_like pad
-    pixel_shuffle pixel_unshuffle rand rand_like randn randn_like reflection_pad1d reflection_pad2d repeat
-    repeat_interleave replication_pad1d replication_pad2d roll rot90 scalar_tensor scatter scatter_add stack
-    take_along_dim tensor tensor_split tile tril triu upsample_nearest1d upsample_nearest2d upsample_nearest3d
-    _upsample_nearest_exact2d vstack where zero zeros zeros_like channel_shuffle native_channel_shuffle
-""".split()
-_ELEMENTWISE = """
-    abs add addcdiv addcmul bitwise_and bitwise_not bitwise_or ceil clamp clamp_max clamp_min clip complex conj cos
-    cumsum div divide eq exp exp2 expm1 feature_dropout dropout alpha_dropout bernoulli floor floor_divide fmod frac
-    ge greater gt imag isfinite isinf isnan le less lerp log log10 log1p log2 logical_and logical_not logical_or lt
-    maximum minimum mul multiply ne neg nan_to_num polar pow real reciprocal remainder resolve_conj round rsqrt rsub
-    sign sin sqrt square sub subtract true_divide view_as_complex view_as_real __and__ __or__ bucketize
-""".split()
-_REDUCTIONS = """
-    all amax amin any argmax argmin argsort frobenius_norm linalg_norm linalg_vector_norm logsumexp max median min
-    norm prod sort std std_mean topk var var_mean
-""".split()
-_NUMBERS = """
-    Bool Float FloatImplicit Int IntImplicit ScalarImplicit __getitem__ append dim item len numel size storage_offset
-    stride is_floating_point device
-""".split()
-_STRUCTURE = {
-    f"prim::{name}"
-    for name in """
+REARRANGING = _named(
+    "aten",
+    """
+    alias chunk clone contiguous detach expand expand_as flatten flip index_select mT movedim moveaxis narrow numpy_T
+    permute reshape reshape_as roll select slice split split_with_sizes squeeze swapaxes swapdims t to transpose type_as
+    unbind unflatten unfold unsafe_chunk unsafe_split unsqueeze view view_as
+    """,
+)
+_MEMORY = _named(
+    "aten",
+    """
+    arange as_strided as_tensor block_diag broadcast_tensors broadcast_to cat channel_shuffle col2im column_stack concat
+    concatenate constant_pad_nd copy diag_embed diagonal dstack embedding empty empty_like eye fill full full_like
+    gather hstack im2col index index_add index_copy index_fill index_put lift_fresh linspace masked_fill masked_scatter
+    masked_select meshgrid native_channel_shuffle new_empty new_full new_ones new_tensor new_zeros one_hot ones
+    ones_like pad pixel_shuffle pixel_unshuffle rand rand_like randn randn_like reflection_pad1d reflection_pad2d repeat
+    repeat_interleave replication_pad1d replication_pad2d rot90 scalar_tensor scatter scatter_add stack take_along_dim
+    tensor tensor_split tile tril triu upsample_nearest1d upsample_nearest2d upsample_nearest3d
+    _upsample_nearest_exact2d vstack where zero zeros zeros_like
+    """,
+)
+_ELEMENTWISE = _named(
+    "aten",
+    """
+    __and__ __or__ abs add addcdiv addcmul alpha_dropout bernoulli bitwise_and bitwise_not bitwise_or bucketize ceil
+    clamp clamp_max clamp_min clip complex conj cos cumsum div divide dropout eq exp exp2 expm1 feature_dropout floor
+    floor_divide fmod frac ge greater gt imag isfinite isinf isnan le less lerp log log10 log1p log2 logical_and
+    logical_not logical_or lt maximum minimum mul multiply nan_to_num ne neg polar pow real reciprocal remainder
+    resolve_conj round rsqrt rsub sign sin sqrt square sub subtract true_divide view_as_complex view_as_real
+    """,
+)
+_REDUCTIONS = _named(
+    "aten",
+    """
+    all amax amin any argmax argmin argsort frobenius_norm linalg_norm linalg_vector_norm logsumexp max median min norm
+    prod sort std std_mean topk var var_mean
+    """,
+)
+# sizes and the like, which a trace computes as it goes
+_NUMBERS = _named(
+    "aten",
+    """
+    Bool Float FloatImplicit Int IntImplicit ScalarImplicit __getitem__ append device dim is_floating_point item len
+    numel size storage_offset stride
+    """,
+)
+# not among them: branches, loops and calls, whose bodies a count would not look into
+_STRUCTURE = _named(
+    "prim",
+    """
     Constant ConstantChunk DictConstruct GetAttr ListConstruct ListUnpack NumToTensor TupleConstruct TupleIndex
-    TupleUnpack device dtype shape layout
-    """.split()
-}
-FREE: set[str] = {
-    *REARRANGING,
-    *(f"aten::{name}{suffix}" for name in (*_MEMORY, *_ELEMENTWISE, *_REDUCTIONS, *_NUMBERS) for suffix in ("", "_")),
-    *(f"{name}_" for name in REARRANGING),
-    *_STRUCTURE,
-}
+    TupleUnpack device dtype layout shape
+    """,
+)
+_OPERATIONS = REARRANGING | _MEMORY | _ELEMENTWISE | _REDUCTIONS | _NUMBERS
+FREE: set[str] = _OPERATIONS | {f"{name}_" for name in _OPERATIONS} | _STRUCTURE
 
 
 def register_free(*operations: str) -> None:

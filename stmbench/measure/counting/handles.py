@@ -91,7 +91,8 @@ def module_of(node: _C.Node) -> str:
 
 def shape_of(value: _C.Value) -> tuple[int, ...] | None:
     """Shape of a traced tensor; None where it is not a tensor."""
-    return tuple(value.type().sizes()) if value.isCompleteTensor() else None
+    tensor_type: Any = value.type()  # a TensorType, whose sizes() torch's stubs leave out
+    return tuple(tensor_type.sizes()) if value.isCompleteTensor() else None
 
 
 def constant_of(value: _C.Value) -> Any:

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from stmbench.errors import CountError
+from stmbench.measure.counting.recorded_convolution import RecordConvolutions
 
 T = TypeVar("T")
 META = torch.device("meta")
@@ -39,7 +39,7 @@ def traced(model: nn.Module, input_size: Sequence[int], analyse: Callable[[nn.Mo
     reference = next((t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()), torch.zeros(0))
     size, dtype = (1, *input_size), reference.dtype
     try:
-        with _quietly(), _RecordConvolutions():
+        with _quietly(), RecordConvolutions():
             return analyse(_on_meta(model), torch.zeros(size, dtype=dtype, device=META)), "meta"
     except CountError:
         raise
@@ -78,70 +78,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-class _RecordConvolutions(TorchFunctionMode):
-    """Calls convolutions by the one name under which the tracer records them on every device.
-
-    F.conv2d is not recorded itself. On the CPU it ends in `aten::_convolution`, which is; on the meta device it does
-    not, and the convolution (with all that feeds it) would be missing from the graph.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in _CONVOLUTIONS:
-            return _convolution(*args, **kwargs)
-        if func in _TRANSPOSED:
-            return _transposed(*args, **kwargs)
-        return func(*args, **kwargs)
-
-
-_CONVOLUTIONS = {torch.conv1d, torch.conv2d, torch.conv3d}
-_TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d}
-
-
-def _convolution(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | str | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,
-) -> Tensor:
-    axes = weight.ndim - 2
-    dilation = _each(dilation, axes)
-    if padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-        # one more on the far side where the total is odd, and F.pad takes the last axis first
-        sides = [side for t in reversed(total) for side in (t // 2, t - t // 2)]
-        input, padding = nn.functional.pad(input, sides), 0
-    around = _each(0 if isinstance(padding, str) else padding, axes)
-    return _record(input, weight, bias, _each(stride, axes), around, dilation, False, _each(0, axes), groups)
-
-
-def _transposed(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    output_padding: int | Sequence[int] = 0,
-    groups: int = 1,
-    dilation: int | Sequence[int] = 1,
-) -> Tensor:
-    axes = weight.ndim - 2
-    sizes = (_each(stride, axes), _each(padding, axes), _each(dilation, axes), True, _each(output_padding, axes))
-    return _record(input, weight, bias, *sizes, groups)
-
-
-def _record(*arguments: Any) -> Tensor:
-    benchmark = deterministic = cudnn = tf32 = False
-    out: Tensor = torch._convolution(*arguments, benchmark, deterministic, cudnn, tf32)
-    return out
-
-
-def _each(value: int | Sequence[int], axes: int) -> list[int]:
-    return [value] * axes if isinstance(value, int) else list(value) * (axes if len(value) == 1 else 1)
