@@ -1,0 +1,24 @@
+"""Fixtures of all tests: what one test registers is gone for the next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_it_was() -> Iterator[None]:
+    """Forget mixers and plug-ins that a test brought in. Light tests pay nothing: torch is not imported for this."""
+    base = sys.modules.get("stmbench.mixers.base")
+    before = set(base.MIXERS) if base else None
+    yield
+    base = sys.modules.get("stmbench.mixers.base")
+    plugins = sys.modules.get("stmbench.mixers.plugins")
+    if base is not None:
+        known = before if before is not None else set(sys.modules["stmbench.mixers"].BUILTIN)
+        for name in set(base.MIXERS) - known:
+            base.MIXERS.unregister(name)
+    if plugins is not None:
+        plugins._LOADED.clear()

@@ -1,0 +1,66 @@
+"""Help and completion must not wait for torch: what they import is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stmbench
+from stmbench.commands.group import COMMANDS
+
+HEAVY = tuple(
+    ["torch", "torchvision", "timm", "pandas", "numpy", "matplotlib", "seaborn", "scipy", "pyarrow", "fvcore", "jinja2"]
+)
+LIGHT_MODULES = [
+    "stmbench",
+    "stmbench.errors",
+    "stmbench.registry",
+    "stmbench.mixers",
+    "stmbench.mixers.naming",
+    "stmbench.commands",
+    *(f"stmbench.commands.{path.stem}" for path in (Path(stmbench.__file__).parent / "commands").glob("[!_]*.py")),
+]
+
+
+def _loaded(code: str) -> set[str]:
+    """Heavy packages in sys.modules after a fresh interpreter ran `code`."""
+    script = f"import sys\n{code}\nprint('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_the_modules_of_the_command_line_import_nothing_heavy() -> None:
+    assert _loaded("\n".join(f"import {name}" for name in LIGHT_MODULES)) == set()
+
+
+def _after_running(args: list[str]) -> set[str]:
+    lines = [
+        "from stmbench.commands import app",
+        "try:",
+        f"    app({args!r}, prog_name='stmbench')",
+        "except SystemExit as end:",
+        "    assert not end.code, end.code",
+    ]
+    return _loaded("\n".join(lines))
+
+
+@pytest.mark.parametrize("args", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+def test_help_imports_nothing_heavy(args: list[str]) -> None:
+    assert _after_running(args) == set()
+
+
+@pytest.mark.parametrize(
+    "words", ["stmbench pro", "stmbench profile --sc", "stmbench profile --scale ", "stmbench list ", "stmbench check "]
+)
+def test_completion_imports_nothing_heavy(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_STMBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    assert _after_running([]) == set()
+
+
+def test_a_heavy_import_would_be_seen() -> None:
+    assert "numpy" in _loaded("import numpy")
