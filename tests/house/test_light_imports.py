@@ -11,9 +11,7 @@ import pytest
 import stmbench
 from stmbench.commands.group import COMMANDS
 
-HEAVY = tuple(
-    ["torch", "torchvision", "timm", "pandas", "numpy", "matplotlib", "seaborn", "scipy", "pyarrow", "fvcore", "jinja2"]
-)
+HEAVY = ("torch", "torchvision", "timm", "fvcore", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn")
 LIGHT_MODULES = [
     "stmbench",
     "stmbench.errors",
