@@ -8,6 +8,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -60,7 +61,15 @@ def room_for_names(count: int) -> tuple[float, float]:
 
 def _legend(figure: Figure, chosen: list[Point]) -> None:
     handles = [
-        Line2D([], [], linestyle="", marker=point.look.marker, color=point.look.colour, label=point.label, markersize=7)
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=MarkerStyle(point.look.marker),
+            color=point.look.colour,
+            label=point.label,
+            markersize=7,
+        )
         for point in sorted(chosen, key=lambda point: -point.value)
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=8, handletextpad=0.3)

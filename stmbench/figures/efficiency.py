@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import name_points, room_for_names
+from stmbench.figures.matching import join
 from stmbench.figures.points import points, subtitle
-from stmbench.figures.scatter import along, draw_points, join, limits
+from stmbench.figures.scatter import along, draw_points, limits
 from stmbench.figures.style import GRID, canvas, heading, log_axis
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 from stmbench.errors import TableError
 from stmbench.figures.palette import Look, look
 
-FACETS: Final = ("definition", "scale", "weights", "seed", "device", "dtype", "compile", "resolution", "batch_size")
+FACETS: Final = (
+    *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "batch_size"),
+)
 LONGEST: Final = 34  # characters of a label
 
 
@@ -26,6 +28,7 @@ class Point:
     low: float
     high: float
     resolved: bool
+    baseline: str | None
     condition: str | None
     level: float
     facts: dict[str, Any]  # the facets; None where null
@@ -63,6 +66,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 low=row["ci_low"],
                 high=row["ci_high"],
                 resolved=row["status"] == "ok",
+                baseline=None if pd.isna(row["baseline"]) else row["baseline"],
                 condition=None if pd.isna(row["condition"]) else row["condition"],
                 level=row["level"],
                 facts=facts,
@@ -74,7 +78,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
 def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order."""
     chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
-    identity = ["model", "baseline", "condition", "level", "stage", "block", "head", *FACETS]
+    identity = ["model", "baseline", "condition", "level", "block", "head", *FACETS]
     newest = chosen.sort_values("created_utc", kind="stable").drop_duplicates(identity, keep="last")
     return newest.sort_index()
 
@@ -96,7 +100,7 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
 def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
     """The conditions that all points share, in words: 'micro · 224 px · batch 64 · fp32 · cpu'."""
     words = []
-    for facet in ("scale", "resolution", "batch_size", "dtype", "device", "compile"):
+    for facet in ("scale", "stage", "resolution", "batch_size", "dtype", "device", "compile"):
         values = {point.facts[facet] for point in chosen}
         if len(values) == 1 and facet not in without:
             (value,) = values
@@ -119,6 +123,10 @@ def _words(facet: str, value: Any) -> str:
             return f"batch {value}"
         case "seed":
             return f"seed {value}"
+        case "stage":
+            return f"stage {value + 1}"
+        case "definition":
+            return " ".join(value.split(".")[1:-1]) or "inference"
         case "compile":
             return "compiled" if value else "eager"
     return str(value)
@@ -130,6 +138,7 @@ def _unique(short: dict[str, str]) -> dict[str, str]:
 
 
 def _shorten(text: str) -> str:
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
     if len(text) <= LONGEST:
         return text
     keep = LONGEST - 1

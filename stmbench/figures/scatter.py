@@ -1,32 +1,13 @@
-"""What the two log-log scatters share: joining metrics of one model, the points with whiskers, the lines' labels."""
+"""What the two log-log scatters share: the points with whiskers, the lines' labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 
 from stmbench.figures.points import Point
 from stmbench.figures.style import INK, MUTED
-
-MATCHED = ("resolution", "definition", "dtype", "device", "batch_size")
-
-
-def join(ys: Iterable[Point], xs: Iterable[Point]) -> list[tuple[Point, Point]]:
-    """Each y with the x of the same model whose facets agree best; points without a partner are left out.
-
-    The resolution must agree where both have one: MACs do not depend on the batch, but they do on the input.
-    """
-    candidates: dict[str, list[Point]] = {}
-    for x in xs:
-        candidates.setdefault(x.model, []).append(x)
-    pairs = []
-    for y in ys:
-        fitting = [x for x in candidates.get(y.model, []) if _agrees(x, y, "resolution")]
-        if fitting:
-            pairs.append((y, max(fitting, key=lambda x: sum(x.facts[name] == y.facts[name] for name in MATCHED))))
-    return pairs
 
 
 def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]]) -> None:
@@ -60,7 +41,3 @@ def along(axes: Axes, text: str, x: float, y: float, slope: float, *, below: boo
         x, y, text, rotation=angle, rotation_mode="anchor", ha="left", va="top" if below else "bottom", fontsize=7.5,
         color=MUTED, zorder=1, clip_on=True,
     )  # fmt: skip
-
-
-def _agrees(x: Point, y: Point, facet: str) -> bool:
-    return x.facts[facet] is None or y.facts[facet] is None or x.facts[facet] == y.facts[facet]

@@ -22,6 +22,7 @@ STYLE: Final[Any] = {  # matplotlib types each key; a plain dict says as much
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
     "font.size": 9,
+    "text.parse_math": False,  # a dollar sign in a model's name is a dollar sign
     "text.color": INK,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,

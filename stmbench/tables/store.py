@@ -76,8 +76,8 @@ class Store:
         """Check the rows and write them as the unit's part, at once; an older part of that key is replaced.
 
         Args:
-            metadata: what JSON can hold. `commit` (text), `machine` (mapping) and `mixers` (mixer -> title,
-                abbreviation, palette_slot) come back in `read().attrs`.
+            metadata: what JSON can hold. `commit` (text), `machine` and `software` (mappings), `warnings` (list of
+                text) and `mixers` (mixer -> title, abbreviation, palette_slot) come back in `read().attrs`.
 
         Raises:
             TableError: rows that break the schema, or none. OutputError: no space, no permission.
@@ -122,10 +122,10 @@ class Store:
         return self.parts / f"{key}.{name}"
 
     def read(self) -> pd.DataFrame:
-        """Every row of every readable part, in the order of keys, as one checked data frame.
+        """Every row of every readable part, in the order of their making, as one checked data frame.
 
-        `attrs`: mixers (mixer -> title, abbreviation, palette_slot), commits (commit -> rows), machines (list),
-        unreadable (list of UnreadablePart).
+        `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
+        rows), machines, software and warnings (lists without doubles), unreadable (list of UnreadablePart).
 
         Raises:
             TableError: no store, a part of a newer schema, or rows that break the schema.
@@ -137,7 +137,8 @@ class Store:
         good = [result for result in results if not isinstance(result, UnreadablePart)]
         table = pa.concat_tables([t.replace_schema_metadata(None) for t, _ in good] or [ARROW_SCHEMA.empty_table()])
         dtypes = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        frame = check(table.to_pandas(types_mapper=dtypes.get), str(self.folder))
+        frame = table.to_pandas(types_mapper=dtypes.get)
+        frame = check(frame.sort_values("created_utc", kind="stable", ignore_index=True), str(self.folder))
         frame.attrs.update(_attributes([(t.num_rows, metadata) for t, metadata in good]))
         frame.attrs["unreadable"] = [result for result in results if isinstance(result, UnreadablePart)]
         return frame
@@ -154,13 +155,14 @@ class Store:
 def _attributes(parts: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     mixers: dict[str, Any] = {}
     commits: Counter[str] = Counter()
-    machines: list[Any] = []
+    lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
     for rows, metadata in parts:
         mixers.update(metadata.get("mixers") or {})
         commits[str(metadata.get("commit") or "unknown")] += rows
-        if metadata.get("machine") and metadata["machine"] not in machines:
-            machines.append(metadata["machine"])
-    return {"mixers": mixers, "commits": dict(commits), "machines": machines}
+        found = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
+        for name, values in [*found, ("warnings", metadata.get("warnings") or [])]:
+            lists[name] += [value for value in values if value and value not in lists[name]]
+    return {"mixers": mixers, "commits": dict(commits), **lists}
 
 
 def read(folder: str | Path) -> pd.DataFrame:
