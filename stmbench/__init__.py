@@ -1,6 +1,7 @@
 """stmbench: a fair comparison of spatial token mixers.
 
-The public names are imported when they are first used, so that `import stmbench` costs nothing:
+The public names are imported when they are first used, so that `import stmbench` costs nothing. timm learns our
+model names when both packages are imported, in either order:
 
     create_model(name, **options)     a model by name, e.g. 'unified_halo_attn_tiny'
     list_models(pattern)              the names there are
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from stmbench.architectures import timm_hook
 
 if TYPE_CHECKING:
     from stmbench import tables
@@ -43,3 +46,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+timm_hook.install()

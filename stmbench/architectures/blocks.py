@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from timm.layers import DropPath, Mlp
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 

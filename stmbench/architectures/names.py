@@ -30,7 +30,12 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Raises UnknownNameError for an unknown architecture, mixer or scale, InputError for brackets it cannot read."""
+        """Take a name apart.
+
+        Raises:
+            UnknownNameError: an unknown architecture, mixer or scale.
+            InputError: brackets that cannot be read.
+        """
         base, options = _split_options(text.strip())
         if base.startswith(TIMM):
             return cls(text=text, base=base, architecture="timm", mixer=None, scale=None, options=options)

@@ -14,6 +14,11 @@ from stmbench.architectures.base import ARCHITECTURES, build
 from stmbench.errors import CheckpointError
 from stmbench.mixers.base import MIXERS, SCALES
 
+TIMM_OPTIONS = (
+    *("num_classes", "in_chans", "img_size"),
+    *("features_only", "out_indices", "feature_cls"),
+    *("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
+)
 default_cfgs: dict[str, dict[str, Any]] = {}  # timm looks this name up in the module that registers a model
 _registered: set[str] = set()
 
@@ -38,12 +43,14 @@ def _entry_point(name: str, architecture: str, mixer: str, scale: str) -> Callab
     def entry_point(pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:
             raise CheckpointError("pretrained=False", "pretrained=True", "load weights with stmbench.load_checkpoint")
+        # a mixer's option may share its name with a parameter of timm's builder, so only timm's own go through it
+        timms = {key: options.pop(key) for key in TIMM_OPTIONS if key in options}
         model: nn.Module = build_model_with_cfg(
-            functools.partial(build, architecture, MIXERS.get(mixer), scale),
+            functools.partial(build, architecture, MIXERS.get(mixer), scale, **options),
             name,
             pretrained=False,
             feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-            **options,
+            **timms,
         )
         return model
 

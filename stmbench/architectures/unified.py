@@ -13,11 +13,10 @@ transition between stages, a LayerNorm after each stage, and a 1x1 convolution b
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers import trunc_normal_
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Transforme
 from stmbench.architectures.downsampling import NORM_EPS, Stem, Transition, halved
 from stmbench.architectures.head import Head, classifier
 from stmbench.errors import ConfigError
-from stmbench.mixers.base import MixerEntry, Preset, Site, require
+from stmbench.mixers.base import Mixer, MixerEntry, Preset, Site, require
 
 MIN_SIZE = 32  # of an image's side: the stem and the transitions divide it by 32
 Design = Literal["A", "B", "C", "D", "E"]
@@ -43,7 +42,7 @@ PARTS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UnifiedConfig:
-    """All that the architecture takes besides the mixer. `img_size` is the design size: maps of any size are accepted."""
+    """What the architecture takes besides the mixer. `img_size` is the design size; images of any size are taken."""
 
     dims: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
@@ -138,7 +137,7 @@ class Unified(nn.Module):
 
     def _stage(self, mixer: MixerEntry, index: int, options: dict[str, Any]) -> Stage:
         config, dim = self.config, self.config.dims[index]
-        rates = torch.linspace(0, config.drop_path_rate, sum(config.depths)).tolist()
+        rates = torch.linspace(0, config.drop_path_rate, sum(config.depths), device="cpu").tolist()
         first = sum(config.depths[:index])
         resolution = config.maps(*config.img_size)[index]
         block_type = ConvNextBlock if config.design in "DE" else TransformerBlock
@@ -154,7 +153,7 @@ class Unified(nn.Module):
                 scale=config.layer_scale,
             )
             blocks.append(block_type(mixer.build(site, **options), block_config))
-        position = trunc_normal_(torch.empty(1, *resolution, dim), std=0.02)
+        position = nn.init.trunc_normal_(torch.empty(1, *resolution, dim), std=0.02)
         norm = nn.Identity() if config.design in "CE" else nn.LayerNorm(dim, eps=NORM_EPS)
         return Stage(blocks, position if config.position_embedding[index] else None, norm)
 
@@ -162,7 +161,7 @@ class Unified(nn.Module):
         kept = {module for _, path, mixer in self.mixers() if mixers_own_init for module in mixer.modules() if path}
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and module not in kept:
-                trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
@@ -176,8 +175,9 @@ class Unified(nn.Module):
         config, maps = self.config, self.config.maps(height, width)
         counts = dict.fromkeys(PARTS, 0)
         counts["stem"] = self.stem.macs(height, width)
-        counts["transitions"] = sum(t.macs(*maps[i]) for i, t in enumerate(self.transitions))
-        counts["mixers"] = sum(mixer.macs(*maps[site.stage]) for site, _, mixer in self.mixers())
+        transitions = cast("list[Transition]", list(self.transitions))
+        counts["transitions"] = sum(t.macs(*maps[i]) for i, t in enumerate(transitions))
+        counts["mixers"] = sum(cast(Mixer, m).macs(*maps[site.stage]) for site, _, m in self.mixers())
         counts["head"] = self.head.macs(*maps[-1])
         for (rows, columns), dim, depth, ratio in zip(maps, config.dims, config.depths, config.mlp_ratios, strict=True):
             counts["mlps"] += depth * rows * columns * 2 * dim * int(dim * ratio)
@@ -224,7 +224,7 @@ class Unified(nn.Module):
         self.stages, self.transitions = self.stages[: last + 1], self.transitions[:last]
         self.sites = [site for site in self.sites if site.stage <= last]
         if prune_head:
-            self.head = nn.Identity()
+            self.head = nn.Identity()  # type: ignore[assignment]
         return list(taken)
 
     def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
@@ -250,13 +250,13 @@ class Unified(nn.Module):
         old = next(self.head.conv.parameters())
         self.head.fc = classifier(self.head.width, num_classes).to(old.device, old.dtype)
         if isinstance(self.head.fc, nn.Linear):
-            trunc_normal_(self.head.fc.weight, std=0.02)
+            nn.init.trunc_normal_(self.head.fc.weight, std=0.02)
             nn.init.zeros_(self.head.fc.bias)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in training: recompute the blocks in the backward pass."""
         for stage in self.stages:
-            stage.grad_checkpointing = enable
+            stage.grad_checkpointing = enable  # type: ignore[assignment]
 
     def no_weight_decay(self) -> set[str]:
         """Position tables, layer scales, and what the mixers name: nothing that a decay should pull to zero."""

@@ -134,6 +134,7 @@ class SrAttn(Mixer):
         if ratio > 1:
             padded = F.pad(x, (0, 0, 0, max(ratio - width, 0), 0, max(ratio - height, 0)))
             rows, columns = padded.shape[1] // ratio, padded.shape[2] // ratio
+            assert self.reduction.bias is not None
             patches = padded[:, : rows * ratio, : columns * ratio].reshape(batch, rows, ratio, columns, ratio, dim)
             tokens = torch.einsum("brycxi,oiyx->brco", patches, self.reduction.weight) + self.reduction.bias
             tokens = self.norm(tokens.flatten(1, 2))

@@ -122,7 +122,9 @@ class SwAttn(Mixer):
                 logits = q[..., part] @ k[..., part].transpose(1, 2) * depth**-0.5
                 logits = logits + bias[0, min(index, bias.shape[1] - 1), head]
                 heads.append(logits.softmax(dim=-1) @ v[..., part])
-            y[:, top : top + window, left : left + window] = torch.cat(heads, -1).unflatten(1, (window, window))
+            y[:, top : top + window, left : left + window] = torch.cat(heads, -1).reshape(
+                -1, window, window, x.shape[3]
+            )
         y = y.roll((shift, shift), (1, 2))
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected

@@ -1,0 +1,71 @@
+"""timm knows our models, and they answer to its interface."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+
+import stmbench
+
+MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
+ORDERS = ("import stmbench, timm", "import timm, stmbench", "import stmbench; import timm.data; import timm")
+
+
+@pytest.mark.parametrize("imports", ORDERS)
+def test_timm_learns_our_names_in_either_order(imports: str) -> None:
+    code = f"{imports}; print(timm.is_model('unified_halo_attn_tiny'), len(timm.list_models('unified_*')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "25"]
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_options_of_timm(mixer: str) -> None:
+    model = timm.create_model(f"unified_{mixer}_nano", num_classes=7, in_chans=1, img_size=64, drop_path_rate=0.1)
+    assert model(torch.randn(2, 1, 64, 64)).shape == (2, 7)
+    assert model.stages[-1].blocks[-1].branch1.drop_path.drop_prob == pytest.approx(0.1)
+    model.reset_classifier(3)
+    assert model(torch.randn(1, 1, 64, 64)).shape == (1, 3)
+    assert model.forward_head(model.forward_features(torch.randn(1, 1, 64, 64)), pre_logits=True).shape == (1, 192)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_features_only(mixer: str) -> None:
+    model = timm.create_model(f"unified_{mixer}_nano", features_only=True, out_indices=(1, 3))
+    maps = model(torch.randn(1, 3, 64, 96))
+    assert [tuple(m.shape) for m in maps] == [(1, 32, 8, 12), (1, 128, 2, 3)]
+    assert model.feature_info.channels() == [32, 128]
+    assert model.feature_info.reduction() == [8, 32]
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_gradient_checkpointing_changes_nothing_but_memory(mixer: str) -> None:
+    torch.manual_seed(0)
+    model, images = (
+        timm.create_model(f"unified_{mixer}_nano", num_classes=5).double().train(),
+        torch.randn(2, 3, 32, 32),
+    )
+    gradients = []
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        model.zero_grad()
+        model(images.double()).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-15) for a, b in zip(*gradients, strict=True))
+
+
+def test_no_weight_decay_names_tables_and_scales() -> None:
+    names = stmbench.create_model("unified_halo_attn_nano").no_weight_decay()
+    parameters = dict(stmbench.create_model("unified_halo_attn_nano").named_parameters())
+    assert names <= parameters.keys()
+    assert "stages.0.blocks.0.mixer.height_rel" in names
+    assert "stages.0.blocks.0.branch1.scale" in names
+    assert "stages.0.position" in stmbench.create_model("unified_sr_attn_nano").no_weight_decay()
+
+
+def test_pretrained_points_to_load_checkpoint() -> None:
+    with pytest.raises(stmbench.errors.CheckpointError, match="load_checkpoint"):
+        timm.create_model("unified_halo_attn_nano", pretrained=True)
