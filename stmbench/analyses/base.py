@@ -1,0 +1,231 @@
+"""The analysis: a subclass is the science, the base is the bookkeeping.
+
+A subclass names its units of work in order, and measures one when asked. The base's `run`, which no subclass replaces,
+skips what the store holds, seeds, times, watches the machine, catches, and writes each unit's rows at once.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import datetime
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stmbench.analyses.models import facts_of, mixer_facts
+from stmbench.analyses.unit import Unit
+from stmbench.measure import environment, interference
+from stmbench.tables import Row, Store
+from stmbench.tables.parts import UnreadablePart, read_part
+from stmbench.tables.schema import METRIC_UNITS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands: what it does now, how much of it is done, and the seconds it will take at most."""
+
+    text: str
+    done: float = 0.0
+    total: float | None = None
+    seconds_left: float | None = None
+
+
+Listener = Callable[[Progress], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What measuring a unit gave: its rows, and notes for the part's metadata (what JSON can hold)."""
+
+    rows: list[Row]
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Report:
+    """What a run did: the keys of all parts it stands on, and what there is to say about them."""
+
+    keys: list[str] = dataclasses.field(default_factory=list)
+    measured: int = 0
+    kept: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+class Analysis(abc.ABC):
+    """Base of every analysis.
+
+    Args:
+        store: where the parts go.
+        seed: of weights, data and orders.
+        device: 'cpu', 'cuda:0', ...
+        listener: told where the run stands.
+    """
+
+    name: ClassVar[str]
+    metric_units: ClassVar[Mapping[str, str]] = {}  # of metrics that the schema does not name
+
+    def __init__(self, *, store: Store, seed: int, device: str, listener: Listener | None = None) -> None:
+        self.store, self.seed, self.device = store, seed, device
+        self.tell: Listener = listener or (lambda _: None)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.machine_facts = environment.machine_facts()
+        self.machine = environment.machine_id(self.machine_facts)
+        self.software = environment.software_facts()
+
+    @property
+    @abc.abstractmethod
+    def definition(self) -> str:
+        """The protocol's name and version."""
+
+    @abc.abstractmethod
+    def units(self) -> Iterator[Unit]:
+        """The units of work in order. A generator: it may look at the store between one and the next."""
+
+    @abc.abstractmethod
+    def measure(self, unit: Unit) -> Outcome:
+        """Do one unit. Raises whatever it likes: the base makes failed rows of it."""
+
+    def headline(self, unit: Unit) -> str | None:
+        """The metric that a failed unit's rows are named for."""
+        return None
+
+    @final
+    def run(self, *, fresh: bool = False) -> Report:
+        """Do every unit that the store does not hold; with `fresh`, do them all again.
+
+        A unit that fails is a row with status and reason and is tried again in the next run; the others go on.
+        """
+        report, forgotten = Report(), set[str]()
+        for unit in self.units():
+            if fresh and unit.group not in forgotten:
+                forgotten.add(unit.group)
+                for key in self.store.keys(group=unit.group):
+                    self.store.remove(key)
+            if self.is_done(unit):
+                report.kept += 1
+                self._look_back(unit, report)
+            else:
+                self._do(unit, report)
+            report.keys.append(unit.key)
+        return report
+
+    @final
+    def is_done(self, unit: Unit) -> bool:
+        """Whether the store holds this unit, and not as a failure."""
+        return not unit.derived and self.store.has(unit.key) and self.store.metadata(unit.key)["status"] == "ok"
+
+    @final
+    def frame(self, keys: list[str]) -> pd.DataFrame:
+        """The rows of some parts, in the order of the keys; unreadable ones are left out."""
+        frames = [self.table(key) for key in keys]
+        kept = [frame for frame in frames if frame is not None and len(frame)]
+        return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
+
+    @final
+    def table(self, key: str) -> pd.DataFrame | None:
+        """The rows of one part, as pandas objects; None where there is no readable part."""
+        part = read_part(self.store.parts / f"{key}.parquet")
+        if isinstance(part, UnreadablePart):
+            return None
+        frame: pd.DataFrame = part[0].to_pandas()
+        return frame
+
+    @final
+    def row(self, *, metric: str | None, value: float | None, model: str | None = None, **columns: Any) -> Row:
+        """A row with the columns that this run knows filled in; the rest by name. Raises TypeError for unknown ones."""
+        known: dict[str, Any] = {
+            "run_id": self.run_id,
+            "created_utc": datetime.datetime.now(datetime.timezone.utc),
+            "kind": "raw",
+            "analysis": self.name,
+            "definition": self.definition,
+            "model": model,
+            "seed": self.seed,
+            "device": self.device,
+            "metric": metric,
+            "value": None if value is None else float(value),
+            "unit": {**METRIC_UNITS, **self.metric_units}.get(metric) if metric else None,
+        }
+        if model is not None:
+            facts = facts_of(model)
+            known |= {"architecture": facts.architecture, "mixer": facts.mixer, "scale": facts.scale}
+            known["weights"] = f"random:{self.seed}"
+        return Row(**{**known, **columns})
+
+    def _do(self, unit: Unit, report: Report) -> None:
+        _seed_everything(unit.seed)
+        before, start = interference.take(), time.monotonic()
+        try:
+            outcome, status = self.measure(unit), "ok"
+        except Exception as error:
+            reason = reason_of(error)
+            outcome, status = Outcome(rows=self._failed_rows(unit, reason)), "failed"
+        seconds = time.monotonic() - start
+        disturbed = interference.warnings(before, interference.take()) if unit.machine and not unit.derived else []
+        self.store.write(unit.key, outcome.rows, metadata=self._metadata(unit, outcome, status, seconds, disturbed))
+        if status == "failed":
+            report.failures.append(f"{unit.task} of {', '.join(unit.models)}: {outcome.rows[0].reason}")
+        report.measured += not unit.derived
+        report.warnings.extend(disturbed)
+
+    def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
+        metric = self.headline(unit)
+        return [
+            self.row(metric=metric, value=None, model=model, status="failed", reason=reason) for model in unit.models
+        ]
+
+    def _metadata(
+        self, unit: Unit, outcome: Outcome, status: str, seconds: float, disturbed: list[str]
+    ) -> dict[str, Any]:
+        return {
+            "analysis": unit.analysis,
+            "definition": unit.definition,
+            "task": unit.task,
+            "group": unit.group,
+            "status": status,
+            "models": list(unit.models),
+            "weights": list(unit.weights),
+            "conditions": dict(unit.conditions),
+            "seed": unit.seed,
+            "plugins": dict(unit.plugins),
+            "mixers": mixer_facts(unit.models),
+            "machine": self.machine_facts,
+            "machine_id": self.machine,
+            "software": self.software,
+            "commit": self.software["commit"],
+            "run_id": self.run_id,
+            "seconds": seconds,
+            "warnings": disturbed,
+            **outcome.notes,
+        }
+
+    def _look_back(self, unit: Unit, report: Report) -> None:
+        """A kept part of another commit is said: the code may have changed what it measured."""
+        commit = self.store.metadata(unit.key).get("commit")
+        if commit and self.software["commit"] and commit != self.software["commit"]:
+            line = f"parts of commit {commit[:8]} were kept; --fresh measures them again"
+            if line not in report.warnings:
+                report.warnings.append(line)
+
+
+def reason_of(error: BaseException) -> str:
+    """One line for a row: the kind of error, unless the message says enough by itself, and its first line."""
+    from stmbench.errors import StmbenchError
+
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, StmbenchError) else f"{type(error).__name__}: {text}"
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

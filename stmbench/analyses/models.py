@@ -1,0 +1,86 @@
+"""Models for an analysis: by name, seeded, in the right mode, on the right device; and what their names say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.mixers.base import MIXERS, MixerEntry
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What a model's name says; `mixer` and `scale` are None for timm's models."""
+
+    architecture: str
+    mixer: str | None
+    scale: str | None
+
+    @property
+    def entry(self) -> MixerEntry | None:
+        """The mixer's registry entry."""
+        return MIXERS.get(self.mixer) if self.mixer is not None else None
+
+
+def facts_of(name: str) -> ModelFacts:
+    """The facts of a model's name. Raises UnknownNameError."""
+    parsed = ModelName.parse(name)
+    return ModelFacts(architecture=parsed.architecture, mixer=parsed.mixer, scale=parsed.scale)
+
+
+def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
+    """mixer -> SHA-256 of the plug-in file it comes from, for the models whose mixer comes from one."""
+    entries = [facts_of(name).entry for name in names]
+    return {entry.name: entry.plugin_sha256 for entry in entries if entry is not None and entry.plugin_sha256}
+
+
+def mixer_facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """mixer -> title, abbreviation and palette slot, as figures need them."""
+    entries = [facts_of(name).entry for name in names]
+    return {
+        entry.name: {"title": entry.title, "abbreviation": entry.abbreviation, "palette_slot": entry.palette_slot}
+        for entry in entries
+        if entry is not None
+    }
+
+
+def build_model(
+    name: str,
+    *,
+    seed: int,
+    device: str = "cpu",
+    dtype: str = "fp32",
+    channels_last: bool = False,
+    train: bool = False,
+) -> nn.Module:
+    """A model with random weights that depend on `seed` alone, in eval mode unless `train`.
+
+    Args:
+        dtype: of the weights: fp32, bf16, fp16.
+        channels_last: whether 4-D weights are stored channels last.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = create_model(name)
+    model = model.to(device=device, dtype=DTYPES[dtype])
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return model.train(train)
+
+
+def design_size(name: str) -> tuple[int, int]:
+    """(H, W) that the model was designed for; nothing is allocated where the model can be built without storage."""
+    try:
+        with torch.device("meta"):
+            model = create_model(name)
+    except (NotImplementedError, RuntimeError):
+        model = create_model(name)
+    _, height, width = getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))
+    return height, width

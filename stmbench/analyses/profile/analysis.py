@@ -1,0 +1,149 @@
+"""Profile, the analysis: a unit of costs for each resolution and model, then the timings of each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
+from stmbench.analyses.models import design_size, plugin_hashes
+from stmbench.analyses.profile.bench import Bench
+from stmbench.analyses.profile.config import ProfileConfig, Setting
+from stmbench.analyses.profile.costs import model_costs, operator_costs
+from stmbench.analyses.profile.setting import SettingRun
+from stmbench.analyses.profile.tasks import Tasks
+from stmbench.analyses.unit import Unit
+from stmbench.errors import InputError
+from stmbench.measure.clock import Timer, timer_for
+from stmbench.tables import Store
+
+HEADLINES = {
+    "costs": "macs",
+    "batch": "throughput",
+    "memory": "peak_memory",
+    "rounds": "throughput",
+    "parts": "part_time",
+    "energy": "energy",
+}
+
+
+class Profile(Analysis):
+    """Compares the models of a config.
+
+    Args:
+        config: what was asked for.
+        timer: measures seconds; by default the one that suits the device.
+    """
+
+    name = "profile"
+    metric_units: ClassVar = {
+        "batch_size": "count",
+        "elements_moved": "count",
+        "dropped_rounds": "count",
+        "energy": "J/image",
+        "phase_time": "s",
+    }
+
+    def __init__(
+        self, config: ProfileConfig, store: Store, *, listener: Listener | None = None, timer: Timer | None = None
+    ) -> None:
+        super().__init__(store=store, seed=config.seed, device=config.device, listener=listener)
+        self.config = config
+        self.timer = timer or timer_for(config.device)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self.threads = torch.get_num_threads()
+        self._work: dict[str, Callable[[], Outcome]] = {}
+
+    @property
+    def definition(self) -> str:
+        return self.config.definition
+
+    def headline(self, unit: Unit) -> str | None:
+        return HEADLINES.get(unit.task)
+
+    def measure(self, unit: Unit) -> Outcome:
+        return self._work.pop(unit.key)()
+
+    def units(self) -> Iterator[Unit]:
+        settings = list(self.config.settings(self._design_size()))
+        costs: dict[tuple[int, int], list[Unit]] = {}
+        for setting in settings:
+            if setting.resolution not in costs:
+                costs[setting.resolution] = [self._costs(setting, model) for model in self.config.models]
+                yield from costs[setting.resolution]
+        sampled = 0
+        for setting in settings if self.config.timing else ():
+            run = SettingRun(self, setting, costs[setting.resolution])
+            try:
+                yield from run.units()
+            finally:
+                run.bench.close()
+            sampled += len(run.samples.throughput)
+        if self.config.timing and not sampled:
+            raise InputError(
+                "a model that runs", self._first_failure(), "lower the size, or change --device or --dtype"
+            )
+
+    def unit(
+        self,
+        task: str,
+        models: tuple[str, ...],
+        conditions: Mapping[str, Any],
+        work: Callable[[], Outcome],
+        *,
+        timed: bool = True,
+        **rest: Any,
+    ) -> Unit:
+        """A unit of this run and what measuring it means; `timed` ones depend on the machine and on torch's version."""
+        uses_timm = any(model.startswith("timm:") for model in models)
+        packages = {"torch": self.software["torch"]} if timed else {}
+        unit = Unit(
+            analysis=self.name,
+            definition=self.definition,
+            task=task,
+            models=models,
+            weights=tuple(f"random:{self.seed}" for _ in models),
+            conditions=conditions,
+            seed=self.seed,
+            machine=self.machine if timed else None,
+            plugins=plugin_hashes(models),
+            packages={**packages, **({"timm": self.software["timm"]} if uses_timm else {})},
+            **rest,
+        )
+        self._work[unit.key] = work
+        return unit
+
+    def say(self, text: str, **numbers: float | None) -> None:
+        """Tell the listener."""
+        self.tell(Progress(text=text, **numbers))  # type: ignore[arg-type]
+
+    def _costs(self, setting: Setting, model: str) -> Unit:
+        config = self.config
+        tasks = Tasks(self, Bench(config, setting, self.timer))
+        count = model_costs if config.level == "model" else operator_costs
+
+        def work() -> Outcome:
+            self.say(f"counting {model}")
+            return tasks.costs(model, count(model, setting.resolution, seed=config.seed))
+
+        conditions = {"resolution": setting.resolution, "images": config.images}
+        return self.unit("costs", (model,), conditions, work, timed=False)
+
+    def _design_size(self) -> tuple[int, int]:
+        if self.config.resolutions is not None:
+            return self.config.resolutions[0]
+        sizes = {name: design_size(name) for name in self.config.models}
+        if len(set(sizes.values())) > 1:
+            got = ", ".join(f"{height}x{width}" for height, width in dict.fromkeys(sizes.values()))
+            raise InputError("models of one design size", got, "give --resolution")
+        return next(iter(sizes.values()))
+
+    def _first_failure(self) -> str:
+        for key in self.store.keys(run_id=self.run_id, status="failed"):
+            table = self.table(key)
+            if table is not None:
+                return str(table["reason"].iloc[0])
+        return "none"

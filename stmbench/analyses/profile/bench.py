@@ -1,0 +1,148 @@
+"""The subjects of one setting: in memory, warm, and timed. Everything here is rebuilt when a run is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Callable, Iterable, Mapping
+
+import psutil
+import torch
+
+from stmbench.analyses.base import reason_of
+from stmbench.analyses.models import DTYPES
+from stmbench.analyses.profile.config import ProfileConfig, Setting
+from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key
+from stmbench.analyses.profile.subjects import Subject, SubjectSpec
+from stmbench.measure import batch as batch_size
+from stmbench.measure.clock import Timer
+from stmbench.measure.interleave import Sample, rounds
+from stmbench.measure.probe import Probe
+from stmbench.measure.warmup import warm_up
+
+COMPUTE, COPY = "probe compute", "probe copy"
+Name = tuple[str, Key | None]  # what is sampled, and of which subject
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Load:
+    """How a subject is sampled: images in a batch, and passes in a sample (several where one would be too short)."""
+
+    batch: int
+    passes: int = 1
+
+
+class Bench:
+    """Builds subjects when they are asked for and keeps them until `close`."""
+
+    def __init__(self, config: ProfileConfig, setting: Setting, timer: Timer) -> None:
+        self.config, self.setting, self.timer = config, setting, timer
+        self._subjects: dict[Key, Subject] = {}
+        self._probe: Probe | None = None
+        self._work: dict[str, Callable[[], float]] = {}
+        self._names: dict[str, Name] = {}
+        self.failures: dict[Key, str] = {}
+
+    def spec(self, key: Key) -> SubjectSpec:
+        """What the subject is built from."""
+        config = self.config
+        return SubjectSpec(
+            model=key[0],
+            stage=key[1],
+            train=config.mode == "train",
+            resolution=self.setting.resolution,
+            dtype=self.setting.dtype,
+            compile=config.compile,
+            channels_last=config.channels_last,
+            device=config.device,
+            seed=config.seed,
+            images=config.images,
+        )
+
+    def subject(self, key: Key) -> Subject:
+        """The subject, built at the first call."""
+        if key not in self._subjects:
+            self._subjects[key] = Subject(self.spec(key))
+        return self._subjects[key]
+
+    def seconds(self, key: Key, batch: int) -> float:
+        """Steady seconds of one batch, quickly: for choosing a batch size, not for reporting."""
+        run = self.subject(key).run(batch)
+        return warm_up(lambda: self.timer.time(run), window=2, tolerance=0.2, maximum=4, max_seconds=2.0).last
+
+    def choose_batch(self, key: Key, activations: float) -> batch_size.BatchChoice:
+        """The automatic batch size of one subject; `activations` are its elements for one image."""
+        width = torch.finfo(DTYPES[self.setting.dtype]).bits // 8
+
+        def fits(batch: int) -> bool:
+            # the CPU has no allocator that refuses in time: the kernel would end the process. Not all activations live
+            # at once, except in training
+            if self.config.device != "cpu" or batch == 1:
+                return True
+            return 2 * batch * activations * width < psutil.virtual_memory().available
+
+        return batch_size.choose(lambda batch: self.seconds(key, batch), fits=fits)
+
+    def prepare(self, loads: Mapping[Key, Load]) -> None:
+        """Build, warm up, and get ready to sample; a subject that fails is left out, with the reason in `failures`."""
+        if self._work:
+            return
+        self._probe = Probe(self.config.device, DTYPES[self.setting.dtype], self.timer)
+        for key, load in loads.items():
+            try:
+                self._add(key, load)
+            except Exception as error:
+                self.failures[key] = reason_of(error)
+                self._subjects.pop(key, None)
+        for name, work in ((COMPUTE, self._probe.compute), (COPY, self._probe.copy)):
+            warm_up(work, max_seconds=1.0)
+            self._work[name], self._names[name] = work, (name, None)
+
+    def sample(self, *, first: int) -> Iterable[list[tuple[Name, Sample]]]:
+        """Rounds without end, from number `first` on."""
+        repeats = {name: LATENCY_REPEATS for name in self._work if self._names[name][0] == "latency"}
+        for samples in rounds(self._work, seed=self.config.seed, first=first, repeats=repeats):
+            yield [(self._names[sample.subject], sample) for sample in samples]
+
+    @property
+    def probe(self) -> Probe:
+        """The probe, once the bench is prepared."""
+        assert self._probe is not None
+        return self._probe
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._subjects.clear()
+        self._work.clear()
+        self._names.clear()
+        self._probe = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _add(self, key: Key, load: Load) -> None:
+        subject = self.subject(key)
+        work = {"throughput": repeated(subject.run(load.batch), load.passes)}
+        if self.config.mode == "infer":
+            work["latency"] = subject.run(1)
+        timed = {what: self._timed(run) for what, run in work.items()}
+        for sample in timed.values():
+            warm_up(sample)
+        for what, sample in timed.items():
+            name = f"{what} {key[0]} {key[1]}"
+            self._work[name], self._names[name] = sample, (what, key)
+
+    def _timed(self, run: Callable[[], object]) -> Callable[[], float]:
+        return lambda: self.timer.time(run)
+
+
+def repeated(run: Callable[[], object], passes: int) -> Callable[[], object]:
+    """`run` several times, as one function."""
+    if passes == 1:
+        return run
+
+    def several() -> None:
+        for _ in range(passes):
+            run()
+
+    return several

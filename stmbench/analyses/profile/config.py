@@ -1,0 +1,83 @@
+"""What a profile was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from stmbench.errors import ConfigError
+
+Mode = Literal["infer", "train"]
+Level = Literal["model", "operator"]
+Images = Literal["noise", "photos"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One resolution (height, width) and dtype: the models of a run are compared within a setting."""
+
+    resolution: tuple[int, int]
+    dtype: str
+
+    @property
+    def side(self) -> int | None:
+        """The side of a square input; None for another rectangle."""
+        return self.resolution[0] if self.resolution[0] == self.resolution[1] else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileConfig:
+    """All that a profile takes.
+
+    `resolutions` None is the models' design size; `batch_size` None is automatic; `threads` None is torch's choice;
+    `plugins` are paths of plug-in files, for the child processes that measure memory; `target_width` is the relative
+    width that the ratios' intervals must fall below, and `time_budget` the seconds of sampling after which they need
+    not.
+    """
+
+    models: tuple[str, ...]
+    mode: Mode = "infer"
+    level: Level = "model"
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    batch_size: int | None = None
+    dtypes: tuple[str, ...] = ("fp32",)
+    compile: bool = False
+    channels_last: bool = False
+    device: str = "cpu"
+    threads: int | None = None
+    seed: int = 0
+    timing: bool = True
+    target_width: float = 0.03
+    time_budget: float = 120.0
+    images: Images = "noise"
+    plugins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.models), "at least one model", "none", "name models, or a --scale")
+        _require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
+        _require(self.mode in ("infer", "train"), "the mode infer or train", self.mode, "change --mode")
+        _require(self.level in ("model", "operator"), "the level model or operator", self.level, "change --level")
+        _require(self.images in ("noise", "photos"), "images noise or photos", self.images, "change --images")
+        batch, threads = self.batch_size, self.threads
+        _require(batch is None or batch >= 1, "a batch size of at least 1, or auto", batch, "change --batch-size")
+        _require(threads is None or threads >= 1, "at least 1 thread", threads, "change --threads")
+        _require(self.target_width > 0, "a target width above 0", self.target_width, "change --target-width")
+        _require(self.time_budget > 0, "a time budget above 0 s", self.time_budget, "change --time-budget")
+
+    @property
+    def definition(self) -> str:
+        """The protocol: profile.v1; profile.train.v1, profile.operator.v1, profile.channels_last.v1, and mixtures."""
+        words = ["operator"] * (self.level == "operator") + ["train"] * (self.mode == "train")
+        return ".".join(["profile", *words, *["channels_last"] * self.channels_last, "v1"])
+
+    def settings(self, design: tuple[int, int]) -> Iterator[Setting]:
+        """Every resolution with every dtype; `design` is the models' design size."""
+        for resolution in self.resolutions or (design,):
+            for dtype in self.dtypes:
+                yield Setting(resolution=resolution, dtype=dtype)
+
+
+def _require(condition: bool, expected: str, got: Any, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(expected, repr(got), remedy)

@@ -1,0 +1,75 @@
+"""What a model costs without a clock: parameters, multiply-adds, activations, elements moved, in all and by part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from torch import nn
+
+from stmbench.analyses.models import build_model, facts_of
+from stmbench.analyses.profile.subjects import first_mixer, map_shape, mixers_of
+from stmbench.measure.counting import count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One figure: its metric, the value for one image, and the part or stage it belongs to (None: the whole)."""
+
+    metric: str
+    value: float
+    part: str | None = None
+    stage: int | None = None
+
+
+def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Cost]:
+    """Costs of one image through the whole model, and of each of its parts.
+
+    `macs_published_convention` is there only for mixers whose source published a cost table.
+
+    Raises:
+        CountError: an operation that the counter has no rule for.
+    """
+    model = build_model(name, seed=seed)
+    counted = count(model, (3, *resolution), parts=parts_of(model))
+    costs = [
+        Cost(metric="params", value=counted.params),
+        Cost(metric="macs", value=counted.macs),
+        Cost(metric="activations", value=counted.activations),
+        Cost(metric="elements_moved", value=counted.total.elements_moved),
+    ]
+    entry = facts_of(name).entry
+    if entry is not None and entry.published_convention is not None:
+        published = counted.total.under(entry.published_convention)
+        costs.append(Cost(metric="macs_published_convention", value=published))
+    for part, tally in counted.parts.items():
+        costs.append(Cost(metric="part_macs", value=tally.macs, part=part))
+        costs.append(Cost(metric="part_params", value=tally.params, part=part))
+    return costs
+
+
+def operator_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Cost]:
+    """Costs of the mixer at each stage's first site, on that stage's map of one image."""
+    model = build_model(name, seed=seed)
+    costs: list[Cost] = []
+    for stage in stages_of(model):
+        mixer = first_mixer(model, stage)
+        counted = count(mixer, map_shape(model, mixer, resolution))
+        costs += [
+            Cost(metric="params", value=counted.params, stage=stage),
+            Cost(metric="macs", value=counted.macs, stage=stage),
+            Cost(metric="activations", value=counted.activations, stage=stage),
+            Cost(metric="elements_moved", value=counted.total.elements_moved, stage=stage),
+        ]
+    return costs
+
+
+def parts_of(model: nn.Module) -> Mapping[str, str]:
+    """`model.parts`; empty for models that do not name their parts (timm's)."""
+    parts: Mapping[str, str] = getattr(model, "parts", {})
+    return parts
+
+
+def stages_of(model: nn.Module) -> list[int]:
+    """The stages that have a mixer, in order. Raises UnitError for a model that does not name its mixers."""
+    return sorted({site.stage for site, _, _ in mixers_of(model)})

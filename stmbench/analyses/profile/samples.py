@@ -1,0 +1,102 @@
+"""The raw samples of one setting, read back from its blocks of rounds, and what to make of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from stmbench.measure import statistics
+from stmbench.measure.statistics import Floats, Interval
+
+MIN_ROUNDS = 10  # fewer say nothing about an interval's ends
+LATENCY_REPEATS = 4  # batch-1 runs of a model in one round
+
+Key = tuple[str, int | None]  # model, stage
+
+
+@dataclasses.dataclass(kw_only=True)
+class Samples:
+    """Values by round: throughput in images/s, latency in s (repeats in a round), the probe in MAC/s and bytes/s."""
+
+    throughput: dict[Key, dict[int, float]] = dataclasses.field(default_factory=dict)
+    latency: dict[Key, dict[int, list[float]]] = dataclasses.field(default_factory=dict)
+    peak: dict[int, float] = dataclasses.field(default_factory=dict)
+    bandwidth: dict[int, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0  # of sampling, all blocks together
+
+    def add(self, rows: pd.DataFrame, seconds: float) -> None:
+        """Take in the rows of one block, which took `seconds`."""
+        self.seconds += seconds
+        good = rows[(rows["kind"] == "raw") & (rows["status"] == "ok")]
+        columns = (good[name].tolist() for name in ("metric", "model", "stage", "sample", "value"))
+        for metric, model, stage, number, value in zip(*columns, strict=True):
+            key = (model, None if pd.isna(stage) else int(stage))
+            match metric:
+                case "throughput":
+                    self.throughput.setdefault(key, {})[number] = value
+                case "latency":
+                    self.latency.setdefault(key, {}).setdefault(number // LATENCY_REPEATS, []).append(value)
+                case "probe_peak":
+                    self.peak[number] = value
+                case "probe_bandwidth":
+                    self.bandwidth[number] = value
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are; the next one's number."""
+        return len(self.peak)
+
+    def dropped(self) -> set[int]:
+        """Rounds in which the probe was an outlier: the machine was not itself. None while too few."""
+        numbers = sorted(self.peak)
+        if len(numbers) < MIN_ROUNDS:
+            return set()
+        found: set[int] = set()
+        for values in (self.peak, self.bandwidth):
+            wrong = statistics.outliers(np.log([values[number] for number in numbers]))
+            found |= {number for number, is_wrong in zip(numbers, wrong, strict=True) if is_wrong}
+        return found
+
+    def kept(self, *keys: Key) -> list[int]:
+        """Rounds that count and that hold every one of these subjects."""
+        dropped = self.dropped()
+        return [n for n in sorted(self.peak) if n not in dropped and all(n in self.throughput[key] for key in keys)]
+
+    def rates(self, key: Key, rounds: list[int]) -> Floats:
+        """(rounds,) images/s of one subject."""
+        return np.asarray([self.throughput[key][number] for number in rounds])
+
+    def latencies(self, key: Key) -> Floats:
+        """(rounds, repeats) seconds of one subject, of the rounds that count; (0, 0) where latency is not sampled."""
+        values = self.latency.get(key, {})
+        rows = [values[number] for number in self.kept(key) if len(values.get(number, [])) == LATENCY_REPEATS]
+        return np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+
+    def pairs(self) -> list[tuple[Key, Key]]:
+        """Every two subjects of one stage, once."""
+        both = itertools.combinations(self.throughput, 2)
+        return [(a, b) for a, b in both if a[1] == b[1]]
+
+    def ratio(self, a: Key, b: Key, *, seed: int) -> Interval:
+        """Throughput of a over that of b, paired by round."""
+        rounds = self.kept(a, b)
+        return statistics.paired_ratio(self.rates(a, rounds), self.rates(b, rounds), seed=seed)
+
+    def rate(self, key: Key, *, seed: int) -> Interval:
+        """Throughput of one subject in images/s."""
+        return statistics.median_interval(self.rates(key, self.kept(key)), seed=seed)
+
+    def widths(self, *, seed: int) -> dict[tuple[Key, Key], float]:
+        """The relative width of every pair's interval; with one subject in a stage, that of its own throughput."""
+        found = {(a, b): self.ratio(a, b, seed=seed).relative_width for a, b in self.pairs()}
+        paired = {key for pair in found for key in pair}
+        alone = {(key, key): self.rate(key, seed=seed).relative_width for key in self.throughput if key not in paired}
+        return {**found, **alone}
+
+    def is_resolved(self, target_width: float, *, seed: int) -> bool:
+        """Whether sampling may stop: rounds enough, and every interval narrower than the target."""
+        enough = bool(self.throughput) and self.rounds - len(self.dropped()) >= MIN_ROUNDS
+        return enough and all(width < target_width for width in self.widths(seed=seed).values())

@@ -1,0 +1,212 @@
+"""The units of one setting, in order.
+
+A unit a subject for the batch size and one for peak memory, blocks of rounds of all subjects together until the ratios
+are resolved or the time is spent, a unit a subject for the time by part and for energy, and the summary. What decides
+the next unit is read from the store, never remembered: a run that was killed decides the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from stmbench.analyses.base import Outcome
+from stmbench.analyses.models import DTYPES
+from stmbench.analyses.profile.bench import Bench, Load
+from stmbench.analyses.profile.config import Setting
+from stmbench.analyses.profile.samples import Key, Samples
+from stmbench.analyses.profile.tasks import Tasks, passes_for
+from stmbench.analyses.unit import Unit
+from stmbench.measure.energy import counter_for
+
+if TYPE_CHECKING:
+    from stmbench.analyses.profile.analysis import Profile
+
+
+class SettingRun:
+    """One setting of a profile; `costs` are its models' units of costs, which are done by now."""
+
+    def __init__(self, profile: Profile, setting: Setting, costs: list[Unit]) -> None:
+        self.profile, self.config, self.setting = profile, profile.config, setting
+        self.bench = Bench(profile.config, setting, profile.timer)
+        self.tasks = Tasks(profile, self.bench)
+        self.samples = Samples()
+        self._costs = profile.frame([unit.key for unit in costs])
+
+    def units(self) -> Iterator[Unit]:
+        """The units of work of this setting."""
+        keys, fixed = self._subjects(), self.config.batch_size
+        if fixed is not None:
+            # a child process finds out first whether the batch fits: the kernel may end it, and this run goes on
+            keys = yield from self._memory(keys, fixed)
+        trials = {key: self._trial(key) for key in keys}
+        yield from trials.values()
+        alive = {key: unit for key, unit in trials.items() if self.profile.is_done(unit)}
+        if not alive:
+            return
+        loads = self._loads(alive)
+        batch = next(iter(loads.values())).batch
+        if fixed is None:
+            yield from self._memory(list(alive), batch)
+        yield from self._rounds(loads, batch)
+        sampled = [key for key in loads if key in self.samples.throughput]
+        if sampled:
+            yield from self._after(sampled, batch)
+            yield self._summary(sampled, batch)
+
+    def _subjects(self) -> list[Key]:
+        models = self.config.models
+        if self.config.level == "model":
+            return [(model, None) for model in models]
+        found = self._costs[(self._costs["metric"] == "macs") & (self._costs["status"] == "ok")]
+        return [(model, int(stage)) for model, stage in zip(found["model"], found["stage"].tolist(), strict=True)]
+
+    def _trial(self, key: Key) -> Unit:
+        def work() -> Outcome:
+            fixed = self.config.batch_size
+            self.profile.say(f"choosing the batch size: {name_of(key)}" if fixed is None else f"trying {name_of(key)}")
+            return self.tasks.batch(key, self._cost(key, "activations"))
+
+        return self._unit("batch", [key], work, batch_size=self.config.batch_size or "auto")
+
+    def _memory(self, keys: list[Key], batch: int) -> Generator[Unit, None, list[Key]]:
+        if self.config.level == "operator":
+            return keys  # a mixer alone is small beside the process that would measure it
+        fitting = []
+        for key in keys:
+
+            def work(key: Key = key) -> Outcome:
+                self.profile.say(f"measuring memory: {name_of(key)}")
+                return self.tasks.memory(key, batch)
+
+            unit = self._unit("memory", [key], work, batch_size=batch)
+            yield unit
+            if self.profile.is_done(unit):
+                fitting.append(key)
+        return fitting
+
+    def _loads(self, trials: dict[Key, Unit]) -> dict[Key, Load]:
+        """One batch size for all: the largest that any of them chose, unless it does not fit another."""
+        chosen = {key: (_value(self.profile.table(unit.key)), self._notes(unit)) for key, unit in trials.items()}
+        limits = [batch for batch, notes in chosen.values() if notes["limited"]]
+        batch = min([max(batch for batch, _ in chosen.values()), *limits])
+        return {
+            key: Load(batch=batch, passes=passes_for(batch, max(notes["rates"].values())))
+            for key, (_, notes) in chosen.items()
+        }
+
+    def _rounds(self, loads: dict[Key, Load], batch: int) -> Iterator[Unit]:
+        profile, config, samples = self.profile, self.config, self.samples
+        series = self._unit("series", list(loads), _nothing).key
+        while True:
+
+            def work() -> Outcome:
+                self._say_sampling(0.0)
+                return self.tasks.block(loads, samples, self._say_sampling)
+
+            first = samples.rounds
+            unit = self._unit("rounds", list(loads), work, series=series, batch_size=batch, first_round=first)
+            if not profile.is_done(unit):
+                spent = samples.seconds >= config.time_budget
+                if samples.rounds and (spent or samples.is_resolved(config.target_width, seed=config.seed)):
+                    return
+            yield unit
+            table = profile.table(unit.key)
+            if table is None or not profile.is_done(unit):
+                return  # the block failed, and its rows say why
+            samples.add(table, self._notes(unit)["sampling_seconds"])
+
+    def _after(self, keys: list[Key], batch: int) -> Iterator[Unit]:
+        counter = counter_for(self.config.device)
+        for key in keys:
+
+            def parts(key: Key = key) -> Outcome:
+                self.profile.say(f"timing the parts: {name_of(key)}")
+                return self.tasks.parts(key, batch)
+
+            if self.config.level == "model":
+                yield self._unit("parts", [key], parts, batch_size=batch)
+            if counter is not None:
+
+                def energy(key: Key = key) -> Outcome:
+                    self.profile.say(f"measuring energy: {name_of(key)}")
+                    assert counter is not None
+                    return self.tasks.energy(key, batch, counter)
+
+                yield self._unit("energy", [key], energy, batch_size=batch)
+
+    def _summary(self, keys: list[Key], batch: int) -> Unit:
+        width = torch.finfo(DTYPES[self.setting.dtype]).bits // 8
+        infer = self.config.mode == "infer"
+        macs = {key: self._cost(key, "macs") for key in keys if infer and self._cost(key, "macs")}
+        # weights are read once a batch, everything else once an image
+        traffic = {
+            key: width * (self._cost(key, "elements_moved") - self._cost(key, "params") * (1 - 1 / batch))
+            for key in macs
+        }
+        return self._unit("summary", keys, lambda: self.tasks.summary(self.samples, batch, macs, traffic), derived=True)
+
+    def _unit(
+        self,
+        task: str,
+        keys: list[Key],
+        work: Callable[[], Outcome],
+        *,
+        series: str = "",
+        derived: bool = False,
+        **conditions: Any,
+    ) -> Unit:
+        config, setting = self.config, self.setting
+        known = {
+            "resolution": setting.resolution,
+            "dtype": setting.dtype,
+            "compile": config.compile,
+            "device": config.device,
+            "threads": self.profile.threads,
+            "images": config.images,
+            "stages": [stage for _, stage in keys],
+        }
+        models = tuple(model for model, _ in keys)
+        return self.profile.unit(task, models, {**known, **conditions}, work, series=series, derived=derived)
+
+    def _cost(self, key: Key, metric: str) -> float:
+        """A cost for one image; 0 where counting failed."""
+        frame = self._costs
+        if frame.empty:
+            return 0.0
+        stage = frame["stage"].isna() if key[1] is None else frame["stage"] == key[1]
+        found = frame[(frame["metric"] == metric) & (frame["model"] == key[0]) & stage & (frame["status"] == "ok")]
+        return float(found["value"].iloc[0]) if len(found) else 0.0
+
+    def _notes(self, unit: Unit) -> dict[str, Any]:
+        return self.profile.store.metadata(unit.key)
+
+    def _say_sampling(self, seconds: float) -> None:
+        config, samples = self.config, self.samples
+        spent = samples.seconds + seconds
+        left = max(0.0, config.time_budget - spent)
+        text = f"sampling {self.setting.dtype}, round {samples.rounds}"
+        if samples.rounds > 1:
+            width = max(samples.widths(seed=config.seed).values())
+            text += f": ratios known to {width:.1%} (target {config.target_width:.1%})"
+            # an interval narrows with the square root of the rounds
+            left = min(left, max(0.0, samples.seconds * (width / config.target_width) ** 2 - spent))
+        self.profile.say(text, done=min(spent, config.time_budget), total=config.time_budget, seconds_left=left)
+
+
+def name_of(key: Key) -> str:
+    """A subject's name for the reader."""
+    model, stage = key
+    return model if stage is None else f"{model}, stage {stage}"
+
+
+def _value(table: pd.DataFrame | None) -> int:
+    assert table is not None
+    return int(table["value"].iloc[0])
+
+
+def _nothing() -> Outcome:
+    return Outcome(rows=[])

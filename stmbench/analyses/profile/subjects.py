@@ -1,0 +1,179 @@
+"""What is timed: a model, or one of its mixers alone, with its input, as a function without arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.analyses.models import DTYPES, build_model
+from stmbench.errors import UnitError
+
+NUM_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubjectSpec:
+    """Everything that building a subject depends on; plain values, so that it can travel to a child process.
+
+    `stage` None is the whole model, else the mixer at that stage's first site.
+    """
+
+    model: str
+    stage: int | None = None
+    train: bool = False
+    resolution: tuple[int, int]
+    dtype: str = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    device: str = "cpu"
+    seed: int = 0
+    images: str = "noise"
+
+
+class Subject:
+    """A built subject. `run(batch)` gives the function that does the work once: a forward pass, or a training step."""
+
+    def __init__(self, spec: SubjectSpec) -> None:
+        self.spec = spec
+        _exact_products()
+        self.model = build_model(
+            spec.model,
+            seed=spec.seed,
+            device=spec.device,
+            dtype=spec.dtype,
+            channels_last=spec.channels_last,
+            train=spec.train,
+        )
+        self.module: nn.Module = self.model if spec.stage is None else first_mixer(self.model, spec.stage)
+        self._map = None if spec.stage is None else map_shape(self.model, self.module, spec.resolution)
+        self._callable: Callable[[Tensor], Tensor] = self.module
+        if spec.compile:
+            # the two batch sizes that are timed deserve a graph each, not one for any size
+            self._callable = torch.compile(self.module, dynamic=False)
+
+    def run(self, batch: int) -> Callable[[], object]:
+        """The work on one batch of that size, as a function; its input is made here, outside of any timing."""
+        data = self.input(batch)
+        if self.spec.train:
+            return TrainStep(self._callable, self.module, data)
+
+        def forward() -> Tensor:
+            with torch.inference_mode():
+                return self._callable(data)
+
+        return forward
+
+    def input(self, batch: int) -> Tensor:
+        """(batch, 3, H, W) images, or for a mixer (batch, H', W', C) noise of its own map's shape."""
+        spec = self.spec
+        generator = torch.Generator().manual_seed(spec.seed)
+        if self._map is not None:
+            noise = torch.randn((batch, *self._map), generator=generator)
+            return noise.to(spec.device, DTYPES[spec.dtype])
+        data = images(spec.images, batch, spec.resolution, generator).to(spec.device, DTYPES[spec.dtype])
+        return data.contiguous(memory_format=torch.channels_last) if spec.channels_last else data
+
+
+class TrainStep:
+    """Forward, backward and AdamW step on one batch. The learning rate is 0: the same work, the same weights after."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], module: nn.Module, data: Tensor) -> None:
+        self._function, self._data = function, data
+        self._optimizer = torch.optim.AdamW(module.parameters(), lr=0.0)
+        self._target = torch.arange(len(data), device=data.device) % NUM_CLASSES
+        self._loss: Tensor | None = None
+
+    def __call__(self) -> None:
+        for phase in self.phases().values():
+            phase()
+
+    def phases(self) -> Mapping[str, Callable[[], object]]:
+        """The three phases by name, in order."""
+        return {"forward": self._forward, "backward": self._backward, "optimizer": self._update}
+
+    def _forward(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        output = self._function(self._data).float()
+        if output.ndim == 2:
+            self._loss = nn.functional.cross_entropy(output, self._target % output.shape[1])
+        else:
+            self._loss = output.square().mean()  # a mixer has no classes
+
+    def _backward(self) -> None:
+        assert self._loss is not None
+        self._loss.backward()  # type: ignore[no-untyped-call]
+        self._loss = None
+
+    def _update(self) -> None:
+        self._optimizer.step()
+
+
+def images(kind: str, batch: int, resolution: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """(batch, 3, H, W) float32: normal noise, or normalised photographs, repeated where there are too few."""
+    if kind == "photos":
+        from stmbench.data.photos import photos
+
+        found = photos(resolution)
+        return found[torch.arange(batch) % len(found)]
+    return torch.randn((batch, 3, *resolution), generator=generator)
+
+
+def first_mixer(model: nn.Module, stage: int) -> nn.Module:
+    """The mixer at the first site of a stage. Raises UnitError for a model that does not name its mixers."""
+    for site, _, mixer in mixers_of(model):
+        if site.stage == stage:
+            return mixer
+    raise UnitError(f"the model has no mixer in stage {stage}")
+
+
+def mixers_of(model: nn.Module) -> list[tuple[Any, str, nn.Module]]:
+    """`model.mixers()`: (site, dotted path, module). Raises UnitError for a model that has no such method."""
+    method = getattr(model, "mixers", None)
+    if not callable(method):
+        raise UnitError("the model does not name its mixers, so --level operator cannot take one out of it")
+    found: list[tuple[Any, str, nn.Module]] = method()
+    return found
+
+
+def map_shape(model: nn.Module, mixer: nn.Module, resolution: tuple[int, int]) -> tuple[int, int, int]:
+    """(H', W', C) that reaches one of the model's mixers, seen in a forward pass of images of `resolution`."""
+    seen: list[tuple[int, int, int]] = []
+
+    def see(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        _, height, width, channels = arguments[0].shape
+        seen.append((height, width, channels))
+
+    weight = next(model.parameters())
+    handle = mixer.register_forward_pre_hook(see)
+    training = model.training
+    try:
+        with torch.no_grad():  # in eval mode: batch statistics of one image would be refused
+            model.eval()(torch.zeros(1, 3, *resolution, device=weight.device, dtype=weight.dtype))
+    finally:
+        handle.remove()
+        model.train(training)
+    return seen[0]
+
+
+def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
+    """For the child process that measures memory: `arguments` are `spec`, `batch` and `plugins`."""
+    from stmbench.architectures.catalog import list_models
+    from stmbench.mixers.plugins import load_plugins
+
+    load_plugins(arguments["plugins"])
+    list_models("*_micro")  # registers every mixer and model: imports are not the model's memory
+    fields = dict(arguments["spec"])
+    fields["resolution"] = tuple(fields["resolution"])
+    spec = SubjectSpec(**fields)
+    return lambda: Subject(spec).run(arguments["batch"])
+
+
+def _exact_products() -> None:
+    """fp32 means fp32: by default cuDNN's convolutions take TF32 and matrix products do not, which is not fair."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = True

@@ -1,0 +1,218 @@
+"""The tasks of one setting: what measuring each kind of unit gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stmbench.analyses.base import Outcome
+from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load
+from stmbench.analyses.profile.costs import Cost, parts_of
+from stmbench.analyses.profile.parts import PartClock
+from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
+from stmbench.analyses.profile.subjects import Subject, TrainStep
+from stmbench.analyses.profile.summary import summaries
+from stmbench.errors import InputError, UnitError
+from stmbench.measure.batch import is_out_of_memory
+from stmbench.measure.energy import EnergyCounter, joules_per_image
+from stmbench.measure.memory import MemorySpec, peak_of_child, peak_of_cuda
+from stmbench.measure.statistics import median_interval
+from stmbench.tables import Row
+
+if TYPE_CHECKING:
+    from stmbench.analyses.profile.analysis import Profile
+
+MIN_SAMPLE_SECONDS = 0.02  # a shorter sample would be the clock's and the scheduler's
+BLOCK_SECONDS = 5.0  # of sampling in one part: what a killed run loses at most, and one round at least
+PART_REPEATS = 5
+PREPARE = "stmbench.analyses.profile.subjects:prepare"
+
+
+class Tasks:
+    """One setting of a profile: its bench, and one method a task. `profile` lends its rows' common columns."""
+
+    def __init__(self, profile: Profile, bench: Bench) -> None:
+        self.profile, self.bench = profile, bench
+        self.config, self.setting = bench.config, bench.setting
+
+    def row(self, metric: str, value: float | None, key: Key | None = None, **columns: Any) -> Row:
+        """A row of this setting; `key` names the subject, None the machine."""
+        height, width = self.setting.resolution
+        known = {
+            "dtype": self.setting.dtype,
+            "compile": self.config.compile,
+            "resolution": self.setting.side,
+            "dataset": f"{self.config.images}:3x{height}x{width}",
+            "stage": key[1] if key else None,
+        }
+        return self.profile.row(metric=metric, value=value, model=key[0] if key else None, **{**known, **columns})
+
+    def costs(self, model: str, found: list[Cost]) -> Outcome:
+        """Costs without a clock; they depend on neither dtype nor device."""
+        exact = {"kind": "summary", "dtype": None, "compile": None, "device": None}
+        rows = [self.row(cost.metric, cost.value, (model, cost.stage), condition=cost.part, **exact) for cost in found]
+        return Outcome(rows=rows)
+
+    def batch(self, key: Key, activations: float) -> Outcome:
+        """The batch size of one subject: chosen, or the one asked for, tried."""
+        if self.config.batch_size is None:
+            choice = self.bench.choose_batch(key, activations)
+            batch, limited, rates = choice.batch, choice.limited, choice.throughput
+        else:
+            batch, limited = self.config.batch_size, True
+            try:
+                rates = {batch: batch / self.bench.seconds(key, batch)}
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise InputError("a batch that fits into memory", f"{batch} images", "lower --batch-size") from error
+        notes = {"limited": limited, "rates": {str(size): rate for size, rate in rates.items()}}
+        return Outcome(rows=[self.row("batch_size", batch, key, kind="summary")], notes=notes)
+
+    def memory(self, key: Key, batch: int) -> Outcome:
+        """Peak memory of the eager model: a compiler's own memory is not the model's."""
+        spec = dataclasses.replace(self.bench.spec(key), compile=False)
+        if self.config.device.startswith("cuda"):
+            reading = peak_of_cuda(lambda: Subject(spec).run(batch), self.config.device)
+        else:
+            arguments = {"spec": dataclasses.asdict(spec), "batch": batch, "plugins": list(self.config.plugins)}
+            reading = peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=self.profile.threads))
+        row = self.row("peak_memory", reading.bytes, key, kind="summary", batch_size=batch, compile=False)
+        return Outcome(rows=[row], notes={"method": reading.method, "baseline_bytes": reading.baseline})
+
+    def block(self, loads: Mapping[Key, Load], samples: Samples, tell: Callable[[float], None]) -> Outcome:
+        """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""
+        known_failures = set(self.bench.failures)
+        self.bench.prepare(loads)
+        rows = [
+            self.row("throughput", None, key, status="failed", reason=reason, batch_size=loads[key].batch)
+            for key, reason in self.bench.failures.items()
+            if key not in known_failures
+        ]
+        if len(self.bench.failures) == len(loads):
+            raise UnitError(f"no model is left to sample: {next(iter(self.bench.failures.values()))}")
+        seconds = 0.0
+        for round_ in self.bench.sample(first=samples.rounds):
+            for (what, key), sample in round_:
+                rows.append(self._raw(what, key, sample.round, sample.repeat, sample.seconds, loads))
+                seconds += sample.seconds
+            tell(seconds)
+            if seconds >= BLOCK_SECONDS:
+                break
+        passes = {f"{model} {stage}": load.passes for (model, stage), load in loads.items()}
+        notes = {
+            "sampling_seconds": seconds,
+            "latency_repeats": LATENCY_REPEATS,
+            "passes": passes,
+            "clock": self.bench.timer.name,
+        }
+        return Outcome(rows=rows, notes=notes)
+
+    def parts(self, key: Key, batch: int) -> Outcome:
+        """Seconds per image by part of the network; of a training step, by phase too."""
+        subject = self.bench.subject(key)
+        data = subject.input(batch)
+        clock = PartClock(subject.model, parts_of(subject.model), self.bench.timer)
+        run = forward_of(subject, data)
+        run()  # the hooks' first pass is no sample
+        try:
+            passes = [clock.measure(run) for _ in range(PART_REPEATS)]
+        finally:
+            clock.remove()
+        rows = [
+            self._by_part("part_time", part, [seconds[part] / batch for seconds in passes], key, batch)
+            for part in passes[0]
+        ]
+        if self.config.mode == "train":
+            rows += self._phases(subject, key, batch)
+        return Outcome(rows=rows, notes={"method": "hooks on modules, eager forward pass", "repeats": PART_REPEATS})
+
+    def energy(self, key: Key, batch: int, counter: EnergyCounter) -> Outcome:
+        """Joules per image."""
+        run = self.bench.subject(key).run(batch)
+        run()
+        value = joules_per_image(run, batch, counter, self.bench.timer)
+        return Outcome(rows=[self.row("energy", value, key, kind="summary", batch_size=batch)])
+
+    def summary(self, samples: Samples, batch: int, macs: Mapping[Key, float], traffic: Mapping[Key, float]) -> Outcome:
+        """The summary rows of the setting."""
+        found = summaries(
+            samples, seed=self.config.seed, target_width=self.config.target_width, macs=macs, traffic=traffic
+        )
+        rows = [
+            self.row(
+                item.metric,
+                item.interval.estimate,
+                item.key,
+                **{
+                    "kind": "summary",
+                    "batch_size": batch if item.key else None,
+                    "ci_low": _number(item.interval.low),
+                    "ci_high": _number(item.interval.high),
+                    "num_samples": item.interval.count,
+                    **item.columns,
+                },
+            )
+            for item in found
+        ]
+        return Outcome(rows=rows, notes={"sampling_seconds": samples.seconds, "rounds": samples.rounds})
+
+    def _raw(
+        self, what: str, key: Key | None, number: int, repeat: int, seconds: float, loads: Mapping[Key, Load]
+    ) -> Row:
+        size = self.bench.probe.size
+        if key is None:
+            metric = {COMPUTE: "probe_peak", COPY: "probe_bandwidth"}[what]
+            work = {COMPUTE: size.macs, COPY: size.bytes_moved}[what]
+            return self.row(metric, work / seconds, sample=number)
+        load = loads[key]
+        if what == "latency":
+            return self.row("latency", seconds, key, sample=number * LATENCY_REPEATS + repeat, batch_size=1)
+        return self.row("throughput", load.batch * load.passes / seconds, key, sample=number, batch_size=load.batch)
+
+    def _phases(self, subject: Subject, key: Key, batch: int) -> list[Row]:
+        step = subject.run(batch)
+        assert isinstance(step, TrainStep)
+        step()
+        seconds: dict[str, list[float]] = {}
+        for _ in range(PART_REPEATS):
+            for phase, run in step.phases().items():
+                seconds.setdefault(phase, []).append(self.bench.timer.time(run) / batch)
+        return [self._by_part("phase_time", phase, values, key, batch) for phase, values in seconds.items()]
+
+    def _by_part(self, metric: str, name: str, values: list[float], key: Key, batch: int) -> Row:
+        found = median_interval(values, seed=self.config.seed)
+        return self.row(
+            metric,
+            found.estimate,
+            key,
+            kind="summary",
+            condition=name,
+            batch_size=batch,
+            ci_low=found.low,
+            ci_high=found.high,
+            num_samples=found.count,
+            compile=False,
+        )
+
+
+def forward_of(subject: Subject, data: Any) -> Callable[[], object]:
+    """One eager forward pass, in the mode the subject is in."""
+    import torch
+
+    def forward() -> object:
+        with torch.set_grad_enabled(subject.spec.train):
+            return subject.model(data)
+
+    return forward
+
+
+def passes_for(batch: int, rate: float) -> int:
+    """Passes that make a sample of `batch` images at `rate` images/s long enough."""
+    return max(1, math.ceil(MIN_SAMPLE_SECONDS * rate / batch))
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
