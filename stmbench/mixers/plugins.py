@@ -74,8 +74,9 @@ def load_plugin(path: Path | str, *, try_out: bool = True) -> tuple[str, ...]:
         if known != digest:
             raise PluginError(f"{shown} as it was loaded", "a changed file", "start a new process to use the new one")
         return names
-    with _registry_restored_on_failure() as before:
-        _run(file, source, shown, f"stmbench_plugin_{_identifier(file.stem)}_{digest[:12]}")
+    module_name = f"stmbench_plugin_{_identifier(file.stem)}_{digest[:12]}"
+    with _restored_on_failure(module_name) as before:
+        _run(file, source, shown, module_name)
         names = _admit(before, shown, digest, try_out=try_out)
     _LOADED[file] = (digest, names)
     return names
@@ -89,7 +90,7 @@ def load_entry_points() -> None:
             continue
         _ENTRY_POINTS_SEEN.add(key)
         try:
-            with _registry_restored_on_failure() as before:
+            with _restored_on_failure(point.module) as before:
                 point.load()
                 file = getattr(sys.modules.get(point.module), "__file__", None)
                 digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
@@ -109,7 +110,6 @@ def _run(file: Path, source: bytes, shown: str, module_name: str) -> None:
         # the bytes that were hashed are the bytes that run; no __pycache__ is left beside the user's file
         exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
         place = _place(error, file, shown)
         if isinstance(error, DuplicateNameError):
             taken = str(error).partition(";")[0]
@@ -170,13 +170,16 @@ def _check_shape(entry: MixerEntry) -> None:
 
 
 @contextmanager
-def _registry_restored_on_failure() -> Iterator[set[str]]:
-    before = set(MIXERS)
+def _restored_on_failure(module_name: str) -> Iterator[set[str]]:
+    """Names registered before; on failure only these are left, and the module is forgotten."""
+    before, imported = set(MIXERS), module_name in sys.modules
     try:
         yield before
     except BaseException:
         for name in set(MIXERS) - before:
             MIXERS.unregister(name)
+        if not imported:
+            sys.modules.pop(module_name, None)
         raise
 
 

@@ -1,0 +1,159 @@
+"""A user's file becomes a mixer, or one line that says why not; the registry is never left half-changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from stmbench.errors import PluginError
+from stmbench.mixers import plugins
+from stmbench.mixers.base import MIXERS, Site
+
+HEAD = """
+import torch
+from torch import nn
+from stmbench.mixers.base import MixerConfig, register_mixer
+"""
+SOUND = (
+    HEAD
+    + """
+@register_mixer("identity", config=MixerConfig)
+class Identity(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+
+    def forward(self, x):
+        return x
+"""
+)
+# name of the case, text of the file, a piece of each part of the message
+FAILURES = [
+    ("syntax", "def f(:\n", "a plug-in that imports", "SyntaxError", "plug.py:1"),
+    ("import", "import os\nimport not_a_module_at_all\n", "a plug-in that imports", "not_a_module_at_all", "plug.py:2"),
+    ("raises", "def f():\n    raise ValueError('no\\nway')\nf()\n", "that imports", "ValueError: no way", "plug.py:2"),
+    ("exits", "import sys\nsys.exit(3)\n", "a plug-in that imports", "SystemExit: 3", "plug.py:2"),
+    ("nothing", "x = 1\n", "a mixer registered by", "got none", "register_mixer"),
+    ("built-in name", SOUND.replace("identity", "dw_conv"), "free", "'dw_conv' is registered already", "plug.py:6"),
+    ("twice", SOUND + SOUND.replace(HEAD, ""), "free", "'identity' is registered already", "rename the mixer"),
+    ("bad name", SOUND.replace('"identity"', '"My-Mixer"'), "a mixer name", "'My-Mixer'", "my_mixer"),
+    (
+        "no module",
+        HEAD + "@register_mixer('identity', config=MixerConfig)\ndef f(x):\n    return x\n",
+        "torch.nn.Module class",
+        "function f",
+        "nn.Module",
+    ),
+    (
+        "no config",
+        SOUND.replace("config=MixerConfig", "config=dict, config_at=lambda site: {'dim': site.dim}"),
+        "a config of identity",
+        "dict",
+        "MixerConfig",
+    ),
+    ("unknown fact", SOUND.replace("=MixerConfig", "=MixerConfig, colour=1"), "a fact", "'colour'", "plug.py:6"),
+    ("odd fact", SOUND.replace("=MixerConfig", "=MixerConfig, sampling='all'"), "sampling", "'all'", "change it"),
+    ("shape", SOUND.replace("return x", "return x[:, 1:]"), "to map", "(1, 13, 14, 64)", "(B, H, W, C)"),
+    ("only square", SOUND.replace("return x", "return x.reshape(1, 14, 14, 64)"), "to map", "RuntimeError", "check`"),
+    ("tuple", SOUND.replace("return x", "return x, x"), "to map", "got tuple", "(B, H, W, C)"),
+    ("constructor", SOUND.replace("(self, config)", "(self)"), "to map", "TypeError", "stmbench check"),
+]  # fmt: skip
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "plug.py"
+    path.write_text(text)
+    return path
+
+
+def test_a_sound_file_is_registered_with_its_hash(tmp_path: Path) -> None:
+    path = _file(tmp_path, SOUND)
+    assert plugins.load_plugin(path) == ("identity",)
+    entry = MIXERS.get("identity")
+    assert entry.plugin_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    x = torch.randn(1, 3, 5, 8)
+    assert torch.equal(entry.build(Site(stage=0, block=0, dim=8, resolution=(3, 5)))(x), x)
+    assert plugins.loaded_files() == [path]
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_loading_again_does_nothing(tmp_path: Path) -> None:
+    path = _file(tmp_path, SOUND)
+    first = plugins.load_plugin(path)
+    entry = MIXERS.get("identity")
+    assert plugins.load_plugin(str(path)) == first
+    assert plugins.load_plugins([path, path]) == ["identity", "identity"]
+    assert MIXERS.get("identity") is entry
+
+
+def test_a_file_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path, SOUND)
+    plugins.load_plugin(path)
+    path.write_text(SOUND + "\n# other\n")
+    with pytest.raises(PluginError, match="a changed file"):
+        plugins.load_plugin(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"), [(case[1], case[2:]) for case in FAILURES], ids=[case[0] for case in FAILURES]
+)
+def test_a_file_that_cannot_be_used_is_one_line_and_leaves_no_trace(
+    tmp_path: Path, text: str, pieces: tuple[str, ...]
+) -> None:
+    before, modules = MIXERS.names(), set(sys.modules)
+    with pytest.raises(PluginError) as caught:
+        plugins.load_plugin(_file(tmp_path, text))
+    message = str(caught.value)
+    assert message.startswith("expected ")
+    assert ", got " in message
+    assert "\n" not in message
+    for piece in pieces:
+        assert piece in message
+    assert MIXERS.names() == before
+    assert plugins.loaded_files() == []
+    assert [name for name in set(sys.modules) - modules if name.startswith("stmbench_plugin")] == []
+
+
+@pytest.mark.parametrize(("name", "piece"), [("missing.py", "No such file"), (".", "Is a directory")])
+def test_a_path_that_is_no_file(tmp_path: Path, name: str, piece: str) -> None:
+    with pytest.raises(PluginError, match=piece):
+        plugins.load_plugin(tmp_path / name)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "plug.txt"
+    path.write_text(SOUND)
+    with pytest.raises(PluginError, match="rename the file"):
+        plugins.load_plugin(path)
+
+
+def test_loading_a_plugin_leaves_the_random_state(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    plugins.load_plugin(_file(tmp_path, SOUND))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_installed_entry_points_are_loaded_and_broken_ones_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    module = f"stm_installed_{'broken' if broken else 'sound'}"
+    (tmp_path / f"{module}.py").write_text("x = 1\n" if broken else SOUND)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = importlib.metadata.EntryPoint(name="mine", value=module, group=plugins.GROUP)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == plugins.GROUP else [])
+    monkeypatch.setattr(plugins, "_ENTRY_POINTS_SEEN", set())
+    before = MIXERS.names()
+    if broken:
+        with pytest.warns(plugins.PluginWarning, match=f"mine = {module} was skipped: expected a mixer registered"):
+            plugins.load_plugins()
+        assert MIXERS.names() == before
+    else:
+        plugins.load_plugins()
+        assert MIXERS.names() == [*before, "identity"]
+        assert MIXERS.get("identity").plugin_sha256 == hashlib.sha256(SOUND.encode()).hexdigest()
+    plugins.load_plugins()  # a second look does nothing, and warns of nothing

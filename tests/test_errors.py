@@ -1,0 +1,49 @@
+"""Errors are one line: expected X, got Y; the remedy."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from stmbench import errors
+
+
+def test_an_input_error_says_what_was_expected_what_came_and_the_remedy() -> None:
+    error = errors.InputError("a\n  number", "'x'", "give a number")
+    assert str(error) == "expected a number, got 'x'; give a number"
+    assert (error.expected, error.got, error.remedy) == ("a\n  number", "'x'", "give a number")
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "remedy"),
+    [
+        ("dw_conf", ["dw_conv", "halo_attn"], "did you mean dw_conv?"),
+        ("dw_con", ["dw_conv", "dw_cone"], "did you mean dw_conv or dw_cone?"),
+        ("zzz", ["b", "a"], "known: a, b"),
+        ("zzz", [], "known: none"),
+        ("zzz", [f"name{i}" for i in range(13)], "13 are known, see `stmbench list`"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_nearest(name: str, known: list[str], remedy: str) -> None:
+    error = errors.UnknownNameError("mixer", name, known)
+    assert str(error) == f"expected a mixer, got {name!r}; {remedy}"
+
+
+def test_the_article_fits_the_kind() -> None:
+    assert str(errors.UnknownNameError("architecture", "x", [])).startswith("expected an architecture,")
+
+
+@pytest.mark.parametrize(
+    "kind", [errors.ConfigError, errors.PluginError, errors.CheckpointError, errors.TableError, errors.OutputError]
+)
+def test_what_the_user_can_mend_is_an_input_error(kind: type[errors.InputError]) -> None:
+    assert issubclass(kind, errors.InputError)
+    assert isinstance(kind("a", "b", "c"), errors.StmbenchError)
+
+
+@pytest.mark.parametrize("kind", [errors.DuplicateNameError, errors.CountError, errors.UnitError])
+def test_other_errors_are_ours_too(kind: type[errors.StmbenchError]) -> None:
+    assert issubclass(kind, errors.StmbenchError)
+    assert not issubclass(kind, errors.InputError)
+    assert str(pickle.loads(pickle.dumps(kind("one line")))) == "one line"
