@@ -121,8 +121,10 @@ class Store:
         self._path(key)
         return self.parts / f"{key}.{name}"
 
-    def read(self) -> pd.DataFrame:
+    def read(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
         """Every row of every readable part, in the order of their making, as one checked data frame.
+
+        With `keys`, of these parts alone; one that is not there adds nothing.
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
         rows), machines, software and warnings (lists without doubles), unreadable (list of UnreadablePart).
@@ -132,8 +134,10 @@ class Store:
         """
         if not self.parts.is_dir():
             raise TableError("a result store", f"{str(self.folder)!r}", "name the folder given to --out")
+        wanted = None if keys is None else set(keys)
+        files = [path for path in self._files() if wanted is None or path.stem in wanted]
         with ThreadPoolExecutor(READERS) as pool:
-            results = list(pool.map(read_part, self._files()))
+            results = list(pool.map(read_part, files))
         good = [result for result in results if not isinstance(result, UnreadablePart)]
         table = pa.concat_tables([t.replace_schema_metadata(None) for t, _ in good] or [ARROW_SCHEMA.empty_table()])
         dtypes = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
