@@ -103,7 +103,7 @@ def _facts(entry: Any) -> dict[str, Any]:
         "method": entry.method,
         "citation": entry.citation,
         "options": {key: repr(parameter.default) for key, parameter in entry.options().items()},
-        "scales": sorted(entry.presets),
+        "scales": list(entry.presets),
         "plugin_sha256": entry.plugin_sha256,
     }
 
