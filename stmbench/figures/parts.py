@@ -22,6 +22,7 @@ COLOURS: Final = {
     "transitions": "#a7a294",
     "stem": "#d3cebf",
     "head": "#6f6b60",
+    "other": "#ebe8df",
 }
 OTHERS: Final = ("#b8c9b0", "#d9c7e0", "#8fb8b0", "#e0c9a6")
 

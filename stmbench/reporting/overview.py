@@ -1,0 +1,127 @@
+"""The overview of a profile: one line per model and conditions, read by the page and by the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pandas as pd
+
+from stmbench.errors import TableError
+from stmbench.figures.matching import match
+from stmbench.figures.points import Point, labels, points
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """What is known of one subject; a metric it has no row for is None. Points hold base units."""
+
+    label: str
+    model: str
+    params: Point | None
+    macs: Point | None
+    activations: Point | None
+    throughput: Point | None
+    ratio: Point | None  # to the first model
+    p50: Point | None
+    p99: Point | None
+    peak_memory: Point | None
+    achieved: Point | None
+    peak_share: Point | None
+    rank: Point | None  # the most probable one: level is the rank, value its probability
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A model that failed or was skipped, and why; `times` counts equal ones."""
+
+    model: str
+    status: str
+    reason: str
+    times: int
+
+
+def lines(frame: pd.DataFrame) -> list[Line]:
+    """The overview, in the table's order of models."""
+    found = {metric: _points(frame, metric) for metric in _METRICS}
+    first = baseline(frame)
+    ratios = [point for point in found["throughput_ratio"] if point.baseline == first]
+    p50s, p99s = ([point for point in found["latency"] if point.condition == name] for name in ("p50", "p99"))
+    ranks = sorted(found["rank_probability"], key=lambda point: point.value)
+    result = []
+    for point in _subjects(found["throughput"], found["params"], found["macs"]):
+        result.append(
+            Line(
+                label=point.label,
+                model=point.model,
+                params=match(point, found["params"]),
+                macs=match(point, found["macs"]),
+                activations=match(point, found["activations"]),
+                throughput=match(point, found["throughput"]),
+                ratio=match(point, ratios),
+                p50=match(point, p50s),
+                p99=match(point, p99s),
+                peak_memory=match(point, found["peak_memory"]),
+                achieved=match(point, found["achieved_macs_per_second"]),
+                peak_share=match(point, found["peak_share"]),
+                rank=match(point, ranks),  # of equal matches the last: the most probable
+            )
+        )
+    return result
+
+
+def baseline(frame: pd.DataFrame) -> str | None:
+    """The model that ratios are given to: the table's first that others are compared with."""
+    against = set(frame.loc[frame["metric"] == "throughput_ratio", "baseline"].dropna())
+    return next((model for model in frame["model"].dropna().unique() if model in against), None)
+
+
+def unresolved(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """(what, why) of every summary without a resolved value; a pair is named once, not once in each direction."""
+    names = labels(frame)
+    seen: dict[frozenset[str], tuple[str, str]] = {}
+    rows = frame[(frame["status"] == "not resolved") & (frame["kind"] == "summary")]
+    for row in rows.to_dict("records"):
+        if pd.isna(row["model"]) or pd.isna(row["baseline"]):
+            continue
+        pair = frozenset((names[row["model"]], names.get(row["baseline"], row["baseline"])))
+        seen.setdefault(pair, (" and ".join(sorted(pair)), "" if pd.isna(row["reason"]) else str(row["reason"])))
+    return list(seen.values())
+
+
+def troubles(frame: pd.DataFrame) -> list[Trouble]:
+    """Failed and skipped units with their reasons."""
+    rows = frame[frame["status"].isin(("failed", "skipped"))]
+    counted: dict[tuple[str, str, str], int] = {}
+    for row in rows.to_dict("records"):
+        model = "the machine" if pd.isna(row["model"]) else str(row["model"])
+        key = (model, str(row["status"]), str(row["reason"]))
+        counted[key] = counted.get(key, 0) + 1
+    return [
+        Trouble(model=model, status=status, reason=reason, times=times)
+        for (model, status, reason), times in counted.items()
+    ]
+
+
+_METRICS = (
+    *("params", "macs", "activations", "throughput", "throughput_ratio", "latency", "peak_memory"),
+    *("achieved_macs_per_second", "peak_share", "rank_probability"),
+)
+
+
+def _points(frame: pd.DataFrame, metric: str) -> list[Point]:
+    try:
+        return points(frame, metric)
+    except TableError:
+        return []  # a profile without timing has no throughput: the overview shows a dash
+
+
+def _subjects(timed: list[Point], *counted: list[Point]) -> Iterator[Point]:
+    """Timed subjects, and those of which only the costs are known."""
+    yield from timed
+    known = {(point.model, point.facts["stage"]) for point in timed}
+    for candidates in counted:
+        for point in candidates:
+            if (point.model, point.facts["stage"]) not in known:
+                known.add((point.model, point.facts["stage"]))
+                yield point

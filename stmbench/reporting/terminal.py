@@ -1,0 +1,74 @@
+"""The overview for a terminal, within 100 columns."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from stmbench.errors import TableError
+from stmbench.figures.points import Point
+from stmbench.figures.quantities import number
+from stmbench.reporting.overview import baseline, lines, troubles
+
+WIDEST = 28  # columns of a model's name
+
+
+def profile_table(frame: pd.DataFrame) -> Table:
+    """One row per model and conditions. Raises TableError where the table has no profile.
+
+    A throughput or ratio that is not resolved carries an asterisk, which the caption explains; failed and skipped
+    units stand in the caption with their reasons.
+    """
+    chosen = frame[frame["analysis"] == "profile"]
+    chosen.attrs = frame.attrs
+    if chosen.empty:
+        raise TableError("rows of the analysis 'profile'", "none", "run `stmbench profile`")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, caption_justify="left", show_edge=False)
+    table.add_column("model", max_width=WIDEST, overflow="fold")
+    for heading in ("params\nM", "MACs\nG", "images/s\n95 % interval", "ratio to\nfirst", "p50\nms", "p99\nms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("peak\nMiB", justify="right", no_wrap=True)
+    table.add_column("rank", justify="right", no_wrap=True)
+    first = baseline(chosen)
+    for line in lines(chosen):
+        table.add_row(
+            Text(line.label),  # not markup: a name may have brackets
+            _value(line.params, "params"),
+            _value(line.macs, "macs"),
+            _with_interval(line.throughput),
+            "1" if line.model == first and line.ratio is None else _marked(line.ratio, "throughput_ratio"),
+            _value(line.p50, "latency"),
+            _value(line.p99, "latency"),
+            _value(line.peak_memory, "peak_memory"),
+            "–" if line.rank is None else f"{line.rank.level:.0f}",
+        )
+    table.caption = _caption(chosen)
+    return table
+
+
+def _value(point: Point | None, metric: str) -> str:
+    return number(None if point is None else point.value, metric)
+
+
+def _marked(point: Point | None, metric: str) -> str:
+    text = _value(point, metric)
+    return text if point is None or point.resolved else f"{text}*"
+
+
+def _with_interval(point: Point | None) -> Text:
+    text = Text(_marked(point, "throughput"))
+    if point is not None and point.errors is not None:
+        text.append(f"\n{number(point.low, 'throughput')}–{number(point.high, 'throughput')}", style="dim")
+    return text
+
+
+def _caption(frame: pd.DataFrame) -> Text | None:
+    notes = []
+    if (frame["status"] == "not resolved").any():
+        notes.append("* not resolved: the interval is wider than was asked for")
+    for trouble in troubles(frame):
+        times = f" ({trouble.times} times)" if trouble.times > 1 else ""
+        notes.append(f"{trouble.model}: {trouble.status}{times}, {trouble.reason}")
+    return Text("\n".join(notes), style="dim") if notes else None
