@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.bilinear import softmax_of_few, weighted_samples
 
 POINTS = 9
 
@@ -87,7 +88,7 @@ class Dcnv3(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         places, weights = self.points(x)
-        mixed: Tensor = self.proj_out(_sample(self.proj_in(x), places, weights))
+        mixed: Tensor = self.proj_out(weighted_samples(self.proj_in(x), places, weights))
         return mixed
 
     def points(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,8 +105,8 @@ class Dcnv3(Mixer):
         u = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         u = F.gelu(self.norm(u))
         offsets = self.offsets(u).view(batch, height, width, groups, POINTS, 2)
-        weights = self.weights(u).view(batch, height, width, groups, POINTS).softmax(dim=-1)
-        return offsets + _base_places(height, width, offsets), weights
+        logits = self.weights(u).view(batch, height, width, groups, POINTS)
+        return offsets + _base_places(height, width, offsets), softmax_of_few(logits)
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map, point by point: four neighbours, four weights, zero outside."""
@@ -142,18 +143,3 @@ def _base_places(height: int, width: int, like: Tensor) -> Tensor:
     rows, columns = torch.arange(height, dtype=dtype, device=device), torch.arange(width, dtype=dtype, device=device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack((x, y), dim=-1).view(height, width, 1, 1, 2) + grid
-
-
-def _sample(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """Weighted bilinear samples: value (B, H, W, C), places and weights of `Dcnv3.points` -> (B, H, W, C)."""
-    batch, height, width, dim = value.shape
-    groups = places.shape[3]
-    # grid_sample counts places from -1 to 1 over the whole map, edges included
-    size = torch.tensor((width, height), dtype=places.dtype, device=places.device)
-    grid = ((2 * places + 1) / size - 1).permute(0, 3, 1, 2, 4, 5)  # B, groups, H, W, 9, 2
-    grid = grid.reshape(batch * groups, height * width, POINTS, 2)
-    maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2)  # B, groups, d, H, W
-    samples = F.grid_sample(maps.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    weights = weights.permute(0, 3, 1, 2, 4).reshape(batch * groups, height * width, POINTS)
-    y = torch.einsum("bdnk,bnk->bnd", samples, weights).view(batch, groups, height, width, -1)
-    return y.permute(0, 2, 3, 1, 4).reshape(batch, height, width, dim)

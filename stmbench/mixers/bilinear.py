@@ -1,0 +1,99 @@
+"""Weighted bilinear samples of a channels-last map: the sum of K points for each position and group of channels.
+
+Two implementations of one function. `grid_sums` is differentiable and runs anywhere; `gathered_sums` is for inference
+on a CPU: four neighbours times K points become one weighted gather of rows, in the map's own layout.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_ROWS = 2**31 - 1  # what a 32-bit index can count
+
+
+def weighted_samples(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """Sum over k of weights[..., k] * value sampled bilinearly at places[..., k], zero outside the map.
+
+    Args:
+        value: (B, H, W, C).
+        places: (B, H, W, groups, K, 2), (x, y) in tokens; token (0, 0) is centred on (0, 0).
+        weights: (B, H, W, groups, K).
+
+    Returns:
+        (B, H, W, C). NaN places or weights give NaN, and nothing outside the map is read.
+    """
+    if _can_gather(value, places, weights):
+        return gathered_sums(value, places, weights)
+    return grid_sums(value, places, weights)
+
+
+def _can_gather(*tensors: Tensor) -> bool:
+    value, _, weights = tensors
+    return (
+        value.device.type == "cpu"
+        and value.dtype in (torch.float32, torch.float64)
+        and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        and not torch.jit.is_tracing()  # a trace is for counting or export: show the plain form
+        and not torch.compiler.is_compiling()
+        and weights.shape[:-1].numel() < _ROWS
+    )
+
+
+def grid_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """`weighted_samples` by grid_sample and a contraction over the points."""
+    batch, height, width, dim = value.shape
+    groups, points = weights.shape[3:]
+    # grid_sample counts places from -1 to 1 over the whole map, edges included
+    size = torch.tensor((width, height), dtype=places.dtype, device=places.device)
+    grid = ((2 * places + 1) / size - 1).permute(0, 3, 1, 2, 4, 5)  # B, groups, H, W, K, 2
+    grid = grid.reshape(batch * groups, height * width, points, 2)
+    maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2)  # B, groups, d, H, W
+    samples = F.grid_sample(maps.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    weights = weights.permute(0, 3, 1, 2, 4).reshape(batch * groups, height * width, points)
+    y = torch.einsum("bdnk,bnk->bnd", samples, weights).view(batch, groups, height, width, -1)
+    return y.permute(0, 2, 3, 1, 4).reshape(batch, height, width, dim)
+
+
+def gathered_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+    """`weighted_samples` as one weighted gather: rows of d channels, 4 K of them for each position and group."""
+    batch, height, width, dim = value.shape
+    groups, points = weights.shape[3:]
+    corner = places.floor()
+    fx, fy = (places - corner).unbind(-1)
+    # clamped before they become integers too: what a huge or NaN float turns into is undefined
+    x0, y0 = corner.clamp(-2, max(height, width)).int().unbind(-1)  # B, H, W, groups, K
+    row = torch.arange(batch, dtype=torch.int32).view(-1, 1, 1, 1, 1) * (height * width * groups)
+    row = row + torch.arange(groups, dtype=torch.int32).view(-1, 1)  # of each image's first token in each group
+    x = [_neighbour(x0 + i, width, groups, (fx if i else 1 - fx) * weights) for i in (0, 1)]
+    y = [_neighbour(y0 + i, height, width * groups, fy if i else 1 - fy) for i in (0, 1)]
+    index = torch.empty((*weights.shape[:-1], 4, points), dtype=torch.int32)
+    factor = torch.empty(index.shape, dtype=value.dtype)
+    for i, (y_step, y_factor) in enumerate(y):
+        below = y_step + row
+        for j, (x_step, x_factor) in enumerate(x):
+            torch.add(below, x_step, out=index[..., 2 * i + j, :])
+            torch.mul(y_factor, x_factor, out=factor[..., 2 * i + j, :])
+    table = value.reshape(-1, dim // groups)
+    sums = F.embedding_bag(
+        index.flatten(-2).flatten(0, -2), table, per_sample_weights=factor.view(-1, 4 * points), mode="sum"
+    )
+    return sums.view(batch, height, width, dim)
+
+
+def _neighbour(place: Tensor, size: int, stride: int, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows to step for a coordinate, and its factor: zero outside the map, where the step is that of the edge."""
+    inside = (place >= 0) & (place < size)
+    return place.clamp(0, size - 1) * stride, factor * inside
+
+
+def softmax_of_few(logits: Tensor) -> Tensor:
+    """Softmax over a short last dimension.
+
+    On a CPU the nine logits of a group are padded to sixteen: a vector's length, which the kernel is fast for.
+    """
+    few = logits.shape[-1]
+    if logits.device.type != "cpu" or few > 16:
+        return logits.softmax(dim=-1)
+    return F.pad(logits, (0, 16 - few), value=-torch.inf).softmax(dim=-1)[..., :few]
