@@ -76,18 +76,16 @@ def models(
 @app.command()
 def architectures(plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False) -> None:
     """The architectures that mixers are put into."""
-    from stmbench.architectures.catalog import list_models
+    from stmbench.architectures.base import ARCHITECTURES
     from stmbench.mixers.plugins import load_plugins
 
     load_plugins(plugin)
-    counts: dict[str, int] = {}
-    for name in list_models():
-        architecture = name.split("_", 1)[0]
-        counts[architecture] = counts.get(architecture, 0) + 1
+    entries = [ARCHITECTURES.get(name) for name in ARCHITECTURES]
     if as_json:
-        _print_json([{"architecture": name, "models": count} for name, count in counts.items()])
-    else:
-        _print_table("Architectures", ("architecture", "models"), [(name, str(n)) for name, n in counts.items()])
+        _print_json([{"name": entry.name, "title": entry.title, "citation": entry.citation} for entry in entries])
+        return
+    rows = [(entry.name, entry.title, entry.citation) for entry in entries]
+    _print_table("Architectures", ("architecture", "title", "citation"), rows)
 
 
 def _facts(entry: Any) -> dict[str, Any]:
