@@ -1,1 +1,1 @@
-
+"""Images: embedded sets that need no download, and real ones from disk."""
