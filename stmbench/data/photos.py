@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from stmbench.errors import InputError

@@ -31,7 +31,7 @@ def test_later_images_are_other_crops() -> None:
 
 def test_the_models_own_normalisation_is_used() -> None:
     plain = photos((32, 32), count=1, config={"mean": (0, 0, 0), "std": (1, 1, 1)})
-    assert 0 <= plain.min()
+    assert plain.min() >= 0
     assert plain.max() <= 1
 
 
