@@ -13,6 +13,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from stmbench.figures.points import Point
+from stmbench.figures.style import shorten
 
 MOST_BESIDE: Final = 10  # points beyond which names beside them cannot be told apart
 ANGLES: Final = (0, 180, 90, 270, 45, 315, 135, 225)  # degrees; right of the point first
@@ -36,7 +37,7 @@ def name_points(figure: Figure, axes: Axes, chosen: list[tuple[Point, float, flo
     for index in sorted(range(len(chosen)), key=lambda i: places[i][0]):
         point, x, y = chosen[index]
         label = axes.annotate(
-            point.label,
+            shorten(point.label),
             (x, y),
             (0, 0),
             textcoords="offset points",
@@ -67,7 +68,7 @@ def _legend(figure: Figure, chosen: list[Point]) -> None:
             linestyle="",
             marker=MarkerStyle(point.look.marker),
             color=point.look.colour,
-            label=point.label,
+            label=shorten(point.label),
             markersize=7,
         )
         for point in sorted(chosen, key=lambda point: -point.value)

@@ -26,7 +26,15 @@ def join(ys: Sequence[Point], xs: Sequence[Point]) -> list[tuple[Point, Point]]:
 def _may_match(a: Point, b: Point) -> bool:
     if a.model != b.model or a.facts["stage"] != b.facts["stage"]:
         return False
+    if None not in (shapes := (_shape(a), _shape(b))) and shapes[0] != shapes[1]:
+        return False
     return all(None in (a.facts[name], b.facts[name]) or a.facts[name] == b.facts[name] for name in BINDING)
+
+
+def _shape(point: Point) -> str | None:
+    """The input's shape, which the data's name ends with ('noise:3x224x320'): costs are those of a shape."""
+    dataset = point.facts["dataset"]
+    return None if dataset is None else str(dataset).rpartition(":")[2]
 
 
 def _agreement(a: Point, b: Point) -> int:

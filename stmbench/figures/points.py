@@ -12,9 +12,9 @@ from stmbench.errors import TableError
 from stmbench.figures.palette import Look, look
 
 FACETS: Final = (
-    *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "batch_size"),
+    *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
+    "batch_size",
 )
-LONGEST: Final = 34  # characters of a label
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     found = []
     for row in chosen.to_dict("records"):
         facts = {facet: None if pd.isna(row[facet]) else row[facet] for facet in FACETS}
-        extra = [_words(facet, facts[facet]) for facet in suffixes if facts[facet] is not None]
+        extra = [_words(facet, facts[facet]) for facet in suffixes if _says_more(facet, facts, suffixes)]
         found.append(
             Point(
                 model=row["model"],
@@ -94,7 +94,7 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     for name, row in full.items():
         abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"]) if bare[name] else name
         short[name] = f"{abbreviation} {row['scale']}" if bare[name] and len(scales) > 1 else str(abbreviation)
-    return {name: _shorten(text) for name, text in _unique(short).items()}
+    return {name: _printable(text) for name, text in _unique(short).items()}
 
 
 def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
@@ -113,6 +113,12 @@ def _varying(chosen: pd.DataFrame) -> list[str]:
     """Facets that tell points of one model apart; those that differ only between models need no mention."""
     counts = chosen.groupby("model")[list(FACETS)].nunique(dropna=True)
     return [facet for facet in FACETS if (counts[facet] > 1).any()]
+
+
+def _says_more(facet: str, facts: dict[str, Any], suffixes: list[str]) -> bool:
+    """The data's name has the input's shape, which a side in pixels has said already; a rectangle has no side."""
+    said = facet == "dataset" and "resolution" in suffixes and facts["resolution"] is not None
+    return facts[facet] is not None and not said
 
 
 def _words(facet: str, value: Any) -> str:
@@ -137,9 +143,6 @@ def _unique(short: dict[str, str]) -> dict[str, str]:
     return {name: text if taken.count(text) == 1 else name for name, text in short.items()}
 
 
-def _shorten(text: str) -> str:
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-    if len(text) <= LONGEST:
-        return text
-    keep = LONGEST - 1
-    return f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+def _printable(text: str) -> str:
+    """Control characters, which no SVG may hold, become replacement characters."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

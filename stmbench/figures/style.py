@@ -18,6 +18,7 @@ from stmbench.errors import OutputError
 
 INK, MUTED, GRID = "#1b1b1b", "#6b6b6b", "#e4e4e0"
 WIDTH: Final = 7.0  # inches
+LONGEST: Final = 34  # characters of a label
 STYLE: Final[Any] = {  # matplotlib types each key; a plain dict says as much
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -76,7 +77,7 @@ def heading(axes: Axes, title: str, subtitle: str = "") -> None:
 
 def rows_axis(axes: Axes, labels: list[str]) -> None:
     """Named rows from the top down, with no axis line: the names are the axis."""
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), [shorten(label) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -85,7 +86,15 @@ def rows_axis(axes: Axes, labels: list[str]) -> None:
 
 def rows_width(labels: list[str]) -> float:
     """Inches for a figure of named rows: long names take their room beside the plot, not from it."""
-    return WIDTH + 0.07 * max(0, max(map(len, labels)) - 16)
+    return WIDTH + 0.07 * max(0, max(len(shorten(label)) for label in labels) - 16)
+
+
+def shorten(label: str) -> str:
+    """A label that fits a figure: the middle of a long one is left out, as both ends of a model's name matter."""
+    if len(label) <= LONGEST:
+        return label
+    keep = LONGEST - 1
+    return f"{label[: keep - keep // 2]}…{label[len(label) - keep // 2 :]}"
 
 
 def rows_height(count: int, *, row: float = 0.34, rest: float = 1.3) -> float:

@@ -1,0 +1,33 @@
+"""`stmbench export`: a store as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import options
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The result store to read.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to standard output.")
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Give every row of a result store as CSV, in base units."""
+    from stmbench.tables import read
+    from stmbench.tables.csv import csv_text, write_csv
+
+    frame = read(folder)
+    for part, reason in frame.attrs["unreadable"]:
+        typer.secho(f"warning: skipped the part {part}: {reason}", err=True, fg=typer.colors.YELLOW)
+    if out is None:
+        typer.echo(csv_text(frame), nl=False)
+    else:
+        typer.echo(f"{len(frame)} rows written to {write_csv(frame, out)}", err=True)
