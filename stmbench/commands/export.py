@@ -22,7 +22,7 @@ def export(
 ) -> None:
     """Give every row of a result store as CSV, in base units."""
     from stmbench.tables import read
-    from stmbench.tables.csv import csv_text, write_csv
+    from stmbench.tables.export import csv_text, write_csv
 
     frame = read(folder)
     for part, reason in frame.attrs["unreadable"]:
