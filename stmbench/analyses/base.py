@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, final
 
 import numpy as np
-import pandas as pd
 import torch
 
 from stmbench.analyses.models import facts_of, mixer_facts
 from stmbench.analyses.unit import Unit
 from stmbench.measure import environment, interference
+from stmbench.measure.interference import Disturbance
 from stmbench.tables import Row, Store
-from stmbench.tables.parts import UnreadablePart, read_part
 from stmbench.tables.schema import METRIC_UNITS
 
 
@@ -56,7 +55,19 @@ class Report:
     measured: int = 0
     kept: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
-    warnings: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    disturbances: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)  # kind -> worst amount, words
+
+    @property
+    def warnings(self) -> list[str]:
+        """What speaks against the samples, the worst of each kind, and other notes."""
+        return [*self.notes, *(text for _, text in self.disturbances.values())]
+
+    def note(self, disturbances: list[dict[str, Any]]) -> None:
+        """Take in what disturbed one unit."""
+        for item in disturbances:
+            worst = self.disturbances.get(item["kind"], (0.0, ""))
+            self.disturbances[item["kind"]] = max(worst, (item["amount"], item["text"]))
 
 
 class Analysis(abc.ABC):
@@ -115,6 +126,7 @@ class Analysis(abc.ABC):
                 self._look_back(unit, report)
             else:
                 self._do(unit, report)
+            report.note(self.store.metadata(unit.key)["disturbances"])
             report.keys.append(unit.key)
         return report
 
@@ -122,22 +134,6 @@ class Analysis(abc.ABC):
     def is_done(self, unit: Unit) -> bool:
         """Whether the store holds this unit, and not as a failure."""
         return not unit.derived and self.store.has(unit.key) and self.store.metadata(unit.key)["status"] == "ok"
-
-    @final
-    def frame(self, keys: list[str]) -> pd.DataFrame:
-        """The rows of some parts, in the order of the keys; unreadable ones are left out."""
-        frames = [self.table(key) for key in keys]
-        kept = [frame for frame in frames if frame is not None and len(frame)]
-        return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
-
-    @final
-    def table(self, key: str) -> pd.DataFrame | None:
-        """The rows of one part, as pandas objects; None where there is no readable part."""
-        part = read_part(self.store.parts / f"{key}.parquet")
-        if isinstance(part, UnreadablePart):
-            return None
-        frame: pd.DataFrame = part[0].to_pandas()
-        return frame
 
     @final
     def row(self, *, metric: str | None, value: float | None, model: str | None = None, **columns: Any) -> Row:
@@ -170,12 +166,12 @@ class Analysis(abc.ABC):
             reason = reason_of(error)
             outcome, status = Outcome(rows=self._failed_rows(unit, reason)), "failed"
         seconds = time.monotonic() - start
-        disturbed = interference.warnings(before, interference.take()) if unit.machine and not unit.derived else []
+        timed = unit.machine is not None and not unit.derived
+        disturbed = interference.disturbances(before, interference.take()) if timed else []
         self.store.write(unit.key, outcome.rows, metadata=self._metadata(unit, outcome, status, seconds, disturbed))
         if status == "failed":
             report.failures.append(f"{unit.task} of {', '.join(unit.models)}: {outcome.rows[0].reason}")
         report.measured += not unit.derived
-        report.warnings.extend(disturbed)
 
     def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
         metric = self.headline(unit)
@@ -184,7 +180,7 @@ class Analysis(abc.ABC):
         ]
 
     def _metadata(
-        self, unit: Unit, outcome: Outcome, status: str, seconds: float, disturbed: list[str]
+        self, unit: Unit, outcome: Outcome, status: str, seconds: float, disturbed: list[Disturbance]
     ) -> dict[str, Any]:
         return {
             "analysis": unit.analysis,
@@ -204,7 +200,8 @@ class Analysis(abc.ABC):
             "commit": self.software["commit"],
             "run_id": self.run_id,
             "seconds": seconds,
-            "warnings": disturbed,
+            "warnings": [item.text for item in disturbed],
+            "disturbances": [dataclasses.asdict(item) for item in disturbed],
             **outcome.notes,
         }
 
@@ -213,8 +210,8 @@ class Analysis(abc.ABC):
         commit = self.store.metadata(unit.key).get("commit")
         if commit and self.software["commit"] and commit != self.software["commit"]:
             line = f"parts of commit {commit[:8]} were kept; --fresh measures them again"
-            if line not in report.warnings:
-                report.warnings.append(line)
+            if line not in report.notes:
+                report.notes.append(line)
 
 
 def reason_of(error: BaseException) -> str:

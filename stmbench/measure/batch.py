@@ -14,9 +14,10 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchChoice:
-    """The batch chosen, whether the next one up did not fit, and the images per second of every batch tried."""
+    """The batch chosen, the largest tried, whether memory set that limit, and the images/s of every batch tried."""
 
     batch: int
+    largest: int
     limited: bool
     throughput: dict[int, float]
 
@@ -37,12 +38,13 @@ def choose(
     max_seconds: float = 1.0,
     fits: Callable[[int], bool] | None = None,
 ) -> BatchChoice:
-    """Grow the batch until the throughput saturates.
+    """Grow the batch until the throughput saturates, and take the smallest that is close to the best.
 
     Args:
         seconds: runs one batch of the given size and returns its (steady) seconds; may run out of memory.
         start, limit: the first and the largest batch tried.
-        gain: a doubling that adds less than this share to the throughput ends the growth.
+        gain: two doublings in a row that each add less than this share to the best throughput end the growth (one may
+            be a burst of other work), and the smallest batch within this share of the best is taken.
         max_seconds: a batch that would take longer is not tried: models compared have to take turns quickly.
         fits: asked before a batch is tried; False counts as out of memory.
 
@@ -70,17 +72,18 @@ def choose(
             )
         batch //= 2
         took = attempt(batch)
-    throughput = {batch: batch / took}
-    while not limited and 2 * batch <= limit and 2 * took <= max_seconds:
+    throughput, best, idle = {batch: batch / took}, batch / took, 0
+    while not limited and idle < 2 and 2 * batch <= limit and 2 * took <= max_seconds:
         longer = attempt(2 * batch)
         if longer is None:
             limited = True
             break
-        throughput[2 * batch] = 2 * batch / longer
-        if throughput[2 * batch] < (1 + gain) * throughput[batch]:
-            break
         batch, took = 2 * batch, longer
-    return BatchChoice(batch=batch, limited=limited, throughput=throughput)
+        throughput[batch] = batch / took
+        idle = idle + 1 if throughput[batch] < (1 + gain) * best else 0
+        best = max(best, throughput[batch])
+    smallest = min(size for size, rate in throughput.items() if rate >= (1 - gain) * best)
+    return BatchChoice(batch=smallest, limited=limited, largest=batch, throughput=throughput)
 
 
 def _release() -> None:

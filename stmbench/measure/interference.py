@@ -65,25 +65,42 @@ def take(read: Read = read_file, *, wall: float | None = None, own: float | None
     )
 
 
-def warnings(before: Snapshot, after: Snapshot) -> list[str]:
-    """In words, what between the snapshots speaks against the samples; empty when nothing does."""
-    found: list[str] = []
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Disturbance:
+    """One thing that speaks against the samples: its kind, how much of it, and the words."""
+
+    kind: str
+    amount: float
+    text: str
+
+
+def disturbances(before: Snapshot, after: Snapshot) -> list[Disturbance]:
+    """What between the snapshots speaks against the samples; empty when nothing does.
+
+    The words give rounded figures, so that many parts of a run have few different ones.
+    """
+    found: list[Disturbance] = []
     available = max(after.wall - before.wall, 1e-9) * after.cores
     if before.steal is not None and after.steal is not None:
         share = (after.steal - before.steal) / available
         if share > STEAL_SHARE:
-            found.append(f"the hypervisor took {share:.0%} of the processor time (steal)")
+            text = f"the hypervisor took about {max(1, round(100 * share))} % of the processor time (steal)"
+            found.append(Disturbance(kind="steal", amount=share, text=text))
     if before.busy is not None and after.busy is not None:
         foreign = (after.busy - before.busy) - (after.own - before.own)
-        if foreign / available > FOREIGN_SHARE:
-            cores = foreign / available * after.cores
-            found.append(f"other processes kept {cores:.1f} of {after.cores} cores busy")
+        share = foreign / available
+        if share > FOREIGN_SHARE:
+            cores = max(0.5, round(2 * share * after.cores) / 2)
+            text = f"other processes kept about {cores:g} of {after.cores} cores busy"
+            found.append(Disturbance(kind="foreign load", amount=share, text=text))
     if before.throttles is not None and after.throttles is not None and after.throttles > before.throttles:
-        found.append(f"the processor throttled {after.throttles - before.throttles} times because of heat")
+        amount = float(after.throttles - before.throttles)
+        found.append(Disturbance(kind="heat", amount=amount, text="the processor slowed down because of heat"))
     if before.megahertz and after.megahertz:
         drop = 1 - after.megahertz / before.megahertz
         if drop > FREQUENCY_DROP:
-            found.append(f"the processor's clock fell by {drop:.0%}")
+            text = f"the processor's clock fell by about {round(10 * drop) * 10} %"
+            found.append(Disturbance(kind="clock", amount=drop, text=text))
     return found
 
 

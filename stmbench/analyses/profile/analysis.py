@@ -143,7 +143,5 @@ class Profile(Analysis):
 
     def _first_failure(self) -> str:
         for key in self.store.keys(run_id=self.run_id, status="failed"):
-            table = self.table(key)
-            if table is not None:
-                return str(table["reason"].iloc[0])
+            return str(self.store.read([key])["reason"].iloc[0])
         return "none"

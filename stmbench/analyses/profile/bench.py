@@ -20,6 +20,7 @@ from stmbench.measure.interleave import Sample, rounds
 from stmbench.measure.probe import Probe
 from stmbench.measure.warmup import warm_up
 
+WARMUP_RUNS, WARMUP_SECONDS = 10, 2.0  # at most, a subject: on a busy machine nothing is ever steady
 COMPUTE, COPY = "probe compute", "probe copy"
 Name = tuple[str, Key | None]  # what is sampled, and of which subject
 
@@ -66,9 +67,10 @@ class Bench:
         return self._subjects[key]
 
     def seconds(self, key: Key, batch: int) -> float:
-        """Steady seconds of one batch, quickly: for choosing a batch size, not for reporting."""
+        """Seconds of one batch, quickly: for choosing a batch size, not for reporting."""
         run = self.subject(key).run(batch)
-        return warm_up(lambda: self.timer.time(run), window=2, tolerance=0.2, maximum=4, max_seconds=2.0).last
+        run()
+        return min(self.timer.time(run) for _ in range(2))  # a burst of other work only ever makes one slower
 
     def choose_batch(self, key: Key, activations: float) -> batch_size.BatchChoice:
         """The automatic batch size of one subject; `activations` are its elements for one image."""
@@ -127,7 +129,8 @@ class Bench:
             work["latency"] = subject.run(1)
         timed = {what: self._timed(run) for what, run in work.items()}
         for sample in timed.values():
-            warm_up(sample)
+            sample()  # compiles, allocates, tunes: it tells nothing about being steady
+            warm_up(sample, maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
         for what, sample in timed.items():
             name = f"{what} {key[0]} {key[1]}"
             self._work[name], self._names[name] = sample, (what, key)

@@ -21,6 +21,7 @@ Key = tuple[str, int | None]  # model, stage
 class Samples:
     """Values by round: throughput in images/s, latency in s (repeats in a round), the probe in MAC/s and bytes/s."""
 
+    subjects: list[Key] = dataclasses.field(default_factory=list)  # in the order of the tables
     throughput: dict[Key, dict[int, float]] = dataclasses.field(default_factory=dict)
     latency: dict[Key, dict[int, list[float]]] = dataclasses.field(default_factory=dict)
     peak: dict[int, float] = dataclasses.field(default_factory=dict)
@@ -43,6 +44,11 @@ class Samples:
                     self.peak[number] = value
                 case "probe_bandwidth":
                     self.bandwidth[number] = value
+
+    @property
+    def sampled(self) -> list[Key]:
+        """The subjects that there are samples of, in the order of the tables."""
+        return [key for key in self.subjects if key in self.throughput]
 
     @property
     def rounds(self) -> int:
@@ -77,7 +83,7 @@ class Samples:
 
     def pairs(self) -> list[tuple[Key, Key]]:
         """Every two subjects of one stage, once."""
-        both = itertools.combinations(self.throughput, 2)
+        both = itertools.combinations(self.sampled, 2)
         return [(a, b) for a, b in both if a[1] == b[1]]
 
     def ratio(self, a: Key, b: Key, *, seed: int) -> Interval:
@@ -93,7 +99,7 @@ class Samples:
         """The relative width of every pair's interval; with one subject in a stage, that of its own throughput."""
         found = {(a, b): self.ratio(a, b, seed=seed).relative_width for a, b in self.pairs()}
         paired = {key for pair in found for key in pair}
-        alone = {(key, key): self.rate(key, seed=seed).relative_width for key in self.throughput if key not in paired}
+        alone = {(key, key): self.rate(key, seed=seed).relative_width for key in self.sampled if key not in paired}
         return {**found, **alone}
 
     def is_resolved(self, target_width: float, *, seed: int) -> bool:

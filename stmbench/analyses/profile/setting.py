@@ -7,10 +7,10 @@ the next unit is read from the store, never remembered: a run that was killed de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from stmbench.analyses.base import Outcome
@@ -34,7 +34,7 @@ class SettingRun:
         self.bench = Bench(profile.config, setting, profile.timer)
         self.tasks = Tasks(profile, self.bench)
         self.samples = Samples()
-        self._costs = profile.frame([unit.key for unit in costs])
+        self._costs = profile.store.read([unit.key for unit in costs])
 
     def units(self) -> Iterator[Unit]:
         """The units of work of this setting."""
@@ -48,14 +48,14 @@ class SettingRun:
         if not alive:
             return
         loads = self._loads(alive)
+        self.samples.subjects = list(loads)
         batch = next(iter(loads.values())).batch
         if fixed is None:
             yield from self._memory(list(alive), batch)
         yield from self._rounds(loads, batch)
-        sampled = [key for key in loads if key in self.samples.throughput]
-        if sampled:
-            yield from self._after(sampled, batch)
-            yield self._summary(sampled, batch)
+        if self.samples.sampled:
+            yield from self._after(self.samples.sampled, batch)
+            yield self._summary(self.samples.sampled, batch)
 
     def _subjects(self) -> list[Key]:
         models = self.config.models
@@ -90,8 +90,8 @@ class SettingRun:
 
     def _loads(self, trials: dict[Key, Unit]) -> dict[Key, Load]:
         """One batch size for all: the largest that any of them chose, unless it does not fit another."""
-        chosen = {key: (_value(self.profile.table(unit.key)), self._notes(unit)) for key, unit in trials.items()}
-        limits = [batch for batch, notes in chosen.values() if notes["limited"]]
+        chosen = {key: (self._chosen_batch(unit), self._notes(unit)) for key, unit in trials.items()}
+        limits = [notes["limit"] for _, notes in chosen.values() if notes["limit"] is not None]
         batch = min([max(batch for batch, _ in chosen.values()), *limits])
         return {
             key: Load(batch=batch, passes=passes_for(batch, max(notes["rates"].values())))
@@ -102,22 +102,24 @@ class SettingRun:
         profile, config, samples = self.profile, self.config, self.samples
         series = self._unit("series", list(loads), _nothing).key
         while True:
-
-            def work() -> Outcome:
-                self._say_sampling(0.0)
-                return self.tasks.block(loads, samples, self._say_sampling)
-
             first = samples.rounds
-            unit = self._unit("rounds", list(loads), work, series=series, batch_size=batch, first_round=first)
+            unit = self._unit(
+                "rounds", list(loads), lambda: self._block(loads), series=series, batch_size=batch, first_round=first
+            )
             if not profile.is_done(unit):
                 spent = samples.seconds >= config.time_budget
                 if samples.rounds and (spent or samples.is_resolved(config.target_width, seed=config.seed)):
                     return
             yield unit
-            table = profile.table(unit.key)
-            if table is None or not profile.is_done(unit):
+            if not profile.is_done(unit):
                 return  # the block failed, and its rows say why
-            samples.add(table, self._notes(unit)["sampling_seconds"])
+            samples.add(profile.store.read([unit.key]), self._notes(unit)["sampling_seconds"])
+
+    def _block(self, loads: dict[Key, Load]) -> Outcome:
+        known = self.samples.rounds > 1
+        # before the block: working the intervals out takes longer than a short round does
+        width = max(self.samples.widths(seed=self.config.seed).values()) if known else math.inf
+        return self.tasks.block(loads, self.samples, lambda number, spent: self._say_sampling(number, spent, width))
 
     def _after(self, keys: list[Key], batch: int) -> Iterator[Unit]:
         counter = counter_for(self.config.device)
@@ -181,31 +183,29 @@ class SettingRun:
         found = frame[(frame["metric"] == metric) & (frame["model"] == key[0]) & stage & (frame["status"] == "ok")]
         return float(found["value"].iloc[0]) if len(found) else 0.0
 
+    def _chosen_batch(self, trial: Unit) -> int:
+        return int(self.profile.store.read([trial.key])["value"].iloc[0])
+
     def _notes(self, unit: Unit) -> dict[str, Any]:
         return self.profile.store.metadata(unit.key)
 
-    def _say_sampling(self, seconds: float) -> None:
-        config, samples = self.config, self.samples
-        spent = samples.seconds + seconds
-        left = max(0.0, config.time_budget - spent)
-        text = f"sampling {self.setting.dtype}, round {samples.rounds}"
-        if samples.rounds > 1:
-            width = max(samples.widths(seed=config.seed).values())
-            text += f": ratios known to {width:.1%} (target {config.target_width:.1%})"
+    def _say_sampling(self, number: int, spent: float, width: float) -> None:
+        """`width` is that of the widest interval before this block."""
+        config, before = self.config, self.samples.seconds
+        left = config.time_budget - before - spent
+        text = f"sampling {self.setting.dtype}, round {number + 1}"
+        if math.isfinite(width):
+            text += f": ratios known to {width:.1%}, wanted {config.target_width:.1%}"
             # an interval narrows with the square root of the rounds
-            left = min(left, max(0.0, samples.seconds * (width / config.target_width) ** 2 - spent))
-        self.profile.say(text, done=min(spent, config.time_budget), total=config.time_budget, seconds_left=left)
+            left = min(left, before * (width / config.target_width) ** 2 - before - spent)
+        done = min(before + spent, config.time_budget)
+        self.profile.say(text, done=done, total=config.time_budget, seconds_left=max(0.0, left))
 
 
 def name_of(key: Key) -> str:
     """A subject's name for the reader."""
     model, stage = key
     return model if stage is None else f"{model}, stage {stage}"
-
-
-def _value(table: pd.DataFrame | None) -> int:
-    assert table is not None
-    return int(table["value"].iloc[0])
 
 
 def _nothing() -> Outcome:

@@ -46,7 +46,7 @@ def summaries(
     few = not samples.is_resolved(float("inf"), seed=seed)
     unresolved = {"status": "not resolved", "reason": reason}
     wide = {key for pair, width in widths.items() if few or width >= target_width for key in pair}
-    for key in samples.throughput:
+    for key in samples.sampled:
         status = unresolved if key in wide else {}
         yield Summary(metric="throughput", interval=samples.rate(key, seed=seed), key=key, columns=status)
         yield from _latency(samples, key, seed)
@@ -86,8 +86,8 @@ def _roofline(
 
 
 def _ranks(samples: Samples, seed: int) -> Iterator[Summary]:
-    for stage in dict.fromkeys(key[1] for key in samples.throughput):
-        keys = [key for key in samples.throughput if key[1] == stage]
+    for stage in dict.fromkeys(key[1] for key in samples.sampled):
+        keys = [key for key in samples.sampled if key[1] == stage]
         rounds = samples.kept(*keys)
         if not rounds:
             continue

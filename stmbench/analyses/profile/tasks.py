@@ -59,16 +59,16 @@ class Tasks:
         """The batch size of one subject: chosen, or the one asked for, tried."""
         if self.config.batch_size is None:
             choice = self.bench.choose_batch(key, activations)
-            batch, limited, rates = choice.batch, choice.limited, choice.throughput
+            batch, limit, rates = choice.batch, choice.largest if choice.limited else None, choice.throughput
         else:
-            batch, limited = self.config.batch_size, True
+            batch = limit = self.config.batch_size
             try:
                 rates = {batch: batch / self.bench.seconds(key, batch)}
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 raise InputError("a batch that fits into memory", f"{batch} images", "lower --batch-size") from error
-        notes = {"limited": limited, "rates": {str(size): rate for size, rate in rates.items()}}
+        notes = {"limit": limit, "rates": {str(size): rate for size, rate in rates.items()}}
         return Outcome(rows=[self.row("batch_size", batch, key, kind="summary")], notes=notes)
 
     def memory(self, key: Key, batch: int) -> Outcome:
@@ -79,12 +79,15 @@ class Tasks:
         else:
             arguments = {"spec": dataclasses.asdict(spec), "batch": batch, "plugins": list(self.config.plugins)}
             reading = peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=self.profile.threads))
-        row = self.row("peak_memory", reading.bytes, key, kind="summary", batch_size=batch, compile=False)
+        # null rather than False beside compiled rows: it is their model's memory too
+        compiled = None if self.config.compile else False
+        row = self.row("peak_memory", reading.bytes, key, kind="summary", batch_size=batch, compile=compiled)
         return Outcome(rows=[row], notes={"method": reading.method, "baseline_bytes": reading.baseline})
 
-    def block(self, loads: Mapping[Key, Load], samples: Samples, tell: Callable[[float], None]) -> Outcome:
+    def block(self, loads: Mapping[Key, Load], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
         """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""
         known_failures = set(self.bench.failures)
+        tell(samples.rounds, 0.0)
         self.bench.prepare(loads)
         rows = [
             self.row("throughput", None, key, status="failed", reason=reason, batch_size=loads[key].batch)
@@ -98,7 +101,7 @@ class Tasks:
             for (what, key), sample in round_:
                 rows.append(self._raw(what, key, sample.round, sample.repeat, sample.seconds, loads))
                 seconds += sample.seconds
-            tell(seconds)
+            tell(round_[0][1].round, seconds)
             if seconds >= BLOCK_SECONDS:
                 break
         passes = {f"{model} {stage}": load.passes for (model, stage), load in loads.items()}
