@@ -18,9 +18,14 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to standard output.")
     ] = None,
+    plugin: options.Plugin = None,
     debug: options.Debug = False,
 ) -> None:
     """Give every row of a result store as CSV, in base units."""
+    if plugin:  # a store can be read without its mixers, so torch is imported only for who asks
+        from stmbench.mixers.plugins import load_plugins
+
+        load_plugins(plugin)
     from stmbench.tables import read
     from stmbench.tables.export import csv_text, write_csv
 
