@@ -42,6 +42,7 @@ Mixers = Annotated[
     list[str] | None,
     typer.Option(
         "--mixers",
+        "--mixer",
         metavar="NAMES",
         help="Mixers by name, comma-separated; default: all that are registered.",
         autocompletion=suggestions.mixers,

@@ -15,6 +15,7 @@ from stmbench.analyses.profile.costs import model_costs, operator_costs
 from stmbench.analyses.profile.setting import SettingRun
 from stmbench.analyses.profile.tasks import Tasks
 from stmbench.analyses.unit import Unit
+from stmbench.data.photos import photos
 from stmbench.errors import InputError
 from stmbench.measure.clock import Timer, timer_for
 from stmbench.tables import Store
@@ -68,6 +69,8 @@ class Profile(Analysis):
         return self._work.pop(unit.key)()
 
     def units(self) -> Iterator[Unit]:
+        if self.config.images == "photos":
+            photos((32, 32), count=1)  # whether they can be had is better known now than in every unit
         settings = list(self.config.settings(self._design_size()))
         costs: dict[tuple[int, int], list[Unit]] = {}
         for setting in settings:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, UnknownNameError
 
-Mode = Literal["infer", "train"]
-Level = Literal["model", "operator"]
-Images = Literal["noise", "photos"]
+MODES = ("infer", "train")
+LEVELS = ("model", "operator")
+IMAGES = ("noise", "photos")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class ProfileConfig:
     """
 
     models: tuple[str, ...]
-    mode: Mode = "infer"
-    level: Level = "model"
+    mode: str = "infer"
+    level: str = "model"
     resolutions: tuple[tuple[int, int], ...] | None = None
     batch_size: int | None = None
     dtypes: tuple[str, ...] = ("fp32",)
@@ -50,15 +50,16 @@ class ProfileConfig:
     timing: bool = True
     target_width: float = 0.03
     time_budget: float = 120.0
-    images: Images = "noise"
+    images: str = "noise"
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(bool(self.models), "at least one model", "none", "name models, or a --scale")
         _require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
-        _require(self.mode in ("infer", "train"), "the mode infer or train", self.mode, "change --mode")
-        _require(self.level in ("model", "operator"), "the level model or operator", self.level, "change --level")
-        _require(self.images in ("noise", "photos"), "images noise or photos", self.images, "change --images")
+        words = (("mode", self.mode, MODES), ("level", self.level, LEVELS), ("kind of images", self.images, IMAGES))
+        for kind, word, known in words:
+            if word not in known:
+                raise UnknownNameError(kind, word, known)
         batch, threads = self.batch_size, self.threads
         _require(batch is None or batch >= 1, "a batch size of at least 1, or auto", batch, "change --batch-size")
         _require(threads is None or threads >= 1, "at least 1 thread", threads, "change --threads")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, build_model
+from stmbench.data.photos import photos
 from stmbench.errors import UnitError
 
 NUM_CLASSES = 1000
@@ -115,11 +117,14 @@ class TrainStep:
 def images(kind: str, batch: int, resolution: tuple[int, int], generator: torch.Generator) -> Tensor:
     """(batch, 3, H, W) float32: normal noise, or normalised photographs, repeated where there are too few."""
     if kind == "photos":
-        from stmbench.data.photos import photos
-
-        found = photos(resolution)
+        found = _photographs(resolution)
         return found[torch.arange(batch) % len(found)]
     return torch.randn((batch, 3, *resolution), generator=generator)
+
+
+@functools.lru_cache(maxsize=4)
+def _photographs(resolution: tuple[int, int]) -> Tensor:
+    return photos(resolution)
 
 
 def first_mixer(model: nn.Module, stage: int) -> nn.Module:

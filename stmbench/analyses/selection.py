@@ -1,0 +1,35 @@
+"""Which models a command means: by name and pattern, or by mixer, scale and architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stmbench.architectures.base import ARCHITECTURES
+from stmbench.architectures.catalog import ModelName, list_models
+from stmbench.errors import UnknownNameError
+from stmbench.mixers.base import MIXERS
+
+
+def by_name(names: Sequence[str]) -> tuple[str, ...]:
+    """Models by name; `*`, `?` outside brackets make a shell pattern. Raises UnknownNameError for what matches none."""
+    found: list[str] = []
+    for name in names:
+        pattern = name.partition("[")[0]
+        if "*" in pattern or "?" in pattern:
+            matches = list_models(name)
+            if not matches:
+                raise UnknownNameError("model or a pattern that matches one", name, list_models())
+            found += matches
+        else:
+            found.append(ModelName.parse(name).text)
+    return tuple(dict.fromkeys(found))
+
+
+def by_scale(scale: str, *, mixers: Sequence[str] = (), architecture: str = "unified") -> tuple[str, ...]:
+    """The models of one scale, of the mixers named or of all that are registered, plug-ins included.
+
+    Raises UnknownNameError for an unknown architecture or mixer.
+    """
+    ARCHITECTURES.get(architecture)
+    chosen = [name for name in mixers if MIXERS.get(name)] or MIXERS.names()
+    return tuple(ModelName.parse(f"{architecture}_{mixer}_{scale}").text for mixer in dict.fromkeys(chosen))

@@ -1,0 +1,83 @@
+"""What `stmbench profile` shows and leaves behind: the table, or rows as JSON; figures and a page by the store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from stmbench.analyses.base import Report
+from stmbench.analyses.match import match as match_models
+from stmbench.analyses.profile.analysis import Profile
+from stmbench.analyses.profile.config import ProfileConfig
+from stmbench.commands.profile_progress import ProgressLine
+from stmbench.figures import profile_figures, save
+from stmbench.reporting import profile_table, write_page
+from stmbench.tables import Store
+
+
+class Output:
+    """One call of the command. With `as_json` standard output gets the rows and nothing else."""
+
+    def __init__(self, folder: Path, *, as_json: bool) -> None:
+        self.store = Store(folder).require_writable()
+        self._as_json = as_json
+        self._notes = Console(stderr=True)
+
+    def matched(self, names: Sequence[str], quantity: str) -> tuple[str, ...]:
+        """Names after `--match`, which is said."""
+        matching = match_models(names, quantity)
+        for line in (*map(str, matching.matches), *matching.notes):
+            self._note(line)
+        return matching.names
+
+    def run(self, config: ProfileConfig, *, fresh: bool) -> None:
+        """Profile, and show what came of it."""
+        with ProgressLine(self._notes) as progress:
+            report = Profile(config, self.store, listener=progress).run(fresh=fresh)
+        frame = self.store.read(report.keys)
+        frame.attrs["warnings"] = report.warnings
+        if self._as_json:
+            typer.echo(rows_as_json(frame))
+        else:
+            Console().print(profile_table(frame))
+        paths = self._draw(frame, config)
+        for line in report.warnings:
+            self._note(f"warning: {line}", "yellow")
+        self._note(_what_was_done(report))
+        self._note("\n".join(f"{what:8} {path}" for what, path in paths.items()))
+
+    def _draw(self, frame: pd.DataFrame, config: ProfileConfig) -> dict[str, Path]:
+        folder = self.store.folder
+        for name, figure in profile_figures(frame).items():
+            save(figure, folder / "figures" / name)
+        command = shlex.join(["stmbench", *sys.argv[1:]])
+        title = (
+            f"Profile of {len(config.models)} models" if len(config.models) > 1 else f"Profile of {config.models[0]}"
+        )
+        page = write_page(frame, folder / "profile.html", title=title, metadata={"command": command})
+        return {"page": page, "figures": folder / "figures", "rows": self.store.parts}
+
+    def _note(self, text: str, style: str = "") -> None:
+        self._notes.print(Text(text, style=style), soft_wrap=True)
+
+
+def rows_as_json(frame: pd.DataFrame) -> str:
+    """One JSON array, one row a line; null where a column is empty, times in ISO 8601."""
+    times = frame["created_utc"].map(lambda time: time.isoformat())
+    plain = frame.assign(created_utc=times).astype(object)
+    records = plain.where(plain.notna(), None).to_dict("records")
+    return "[\n" + ",\n".join(json.dumps(record, ensure_ascii=False) for record in records) + "\n]"
+
+
+def _what_was_done(report: Report) -> str:
+    kept = f", {report.kept} taken from the store (--fresh measures them again)" if report.kept else ""
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    return f"{report.measured} units of work measured{failed}{kept}"
