@@ -28,6 +28,7 @@ _DISPLAYS: Final = {
     "achieved_macs_per_second": Display("achieved rate", "GMAC/s", 1e9, 1),
     "arithmetic_intensity": Display("arithmetic intensity", "MAC/byte", 1.0, 1),
     "peak_share": Display("share of the probe's peak", "%", 0.01, 1),
+    "energy": Display("energy per image", "J/image", 1.0, 3),
     "probe_peak": Display("probe's peak", "GMAC/s", 1e9, 1),
     "probe_bandwidth": Display("probe's bandwidth", "GB/s", 1e9, 1),
     "part_macs": Display("MACs", "GMACs", 1e9, 3),

@@ -26,6 +26,7 @@ class Line:
     p50: Point | None
     p99: Point | None
     peak_memory: Point | None
+    energy: Point | None
     achieved: Point | None
     peak_share: Point | None
     rank: Point | None  # the most probable one: level is the rank, value its probability
@@ -62,6 +63,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
                 p50=match(point, p50s),
                 p99=match(point, p99s),
                 peak_memory=match(point, found["peak_memory"]),
+                energy=match(point, found["energy"]),
                 achieved=match(point, found["achieved_macs_per_second"]),
                 peak_share=match(point, found["peak_share"]),
                 rank=match(point, ranks),  # of equal matches the last: the most probable
@@ -105,7 +107,7 @@ def troubles(frame: pd.DataFrame) -> list[Trouble]:
 
 _METRICS = (
     *("params", "macs", "activations", "throughput", "throughput_ratio", "latency", "peak_memory"),
-    *("achieved_macs_per_second", "peak_share", "rank_probability"),
+    *("achieved_macs_per_second", "peak_share", "rank_probability", "energy"),
 )
 
 

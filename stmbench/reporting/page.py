@@ -40,6 +40,7 @@ COLUMNS: Final = (
     ("Latency", "p50, ms", "p50", "latency"),
     ("Latency", "p99, ms", "p99", "latency"),
     ("Peak memory", "MiB", "peak_memory", "peak_memory"),
+    ("Energy", "J/image", "energy", "energy"),
     ("Achieved", "GMAC/s", "achieved", "achieved_macs_per_second"),
     ("Of peak", "%", "peak_share", "peak_share"),
 )

@@ -26,7 +26,7 @@ def published(name: str) -> pd.DataFrame:
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     if not first.startswith(MARK):
         raise TableError(f"a first line that starts with {MARK!r} in {path.name}", repr(first), "say where it is from")
-    frame = pd.read_csv(path, comment="#")
+    frame = pd.read_csv(path, skiprows=1)
     frame.attrs["source"] = first.removeprefix(MARK)
     return frame
 

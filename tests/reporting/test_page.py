@@ -1,0 +1,139 @@
+"""The page: whole, offline, escaped; and what it says in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import re
+from pathlib import Path
+
+import pytest
+
+from stmbench.errors import OutputError, TableError
+from stmbench.reporting import write_page
+from stmbench.reporting.page import render
+from stmbench.tables import frame_of
+from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
+
+EVIL = '<script>alert("x")</script>&$x_{$'
+
+
+class Ids(html.parser.HTMLParser):
+    """Collects ids, tags and attribute values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.values: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.values.append((name, value or ""))
+            if name == "id":
+                self.ids.append(value or "")
+
+
+def parsed(text: str) -> Ids:
+    parser = Ids()
+    parser.feed(text)
+    return parser
+
+
+def test_ids_are_unique_and_every_reference_has_its_target() -> None:
+    page = parsed(render(profile_frame(), title="T", metadata={}))
+    assert len(page.ids) == len(set(page.ids))
+    for name, value in page.values:
+        for target in re.findall(r"url\(#([^)]+)\)", value) + ([value[1:]] if value.startswith("#") else []):
+            if name in ("href", "xlink:href", "clip-path", "style", "fill"):
+                if re.fullmatch(r"[0-9a-f]{6}", target) and name == "fill":
+                    continue
+                assert target in page.ids, (name, value)
+        if name in ("aria-labelledby",):
+            assert set(value.split()) <= set(page.ids)
+
+
+def test_nothing_is_fetched() -> None:
+    text = render(profile_frame(), title="T", metadata={})
+    page = parsed(text)
+    assert "default-src 'none'" in text
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    for name, value in page.values:
+        if name in ("src", "href", "xlink:href", "srcset"):
+            assert value.startswith("#"), value
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_what_a_user_gave_is_escaped() -> None:
+    rows = [dataclasses.replace(row, model=EVIL, mixer=None) for row in profile_rows(["dw_conv"]) if row.model]
+    rows += [row for row in profile_rows(["dw_conv"]) if row.model is None]
+    frame = with_attrs(frame_of([*rows, failed_row(EVIL, reason=EVIL)]))
+    text = render(frame, title=EVIL, metadata={"command": EVIL, "machine": EVIL, "warnings": [EVIL], "commit": EVIL})
+    assert "<script>alert" not in text
+    assert text.count("<script>") == 1, "the page's own"
+    assert "&lt;script&gt;alert" in text
+
+
+def test_it_says_what_was_compared_and_what_to_be_wary_of() -> None:
+    frame = with_attrs(
+        frame_of([*profile_rows(), failed_row(reason="out of memory"), failed_row(reason="out of memory")])
+    )
+    frame.attrs.update(
+        commits={"aaaa": 3, "bbbb": 5},
+        unreadable=[("x.parquet", "truncated")],
+        machines=[{"cpu": "A processor", "logical_cores": 2, "memory_gib": 8}],
+    )
+    text = render(frame, title="Five mixers", metadata={"warnings": ["time was stolen"]})
+    for words in (
+        "DW-Conv has the highest throughput of 5: 131.0 images/s (95 % interval 129.0 to 132.8)",
+        "It is the fastest with a probability of 95 %",
+        "Throughput relative to Halo-Attn",
+        "2.115 to 2.182",
+        "A processor, 2 logical cores, 8 GiB",
+        "never trained",
+        "time was stolen",
+        "Rows of 2 commits",
+        "x.parquet could not be read: truncated",
+        "DCNv3 and Halo-Attn",
+        "the interval is 0.061 wide after 120 s",
+        "failed (2 times): out of memory",
+        "A MAC is one multiply-add",
+        "GMAC/s",
+    ):
+        assert words in text, words
+    assert "FLOP" not in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([failed_row()], "0 models were counted"),
+        ([row for row in profile_rows(["dw_conv"]) if row.metric == "params"], "1 model was counted; no timings"),
+        ([row for row in profile_rows(["dw_conv"]) if row.metric == "throughput"], "DW-Conv was timed: 131.0"),
+    ],
+)
+def test_pages_of_little(rows: list, words: str) -> None:
+    assert words in render(with_attrs(frame_of(rows)), title="T", metadata={})
+
+
+def test_written_at_once_or_not_at_all(tmp_path: Path) -> None:
+    path = write_page(profile_frame(["dw_conv"]), tmp_path / "new" / "page.html", title="T", metadata={})
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write_page(profile_frame(["dw_conv"]), tmp_path / "file" / "page.html", title="T", metadata={})
+
+
+def test_a_table_of_another_analysis() -> None:
+    rows = [dataclasses.replace(row, analysis="invariance") for row in profile_rows(["dw_conv"])]
+    with pytest.raises(TableError, match="rows of the analysis 'profile'"):
+        render(frame_of(rows), title="T", metadata={})
+
+
+def test_numbers_carry_what_they_are_sorted_by() -> None:
+    page = parsed(render(profile_frame(), title="T", metadata={}))
+    values = [float(value) for name, value in page.values if name == "data-value"]
+    assert {4.36e6, 0.847e9, 131.0, 412 * 2**20} <= set(values)
