@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ class CommandGroup(SuggestingGroup):
     """The root: `stmbench/commands/<name>.py` holds the command `<name>` as a Typer object called `app`."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name in COMMANDS if importlib.util.find_spec(f"stmbench.commands.{name}")]
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
@@ -60,7 +59,10 @@ class CommandGroup(SuggestingGroup):
         except StmbenchError as error:
             self._fail(error, str(error))
         except Exception as error:
-            line = usage.line(error)
+            if type(error).__name__ == "NoArgsIsHelpError":  # the help, which is what was missing, and exit code 2
+                error.show()  # type: ignore[attr-defined]
+                sys.exit(2)
+            line = usage.line(error, sys.argv[1:] if args is None else args)
             if line is None:
                 raise
             self._fail(error, line)

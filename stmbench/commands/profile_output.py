@@ -27,7 +27,7 @@ class Output:
     """One call of the command. With `as_json` standard output gets the rows and nothing else."""
 
     def __init__(self, folder: Path, *, as_json: bool) -> None:
-        self.store = Store(folder).require_writable()
+        self.store = Store(folder)
         self._as_json = as_json
         self._notes = Console(stderr=True)
 

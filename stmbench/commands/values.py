@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
-from stmbench.errors import ConfigError, OutputError, UnknownNameError
+from stmbench.errors import ConfigError, UnknownNameError
 
 SMALLEST = 32  # pixels a side: the last of the four stages still has one row
 
@@ -75,17 +74,3 @@ def device(text: str) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise ConfigError("a device of this machine", f"{text!r} with {count} CUDA devices", "use --device cpu")
     return text
-
-
-def folder(path: Path) -> Path:
-    """A folder that can be written; it is made, with its parents, if it is missing."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            "an output folder that can be written", f"{path} ({error.strerror})", "change --out"
-        ) from error
-    return path

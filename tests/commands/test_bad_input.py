@@ -21,14 +21,16 @@ PROFILE = [
     (["--mixers", "dw_conf"], "expected a mixer, got 'dw_conf'", "did you mean dw_conv"),
     (["--scale", "micor"], "expected a scale, got 'micor'", "did you mean micro"),
     (["--dtype", "fp8"], "expected a dtype, got 'fp8'", "did you mean"),
-    (["--device", "cupa"], "expected a device, got 'cupa'", "did you mean cpu"),
+    (["--device", "cupa"], "expected a device, got 'cupa'", "cpu?"),
     (["--device", "cuda:99"], "expected a device", "cuda:99"),
     (["--resolution", "31"], "expected a resolution of at least 32, got '31'", "--resolution"),
     (["--resolution", "224x16"], "expected a resolution of at least 32, got '224x16'", "--resolution"),
     (["--resolution", "large"], "expected a resolution such as 224 or 224x320, got 'large'", "--resolution"),
     (["--batch-size", "0"], "expected a batch size", "--batch-size"),
     (["--batch-size", "many"], "expected a batch size", "many"),
-    (["--threads", "0"], "expected at least 1 thread", "--threads"),
+    (["--threads", "0"], "expected --threads to be greater than or equal to 1, got '0'", "--help"),
+    (["--seed", "x"], "expected --seed to be a valid integer, got 'x'", "--help"),
+    (["--time-budget=long"], "expected --time-budget to be a valid number, got 'long'", "--help"),
     (["--target-width", "0"], "expected a target width above 0", "--target-width"),
     (["--time-budget", "-1"], "expected a time budget above 0", "--time-budget"),
     (["--mode", "trian"], "expected ", "train"),
@@ -67,14 +69,14 @@ COMMANDS = [
     ["check", "dw_conv"],
     ["new", "mixer", "mine"],
     ["profile"],
-    ["export"],
+    ["export", "."],
 ]
 
 
 @pytest.mark.parametrize(("args", "line", "piece"), PROFILE, ids=[" ".join(case[0]) for case in PROFILE])
 def test_profile_refuses(tmp_path: Path, args: list[str], line: str, piece: str) -> None:
     out = tmp_path / "store"
-    scale = [] if "--scale" in args else ["--scale", "nano"]
+    scale = [] if {"--scale", "--models"} & set(args) else ["--scale", "nano"]
     refusal = run.refusal("profile", *scale, "--no-timing", "--out", str(out), *args)
     assert refusal.startswith(line)
     assert piece in refusal
@@ -108,7 +110,7 @@ def test_only_the_plugin_that_was_named_runs(tmp_path: Path, monkeypatch: pytest
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path, inside: str) -> None:
     (tmp_path / "file").write_text("precious")
     refusal = run.refusal("profile", "--scale", "nano", "--no-timing", "--out", str(tmp_path / inside))
-    assert "expected an output folder that can be written" in refusal
+    assert "expected a folder that can be written" in refusal
     assert (tmp_path / "file").read_text() == "precious"
 
 

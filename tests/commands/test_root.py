@@ -31,6 +31,14 @@ def test_help_names_every_command() -> None:
         assert f" {name} " in result.stdout
 
 
+@pytest.mark.parametrize("args", [[], ["list"], ["new"]], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help(args: list[str]) -> None:
+    result = run.stmbench(*args)
+    assert result.exit_code == 2
+    assert f"Usage: {' '.join(['stmbench', *args])} " in result.output
+    assert "Traceback" not in result.output
+
+
 @pytest.mark.parametrize("launcher", [["cli.py"], ["-m", "stmbench"]], ids=" ".join)
 def test_launchers(launcher: list[str]) -> None:
     done = subprocess.run(

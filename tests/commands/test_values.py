@@ -66,20 +66,6 @@ def test_dtypes_and_devices() -> None:
     assert values.device("auto") in ("cpu", "cuda")
 
 
-def test_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
-    assert values.folder(folder) == folder
-    assert list(folder.iterdir()) == []
-
-
-def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    for path in (tmp_path / "file", tmp_path / "file" / "inside"):
-        with pytest.raises(InputError, match="expected an output folder that can be written, got "):
-            values.folder(path)
-    assert (tmp_path / "file").read_text() == "mine"
-
-
 def test_the_names_offered_are_the_names_there_are() -> None:
     assert suggestions.SCALE_NAMES == SCALES
     assert suggestions.scales("m") == ["micro"]

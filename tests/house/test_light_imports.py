@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import stmbench
 from stmbench.commands.group import COMMANDS
 
 HEAVY = ("torch", "torchvision", "timm", "fvcore", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn")
@@ -19,7 +17,10 @@ LIGHT_MODULES = [
     "stmbench.mixers",
     "stmbench.mixers.naming",
     "stmbench.commands",
-    *(f"stmbench.commands.{path.stem}" for path in (Path(stmbench.__file__).parent / "commands").glob("[!_]*.py")),
+    *(
+        f"stmbench.commands.{name}"
+        for name in ("group", "options", "session", "suggestions", "usage", "values", *COMMANDS)
+    ),
 ]
 
 

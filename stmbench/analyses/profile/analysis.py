@@ -72,6 +72,7 @@ class Profile(Analysis):
         if self.config.images == "photos":
             photos((32, 32), count=1)  # whether they can be had is better known now than in every unit
         settings = list(self.config.settings(self._design_size()))
+        self.store.require_writable()  # not before: what was refused until here leaves no folder
         costs: dict[tuple[int, int], list[Unit]] = {}
         for setting in settings:
             if setting.resolution not in costs:
