@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry
-from stmbench.architectures.unified import Unified, UnifiedConfig
+from stmbench.architectures.unified import Unified
+from stmbench.architectures.unified_config import UnifiedConfig
 from stmbench.errors import ConfigError
 from stmbench.mixers.base import MixerEntry
 
