@@ -36,6 +36,15 @@ def test_the_starter_file_is_a_mixer(tmp_path: Path) -> None:
     assert module(torch.randn(2, 5, 7, 8)).shape == (2, 5, 7, 8)
 
 
+def test_the_starter_file_runs_in_a_profile(tmp_path: Path) -> None:
+    file, out = _starter(tmp_path), tmp_path / "store"
+    chosen = ["--scale", "nano", "--mixers", "strip_conv,dw_conv", "--no-timing"]
+    result = run.stmbench("profile", *chosen, "--plugin", str(file), "--out", str(out), "--json")
+    assert result.exit_code == 0, result.output
+    rows = [row for row in json.loads(result.stdout) if row["metric"] == "macs" and row["condition"] is None]
+    assert {row["model"] for row in rows} == {"unified_strip_conv_nano", "unified_dw_conv_nano"}
+
+
 def test_the_default_place_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run.stmbench("new", "mixer", "mine").exit_code == 0
