@@ -102,9 +102,13 @@ def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -
         )
     target = statistics.median(_cost(name, quantity) for name in references)
     # counted in steps of the first stage the ratios of the stages are exact; in steps of the last, finer, nearly so
-    found = _closest(_Widths(model, quantity, anchor=0), target, len(references))
-    if abs(found.deviation) > TOLERANCE:
-        found = _closest(_Widths(model, quantity, anchor=-1), target, len(references))
+    found: Match | None = None
+    for anchor in (0, -1):
+        if found is None or abs(found.deviation) > TOLERANCE:
+            widths = _Widths(model, quantity, anchor=anchor)
+            found = _closest(widths, target, len(references)) or found
+    if found is None:
+        raise InputError(f"a width that {model.mixer} accepts", f"none of the first {_PATIENCE}", "check the mixer")
     if abs(found.deviation) > TOLERANCE:
         raise InputError(
             f"a width of {model.text} within {TOLERANCE:.0%} of {_readable(target, quantity)}",
@@ -114,15 +118,14 @@ def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -
     return found
 
 
-def _closest(widths: _Widths, target: float, references: int) -> Match:
-    model, candidates = widths.model, widths.around(target)
+def _closest(widths: _Widths, target: float, references: int) -> Match | None:
+    candidates = widths.around(target)
     if not candidates:
-        tried = "-".join(map(str, widths.dims(1)))
-        raise InputError(f"a width that {model.mixer} accepts", f"none from {tried} up", "check the mixer")
+        return None
     value, dims = min(((cost, widths.dims(k)) for k, cost in candidates), key=lambda c: abs(c[0] - target))
     return Match(
-        model=model.text,
-        name=model.text if dims == widths.base else model.with_options(dims=dims),
+        model=widths.model.text,
+        name=widths.model.text if dims == widths.base else widths.model.with_options(dims=dims),
         quantity=widths.quantity,
         value=value,
         target=target,

@@ -1,0 +1,154 @@
+"""Mixers without a network of their own are rescaled to the others' budget, and nothing else is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stmbench.analyses.match import TOLERANCE, Match, match
+from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.errors import InputError, UnknownNameError
+from stmbench.measure.counting import count
+from stmbench.mixers.base import MIXERS, Mixer, MixerConfig, register_mixer, require
+
+OURS = [f"unified_{mixer}_nano" for mixer in ("sw_attn", "dw_conv", "dcnv3")]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PointConfig(MixerConfig):
+    """Takes widths that are multiples of `grain`."""
+
+    grain: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.dim % self.grain == 0, f"dim divisible by {self.grain}", self.dim)
+
+
+class Point(Mixer):
+    """One linear layer a token."""
+
+    def __init__(self, config: PointConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.proj = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.proj(x)
+        return mixed
+
+
+class NeedsNumbers(Point):
+    """Its constructor looks at a value, which the meta device does not have."""
+
+    def __init__(self, config: PointConfig) -> None:
+        super().__init__(config)
+        self.start = float(self.proj.weight.detach().sum())
+
+
+@pytest.fixture(autouse=True)
+def _mixers() -> Iterator[None]:
+    register_mixer("point", config=PointConfig)(Point)
+    register_mixer("coarse", config=PointConfig, channel_multiple=12)(type("Coarse", (Point,), {}))
+    register_mixer("number", config=PointConfig)(NeedsNumbers)
+    yield
+    for name in ("point", "coarse", "number"):
+        MIXERS.unregister(name)
+
+
+def _cost(name: str, quantity: str) -> int:
+    model: Any = create_model(name)
+    counts = count(model, model.default_cfg["input_size"])
+    return counts.macs if quantity == "macs" else counts.params
+
+
+@pytest.mark.parametrize("quantity", ["macs", "params"])
+def test_the_closest_width_to_the_median(quantity: str) -> None:
+    names = ["unified_point_nano", *OURS]
+    found = match(names, quantity)
+    assert found.names[1:] == tuple(OURS)
+    (matched,) = found.matches
+    target = sorted(_cost(name, quantity) for name in OURS)[1]
+    assert matched.target == target
+    assert matched.references == 3
+    assert matched.value == _cost(matched.name, quantity)
+    assert abs(matched.deviation) <= TOLERANCE
+    assert matched.model == "unified_point_nano"
+    assert found.names[0] == matched.name
+    assert str(matched).startswith(f"{matched.name}: ")
+
+
+def test_no_neighbouring_width_is_closer() -> None:
+    (matched,) = match(["unified_point_tiny", "unified_dw_conv_tiny"], "params").matches
+    dims = ModelName.parse(matched.name).options["dims"]
+    assert dims == tuple(dims[0] * ratio for ratio in (1, 2, 4, 8))
+    for step in (-2, 2):
+        other = "-".join(str((dims[0] + step) * ratio) for ratio in (1, 2, 4, 8))
+        with torch.device("meta"):
+            model = create_model(f"unified_point_tiny[dims={other}]")
+        value = sum(p.numel() for p in model.parameters())
+        assert abs(value - matched.target) >= abs(matched.value - matched.target)
+
+
+def test_widths_are_multiples_that_the_mixer_accepts() -> None:
+    (matched,) = match(["unified_coarse_tiny", "unified_dw_conv_tiny"], "params").matches
+    dims = ModelName.parse(matched.name).options["dims"]
+    assert all(dim % 12 == 0 for dim in dims)
+
+
+def test_a_refused_width_is_passed_over() -> None:
+    name = "unified_point_tiny[grain=6]"  # the registry does not say so: channel_multiple is 1
+    (matched,) = match([name, "unified_dw_conv_tiny"], "params").matches
+    options = ModelName.parse(matched.name).options
+    assert options["grain"] == 6
+    assert all(dim % 6 == 0 for dim in options["dims"])
+
+
+def test_a_constructor_that_needs_numbers() -> None:
+    matched = match(["unified_number_nano", *OURS], "params").matches[0]
+    assert matched.value == match(["unified_point_nano", *OURS], "params").matches[0].value
+
+
+def test_models_with_networks_of_their_own_are_left_alone() -> None:
+    found = match([*OURS, "timm:resnet18"], "macs")
+    assert found.names == (*OURS, "timm:resnet18")
+    assert found.matches == ()
+    assert "nothing to match" in found.notes[0]
+
+
+def test_dims_that_were_given_are_kept() -> None:
+    name = "unified_point_nano[dims=16-32-64-128]"
+    found = match([name, *OURS], "macs")
+    assert found.names[0] == name
+    assert found.matches == ()
+    assert name in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "quantity", "message"),
+    [
+        (["unified_point_nano"], "macs", "a nano model with a network of its own"),
+        (["unified_point_nano", "unified_dw_conv_micro", "timm:resnet18"], "macs", "a nano model"),
+        (OURS, "flops", "macs or params"),
+        (["unified_point_nano[grain=64]", *OURS], "params", "within 5%"),
+        (["unified_point_nano[grain=100003]", *OURS], "params", "a width that point accepts"),
+    ],
+)
+def test_what_cannot_be_matched(names: list[str], quantity: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        match(names, quantity)
+
+
+def test_unknown_models_are_named() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        match(["unified_pont_nano"], "macs")
+
+
+def test_report_of_a_match() -> None:
+    report = Match(model="m", name="n", quantity="params", value=9_700_000, target=10_000_000, references=1)
+    assert str(report) == "n: 9.7 M parameters, -3.0% from the median of 1 other, 10 M parameters"
