@@ -12,7 +12,7 @@ from stmbench.errors import TableError
 from stmbench.figures.annotations import name_points, room_for_names
 from stmbench.figures.matching import join
 from stmbench.figures.points import points, subtitle
-from stmbench.figures.scatter import along, draw_points, limits
+from stmbench.figures.scatter import along, draw_points, extent, limits
 from stmbench.figures.style import GRID, canvas, heading, log_axis
 
 
@@ -26,7 +26,7 @@ def efficiency(frame: pd.DataFrame) -> Figure:
     width, height = room_for_names(len(drawn))
     with canvas(height, width=width) as (figure, (axes,)):
         log_axis(axes, "x", *limits([x for _, x, _, _ in drawn]))
-        log_axis(axes, "y", *limits([y for _, _, y, _ in drawn]))
+        log_axis(axes, "y", *limits(extent(drawn)))
         axes.set_xlabel("MACs per image (GMACs)")
         axes.set_ylabel("throughput (images/s)")
         heading(axes, "Efficiency", subtitle([rate for rate, _ in pairs]))

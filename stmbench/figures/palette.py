@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-# The first eight are Okabe and Ito's (2008), darkened where those are faint on white; the others follow Paul Tol's muted
-# and dark schemes. Twenty colours cannot all be told apart with a colour vision deficiency: the markers differ too.
+# The first eight are Okabe and Ito's (2008), darkened where those are faint on white; the others follow Paul Tol's
+# muted and dark schemes. Twenty colours cannot all be told apart with every eye: the markers differ too.
 COLOURS: Final = (
     *("#0072B2", "#C24E00", "#009E73", "#C0609B", "#D89400", "#3FA0DC", "#5B5B5B", "#8A8500"),
     *("#332288", "#882255", "#44AA99", "#117733", "#CC6677", "#7A5230", "#AA4499", "#225555"),

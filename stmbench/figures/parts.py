@@ -45,7 +45,7 @@ def parts(frame: pd.DataFrame) -> Figure:
             _stack(axes, metric, chosen, labels, names)
         heading(panels[0], "Cost by part", subtitle(every, without=("batch_size",)))
         figure.legend(
-            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 6),
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 7),
             handlelength=0.9, handleheight=0.9, columnspacing=1.4,
         )  # fmt: skip
     return figure
@@ -63,7 +63,14 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], labels: list[str], name
                 if point.errors is not None:
                     whiskers = [[length / shown.factor] for length in point.errors]
                     axes.errorbar(
-                        starts[row] + values[row], row, xerr=whiskers, color=INK, elinewidth=0.9, capsize=2, zorder=4
+                        starts[row] + values[row],
+                        row,
+                        xerr=whiskers,
+                        color=INK,
+                        elinewidth=0.8,
+                        capsize=1.5,
+                        alpha=0.8,
+                        zorder=4,
                     )
         colour = COLOURS.get(name, OTHERS[index % len(OTHERS)])
         axes.barh(

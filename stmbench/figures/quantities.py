@@ -48,6 +48,6 @@ def number(value: float | None, metric: str) -> str:
         return "–"
     shown = display(metric)
     scaled = value / shown.factor
-    # fixed decimals line up in a column; a value that they would round to nothing gets three significant digits
-    small = scaled != 0 and abs(scaled) < 10**-shown.decimals
+    # fixed decimals line up in a column; a value that they would leave one digit of gets three significant ones
+    small = scaled != 0 and abs(scaled) < 10.0 ** min(0, 1 - shown.decimals)
     return f"{scaled:.3g}" if small else f"{scaled:,.{shown.decimals}f}"

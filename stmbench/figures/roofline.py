@@ -14,7 +14,7 @@ from stmbench.errors import TableError
 from stmbench.figures.annotations import name_points, room_for_names
 from stmbench.figures.matching import join
 from stmbench.figures.points import points, subtitle, summaries
-from stmbench.figures.scatter import along, draw_points, limits
+from stmbench.figures.scatter import along, draw_points, extent, limits
 from stmbench.figures.style import GRID, MUTED, canvas, heading, log_axis
 
 GIGA = 1e9
@@ -39,7 +39,7 @@ def roofline(frame: pd.DataFrame) -> Figure:
     with canvas(height, width=width) as (figure, (axes,)):
         knees = [peak / bandwidth for peak, bandwidth, _ in roofs if bandwidth]
         log_axis(axes, "x", *limits([x for _, x, _, _ in drawn] + knees, room=2))
-        log_axis(axes, "y", *limits([y for _, _, y, _ in drawn] + [peak for peak, _, _ in roofs], room=1.8))
+        log_axis(axes, "y", *limits(extent(drawn) + [peak for peak, _, _ in roofs], room=1.8))
         axes.set_xlabel("arithmetic intensity (MAC/byte)")
         axes.set_ylabel("achieved rate (GMAC/s)")
         axes.grid(color=GRID, linewidth=0.6)
@@ -63,7 +63,7 @@ def _peak(axes: Axes, peak: float, bandwidth: float | None, interval: tuple[floa
     axes.plot([knee, x1], [peak, peak], color=MUTED, linewidth=1.4, zorder=2)
     if not any(math.isnan(end) for end in interval):
         axes.fill_between([knee, x1], interval[0], interval[1], color=MUTED, alpha=0.15, linewidth=0, zorder=1)
-    along(axes, f"measured peak{name}: {peak:,.3g} GMAC/s", knee * (x1 / knee) ** 0.03, peak * 1.02, 0)
+    along(axes, f"measured peak{name}: {peak:,.3g} GMAC/s", x1 * (x0 / x1) ** 0.01, peak * 1.02, 0, ends=True)
 
 
 def _slope(axes: Axes, peak: float, bandwidth: float, *, named: bool) -> None:

@@ -24,6 +24,16 @@ def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]]) -> N
         )  # fmt: skip
 
 
+def extent(drawn: list[tuple[Point, float, float, float]]) -> list[float]:
+    """The y values and their interval's ends, as far as a log axis should reach: a decade from the value at most."""
+    ends = []
+    for point, _, y, factor in drawn:
+        ends.append(y)
+        if point.errors is not None:
+            ends += [max(point.low / factor, y / 10), min(point.high / factor, y * 10)]
+    return ends
+
+
 def limits(values: list[float], *, room: float = 1.5) -> tuple[float, float]:
     """A log axis' ends: `room` times beyond the extremes, and at least a factor of three in all."""
     low, high = min(values) / room, max(values) * room
@@ -31,13 +41,13 @@ def limits(values: list[float], *, room: float = 1.5) -> tuple[float, float]:
     return (low, high) if missing <= 1 else (low / math.sqrt(missing), high * math.sqrt(missing))
 
 
-def along(axes: Axes, text: str, x: float, y: float, slope: float, *, below: bool = False) -> None:
-    """Write `text` along a line of the given slope (in log-log units) at (x, y), just above it."""
+def along(axes: Axes, text: str, x: float, y: float, slope: float, *, ends: bool = False) -> None:
+    """Write `text` just above a line of the given slope (in log-log units), from (x, y) on, or up to it with `ends`."""
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
     rise = slope * math.log(x1 / x0) / math.log(y1 / y0)  # in axes units
     box = axes.get_window_extent()
     angle = math.degrees(math.atan2(rise * box.height, box.width))
     axes.text(
-        x, y, text, rotation=angle, rotation_mode="anchor", ha="left", va="top" if below else "bottom", fontsize=7.5,
+        x, y, text, rotation=angle, rotation_mode="anchor", ha="right" if ends else "left", va="bottom", fontsize=7.5,
         color=MUTED, zorder=1, clip_on=True,
     )  # fmt: skip

@@ -79,16 +79,18 @@ def baseline(frame: pd.DataFrame) -> str | None:
 
 
 def unresolved(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """(what, why) of every summary without a resolved value; a pair is named once, not once in each direction."""
+    """(pairs of models, why) of the ratios that are not resolved; each pair once, pairs of one reason together."""
     names = labels(frame)
-    seen: dict[frozenset[str], tuple[str, str]] = {}
-    rows = frame[(frame["status"] == "not resolved") & (frame["kind"] == "summary")]
+    reasons: dict[str, dict[str, None]] = {}
+    seen: set[frozenset[str]] = set()
+    rows = frame[(frame["status"] == "not resolved") & (frame["kind"] == "summary") & frame["baseline"].notna()]
     for row in rows.to_dict("records"):
-        if pd.isna(row["model"]) or pd.isna(row["baseline"]):
-            continue
-        pair = frozenset((names[row["model"]], names.get(row["baseline"], row["baseline"])))
-        seen.setdefault(pair, (" and ".join(sorted(pair)), "" if pd.isna(row["reason"]) else str(row["reason"])))
-    return list(seen.values())
+        model, other = names[row["model"]], names.get(row["baseline"], row["baseline"])
+        if frozenset((model, other)) not in seen:
+            seen.add(frozenset((model, other)))
+            reason = "" if pd.isna(row["reason"]) else str(row["reason"])
+            reasons.setdefault(reason, {})[f"{model} and {other}"] = None
+    return [("; ".join(pairs), reason) for reason, pairs in reasons.items()]
 
 
 def troubles(frame: pd.DataFrame) -> list[Trouble]:

@@ -112,6 +112,8 @@ def _facts(frame: pd.DataFrame, metadata: Mapping[str, Any]) -> list[tuple[str, 
         facts[-2] = ("Weights", f"{facts[-2][1]} (never trained: cost does not depend on them, quality would)")
     facts.append(("Software", _software(frame, metadata)))
     commits = [str(commit)[:12] for commit in frame.attrs.get("commits", {}) if commit != "unknown"]
+    if commits and any(one.get("dirty") for one in frame.attrs.get("software", [])):
+        commits[-1] += " with uncommitted changes"
     facts.append(("Commit", str(metadata.get("commit") or ", ".join(commits))[:60]))
     facts.append(("Command", str(metadata.get("command") or "")))
     return [(name, text) for name, text in facts if text]

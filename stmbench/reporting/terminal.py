@@ -25,7 +25,7 @@ def profile_table(frame: pd.DataFrame) -> Table:
     chosen.attrs = frame.attrs
     if chosen.empty:
         raise TableError("rows of the analysis 'profile'", "none", "run `stmbench profile`")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, caption_justify="left", show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
     table.add_column("model", max_width=WIDEST, overflow="fold")
     for heading in ("params\nM", "MACs\nG", "images/s\n95 % interval", "ratio to\nfirst", "p50\nms", "p99\nms"):
         table.add_column(heading, justify="right", no_wrap=True)
