@@ -22,6 +22,8 @@ from stmbench.figures import profile_figures, save
 from stmbench.reporting import profile_table, write_page
 from stmbench.tables import Store
 
+TABLE_WIDTH = 100
+
 
 class Output:
     """One call of the command. With `as_json` standard output gets the rows and nothing else."""
@@ -47,7 +49,9 @@ class Output:
         if self._as_json:
             typer.echo(rows_as_json(frame))
         else:
-            Console().print(profile_table(frame))
+            console = Console()
+            # a pipe has no width of its own: the table gets the one it was laid out for
+            console.print(profile_table(frame), width=None if console.is_terminal else TABLE_WIDTH)
         paths = self._draw(frame, config)
         for line in report.warnings:
             self._note(f"warning: {line}", "yellow")

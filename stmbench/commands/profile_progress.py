@@ -53,7 +53,9 @@ class ProgressLine:
         self._step, self._drawn = step, now
         left = "" if event.seconds_left is None else f"at most {_clock(event.seconds_left)} left"
         if not self._console.is_terminal:
-            self._console.print(" ".join([event.text, *([f"({left})"] if left else [])]), markup=False, highlight=False)
+            self._console.print(
+                " ".join([event.text, *([f"({left})"] if left else [])]), markup=False, highlight=False, soft_wrap=True
+            )
             return
         if is_new:
             self._bar.reset(self._task, total=event.total)

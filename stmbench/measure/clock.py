@@ -64,11 +64,9 @@ class CudaTimer:
 
     def time(self, run: Callable[[], object]) -> float:
         self.synchronize()  # earlier work must not run into this sample
-        with torch.cuda.device(self.device):
-            start = self.stamp()
-            run()
-            end = self.stamp()
-        return self.between(start, end)
+        start = self.stamp()
+        run()
+        return self.between(start, self.stamp())
 
     def stamp(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -137,9 +137,10 @@ class Profile(Analysis):
         return self.unit("costs", (model,), conditions, work, timed=False)
 
     def _design_size(self) -> tuple[int, int]:
+        # building each model once also refuses wrong options before anything is written
+        sizes = {name: design_size(name) for name in self.config.models}
         if self.config.resolutions is not None:
             return self.config.resolutions[0]
-        sizes = {name: design_size(name) for name in self.config.models}
         if len(set(sizes.values())) > 1:
             got = ", ".join(f"{height}x{width}" for height, width in dict.fromkeys(sizes.values()))
             raise InputError("models of one design size", got, "give --resolution")

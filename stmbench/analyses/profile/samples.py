@@ -95,14 +95,17 @@ class Samples:
         """Throughput of one subject in images/s."""
         return statistics.median_interval(self.rates(key, self.kept(key)), seed=seed)
 
-    def widths(self, *, seed: int) -> dict[tuple[Key, Key], float]:
-        """The relative width of every pair's interval; with one subject in a stage, that of its own throughput."""
-        found = {(a, b): self.ratio(a, b, seed=seed).relative_width for a, b in self.pairs()}
+    def intervals(self, *, seed: int) -> dict[tuple[Key, Key], Interval]:
+        """Every pair's ratio; with one subject in a stage its own throughput, as the pair of it with itself."""
+        found = {(a, b): self.ratio(a, b, seed=seed) for a, b in self.pairs()}
         paired = {key for pair in found for key in pair}
-        alone = {(key, key): self.rate(key, seed=seed).relative_width for key in self.sampled if key not in paired}
-        return {**found, **alone}
+        return {**found, **{(key, key): self.rate(key, seed=seed) for key in self.sampled if key not in paired}}
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are rounds enough to believe an interval: a few can lie close together by chance."""
+        return self.rounds - len(self.dropped()) >= MIN_ROUNDS
 
     def is_resolved(self, target_width: float, *, seed: int) -> bool:
         """Whether sampling may stop: rounds enough, and every interval narrower than the target."""
-        enough = bool(self.throughput) and self.rounds - len(self.dropped()) >= MIN_ROUNDS
-        return enough and all(width < target_width for width in self.widths(seed=seed).values())
+        return self.is_enough and statistics.resolved(self.intervals(seed=seed).values(), target_width)

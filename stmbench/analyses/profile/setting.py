@@ -116,9 +116,9 @@ class SettingRun:
             samples.add(profile.store.read([unit.key]), self._notes(unit)["sampling_seconds"])
 
     def _block(self, loads: dict[Key, Load]) -> Outcome:
-        known = self.samples.rounds > 1
         # before the block: working the intervals out takes longer than a short round does
-        width = max(self.samples.widths(seed=self.config.seed).values()) if known else math.inf
+        intervals = self.samples.intervals(seed=self.config.seed) if self.samples.rounds > 1 else {}
+        width = max((interval.relative_width for interval in intervals.values()), default=math.inf)
         return self.tasks.block(loads, self.samples, lambda number, spent: self._say_sampling(number, spent, width))
 
     def _after(self, keys: list[Key], batch: int) -> Iterator[Unit]:
@@ -195,7 +195,7 @@ class SettingRun:
         left = config.time_budget - before - spent
         text = f"sampling {self.setting.dtype}, round {number + 1}"
         if math.isfinite(width):
-            text += f": ratios known to {width:.1%}, wanted {config.target_width:.1%}"
+            text += f", widest interval {width:.1%} (wanted {config.target_width:.1%})"
             # an interval narrows with the square root of the rounds
             left = min(left, before * (width / config.target_width) ** 2 - before - spent)
         done = min(before + spent, config.time_budget)

@@ -40,19 +40,22 @@ def summaries(
         macs: multiply-adds per image, for the subjects whose achieved rate is wanted.
         traffic: bytes moved per image.
     """
-    widths = samples.widths(seed=seed)
     reason = f"the interval is wider than {target_width:.3g} of the ratio after {samples.seconds:.0f} s of sampling"
-    # few rounds can lie close together by chance: they resolve nothing either
-    few = not samples.is_resolved(float("inf"), seed=seed)
     unresolved = {"status": "not resolved", "reason": reason}
-    wide = {key for pair, width in widths.items() if few or width >= target_width for key in pair}
+    intervals = samples.intervals(seed=seed)
+    wide = {
+        pair
+        for pair, interval in intervals.items()
+        if not (samples.is_enough and statistics.resolved([interval], target_width))
+    }
+    touched = {key for pair in wide for key in pair}
     for key in samples.sampled:
-        status = unresolved if key in wide else {}
+        status = unresolved if key in touched else {}
         yield Summary(metric="throughput", interval=samples.rate(key, seed=seed), key=key, columns=status)
         yield from _latency(samples, key, seed)
         yield from _roofline(samples, key, seed, macs, traffic)
     for a, b in samples.pairs():
-        status = unresolved if few or widths[a, b] >= target_width else {}
+        status = unresolved if (a, b) in wide else {}
         for one, other in ((a, b), (b, a)):
             ratio = samples.ratio(one, other, seed=seed)
             yield Summary(metric="throughput_ratio", interval=ratio, key=one, columns={"baseline": other[0], **status})

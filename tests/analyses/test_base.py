@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stmbench.analyses.base import Analysis, Outcome
+from stmbench.analyses.unit import Unit
+from stmbench.errors import UnitError
+from stmbench.tables import Store
+
+MODELS = ("unified_dw_conv_nano", "unified_sw_attn_nano", "timm:resnet18")
+
+
+class Draw(Analysis):
+    """One random number a model; `broken` ones raise."""
+
+    name = "draw"
+    metric_units = {"number": "1"}  # noqa: RUF012
+
+    def __init__(self, store: Store, *, seed: int = 0, broken: dict[str, Exception] | None = None) -> None:
+        super().__init__(store=store, seed=seed, device="cpu")
+        self.broken, self.measured = broken or {}, list[str]()
+
+    @property
+    def definition(self) -> str:
+        return "draw.v1"
+
+    def headline(self, unit: Unit) -> str | None:
+        return "number"
+
+    def units(self) -> Iterator[Unit]:
+        for model in MODELS:
+            yield Unit(
+                analysis=self.name,
+                definition=self.definition,
+                task="draw",
+                models=(model,),
+                weights=("random:0",),
+                conditions={},
+                seed=self.seed,
+            )
+
+    def measure(self, unit: Unit) -> Outcome:
+        (model,) = unit.models
+        if model in self.broken:
+            raise self.broken[model]
+        self.measured.append(model)
+        value = torch.rand(1).item() + np.random.rand()
+        return Outcome(rows=[self.row(metric="number", value=value, model=model)], notes={"note": "n"})
+
+
+def test_rows_carry_what_the_run_knows(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Draw(store, seed=4).run()
+    frame = store.read().set_index("model")
+    assert set(frame.index) == set(MODELS)
+    row = frame.loc["unified_sw_attn_nano"]
+    facts = ("analysis", "definition", "architecture", "mixer", "scale", "weights", "seed", "device", "unit", "status")
+    expected = ("draw", "draw.v1", "unified", "sw_attn", "nano", "random:4", 4, "cpu", "1", "ok")
+    assert tuple(row[list(facts)]) == expected
+    timm = frame.loc["timm:resnet18"]
+    assert timm["architecture"] == "timm"
+    assert timm[["mixer", "scale"]].isna().all()
+    assert set(store.read().attrs["mixers"]) == {"dw_conv", "sw_attn"}
+
+
+def test_every_unit_is_seeded_by_itself(tmp_path: Path) -> None:
+    whole, part = Store(tmp_path / "whole"), Store(tmp_path / "part")
+    Draw(whole).run()
+    Draw(part, broken={MODELS[0]: UnitError("not now")}).run()
+    values = whole.read().set_index("model")["value"]
+    assert values[MODELS[1]] == part.read().set_index("model")["value"][MODELS[1]]
+
+
+def test_a_second_run_measures_nothing_unless_fresh(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second, third = Draw(store), Draw(store), Draw(store)
+    assert (first.run().measured, second.run().kept) == (3, 3)
+    assert second.measured == []
+    assert third.run(fresh=True).measured == 3
+    assert len(store.read()) == 3, "replaced, not added"
+    assert set(store.read()["run_id"]) == {third.run_id}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnitError("the child died"), "the child died"),
+        (RuntimeError("not implemented\nfor 'Half'"), "RuntimeError: not implemented for 'Half'"),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_a_unit_that_fails_is_a_row_and_stops_nothing(tmp_path: Path, error: Exception, reason: str) -> None:
+    store = Store(tmp_path)
+    report = Draw(store, broken={MODELS[1]: error}).run()
+    frame = store.read().set_index("model")
+    assert frame["status"].to_dict() == {MODELS[0]: "ok", MODELS[1]: "failed", MODELS[2]: "ok"}
+    assert frame.loc[MODELS[1], "reason"] == reason
+    assert np.isnan(frame.loc[MODELS[1], "value"])
+    assert report.failures == [f"draw of {MODELS[1]}: {reason}"]
+
+
+def test_what_failed_is_tried_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Draw(store, broken={MODELS[1]: UnitError("not now")}).run()
+    again = Draw(store)
+    report = again.run()
+    assert again.measured == [MODELS[1]]
+    assert (report.measured, report.kept) == (1, 2)
+    assert (store.read()["status"] == "ok").all()
+
+
+def test_an_interrupt_is_no_failure(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        Draw(store, broken={MODELS[1]: KeyboardInterrupt()}).run()  # type: ignore[dict-item]
+    assert store.read()["model"].tolist() == [MODELS[0]]
+
+
+def test_metadata_says_where_rows_come_from(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    analysis = Draw(store)
+    (key, *_) = analysis.run().keys
+    metadata = store.metadata(key)
+    assert metadata["machine"] == analysis.machine_facts
+    assert metadata["software"]["torch"] == analysis.software["torch"]
+    assert metadata["note"] == "n"
+    assert metadata["status"] == "ok"
+
+
+def test_rows_of_another_commit_are_said(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    old, new = Draw(store), Draw(store)
+    old.software = {**old.software, "commit": "1" * 40}
+    new.software = {**new.software, "commit": "2" * 40}
+    old.run()
+    assert new.run().warnings == ["parts of commit 11111111 were kept; --fresh measures them again"]

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+from stmbench.measure.interleave import order_of, rounds
+
+
+def test_each_round_holds_every_subject_as_often_as_asked() -> None:
+    calls: list[str] = []
+
+    def subject(name: str, seconds: float):
+        def run() -> float:
+            calls.append(name)
+            return seconds
+
+        return run
+
+    subjects = {"a": subject("a", 1.0), "b": subject("b", 2.0), "c": subject("c", 3.0)}
+    taken = list(itertools.islice(rounds(subjects, seed=3, repeats={"b": 2}), 50))
+    for number, samples in enumerate(taken):
+        assert [s.round for s in samples] == [number] * 4
+        assert Counter(s.subject for s in samples) == {"a": 1, "b": 2, "c": 1}
+        assert sorted(s.repeat for s in samples if s.subject == "b") == [0, 1]
+        assert {s.subject: s.seconds for s in samples} == {"a": 1.0, "b": 2.0, "c": 3.0}
+        assert [s.order for s in samples] == sorted(s.order for s in samples)
+    assert calls == [s.subject for samples in taken for s in samples]
+
+
+def test_orders_are_fresh_fair_and_a_function_of_seed_and_number() -> None:
+    names = ["a", "b", "c"]
+    orders = [tuple(order_of(names, seed=1, number=number)) for number in range(600)]
+    counts = Counter(orders)
+    assert set(counts) == set(itertools.permutations(names))
+    assert min(counts.values()) > 60, "each of the six orders is due about 100 times"
+    assert orders == [tuple(order_of(names, seed=1, number=number)) for number in range(600)]
+    assert orders != [tuple(order_of(names, seed=2, number=number)) for number in range(600)]
+
+
+def test_a_resumed_run_continues_the_rounds_of_the_first() -> None:
+    subjects = {name: (lambda: 1.0) for name in "abcde"}
+    whole = list(itertools.islice(rounds(subjects, seed=0), 10))
+    rest = list(itertools.islice(rounds(subjects, seed=0, first=6), 4))
+    assert rest == whole[6:]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from stmbench.errors import UnitError
+from stmbench.measure.memory import MemorySpec, peak_of_child, peak_of_cuda
+from stmbench.measure.memory_child import highest_rss, status_bytes
+
+TARGET = "tests.measure.child_target:prepare"
+
+
+def test_the_child_tells_what_the_work_takes_and_not_what_imports_do() -> None:
+    reading = peak_of_child(MemorySpec(target=TARGET, arguments={"mib": 96}, threads=1))
+    assert 2 * 96 * 2**20 <= reading.bytes < 2 * 96 * 2**20 + 24 * 2**20, "held and temporary, each 96 MiB"
+    assert reading.baseline > 50 * 2**20
+    assert "child process" in reading.method
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with pytest.raises(UnitError, match="RuntimeError: no such kernel"):
+        peak_of_child(MemorySpec(target=TARGET, arguments={"mib": 1, "fail": True}))
+
+
+DEATHS = [
+    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, most likely for want of memory"),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV$"),
+    ("import sys; sys.exit('broken')", "failed with code 1: broken"),
+    ("print('not json')", "failed with code 0"),
+    ("import time; time.sleep(60)", "did not end within 1 s"),
+]
+
+
+@pytest.mark.parametrize(("code", "words"), DEATHS)
+def test_a_child_that_dies_is_a_failed_unit(code: str, words: str) -> None:
+    spec = MemorySpec(target=TARGET, arguments={})
+    with pytest.raises(UnitError, match=words):
+        peak_of_child(spec, timeout=1.0 if "sleep" in code else 60.0, command=[sys.executable, "-c", code])
+
+
+def test_the_kernels_words_are_read() -> None:
+    assert status_bytes("VmHWM", "Name:\tpython\nVmHWM:\t    2048 kB\n") == 2 * 2**20
+    assert status_bytes("VmHWM", "Name:\tpython\n") is None
+    assert highest_rss() > 2**20
+
+
+def test_cuda_peaks_count_above_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"now": 1000, "peak": 5000}
+    events: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held["now"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: events.append("reset"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held["peak"])
+    reading = peak_of_cuda(lambda: events.append("build") or (lambda: events.append("run")), "cuda:0", runs=2)
+    assert reading.bytes == 4000
+    assert events == ["reset", "build", "run", "run"]

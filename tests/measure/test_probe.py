@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stmbench.measure.probe import SIZES, Probe, ProbeSize
+from tests.measure.fake_clock import ScriptedTimer
+
+SMALL = ProbeSize(side=8, copy_bytes=64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_both_parts_run_and_are_timed(dtype: torch.dtype) -> None:
+    probe = Probe("cpu", dtype, ScriptedTimer([0.5, 0.25]), SMALL)
+    assert probe.compute() == 0.5
+    assert probe.copy() == 0.25
+    assert torch.allclose(probe._product.float(), probe._a.float() @ probe._b.float(), atol=0.1)
+    assert probe._target.sum() == 16
+
+
+def test_the_work_is_what_it_says() -> None:
+    assert SMALL.macs == 512
+    assert SMALL.bytes_moved == 128
+    assert all(size.macs >= 2**30 and size.copy_bytes >= 2**26 for size in SIZES.values()), "larger than a cache"
+
+
+def test_every_probe_multiplies_the_same_matrices() -> None:
+    first, second = (Probe("cpu", torch.float32, ScriptedTimer(), SMALL) for _ in range(2))
+    assert torch.equal(first._a, second._a)
