@@ -76,10 +76,10 @@ class Samples:
         return np.asarray([self.throughput[key][number] for number in rounds])
 
     def latencies(self, key: Key) -> Floats:
-        """(rounds, repeats) seconds of one subject, of the rounds that count; (0, 0) where latency is not sampled."""
+        """(rounds, repeats) seconds of one subject, of the rounds that count; none where latency is not sampled."""
         values = self.latency.get(key, {})
         rows = [values[number] for number in self.kept(key) if len(values.get(number, [])) == LATENCY_REPEATS]
-        return np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+        return np.asarray(rows, dtype=np.float64).reshape(len(rows), LATENCY_REPEATS)
 
     def pairs(self) -> list[tuple[Key, Key]]:
         """Every two subjects of one stage, once."""

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stmbench.analyses.profile import tasks
+from stmbench.architectures.catalog import create_model
+from stmbench.errors import ConfigError, InputError, UnitError
+from stmbench.measure.memory import MemorySpec
+from stmbench.mixers.base import MixerConfig, register_mixer
+from stmbench.tables import read
+from tests.analyses.profiles import MODELS, memory, profile
+
+__all__ = ["memory"]
+UNITS = {
+    "params": "count",
+    "macs": "MAC",
+    "macs_published_convention": "MAC",
+    "activations": "count",
+    "elements_moved": "count",
+    "part_macs": "MAC",
+    "part_params": "count",
+    "part_time": "s",
+    "batch_size": "count",
+    "peak_memory": "bytes",
+    "throughput": "images/s",
+    "latency": "s",
+    "throughput_ratio": "1",
+    "rank_probability": "1",
+    "achieved_macs_per_second": "MAC/s",
+    "peak_share": "1",
+    "arithmetic_intensity": "MAC/byte",
+    "probe_peak": "MAC/s",
+    "probe_bandwidth": "bytes/s",
+    "dropped_rounds": "count",
+}
+
+
+def raw(frame: pd.DataFrame, metric: str, model: str | None = None) -> pd.DataFrame:
+    chosen = frame[(frame["kind"] == "raw") & (frame["metric"] == metric)]
+    return chosen if model is None else chosen[chosen["model"] == model]
+
+
+def summary(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return frame[(frame["kind"] == "summary") & (frame["metric"] == metric)]
+
+
+@pytest.mark.usefixtures("memory")
+def test_a_profile_gives_every_metric_with_its_unit(tmp_path: Path) -> None:
+    profile(tmp_path, time_budget=200.0).run()
+    frame = read(tmp_path)
+    assert dict(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False)) == UNITS
+    assert set(frame["status"]) == {"ok"}
+    assert set(frame["definition"]) == {"profile.v1"}
+    assert set(frame["weights"].dropna()) == {"random:0"}
+    macs = summary(frame, "macs").set_index("model")["value"]
+    for name in MODELS:
+        assert macs[name] == sum(create_model(name).macs(32, 32).values())
+    parts = summary(frame, "part_macs").groupby("model")["value"].sum()
+    assert parts.to_dict() == macs.to_dict()
+    assert frame.attrs["mixers"].keys() == {"dw_conv", "sw_attn"}
+
+
+@pytest.mark.usefixtures("memory")
+def test_samples_are_those_of_the_clock(tmp_path: Path) -> None:
+    profile(tmp_path, durations=[0.5]).run()
+    frame = read(tmp_path)
+    assert set(raw(frame, "throughput")["value"]) == {4.0}, "2 images in 0.5 s"
+    assert set(raw(frame, "latency")["value"]) == {0.5}
+    assert set(raw(frame, "latency")["batch_size"]) == {1}
+    assert set(raw(frame, "probe_peak")["value"]) == {1024**3 / 0.5}
+    rounds = sorted(raw(frame, "probe_peak")["sample"])
+    assert rounds == list(range(len(rounds)))
+    for name in MODELS:
+        assert sorted(raw(frame, "throughput", name)["sample"]) == rounds
+        assert sorted(raw(frame, "latency", name)["sample"]) == list(range(4 * len(rounds)))
+    assert summary(frame, "throughput_ratio")["value"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.usefixtures("memory")
+def test_sampling_stops_when_resolved_and_goes_on_for_a_narrower_target(tmp_path: Path) -> None:
+    first = profile(tmp_path, time_budget=1000.0)
+    first.run()
+    frame = read(tmp_path)
+    rounds = len(raw(frame, "probe_peak"))
+    assert rounds - summary(frame, "dropped_rounds")["value"].item() == 10, "the fewest that may resolve anything"
+    narrower = profile(tmp_path, time_budget=120.0, target_width=1e-9)
+    report = narrower.run()
+    frame = read(tmp_path)
+    assert len(raw(frame, "probe_peak")) == 20, "120 s of 6 s each"
+    assert report.measured == 20 - rounds
+    assert set(summary(frame, "throughput_ratio")["status"]) == {"not resolved"}
+    assert len(summary(frame, "throughput_ratio")) == 2, "the summary was replaced"
+    assert profile(tmp_path, time_budget=120.0, target_width=1e-9).run().measured == 0
+
+
+@pytest.mark.usefixtures("memory")
+def test_out_of_time_is_not_resolved(tmp_path: Path) -> None:
+    profile(tmp_path, time_budget=12.0).run()
+    frame = read(tmp_path)
+    assert len(raw(frame, "probe_peak")) == 2
+    ratios = summary(frame, "throughput_ratio")
+    assert set(ratios["status"]) == {"not resolved"}
+    assert ratios["reason"].str.contains("after 12 s of sampling").all()
+    assert set(summary(frame, "throughput")["status"]) == {"not resolved"}
+
+
+@pytest.mark.usefixtures("memory")
+def test_fresh_measures_all_again_and_leaves_no_old_rows(tmp_path: Path) -> None:
+    profile(tmp_path, time_budget=30.0).run()
+    again = profile(tmp_path, time_budget=12.0)
+    again.run(fresh=True)
+    frame = read(tmp_path)
+    assert set(frame["run_id"]) == {again.run_id}
+    assert len(raw(frame, "probe_peak")) == 2
+
+
+@pytest.mark.usefixtures("memory")
+def test_the_automatic_batch_size_is_chosen_once(tmp_path: Path) -> None:
+    profile(tmp_path, batch_size=None, durations=[0.01], time_budget=1.0).run()
+    first = read(tmp_path)
+    chosen = summary(first, "batch_size")["value"].unique().tolist()
+    assert set(raw(first, "throughput")["batch_size"]) == set(chosen)
+    resumed = profile(tmp_path, batch_size=None, durations=[0.4], time_budget=2.0)
+    resumed.run()
+    frame = read(tmp_path)
+    assert summary(frame, "batch_size")["value"].unique().tolist() == chosen
+    assert set(raw(frame, "throughput")["batch_size"]) == set(chosen)
+
+
+@pytest.mark.usefixtures("memory")
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path, dtype: str) -> None:
+    @register_mixer("picky", config=MixerConfig)
+    class Picky(nn.Module):
+        def __init__(self, config: MixerConfig) -> None:
+            super().__init__()
+
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype != torch.float32:
+                raise RuntimeError('"picky" not implemented for BFloat16')
+            return x
+
+    models = (*MODELS, "unified_picky_nano")
+    profile(tmp_path, models=models, dtypes=(dtype,), runs=True, time_budget=6.0).run()
+    frame = read(tmp_path)
+    failed = frame[frame["status"] == "failed"]
+    timed = set(raw(frame[frame["status"] == "ok"], "throughput")["model"])
+    if dtype == "fp32":
+        assert failed.empty
+        assert timed == set(models)
+    else:
+        assert set(failed["model"]) == {"unified_picky_nano"}
+        assert failed["reason"].str.contains("not implemented for BFloat16").all()
+        assert timed == set(MODELS)
+        assert set(frame["dtype"].dropna()) == {"bf16"}
+
+
+def test_a_batch_that_never_fits_is_refused_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(spec: MemorySpec) -> None:
+        raise UnitError("the process that measures memory was killed by SIGKILL, most likely for want of memory")
+
+    monkeypatch.setattr(tasks, "peak_of_child", killed)
+    with pytest.raises(InputError, match=r"expected a model that runs, got .* SIGKILL"):
+        profile(tmp_path, batch_size=10**6).run()
+    failed = read(tmp_path).query("status == 'failed'")
+    assert sorted(failed["model"]) == sorted(MODELS)
+
+
+def test_no_timing_gives_costs_alone(tmp_path: Path) -> None:
+    profile(tmp_path, timing=False, resolutions=((32, 32), (32, 64))).run()
+    frame = read(tmp_path)
+    assert set(frame["metric"]) == {m for m in UNITS if UNITS[m] in ("count", "MAC")} - {"batch_size", "dropped_rounds"}
+    macs = summary(frame, "macs").set_index(["model", "dataset"])["value"]
+    for name in MODELS:
+        assert macs[name, "noise:3x32x64"] == sum(create_model(name).macs(32, 64).values())
+    assert frame.loc[frame["dataset"] == "noise:3x32x64", "resolution"].isna().all(), "there is no side of a square"
+
+
+@pytest.mark.usefixtures("memory")
+def test_training_times_whole_steps_and_their_phases(tmp_path: Path) -> None:
+    profile(tmp_path, mode="train", runs=True, time_budget=1.0).run()
+    frame = read(tmp_path)
+    assert set(frame["definition"]) == {"profile.train.v1"}
+    assert (frame["status"] != "failed").all()
+    assert set(summary(frame, "phase_time")["condition"]) == {"forward", "backward", "optimizer"}
+    assert frame[frame["metric"] == "latency"].empty
+    assert summary(frame, "achieved_macs_per_second").empty, "MACs are those of a forward pass"
+
+
+def test_memory_is_asked_for_in_the_runs_mode(tmp_path: Path, memory: list[MemorySpec]) -> None:
+    profile(tmp_path, mode="train", time_budget=1.0, dtypes=("bf16",), plugins=("mine.py",)).run()
+    assert [spec.arguments["spec"]["model"] for spec in memory] == list(MODELS)
+    spec = memory[0]
+    assert spec.arguments["spec"]["train"] is True
+    assert spec.arguments["spec"]["dtype"] == "bf16"
+    assert spec.arguments["batch"] == 2
+    assert spec.arguments["plugins"] == ["mine.py"]
+    assert spec.threads == 1
+
+
+def test_operators_are_timed_stage_by_stage(tmp_path: Path) -> None:
+    profile(tmp_path, level="operator", runs=True, time_budget=1.0).run()
+    frame = read(tmp_path)
+    assert (frame["status"] != "failed").all()
+    for name in MODELS:
+        model = create_model(name)
+        for stage, side in enumerate((8, 4, 2, 1)):
+            mixer = next(m for site, _, m in model.mixers() if site.stage == stage)
+            found = summary(frame, "macs").query("model == @name and stage == @stage")["value"].tolist()
+            assert found == [mixer.macs(side, side)]
+    ratios = summary(frame, "throughput_ratio")
+    assert sorted(ratios["stage"]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_model_without_mixers_cannot_be_taken_apart(tmp_path: Path) -> None:
+    profile(tmp_path, level="operator", models=("timm:resnet18",), resolutions=((32, 32),), timing=False).run()
+    (reason,) = read(tmp_path)["reason"].unique()
+    assert "does not name its mixers" in reason
+
+
+@pytest.mark.usefixtures("memory")
+def test_any_of_timms_models_can_stand_beside_ours(tmp_path: Path) -> None:
+    models = ("unified_dw_conv_nano", "timm:resnet18")
+    profile(tmp_path, models=models, resolutions=((32, 32),), runs=True, time_budget=1.0).run()
+    frame = read(tmp_path)
+    assert (frame["status"] != "failed").all()
+    assert set(summary(frame, "throughput_ratio")["baseline"]) == set(models)
+    assert summary(frame, "params").set_index("model")["value"]["timm:resnet18"] == 11_689_512
+
+
+def test_models_of_two_design_sizes_need_a_resolution(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--resolution"):
+        profile(tmp_path / "store", models=("unified_dw_conv_nano", "timm:resnet18")).run()
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"models": ()},
+        {"models": ("a", "a")},
+        {"batch_size": 0},
+        {"threads": 0},
+        {"target_width": 0},
+        {"time_budget": 0},
+    ],
+    ids=str,
+)
+def test_a_config_checks_itself(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"expected .*, got "):
+        profile(tmp_path, **change)
+
+
+@pytest.mark.usefixtures("memory")
+def test_keys_depend_on_conditions_and_not_on_when_to_stop(tmp_path: Path) -> None:
+    first = profile(tmp_path, time_budget=6.0)
+    first.run()
+    same = profile(tmp_path, time_budget=6.0, target_width=0.5)
+    assert same.run().measured == 0
+    for number, change in enumerate(({"seed": 1}, {"channels_last": True}, {"dtypes": ("bf16",)}, {"batch_size": 4})):
+        other = profile(tmp_path, time_budget=6.0, **change)
+        assert other.run().measured > 0, number
+    assert dataclasses.replace(first.config, time_budget=9.0).definition == "profile.v1"
+    assert np.isfinite(read(tmp_path)["value"]).all()
