@@ -35,6 +35,7 @@ def choose(
     start: int = 1,
     limit: int = 1024,
     gain: float = 0.05,
+    close: float = 0.10,
     max_seconds: float = 1.0,
     fits: Callable[[int], bool] | None = None,
 ) -> BatchChoice:
@@ -44,7 +45,8 @@ def choose(
         seconds: runs one batch of the given size and returns its (steady) seconds; may run out of memory.
         start, limit: the first and the largest batch tried.
         gain: two doublings in a row that each add less than this share to the best throughput end the growth (one may
-            be a burst of other work), and the smallest batch within this share of the best is taken.
+            be a burst of other work).
+        close: the smallest batch within this share of the best throughput is taken.
         max_seconds: a batch that would take longer is not tried: models compared have to take turns quickly.
         fits: asked before a batch is tried; False counts as out of memory.
 
@@ -82,7 +84,7 @@ def choose(
         throughput[batch] = batch / took
         idle = idle + 1 if throughput[batch] < (1 + gain) * best else 0
         best = max(best, throughput[batch])
-    smallest = min(size for size, rate in throughput.items() if rate >= (1 - gain) * best)
+    smallest = min(size for size, rate in throughput.items() if rate >= (1 - close) * best)
     return BatchChoice(batch=smallest, limited=limited, largest=batch, throughput=throughput)
 
 

@@ -32,7 +32,7 @@ class ProbeSize:
 
 
 SIZES = {
-    "cpu": ProbeSize(side=1024, copy_bytes=2**26),
+    "cpu": ProbeSize(side=1024, copy_bytes=2**28),
     "cuda": ProbeSize(side=8192, copy_bytes=2**29),
     "mps": ProbeSize(side=2048, copy_bytes=2**27),
 }

@@ -110,6 +110,7 @@ class Tasks:
             "latency_repeats": LATENCY_REPEATS,
             "passes": passes,
             "clock": self.bench.timer.name,
+            "allocator": self.bench.allocator,
         }
         return Outcome(rows=rows, notes=notes)
 
