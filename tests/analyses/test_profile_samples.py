@@ -68,6 +68,8 @@ def test_rounds_with_an_odd_probe_are_dropped() -> None:
     assert found.dropped() == {7}
     assert 7 not in found.kept(A, B)
     assert len(found.latencies(A)) == 19
+    two_speeds = [1e9 * (1 + 0.01 * (number % 5)) * (0.5 if number < 8 else 1) for number in range(20)]
+    assert samples({A: rates}, peak=two_speeds).dropped() == set(), "a speed that lasts is no outlier"
     assert samples({A: rates[:8]}, peak=peak[:8]).dropped() == set(), "too few rounds to tell"
 
 

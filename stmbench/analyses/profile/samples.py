@@ -12,6 +12,7 @@ from stmbench.measure import statistics
 from stmbench.measure.statistics import Floats, Interval
 
 MIN_ROUNDS = 10  # fewer say nothing about an interval's ends
+MOST_OUTLIERS = 0.25  # of the rounds; more are no outliers: the machine went at two speeds, and pairs bear that
 LATENCY_REPEATS = 4  # batch-1 runs of a model in one round
 
 Key = tuple[str, int | None]  # model, stage
@@ -63,7 +64,8 @@ class Samples:
         found: set[int] = set()
         for values in (self.peak, self.bandwidth):
             wrong = statistics.outliers(np.log([values[number] for number in numbers]))
-            found |= {number for number, is_wrong in zip(numbers, wrong, strict=True) if is_wrong}
+            if wrong.mean() <= MOST_OUTLIERS:
+                found |= {number for number, is_wrong in zip(numbers, wrong, strict=True) if is_wrong}
         return found
 
     def kept(self, *keys: Key) -> list[int]:
