@@ -49,9 +49,8 @@ class Output:
         if self._as_json:
             typer.echo(rows_as_json(frame))
         else:
-            console = Console()
             # a pipe has no width of its own: the table gets the one it was laid out for
-            console.print(profile_table(frame), width=None if console.is_terminal else TABLE_WIDTH)
+            Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(profile_table(frame))
         paths = self._draw(frame, config)
         for line in report.warnings:
             self._note(f"warning: {line}", "yellow")

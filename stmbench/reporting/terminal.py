@@ -12,7 +12,7 @@ from stmbench.figures.points import Point
 from stmbench.figures.quantities import number
 from stmbench.reporting.overview import baseline, lines, troubles
 
-WIDEST = 28  # columns of a model's name
+NARROWEST, WIDEST = 12, 28  # columns of a model's name
 
 
 def profile_table(frame: pd.DataFrame) -> Table:
@@ -26,7 +26,7 @@ def profile_table(frame: pd.DataFrame) -> Table:
     if chosen.empty:
         raise TableError("rows of the analysis 'profile'", "none", "run `stmbench profile`")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
-    table.add_column("model", max_width=WIDEST, overflow="fold")
+    table.add_column("model", min_width=NARROWEST, max_width=WIDEST, overflow="fold")
     for heading in ("params\nM", "MACs\nG", "images/s\n95 % interval", "ratio to\nfirst", "p50\nms", "p99\nms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("peak\nMiB", justify="right", no_wrap=True)

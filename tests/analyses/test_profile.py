@@ -269,3 +269,21 @@ def test_keys_depend_on_conditions_and_not_on_when_to_stop(tmp_path: Path) -> No
         assert other.run().measured > 0, number
     assert dataclasses.replace(first.config, time_budget=9.0).definition == "profile.v1"
     assert np.isfinite(read(tmp_path)["value"]).all()
+
+
+@pytest.mark.usefixtures("memory")
+def test_training_never_tries_a_batch_of_one(tmp_path: Path) -> None:
+    # a BatchNorm that trains on a 1x1 map refuses it
+    profile(tmp_path, mode="train", batch_size=None, runs=True, durations=[0.6], time_budget=1.0).run()
+    frame = read(tmp_path)
+    assert (frame["status"] != "failed").all()
+    assert set(summary(frame, "batch_size")["value"]) == {2}
+
+
+@pytest.mark.usefixtures("memory")
+def test_photographs_are_named_as_the_input(tmp_path: Path) -> None:
+    pytest.importorskip("skimage")
+    profile(tmp_path, images="photos", runs=True, time_budget=1.0).run()
+    frame = read(tmp_path)
+    assert set(frame["dataset"]) == {"photos:3x32x32"}
+    assert (frame["status"] != "failed").all()

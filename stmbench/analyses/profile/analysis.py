@@ -88,7 +88,7 @@ class Profile(Analysis):
             sampled += len(run.samples.throughput)
         if self.config.timing and not sampled:
             raise InputError(
-                "a model that runs", self._first_failure(), "lower the size, or change --device or --dtype"
+                "a model that runs", self._first_failure(), "change the batch size, resolution, device or dtype"
             )
 
     def unit(
