@@ -10,6 +10,7 @@ import abc
 import dataclasses
 import datetime
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ from stmbench.measure import environment, interference
 from stmbench.measure.interference import Disturbance
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import METRIC_UNITS
+
+FOLDERS = re.compile(r"(?<![\w.])(/[^\s/:\"']+)+/(?=[^\s/])")  # of an absolute path; the file's name stays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -218,7 +221,8 @@ def reason_of(error: BaseException) -> str:
     """One line for a row: the kind of error, unless the message says enough by itself, and its first line."""
     from stmbench.errors import StmbenchError
 
-    text = " ".join(str(error).split())[:300]
+    # a traceback inside the message would put this machine's folders into the table
+    text = FOLDERS.sub("", " ".join(str(error).split()))[:300]
     return text if isinstance(error, StmbenchError) else f"{type(error).__name__}: {text}"
 
 

@@ -44,5 +44,5 @@ def constant(value: Tensor) -> Tensor:
     """`value` for keeping between calls: never an inference-mode tensor, which autograd would refuse later."""
     if not value.is_inference():
         return value
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):  # by position: dynamo knows no keyword here
         return value.clone()
