@@ -174,8 +174,6 @@ def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
     fields = dict(arguments["spec"])
     fields["resolution"] = tuple(fields["resolution"])
     spec = SubjectSpec(**fields)
-    if spec.images == "photos":
-        _photographs(spec.resolution)  # nor are the pictures
     return lambda: Subject(spec).run(arguments["batch"])
 
 

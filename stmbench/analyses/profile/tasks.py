@@ -39,12 +39,11 @@ class Tasks:
 
     def row(self, metric: str, value: float | None, key: Key | None = None, **columns: Any) -> Row:
         """A row of this setting; `key` names the subject, None the machine."""
-        height, width = self.setting.resolution
         known = {
             "dtype": self.setting.dtype,
             "compile": self.config.compile,
             "resolution": self.setting.side,
-            "dataset": f"{self.config.images}:3x{height}x{width}",
+            "dataset": self._dataset(self.config.images),
             "stage": key[1] if key else None,
         }
         return self.profile.row(metric=metric, value=value, model=key[0] if key else None, **{**known, **columns})
@@ -72,8 +71,8 @@ class Tasks:
         return Outcome(rows=[self.row("batch_size", batch, key, kind="summary")], notes=notes)
 
     def memory(self, key: Key, batch: int) -> Outcome:
-        """Peak memory of the eager model: a compiler's own memory is not the model's."""
-        spec = dataclasses.replace(self.bench.spec(key), compile=False)
+        """Peak memory of the eager model, on noise: a compiler's or picture reader's memory is not the model's."""
+        spec = dataclasses.replace(self.bench.spec(key), compile=False, images="noise")
         if self.config.device.startswith("cuda"):
             reading = peak_of_cuda(lambda: Subject(spec).run(batch), self.config.device)
         else:
@@ -81,7 +80,8 @@ class Tasks:
             reading = peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=self.profile.threads))
         # null rather than False beside compiled rows: it is their model's memory too
         compiled = None if self.config.compile else False
-        row = self.row("peak_memory", reading.bytes, key, kind="summary", batch_size=batch, compile=compiled)
+        columns = {"kind": "summary", "batch_size": batch, "compile": compiled, "dataset": self._dataset("noise")}
+        row = self.row("peak_memory", reading.bytes, key, **columns)
         return Outcome(rows=[row], notes={"method": reading.method, "baseline_bytes": reading.baseline})
 
     def block(self, loads: Mapping[Key, Load], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
@@ -162,6 +162,10 @@ class Tasks:
             for item in found
         ]
         return Outcome(rows=rows, notes={"sampling_seconds": samples.seconds, "rounds": samples.rounds})
+
+    def _dataset(self, images: str) -> str:
+        height, width = self.setting.resolution
+        return f"{images}:3x{height}x{width}"
 
     def _raw(
         self, what: str, key: Key | None, number: int, repeat: int, seconds: float, loads: Mapping[Key, Load]
