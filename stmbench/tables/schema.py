@@ -69,12 +69,12 @@ SCHEMA: Final = (
     Column("ci_high", "float", "upper end of the 95 % interval"),
     Column("num_samples", "int", "raw samples behind a summary"),
     Column("artifact", "string", "file with an array, relative to the store's folder"),
-    Column("status", "string", "ok, failed, skipped, not resolved", required=True),
-    Column("reason", "string", "why it failed, was skipped or is not resolved"),
+    Column("status", "string", "ok, failed, skipped, not resolved, suspect (it breaks a check)", required=True),
+    Column("reason", "string", "why it failed, was skipped, is not resolved or is suspect"),
 )
 COLUMNS: Final = tuple(column.name for column in SCHEMA)
 KINDS: Final = ("raw", "summary")
-STATUSES: Final = ("ok", "failed", "skipped", "not resolved")
+STATUSES: Final = ("ok", "failed", "skipped", "not resolved", "suspect")
 # base units only: a figure scales them for the eye, the table never does
 UNITS: Final = (
     *("1", "count", "s", "bytes", "bytes/s", "images/s", "px", "degree", "Hz", "J", "J/image", "W", "celsius"),
@@ -98,6 +98,15 @@ METRIC_UNITS: Final = {
     "part_macs": "MAC",
     "part_params": "count",
     "part_time": "s",
+    "accuracy": "1",
+    "consistency": "1",
+    "accuracy_on_correct": "1",
+    "accuracy_difference": "1",
+    "consistency_difference": "1",
+    "mcnemar_p": "1",
+    "mcnemar_p_holm": "1",
+    "zero_gradient_share": "1",
+    "validity": "1",
 }
 
 
