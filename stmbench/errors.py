@@ -1,16 +1,17 @@
 """Every error stmbench raises on purpose.
 
-    StmbenchError                 caught once, in the commands: one line, exit code 2
-    ├── InputError                something the user gave: 'expected X, got Y', and the remedy
-    │   ├── UnknownNameError      a name that is not registered (suggests the nearest ones)
-    │   ├── ConfigError           a configuration value that makes no sense
-    │   ├── PluginError           a plug-in file that cannot be used
-    │   ├── CheckpointError       weights that do not belong to the model, or are not safe to load
-    │   ├── TableError            rows or a store that break the schema
-    │   └── OutputError           a place that cannot be written
-    ├── DuplicateNameError        a second registration of a name
-    ├── CountError                an operation the MAC counter has no rule for
-    └── UnitError                 one unit of work that failed; becomes a row with status and reason
+StmbenchError                 caught once, in the commands: one line, exit code 2
+├── InputError                something the user gave: 'expected X, got Y', and the remedy
+│   ├── UnknownNameError      a name that is not registered (suggests the nearest ones)
+│   ├── ConfigError           a configuration value that makes no sense
+│   ├── PluginError           a plug-in file that cannot be used
+│   ├── CheckpointError       weights that do not belong to the model, or are not safe to load
+│   ├── TableError            rows or a store that break the schema
+│   └── OutputError           a place that cannot be written
+├── DuplicateNameError        a second registration of a name
+├── CountError                an operation the MAC counter has no rule for
+├── ImageError                one image that cannot be read; counted, named and skipped up to a limit
+└── UnitError                 one unit of work that failed; becomes a row with status and reason
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class DuplicateNameError(StmbenchError):
 
 class CountError(StmbenchError):
     """An operation the MAC counter has no rule for: a silent zero would make it look free."""
+
+
+class ImageError(StmbenchError):
+    """One image that cannot be read: damaged, missing, or of a kind that has no colours."""
 
 
 class UnitError(StmbenchError):

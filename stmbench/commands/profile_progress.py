@@ -18,10 +18,10 @@ BETWEEN_DRAWS_S, BETWEEN_LINES_S = 0.5, 30.0
 
 
 class ProgressLine:
-    """A listener for `Analysis`, and a context manager around its run."""
+    """A listener for `Analysis`, and a context manager around its run. `left` words the time that is left."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, left: str = "at most {} left") -> None:
+        self._console, self._words = console, left
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -51,7 +51,7 @@ class ProgressLine:
         if not is_new and now - self._drawn < (BETWEEN_DRAWS_S if self._console.is_terminal else BETWEEN_LINES_S):
             return
         self._step, self._drawn = step, now
-        left = "" if event.seconds_left is None else f"at most {_clock(event.seconds_left)} left"
+        left = "" if event.seconds_left is None else self._words.format(_clock(event.seconds_left))
         if not self._console.is_terminal:
             self._console.print(
                 " ".join([event.text, *([f"({left})"] if left else [])]), markup=False, highlight=False, soft_wrap=True

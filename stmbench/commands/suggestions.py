@@ -10,6 +10,7 @@ from stmbench.mixers import BUILTIN
 SCALE_NAMES = ("nano", "micro", "tiny", "small", "base")
 SCALES_HELP = f"Size of the models: {', '.join(SCALE_NAMES)}."
 DTYPE_NAMES = ("fp32", "bf16", "fp16")
+DATASET_NAMES = ("digits", "photos", "shapes")
 
 
 def _one_of(names: tuple[str, ...]) -> Callable[[str], list[str]]:
@@ -36,12 +37,21 @@ mixers = _list_of(BUILTIN)
 models = _list_of(tuple(f"unified_{mixer}_{scale}" for mixer in BUILTIN for scale in SCALE_NAMES))
 
 
+def datasets(incomplete: str) -> list[str]:
+    """Embedded sets, and files and folders that begin as typed."""
+    return [name for name in DATASET_NAMES if name.startswith(incomplete)] + _paths(incomplete)
+
+
 def python_files(incomplete: str) -> list[str]:
     """Python files and folders that begin as typed."""
+    return [path for path in _paths(incomplete) if path.endswith((".py", "/"))]
+
+
+def _paths(incomplete: str) -> list[str]:
     typed = Path(incomplete)
     folder = typed if incomplete.endswith("/") else typed.parent
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix == ".py" or path.is_dir())
+        found = sorted(folder.iterdir())
     except OSError:
         return []
     return [f"{path}/" if path.is_dir() else str(path) for path in found if str(path).startswith(incomplete)]

@@ -1,0 +1,205 @@
+"""The base of analyses that show images to models one by one: what they are asked for, and what they share."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
+from stmbench.analyses.models import DTYPES, plugin_hashes
+from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label
+from stmbench.analyses.unit import Unit
+from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
+from stmbench.data.sampling import choose
+from stmbench.data.sets import open_set
+from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.measure.statistics import Interval
+from stmbench.tables import Row, Store
+
+Work = Callable[[], Outcome]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """Models, images, and how they are brought together.
+
+    `checkpoints` are paths by model; a model without one keeps random weights. `num_images` None is the whole set;
+    `resolution` (H, W) None is each model's own; `batch_size`, `workers` and `limit_corrupt` do not change a result.
+    """
+
+    models: tuple[str, ...]
+    checkpoints: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    dataset: str
+    split: str = "test"
+    num_images: int | None = None
+    resolution: tuple[int, int] | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "fp32"
+    batch_size: int = 32
+    workers: int = 0
+    limit_corrupt: int = LIMIT_CORRUPT
+
+    def __post_init__(self) -> None:
+        if not self.models or len(set(self.models)) != len(self.models):
+            raise ConfigError("each model once, and at least one", repr(self.models), "change --models")
+        if self.dtype not in DTYPES:
+            raise UnknownNameError("dtype", self.dtype, DTYPES)
+        if self.batch_size < 1:
+            raise ConfigError("a batch size of at least 1", repr(self.batch_size), "change --batch-size")
+        strangers = [name for name in self.checkpoints if name not in self.models]
+        if strangers:
+            raise ConfigError("checkpoints of models of this run", strangers[0], "correct MODEL in --checkpoint")
+
+
+class ImageAnalysis(Analysis):
+    """An analysis whose units are one model and the chosen images of one set.
+
+    A subclass gives `plan`: the units in order, each with the function that measures it. It is asked once, before
+    anything is written, so what it refuses leaves no folder.
+
+    Attributes:
+        images: the opened set; `indices`: the chosen images.
+    """
+
+    def __init__(self, request: ImageRequest, store: Store, *, listener: Listener | None = None) -> None:
+        super().__init__(store=store, seed=request.seed, device=request.device, listener=listener)
+        self.request = request
+        self.images = open_set(request.dataset, split=request.split, seed=request.seed)
+        self.indices = choose(self.images, request.num_images, request.seed)
+        self._work: dict[str, Work] = {}
+        self._subject: tuple[str, Subject] | None = None
+        self._started, self._ended, self._todo = time.monotonic(), 0, 0
+
+    @abc.abstractmethod
+    def plan(self) -> Iterator[tuple[Unit, Work]]:
+        """The units of work in order, and how each is measured."""
+
+    def units(self) -> Iterator[Unit]:
+        plan = list(self.plan())
+        self.store.require_writable()
+        self._work = {unit.key: work for unit, work in plan}
+        self._started, self._ended = time.monotonic(), 0
+        self._todo = sum(not self.is_done(unit) for unit, _ in plan)
+        for unit, _ in plan:
+            before = len(self._work)
+            yield unit
+            self._ended += len(self._work) < before  # measured rather than kept
+
+    def measure(self, unit: Unit) -> Outcome:
+        return self._work.pop(unit.key)()
+
+    def subject(self, model: str) -> Subject:
+        """The model with its weights, on its device. Only the last one stays in memory."""
+        if self._subject is None or self._subject[0] != model:
+            self._subject = None  # before the next one takes its place in memory
+            request = self.request
+            subject = load_subject(
+                model,
+                request.checkpoints.get(model),
+                request.seed,
+                request.device,
+                request.dtype,
+                classes_for(self.images),
+                request.resolution,
+            )
+            self._subject = model, subject
+        return self._subject[1]
+
+    def weights(self, model: str) -> str:
+        """The table's `weights`. Raises CheckpointError for weights that do not fit."""
+        return weights_label(model, self.request.checkpoints.get(model), self.request.seed)
+
+    def batches(self, prepare: Prepare, *, batch_size: int | None = None) -> Batches:
+        """The chosen images; `prepare` is usually a method of the subject's preprocessing."""
+        request = self.request
+        return batches(
+            self.images,
+            self.indices,
+            prepare,
+            batch_size=batch_size or request.batch_size,
+            workers=request.workers,
+            limit_corrupt=request.limit_corrupt,
+        )
+
+    def unit(self, task: str, model: str, conditions: Mapping[str, Any] | None = None, **rest: Any) -> Unit:
+        """A unit of one model; `conditions` beside those of every such unit, `rest` other fields of `Unit`."""
+        request = self.request
+        known = {
+            "dataset": self.images.fingerprint(),
+            "num_images": len(self.indices),
+            "resolution": request.resolution,
+            "num_classes": classes_for(self.images) if model not in request.checkpoints else None,
+            "dtype": request.dtype,
+            "device": request.device.partition(":")[0],
+        }
+        settings: dict[str, Any] = {
+            "analysis": self.name,
+            "definition": self.definition,
+            "task": task,
+            "models": (model,),
+            "weights": (self.weights(model),),
+            "conditions": {**known, **(conditions or {})},
+            "seed": request.seed,
+            "plugins": plugin_hashes([model]),
+            "packages": {"timm": self.software["timm"]} if model.startswith("timm:") else {},
+        }
+        return Unit(**{**settings, **rest})
+
+    def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
+        known = {
+            "status": "failed",
+            "reason": reason,
+            "dataset": self.images.column,
+            "split": self.images.split,
+            "num_images": len(self.indices),
+            "dtype": self.request.dtype,
+        }
+        metric = self.headline(unit)
+        pairs = zip(unit.models, unit.weights, strict=True)
+        return [self.row(metric=metric, value=None, model=model, weights=label, **known) for model, label in pairs]
+
+    def image_row(
+        self, subject: Subject, metric: str, value: float | None, *, num_images: int | None = None, **columns: Any
+    ) -> Row:
+        """A row of one model on the chosen images; `num_images` is what the value rests on, by default all chosen."""
+        height, width = subject.preprocessing.size
+        known = {
+            "weights": subject.weights,
+            "dataset": self.images.column,
+            "split": self.images.split,
+            "num_images": len(self.indices) if num_images is None else num_images,
+            "dtype": self.request.dtype,
+            "resolution": height if height == width else None,
+        }
+        return self.row(metric=metric, value=value, model=subject.name, **{**known, **columns})
+
+    def interval_row(self, subject: Subject, metric: str, found: Interval, **columns: Any) -> Row:
+        """A summary row with an interval over images."""
+        ends = {"ci_low": found.low, "ci_high": found.high, "num_samples": found.count}
+        known = {"kind": "summary", **{name: None if end != end else end for name, end in ends.items()}}
+        return self.image_row(subject, metric, found.estimate, **{**known, **columns})
+
+    def say(self, text: str, done: float, total: float) -> None:
+        """Tell where this unit stands; the time left supposes that the units to come take as long as those so far."""
+        units = self._ended + done / max(total, 1)
+        spent = time.monotonic() - self._started
+        left = spent / units * max(0.0, self._todo - units) if units > 0 else None
+        self.tell(Progress(text=text, done=done, total=total, seconds_left=left))
+
+    def damage(self, found: Batches) -> dict[str, Any]:
+        """What was skipped, for the notes of an outcome: metadata, and a warning that the run's end shows."""
+        if not found.corrupt:
+            return {"corrupt": []}
+        reasons = [item.reason for item in found.corrupt]
+        text = f"{len(reasons)} corrupt images of {self.images.name} were skipped: {'; '.join(reasons[:3])}"
+        text += ", ..." if len(reasons) > 3 else ""
+        return {
+            "corrupt": reasons,
+            "warnings": [text],
+            "disturbances": [{"kind": "corrupt", "amount": float(len(reasons)), "text": text}],
+        }

@@ -1,0 +1,88 @@
+"""What a command on models and images shows and leaves behind."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from stmbench.analyses.base import Analysis, Listener, Report
+from stmbench.commands.profile_output import TABLE_WIDTH, rows_as_json
+from stmbench.commands.profile_progress import ProgressLine
+from stmbench.errors import InputError
+from stmbench.figures import save
+from stmbench.tables import Store
+
+UNTRAINED = "random:"
+
+
+class Output:
+    """One call of a command. With `as_json` standard output gets the rows and nothing else."""
+
+    def __init__(self, folder: Path, *, as_json: bool) -> None:
+        self.store = Store(folder)
+        self._as_json = as_json
+        self._notes = Console(stderr=True)
+
+    def run(
+        self,
+        make: Callable[[Listener], Analysis],
+        table: Callable[[pd.DataFrame], RenderableType],
+        figures: Callable[[pd.DataFrame], Mapping[str, Figure]] | None,
+        *,
+        fresh: bool,
+    ) -> None:
+        """Run, and show what came of it. Raises InputError, in the end, where no unit could be done."""
+        with ProgressLine(self._notes, left="about {} left") as progress:
+            report = make(progress).run(fresh=fresh)
+        frame = self.store.read(report.keys)
+        frame.attrs["warnings"] = report.warnings
+        frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
+        good = frame[frame["status"] != "failed"]
+        if self._as_json:
+            typer.echo(rows_as_json(frame))
+        elif len(good):
+            # a pipe has no width of its own: the table gets the one it was laid out for
+            Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(table(frame))
+        paths = self._draw(frame, figures) if len(good) and figures else {}
+        for line in [*untrained(frame), *report.warnings]:
+            self._note(f"warning: {line}", "yellow")
+        for line in report.failures:
+            self._note(f"failed: {line}", "red")
+        self._note(what_was_done(report))
+        self._note("\n".join(f"{what:8} {path}" for what, path in {**paths, "rows": self.store.parts}.items()))
+        if not len(good):
+            raise InputError("a model that can be measured", str(frame["reason"].iloc[0]), "see the reasons above")
+
+    def _draw(self, frame: pd.DataFrame, figures: Callable[[pd.DataFrame], Mapping[str, Figure]]) -> dict[str, Path]:
+        folder = self.store.folder / "figures"
+        for name, figure in figures(frame).items():
+            save(figure, folder / name)
+        return {"figures": folder}
+
+    def _note(self, text: str, style: str = "") -> None:
+        self._notes.print(Text(text, style=style), soft_wrap=True)
+
+
+def untrained(frame: pd.DataFrame) -> list[str]:
+    """A line that says which models have random weights; none where all are trained."""
+    random = frame["weights"].str.startswith(UNTRAINED).fillna(False).astype(bool)
+    names = list(dict.fromkeys(frame.loc[random, "model"].dropna()))
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [f"untrained, weights are random init: {shown}; give weights with --checkpoint"]
+
+
+def what_was_done(report: Report) -> str:
+    """One line on a run."""
+    kept = f", {report.kept} taken from the store (--fresh measures them again)" if report.kept else ""
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    return f"{report.measured} units of work measured{failed}{kept}"

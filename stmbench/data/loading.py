@@ -1,0 +1,148 @@
+"""Batches of an image set: each image decoded once, ahead of its use where there are workers, corrupt ones skipped."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stmbench.data.image_set import ImageSet
+from stmbench.errors import ImageError, InputError, UnitError
+
+LIMIT_CORRUPT = 10  # images that may be skipped, unless the caller says otherwise
+AHEAD = 2  # batches that workers are ahead
+
+Prepare = Callable[[Image.Image], Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Images with their places in the set. `items` are the prepared images, `labels` (B,) int64 or None."""
+
+    items: list[Tensor]
+    labels: Tensor | None
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @functools.cached_property
+    def images(self) -> Tensor:
+        """(B, ...) the items stacked; they must have one shape (what `Preprocessing.larger` gives may not)."""
+        return torch.stack(self.items)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Corrupt:
+    """An image that was skipped, and why, by name."""
+
+    index: int
+    reason: str
+
+
+class Batches:
+    """Iterates over batches; `corrupt` is what was skipped so far, in the order of the set."""
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        indices: Sequence[int],
+        prepare: Prepare,
+        *,
+        batch_size: int,
+        workers: int,
+        limit_corrupt: int,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError("a batch size of at least 1", repr(batch_size), "change --batch-size")
+        if workers < 0 or limit_corrupt < 0:
+            what = "workers" if workers < 0 else "corrupt images"
+            got = repr(workers if workers < 0 else limit_corrupt)
+            raise InputError(f"a number of {what} of at least 0", got, "change --workers or --limit-corrupt")
+        self.image_set, self.prepare, self.limit_corrupt = image_set, prepare, limit_corrupt
+        self.chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+        self.workers, self.corrupt = workers, list[Corrupt]()
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.corrupt = []
+        given = False
+        for chunk in self._read():
+            good = [(index, found) for index, found in chunk if not isinstance(found, Corrupt)]
+            self._note([found for _, found in chunk if isinstance(found, Corrupt)])
+            if good:
+                given = True
+                yield _batch(good)
+        if not given and self.chunks:
+            raise UnitError(f"no image could be read; the first: {self.corrupt[0].reason}")
+
+    def _note(self, found: list[Corrupt]) -> None:
+        self.corrupt += found
+        if len(self.corrupt) > self.limit_corrupt:
+            names = "; ".join(item.reason for item in self.corrupt[:3])
+            raise UnitError(f"more than {self.limit_corrupt} corrupt images, the limit (--limit-corrupt): {names}")
+
+    def _read(self) -> Iterator[list[tuple[int, _Read]]]:
+        if self.workers == 0:
+            for chunk in self.chunks:
+                yield [(index, self._one(index)) for index in chunk]
+            return
+        # threads: decoding and resizing, nearly all of the work, are outside of the interpreter lock
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
+            waiting = collections.deque[list[tuple[int, Future[_Read]]]]()
+            try:
+                for chunk in self.chunks:
+                    waiting.append([(index, pool.submit(self._one, index)) for index in chunk])
+                    if len(waiting) > AHEAD:
+                        yield [(index, future.result()) for index, future in waiting.popleft()]
+                while waiting:
+                    yield [(index, future.result()) for index, future in waiting.popleft()]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _one(self, index: int) -> _Read:
+        try:
+            image, label = self.image_set.read(index)
+        except ImageError as error:
+            return Corrupt(index=index, reason=str(error))
+        return self.prepare(image), label
+
+
+_Read = tuple[Tensor, int | None] | Corrupt
+
+
+def batches(
+    image_set: ImageSet,
+    indices: Sequence[int],
+    prepare: Prepare,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    limit_corrupt: int = LIMIT_CORRUPT,
+) -> Batches:
+    """Batches of prepared images in the order of `indices`.
+
+    Args:
+        prepare: image -> tensor, such as `Preprocessing.pixels`; called in the workers.
+        workers: threads that decode ahead; 0 decodes when asked.
+        limit_corrupt: images that may be skipped; a skipped image makes its batch smaller.
+
+    Raises:
+        InputError: sizes that make no sense. UnitError, while iterating: more corrupt images than the limit, or
+            nothing but corrupt ones.
+    """
+    return Batches(image_set, indices, prepare, batch_size=batch_size, workers=workers, limit_corrupt=limit_corrupt)
+
+
+def _batch(good: list[tuple[int, tuple[Tensor, int | None]]]) -> Batch:
+    labels = [label for _, (_, label) in good]
+    known = None if any(label is None for label in labels) else torch.tensor(labels, dtype=torch.int64)
+    return Batch(items=[item for _, (item, _) in good], labels=known, indices=tuple(index for index, _ in good))

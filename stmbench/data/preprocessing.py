@@ -1,0 +1,133 @@
+"""From an image to a model's input, as the model's own config says it: resize, crop, to [0, 1], normalise.
+
+The steps are timm's evaluation transform, taken apart, since analyses work between them: perturbations start from the
+resized image before the crop, attacks live on pixels in [0, 1].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import transforms_imagenet_eval
+from torch import Tensor, nn
+from torchvision.transforms.functional import pil_to_tensor
+
+from stmbench.errors import InputError
+
+LONGEST = 8  # sides apart; a longer strip is cut before it is resized, or the unused part would fill the memory
+
+Step = Callable[[Image.Image], Image.Image]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a model wants its images. `size` is (H, W) of its input; the rest is timm's data config."""
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop_pct: float = 0.875
+    crop_mode: str = "center"
+    interpolation: str = "bicubic"
+
+    @classmethod
+    def of(cls, model: nn.Module, resolution: int | tuple[int, int] | None = None) -> Preprocessing:
+        """What the model's config says; `resolution` (a side, or H and W) replaces its input size.
+
+        Raises:
+            InputError: a model whose images do not have three channels.
+        """
+        config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
+        channels, height, width = config["input_size"]
+        if channels != 3:
+            raise InputError("a model of RGB images", f"one of {channels} channels", "leave in_chans at 3")
+        if resolution is not None:
+            height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+        return cls(
+            size=(height, width),
+            mean=tuple(map(float, config["mean"])),
+            std=tuple(map(float, config["std"])),
+            crop_pct=float(config["crop_pct"]),
+            crop_mode=config["crop_mode"],
+            interpolation=config["interpolation"],
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The settings as JSON holds them, for a unit's conditions."""
+        return dataclasses.asdict(self)
+
+    def resized(self, image: Image.Image) -> Image.Image:
+        """The image before the crop."""
+        return _steps(self)[0](_shortened(image))
+
+    def cropped(self, image: Image.Image) -> Image.Image:
+        """The centre crop, of `size`, from an image that was resized."""
+        return _steps(self)[1](image)
+
+    def larger(self, image: Image.Image) -> Tensor:
+        """(3, H', W') float32 in [0, 1], the resized image before the crop; H' and W' are the image's own."""
+        return to_pixels(self.resized(image))
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """(3, H, W) float32 in [0, 1], what the model sees before normalisation."""
+        return to_pixels(self.cropped(self.resized(image)))
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> the model's input, differentiable, in the batch's dtype and on its device."""
+        mean, std = _statistics(self.mean, self.std, batch.device, batch.dtype)
+        return (batch - mean) / std
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """(3, H, W) float32 in [0, 1] of an RGB image."""
+    found: Tensor = pil_to_tensor(image)
+    return found.to(torch.float32).div_(255)
+
+
+@functools.lru_cache(maxsize=32)
+def _steps(settings: Preprocessing) -> tuple[Step, Step]:
+    """(resize, crop), timm's own."""
+    transform = transforms_imagenet_eval(
+        img_size=settings.size,
+        crop_pct=settings.crop_pct,
+        crop_mode=settings.crop_mode,
+        interpolation=settings.interpolation,
+        mean=settings.mean,
+        std=settings.std,
+        use_prefetcher=True,
+    )
+    *resize, crop, _ = transform.transforms  # the last one makes an array of it
+
+    def resized(image: Image.Image) -> Image.Image:
+        for step in resize:
+            image = step(image)
+        return image
+
+    return resized, crop
+
+
+@functools.lru_cache(maxsize=32)
+def _statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """(3, 1, 1) each; never made in inference mode, so that attacks may use what an evaluation left here."""
+    with torch.inference_mode(False):
+        values = torch.tensor([mean, std], device=device, dtype=dtype)[..., None, None]
+        return values[0], values[1]
+
+
+def _shortened(image: Image.Image) -> Image.Image:
+    """A strip that is more than LONGEST times as long as wide loses both ends."""
+    width, height = image.size
+    most = LONGEST * min(width, height)
+    if max(width, height) <= most:
+        return image
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
+    return image.crop((left, top, left + min(width, most), top + min(height, most)))

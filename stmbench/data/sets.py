@@ -1,0 +1,72 @@
+"""`open_set`: images by name (digits, photos, shapes) or by path (folders, ImageNet, shards, Hugging Face)."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stmbench.data.image_set import ImageSet
+from stmbench.errors import ConfigError, InputError, UnknownNameError
+
+__all__ = ["EMBEDDED", "ImageSet", "open_set"]
+
+# name -> module and class; imported when opened, since some need an extra
+EMBEDDED: Mapping[str, tuple[str, str]] = {
+    "digits": ("stmbench.data.digits", "Digits"),
+    "photos": ("stmbench.data.photo_set", "Photos"),
+    "shapes": ("stmbench.data.shapes", "Shapes"),
+}
+_NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
+
+
+def open_set(name_or_path: str, *, split: str = "test", seed: int = 0) -> ImageSet:
+    """An image set.
+
+    Args:
+        name_or_path: digits, photos or shapes, with options in brackets (`shapes[size=96]`); or a path, see
+            `stmbench.data.places`.
+        split: train, test, ...; on disk 'test' also finds 'val' or 'validation', whose name the set then carries.
+        seed: of sets that are drawn (shapes).
+
+    Raises:
+        UnknownNameError: neither a set nor a path. ConfigError: an option or a split that the set does not have.
+        InputError: nothing usable at the path, or an extra that is not installed.
+    """
+    match = _NAME.match(name_or_path.strip())
+    if match and match["name"] in EMBEDDED:
+        return _embedded(match["name"], match["options"] or "", split, seed)
+    from stmbench.data.places import open_place
+
+    found = open_place(name_or_path, split)
+    if found is None:
+        if re.search(r"[/\\.*]", name_or_path):
+            remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"
+            raise InputError("a data set's name or path", f"{name_or_path!r}, where there is nothing", remedy)
+        raise UnknownNameError("data set or a path to one", name_or_path, EMBEDDED)
+    return found
+
+
+def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:
+    module, attribute = EMBEDDED[name]
+    kind = getattr(importlib.import_module(module), attribute)
+    parameters = inspect.signature(kind).parameters
+    known = [option for option in parameters if option not in ("split", "seed")]
+    options: dict[str, Any] = {"seed": seed} if "seed" in parameters else {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, _, value = (word.strip() for word in part.partition("="))
+        if key not in known:
+            raise UnknownNameError(f"option of {name}", key, known)
+        if not re.fullmatch(r"\d+", value):
+            raise ConfigError(f"a whole number for {name}'s {key}", repr(value), f"write {name}[{key}=64]")
+        options[key] = int(value)
+    found: ImageSet = kind(split=split, **options)
+    return found
+
+
+def folder_of(text: str) -> Path:
+    """A path with ~ resolved."""
+    return Path(text).expanduser()
