@@ -39,7 +39,7 @@ class LibraryCall(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attack:
-    """An attack; `call` None is our own FGSM. `passes` counts a pass through the network for each eps, evaluation included."""
+    """An attack; `call` None is our own FGSM, and `iterates` says whether the number of steps matters."""
 
     name: str
     title: str
@@ -104,4 +104,5 @@ def attack_named(name: str) -> Attack:
 def predict(target: Target, pixels: Tensor) -> Tensor:
     """(B,) int64, the classes with the largest logit."""
     with torch.inference_mode():
-        return target(pixels).argmax(1)
+        classes: Tensor = target(pixels).argmax(1)
+    return classes

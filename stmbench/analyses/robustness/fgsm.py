@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stmbench.analyses.robustness.target import Target
+from stmbench.errors import UnitError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Gradient:
 
     @property
     def zero_share(self) -> Tensor:
-        """(B,) share of each image's values that no eps moves since their gradient is 0; a saturated softmax gives 1."""
+        """(B,) share of each image's values that no eps moves: their gradient is 0. A saturated softmax gives 1."""
         return (self.sign == 0).flatten(1).float().mean(1)
 
     def step(self, pixels: Tensor, eps: float) -> Tensor:
@@ -41,6 +42,9 @@ def gradient(target: Target, pixels: Tensor, labels: Tensor | None) -> Gradient:
     Args:
         pixels: (B, 3, H, W) float32 in [0, 1].
         labels: (B,) int64; None attacks the model's own prediction.
+
+    Raises:
+        UnitError: NaN or infinite logits, or NaN in the gradient.
     """
     leaf = pixels.detach().clone().requires_grad_()
     with torch.enable_grad():
@@ -49,4 +53,6 @@ def gradient(target: Target, pixels: Tensor, labels: Tensor | None) -> Gradient:
         # the mean shrinks the gradient with the batch, and fp16 loses it to underflow; a power of two undoes that
         # without touching a single mantissa, so the signs stay those of the mean, as other implementations take it
         (found,) = torch.autograd.grad(loss * 2.0 ** round(math.log2(len(leaf))), leaf)
+    if bool(found.isnan().any()):
+        raise UnitError("NaN gradient: its sign says nothing of where to go")
     return Gradient(logits=logits.detach(), sign=found.sign())

@@ -61,7 +61,14 @@ def apgd(target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: i
 
 
 def _attack(
-    name: str, target: Target, pixels: Tensor, labels: Tensor, *, seed: int, seed_argument: bool = False, **settings: Any
+    name: str,
+    target: Target,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    seed_argument: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """(B, 3, H, W) adversarial images; the state of the random number generators is left as it was."""
     module = torchattacks()

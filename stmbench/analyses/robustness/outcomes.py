@@ -43,7 +43,7 @@ class Outcomes:
     @property
     def clean_hits(self) -> NDArray[np.bool_]:
         """(N,) whether the clean prediction is the label."""
-        return self.clean == self.labels
+        return np.asarray(self.clean == self.labels)
 
     def hits(self, level: int) -> NDArray[np.bool_]:
         """(N,) whether the prediction at `eps[level]` is the label."""

@@ -30,8 +30,9 @@ class Limits:
     def take(self, images: Tensor, pixels: Tensor) -> None:
         """Widen by a batch: (B, 3, H, W) adversarial images and what they were made of."""
         smallest, largest = torch.aminmax(images)
-        self.reach = max(self.reach, float((images - pixels).abs_().max()))
-        self.low, self.high = min(self.low, float(smallest)), max(self.high, float(largest))
+        # numpy's minimum and maximum keep a NaN, which breaks every check; Python's would drop it
+        self.reach = float(np.maximum(self.reach, float((images - pixels).abs_().max())))
+        self.low, self.high = float(np.minimum(self.low, float(smallest))), float(np.maximum(self.high, float(largest)))
 
 
 def attack_images(

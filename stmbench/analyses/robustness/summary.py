@@ -64,8 +64,8 @@ def model_summaries(
             zeros = dataclasses.replace(exact(float(known.mean())), count=known.size)
             yield Summary(attack=attack, metric="zero_gradient_share", interval=zeros)
         for verdict in checks:
-            status = {} if verdict.passes else {"status": "suspect", "reason": verdict.reason}
-            columns = {"condition": verdict.check, "level": verdict.eps, **status}
+            wrong = {} if verdict.passes else {"status": "suspect", "reason": verdict.reason}
+            columns = {"condition": verdict.check, "level": verdict.eps, **wrong}
             yield Summary(attack=attack, metric="validity", interval=exact(float(verdict.passes)), columns=columns)
     if "fgsm" in found and not any(name in found for name in ITERATING):
         reason = "no attack that iterates was run; add it with --attacks fgsm,pgd"

@@ -6,6 +6,7 @@ Most are those that Carlini et al. (2019, "On Evaluating Adversarial Robustness"
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -18,7 +19,14 @@ from stmbench.analyses.robustness.outcomes import Outcomes
 
 # x + eps and (x + eps) - x are rounded in float32: half a unit in the last place of 1 each, and as much for eps itself
 TOLERANCE: Final = 2.0**-22
-CHECKS: Final = ("eps0_is_clean", "pixels_in_range", "within_eps", "gradient_not_zero", "falls_with_eps", "fgsm_not_below")
+CHECKS: Final = (
+    "eps0_is_clean",
+    "pixels_in_range",
+    "within_eps",
+    "gradient_not_zero",
+    "falls_with_eps",
+    "fgsm_not_below",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,10 +71,12 @@ def verdicts(outcomes: Outcomes) -> Iterator[Verdict]:
         yield Verdict(
             check="gradient_not_zero",
             eps=None,
-            reason=f"the gradient of {flat} of {known.size} images is 0 everywhere: no eps changes them" if flat else None,
+            reason=f"the gradient of {flat} of {known.size} images is 0 everywhere: no eps changes them"
+            if flat
+            else None,
         )
     levels = outcomes.levels()
-    for (below, before), (eps, after) in zip(levels, levels[1:], strict=False):
+    for (below, before), (eps, after) in itertools.pairwise(levels):
         text = f"{outcomes.metric} rises from {before.mean():.4g} at eps {words(below)} to {after.mean():.4g}"
         rises = int(after.sum()) > int(before.sum())
         yield Verdict(check="falls_with_eps", eps=eps, reason=f"{text} ({_chance(after, before)})" if rises else None)
