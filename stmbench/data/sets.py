@@ -18,7 +18,7 @@ __all__ = ["EMBEDDED", "ImageSet", "open_set"]
 EMBEDDED: Mapping[str, tuple[str, str]] = {
     "digits": ("stmbench.data.digits", "Digits"),
     "photos": ("stmbench.data.photo_set", "Photos"),
-    "shapes": ("stmbench.data.shapes", "Shapes"),
+    "shapes": ("stmbench.data.shapes.dataset", "Shapes"),
 }
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 

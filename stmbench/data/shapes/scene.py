@@ -1,0 +1,133 @@
+"""One picture: a pure function of (seed, index, size), and nearly the same picture at every size.
+
+From the back: a textured ground, clutter, one to three figures of one class in any pose, and bits of clutter before
+them. Clutter is lines, arcs and scraps that are no class's figure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from stmbench.data.shapes.outlines import CLASSES, OUTLINES, Points
+from stmbench.data.shapes.surfaces import GRAIN, Floats, colour, colour_unlike, noise, surface
+
+FINER = 3  # drawn so many times larger, then averaged: that is the antialiasing
+BEHIND, BEFORE = (6, 14), (0, 3)  # pieces of clutter
+COUNTS = (0.6, 0.25, 0.15)  # of one, two, three figures
+RADII = {1: (0.20, 0.38), 2: (0.15, 0.24), 3: (0.13, 0.19)}  # of the picture's side
+TRIES = 12  # to find a place for a second and third figure
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A picture and what is in it.
+
+    `image` (size, size, 3) uint8; `label` into CLASSES, of every figure; `boxes` (n, 4) float32, x and y of the first
+    corner and of the last, in pixels; `masks` (n, size, size) bool, a figure's visible pixels.
+    """
+
+    image: NDArray[np.uint8]
+    label: int
+    boxes: Floats
+    masks: NDArray[np.bool_]
+
+
+def scene(seed: int, index: int, size: int) -> Scene:
+    """Picture `index`. Its label is `index` modulo the number of classes: every stretch of indices is balanced."""
+    random = np.random.default_rng((seed, index))
+    label = index % len(CLASSES)
+    ground = colour(random)
+    picture = surface(ground, random, size, strength=0.5)
+    picture = _over(picture, *_clutter(random, size, BEHIND, 0.10))
+    covers: list[Floats] = []
+    for outline in _poses(CLASSES[label], random):
+        cover = _cover(outline, size)
+        paint = surface(colour_unlike(ground, random), random, size, strength=0.3)
+        paint -= picture
+        paint *= cover[..., None]
+        picture += paint
+        covers = [seen * (1 - cover) for seen in covers] + [cover]
+    rgb, alpha = _clutter(random, size, BEFORE, 0.035)
+    picture = _over(picture, rgb, alpha)
+    picture += float(random.uniform(0, 0.05)) * noise(random, GRAIN, size)[..., None]
+    masks = np.stack([cover * (1 - alpha) > 0.5 for cover in covers])
+    image = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
+    return Scene(image=image, label=label, boxes=np.stack([_box(cover) for cover in covers]), masks=masks)
+
+
+def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
+    """For each figure its polygons, the hole second, in units of the picture's side."""
+    number = int(random.choice(3, p=COUNTS)) + 1
+    places: list[tuple[float, float, float]] = []
+    for _ in range(number):
+        for _ in range(TRIES):
+            radius = random.uniform(*RADII[number])
+            x, y = random.uniform(radius * 0.9, 1 - radius * 0.9, 2)
+            if all(np.hypot(x - u, y - v) > radius + other for u, v, other in places):
+                places.append((x, y, radius))
+                break
+    outline = OUTLINES[name]
+    polygons = [points for points in outline if points is not None]
+    found = []
+    for x, y, radius in places:
+        angle, stretch, shear = random.uniform((0, 0.8, -0.2), (2 * np.pi, 1.0, 0.2))
+        mirror = 1 if random.random() < 0.5 else -1
+        bend = np.array([[mirror, shear], [0, stretch]])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = radius * turn @ bend
+        found.append([points @ matrix.T + (x, y) for points in polygons])
+    return found
+
+
+def _cover(polygons: list[Points], size: int) -> Floats:
+    """(size, size) the share of each pixel that lies within."""
+    canvas = Image.new("L", (size * FINER, size * FINER))
+    draw = ImageDraw.Draw(canvas)
+    for fill, points in zip((255, 0), polygons, strict=False):
+        draw.polygon((points * (size * FINER)).ravel().tolist(), fill=fill)
+    return np.asarray(canvas.reduce(FINER), dtype=np.float32) / np.float32(255)
+
+
+def _clutter(random: np.random.Generator, size: int, number: tuple[int, int], extent: float) -> tuple[Floats, Floats]:
+    """(size, size, 3) colours times cover, and (size, size) the cover, of lines, arcs and scraps."""
+    side = size * FINER
+    # the fourth band is the cover; as RGBA, PIL would average colours by it, at a price
+    canvas = Image.new("RGBX", (side, side), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(int(random.integers(*number, endpoint=True))):
+        red, green, blue = (int(value * 255) for value in colour(random))
+        fill = (red, green, blue, 255)
+        kind, (x, y) = int(random.integers(3)), random.uniform(0, side, 2)
+        reach, width = random.uniform((0.4, 0.008), (1.6, 0.025)) * side * (extent, 1)
+        angle = random.uniform(0, 2 * np.pi)
+        if kind == 0:
+            dx, dy = 2 * reach * np.cos(angle), 2 * reach * np.sin(angle)
+            draw.line((x - dx, y - dy, x + dx, y + dy), fill=fill, width=max(1, round(width)))
+        elif kind == 1:
+            start = np.degrees(angle)
+            box = (x - reach, y - reach, x + reach, y + reach)
+            draw.arc(box, start, start + random.uniform(40, 160), fill=fill, width=max(1, round(width)))
+        else:
+            corners = np.sort(random.uniform(0, 2 * np.pi, 7))
+            radii = reach * random.uniform(0.25, 0.8, 7)
+            scrap = np.stack([x + radii * np.cos(corners), y + radii * np.sin(corners)], axis=1)
+            draw.polygon(scrap.ravel().tolist(), fill=fill)
+    pixels = np.asarray(canvas.reduce(FINER), dtype=np.float32) / np.float32(255)
+    return pixels[..., :3], pixels[..., 3]
+
+
+def _over(picture: Floats, rgb: Floats, alpha: Floats) -> Floats:
+    picture *= 1 - alpha[..., None]
+    picture += rgb
+    return picture
+
+
+def _box(cover: Floats) -> Floats:
+    """(4,) the smallest box around what is covered, clutter before it disregarded."""
+    least = 0.5 * cover.max()  # a thin figure may fill no pixel of a small picture
+    rows, columns = np.flatnonzero(cover.max(1) >= least), np.flatnonzero(cover.max(0) >= least)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
