@@ -19,7 +19,7 @@ class Outcomes:
 
     `labels` are what was attacked: the set's, or, where `own_labels`, the model's predictions on the clean images.
     `reach` is the largest change of a value, `low` and `high` the smallest and the largest value of any adversarial
-    image at an eps. `probe` are the predictions at eps 0, made by the whole attack, for the first batch at least.
+    image at an eps. `probe` are the predictions at eps 0, made by the whole attack, for the first of the images.
     `zero_share` is NaN where the attack does not show its gradient.
     """
 

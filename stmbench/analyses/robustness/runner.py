@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.analyses.robustness.target import Target
 from stmbench.errors import UnitError
 
-Images = tuple[Tensor, Sequence[int] | None, Sequence[int]]  # (B, 3, H, W) in [0, 1], labels, indices
+PROBED = 8  # images that are attacked at eps 0 too; all of them are where eps 0 is asked for
+
+Images = tuple[Tensor, Tensor | None, Sequence[int]]  # (B, 3, H, W) in [0, 1], labels, indices
 
 
 @dataclasses.dataclass
@@ -57,12 +59,12 @@ def attack_images(
     kept: dict[str, list[Any]] = {name: [] for name in ("indices", "labels", "clean", "adversarial", "probe", "zero")}
     limits, place_of = [Limits() for _ in eps], {size: number for number, size in enumerate(eps)}
     count, own_labels = 0, False
-    for pixels, labels, indices in batches:
+    for pixels, labels, indices in _probed_apart(batches):
         pixels = pixels.to(target.device, torch.float32)
-        goal = None if labels is None else torch.as_tensor(labels, device=target.device)
+        goal = None if labels is None else labels.to(target.device)
         own_labels = goal is None
         place = (seed + indices[0]) % 2**31  # another random start for every batch, the same in every run
-        # the first batch is attacked at eps 0 as well, unless that was asked for: then all of them are
+        # the first batch is attacked at eps 0 as well, in one go, so that clean predictions are of the same batch
         levels = list(eps) if count or 0.0 in eps else [0.0, *eps]
         attacked = attack.run(target, pixels, goal, levels, steps=steps, seed=place)
         predictions = []
@@ -97,3 +99,11 @@ def attack_images(
         zero_share=joined["zero"].astype(np.float64),
         own_labels=own_labels,
     )
+
+
+def _probed_apart(batches: Iterable[Images]) -> Iterator[Images]:
+    """The batches, the first one cut after PROBED images, so that the check at eps 0 costs no more than these."""
+    for number, (pixels, labels, indices) in enumerate(batches):
+        cuts = [slice(0, PROBED), slice(PROBED, None)] if number == 0 and len(pixels) > PROBED else [slice(None)]
+        for cut in cuts:
+            yield pixels[cut], None if labels is None else labels[cut], indices[cut]

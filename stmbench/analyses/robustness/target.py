@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from stmbench.errors import UnitError
+from stmbench.analyses.subjects import finite
 
 Normalise = Callable[[Tensor], Tensor]
 
@@ -44,10 +44,7 @@ class Target(nn.Module):
         """(B, 3, H, W) float32 in [0, 1] -> (B, classes) float32. Raises UnitError for logits that are not finite."""
         assert self.inner is not None, "a released target was called"
         logits: Tensor = self.inner(self.normalise(pixels).to(self.dtype)).float()
-        if not bool(torch.isfinite(logits).all()):
-            kind = "NaN" if bool(logits.isnan().any()) else "infinite"
-            raise UnitError(f"{kind} logits: the model cannot be attacked in {str(self.dtype).removeprefix('torch.')}")
-        return logits
+        return finite(logits)
 
     def release(self) -> None:
         """Let the model go: torchattacks keeps every model that it was given until the process ends."""

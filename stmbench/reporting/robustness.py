@@ -1,0 +1,80 @@
+"""What is left under attack, as a table for a terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from stmbench.errors import TableError
+from stmbench.figures.points import Point, labels
+from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of
+
+SIGNIFICANT: Final = 0.05
+SHOWN: Final = 6  # lines below the table
+
+
+def robustness_table(frame: pd.DataFrame) -> Table:
+    """One row per attack and model, a column for each eps: the share in %, and its 95 % interval.
+
+    Raises TableError where the table has nothing of the analysis 'robustness'.
+    """
+    chosen = frame[frame["analysis"] == "robustness"]
+    chosen.attrs = frame.attrs
+    metric = next(
+        (name for name in METRICS if ((chosen["metric"] == name) & (chosen["kind"] == "summary")).any()), None
+    )
+    if metric is None:
+        raise TableError("rows of the analysis 'robustness'", "none", "run `stmbench robustness`")
+    panels = panels_of(chosen, metric)
+    levels = sorted({point.level for points in panels.values() for point in points})
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
+    table.add_column("attack", max_width=22, overflow="fold")
+    table.add_column("model", min_width=10, max_width=26, overflow="fold")
+    for level in levels:
+        table.add_column(f"{eps_words(level)}\n{metric}, %" if level == 0 else eps_words(level), justify="right")
+    for title, points in panels.items():
+        for number, label in enumerate(dict.fromkeys(point.label for point in points)):
+            of_model = {point.level: point for point in points if point.label == label}
+            cells = [_cell(of_model.get(level)) for level in levels]
+            table.add_row(Text(title if number == 0 else ""), Text(label), *cells)
+        table.add_section()
+    table.caption = _caption(chosen)
+    return table
+
+
+def _cell(point: Point | None) -> Text:
+    if point is None:
+        return Text("–")
+    text = Text(f"{100 * point.value:.1f}{'' if point.resolved else '*'}")
+    if point.errors is not None:
+        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
+    return text
+
+
+def _caption(frame: pd.DataFrame) -> Text | None:
+    notes = []
+    if (frame["status"] == "suspect").any():
+        notes.append("* suspect: it breaks a check of validity, see the reasons in the rows")
+    notes += _differences(frame)
+    for row in frame[frame["status"] == "failed"].drop_duplicates(["model", "definition"]).to_dict("records"):
+        notes.append(f"{row['model']}: failed under {attack_words(row['definition'])}, {row['reason']}")
+    return Text("\n".join(notes), style="dim") if notes else None
+
+
+def _differences(frame: pd.DataFrame) -> list[str]:
+    """Pairs of models that McNemar's test tells apart, the surest first."""
+    tests = frame[(frame["metric"] == "mcnemar_p_holm") & frame["value"].notna()]
+    if tests.empty:
+        return []
+    sure = tests[tests["value"] < SIGNIFICANT].sort_values("value", kind="stable")
+    pairs = tests[["model", "baseline"]].drop_duplicates()
+    lines = [f"McNemar's test, Holm's p < {SIGNIFICANT}: {len(sure)} of {len(tests)} comparisons of {len(pairs)} pairs"]
+    names = labels(frame)
+    for row in sure.head(SHOWN).to_dict("records"):
+        where = f"{attack_words(row['definition'])}, {eps_words(row['level'])}"
+        lines.append(f"  {names[row['model']]} against {names[row['baseline']]}: p = {row['value']:.2g} ({where})")
+    return [*lines, *(["  ..."] if len(sure) > SHOWN else [])]
