@@ -10,7 +10,8 @@ import importlib
 BUILTIN = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
 
 
-def load_builtin() -> None:
-    """Import every built-in mixer's file, which registers it."""
+def load_registered() -> None:
+    """Import every built-in mixer's file, which registers it, and then what installed packages offer."""
     for name in BUILTIN:
         importlib.import_module(f"stmbench.mixers.{name}")
+    importlib.import_module("stmbench.mixers.plugins").load_entry_points()

@@ -120,7 +120,7 @@ class MixerEntry:
         return self.module(self.config_at(site, **options))
 
 
-MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_builtin)
+MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_registered)
 M = TypeVar("M", bound=type[nn.Module])
 
 

@@ -35,7 +35,8 @@ def _can_gather(*tensors: Tensor) -> bool:
         value.device.type == "cpu"
         and value.dtype in (torch.float32, torch.float64)
         and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
-        and not torch.jit.is_tracing()  # a trace is for counting or export: show the plain form
+        # a trace is for counting or export: show the plain form
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         and not torch.compiler.is_compiling()
         and weights.shape[:-1].numel() < _ROWS
     )

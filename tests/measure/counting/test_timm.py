@@ -1,4 +1,4 @@
-"""Models that nobody here wrote: timm's, against published figures and against PyTorch's own counter."""
+"""Models that nobody here wrote: timm's, against figures to keep and against PyTorch's own counter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stmbench.measure.counting import count
 
-# G multiply-adds at the default size, by their papers or torchvision's and timm's tables
+# G multiply-adds at the default size, rounded as tables of models round them: a guard against regressions. What they
+# are checked against is PyTorch's counter, below.
 FIGURES = {
     "resnet18": 1.82,
     "resnet50": 4.09,
