@@ -13,7 +13,9 @@ from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label
 from stmbench.analyses.unit import Unit
+from stmbench.data.cache import PixelCache
 from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
+from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sampling import choose
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
@@ -72,6 +74,7 @@ class ImageAnalysis(Analysis):
         self.images = open_set(request.dataset, split=request.split, seed=request.seed)
         self.indices = choose(self.images, request.num_images, request.seed)
         self._work: dict[str, Work] = {}
+        self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._subject: tuple[str, Subject] | None = None
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
 
@@ -114,7 +117,14 @@ class ImageAnalysis(Analysis):
         """The table's `weights`. Raises CheckpointError for weights that do not fit."""
         return weights_label(model, self.request.checkpoints.get(model), self.request.seed)
 
-    def batches(self, prepare: Prepare, *, batch_size: int | None = None) -> Batches:
+    def pixel_batches(self, subject: Subject, *, batch_size: int | None = None) -> Batches:
+        """The chosen images as the model sees them before normalisation; decoded once for all models that agree."""
+        wanted = subject.preprocessing
+        if self._cache is None or self._cache[0] != wanted:
+            self._cache = wanted, PixelCache()
+        return self.batches(wanted.pixels, batch_size=batch_size, cache=self._cache[1])
+
+    def batches(self, prepare: Prepare, *, batch_size: int | None = None, cache: PixelCache | None = None) -> Batches:
         """The chosen images; `prepare` is usually a method of the subject's preprocessing."""
         request = self.request
         return batches(
@@ -124,6 +134,7 @@ class ImageAnalysis(Analysis):
             batch_size=batch_size or request.batch_size,
             workers=request.workers,
             limit_corrupt=request.limit_corrupt,
+            cache=cache,
         )
 
     def unit(self, task: str, model: str, conditions: Mapping[str, Any] | None = None, **rest: Any) -> Unit:

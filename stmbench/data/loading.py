@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stmbench.data.cache import PixelCache
 from stmbench.data.image_set import ImageSet
 from stmbench.errors import ImageError, InputError, UnitError
 
@@ -58,6 +59,7 @@ class Batches:
         batch_size: int,
         workers: int,
         limit_corrupt: int,
+        cache: PixelCache | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError("a batch size of at least 1", repr(batch_size), "change --batch-size")
@@ -65,7 +67,7 @@ class Batches:
             what = "workers" if workers < 0 else "corrupt images"
             got = repr(workers if workers < 0 else limit_corrupt)
             raise InputError(f"a number of {what} of at least 0", got, "change --workers or --limit-corrupt")
-        self.image_set, self.prepare, self.limit_corrupt = image_set, prepare, limit_corrupt
+        self.image_set, self.prepare, self.limit_corrupt, self.cache = image_set, prepare, limit_corrupt, cache
         self.chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         self.workers, self.corrupt = workers, list[Corrupt]()
 
@@ -109,11 +111,17 @@ class Batches:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _one(self, index: int) -> _Read:
+        known = None if self.cache is None else self.cache.get(index)
+        if known is not None:
+            return known
         try:
             image, label = self.image_set.read(index)
         except ImageError as error:
             return Corrupt(index=index, reason=str(error))
-        return self.prepare(image), label
+        prepared = self.prepare(image)
+        if self.cache is not None:
+            self.cache.put(index, prepared, label)
+        return prepared, label
 
 
 _Read = tuple[Tensor, int | None] | Corrupt
@@ -127,6 +135,7 @@ def batches(
     batch_size: int,
     workers: int = 0,
     limit_corrupt: int = LIMIT_CORRUPT,
+    cache: PixelCache | None = None,
 ) -> Batches:
     """Batches of prepared images in the order of `indices`.
 
@@ -134,12 +143,15 @@ def batches(
         prepare: image -> tensor, such as `Preprocessing.pixels`; called in the workers.
         workers: threads that decode ahead; 0 decodes when asked.
         limit_corrupt: images that may be skipped; a skipped image makes its batch smaller.
+        cache: of this set and this `prepare`, which gives 8-bit pixels in [0, 1].
 
     Raises:
         InputError: sizes that make no sense. UnitError, while iterating: more corrupt images than the limit, or
             nothing but corrupt ones.
     """
-    return Batches(image_set, indices, prepare, batch_size=batch_size, workers=workers, limit_corrupt=limit_corrupt)
+    return Batches(
+        image_set, indices, prepare, batch_size=batch_size, workers=workers, limit_corrupt=limit_corrupt, cache=cache
+    )
 
 
 def _batch(good: list[tuple[int, tuple[Tensor, int | None]]]) -> Batch:

@@ -148,7 +148,7 @@ class Store:
         return frame
 
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.parts.glob("*.parquet") if not path.name.startswith("."))
+        return sorted(path for path in self.parts.glob("*.parquet") if "." not in path.stem)
 
     def _path(self, key: str) -> Path:
         if not key or not all(letter.isalnum() or letter in "-_" for letter in key):

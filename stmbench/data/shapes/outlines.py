@@ -42,8 +42,8 @@ def _crescent() -> Points:
     x = (1 - 0.8**2 + 0.5**2) / (2 * 0.5)  # where the two circles meet
     outer, inner = np.degrees(np.arccos(x)), np.degrees(np.arccos((x - 0.5) / 0.8))
     bite = 0.8 * _arc(360 - inner, inner) + np.array([0.5, 0.0])
-    bow: Points = np.concatenate([_arc(outer, 360 - outer), bite])
-    return bow + np.array([0.2, 0.0])
+    bow = np.concatenate([_arc(outer, 360 - outer), bite])
+    return np.asarray(bow + np.array([0.2, 0.0]))
 
 
 def _heart() -> Points:

@@ -1,0 +1,172 @@
+"""`eval`: accuracy, calibration and likelihood on a labelled set. docs/definitions/evaluation.md has the formulas."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stmbench.analyses.base import Listener, Outcome
+from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
+from stmbench.analyses.subjects import Subject
+from stmbench.analyses.unit import Unit
+from stmbench.data.image_set import ImageSet
+from stmbench.data.sampling import require_labels
+from stmbench.measure.resampling import centred_interval, mean_intervals
+from stmbench.tables import Store
+
+BINS = 15  # of confidence, of equal width (Guo et al. 2017)
+TOP = 5
+FILE = "predictions.parquet"
+
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a model said of N images; every array is (N,). `rank` is the number of classes put before the label."""
+
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: Floats  # the largest probability
+    rank: NDArray[np.int64]
+    nll: Floats  # minus the logarithm of the label's probability
+    brier: Floats  # squared distance of the probabilities from the label's one-hot vector
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the first class is the label."""
+        return np.asarray(self.rank == 0)
+
+    def frame(self, images: ImageSet) -> pd.DataFrame:
+        """One row an image, with its name."""
+        columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        names = [images.title(int(index)) for index in self.indices]
+        return pd.DataFrame({"image": names, **columns}).rename(columns={"indices": "index", "labels": "label"})
+
+
+class Evaluation(ImageAnalysis):
+    """Accuracy, top-5 accuracy, calibration error, negative log-likelihood and Brier score of each model.
+
+    Args:
+        keep_predictions: whether each unit leaves its predictions, image by image, in a Parquet file beside its part.
+
+    Raises:
+        InputError: a set without labels.
+    """
+
+    name = "eval"
+    metric_units: ClassVar = {"predictions": "count"}
+
+    def __init__(
+        self, request: ImageRequest, store: Store, *, keep_predictions: bool = False, listener: Listener | None = None
+    ) -> None:
+        super().__init__(request, store, listener=listener)
+        self.keep_predictions = keep_predictions
+        if self.images.labels() is None:
+            require_labels(self.images, self.indices, 0)
+
+    @property
+    def definition(self) -> str:
+        return "eval.v1"
+
+    def headline(self, unit: Unit) -> str | None:
+        return "accuracy"
+
+    def plan(self) -> Iterator[tuple[Unit, Work]]:
+        for model in self.request.models:
+            unit = self.unit("predictions", model)
+            if self.keep_predictions and not self.store.artifact(unit.key, FILE).is_file():
+                self.store.remove(unit.key)  # a part without them does not do
+            yield unit, self._work_of(unit, model)
+
+    def _work_of(self, unit: Unit, model: str) -> Work:
+        def work() -> Outcome:
+            subject = self.subject(model)
+            require_labels(self.images, self.indices, subject.num_classes)
+            loaded = self.pixel_batches(subject)
+            parts: list[dict[str, Tensor]] = []
+            done = 0
+            self.say(f"evaluating {model}", 0, len(self.indices))
+            for batch in loaded:
+                assert batch.labels is not None
+                found = judge(subject.logits(batch.images), batch.labels)
+                parts.append({"indices": torch.tensor(batch.indices), **found})
+                done += len(batch)
+                self.say(f"evaluating {model}", done, len(self.indices))
+            arrays: dict[str, Any] = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+            predictions = Predictions(**arrays)
+            rows = [
+                self.interval_row(subject, metric, interval, num_images=interval.count)
+                for metric, interval in scores(predictions, subject.num_classes, seed=self.seed).items()
+            ]
+            if self.keep_predictions:
+                rows.append(self._kept(unit, subject, predictions))
+            return Outcome(rows=rows, notes={"num_classes": subject.num_classes, **self.damage(loaded)})
+
+        return work
+
+    def _kept(self, unit: Unit, subject: Subject, predictions: Predictions) -> Any:
+        path = self.store.artifact(unit.key, FILE)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        predictions.frame(self.images).to_parquet(temporary, compression="zstd", index=False)
+        os.replace(temporary, path)
+        count = len(predictions.labels)
+        place = path.relative_to(self.store.folder).as_posix()
+        return self.image_row(subject, "predictions", count, kind="raw", num_images=count, artifact=place)
+
+
+def judge(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The per-image fields of `Predictions`, on the CPU, from (B, classes) logits and (B,) labels on it.
+
+    Of equal logits the class with the lower number goes first, as in argmax: low precision makes many of them equal.
+    """
+    scores, labels = logits.double(), labels.to(logits.device)
+    logs = scores.log_softmax(1)
+    chosen = labels[:, None]
+    own = scores.gather(1, chosen)
+    numbers = torch.arange(scores.shape[1], device=scores.device)
+    before = (scores > own) | ((scores == own) & (numbers < chosen))
+    probabilities = logs.exp()
+    label_probability = probabilities.gather(1, chosen)[:, 0]
+    found = {
+        "labels": labels,
+        "predicted": scores.argmax(1),
+        "confidence": probabilities.amax(1),
+        "rank": before.sum(1),
+        "nll": -logs.gather(1, chosen)[:, 0],
+        "brier": probabilities.square().sum(1) - 2 * label_probability + 1,
+    }
+    return {name: value.cpu() for name, value in found.items()}
+
+
+def scores(predictions: Predictions, num_classes: int, *, seed: int) -> dict[str, Any]:
+    """metric -> interval. Top-5 accuracy only where there are more than five classes: else it is 1 by definition."""
+    correct = predictions.correct.astype(np.float64)
+    table = {"accuracy": correct}
+    if num_classes > TOP:
+        table["accuracy_top5"] = (predictions.rank < TOP).astype(np.float64)
+    table |= {"nll": predictions.nll, "brier": predictions.brier}
+    found = dict(zip(table, mean_intervals(np.stack([*table.values()], axis=1), seed=seed), strict=True))
+    gaps = bin_gaps(predictions.confidence, correct)
+    return {**found, "calibration_error": centred_interval(gaps, lambda means: np.abs(means).sum(-1), seed=seed)}
+
+
+def bin_gaps(confidence: Floats, correct: Floats, bins: int = BINS) -> Floats:
+    """(N, bins) correct minus confidence in the image's bin ((m-1)/bins, m/bins], 0 in the others.
+
+    The expected calibration error is the sum over bins of the absolute value of the mean over images:
+    sum_m |B_m|/N * |acc(B_m) - conf(B_m)|.
+    """
+    places = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    table = np.zeros((len(confidence), bins))
+    table[np.arange(len(confidence)), places] = correct - confidence
+    return table
