@@ -29,7 +29,8 @@ def robustness(
         typer.Option(
             "--attacks",
             metavar="NAMES",
-            help="fgsm (needs no extra); torchattacks_fgsm, pgd, apgd (extra 'attacks'); or all. Comma-separated.",
+            help="fgsm (needs no extra); torchattacks_fgsm, pgd, apgd (extra 'attacks'); all of these; or a mistake, "
+            "fgsm_normalised. Comma-separated.",
         ),
     ] = None,
     eps: Annotated[
@@ -58,7 +59,7 @@ def robustness(
         ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin
     )  # fmt: skip
     from stmbench.analyses.robustness.analysis import Robustness
-    from stmbench.analyses.robustness.attacks import ATTACKS
+    from stmbench.analyses.robustness.attacks import SOUND
     from stmbench.analyses.robustness.config import RobustnessConfig
     from stmbench.analyses.robustness.eps import PAPER, eps_of
     from stmbench.figures.robustness import robustness_figures
@@ -68,7 +69,7 @@ def robustness(
     chosen = values.items(attacks) or ["fgsm"]
     sizes = values.items(eps) if eps is not None else PAPER
     config = RobustnessConfig(
-        attacks=tuple(ATTACKS) if chosen == ["all"] else tuple(chosen),
+        attacks=SOUND if chosen == ["all"] else tuple(chosen),
         eps=tuple(eps_of(text) for text in sizes),
         steps=steps,
     )

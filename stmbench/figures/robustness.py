@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,54 +18,82 @@ from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import MUTED, canvas, heading, shorten
 
 METRICS: Final = ("accuracy", "consistency")
-SPREAD: Final = 0.36  # of the distance between two eps: models stand beside each other, so that intervals can be read
+SPREAD: Final = 0.5  # of the distance between two eps: models stand beside each other, so that intervals can be read
+Stroke = Literal["-", "--", ":", "-."]
+STROKES: Final[tuple[Stroke, ...]] = (
+    "-",
+    "--",
+    ":",
+    "-.",
+)  # of lines that share a look: one mixer with several weights
+WORDS: Final = {"apgd": "Auto-PGD", "fgsm_normalised": "FGSM on normalised input"}
 RANDOM: Final = "random:"
+Panels = Mapping[str, list[Point]]
 
 
 def robustness_figures(frame: pd.DataFrame) -> dict[str, Figure]:
-    """Name -> figure, for the rows of analysis 'robustness'."""
+    """Name -> figure, for the rows of analysis 'robustness'.
+
+    One figure with a panel for each attack; models of several scales give a figure for each attack, with a panel for
+    each scale, as the paper has it.
+    """
     chosen = frame[frame["analysis"] == "robustness"]
     chosen.attrs = frame.attrs
     drawn = {}
     for metric in METRICS:
         try:
-            drawn[f"robustness_{metric}"] = under_attack(chosen, metric)
+            panels = panels_of(chosen, metric)
         except TableError:
             continue  # a set has labels or has none
+        by_scale = {title: scales_of(of_attack) for title, of_attack in panels.items()}
+        if all(len(scales) == 1 for scales in by_scale.values()):
+            drawn[f"robustness_{metric}"] = under_attack(panels, metric)
+            continue
+        for title, scales in by_scale.items():
+            name = "".join(letter if letter.isalnum() else "_" for letter in title.lower()).strip("_")
+            drawn[f"robustness_{metric}_{name}"] = under_attack(scales, metric, attack=title)
     return drawn
 
 
-def under_attack(frame: pd.DataFrame, metric: str) -> Figure:
-    """A panel for each attack: a line for each model over the eps asked for, 'clean' first, with 95 % intervals.
+def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> Figure:
+    """Panels side by side: a line for each model over the eps asked for, 'clean' first, with 95 % intervals.
 
     The eps are evenly spaced, as they would crowd at 0 otherwise. Hollow marks are suspect: they break a check. Models
-    with random weights are labelled so. Raises TableError where there is no row of that metric.
+    with random weights are labelled so.
+
+    Args:
+        panels: title -> points, not empty.
+        attack: of all panels, where the titles do not say it.
     """
-    panels = panels_of(frame, metric)
     every = [point for chosen in panels.values() for point in chosen]
     levels = sorted({point.level for point in every})
     labels = list(dict.fromkeys(point.label for point in every))
-    width = max(7.0, 0.8 + max(2.6, 0.75 * len(levels)) * len(panels)) + 0.07 * max(map(len, map(shorten, labels)))
+    firsts = {label: next(point for point in every if point.label == label) for label in labels}
+    strokes = _strokes(firsts)
+    top = _top(every)
+    width = max(7.0, 0.8 + max(2.6, 0.8 * len(levels)) * len(panels)) + 0.07 * max(map(len, map(shorten, labels)))
     with canvas(4.2, width=width, columns=len(panels)) as (figure, axes):
         for place, (title, chosen) in zip(axes, panels.items(), strict=True):
-            _panel(place, chosen, levels, labels)
+            _panel(place, chosen, levels, strokes)
             if len(panels) > 1:
-                place.annotate(title, (1, 1), (0, 4), "axes fraction", textcoords="offset points", ha="right",
-                               color=MUTED)  # fmt: skip
+                place.annotate(title, (1, 1), (-2, -3), "axes fraction", textcoords="offset points", ha="right",
+                               va="top", fontweight="bold", color=MUTED)  # fmt: skip
         axes[0].set_ylabel(f"{metric} under attack, %")
-        axes[0].set_ylim(-3, 103)
-        words = [*([next(iter(panels))] if len(panels) == 1 else []), *_conditions(every)]
+        axes[0].set_ylim(-0.03 * top, (1.1 if len(panels) > 1 else 1.03) * top)
+        attacks = attack or (next(iter(panels)) if len(panels) == 1 else "")
+        heading(axes[0], f"Adversarial {'robustness' if metric == 'accuracy' else 'consistency'}",
+                " · ".join([*([attacks] if attacks else []), *_conditions(every, metric)]))  # fmt: skip
+        handles = [_handle(point, strokes[label], every) for label, point in firsts.items()]
         if not all(point.resolved for point in every):
-            words.append("hollow: breaks a check")
-        heading(axes[0], f"Adversarial {'robustness' if metric == 'accuracy' else 'consistency'}", " · ".join(words))
-        handles = [_handle(next(point for point in every if point.label == label), every) for label in labels]
+            handles.append(Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6,
+                                  label="breaks a check"))  # fmt: skip
         figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
     return figure
 
 
-def panels_of(frame: pd.DataFrame, metric: str) -> Mapping[str, list[Point]]:
+def panels_of(frame: pd.DataFrame, metric: str) -> Panels:
     """Attack, in words -> its points. Raises TableError where there is none."""
-    rows = frame[frame["metric"] == metric]
+    rows = frame[(frame["metric"] == metric) & (frame["kind"] == "summary")]
     found: dict[str, list[Point]] = {}
     for definition in rows["definition"].drop_duplicates():
         chosen = rows[rows["definition"] == definition]
@@ -75,10 +104,26 @@ def panels_of(frame: pd.DataFrame, metric: str) -> Mapping[str, list[Point]]:
     return found
 
 
+def scales_of(chosen: list[Point]) -> Panels:
+    """Scale -> its points, whose labels leave it out; models without a scale stand in every panel."""
+    scales = list(dict.fromkeys(scale for point in chosen if (scale := point.facts["scale"]) is not None)) or [""]
+    return {
+        scale: [
+            dataclasses.replace(point, label=point.label.replace(f" {scale}", "", 1) if scale else point.label)
+            for point in chosen
+            if point.facts["scale"] in (scale, None)
+        ]
+        for scale in scales
+    }
+
+
 def attack_words(definition: str) -> str:
-    """'stmbench.fgsm.v1' -> 'FGSM'; 'torchattacks.pgd10.v3.5.1' -> 'PGD10 (torchattacks)'."""
+    """'stmbench.fgsm.v1' -> 'FGSM'; 'torchattacks.pgd10.v3.5.1' -> 'PGD-10 (torchattacks)'."""
     owner, attack = definition.split(".")[:2]
-    return attack.upper() if owner == "stmbench" else f"{attack.upper()} ({owner})"
+    name = attack.rstrip("0123456789")
+    steps = attack.removeprefix(name)
+    words = WORDS.get(name, name.upper()) + (f"-{steps}" if steps else "")
+    return words if owner == "stmbench" else f"{words} ({owner})"
 
 
 def eps_words(level: float) -> str:
@@ -86,22 +131,32 @@ def eps_words(level: float) -> str:
     return f"{255 * level:.3g}/255" if level else "clean"
 
 
-def _panel(axes: Axes, chosen: list[Point], levels: list[float], labels: list[str]) -> None:
-    ticks: Callable[[float], int] = levels.index
-    for number, label in enumerate(labels):
+def _top(every: list[Point]) -> float:
+    """The upper end of the axis in %: 100, unless all is so low that it could not be read."""
+    highest = max(100 * (point.value if math.isnan(point.high) else point.high) for point in every)
+    return next((end for end in (10.0, 20.0, 40.0) if highest <= end), 100.0)
+
+
+def _strokes(firsts: Mapping[str, Point]) -> dict[str, Stroke]:
+    """Label -> stroke; another one for each label that shares its colour and marker with an earlier one."""
+    looks = [point.look for point in firsts.values()]
+    return {label: STROKES[looks[:number].count(looks[number]) % len(STROKES)] for number, label in enumerate(firsts)}
+
+
+def _panel(axes: Axes, chosen: list[Point], levels: list[float], strokes: Mapping[str, Stroke]) -> None:
+    present = [label for label in strokes if any(point.label == label for point in chosen)]
+    for number, label in enumerate(present):
         line = sorted((point for point in chosen if point.label == label), key=lambda point: point.level)
-        if not line:
-            continue
-        shift = SPREAD * ((number + 0.5) / len(labels) - 0.5)
-        x = [ticks(point.level) + shift for point in line]
+        shift = SPREAD * ((number + 0.5) / len(present) - 0.5)
+        x = [levels.index(point.level) + shift for point in line]
         y = [100 * point.value for point in line]
         colour, marker = line[0].look
-        axes.plot(x, y, color=colour, linewidth=1.3, alpha=0.8, zorder=2)
+        axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
         for place, height, point in zip(x, y, line, strict=True):
             if point.errors is not None:
                 whiskers = [[100 * length] for length in point.errors]
                 axes.errorbar(place, height, yerr=whiskers, color=colour, capsize=2, elinewidth=1.0, zorder=3)
-            axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=6, zorder=4,
+            axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=5.5, zorder=4,
                       markerfacecolor=colour if point.resolved else "white")  # fmt: skip
     axes.set_xticks(range(len(levels)), [eps_words(level) for level in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)
@@ -109,20 +164,22 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[float], labels: list[st
     axes.grid(axis="y")
 
 
-def _conditions(every: list[Point]) -> list[str]:
+def _conditions(every: list[Point], metric: str) -> list[str]:
     said = subtitle(every, without=("batch_size",))
     datasets = {str(point.facts["dataset"]).partition(":")[0] for point in every}
-    return [*([said] if said else []), *sorted(datasets), *(["random init"] if all(map(_untrained, every)) else [])]
+    words = [*([said] if said else []), *sorted(datasets)]
+    if metric == "consistency":
+        words.append("own predictions attacked")
+    return [*words, *(["random init"] if all(map(untrained, every)) else [])]
 
 
-def _handle(point: Point, every: list[Point]) -> Line2D:
-    mixed = _untrained(point) and not all(map(_untrained, every))
+def _handle(point: Point, stroke: Stroke, every: list[Point]) -> Line2D:
+    mixed = untrained(point) and not all(map(untrained, every))
     label = shorten(point.label) + (" (random init)" if mixed else "")
-    return Line2D([], [], color=point.look.colour, marker=MarkerStyle(point.look.marker), label=label, markersize=6)
+    colour, marker = point.look
+    return Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), label=label, markersize=6)
 
 
-def _untrained(point: Point) -> bool:
-    weights = point.facts["weights"]
-    return (
-        weights is not None and not (isinstance(weights, float) and math.isnan(weights)) and weights.startswith(RANDOM)
-    )
+def untrained(point: Point) -> bool:
+    """Whether the point's model has random weights."""
+    return str(point.facts["weights"] or "").startswith(RANDOM)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.points import Point, labels
-from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of
+from stmbench.figures.robustness import METRICS, RANDOM, attack_words, eps_words, panels_of
 
 SIGNIFICANT: Final = 0.05
 SHOWN: Final = 6  # lines below the table
@@ -32,7 +32,7 @@ def robustness_table(frame: pd.DataFrame) -> Table:
     panels = panels_of(chosen, metric)
     levels = sorted({point.level for points in panels.values() for point in points})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
-    table.add_column("attack", max_width=22, overflow="fold")
+    table.add_column("attack", max_width=24, overflow="fold")
     table.add_column("model", min_width=10, max_width=26, overflow="fold")
     for level in levels:
         table.add_column(f"{eps_words(level)}\n{metric}, %" if level == 0 else eps_words(level), justify="right")
@@ -42,7 +42,7 @@ def robustness_table(frame: pd.DataFrame) -> Table:
             cells = [_cell(of_model.get(level)) for level in levels]
             table.add_row(Text(title if number == 0 else ""), Text(label), *cells)
         table.add_section()
-    table.caption = _caption(chosen)
+    table.caption = Text("\n".join([_conditions(chosen, metric), *_notes(chosen)]), style="dim")
     return table
 
 
@@ -55,14 +55,27 @@ def _cell(point: Point | None) -> Text:
     return text
 
 
-def _caption(frame: pd.DataFrame) -> Text | None:
+def _conditions(frame: pd.DataFrame, metric: str) -> str:
+    """What all rows share: 'photos · test · 56 images · 224 px · fp32 · cpu · random init'."""
+    rows = frame[(frame["metric"] == metric) & (frame["kind"] == "summary")]
+    words = []
+    for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images"), ("resolution", "{} px"),
+                         ("dtype", "{}"), ("device", "{}")):  # fmt: skip
+        values = rows[column].dropna().unique()
+        if len(values) == 1:
+            words.append(text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0]))
+    if rows["weights"].fillna("").str.startswith(RANDOM).all():
+        words.append("random init")
+    if metric == "consistency":
+        words.append("no labels: the models' own predictions are attacked")
+    return " · ".join([*words, "95 % intervals"])
+
+
+def _notes(frame: pd.DataFrame) -> list[str]:
     notes = []
     if (frame["status"] == "suspect").any():
         notes.append("* suspect: it breaks a check of validity, see the reasons in the rows")
-    notes += _differences(frame)
-    for row in frame[frame["status"] == "failed"].drop_duplicates(["model", "definition"]).to_dict("records"):
-        notes.append(f"{row['model']}: failed under {attack_words(row['definition'])}, {row['reason']}")
-    return Text("\n".join(notes), style="dim") if notes else None
+    return [*notes, *_differences(frame)]
 
 
 def _differences(frame: pd.DataFrame) -> list[str]:

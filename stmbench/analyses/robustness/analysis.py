@@ -74,12 +74,9 @@ class Robustness(ImageAnalysis):
 
     def _attack_unit(self, model: str, attack: Attack) -> Unit:
         conditions: dict[str, Any] = {"eps": list(self.config.eps)}
-        packages = {"timm": self.software["timm"]} if model.startswith("timm:") else {}
         if attack.iterates:  # its random start is drawn for a batch at a time
             conditions |= {"steps": self.config.steps, "batch_size": self.request.batch_size}
-        return self.unit(
-            attack.name, model, conditions, definition=self.definition_of(attack), packages={**packages}
-        )  # fmt: skip
+        return self.unit(attack.name, model, conditions, definition=self.definition_of(attack))
 
     def _attack(self, unit: Unit, model: str, attack: Attack) -> Work:
         def work() -> Outcome:
@@ -91,7 +88,7 @@ class Robustness(ImageAnalysis):
             target = Target(
                 subject.model, subject.preprocessing.normalise, device=str(subject.device), dtype=subject.dtype
             )
-            batches = self.batches(subject.preprocessing.pixels)
+            batches = self.pixel_batches(subject)
             total = len(self.indices)
             try:
                 outcomes = attack_images(
@@ -131,10 +128,7 @@ class Robustness(ImageAnalysis):
     def _summary(self, model: str, found: Mapping[str, Outcomes]) -> Work:
         def work() -> Outcome:
             panels = panel(found)
-            rows = [
-                self._summary_row(model, found[item.attack], item)
-                for item in model_summaries(found, panels, seed=self.seed)
-            ]
+            rows = [self._summary_row(model, found[item.attack], item) for item in model_summaries(found, panels)]
             broken = [verdict for checks in panels.values() for verdict in checks if not verdict.passes]
             if not broken:
                 return Outcome(rows=rows)
@@ -148,7 +142,7 @@ class Robustness(ImageAnalysis):
         def work() -> Outcome:
             rows = [
                 self._summary_row(str(item.model), found[str(item.model)], item)
-                for item in comparison_summaries(attack, found, seed=self.seed)
+                for item in comparison_summaries(attack, found)
             ]
             return Outcome(rows=rows)
 

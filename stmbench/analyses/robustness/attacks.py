@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 
 from stmbench.analyses.robustness import library
 from stmbench.analyses.robustness.fgsm import gradient
+from stmbench.analyses.robustness.mistakes import fgsm_normalised
 from stmbench.analyses.robustness.target import Target
 from stmbench.errors import UnknownNameError
+
+TORCHATTACKS: Final = "torchattacks"
+MISTAKEN: Final = "mistaken"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,8 @@ class Attacked:
     zero_share: Tensor | None = None
 
 
-class LibraryCall(Protocol):
-    """An attack of `library`."""
+class Call(Protocol):
+    """An attack of one batch at one eps, as in `library` and `mistakes`."""
 
     def __call__(
         self, target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int
@@ -39,19 +43,23 @@ class LibraryCall(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attack:
-    """An attack; `call` None is our own FGSM, and `iterates` says whether the number of steps matters."""
+    """An attack; `call` None is our own FGSM, and `iterates` says whether the number of steps matters.
+
+    `owner` is whose protocol it is: stmbench, torchattacks, or mistaken, which none but its name asks for.
+    """
 
     name: str
     title: str
-    call: LibraryCall | None = None
+    owner: str = "stmbench"
+    call: Call | None = None
     iterates: bool = False
 
     def protocol(self, steps: int) -> str:
         """The definition: stmbench.fgsm.v1, torchattacks.pgd10.v3.5.1 (ten steps, the library's version)."""
-        if self.call is None:
-            return f"stmbench.{self.name}.v1"
+        if self.owner != TORCHATTACKS:
+            return f"{self.owner}.{self.name}.v1"
         plain = self.name.removeprefix("torchattacks_")
-        return f"torchattacks.{plain}{steps if self.iterates else ''}.v{library.version()}"
+        return f"{TORCHATTACKS}.{plain}{steps if self.iterates else ''}.v{library.version()}"
 
     def passes(self, num_eps: int, steps: int) -> int:
         """Forward and backward passes of one image, evaluation included: what the time left is estimated from."""
@@ -75,7 +83,7 @@ class Attack:
             return Attacked(clean=found.logits.argmax(1), images=images, zero_share=found.zero_share)
         clean = predict(target, pixels)
         goal = clean if labels is None else labels
-        call: Callable[..., Tensor] = self.call
+        call: Call = self.call
         return Attacked(
             clean=clean, images=(call(target, pixels, goal, eps=size, steps=steps, seed=seed) for size in eps)
         )
@@ -85,18 +93,20 @@ ATTACKS = {
     attack.name: attack
     for attack in (
         Attack(name="fgsm", title="FGSM"),
-        Attack(name="torchattacks_fgsm", title="FGSM (torchattacks)", call=library.fgsm),
-        Attack(name="pgd", title="PGD", call=library.pgd, iterates=True),
-        Attack(name="apgd", title="Auto-PGD", call=library.apgd, iterates=True),
+        Attack(name="torchattacks_fgsm", title="FGSM (torchattacks)", owner=TORCHATTACKS, call=library.fgsm),
+        Attack(name="pgd", title="PGD", owner=TORCHATTACKS, call=library.pgd, iterates=True),
+        Attack(name="apgd", title="Auto-PGD", owner=TORCHATTACKS, call=library.apgd, iterates=True),
+        Attack(name="fgsm_normalised", title="FGSM on normalised input", owner=MISTAKEN, call=fgsm_normalised),
     )
 }
+SOUND = tuple(name for name, attack in ATTACKS.items() if attack.owner != MISTAKEN)  # what 'all' means
 
 
 def attack_named(name: str) -> Attack:
     """The attack. Raises UnknownNameError, and InputError where it needs torchattacks, which is not there."""
     if name not in ATTACKS:
         raise UnknownNameError("attack", name, ATTACKS)
-    if ATTACKS[name].call is not None:
+    if ATTACKS[name].owner == TORCHATTACKS:
         library.torchattacks()
     return ATTACKS[name]
 
@@ -105,4 +115,4 @@ def predict(target: Target, pixels: Tensor) -> Tensor:
     """(B,) int64, the classes with the largest logit."""
     with torch.inference_mode():
         classes: Tensor = target(pixels).argmax(1)
-    return classes
+    return classes.clone()  # as labels they go through autograd, which takes no tensor of inference mode

@@ -1,39 +1,50 @@
-"""Intervals of shares of images, by resampling the images.
+"""Intervals of shares of images.
 
-Resampling N images of which k are hits draws a binomial (N, k/N) number of hits, and a difference of paired hits draws
-a multinomial: the bootstrap's distribution is sampled directly, whatever N is. Where all images agree (k = 0 or k = N)
-every resample does too, and the interval has no width.
+An attack often leaves none or all of the images, and then every bootstrap resample says the same: 0 to 0, however few
+the images are. These intervals keep a width there, and hold their 95 % for few images as well as for many.
 """
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.measure.statistics import DRAWS, LEVEL, Interval
+from stmbench.measure.statistics import LEVEL, Interval
+
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 
 
-def share(hits: NDArray[np.bool_], *, seed: int = 0) -> Interval:
-    """The share of (N,) hits with its percentile bootstrap interval; NaN where there is no image."""
+def share(hits: NDArray[np.bool_]) -> Interval:
+    """The share p of (N,) hits with Wilson's (1927) score interval; NaN where there is no image.
+
+    (p + z^2/2N -+ z sqrt(p(1-p)/N + z^2/4N^2)) / (1 + z^2/N)
+    """
     count, number = len(hits), int(hits.sum())
     if not count:
-        return Interval(estimate=np.nan, low=np.nan, high=np.nan, count=0)
-    drawn = np.random.default_rng(seed).binomial(count, number / count, size=DRAWS) / count
-    return _interval(number / count, drawn, count)
+        return Interval(estimate=math.nan, low=math.nan, high=math.nan, count=0)
+    p = number / count
+    centre, scale = p + Z**2 / (2 * count), 1 + Z**2 / count
+    margin = Z * math.sqrt(p * (1 - p) / count + (Z / (2 * count)) ** 2)
+    # at p = 0 and 1 an end is the estimate itself, but for rounding
+    low, high = min(p, max(0.0, (centre - margin) / scale)), max(p, min(1.0, (centre + margin) / scale))
+    return Interval(estimate=p, low=low, high=high, count=count)
 
 
-def difference(first: NDArray[np.bool_], second: NDArray[np.bool_], *, seed: int = 0) -> Interval:
-    """The first share minus the second, of (N,) hits each on the same images, which are resampled in pairs."""
+def difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Interval:
+    """The first share minus the second, of (N,) hits each on the same images, with Agresti and Min's (2005) interval.
+
+    Of N images b are hits of the first alone and c of the second alone. With half an image more in each of the four
+    cells, b* = b + 1/2, c* = c + 1/2, N* = N + 2:  (b* - c*)/N* -+ z sqrt(b* + c* - (b* - c*)^2/N*) / N*.
+    """
     count = len(first)
     if not count:
-        return Interval(estimate=np.nan, low=np.nan, high=np.nan, count=0)
+        return Interval(estimate=math.nan, low=math.nan, high=math.nan, count=0)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    cells = np.asarray([only_first, only_second, count - only_first - only_second]) / count
-    drawn = np.random.default_rng(seed).multinomial(count, cells, size=DRAWS)
-    return _interval((only_first - only_second) / count, (drawn[:, 0] - drawn[:, 1]) / count, count)
-
-
-def _interval(estimate: float, drawn: NDArray[np.float64], count: int) -> Interval:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(estimate=estimate, low=float(low), high=float(high), count=count)
+    estimate, more = (only_first - only_second) / count, count + 2
+    centre = (only_first - only_second) / more
+    margin = Z * math.sqrt(only_first + only_second + 1 - (only_first - only_second) ** 2 / more) / more
+    low, high = max(-1.0, centre - margin), min(1.0, centre + margin)
+    return Interval(estimate=estimate, low=min(estimate, low), high=max(estimate, high), count=count)

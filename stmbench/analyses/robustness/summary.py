@@ -41,9 +41,7 @@ def panel(found: Mapping[str, Outcomes]) -> dict[str, list[Verdict]]:
     return panels
 
 
-def model_summaries(
-    found: Mapping[str, Outcomes], panels: Mapping[str, list[Verdict]], *, seed: int
-) -> Iterator[Summary]:
+def model_summaries(found: Mapping[str, Outcomes], panels: Mapping[str, list[Verdict]]) -> Iterator[Summary]:
     """The rows of one model: accuracy or consistency at every eps, the gradient's zeros, and the panel.
 
     Args:
@@ -53,15 +51,16 @@ def model_summaries(
     for attack, outcomes in found.items():
         checks, clean = panels[attack], outcomes.clean_hits
         for eps, hits in outcomes.levels():
-            status = broken_at(checks, eps)
-            columns = {"level": eps, **status}
-            yield Summary(attack=attack, metric=outcomes.metric, interval=share(hits, seed=seed), columns=columns)
+            columns = {"level": eps, **broken_at(checks, eps)}
+            known = eps == 0 and outcomes.own_labels  # 1 by definition
+            found_share = dataclasses.replace(exact(1.0), count=len(hits)) if known else share(hits)
+            yield Summary(attack=attack, metric=outcomes.metric, interval=found_share, columns=columns)
             if not outcomes.own_labels and clean.any():
-                survived = share(hits[clean], seed=seed)
+                survived = share(hits[clean])
                 yield Summary(attack=attack, metric="accuracy_on_correct", interval=survived, columns=columns)
-        known = outcomes.zero_share[np.isfinite(outcomes.zero_share)]
-        if known.size:
-            zeros = dataclasses.replace(exact(float(known.mean())), count=known.size)
+        shown = outcomes.zero_share[np.isfinite(outcomes.zero_share)]
+        if shown.size:
+            zeros = dataclasses.replace(exact(float(shown.mean())), count=shown.size)
             yield Summary(attack=attack, metric="zero_gradient_share", interval=zeros)
         for verdict in checks:
             wrong = {} if verdict.passes else {"status": "suspect", "reason": verdict.reason}
@@ -73,7 +72,7 @@ def model_summaries(
         yield Summary(attack="fgsm", metric="validity", interval=exact(math.nan), columns=columns)
 
 
-def comparison_summaries(attack: str, found: Mapping[str, Outcomes], *, seed: int) -> Iterator[Summary]:
+def comparison_summaries(attack: str, found: Mapping[str, Outcomes]) -> Iterator[Summary]:
     """The rows of models against each other under one attack: each pair once, the earlier model as the baseline.
 
     Args:
@@ -81,6 +80,8 @@ def comparison_summaries(attack: str, found: Mapping[str, Outcomes], *, seed: in
     """
     levels = {model: dict(outcomes.levels()) for model, outcomes in found.items()}
     for eps in sorted(set.intersection(*(set(of_model) for of_model in levels.values()))):
+        if eps == 0 and any(outcomes.own_labels for outcomes in found.values()):
+            continue  # every model agrees with itself
         tests: dict[tuple[str, str], McNemar] = {}
         for baseline, model in itertools.combinations(found, 2):
             mine, theirs = common(
@@ -89,7 +90,7 @@ def comparison_summaries(attack: str, found: Mapping[str, Outcomes], *, seed: in
             tests[model, baseline] = mcnemar(mine, theirs)
             columns = {"baseline": baseline, "level": eps}
             metric = f"{found[model].metric}_difference"
-            paired = difference(mine, theirs, seed=seed)
+            paired = difference(mine, theirs)
             yield Summary(attack=attack, metric=metric, interval=paired, model=model, columns=columns)
         adjusted = holm([test.p for test in tests.values()])
         for ((model, baseline), test), holm_p in zip(tests.items(), adjusted, strict=True):

@@ -1,7 +1,7 @@
 """A model as attacks see it: pixels in [0, 1] go in, float32 logits come out, and normalisation happens inside.
 
 The attack then lives on the scale that eps is stated on. Attacking normalised inputs as though they were pixels is the
-common mistake: eps is then larger by 1/std (about 4.4), and the clamp to [0, 1] cuts most of the image away.
+common mistake, which `mistakes` keeps: a pixel then moves by eps * std, and the clamp to [0, 1] cuts much of it away.
 """
 
 from __future__ import annotations

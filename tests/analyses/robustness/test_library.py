@@ -18,8 +18,8 @@ from stmbench.errors import InputError, UnknownNameError
 from tests.analyses.robustness.networks import Convolutions, normalise
 
 EPS = 8 / 255
-CALLS = [attack.call for attack in ATTACKS.values() if attack.call is not None]
-NAMES = [attack.name for attack in ATTACKS.values() if attack.call is not None]
+LIBRARY = {name: attack.call for name, attack in ATTACKS.items() if attack.owner == "torchattacks" and attack.call}
+NAMES, CALLS = list(LIBRARY), list(LIBRARY.values())
 
 
 @pytest.fixture
