@@ -71,8 +71,9 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
     firsts = {label: next(point for point in every if point.label == label) for label in labels}
     strokes = _strokes(firsts)
     top = _top(every)
-    width = max(7.0, 0.8 + max(2.6, 0.8 * len(levels)) * len(panels)) + 0.07 * max(map(len, map(shorten, labels)))
-    with canvas(4.2, width=width, columns=len(panels)) as (figure, axes):
+    attacks = attack or (next(iter(panels)) if len(panels) == 1 else "")
+    words = " · ".join([*([attacks] if attacks else []), *_conditions(every, metric)])
+    with canvas(4.2, width=_width(panels, len(levels), labels, words), columns=len(panels)) as (figure, axes):
         for place, (title, chosen) in zip(axes, panels.items(), strict=True):
             _panel(place, chosen, levels, strokes)
             if len(panels) > 1:
@@ -80,9 +81,9 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
                                va="top", fontweight="bold", color=MUTED)  # fmt: skip
         axes[0].set_ylabel(f"{metric} under attack, %")
         axes[0].set_ylim(-0.03 * top, (1.1 if len(panels) > 1 else 1.03) * top)
-        attacks = attack or (next(iter(panels)) if len(panels) == 1 else "")
-        heading(axes[0], f"Adversarial {'robustness' if metric == 'accuracy' else 'consistency'}",
-                " · ".join([*([attacks] if attacks else []), *_conditions(every, metric)]))  # fmt: skip
+        heading(axes[0], f"Adversarial {'robustness' if metric == 'accuracy' else 'consistency'}", words)
+        for text in (text for place in axes for text in place.texts):
+            text.set_in_layout(False)  # else a long text takes its width from the panels
         handles = [_handle(point, strokes[label], every) for label, point in firsts.items()]
         if not all(point.resolved for point in every):
             handles.append(Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6,
@@ -129,6 +130,12 @@ def attack_words(definition: str) -> str:
 def eps_words(level: float) -> str:
     """'clean' for 0, else in 255ths."""
     return f"{255 * level:.3g}/255" if level else "clean"
+
+
+def _width(panels: Panels, levels: int, labels: list[str], words: str) -> float:
+    """Inches that the panels, their titles, the line above them and the legend beside them take."""
+    panel = max(2.6, 0.8 * levels, *(0.09 * len(title) + 0.3 for title in panels))
+    return max(5.6, panel * len(panels), 0.07 * len(words)) + 1.4 + 0.07 * max(len(shorten(label)) for label in labels)
 
 
 def _top(every: list[Point]) -> float:
