@@ -60,6 +60,7 @@ def evaluate(
         limit_corrupt=limit_corrupt,
     )
     from stmbench.analyses.evaluation import Evaluation
+    from stmbench.figures.evaluation import evaluation_figures
     from stmbench.reporting.evaluation import evaluation_table
     from stmbench.tables import Store
 
@@ -69,4 +70,5 @@ def evaluate(
         fresh=fresh,
         as_json=as_json,
         table=evaluation_table,
+        figures=evaluation_figures,
     )

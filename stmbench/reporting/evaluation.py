@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.points import summaries
+from stmbench.figures.evaluation import PERCENT, is_untrained
+from stmbench.figures.points import Point, points
 
-UNTRAINED = "random:"
 HEADINGS = {
     "accuracy": "top-1 %",
     "accuracy_top5": "top-5 %",
@@ -18,53 +18,55 @@ HEADINGS = {
     "nll": "NLL",
     "brier": "Brier",
 }
-PERCENT = ("accuracy", "accuracy_top5", "calibration_error")
 
 
 def evaluation_table(frame: pd.DataFrame) -> Table:
     """One row for each model, with 95 % intervals. Raises TableError where the table has no evaluation."""
     chosen = frame[frame["analysis"] == "eval"]
-    if chosen.empty:
+    chosen.attrs = frame.attrs
+    metrics = [name for name in HEADINGS if ((chosen["metric"] == name) & chosen["value"].notna()).any()]
+    if not metrics:
         raise TableError("rows of the analysis 'eval'", "none", "run `stmbench eval`")
-    metrics = [metric for metric in HEADINGS if (chosen["metric"] == metric).any()]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
-    table.add_column("model", min_width=12, max_width=28, overflow="fold")
-    table.add_column("weights", max_width=20, overflow="fold")
-    table.add_column("images", justify="right")
+    table.add_column("model", min_width=11, max_width=30, overflow="fold")
     for metric in metrics:
-        table.add_column(f"{HEADINGS[metric]}\n95 % interval", justify="right", no_wrap=True)
-    found = {metric: summaries(chosen, metric).set_index("model") for metric in metrics}
-    for model in dict.fromkeys(chosen["model"]):
-        rows = {metric: table_.loc[model] for metric, table_ in found.items() if model in table_.index}
-        if not rows:
-            continue  # it failed; the reason is said elsewhere
-        first = next(iter(rows.values()))
-        weights = str(first["weights"])
-        cells = [_cell(metric, rows.get(metric)) for metric in metrics]
-        table.add_row(
-            Text(str(model)),  # not markup: a name may have brackets
-            Text("random init" if weights.startswith(UNTRAINED) else weights),
-            str(first["num_images"]),
-            *cells,
-        )
-    table.caption = Text(_conditions(chosen), style="dim")
+        table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
+    cells = {metric: {point.label: point for point in points(chosen, metric)} for metric in metrics}
+    counts = _counts(chosen)
+    for label in dict.fromkeys(label for found in cells.values() for label in found):
+        row = [found.get(label) for found in cells.values()]
+        first = next(point for point in row if point is not None)
+        below = ["random init" if is_untrained(first) else str(first.facts["weights"])]
+        below += [f"{counts[first.model]} images"] if len(set(counts.values())) > 1 else []
+        name = Text(label)  # not markup: a name may have brackets
+        name.append("\n" + " · ".join(below), style="dim")
+        table.add_row(name, *(_cell(metric, point) for metric, point in zip(metrics, row, strict=True)))
+    table.caption = Text(_conditions(chosen, counts), style="dim")
     return table
 
 
-def _cell(metric: str, row: pd.Series | None) -> Text:
-    if row is None:
+def _cell(metric: str, point: Point | None) -> Text:
+    if point is None:
         return Text("–")
     factor, digits = (100, 1) if metric in PERCENT else (1, 3)
-    text = Text(f"{row['value'] * factor:.{digits}f}")
-    if pd.notna(row["ci_low"]):
-        text.append(f"\n{row['ci_low'] * factor:.{digits}f}–{row['ci_high'] * factor:.{digits}f}", style="dim")
+    text = Text(f"{point.value * factor:.{digits}f}")
+    if point.errors is not None:
+        text.append(f"\n{point.low * factor:.{digits}f}–{point.high * factor:.{digits}f}", style="dim")
     return text
 
 
-def _conditions(frame: pd.DataFrame) -> str:
+def _counts(frame: pd.DataFrame) -> dict[str, int]:
+    """model -> images that its accuracy stands on: without the corrupt ones."""
+    rows = frame[(frame["metric"] == "accuracy") & frame["value"].notna()]
+    return {str(model): int(count) for model, count in zip(rows["model"], rows["num_images"], strict=True)}
+
+
+def _conditions(frame: pd.DataFrame, counts: dict[str, int]) -> str:
     words = []
     for column, unit in (("dataset", ""), ("split", ""), ("resolution", " px"), ("dtype", ""), ("device", "")):
         values = list(dict.fromkeys(frame[column].dropna()))
         if len(values) == 1:
-            words.append(f"{values[0]}{unit}")
-    return " · ".join(words)
+            words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
+    same = set(counts.values())
+    words += [f"{same.pop()} images"] if len(same) == 1 else []
+    return " · ".join([*words, "95 % intervals"])

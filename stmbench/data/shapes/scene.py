@@ -26,8 +26,8 @@ TRIES = 12  # to find a place for a second and third figure
 class Scene:
     """A picture and what is in it.
 
-    `image` (size, size, 3) uint8; `label` into CLASSES, of every figure; `boxes` (n, 4) float32, x and y of the first
-    corner and of the last, in pixels; `masks` (n, size, size) bool, a figure's visible pixels.
+    `image` (size, size, 3) uint8; `label` into CLASSES, of every figure; `masks` (n, size, size) bool, a figure's
+    visible pixels; `boxes` (n, 4) float32, the smallest boxes around the masks: left, top, right, bottom in pixels.
     """
 
     image: NDArray[np.uint8]
@@ -54,9 +54,9 @@ def scene(seed: int, index: int, size: int) -> Scene:
     rgb, alpha = _clutter(random, size, BEFORE, 0.035)
     picture = _over(picture, rgb, alpha)
     picture += float(random.uniform(0, 0.05)) * noise(random, GRAIN, size)[..., None]
-    masks = np.stack([cover * (1 - alpha) > 0.5 for cover in covers])
+    masks = np.stack([_mask(cover * (1 - alpha)) for cover in covers])
     image = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
-    return Scene(image=image, label=label, boxes=np.stack([_box(cover) for cover in covers]), masks=masks)
+    return Scene(image=image, label=label, boxes=np.stack([_box(mask) for mask in masks]), masks=masks)
 
 
 def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
@@ -126,8 +126,12 @@ def _over(picture: Floats, rgb: Floats, alpha: Floats) -> Floats:
     return picture
 
 
-def _box(cover: Floats) -> Floats:
-    """(4,) the smallest box around what is covered, clutter before it disregarded."""
-    least = 0.5 * cover.max()  # a thin figure may fill no pixel of a small picture
-    rows, columns = np.flatnonzero(cover.max(1) >= least), np.flatnonzero(cover.max(0) >= least)
+def _mask(seen: Floats) -> NDArray[np.bool_]:
+    """(size, size) the pixels at least half filled, or half of the most that there is: never none of them."""
+    return np.asarray(seen >= 0.5 * seen.max())
+
+
+def _box(mask: NDArray[np.bool_]) -> Floats:
+    """(4,) the smallest box around a mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
