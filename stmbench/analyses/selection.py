@@ -26,10 +26,11 @@ def by_name(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def by_scale(scale: str, *, mixers: Sequence[str] = (), architecture: str = "unified") -> tuple[str, ...]:
-    """The models of one scale, of the mixers named or of all that are registered, plug-ins included.
+    """The models of one scale, of the mixers named, or else of the architecture's own and of all plug-ins.
 
     Raises UnknownNameError for an unknown architecture or mixer.
     """
-    ARCHITECTURES.get(architecture)
-    chosen = [name for name in mixers if MIXERS.get(name)] or MIXERS.names()
+    entry = ARCHITECTURES.get(architecture)
+    plugins = [name for name in MIXERS if MIXERS.get(name).plugin_sha256]
+    chosen = [name for name in mixers if MIXERS.get(name)] or [*entry.mixers, *plugins]
     return tuple(ModelName.parse(f"{architecture}_{mixer}_{scale}").text for mixer in dict.fromkeys(chosen))

@@ -1,4 +1,4 @@
-"""Model names: `<architecture>_<mixer>_<scale>`, options in brackets, or `timm:<name>`."""
+"""Model names: `<architecture>_<mixer>_<scale>`, a name of its own, options in brackets, or `timm:<name>`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from stmbench.architectures.base import ARCHITECTURES
+from stmbench.architectures.base import ARCHITECTURES, NAMED
 from stmbench.errors import InputError, UnknownNameError
 from stmbench.mixers.base import MIXERS, SCALES
 
@@ -18,7 +18,8 @@ _OPTION = re.compile(r"^\s*(\w+)\s*=\s*(.+?)\s*$")
 class ModelName:
     """A model name taken apart: `unified_halo_attn_tiny[design=C,halo=1]`.
 
-    `base` is the registered name without options. A timm model has the architecture "timm", no mixer and no scale.
+    `base` is the registered name without options. A timm model has the architecture "timm", no mixer and no scale; a
+    model with a name of its own has no scale.
     """
 
     text: str
@@ -39,6 +40,11 @@ class ModelName:
         base, options = _split_options(text.strip())
         if base.startswith(TIMM):
             return cls(text=text, base=base, architecture="timm", mixer=None, scale=None, options=options)
+        if base in NAMED:
+            entry = NAMED.get(base)
+            return cls(
+                text=text, base=base, architecture=entry.architecture, mixer=entry.mixer, scale=None, options=options
+            )
         if base not in model_names():
             raise UnknownNameError(*_closest_problem(base))
         architecture = next(a for a in ARCHITECTURES if base.startswith(f"{a}_"))
@@ -53,8 +59,9 @@ class ModelName:
 
 
 def model_names() -> list[str]:
-    """Every registered name, architecture by architecture, mixer by mixer, from the smallest scale to the largest."""
-    return [f"{a}_{mixer}_{scale}" for a in ARCHITECTURES for mixer in MIXERS for scale in SCALES]
+    """Every registered name: architecture by architecture, mixer by mixer, from the smallest scale to the largest, and
+    then those of their own."""
+    return [f"{a}_{mixer}_{scale}" for a in ARCHITECTURES for mixer in MIXERS for scale in SCALES] + NAMED.names()
 
 
 def _closest_problem(base: str) -> tuple[str, str, list[str]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
-from stmbench.architectures.base import ARCHITECTURES, build
+from stmbench.architectures.base import ARCHITECTURES, NAMED
 from stmbench.errors import CheckpointError
 from stmbench.mixers.base import MIXERS, SCALES
 
@@ -27,26 +27,41 @@ _registered: set[str] = set()
 def register_all() -> None:
     """Tell timm every name there is, and every one that is registered later (a plug-in's)."""
     MIXERS.subscribe(_register_mixer)
+    for name in NAMED:
+        model = NAMED.get(name)
+        about = f"{name}: {model.mixer} in the {model.architecture} architecture."
+        _register(name, model.build, about, _default_cfg(model.default_size, model.cfg))
 
 
 def _register_mixer(mixer: str) -> None:
     for architecture in ARCHITECTURES:
+        entry = ARCHITECTURES.get(architecture)
         for scale in SCALES:
-            name = f"{architecture}_{mixer}_{scale}"
-            if name not in _registered:
-                _registered.add(name)
-                default_cfgs[name] = _default_cfg(ARCHITECTURES.get(architecture).default_size(scale))
-                register_model(_entry_point(name, architecture, mixer, scale))
+            about = f"The {architecture} architecture with {mixer} at scale {scale}."
+            cfg = _default_cfg(entry.default_size(scale), entry.cfg)
+            _register(f"{architecture}_{mixer}_{scale}", _builder(architecture, mixer, scale), about, cfg)
 
 
-def _entry_point(name: str, architecture: str, mixer: str, scale: str) -> Callable[..., nn.Module]:
+def _register(name: str, build: Callable[..., nn.Module], about: str, cfg: dict[str, Any]) -> None:
+    if name not in _registered:
+        _registered.add(name)
+        default_cfgs[name] = cfg
+        register_model(_entry_point(name, build, about))
+
+
+def _builder(architecture: str, mixer: str, scale: str) -> Callable[..., nn.Module]:
+    # looked up when it is called: a plug-in may have been registered again
+    return lambda **options: ARCHITECTURES.get(architecture).build(MIXERS.get(mixer), scale, **options)
+
+
+def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Callable[..., nn.Module]:
     def entry_point(pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:
             raise CheckpointError("pretrained=False", "pretrained=True", "load weights with stmbench.load_checkpoint")
         # a mixer's option may share its name with a parameter of timm's builder, so only timm's own go through it
         timms = {key: options.pop(key) for key in TIMM_OPTIONS if key in options}
         model: nn.Module = build_model_with_cfg(
-            functools.partial(build, architecture, MIXERS.get(mixer), scale, **options),
+            functools.partial(build, **options),
             name,
             pretrained=False,
             feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
@@ -55,11 +70,11 @@ def _entry_point(name: str, architecture: str, mixer: str, scale: str) -> Callab
         return model
 
     entry_point.__name__ = entry_point.__qualname__ = name
-    entry_point.__doc__ = f"The {architecture} architecture with {mixer} at scale {scale}."
+    entry_point.__doc__ = about
     return entry_point
 
 
-def _default_cfg(side: int) -> dict[str, Any]:
+def _default_cfg(side: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """timm's description of a model: how its images are prepared (Hu et al., Table IV)."""
     return {
         "num_classes": 1000,
@@ -71,4 +86,5 @@ def _default_cfg(side: int) -> dict[str, Any]:
         "std": IMAGENET_DEFAULT_STD,
         "first_conv": "stem.conv1",
         "classifier": "head.fc",
+        **changes,
     }

@@ -48,5 +48,6 @@ ARCHITECTURES.register(
         citation="Hu et al., Demystify Transformers & Convolutions in Modern Image Deep Networks",
         build=build_unified,
         default_size=default_size,
+        mixers=("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3"),
     ),
 )

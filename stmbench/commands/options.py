@@ -44,7 +44,7 @@ Mixers = Annotated[
         "--mixers",
         "--mixer",
         metavar="NAMES",
-        help="Mixers by name, comma-separated; default: all that are registered.",
+        help="Mixers by name, comma-separated; default: the architecture's own and all plug-ins.",
         autocompletion=suggestions.mixers,
     ),
 ]
