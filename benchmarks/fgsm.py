@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.models import DTYPES, build_model
-from stmbench.analyses.robustness.attacks import attack_named
+from stmbench.analyses.robustness.attacks import attack_named, predict
 from stmbench.analyses.robustness.eps import PAPER, eps_of, ordered
 from stmbench.analyses.robustness.library import torchattacks
 from stmbench.analyses.robustness.runner import attack_images
@@ -82,8 +82,7 @@ def main() -> None:
         pixels = torch.stack([preprocessing.pixels(photo(number)) for number in range(options.images)])
         images = list(pixels.to(options.device).split(options.batch_size))
         target = Target(model, preprocessing.normalise, device=options.device, dtype=DTYPES[options.dtype])
-        with torch.inference_mode():  # the model's own predictions: a model without training gets no label right
-            labels = [target(batch).argmax(1) for batch in images]
+        labels = [predict(target, batch) for batch in images]  # the model's own: an untrained one gets no label right
         mine, theirs = ours(target, images, labels), library(target, images, labels)  # and a warm-up
         differ = int((mine[1:] != theirs).sum())
         subjects = {

@@ -6,6 +6,7 @@ from typing import Final
 
 import pandas as pd
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +18,8 @@ SIGNIFICANT: Final = 0.05
 SHOWN: Final = 6  # lines below the table
 
 
-def robustness_table(frame: pd.DataFrame) -> Table:
-    """One row per attack and model, a column for each eps: the share in %, and its 95 % interval.
+def robustness_table(frame: pd.DataFrame) -> Group:
+    """One row per attack and model, a column for each eps: the share in %, and its 95 % interval; notes below.
 
     Raises TableError where the table has nothing of the analysis 'robustness'.
     """
@@ -31,19 +32,19 @@ def robustness_table(frame: pd.DataFrame) -> Table:
         raise TableError("rows of the analysis 'robustness'", "none", "run `stmbench robustness`")
     panels = panels_of(chosen, metric)
     levels = sorted({point.level for points in panels.values() for point in points})
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
-    table.add_column("attack", max_width=24, overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("attack", max_width=18, overflow="fold")
     table.add_column("model", min_width=10, max_width=26, overflow="fold")
     for level in levels:
-        table.add_column(f"{eps_words(level)}\n{metric}, %" if level == 0 else eps_words(level), justify="right")
+        table.add_column(eps_words(level), justify="right", no_wrap=True)
     for title, points in panels.items():
         for number, label in enumerate(dict.fromkeys(point.label for point in points)):
             of_model = {point.level: point for point in points if point.label == label}
             cells = [_cell(of_model.get(level)) for level in levels]
             table.add_row(Text(title if number == 0 else ""), Text(label), *cells)
         table.add_section()
-    table.caption = Text("\n".join([_conditions(chosen, metric), *_notes(chosen)]), style="dim")
-    return table
+    # below it rather than its caption, which would be broken at the table's width
+    return Group(table, Text("\n".join([_conditions(chosen, metric), *_notes(chosen)]), style="dim"))
 
 
 def _cell(point: Point | None) -> Text:
@@ -68,7 +69,7 @@ def _conditions(frame: pd.DataFrame, metric: str) -> str:
         words.append("random init")
     if metric == "consistency":
         words.append("no labels: the models' own predictions are attacked")
-    return " · ".join([*words, "95 % intervals"])
+    return " · ".join([*words, f"{metric} in %, 95 % intervals"])
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
@@ -85,7 +86,8 @@ def _differences(frame: pd.DataFrame) -> list[str]:
         return []
     sure = tests[tests["value"] < SIGNIFICANT].sort_values("value", kind="stable")
     pairs = tests[["model", "baseline"]].drop_duplicates()
-    lines = [f"McNemar's test, Holm's p < {SIGNIFICANT}: {len(sure)} of {len(tests)} comparisons of {len(pairs)} pairs"]
+    counted = f"{len(tests)} comparisons of {len(pairs)} pair{'s' * (len(pairs) > 1)} of models"
+    lines = [f"McNemar's test, Holm's p < {SIGNIFICANT}: {len(sure)} of {counted}"]
     names = labels(frame)
     for row in sure.head(SHOWN).to_dict("records"):
         where = f"{attack_words(row['definition'])}, {eps_words(row['level'])}"

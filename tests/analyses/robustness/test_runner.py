@@ -12,7 +12,7 @@ import torch
 from stmbench.analyses.robustness import fgsm
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack
 from stmbench.analyses.robustness.outcomes import Outcomes
-from stmbench.analyses.robustness.runner import Images, attack_images
+from stmbench.analyses.robustness.runner import PROBED, Images, attack_images
 from stmbench.analyses.robustness.summary import model_summaries, panel
 from stmbench.analyses.robustness.target import Target
 from stmbench.analyses.robustness.validity import TOLERANCE, against_fgsm, broken_at, verdicts
@@ -42,13 +42,13 @@ def _broken(outcomes: Outcomes) -> set[str]:
 def test_every_image_is_kept_at_every_eps(eps: tuple[float, ...], labels: bool) -> None:
     target, told = Target(Convolutions(), normalise), []
     found = attack_images(target, ATTACKS["fgsm"], _batches(labels=labels), eps, done=told.append)
-    assert told == [8, 9, 18, 20]
+    assert told == [PROBED, 9, 18, 20]
     assert found.adversarial.shape == (len(eps), 20)
     assert found.indices.tolist() == list(range(100, 120))
     pixels = torch.cat([batch[0] for batch in _batches()])
     expected = fgsm.gradient(target, pixels, None if not labels else torch.as_tensor(found.labels))
     assert found.clean.tolist() == expected.logits.argmax(1).tolist()
-    assert len(found.probe) == (20 if 0.0 in eps else 8)
+    assert len(found.probe) == (20 if 0.0 in eps else PROBED)
     for level, size in enumerate(eps):
         assert found.adversarial[level].tolist() == target(expected.step(pixels, size)).argmax(1).tolist()
         assert found.reach[level] <= size + TOLERANCE
@@ -118,7 +118,7 @@ def test_nan_logits_are_a_failure() -> None:
 def test_a_prediction_that_changes_at_eps_0_is_found() -> None:
     found = attack_images(Target(ModeSensitive(), lambda x: x), ATTACKS["fgsm"], _batches(labels=False), EPS)
     assert "eps0_is_clean" in _broken(found)
-    assert all("8 of 8 images" in str(broken_at(list(verdicts(found)), eps)["reason"]) for eps in (0.0, *EPS))
+    assert all("4 of 4 images" in str(broken_at(list(verdicts(found)), eps)["reason"]) for eps in (0.0, *EPS))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The mistake that is kept by name does what it is known for; ours does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from stmbench.analyses.robustness.attacks import ATTACKS, SOUND
+from stmbench.analyses.robustness.mistakes import fgsm_normalised
+from stmbench.analyses.robustness.runner import Images, attack_images
+from stmbench.analyses.robustness.target import Target
+from stmbench.analyses.robustness.validity import verdicts
+from tests.analyses.robustness.networks import MEAN, STD, Convolutions, normalise
+
+EPS = (0.0, 0.5 / 255, 2 / 255, 8 / 255)
+SETTINGS = {"steps": 1, "seed": 0}
+
+
+def _batches() -> list[Images]:
+    pixels = torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels = Target(Convolutions(), normalise)(pixels).argmax(1)  # so that the clean accuracy is 1
+    return [(pixels, labels, range(24))]
+
+
+def _broken(name: str) -> set[str]:
+    found = attack_images(Target(Convolutions(), normalise), ATTACKS[name], _batches(), EPS)
+    return {verdict.check for verdict in verdicts(found) if not verdict.passes}
+
+
+def test_ours_attacks_pixels_and_eps_0_is_clean() -> None:
+    found = attack_images(Target(Convolutions(), normalise), ATTACKS["fgsm"], _batches(), EPS)
+    assert np.array_equal(found.adversarial[0], found.clean)
+    assert np.all(found.reach <= np.asarray(EPS) + 2**-22)
+    assert _broken("fgsm") == set()
+
+
+def test_the_mistake_breaks_both_and_the_panel_finds_it() -> None:
+    found = attack_images(Target(Convolutions(), normalise), ATTACKS["fgsm_normalised"], _batches(), EPS)
+    assert (found.adversarial[0] != found.clean).any(), "eps 0 is no longer the clean accuracy"
+    assert found.reach[0] > 0.4, "all that is darker than the mean was cut off"
+    assert _broken("fgsm_normalised") >= {"eps0_is_clean", "within_eps"}
+
+
+def test_a_pixel_that_is_not_cut_moves_by_eps_times_std() -> None:
+    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+    pixels = (mean + std / 2).expand(2, 3, 32, 32).contiguous()  # in the middle of what the clamp leaves
+    found = fgsm_normalised(Target(Convolutions(), normalise), pixels, torch.tensor([0, 1]), eps=8 / 255, **SETTINGS)
+    moved = (found - pixels).abs().amax((0, 2, 3))
+    assert torch.allclose(moved, 8 / 255 * torch.tensor(STD), rtol=1e-4)
+
+
+def test_nothing_but_its_name_asks_for_it() -> None:
+    assert SOUND == ("fgsm", "torchattacks_fgsm", "pgd", "apgd")
+    assert ATTACKS["fgsm_normalised"].protocol(10) == "mistaken.fgsm_normalised.v1"

@@ -1,0 +1,55 @@
+"""Intervals of shares against published values, and at the edges where a bootstrap has no width."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from stmbench.analyses.robustness.shares import difference, share
+
+
+def _hits(number: int, count: int) -> np.ndarray:
+    return np.arange(count) < number
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I, method 3
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (29, 29, 1 - 0.1170, 1.0),
+    ],
+)
+def test_the_share_has_wilsons_interval(number: int, count: int, low: float, high: float) -> None:
+    found = share(_hits(number, count))
+    assert (found.estimate, found.count) == (number / count, count)
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+def test_the_difference_has_agresti_and_mins_interval() -> None:
+    first = np.asarray([True] * 9 + [False] * 1 + [True] * 10)  # 9 of the first alone, 1 of the second alone
+    second = np.asarray([False] * 9 + [True] * 1 + [True] * 10)
+    found = difference(first, second)
+    assert found.estimate == pytest.approx(8 / 20)
+    margin = 1.959964 * math.sqrt((9.5 + 1.5) - (9.5 - 1.5) ** 2 / 22) / 22
+    assert (found.low, found.high) == (pytest.approx(8 / 22 - margin), pytest.approx(8 / 22 + margin))
+    turned = difference(second, first)
+    assert (turned.estimate, turned.low, turned.high) == (-found.estimate, -found.high, -found.low)
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(0, 0), (40, 40), (40, 0), (0, 40), (7, 7)])
+def test_agreement_of_all_images_keeps_a_width(mine: int, theirs: int) -> None:
+    found = difference(_hits(mine, 40), _hits(theirs, 40))
+    assert -1 <= found.low <= found.estimate <= found.high <= 1
+    assert found.high - found.low > 0.05
+
+
+def test_no_image_has_no_share() -> None:
+    nothing = np.zeros(0, dtype=bool)
+    for found in (share(nothing), difference(nothing, nothing)):
+        assert found.count == 0
+        assert all(math.isnan(value) for value in (found.estimate, found.low, found.high))

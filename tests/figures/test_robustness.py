@@ -1,0 +1,121 @@
+"""The figure of what is left under attack: every model at every eps, its interval, its doubts and its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import pytest
+from matplotlib.figure import Figure
+
+from stmbench.figures.robustness import attack_words, eps_words, robustness_figures
+from stmbench.tables import Row
+from tests.tables.robustness_frames import EPS, FGSM, PGD, attacked, frame, of_five
+
+TRAINED = "weights.pth:0123456789ab"
+LONG = "timm:a_model_with_an_uncommonly_long_name_$_{x}_&_<b>"
+TABLES = {
+    "five": of_five(),
+    "two attacks": [*of_five(), *of_five(definition=PGD)],
+    "one at one eps": [row for row in attacked() if row.level == EPS[-1]],
+    "no intervals": [dataclasses.replace(row, ci_low=None, ci_high=None) for row in of_five()],
+    "long names": attacked(model=LONG, mixer=None, scale=None),
+    "one with two weights": [*attacked(), *attacked(weights=TRAINED)],
+    "all but none left": of_five(value=0.0, ci_low=0.0, ci_high=0.02),
+}
+
+
+def _drawn(rows: list[Row]) -> dict[str, Figure]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = robustness_figures(frame(rows))
+        for figure in found.values():
+            figure.canvas.draw()
+    return found
+
+
+def _texts(figure: Figure) -> str:
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    panels = [text.get_text() for axes in figure.axes for text in axes.texts]
+    return "\n".join([*legend, *panels, *(axes.get_title(loc="left") for axes in figure.axes)])
+
+
+@pytest.mark.parametrize("rows", TABLES.values(), ids=TABLES.keys())
+def test_it_is_drawn_without_a_warning(rows: list[Row]) -> None:
+    (figure,) = _drawn(rows).values()
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert len(labels) == len({(row.model, row.weights) for row in rows})
+
+
+def test_values_and_whiskers_are_those_of_the_table() -> None:
+    rows = attacked()
+    (figure,) = _drawn(rows).values()
+    (axes,) = figure.axes
+    line = next(line for line in axes.lines if len(line.get_xdata()) == 4)
+    assert list(line.get_ydata()) == [pytest.approx(100 * (row.value or 0)) for row in rows]
+    bars = [segment for bar in axes.containers for segment in bar.lines[2][0].get_segments()]
+    assert [tuple(bar[:, 1]) for bar in bars] == [
+        (pytest.approx(100 * (row.ci_low or 0)), pytest.approx(100 * (row.ci_high or 0))) for row in rows
+    ]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["clean", "0.5/255", "2/255", "8/255"]
+
+
+def test_random_weights_are_said_of_all_or_of_each() -> None:
+    (figure,) = _drawn(of_five()).values()
+    assert "random init" in _texts(figure)
+    assert "(random init)" not in _texts(figure)
+    (figure,) = _drawn([*attacked(), *attacked("sr_attn", weights=TRAINED)]).values()
+    assert "DW-Conv (random init)" in _texts(figure)
+    assert "SR-Attn (random init)" not in _texts(figure)
+    (figure,) = _drawn(of_five(weights=TRAINED)).values()
+    assert "random init" not in _texts(figure)
+
+
+def test_hollow_marks_are_explained_where_there_are_any() -> None:
+    (figure,) = _drawn(of_five()).values()
+    assert "breaks a check" not in _texts(figure)
+    (figure,) = _drawn([*attacked(status="suspect", reason="..."), *attacked("sr_attn")]).values()
+    assert "breaks a check" in _texts(figure)
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert len(hollow) == 4
+
+
+def test_own_predictions_are_said() -> None:
+    found = _drawn(of_five(metric="consistency", definition="stmbench.fgsm.own_prediction.v1"))
+    assert list(found) == ["robustness_consistency"]
+    assert "own predictions attacked" in _texts(found["robustness_consistency"])
+
+
+def test_several_scales_have_a_panel_each() -> None:
+    rows = [*of_five(scale="micro"), *of_five(scale="tiny"), *attacked(model="timm:resnet18", mixer=None, scale=None)]
+    found = _drawn([*rows, *of_five(scale="micro", definition=PGD), *of_five(scale="tiny", definition=PGD)])
+    assert list(found) == ["robustness_accuracy_fgsm", "robustness_accuracy_pgd_10__torchattacks"]
+    figure = found["robustness_accuracy_fgsm"]
+    titles = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in ("micro", "tiny")]
+    assert titles == ["micro", "tiny"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(labels) == {"Halo-Attn", "SR-Attn", "SW-Attn", "DW-Conv", "DCNv3", "timm:resnet18"}
+
+
+def test_a_table_without_it_has_no_figure() -> None:
+    assert robustness_figures(frame(attacked(analysis="eval"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        (FGSM, "FGSM"),
+        (PGD, "PGD-10 (torchattacks)"),
+        ("torchattacks.apgd20.own_prediction.v3.5.1", "Auto-PGD-20 (torchattacks)"),
+        ("mistaken.fgsm_normalised.v1", "FGSM on normalised input (mistaken)"),
+    ],
+)
+def test_attacks_are_said_in_words(definition: str, words: str) -> None:
+    assert attack_words(definition) == words
+
+
+@pytest.mark.parametrize(
+    ("eps", "words"), [(0.0, "clean"), (8 / 255, "8/255"), (0.5 / 255, "0.5/255"), (0.03, "7.65/255")]
+)
+def test_eps_are_said_in_255ths(eps: float, words: str) -> None:
+    assert eps_words(eps) == words
