@@ -88,6 +88,7 @@ class MixerEntry:
     published_convention: frozenset[str] | None = None
     channel_multiple: int = 1  # dims must be a multiple of it (the head width)
     own_init: bool = False  # True: the architecture leaves the mixer's initial weights alone
+    softmax_rows: bool = False  # True: the rows of its affinity are non-negative and sum to one
     plugin_sha256: str | None = None
 
     def preset(self, scale: str) -> Preset:

@@ -1,0 +1,45 @@
+"""The affinity contract: A(X) of every mixer of the form Y = A(X) V, in one interface for dense and sparse forms.
+
+module.affinity(x).rows(torch.tensor([25, 50]))  # (B, heads, 2, N_in), x: (B, H, W, C)
+module.project(module.affinity(x).apply(module.values(x)), H, W)  # equals module(x)
+"""
+
+from stmbench.mixers.affinity.base import DENSE_LIMIT, Affinity, Kind
+from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
+from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
+from stmbench.mixers.affinity.contract import (
+    HasAffinity,
+    affinity_of,
+    has_affinity,
+    joined_heads,
+    split_into_heads,
+)
+from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity
+from stmbench.mixers.affinity.points import PointAffinity, bilinear_points
+from stmbench.mixers.affinity.stencil import StencilAffinity, square_offsets
+from stmbench.mixers.affinity.windows import WindowAffinity
+
+__all__ = [
+    "DENSE_LIMIT",
+    "Affinity",
+    "AttentionAffinity",
+    "Columns",
+    "HasAffinity",
+    "Kind",
+    "MatrixAffinity",
+    "MixtureAffinity",
+    "PointAffinity",
+    "RepeatedHeads",
+    "ScaledAffinity",
+    "StencilAffinity",
+    "WindowAffinity",
+    "affinity_of",
+    "bilinear_points",
+    "has_affinity",
+    "joined_heads",
+    "map_columns",
+    "reduced_columns",
+    "split_into_heads",
+    "square_offsets",
+    "with_outside",
+]

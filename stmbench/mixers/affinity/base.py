@@ -1,0 +1,105 @@
+"""The affinity of a mixer: for each head, the weight of every value token in every output position.
+
+Gao et al., "Container: Context Aggregation Network", NeurIPS 2021, eq. 1 and 2: a mixer that is a linear map of its
+values given its weights is Y = A(X) V(X), per head, followed by a projection. `A` is an `Affinity`.
+
+    A                    shape (B, heads, N_out, N_in): N_out positions of the H x W map, row by row, N_in value tokens
+    ├── AttentionAffinity   softmax(q k^T + bias), computed row by row when asked
+    ├── MatrixAffinity      a matrix that is held (a static N x N one, say)
+    ├── WindowAffinity      queries and keys of windows
+    ├── StencilAffinity     taps at fixed offsets: convolutions, with weights of each place or the same everywhere
+    ├── PointAffinity       K columns for each output, several of which may be the same (bilinear samples)
+    └── combined            ScaledAffinity, RepeatedHeads, MixtureAffinity (alpha dynamic + beta static)
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stmbench.errors import InputError
+from stmbench.mixers.affinity.columns import Columns
+
+Kind = Literal["static", "dynamic"]  # the same for every input, or computed from it
+DENSE_LIMIT = 2**26  # numbers: 256 MiB in float32
+BLOCK = 2**23  # numbers in a block of rows: 32 MiB in float32
+
+
+class Affinity(abc.ABC):
+    """A (B, heads, N_out, N_in) matrix for each image and head, held in whatever form is smallest.
+
+    Attributes:
+        shape: (B, heads, N_out, N_in).
+        columns: where the value tokens lie, and which are padding.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], columns: Columns, kind: Kind) -> None:
+        assert shape[3] == len(columns), f"{shape[3]} value tokens, {len(columns)} columns"
+        self.shape = shape
+        self.columns = columns
+        self._kind: Kind = kind
+
+    @property
+    def static(self) -> Affinity | None:
+        """The part that is the same for every input; None where there is none. static + dynamic is the whole."""
+        return self if self._kind == "static" else None
+
+    @property
+    def dynamic(self) -> Affinity | None:
+        """The part that depends on the input; None where there is none."""
+        return self if self._kind == "dynamic" else None
+
+    @property
+    def coefficients(self) -> Mapping[str, Tensor]:
+        """Learned scalars that weigh the parts, by name (alpha, beta): (heads,) each. Empty for most mixers."""
+        return {}
+
+    @abc.abstractmethod
+    def entries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows of `queries`, without the zeros that the form knows of.
+
+        Args:
+            queries: (Q,) long, output positions.
+
+        Returns:
+            columns (Q, K) long and weights (B or 1, heads, Q, K). A column appears once in a row, except that entries
+            which stand for nothing repeat some column with a weight of exactly zero.
+        """
+
+    @abc.abstractmethod
+    def rows(self, queries: Tensor) -> Tensor:
+        """(Q,) long, output positions -> (B, heads, Q, N_in)."""
+
+    @abc.abstractmethod
+    def apply(self, values: Tensor) -> Tensor:
+        """(B, heads, N_in, d) -> (B, heads, N_out, d)."""
+
+    def dense(self, limit: int = DENSE_LIMIT) -> Tensor:
+        """(B, heads, N_out, N_in).
+
+        Raises:
+            InputError: more than `limit` numbers.
+        """
+        numbers = math.prod(self.shape)
+        if numbers > limit:
+            raise InputError(
+                f"an affinity of at most {limit:,} numbers",
+                f"{' x '.join(str(size) for size in self.shape)} = {numbers:,}",
+                "ask for the rows you need with rows(queries), or go through blocks()",
+            )
+        return self.rows(torch.arange(self.shape[2], device=self.columns.padding.device))
+
+    def blocks(self, numbers: int = BLOCK) -> Iterator[Tensor]:
+        """All output positions, in order, in pieces whose dense rows hold at most `numbers` numbers (one row at least).
+
+        Yields:
+            (Q,) long, to be passed to `rows` or `entries`.
+        """
+        batch, heads, outputs, inputs = self.shape
+        size = max(1, numbers // (batch * heads * inputs))
+        yield from torch.split(torch.arange(outputs, device=self.columns.padding.device), size)
