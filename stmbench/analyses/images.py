@@ -207,7 +207,8 @@ class ImageAnalysis(Analysis):
         if not found.corrupt:
             return {"corrupt": []}
         reasons = [item.reason for item in found.corrupt]
-        text = f"{len(reasons)} corrupt images of {self.images.name} were skipped: {'; '.join(reasons[:3])}"
+        count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
+        text = f"skipped {count} of {self.images.name}: {'; '.join(reasons[:3])}"
         text += ", ..." if len(reasons) > 3 else ""
         return {
             "corrupt": reasons,

@@ -69,6 +69,7 @@ COMMANDS = [
     ["check", "dw_conv"],
     ["new", "mixer", "mine"],
     ["profile"],
+    ["eval"],
     ["export", "."],
 ]
 

@@ -1,0 +1,115 @@
+"""Drawn pictures: a pure function of (seed, index, size), with labels, boxes and masks that agree."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stmbench.data.sets import open_set
+from stmbench.data.shapes.dataset import SPLITS, Shapes
+from stmbench.data.shapes.outlines import CLASSES
+from stmbench.data.shapes.scene import scene
+from stmbench.errors import ConfigError
+
+SIZES = (16, 64, 160)
+SCENES = [scene(0, index, size) for size in SIZES for index in range(48)]
+
+
+def test_a_pure_function_of_seed_index_and_size() -> None:
+    first, again = scene(3, 17, 64), scene(3, 17, 64)
+    for name in ("image", "boxes", "masks"):
+        assert np.array_equal(getattr(first, name), getattr(again, name))
+    assert not np.array_equal(first.image, scene(4, 17, 64).image)
+    assert not np.array_equal(first.image, scene(3, 17 + len(CLASSES), 64).image)
+
+
+def test_nothing_drawn_before_changes_a_picture() -> None:
+    np.random.seed(5)
+    expected = scene(0, 30, 32).image
+    np.random.seed(6)
+    for index in range(5):
+        scene(0, index, 96)
+    assert np.array_equal(scene(0, 30, 32).image, expected)
+
+
+def test_at_least_ten_classes_in_turn() -> None:
+    assert len(CLASSES) >= 10
+    images = open_set("shapes[count=120]")
+    assert np.bincount(images.labels()).tolist() == [10] * len(CLASSES)
+    assert [images.read(index)[1] for index in range(24)] == images.labels()[:24].tolist()
+
+
+def test_a_box_is_the_tight_one_around_its_mask() -> None:
+    for found in SCENES:
+        size = found.image.shape[0]
+        assert found.image.shape == (size, size, 3)
+        assert found.masks.shape == (len(found.boxes), size, size)
+        for mask, box in zip(found.masks, found.boxes, strict=True):
+            left, top, right, bottom = box.astype(int)
+            assert mask[top:bottom, left:right].sum() == mask.sum() > 0
+            for edge in (mask[top, :], mask[bottom - 1, :], mask[:, left], mask[:, right - 1]):
+                assert edge.any()
+
+
+def test_figures_do_not_share_pixels_and_can_be_seen() -> None:
+    for found in SCENES:
+        size = found.image.shape[0]
+        assert 1 <= len(found.masks) <= 3
+        assert found.masks.sum(0).max() <= 1
+        if size > 16:
+            assert (found.masks.sum((1, 2)) > 0.008 * size**2).all()
+
+
+def test_the_same_picture_at_every_size() -> None:
+    for index in range(12):
+        large, small = scene(0, index, 192), scene(0, index, 48)
+        shrunk = np.asarray(Image.fromarray(large.image).reduce(4), dtype=float)
+        assert np.corrcoef(shrunk.ravel(), small.image.ravel())[0, 1] > 0.8
+        assert len(large.boxes) == len(small.boxes)
+        assert abs(large.boxes / 4 - small.boxes).max() < 3
+
+
+def test_figures_stand_out_from_what_is_around_them() -> None:
+    apart = []
+    for found in (scene(0, index, 64) for index in range(96)):
+        inside = found.masks.any(0)
+        colours = [found.image[place].mean(0) / 255 for place in (inside, ~inside)]
+        apart.append(np.linalg.norm(colours[0] - colours[1]))
+    assert np.mean(np.asarray(apart) > 0.1) > 0.95
+    assert np.std(apart) > 0.1  # some are easy, some are not
+
+
+def test_colour_and_place_do_not_give_the_class_away() -> None:
+    features, labels = [], []
+    for index in range(360):
+        found = scene(0, index, 32)
+        features.append([*found.image.mean((0, 1)), *found.image.std((0, 1))])
+        labels.append(found.label)
+    table, target = np.asarray(features), np.asarray(labels)
+    table = (table - table.mean(0)) / table.std(0)
+    distances = np.square(table[:, None] - table[None]).sum(-1) + np.diag(np.full(len(table), np.inf))
+    right = (target[distances.argmin(1)] == target).mean()
+    assert right < 0.2  # chance is 1/12
+
+
+def test_splits_never_meet() -> None:
+    pictures = {split: Shapes(split=split, size=16, count=60) for split in SPLITS}
+    seen = {split: {images.scene(index).image.tobytes() for index in range(60)} for split, images in pictures.items()}
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not seen[one] & seen[other]
+    assert len({images.fingerprint() for images in pictures.values()}) == 3
+
+
+def test_a_larger_set_begins_with_the_smaller_one() -> None:
+    few, many = Shapes(count=5, size=32), Shapes(count=50, size=32)
+    assert few.read(4)[0].tobytes() == many.read(4)[0].tobytes()
+    assert few.fingerprint() == many.fingerprint() != Shapes(size=48).fingerprint()
+    assert open_set("shapes[size=32]", seed=1).fingerprint() != few.fingerprint()
+
+
+def test_there_is_no_other_split() -> None:
+    with pytest.raises(ConfigError, match="a split of shapes"):
+        open_set("shapes", split="all")
