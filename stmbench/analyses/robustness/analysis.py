@@ -38,7 +38,7 @@ class Robustness(ImageAnalysis):
         self.config = config
         self.labelled = self.images.labels() is not None
         self._attacks: dict[tuple[str, str], Unit] = {}  # (model, attack) -> its unit
-        self._passes_done, self._passes_left = 0.0, 0.0
+        self._passes_done, self._passes_left, self._passes_kept = 0.0, 0.0, 0.0
 
     @property
     def definition(self) -> str:
@@ -57,7 +57,9 @@ class Robustness(ImageAnalysis):
             for attack in self.config.chosen():
                 unit = self._attack_unit(model, attack)
                 self._attacks[model, attack.name] = unit
-                if not self.is_done(unit):
+                if self.is_done(unit):
+                    self._passes_kept += self._passes(attack)
+                else:
                     self._passes_left += self._passes(attack)
                 yield unit, self._attack(unit, model, attack)
 
@@ -79,7 +81,11 @@ class Robustness(ImageAnalysis):
         return self.unit(attack.name, model, conditions, definition=self.definition_of(attack))
 
     def _attack(self, unit: Unit, model: str, attack: Attack) -> Work:
+        kept = self.is_done(unit)
+
         def work() -> Outcome:
+            if kept:  # it is measured all the same: the run is a fresh one, of every unit
+                self._passes_left, self._passes_kept = self._passes_left + self._passes_kept, 0.0
             text, started = f"{attack.title} on {model}", time.monotonic()
             self._tell(text, 0.0, attack)
             subject = self.subject(model)

@@ -195,14 +195,17 @@ def test_nonsense_is_refused(settings: dict[str, Any], error: type[Exception], w
         RobustnessConfig(**settings)
 
 
-def test_progress_says_how_long_it_will_take(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_progress_says_how_long_it_will_take(tmp_path: Path, fresh: bool) -> None:
+    if fresh:
+        _run(tmp_path, num_images=8)
     told: list[Progress] = []
-    Robustness(RobustnessConfig(), _request(num_images=8), Store(tmp_path), listener=told.append).run()
+    Robustness(RobustnessConfig(), _request(num_images=8), Store(tmp_path), listener=told.append).run(fresh=fresh)
     shares = [(item.text, item.done) for item in told]
     assert shares[0] == (f"FGSM on {MODELS[0]}", 0.0)
     assert shares[-1] == (f"FGSM on {MODELS[1]}", 8.0)
     left = [item.seconds_left for item in told if item.seconds_left is not None]
-    assert all(seconds >= 0 for seconds in left)
+    assert all(seconds > 0 for seconds in left[:-1])
     assert left[-1] == pytest.approx(0, abs=1e-9)
 
 
