@@ -17,6 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.mixers.affinity import (
+    PointAffinity,
+    bilinear_points,
+    joined_heads,
+    map_columns,
+    split_into_heads,
+    with_outside,
+)
 from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
 from stmbench.mixers.bilinear import softmax_of_few, weighted_samples
 
@@ -66,6 +74,7 @@ def _presets() -> dict[str, Preset]:
     method="InternImage",
     citation="Wang et al., CVPR 2023",
     palette_slot=4,
+    softmax_rows=True,  # with the column of what lies outside
     channel_multiple=16,
     presets=_presets(),
     published_convention=frozenset({"conv", "linear", "matmul", "norm", "pool"}),
@@ -127,6 +136,22 @@ class Dcnv3(Mixer):
                     y = y + tokens * (near * inside)[..., None]
         mixed: Tensor = self.proj_out(y.flatten(3))
         return mixed
+
+    def affinity(self, x: Tensor) -> PointAffinity:
+        """(B, H, W, C) -> (B, groups, H * W, H * W + 1): the last column is what samples find outside the map."""
+        height, width = x.shape[1:3]
+        places, weights = (points.flatten(1, 2).transpose(1, 2) for points in self.points(x))  # B, groups, N, 9, (2)
+        index, weights = bilinear_points(places, weights, height=height, width=width, outside=height * width)
+        return PointAffinity(index, weights, with_outside(map_columns(height, width, device=x.device)))
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, groups, H * W + 1, C / groups): outside the map they are zero."""
+        return F.pad(split_into_heads(self.proj_in(x), self.config.groups), (0, 0, 0, 1))
+
+    def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, groups, H * W, C / groups) -> (B, H, W, C)."""
+        projected: Tensor = self.proj_out(joined_heads(mixed, height, width))
+        return projected
 
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 (projections), 9 N C (depthwise), 27 N C G (offsets, weights), 5 * 9 N C (sampling: 4 for a bilinear

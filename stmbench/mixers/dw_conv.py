@@ -13,6 +13,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
 
 
@@ -88,6 +89,27 @@ class DwConv(Mixer):
                 y = y + padded[:, i : i + height, j : j + width] * self.conv.weight[:, 0, i, j]
         mixed: Tensor = self.proj_out(y)
         return mixed
+
+    def affinity(self, x: Tensor) -> StencilAffinity:
+        """(B, H, W, C) -> (B, C, H * W, H * W): every channel is a head, its kernel the weights."""
+        batch, height, width, dim = x.shape
+        return StencilAffinity(
+            self.conv.weight.view(1, dim, 1, -1),
+            square_offsets(self.config.kernel, x.device),
+            map_columns(height, width, device=x.device),
+            kind="static",
+            batch=batch,
+        )
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, C, H * W, 1)."""
+        return split_into_heads(self.proj_in(x), self.config.dim)
+
+    def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, C, H * W, 1) -> (B, H, W, C). The kernel's bias is added here: it belongs to no column."""
+        assert self.conv.bias is not None
+        projected: Tensor = self.proj_out(joined_heads(mixed, height, width) + self.conv.bias)
+        return projected
 
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 for the projections and N K^2 C for the convolution."""

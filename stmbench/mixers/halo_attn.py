@@ -12,15 +12,23 @@ and mask what lies outside the map).
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, split_into_heads
 from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
-from stmbench.mixers.windows import constant, merge_heads, pad_to_windows, padded_size, split_heads
+from stmbench.mixers.halo_windows import key_places, offset_rows, outside
+from stmbench.mixers.windows import (
+    cropped_places,
+    merge_heads,
+    pad_to_windows,
+    padded_size,
+    split_heads,
+    window_places,
+)
 
 Variant = Literal["standard", "switch", "1px", "shift"]
 VARIANTS = ("standard", "switch", "1px", "shift")
@@ -92,6 +100,7 @@ def _presets() -> dict[str, Preset]:
         for name in ("height_rel", "width_rel")
     ),
     palette_slot=0,
+    softmax_rows=True,
     channel_multiple=32,
     presets=_presets(),
     published_convention=frozenset({"conv", "linear"}),
@@ -153,6 +162,34 @@ class HaloAttn(Mixer):
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected
 
+    def affinity(self, x: Tensor) -> WindowAffinity:
+        """(B, H, W, C) -> (B, heads, H * W, columns): the padded map's tokens; what lies outside it has no weight."""
+        config, (height, width) = self.config, x.shape[1:3]
+        x = pad_to_windows(x, config.window)
+        rows, columns = x.shape[1:3]
+        (q,) = split_heads(self.q(x), config.window, 1, config.heads)
+        k, _ = self._neighbourhoods(self.kv(x))
+        logits = q.flatten(0, 1) @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + self._bias(q, rows, columns)
+        weights = logits.softmax(dim=-1).view(*q.shape[:4], -1)  # B, windows, heads, M^2, reach^2
+        places = window_places(rows, columns, config.window, 0, x.device)
+        return WindowAffinity(
+            weights.transpose(1, 2),
+            queries=cropped_places(places, columns, height, width),
+            keys=key_places(rows, columns, config.window, config.before, config.reach, x.device),
+            outputs=height * width,
+            columns=map_columns(height, width, padded=(rows, columns), device=x.device),
+        )
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, heads, columns, d): those of padding are zero."""
+        kv = split_into_heads(self.kv(pad_to_windows(x, self.config.window)), self.config.heads)
+        return kv.chunk(2, dim=-1)[1]
+
+    def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, heads, H * W, d) -> (B, H, W, C)."""
+        projected: Tensor = self.proj(joined_heads(mixed, height, width))
+        return projected
+
     def no_weight_decay(self) -> set[str]:
         """The two tables of offsets."""
         return {"height_rel", "width_rel"}
@@ -179,38 +216,13 @@ class HaloAttn(Mixer):
         config, (batch, windows, heads, _, depth) = self.config, q.shape
         window, reach = config.window, config.reach
         q = q.reshape(batch * windows * heads, window, window, depth)
-        index = _offset_rows(window, reach, q.device)
+        index = offset_rows(window, reach, q.device)
         vertical = torch.einsum("nrcd,rkd->nrck", q, self.height_rel[index])  # reach offsets for each row of queries
         horizontal = torch.einsum("nrcd,ckd->nrck", q, self.width_rel[index])
         # a key is outside the map when its row or its column is: the mask goes in before the two are added
-        outside_rows, outside_columns = _outside(rows, columns, window, config.before, reach, q.dtype, q.device)
+        outside_rows, outside_columns = outside(rows, columns, window, config.before, reach, q.dtype, q.device)
         shape = (batch, windows, heads, window, window, reach)
         vertical = (vertical.reshape(shape) + outside_rows).contiguous()
         horizontal = (horizontal.reshape(shape) + outside_columns).contiguous()
         bias = vertical[..., :, None] + horizontal[..., None, :]  # B, windows, heads, M, M, reach, reach
         return bias.view(batch * windows, heads, window**2, reach**2)
-
-
-@functools.lru_cache(maxsize=32)
-def _offset_rows(window: int, reach: int, device: torch.device) -> Tensor:
-    """(M, reach): the table's row for query r and key k of one axis."""
-    query, key = torch.arange(window, device=device), torch.arange(reach, device=device)
-    return constant(key[None, :] - query[:, None] + reach - 1)
-
-
-@functools.lru_cache(maxsize=32)
-def _outside(
-    rows: int, columns: int, window: int, before: int, reach: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Very negative where a key's row, or column, is outside the map: two of (1, windows, 1, 1, 1, reach)."""
-    masks = []
-    for size in (rows, columns):
-        start = torch.arange(0, size, window, device=device)[:, None] - before
-        place = start + torch.arange(reach, device=device)  # windows along this axis, reach
-        mask = torch.zeros(place.shape, dtype=dtype, device=device)
-        # a quarter of the lowest number: the sum of two stays finite, and exp of it is exactly zero
-        masks.append(mask.masked_fill((place < 0) | (place >= size), torch.finfo(dtype).min / 4))
-    vertical, horizontal = masks
-    vertical = vertical[:, None].expand(-1, len(horizontal), -1).reshape(1, -1, 1, 1, 1, reach)
-    horizontal = horizontal[None].expand(len(masks[0]), -1, -1).reshape(1, -1, 1, 1, 1, reach)
-    return constant(vertical), constant(horizontal)

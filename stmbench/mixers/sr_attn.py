@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.mixers.affinity import AttentionAffinity, joined_heads, map_columns, reduced_columns, split_into_heads
 from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
 
 
@@ -85,6 +86,7 @@ def _presets() -> dict[str, Preset]:
         ),
     ),
     palette_slot=1,
+    softmax_rows=True,
     channel_multiple=64,
     presets=_presets(),
     published_convention=frozenset({"conv", "linear"}),
@@ -110,7 +112,7 @@ class SrAttn(Mixer):
         batch, height, width, dim = x.shape
         heads, depth = self.config.heads, dim // self.config.heads
         q = self.q(x).view(batch, height * width, heads, depth).transpose(1, 2)  # B, heads, N, d
-        k, v = self.kv(self.reduced(x)).view(batch, -1, 2, heads, depth).permute(2, 0, 3, 1, 4).unbind(0)
+        k, v = self._parts(x)
         y = F.scaled_dot_product_attention(q, k, v)  # B, heads, N, d
         projected: Tensor = self.proj(y.transpose(1, 2).reshape(batch, height, width, dim))
         return projected
@@ -147,9 +149,34 @@ class SrAttn(Mixer):
         projected: Tensor = self.proj(torch.cat(outputs, dim=-1).view(batch, height, width, dim))
         return projected
 
+    def affinity(self, x: Tensor) -> AttentionAffinity:
+        """(B, H, W, C) -> (B, heads, H * W, N'): the columns are the reduced tokens, each with its patch of the map."""
+        ratio, (height, width) = self.config.ratio, x.shape[1:3]
+        columns = map_columns(height, width, device=x.device)
+        if ratio > 1:
+            grid = (max(height // ratio, 1), max(width // ratio, 1))
+            columns = reduced_columns(height, width, grid=grid, stride=ratio, device=x.device)
+        return AttentionAffinity(split_into_heads(self.q(x), self.config.heads), self._parts(x)[0], columns)
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, heads, N', d)."""
+        return self._parts(x)[1]
+
+    def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, heads, H * W, d) -> (B, H, W, C)."""
+        projected: Tensor = self.proj(joined_heads(mixed, height, width))
+        return projected
+
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 + 2 N' C^2 for the projections, N' R^2 C^2 for the reduction, 2 N N' C for the two products."""
         dim, ratio, tokens = self.config.dim, self.config.ratio, height * width
         reduced = max(height // ratio, 1) * max(width // ratio, 1)
         reduction = reduced * ratio * ratio * dim * dim if ratio > 1 else 0
         return 2 * tokens * dim * dim + 2 * reduced * dim * dim + reduction + 2 * tokens * reduced * dim
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, W, C) -> keys and values (B, heads, N', d)."""
+        heads = self.config.heads
+        kv = self.kv(self.reduced(x)).view(len(x), -1, 2, heads, self.config.dim // heads)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        return k, v

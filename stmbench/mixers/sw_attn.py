@@ -15,8 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, split_into_heads
 from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
-from stmbench.mixers.windows import constant, merge_heads, pad_to_windows, padded_size, split_heads
+from stmbench.mixers.windows import (
+    constant,
+    cropped_places,
+    merge_heads,
+    pad_to_windows,
+    padded_size,
+    split_heads,
+    window_places,
+)
 
 SEPARATED = -100.0  # added to the logits of tokens that only the cyclic shift brought into one window
 
@@ -73,6 +82,7 @@ def _presets() -> dict[str, Preset]:
         ),
     ),
     palette_slot=2,
+    softmax_rows=True,
     channel_multiple=32,
     presets=_presets(),
     published_convention=frozenset({"conv", "linear", "matmul", "norm", "pool"}),
@@ -127,6 +137,33 @@ class SwAttn(Mixer):
             )
         y = y.roll((shift, shift), (1, 2))
         projected: Tensor = self.proj(y[:, :height, :width])
+        return projected
+
+    def affinity(self, x: Tensor) -> WindowAffinity:
+        """(B, H, W, C) -> (B, heads, H * W, columns): the padded map's tokens. Across the seam of the cyclic shift the
+        weights are e^-100 and less; padding is seen as any other token."""
+        window, (height, width) = self.config.window, x.shape[1:3]
+        x, shift = self._arrange(x)
+        rows, columns = x.shape[1:3]
+        q, k, _ = split_heads(self.qkv(x), window, 3, self.config.heads)  # B, windows, heads, M^2, d
+        logits = q @ k.transpose(3, 4) * q.shape[-1] ** -0.5 + self._bias(rows, columns, shift)
+        places = window_places(rows, columns, window, shift, x.device)
+        return WindowAffinity(
+            logits.softmax(dim=-1).transpose(1, 2),
+            queries=cropped_places(places, columns, height, width),
+            keys=places,
+            outputs=height * width,
+            columns=map_columns(height, width, padded=(rows, columns), device=x.device),
+        )
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, heads, columns, d): those of padding are the value bias."""
+        weight, bias = self.qkv.weight[2 * self.config.dim :], self.qkv.bias[2 * self.config.dim :]
+        return split_into_heads(F.linear(pad_to_windows(x, self.config.window), weight, bias), self.config.heads)
+
+    def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, heads, H * W, d) -> (B, H, W, C)."""
+        projected: Tensor = self.proj(joined_heads(mixed, height, width))
         return projected
 
     def no_weight_decay(self) -> set[str]:

@@ -40,6 +40,20 @@ def merge_heads(x: Tensor, window: int, height: int, width: int) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, heads * depth)
 
 
+def window_places(rows: int, columns: int, window: int, shift: int, device: torch.device) -> Tensor:
+    """(windows, window^2) long: the place on a rows x columns map of every token of every window, once the map was
+    moved cyclically up and left by `shift`."""
+    places = torch.arange(rows * columns, device=device).view(rows, columns).roll((-shift, -shift), (0, 1))
+    places = places.view(rows // window, window, columns // window, window).permute(0, 2, 1, 3)
+    return places.reshape(-1, window * window)
+
+
+def cropped_places(places: Tensor, columns: int, height: int, width: int) -> Tensor:
+    """Places on a padded map that is `columns` wide, as places on the height x width map; -1 for padding."""
+    y, x = places // columns, places % columns
+    return torch.where((y < height) & (x < width), y * width + x, -1)
+
+
 def constant(value: Tensor) -> Tensor:
     """`value` for keeping between calls: never an inference-mode tensor, which autograd would refuse later."""
     if not value.is_inference():

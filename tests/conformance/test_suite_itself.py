@@ -11,16 +11,18 @@ from torch import nn
 from stmbench.measure.counting import count
 from stmbench.mixers.base import Inert
 from stmbench.mixers.conformance import CHECKS, conform
-from tests.conformance import broken
+from tests.conformance import broken, broken_affinity
+
+BROKEN = {**broken.BROKEN, **broken_affinity.BROKEN}
 
 
 def _macs(module: nn.Module, size: tuple[int, int, int]) -> int:
     return count(module, size).macs
 
 
-@pytest.mark.parametrize("case", broken.BROKEN)
+@pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_mixer_fails_the_check_that_is_meant(case: str) -> None:
-    outcomes = conform(broken.BROKEN[case], count=_macs)
+    outcomes = conform(BROKEN[case], count=_macs)
     failed = {outcome.check: outcome for outcome in outcomes if outcome.status == "failed"}
     meant = case.split(" ")[0]
     assert list(failed) == [meant], {name: outcome.found for name, outcome in failed.items()}
@@ -29,28 +31,37 @@ def test_a_broken_mixer_fails_the_check_that_is_meant(case: str) -> None:
 
 
 def test_every_check_has_a_mixer_that_breaks_it() -> None:
-    assert {case.split(" ")[0] for case in broken.BROKEN} == set(CHECKS)
+    assert {case.split(" ")[0] for case in BROKEN} == set(CHECKS)
 
 
 def test_a_sound_mixer_passes_everything() -> None:
     outcomes = conform(broken.entry(broken.Sound), count=_macs)
+    left = [(o.check, o.status, o.found) for o in outcomes if o.status != "passed"]
+    assert left == [
+        ("affinity", "skipped", "the mixer offers no affinity"),
+        ("affinity_forms", "skipped", "needs affinity to pass"),
+    ]
+
+
+def test_a_sound_mixer_with_an_affinity_passes_everything() -> None:
+    outcomes = conform(broken.entry(broken_affinity.Weighed), count=_macs)
     assert [(o.check, o.found) for o in outcomes if o.status != "passed"] == []
 
 
 def test_without_a_counter_the_formula_is_not_compared() -> None:
-    outcomes = {outcome.check: outcome for outcome in conform(broken.BROKEN["macs"])}
+    outcomes = {outcome.check: outcome for outcome in conform(BROKEN["macs"])}
     assert outcomes["macs"].status == "skipped"
     assert outcomes["macs"].found == "no counter was given"
 
 
 def test_a_declared_dead_parameter_passes() -> None:
     inert = Inert(parameter="unused", part="all", reason="kept for old weights", whole=True)
-    entry = dataclasses.replace(broken.BROKEN["gradients"], inert=(inert,))
+    entry = dataclasses.replace(BROKEN["gradients"], inert=(inert,))
     assert [o.check for o in conform(entry) if o.status == "failed"] == []
 
 
 def test_what_depends_on_a_failed_check_is_skipped_and_says_so() -> None:
-    outcomes = {outcome.check: outcome for outcome in conform(broken.BROKEN["deterministic"])}
+    outcomes = {outcome.check: outcome for outcome in conform(BROKEN["deterministic"])}
     assert outcomes["batch_independent"].status == "skipped"
     assert outcomes["batch_independent"].found == "needs deterministic to pass"
 

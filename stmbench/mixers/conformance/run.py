@@ -7,7 +7,7 @@ import torch
 from stmbench.mixers.base import MixerEntry
 
 # importing the files of checks fills CHECKS, in this order
-from stmbench.mixers.conformance import configs, forward, gradients, numbers  # noqa: F401
+from stmbench.mixers.conformance import configs, forward, gradients, numbers, weights  # noqa: F401
 from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, NotApplicableError, Outcome
 from stmbench.mixers.conformance.subject import Count, Subject
 

@@ -1,0 +1,97 @@
+"""Checks of the affinity, where a mixer offers one: it is what forward does, and all its forms say the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.mixers.affinity import Affinity, HasAffinity
+from stmbench.mixers.conformance.check import BrokenPromiseError, NotApplicableError, check
+from stmbench.mixers.conformance.subject import Subject
+
+CLOSE = 1e-5  # of the largest number
+EXACT = 1e-10  # for two ways of reading the same weights, in float64
+SIZES = ((14, 14), (9, 11), (3, 17), (1, 1))
+PLACES = ((0, 0), (1, 1), (3, 0))  # stage, block
+FEW = (4, 6)  # the dense form is looked at on a small map
+
+
+@check(
+    "applied to the values and projected, the affinity gives the output",
+    remedy="make affinity(x) the weights that forward uses, column by column in the order of values(x)",
+    needs=("any_size", "dtype", "deterministic"),
+)
+def affinity(subject: Subject) -> None:
+    for stage, block in PLACES:
+        module = subject.module(stage, block)
+        for height, width in SIZES:
+            images = subject.images(2, (height, width), stage)
+            with torch.no_grad():
+                expected, found = _identity(module, images, height, width)
+            where = f"{height}x{width}, stage {stage}"
+            if found.shape != expected.shape:
+                raise BrokenPromiseError(f"{tuple(found.shape)} instead of {tuple(expected.shape)} at {where}")
+            difference = float((found - expected).abs().max())
+            if not difference <= CLOSE * float(expected.abs().max()):
+                raise BrokenPromiseError(f"it differs from the output by up to {difference:.3g} at {where}")
+
+
+@check(
+    "rows, entries and the dense form of the affinity are the same weights; static + dynamic is the whole",
+    remedy="use a form of stmbench.mixers.affinity; softmax_rows=True only where rows are non-negative and sum to one",
+    needs=("affinity",),
+)
+def affinity_forms(subject: Subject) -> None:
+    module = _with_affinity(subject.module(0, 1))
+    with torch.no_grad():
+        images, others = (subject.images(2, FEW, 0, seed=seed) for seed in (1, 2))
+        whole = module.affinity(images)
+        dense = whole.dense()
+        if tuple(dense.shape) != whole.shape or whole.shape[2] != FEW[0] * FEW[1]:
+            raise BrokenPromiseError(f"shape {whole.shape}, dense {tuple(dense.shape)}, on a map of {FEW}")
+        queries = torch.tensor([dense.shape[2] - 1, 0, 7])
+        _same(whole.rows(queries), dense[:, :, queries], "rows(queries) and the dense form differ")
+        columns, weights = whole.entries(queries)
+        gathered = torch.zeros_like(dense[:, :, queries])
+        gathered.scatter_add_(3, columns.expand(*gathered.shape[:3], -1), weights.expand(len(dense), -1, -1, -1))
+        _same(gathered, dense[:, :, queries], "entries(queries) and the dense form differ")
+        parts = [part for part in (whole.static, whole.dynamic) if part is not None]
+        _same(
+            sum((part.dense() for part in parts), torch.zeros_like(dense)), dense, "the parts do not sum to the whole"
+        )
+        if whole.static is not None:
+            elsewhere = module.affinity(others).static
+            if elsewhere is None:
+                raise BrokenPromiseError("the static part depends on the input: another one has none")
+            _same(elsewhere.dense(), whole.static.dense(), "the static part depends on the input")
+        if subject.entry.softmax_rows:
+            if float(dense.min()) < 0:
+                raise BrokenPromiseError(f"softmax_rows is declared, but a weight is {float(dense.min()):.3g}")
+            _same(
+                dense.sum(dim=3), torch.ones_like(dense[..., 0]), "softmax_rows is declared, but rows do not sum to 1"
+            )
+
+
+def _identity(module: nn.Module, images: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """What the affinity promises to give, and what it gives."""
+    mixer = _with_affinity(module)
+    whole: Affinity = mixer.affinity(images)
+    mixed = whole.apply(mixer.values(images))
+    project, aggregated = (getattr(module, name, None) for name in ("project", "aggregated"))
+    if project is not None:
+        return module(images), project(mixed, height, width)
+    if aggregated is not None:
+        return aggregated(images), mixed
+    raise BrokenPromiseError("there is neither project(mixed, height, width) nor aggregated(x) to compare it with")
+
+
+def _with_affinity(module: nn.Module) -> HasAffinity:
+    if not isinstance(module, HasAffinity):
+        raise NotApplicableError("the mixer offers no affinity")
+    return module
+
+
+def _same(found: Tensor, expected: Tensor, complaint: str) -> None:
+    difference = float((found - expected).abs().max())
+    if not difference <= EXACT * float(expected.abs().max()):
+        raise BrokenPromiseError(f"{complaint} by up to {difference:.3g}")

@@ -1,0 +1,44 @@
+"""Where the keys of enlarged windows lie: offsets from the queries, which are outside the map, places on it."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from stmbench.mixers.windows import constant
+
+
+@functools.lru_cache(maxsize=32)
+def offset_rows(window: int, reach: int, device: torch.device) -> Tensor:
+    """(M, reach): the table's row for query r and key k of one axis."""
+    query, key = torch.arange(window, device=device), torch.arange(reach, device=device)
+    return constant(key[None, :] - query[:, None] + reach - 1)
+
+
+@functools.lru_cache(maxsize=32)
+def outside(
+    rows: int, columns: int, window: int, before: int, reach: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Very negative where a key's row, or column, is outside the map: two of (1, windows, 1, 1, 1, reach)."""
+    masks = []
+    for size in (rows, columns):
+        start = torch.arange(0, size, window, device=device)[:, None] - before
+        place = start + torch.arange(reach, device=device)  # windows along this axis, reach
+        mask = torch.zeros(place.shape, dtype=dtype, device=device)
+        # a quarter of the lowest number: the sum of two stays finite, and exp of it is exactly zero
+        masks.append(mask.masked_fill((place < 0) | (place >= size), torch.finfo(dtype).min / 4))
+    vertical, horizontal = masks
+    vertical = vertical[:, None].expand(-1, len(horizontal), -1).reshape(1, -1, 1, 1, 1, reach)
+    horizontal = horizontal[None].expand(len(masks[0]), -1, -1).reshape(1, -1, 1, 1, 1, reach)
+    return constant(vertical), constant(horizontal)
+
+
+def key_places(rows: int, columns: int, window: int, before: int, reach: int, device: torch.device) -> Tensor:
+    """(windows, reach^2): the place on the padded map of every key of every window, -1 outside."""
+    step = torch.arange(reach, device=device) - before
+    y, x = (torch.arange(0, size, window, device=device)[:, None] + step for size in (rows, columns))  # windows, reach
+    y, x = y[:, None, :, None], x[None, :, None, :]
+    places = torch.where((y >= 0) & (y < rows) & (x >= 0) & (x < columns), y * columns + x, -1)
+    return places.flatten(2).flatten(0, 1)
