@@ -37,7 +37,7 @@ def evaluation_table(frame: pd.DataFrame) -> Table:
         row = [found.get(label) for found in cells.values()]
         first = next(point for point in row if point is not None)
         below = ["random init" if is_untrained(first) else str(first.facts["weights"])]
-        below += [f"{counts[first.model]} images"] if len(set(counts.values())) > 1 else []
+        below += [f"{counts[first.model, str(first.facts['weights'])]} images"] if len(set(counts.values())) > 1 else []
         name = Text(label)  # not markup: a name may have brackets
         name.append("\n" + " · ".join(below), style="dim")
         table.add_row(name, *(_cell(metric, point) for metric, point in zip(metrics, row, strict=True)))
@@ -55,13 +55,14 @@ def _cell(metric: str, point: Point | None) -> Text:
     return text
 
 
-def _counts(frame: pd.DataFrame) -> dict[str, int]:
-    """model -> images that its accuracy stands on: without the corrupt ones."""
+def _counts(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """(model, weights) -> images that the accuracy stands on: without the corrupt ones."""
     rows = frame[(frame["metric"] == "accuracy") & frame["value"].notna()]
-    return {str(model): int(count) for model, count in zip(rows["model"], rows["num_images"], strict=True)}
+    names = zip(rows["model"].astype(str), rows["weights"].astype(str), strict=True)
+    return dict(zip(names, map(int, rows["num_images"]), strict=True))
 
 
-def _conditions(frame: pd.DataFrame, counts: dict[str, int]) -> str:
+def _conditions(frame: pd.DataFrame, counts: dict[tuple[str, str], int]) -> str:
     words = []
     for column, unit in (("dataset", ""), ("split", ""), ("resolution", " px"), ("dtype", ""), ("device", "")):
         values = list(dict.fromkeys(frame[column].dropna()))
