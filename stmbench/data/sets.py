@@ -6,7 +6,6 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from stmbench.data.image_set import ImageSet
@@ -65,8 +64,3 @@ def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:
         options[key] = int(value)
     found: ImageSet = kind(split=split, **options)
     return found
-
-
-def folder_of(text: str) -> Path:
-    """A path with ~ resolved."""
-    return Path(text).expanduser()
