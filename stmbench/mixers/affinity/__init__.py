@@ -15,6 +15,7 @@ from stmbench.mixers.affinity.contract import (
     split_into_heads,
 )
 from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity
+from stmbench.mixers.affinity.jacobian import jacobian_affinity
 from stmbench.mixers.affinity.points import PointAffinity, bilinear_points
 from stmbench.mixers.affinity.stencil import StencilAffinity, square_offsets
 from stmbench.mixers.affinity.windows import WindowAffinity
@@ -36,6 +37,7 @@ __all__ = [
     "affinity_of",
     "bilinear_points",
     "has_affinity",
+    "jacobian_affinity",
     "joined_heads",
     "map_columns",
     "reduced_columns",

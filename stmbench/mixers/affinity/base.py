@@ -67,8 +67,9 @@ class Affinity(abc.ABC):
             queries: (Q,) long, output positions.
 
         Returns:
-            columns (Q, K) long and weights (B or 1, heads, Q, K). A column appears once in a row, except that entries
-            which stand for nothing repeat some column with a weight of exactly zero.
+            columns, long, (Q, K), or (B, heads, Q, K) where they differ between images or heads; and weights (B or 1,
+            heads, Q, K). A column appears once in a row, except that entries which stand for nothing repeat some column
+            with a weight of exactly zero.
         """
 
     @abc.abstractmethod

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from stmbench.mixers.affinity.base import Kind
 from stmbench.mixers.affinity.columns import Columns
-from stmbench.mixers.affinity.dense import FullAffinity
-from stmbench.mixers.affinity.sparse import scattered
+from stmbench.mixers.affinity.sparse import SparseAffinity
 
 
-class PointAffinity(FullAffinity):
+class PointAffinity(SparseAffinity):
     """K columns and weights for each image, head and output. Points may share a column: their weights add up.
 
     Args:
@@ -23,9 +22,16 @@ class PointAffinity(FullAffinity):
         super().__init__((*weights.shape[:3], len(columns)), columns, kind)
         self._index, self._weights = index, weights
 
-    def rows(self, queries: Tensor) -> Tensor:
-        """(Q,) long -> (B, heads, Q, N_in)."""
-        return scattered(self._index[:, :, queries], self._weights[:, :, queries], self.shape[3])
+    def entries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns and weights (B, heads, Q, K): points that share a column have become one entry."""
+        index, order = self._index[:, :, queries].sort(dim=-1)
+        weights = self._weights[:, :, queries].gather(3, order)
+        # number of each point's column among those of its row: one more wherever the sorted column changes
+        number = torch.zeros_like(index)
+        number[..., 1:] = (index[..., 1:] != index[..., :-1]).cumsum(dim=-1)
+        return torch.zeros_like(index).scatter(3, number, index), torch.zeros_like(weights).scatter_add(
+            3, number, weights
+        )
 
     def apply(self, values: Tensor) -> Tensor:
         """(B, heads, N_in, d) -> (B, heads, N_out, d): point by point."""

@@ -140,12 +140,12 @@ def test_entries_hold_each_column_once(pair: Pair) -> None:
     affinity, written = pair
     queries = torch.tensor([5, 0, 11])
     columns, weights = affinity.entries(queries)
-    assert columns.shape == (3, weights.shape[3])
+    assert columns.shape[-2:] == weights.shape[-2:]
     rows = torch.zeros(BATCH, *written.shape[1:2], 3, written.shape[3], dtype=torch.float64)
     rows.scatter_add_(3, columns.expand(*rows.shape[:2], -1, -1), weights.expand(BATCH, -1, -1, -1))
     torch.testing.assert_close(rows, written[:, :, queries])
-    for place, row in enumerate(columns.tolist()):
-        used = [column for column, weight in zip(row, weights[0, 0, place].tolist(), strict=True) if weight != 0]
+    for place, row in enumerate(columns.expand(*rows.shape[:2], -1, -1)[1, 1].tolist()):
+        used = [column for column, weight in zip(row, weights[-1, 1, place].tolist(), strict=True) if weight != 0]
         assert len(used) == len(set(used))
 
 
