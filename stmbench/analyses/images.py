@@ -19,6 +19,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sampling import choose
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.measure.allocator import keep_freed_memory
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 
@@ -85,6 +86,8 @@ class ImageAnalysis(Analysis):
     def units(self) -> Iterator[Unit]:
         plan = list(self.plan())
         self.store.require_writable()
+        if self.request.device == "cpu":
+            keep_freed_memory()  # passes over many images would give it back and ask for it again each time
         self._work = {unit.key: work for unit, work in plan}
         self._started, self._ended = time.monotonic(), 0
         self._todo = sum(not self.is_done(unit) for unit, _ in plan)
