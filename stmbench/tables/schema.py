@@ -77,7 +77,7 @@ KINDS: Final = ("raw", "summary")
 STATUSES: Final = ("ok", "failed", "skipped", "not resolved", "suspect")
 # base units only: a figure scales them for the eye, the table never does
 UNITS: Final = (
-    *("1", "count", "s", "bytes", "bytes/s", "images/s", "px", "degree", "Hz", "J", "J/image", "W", "celsius"),
+    *("1", "count", "s", "bytes", "bytes/s", "images/s", "px", "bit", "degree", "Hz", "J", "J/image", "W", "celsius"),
     *("MAC", "MAC/s", "MAC/byte", "MAC/J", "FLOP", "FLOP/s", "FLOP/byte"),
 )
 METRIC_UNITS: Final = {
@@ -111,6 +111,19 @@ METRIC_UNITS: Final = {
     "mcnemar_p_holm": "1",
     "zero_gradient_share": "1",
     "validity": "1",
+    "attention_distance": "px",
+    "affinity_entropy": "bit",
+    "self_weight": "1",
+    "mass_within": "1",
+    "centroid_offset": "px",
+    "centroid_y": "px",
+    "centroid_x": "px",
+    "padding_mass": "1",
+    "static_agreement": "1",
+    "static_share": "1",
+    "alpha": "1",
+    "beta": "1",
+    "affinity_map": "1",
 }
 
 

@@ -15,21 +15,21 @@ class ScaledAffinity(Affinity):
 
     def __init__(self, affinity: Affinity, factor: Tensor) -> None:
         super().__init__(affinity.shape, affinity.columns, kind_of(affinity))
-        self._affinity = affinity
-        self._factor = factor.view(-1, 1, 1)  # heads or 1, 1, 1
+        self.affinity = affinity
+        self.factor = factor.view(-1, 1, 1)  # heads or 1, 1, 1
 
     def entries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """The affinity's columns, its weights times the factor."""
-        columns, weights = self._affinity.entries(queries)
-        return columns, weights * self._factor
+        columns, weights = self.affinity.entries(queries)
+        return columns, weights * self.factor
 
     def rows(self, queries: Tensor) -> Tensor:
         """(Q,) long -> (B, heads, Q, N_in)."""
-        return self._affinity.rows(queries) * self._factor
+        return self.affinity.rows(queries) * self.factor
 
     def apply(self, values: Tensor) -> Tensor:
         """(B, heads, N_in, d) -> (B, heads, N_out, d)."""
-        return self._affinity.apply(values) * self._factor
+        return self.affinity.apply(values) * self.factor
 
 
 class RepeatedHeads(Affinity):
@@ -38,23 +38,23 @@ class RepeatedHeads(Affinity):
     def __init__(self, affinity: Affinity, times: int) -> None:
         batch, heads, outputs, inputs = affinity.shape
         super().__init__((batch, heads * times, outputs, inputs), affinity.columns, kind_of(affinity))
-        self._affinity, self._times = affinity, times
+        self.affinity, self.times = affinity, times
 
     def entries(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """The affinity's columns, its weights head by head repeated."""
-        columns, weights = self._affinity.entries(queries)
-        return columns, weights.repeat_interleave(self._times, dim=1)
+        columns, weights = self.affinity.entries(queries)
+        return columns, weights.repeat_interleave(self.times, dim=1)
 
     def rows(self, queries: Tensor) -> Tensor:
         """(Q,) long -> (B, heads, Q, N_in)."""
-        return self._affinity.rows(queries).repeat_interleave(self._times, dim=1)
+        return self.affinity.rows(queries).repeat_interleave(self.times, dim=1)
 
     def apply(self, values: Tensor) -> Tensor:
         """(B, heads, N_in, d) -> (B, heads, N_out, d): the copies of a head are applied together."""
         batch, heads, inputs, depth = values.shape
-        values = values.reshape(batch, heads // self._times, self._times, inputs, depth).transpose(2, 3).flatten(3)
-        mixed = self._affinity.apply(values)  # B, heads / times, N_out, times * d
-        return mixed.reshape(*mixed.shape[:3], self._times, depth).transpose(2, 3).flatten(1, 2)
+        values = values.reshape(batch, heads // self.times, self.times, inputs, depth).transpose(2, 3).flatten(3)
+        mixed = self.affinity.apply(values)  # B, heads / times, N_out, times * d
+        return mixed.reshape(*mixed.shape[:3], self.times, depth).transpose(2, 3).flatten(1, 2)
 
 
 class MixtureAffinity(FullAffinity):

@@ -1,9 +1,9 @@
 """Affinity of anything that is differentiable: how strongly each input position moves each output position.
 
 For a map f of (H, W, C) the weight of input k in output p is the Frobenius norm of the C' x C block d f_p / d x_k of
-the Jacobian. It is exact: one vector-Jacobian product for every output channel of a position, many of them in one backward
-pass, over a batch of copies of the image. It has no sign, no heads, and the weights themselves are differentiated: for
-attention it is not the attention map but what a small change of x_k does, through values, keys and queries together.
+the Jacobian. It is exact: one vector-Jacobian product for every output channel of a position, many of them in one
+backward pass, over a batch of copies of the image. It has no sign and no heads, and the weights are differentiated too:
+for attention it is not the map of weights but what a small change of x_k does, through values, keys and queries.
 """
 
 from __future__ import annotations

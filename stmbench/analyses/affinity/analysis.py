@@ -1,0 +1,159 @@
+"""Affinity, the analysis: for each model a unit of numbers and one of maps, or one of its Jacobian affinity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from stmbench.analyses.affinity.config import AffinityConfig
+from stmbench.analyses.affinity.jacobian_study import Jacobians
+from stmbench.analyses.affinity.layers import Layer, check_choice
+from stmbench.analyses.affinity.maps import pictures, write_arrays
+from stmbench.analyses.affinity.study import Finding, Study
+from stmbench.analyses.affinity.visit import visit
+from stmbench.analyses.affinity.weights_study import Maps, Numbers
+from stmbench.analyses.base import Listener, Outcome
+from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
+from stmbench.analyses.subjects import Subject
+from stmbench.analyses.unit import Unit
+from stmbench.data.loading import Batches
+from stmbench.errors import UnitError
+from stmbench.tables import Row, Store
+
+MAPS = "maps.npz"
+NO_AFFINITY = "the mixer has no affinity; --jacobian has one for any mixer and any block"
+NO_MASS = "nothing of the row lies on the map"
+STUDIES: dict[str, type[Study]] = {study.task: study for study in (Numbers, Maps, Jacobians)}
+
+
+class AffinityAnalysis(ImageAnalysis):
+    """Looks at the affinities of a request's models.
+
+    `units` raises InputError for a layer or position that a model has not, and for a model none of whose mixers has an
+    affinity.
+    """
+
+    name = "affinity"
+
+    def __init__(
+        self, config: AffinityConfig, request: ImageRequest, store: Store, *, listener: Listener | None = None
+    ) -> None:
+        super().__init__(request, store, listener=listener)
+        self.config = config
+
+    @property
+    def definition(self) -> str:
+        return "affinity.jacobian.v1" if self.config.jacobian else "affinity.v1"
+
+    def headline(self, unit: Unit) -> str | None:
+        return STUDIES[unit.task].metric
+
+    def plan(self) -> Iterator[tuple[Unit, Work]]:
+        config = self.config
+        for model in self.request.models:
+            check_choice(model, config, self.request.resolution)
+        places = {"positions": config.positions, "layers": config.layers, "per_image": config.per_image}
+        for model in self.request.models:
+            if config.jacobian:
+                yield self._study(Jacobians, model, {**places, "of": config.jacobian, "radii": config.radii})
+            else:
+                yield self._study(Numbers, model, {"radii": config.radii})
+                yield self._study(Maps, model, {**places, "heads": config.heads})
+
+    def _study(self, kind: type[Study], model: str, conditions: dict[str, Any]) -> tuple[Unit, Work]:
+        unit = self.unit(kind.task, model, conditions)
+        if kind is not Numbers and not self.store.artifact(unit.key, MAPS).is_file():
+            self.store.remove(unit.key)  # a part without its maps does not do
+
+        def work() -> Outcome:
+            subject = self.subject(model)
+            study = kind(subject, self.config, seed=self.seed)
+            batches, shown = self._show(study)
+            if len(study.without) == len(study.layers):
+                raise UnitError(NO_AFFINITY)
+            rows = [self._row(subject, finding) for finding in study.findings()]
+            if study.maps:
+                rows += self._map_rows(unit, study, shown)
+            skipped: dict[str, Any] = {"status": "skipped", "reason": NO_AFFINITY, "kind": "summary"}
+            rows += [
+                self.image_row(subject, study.metric, None, stage=layer.stage, block=layer.block, **skipped)
+                for layer in study.without
+            ]
+            return Outcome(rows=rows, notes={"layers": len(study.layers), **self.damage(batches)})
+
+        return unit, work
+
+    def _show(self, study: Study) -> tuple[Batches, dict[str, Any]]:
+        """Every batch to the study, layer by layer; the batches, and what a map needs to know of the images."""
+        batches = self.pixel_batches(study.subject)
+        text, total = f"{study.words} of {study.subject.name}", len(self.indices)
+        indices: list[int] = []
+        shown: list[Any] = []
+        self.say(text, 0, total)
+        for batch in batches:
+            before, seen = len(indices), 0
+
+            def look(layer: Layer, module: nn.Module, x: Tensor) -> None:
+                nonlocal seen
+                study.look(layer, module, x)
+                seen += 1
+                # taken from the loop at once: the pass ends within this turn of it
+                self.say(text, before + seen / len(study.layers) * len(x), total)  # noqa: B023
+
+            visit(study.subject, study.layers, batch.images, look)
+            indices += batch.indices
+            if self.config.per_image:
+                shown.append(pictures(batch.images))
+        if not indices:
+            raise UnitError("no image was left to look at")
+        pixels = {"images": np.concatenate(shown)} if shown else {}
+        return batches, {"indices": np.asarray(indices), **pixels}
+
+    def _row(self, subject: Subject, finding: Finding) -> Row:
+        item, layer = finding.item, finding.layer
+        columns: dict[str, Any] = {
+            "stage": layer.stage,
+            "block": layer.block,
+            "head": item.head,
+            "position": finding.position,
+            "condition": finding.condition,
+            "level": item.level,
+        }
+        if item.interval.estimate != item.interval.estimate:
+            columns |= {"kind": "summary", "status": "skipped", "reason": NO_MASS}
+            return self.image_row(subject, item.metric, None, **columns)
+        return self.interval_row(subject, item.metric, item.interval, **columns)
+
+    def _map_rows(self, unit: Unit, study: Study, shown: dict[str, Any]) -> list[Row]:
+        """Write the maps, and say which row of which layer is in the file."""
+        path = self.store.artifact(unit.key, MAPS)
+        arrays = dict(shown)
+        for maps in study.maps.values():
+            arrays |= maps.arrays()
+        write_arrays(path, arrays)
+        place = _relative(path, self.store)
+        return [
+            self.image_row(
+                study.subject,
+                "affinity_map",
+                None,
+                kind="summary",
+                num_images=len(shown["indices"]),
+                stage=layer.stage,
+                block=layer.block,
+                position=position,
+                condition=part,
+                artifact=place,
+            )
+            for layer, maps in study.maps.items()
+            for part in maps.parts
+            for position in maps.positions
+        ]
+
+
+def _relative(path: Path, store: Store) -> str:
+    return path.relative_to(store.folder).as_posix()

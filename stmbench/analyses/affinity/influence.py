@@ -1,0 +1,58 @@
+"""The Jacobian affinity of a mixer or of the block around it, on whatever layout it takes its map in."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from stmbench.analyses.affinity.layers import Layer
+from stmbench.errors import UnitError
+from stmbench.mixers.affinity import jacobian_affinity
+
+LARGEST_STEP = 4  # by which a block may make its map smaller
+
+
+def block_path(layer: Layer) -> str:
+    """The dotted path of what holds the mixer: its norm, residual and MLP."""
+    return layer.path.rpartition(".")[0]
+
+
+def influence(module: nn.Module, x: Tensor, positions: Tensor, layer: Layer) -> tuple[Tensor, tuple[int, int]]:
+    """The Jacobian affinity of a module, and the (H, W) of its input's map.
+
+    Args:
+        x: what goes into it: (B, H, W, C), (B, C, H, W), or tokens (B, H * W, C).
+        positions: (P,) long, on the output's map, which is the layer's.
+
+    Returns:
+        (B, P, H * W).
+
+    Raises:
+        UnitError: an input that is no map.
+    """
+    if x.ndim == 3:
+        size = layer.height, layer.width
+        if x.shape[1] != math.prod(size):
+            raise UnitError(f"{x.shape[1]} tokens are no map of {size[0]} x {size[1]} in layer {layer.number}")
+        found = jacobian_affinity(lambda maps: _as_map(module(maps.flatten(1, 2)), size), _as_map(x, size), positions)
+        return found, size
+    if x.ndim != 4:
+        raise UnitError(f"an input of shape {tuple(x.shape)} is no map in layer {layer.number}")
+    if _is_map(x.shape[1], x.shape[2], layer):
+        return jacobian_affinity(module, x, positions), (x.shape[1], x.shape[2])
+    maps = x.permute(0, 2, 3, 1)
+    found = jacobian_affinity(lambda maps: module(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), maps, positions)
+    return found, (maps.shape[1], maps.shape[2])
+
+
+def _is_map(height: int, width: int, layer: Layer) -> bool:
+    """Whether these are the sides of the layer's map, or of a larger one that the module makes smaller."""
+    return any(
+        -(-height // step) == layer.height and -(-width // step) == layer.width for step in range(1, LARGEST_STEP + 1)
+    )
+
+
+def _as_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, H * W, C) -> (B, H, W, C)."""
+    return tokens.reshape(len(tokens), *size, tokens.shape[2])

@@ -1,0 +1,107 @@
+"""The layers of a model: its mixers in order, with the maps they see; and the choice among them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from stmbench.analyses.affinity.config import AffinityConfig
+from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.data.preprocessing import Preprocessing
+from stmbench.errors import InputError
+from stmbench.mixers.affinity import affinity_of, has_affinity
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One mixer: its number (from 1), its place (from 0), its path in the model, and the map it is made for."""
+
+    number: int
+    stage: int
+    block: int
+    path: str
+    height: int
+    width: int
+
+
+def layers_of(model: nn.Module, name: str, size: tuple[int, int]) -> list[Layer]:
+    """Every mixer of a model, in order, with its map for an image of `size` (H, W).
+
+    Raises:
+        InputError: a model whose mixers are not known (timm's).
+    """
+    if not hasattr(model, "mixers"):
+        raise InputError(
+            "a model of which the mixers are known", name, "choose one that `stmbench list models` shows, not timm's"
+        )
+    known: Any = model
+    maps = known.config.maps(*size)
+    return [
+        Layer(
+            number=number,
+            stage=site.stage,
+            block=site.block,
+            path=path,
+            height=maps[site.stage][0],
+            width=maps[site.stage][1],
+        )
+        for number, (site, path, _) in enumerate(known.mixers(), start=1)
+    ]
+
+
+def chosen_layers(layers: Sequence[Layer], words: Sequence[str], name: str) -> list[Layer]:
+    """The layers that `AffinityConfig.layers` names, in the model's order. Raises InputError for one it has not."""
+    numbers: set[int] = set()
+    for word in words:
+        if word == "all":
+            numbers |= {layer.number for layer in layers}
+            continue
+        number = {"first": 1, "last": len(layers)}.get(word) or int(word)
+        if number > len(layers):
+            raise InputError(f"layers 1 to {len(layers)} of {name}", word, "change --layers")
+        numbers.add(number)
+    return [layer for layer in layers if layer.number in numbers]
+
+
+def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] | None) -> None:
+    """Find out before any work whether a model has what was asked for, without allocating it where that can be done.
+
+    Raises:
+        InputError: no mixer of the model has an affinity, or there is no such layer, position or head.
+    """
+    options = dict(ModelName.parse(name).options)
+    try:
+        with torch.device("meta"):
+            model = create_model(name, **options)
+    except (NotImplementedError, RuntimeError):
+        model = create_model(name, **options)
+    layers = layers_of(model, name, Preprocessing.of(model, resolution).size)
+    modules = {layer: model.get_submodule(layer.path) for layer in layers}
+    if config.jacobian is None and not any(map(has_affinity, modules.values())):
+        affinity_of(modules[layers[0]], ModelName.parse(name).mixer or name)
+    for layer in chosen_layers(layers, config.layers, name):
+        check_positions(config.positions_on(layer.height, layer.width), layer, name)
+
+
+def check_positions(positions: Sequence[int], layer: Layer, name: str) -> None:
+    """Raises InputError for a position that is not on the layer's map."""
+    count = layer.height * layer.width
+    outside = [position for position in positions if position >= count]
+    if outside:
+        where = f"layer {layer.number} of {name}, whose map is {layer.height} x {layer.width}"
+        raise InputError(f"positions 0 to {count - 1} in {where}", str(outside[0]), "change --positions or --layers")
+
+
+def chosen_heads(words: Sequence[str], heads: int, layer: Layer) -> list[int]:
+    """The heads that are kept one by one: none for 'mean'. Raises InputError for one that the layer has not."""
+    if "all" in words:
+        return list(range(heads))
+    numbers = [int(word) for word in words if word != "mean"]
+    outside = [number for number in numbers if number >= heads]
+    if outside:
+        raise InputError(f"heads 0 to {heads - 1} in layer {layer.number}", str(outside[0]), "change --heads")
+    return numbers

@@ -1,0 +1,36 @@
+"""The figures of the analysis 'affinity': maps, and distance and locality by depth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stmbench.errors import TableError
+from stmbench.figures.affinity_depth import distance_by_depth, locality_by_depth
+from stmbench.figures.affinity_maps import compared, maps_of
+from stmbench.figures.affinity_rows import read_maps
+from stmbench.figures.points import labels
+
+UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def affinity_figures(frame: pd.DataFrame, *, folder: Path) -> dict[str, Figure]:
+    """Name -> figure, for the rows of analysis 'affinity'; `folder` is the store's, where the maps lie."""
+    chosen = frame[frame["analysis"] == "affinity"]
+    chosen.attrs = frame.attrs
+    drawn: dict[str, Figure] = {}
+    for name, draw in (("attention_distance", distance_by_depth), ("locality", locality_by_depth)):
+        try:
+            drawn[name] = draw(chosen)
+        except TableError:
+            continue  # a Jacobian of few layers has no depth
+    models = read_maps(chosen, folder)
+    if len(models) > 1:
+        drawn["maps"] = compared(models)
+    names = labels(chosen)
+    for model in models:
+        drawn[f"maps_{UNFIT.sub('_', names[model.name])}"] = maps_of(model)
+    return drawn

@@ -1,0 +1,148 @@
+"""How far mixers look, and how much of it is near, layer by layer (after Raghu et al. 2021, Fig. 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+
+from stmbench.errors import TableError
+from stmbench.figures.palette import Look, look
+from stmbench.figures.points import labels
+from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
+
+FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
+RANDOM: Final = "random:"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """One model: places along the depth, the mean over heads, and the lowest and the highest head."""
+
+    label: str
+    look: Look
+    is_untrained: bool
+    depth: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+def distance_by_depth(frame: pd.DataFrame) -> Figure:
+    """Mean attention distance of each layer, in pixels of the input. Raises TableError where there is no depth."""
+    lines, stages = lines_of(frame, "attention_distance")
+    with canvas(3.9, width=7.6) as (figure, axes):
+        _draw(axes[0], lines, stages)
+        axes[0].set_ylabel("mean attention distance, px")
+        axes[0].set_ylim(0, 1.06 * max(max(line.high) for line in lines))
+        heading(axes[0], "How far mixers look, by depth", words_of(frame, lines))
+        _legend(figure, lines)
+    return figure
+
+
+def locality_by_depth(frame: pd.DataFrame) -> Figure:
+    """Share of the weight within each radius, a panel for each. Raises TableError where there is no depth."""
+    radii = sorted(frame.loc[frame["metric"] == "mass_within", "level"].dropna().unique())[:3]
+    if not radii:
+        raise TableError("rows of the metric 'mass_within'", "none", "run `stmbench affinity`")
+    with canvas(3.4, width=2.9 * len(radii) + 1.6, columns=len(radii)) as (figure, panels):
+        for axes, radius in zip(panels, radii, strict=True):
+            lines, stages = lines_of(frame, "mass_within", radius)
+            _draw(axes, [_percent(line) for line in lines], stages)
+            axes.set_xlabel(f"within {radius:g} tokens", fontweight="bold", color=MUTED)
+        panels[0].set_ylabel("weight near the position, %")
+        panels[0].set_ylim(0, 104)
+        heading(panels[0], "How local mixers are, by depth", words_of(frame, lines))
+        for text in panels[0].texts:
+            text.set_in_layout(False)
+        _legend(figure, lines)
+    return figure
+
+
+def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tuple[list[Line], int]:
+    """The lines of all models, and the number of stages. Raises TableError where no model has FEWEST layers."""
+    rows = frame[(frame["metric"] == metric) & frame["value"].notna()]
+    rows = rows[~rows["condition"].isin(("static", "dynamic"))]
+    rows = rows[rows["level"] == level] if level is not None else rows
+    names, mixers = labels(frame), frame.attrs.get("mixers", {})
+    found, stages = [], int(rows["stage"].max()) + 1 if len(rows) else 0
+    for (model, weights), group in rows.groupby(["model", "weights"], sort=False):
+        blocks = group.groupby("stage")["block"].max() + 1
+        layers = group.groupby(["stage", "block"], sort=True)
+        if len(layers) < FEWEST:
+            continue
+        line: dict[str, list[float]] = {"depth": [], "mean": [], "low": [], "high": []}
+        for _, of_layer in layers:
+            stage, block = int(of_layer["stage"].iloc[0]), int(of_layer["block"].iloc[0])
+            heads = of_layer.loc[of_layer["head"].notna(), "value"]
+            mean = float(of_layer.loc[of_layer["head"].isna(), "value"].mean())  # over positions, of a Jacobian
+            line["depth"].append(stage + (block + 0.5) / int(blocks[stage]) if stages > 1 else block + 1)
+            line["mean"].append(mean)
+            line["low"].append(float(heads.min()) if len(heads) else mean)
+            line["high"].append(float(heads.max()) if len(heads) else mean)
+        mixer = group["mixer"].iloc[0]
+        found.append(
+            Line(
+                label=names[str(model)],
+                look=look(str(model) if pd.isna(mixer) else str(mixer), mixers),
+                is_untrained=str(weights).startswith(RANDOM),
+                **line,
+            )
+        )
+    if not found:
+        raise TableError(f"{metric} of at least {FEWEST} layers of a model", "fewer", "add --layers all")
+    return found, stages
+
+
+def words_of(frame: pd.DataFrame, lines: list[Line]) -> str:
+    """The conditions that all share."""
+    rows = frame[frame["value"].notna()]
+    words = []
+    for column, text in (("scale", "{}"), ("resolution", "{} px"), ("num_images", "{} images"), ("dataset", "{}")):
+        values = rows[column].dropna().unique()
+        if len(values) == 1:
+            words.append(text.format(str(values[0]).partition(":")[0]))
+    jacobian = [name for name in rows["condition"].dropna().unique() if str(name).startswith("jacobian")]
+    words += [str(name).replace("jacobian", "Jacobian") for name in jacobian[:1]]
+    words += ["random init"] if all(line.is_untrained for line in lines) else []
+    return " · ".join([*words, "bars: lowest to highest head"] if not jacobian else words)
+
+
+def _percent(line: Line) -> Line:
+    mean, low, high = ([100 * value for value in values] for values in (line.mean, line.low, line.high))
+    return dataclasses.replace(line, mean=mean, low=low, high=high)
+
+
+def _draw(axes: Axes, lines: list[Line], stages: int) -> None:
+    spread = 0.008 * max(stages, 1)
+    for number, line in enumerate(lines):
+        colour, marker = line.look
+        x = np.asarray(line.depth) + spread * (number - (len(lines) - 1) / 2)
+        axes.vlines(x, line.low, line.high, color=colour, alpha=0.3, linewidth=2.2, zorder=2)
+        axes.plot(x, line.mean, color=colour, linewidth=1.1, marker=MarkerStyle(marker), markersize=4, zorder=3)
+    if stages > 1:
+        for edge in range(1, stages):
+            axes.axvline(edge, color=GRID, linewidth=1, zorder=0)
+        axes.set_xticks([stage + 0.5 for stage in range(stages)], [f"stage {stage + 1}" for stage in range(stages)])
+        axes.set_xlim(0, stages)
+        axes.tick_params(axis="x", length=0)
+    else:
+        axes.set_xlabel("layer")
+    axes.grid(axis="y")
+
+
+def _legend(figure: Figure, lines: list[Line]) -> None:
+    mixed = not all(line.is_untrained for line in lines)
+    handles = []
+    for line in lines:
+        words = " (random init)" if mixed and line.is_untrained else ""
+        colour, marker = line.look
+        handles.append(Line2D([], [], color=colour, marker=MarkerStyle(marker), markersize=5,
+                              label=shorten(line.label) + words))  # fmt: skip
+    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
