@@ -107,7 +107,8 @@ def words_of(frame: pd.DataFrame, lines: list[Line]) -> str:
     for column, text in (("scale", "{}"), ("resolution", "{} px"), ("num_images", "{} images"), ("dataset", "{}")):
         values = rows[column].dropna().unique()
         if len(values) == 1:
-            words.append(text.format(str(values[0]).partition(":")[0]))
+            said = text.format(str(values[0]).partition(":")[0])
+            words.append("1 image" if said == "1 images" else said)
     jacobian = [name for name in rows["condition"].dropna().unique() if str(name).startswith("jacobian")]
     words += [str(name).replace("jacobian", "Jacobian") for name in jacobian[:1]]
     words += ["random init"] if all(line.is_untrained for line in lines) else []

@@ -52,7 +52,10 @@ def compared(models: Sequence[ModelMaps]) -> Figure:
         random = ["random init"] if model.is_untrained and not every_untrained else []
         rows.append(((shorten(model.label), *random, *own), tuple(strip.panels for strip in strips)))
     words = list(dict.fromkeys(model.words.replace(" · random init", "") for model in models))
-    subtitle = " | ".join(words) + (" · random init" if every_untrained else "")
+    subtitle = " | ".join(words)
+    if any(strip.image is not None for strips in ends for strip in strips):
+        subtitle = subtitle.replace(" images", " images, of which the first is shown")
+    subtitle += " · random init" if every_untrained else ""
     return _grid(rows, heads, "Affinity at the same positions", subtitle, _key([s for strips in ends for s in strips]))
 
 

@@ -70,7 +70,8 @@ def _conditions(rows: pd.DataFrame) -> str:
                          ("dtype", "{}"), ("device", "{}")):  # fmt: skip
         values = rows[column].dropna().unique()
         if len(values) == 1:
-            words.append(text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0]))
+            said = text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0])
+            words.append("1 image" if said == "1 images" else said)
     if rows["weights"].fillna("").str.startswith(RANDOM).all():
         words.append("random init")
     of = "chosen positions" if rows["position"].notna().any() else "positions"
