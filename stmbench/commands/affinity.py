@@ -28,7 +28,9 @@ def affinity(
     num_images: analyse.NumImages = 8,
     layers: Annotated[
         list[str] | None,
-        typer.Option("--layers", metavar="LAYERS", help="Of the maps: first, last, all, or numbers from 1."),
+        typer.Option(
+            "--layers", metavar="LAYERS", help="Of the maps: first, last, all, numbers from 1, or STAGE.BLOCK."
+        ),
     ] = None,
     positions: Annotated[
         list[str] | None,

@@ -51,7 +51,7 @@ def test_the_jacobian_of_blocks(tmp_path: Path) -> None:
         (("--positions", "64"), "positions 0 to 63 in layer 1"),
         (("--positions", "x"), "whole numbers of at least 0, got 'x'"),
         (("--layers", "9"), "layers 1 to 8 of unified_dw_conv_nano, got 9"),
-        (("--layers", "0"), "layers as first, last, all or numbers from 1"),
+        (("--layers", "0"), "layers as first, last, all, numbers from 1 or STAGE.BLOCK"),
         (("--radii", "near"), "expected numbers, got 'near'"),
         (("--jacobian", "model"), "the Jacobian of a mixer or a block"),
         (("--jacobian", "mixer", "--heads", "1"), "no heads with --jacobian"),

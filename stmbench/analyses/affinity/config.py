@@ -19,7 +19,8 @@ class AffinityConfig:
 
     Attributes:
         positions: row by row on each chosen layer's map; None for the paper's four, put at the same place of any map.
-        layers: 'first', 'last', 'all', or numbers from 1, of the maps. Numbers are taken of all layers.
+        layers: 'first', 'last', 'all', numbers from 1, or STAGE.BLOCK (both from 1), of the maps. Numbers are taken of
+            all layers.
         heads: 'mean' (of the absolute weights), 'all', or numbers from 0.
         per_image: whether maps are kept image by image instead of averaged.
         radii: in tokens of a layer's map.
@@ -40,8 +41,9 @@ class AffinityConfig:
             _not_negative(self.positions, "a position", "--positions")
         _each_once(self.layers, "layer", "--layers")
         for word in self.layers:
-            if word not in ("first", "last", "all") and not _is_number(word, 1):
-                raise ConfigError("layers as first, last, all or numbers from 1", repr(word), "change --layers")
+            if word not in ("first", "last", "all") and not _is_layer(word):
+                expected = "layers as first, last, all, numbers from 1 or STAGE.BLOCK"
+                raise ConfigError(expected, repr(word), "change --layers")
         _each_once(self.heads, "head", "--heads")
         for word in self.heads:
             if word not in ("mean", "all") and not _is_number(word, 0):
@@ -62,6 +64,11 @@ class AffinityConfig:
         return tuple(
             (2 * y + 1) * height // (2 * REFERENCE) * width + (2 * x + 1) * width // (2 * REFERENCE) for y, x in places
         )
+
+
+def _is_layer(word: str) -> bool:
+    parts = word.split(".")
+    return len(parts) <= 2 and all(_is_number(part, 1) for part in parts)
 
 
 def _is_number(word: str, least: int) -> bool:

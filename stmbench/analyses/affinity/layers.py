@@ -55,16 +55,19 @@ def layers_of(model: nn.Module, name: str, size: tuple[int, int]) -> list[Layer]
 
 def chosen_layers(layers: Sequence[Layer], words: Sequence[str], name: str) -> list[Layer]:
     """The layers that `AffinityConfig.layers` names, in the model's order. Raises InputError for one it has not."""
-    numbers: set[int] = set()
+    found = [layer for layer in layers if any(_is_named(layer, word, len(layers)) for word in words)]
     for word in words:
-        if word == "all":
-            numbers |= {layer.number for layer in layers}
-            continue
-        number = {"first": 1, "last": len(layers)}.get(word) or int(word)
-        if number > len(layers):
-            raise InputError(f"layers 1 to {len(layers)} of {name}", word, "change --layers")
-        numbers.add(number)
-    return [layer for layer in layers if layer.number in numbers]
+        if not any(_is_named(layer, word, len(layers)) for layer in found):
+            ends = [f"{layer.stage + 1}.{layer.block + 1}" for layer in (layers[0], layers[-1])]
+            expected = f"layers 1 to {len(layers)}" if "." not in word else f"layers {ends[0]} to {ends[1]}"
+            raise InputError(f"{expected} of {name}", word, "change --layers")
+    return found
+
+
+def _is_named(layer: Layer, word: str, count: int) -> bool:
+    if "." in word:
+        return word.split(".") == [str(layer.stage + 1), str(layer.block + 1)]
+    return word == "all" or layer.number == ({"first": 1, "last": count}.get(word) or int(word))
 
 
 def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] | None) -> None:

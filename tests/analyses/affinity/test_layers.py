@@ -29,7 +29,13 @@ def test_layers_are_numbered_from_one_and_have_the_maps_of_the_image() -> None:
 
 @pytest.mark.parametrize(
     ("words", "numbers"),
-    [(("first", "last"), [1, 8]), (("all",), list(range(1, 9))), (("8", "2", "first"), [1, 2, 8]), (("last",), [8])],
+    [
+        (("first", "last"), [1, 8]),
+        (("all",), list(range(1, 9))),
+        (("8", "2", "first"), [1, 2, 8]),
+        (("last",), [8]),
+        (("2.2", "4.1"), [4, 7]),
+    ],
 )
 def test_layers_are_chosen_by_word_and_number(words: tuple[str, ...], numbers: list[int]) -> None:
     assert [layer.number for layer in chosen_layers(layers(), words, NAME)] == numbers
@@ -56,6 +62,7 @@ def test_heads_are_chosen_by_word_and_number() -> None:
     ("settings", "complaint"),
     [
         ({"layers": ("9",)}, "expected layers 1 to 8 of unified_sw_attn_nano, got 9"),
+        ({"layers": ("2.3",)}, "expected layers 1.1 to 4.2 of unified_sw_attn_nano, got 2.3"),
         ({"positions": (64,)}, "expected positions 0 to 63 in layer 1 of unified_sw_attn_nano, whose map is 8 x 8"),
         ({"positions": (20,)}, "positions 0 to 0 in layer 8"),
         ({"positions": (20,), "layers": ("1",), "resolution": (16, 16)}, "positions 0 to 15 in layer 1"),
@@ -83,8 +90,9 @@ def test_a_model_without_known_mixers_is_refused() -> None:
         ({"positions": ()}, "each position once, and at least one"),
         ({"positions": (3, 3)}, "each position once"),
         ({"positions": (-1,)}, "a position of at least 0, got -1"),
-        ({"layers": ("0",)}, "layers as first, last, all or numbers from 1, got '0'"),
+        ({"layers": ("0",)}, "layers as first, last, all, numbers from 1 or STAGE.BLOCK, got '0'"),
         ({"layers": ("middle",)}, "layers as first, last, all"),
+        ({"layers": ("1.0",)}, "numbers from 1 or STAGE.BLOCK, got '1.0'"),
         ({"heads": ("-1",)}, "heads as mean, all or numbers from 0"),
         ({"heads": ()}, "each head once, and at least one"),
         ({"radii": (-1.0,)}, "radii of at least 0 tokens"),
