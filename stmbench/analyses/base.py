@@ -84,7 +84,7 @@ class Analysis(abc.ABC):
     """
 
     name: ClassVar[str]
-    metric_units: ClassVar[Mapping[str, str]] = {}  # of metrics that the schema does not name
+    metric_units: Mapping[str, str] = {}  # of metrics that the schema does not name
 
     def __init__(self, *, store: Store, seed: int, device: str, listener: Listener | None = None) -> None:
         self.store, self.seed, self.device = store, seed, device

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,7 @@ class Evaluation(ImageAnalysis):
     """
 
     name = "eval"
-    metric_units: ClassVar = {"predictions": "count"}
+    metric_units: Mapping[str, str] = {"predictions": "count"}
 
     def __init__(
         self, request: ImageRequest, store: Store, *, keep_predictions: bool = False, listener: Listener | None = None

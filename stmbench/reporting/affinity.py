@@ -74,5 +74,5 @@ def _conditions(rows: pd.DataFrame) -> str:
             words.append("1 image" if said == "1 images" else said)
     if rows["weights"].fillna("").str.startswith(RANDOM).all():
         words.append("random init")
-    of = "chosen positions" if rows["position"].notna().any() else "positions"
-    return " · ".join([*words, f"means over layers, heads and {of}"])
+    of = "layers and chosen positions" if rows["position"].notna().any() else "layers and heads"
+    return " · ".join([*words, f"means over {of}"])

@@ -78,6 +78,7 @@ STATUSES: Final = ("ok", "failed", "skipped", "not resolved", "suspect")
 # base units only: a figure scales them for the eye, the table never does
 UNITS: Final = (
     *("1", "count", "s", "bytes", "bytes/s", "images/s", "px", "bit", "degree", "Hz", "J", "J/image", "W", "celsius"),
+    "input_side",
     *("MAC", "MAC/s", "MAC/byte", "MAC/J", "FLOP", "FLOP/s", "FLOP/byte"),
 )
 METRIC_UNITS: Final = {
@@ -102,6 +103,7 @@ METRIC_UNITS: Final = {
     "accuracy_top5": "1",
     "calibration_error": "1",
     "nll": "1",
+    "erf50": "input_side",
     "brier": "1",
     "consistency": "1",
     "accuracy_on_correct": "1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -39,7 +39,7 @@ class Profile(Analysis):
     """
 
     name = "profile"
-    metric_units: ClassVar = {
+    metric_units: Mapping[str, str] = {
         "batch_size": "count",
         "elements_moved": "count",
         "dropped_rounds": "count",

@@ -1,0 +1,92 @@
+"""Where on the input a unit's centre lies: it follows from kernel, stride and padding of what is before it.
+
+A convolution's output j is centred on input position j * stride + dilation * (kernel - 1) / 2 - padding (Dumoulin and
+Visin 2016, relationship 14). Composed, unit i of a stage is centred on the pixel a * i + b; with 3x3 kernels of stride
+2 and padding 1 throughout b is 0, with non-overlapping patches of P pixels it is (P - 1) / 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from stmbench.analyses.erf.strides import Strided
+
+Pair = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Unit (i, j) of a map is centred on pixel (step_y i + start_y, step_x j + start_x); pixel centres are integers.
+
+    `assumed` is True where no strided operation was seen for a change of size, and patches that do not overlap were
+    supposed.
+    """
+
+    size: tuple[int, int]
+    step: Pair = (1.0, 1.0)
+    start: Pair = (0.0, 0.0)
+    assumed: bool = False
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """The central unit, (H // 2, W // 2)."""
+        return self.size[0] // 2, self.size[1] // 2
+
+    @property
+    def centre(self) -> Pair:
+        """Its centre in pixels."""
+        (y, x), (i, j) = self.step, self.unit
+        return y * i + self.start[0], x * j + self.start[1]
+
+
+def grids(image: tuple[int, int], sizes: Sequence[tuple[int, int]], calls: Sequence[Sequence[Strided]]) -> list[Grid]:
+    """The grid of each stage.
+
+    Args:
+        image: (H, W) of the input.
+        sizes: (H, W) of each stage's map.
+        calls: the strided calls between the stage before and this one.
+    """
+    found, grid = [], Grid(size=image)
+    for size, between in zip(sizes, calls, strict=True):
+        grid = _through(grid, size, between)
+        found.append(grid)
+    return found
+
+
+def _through(grid: Grid, goal: tuple[int, int], calls: Sequence[Strided]) -> Grid:
+    """Follow the calls that lead from the grid's size to `goal`; calls of side branches lead elsewhere."""
+    while grid.size != goal:
+        steps = [
+            call for call in calls if call.before == grid.size and call.after[0] >= goal[0] and call.after[1] >= goal[1]
+        ]  # a reduction inside a mixer ends below the goal
+        if not steps:
+            return _patches(grid, goal)
+        # of two branches of one block (a 3x3 convolution and its 1x1 shortcut) the wider looks at what the unit sees
+        step = max(steps, key=lambda call: call.kernel)
+        grid = _after(grid, step)
+    return grid
+
+
+def _after(grid: Grid, call: Strided) -> Grid:
+    shift = [
+        d * (k - 1) / 2 - p for d, k, p in zip(call.dilation, call.kernel, call.padding, strict=True)
+    ]  # of output 0 against input 0
+    return Grid(
+        size=call.after,
+        step=(grid.step[0] * call.stride[0], grid.step[1] * call.stride[1]),
+        start=(grid.start[0] + grid.step[0] * shift[0], grid.start[1] + grid.step[1] * shift[1]),
+        assumed=grid.assumed,
+    )
+
+
+def _patches(grid: Grid, goal: tuple[int, int]) -> Grid:
+    """Patches that do not overlap, gathered by reshaping."""
+    patch = [max(1, round(size / small)) for size, small in zip(grid.size, goal, strict=True)]
+    return Grid(
+        size=goal,
+        step=(grid.step[0] * patch[0], grid.step[1] * patch[1]),
+        start=(grid.start[0] + grid.step[0] * (patch[0] - 1) / 2, grid.start[1] + grid.step[1] * (patch[1] - 1) / 2),
+        assumed=True,
+    )

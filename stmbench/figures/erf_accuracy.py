@@ -1,0 +1,60 @@
+"""The size of the last stage's receptive field against accuracy, as in Hu et al., Fig. 5."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+
+from stmbench.errors import TableError
+from stmbench.figures.erf_maps import erf_rows
+from stmbench.figures.points import Point, points
+from stmbench.figures.style import canvas, heading, shorten
+
+
+def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:
+    """A mark for each model and weights that both tables know, with both intervals; None where there are none."""
+    rows = erf_rows(frame, definition)
+    rows = rows[rows["level"] == 50]
+    if rows.empty:
+        return None
+    last = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")].copy()
+    last.attrs = frame.attrs
+    accuracy = _accuracy(beside)
+    pairs = [
+        (point, accuracy[point.model, str(point.facts["weights"])])
+        for point in points(last, "erf50")
+        if (point.model, str(point.facts["weights"])) in accuracy
+    ]
+    if not pairs:
+        return None
+    with canvas(4.4) as (figure, (axes,)):
+        for size, right in pairs:
+            across, up = ([[length] for length in errors] if errors else None for errors in _errors(size, right))
+            axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.look.colour,
+                          capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
+            axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
+                      linestyle="none", markersize=8, zorder=4)  # fmt: skip
+            random = " (random init)" if str(size.facts["weights"]).startswith("random:") else ""
+            axes.annotate(f"{shorten(size.label)}{random}", (size.value, 100 * right.value), (8, 6),
+                          textcoords="offset points", fontsize=8)  # fmt: skip
+        axes.margins(0.15)
+        axes.set_xlabel("ERF@50 of the last stage, of the input's side")
+        axes.set_ylabel("top-1 accuracy, %")
+        axes.grid(axis="both")
+        heading(axes, "Receptive field and accuracy", definition)
+    return figure
+
+
+def _accuracy(frame: pd.DataFrame) -> dict[tuple[str, str], Point]:
+    chosen = frame[frame["analysis"] == "eval"]
+    chosen.attrs = frame.attrs
+    try:
+        return {(point.model, str(point.facts["weights"])): point for point in points(chosen, "accuracy")}
+    except TableError:
+        return {}
+
+
+def _errors(size: Point, right: Point) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    up = right.errors
+    return size.errors, None if up is None else (100 * up[0], 100 * up[1])

@@ -1,0 +1,51 @@
+"""Effective receptive fields as a table for a terminal."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from stmbench.errors import TableError
+from stmbench.figures.erf_maps import RANDOM, erf_rows
+from stmbench.figures.points import labels
+
+
+def erf_table(frame: pd.DataFrame, definition: str) -> Group:
+    """One row for each model and percentage, a column for each stage. Raises TableError where there is nothing."""
+    rows = erf_rows(frame, definition)
+    if rows.empty:
+        raise TableError(f"rows of the analysis 'erf' by {definition}", "none", "run `stmbench erf`")
+    stages = sorted(rows["stage"].dropna().unique())
+    percents = sorted(rows["level"].unique())
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("model", min_width=11, max_width=28, overflow="fold")
+    if len(percents) > 1:
+        table.add_column("mass %", justify="right")
+    for stage in stages:
+        table.add_column(f"stage {int(stage) + 1}", justify="right", no_wrap=True)
+    names = labels(frame)
+    for (model, weights), of_model in rows.groupby(["model", "weights"], sort=False):
+        name = Text(names[str(model)])  # not markup: a name may have brackets
+        name.append("\n" + ("random init" if str(weights).startswith(RANDOM) else str(weights)), style="dim")
+        for percent in percents:
+            chosen = of_model[of_model["level"] == percent].set_index("stage")
+            cells = [_cell(chosen.loc[stage]) if stage in chosen.index else Text("–") for stage in stages]
+            first = [name if percent == percents[0] else Text("")]
+            table.add_row(*first, *([Text(f"{percent:g}")] if len(percents) > 1 else []), *cells)
+    what = f"ERF@{percents[0]:g}" if len(percents) == 1 else "ERF"
+    images = "/".join(str(count) for count in dict.fromkeys(rows["num_images"].dropna()))
+    data = "/".join(dict.fromkeys(str(name).partition(":")[0] for name in rows["dataset"].dropna()))
+    text = (
+        f"{what}, side of the square over the input's side · {data} · {images} images · 95 % intervals · {definition}"
+    )
+    return Group(table, Text(text, style="dim"))
+
+
+def _cell(row: pd.Series) -> Text:
+    text = Text(f"{row['value']:.3f}")
+    if not pd.isna(row["ci_low"]):
+        text.append(f"\n{row['ci_low']:.3f}–{row['ci_high']:.3f}", style="dim")
+    return text
