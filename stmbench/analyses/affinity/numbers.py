@@ -18,7 +18,7 @@ from stmbench.analyses.affinity.sums import (
     PADDING,
     REAL,
     SQUARES,
-    at,
+    part_sums,
     query_blocks,
     row_sums,
 )
@@ -38,11 +38,26 @@ PARTS_ONLY = ("static_agreement", "static_share")  # of mixers with a static and
 TINY = 1e-30
 
 
-def numbers(affinity: Affinity, geometry: Geometry) -> Tensor:
-    """(B or 1, heads, len(NAMES) + radii), means over the output positions; 1 where the images share the weights."""
-    found = [row_numbers(row_sums(affinity, queries, geometry)) for queries in query_blocks(affinity)]
+def layer_numbers(affinity: Affinity, geometry: Geometry) -> dict[str, Tensor]:
+    """Means over the output positions, for each image and head.
+
+    Returns:
+        whole, and static and dynamic where there are both parts: (B or 1, heads, len(NAMES) + radii); 1 where the
+        images share the weights. parts, where there are both: (B, heads, len(PARTS_ONLY)).
+    """
+    static, dynamic = affinity.static, affinity.dynamic
+    found: dict[str, list[Tensor]] = {}
+    if static is None or dynamic is None:
+        for queries in query_blocks(affinity):
+            found.setdefault("whole", []).append(row_numbers(row_sums(affinity, queries, geometry)))
+    else:
+        for queries in query_blocks(static, dynamic):
+            sums = part_sums(static, dynamic, queries, geometry)
+            for part in ("whole", "static", "dynamic"):
+                found.setdefault(part, []).append(row_numbers(sums[part]))
+            found.setdefault("parts", []).append(_compared(sums))
     # a row without any mass on the input has no distance: it is left out of the means
-    return torch.cat(found, dim=2).double().nanmean(dim=2)
+    return {part: torch.cat(rows, dim=2).double().nanmean(dim=2) for part, rows in found.items()}
 
 
 def row_numbers(sums: Tensor) -> Tensor:
@@ -66,20 +81,12 @@ def row_numbers(sums: Tensor) -> Tensor:
     return torch.cat((torch.stack(named, dim=-1), share[..., len(FIXED) : LOG]), dim=-1)
 
 
-def part_numbers(static: Affinity, dynamic: Affinity, geometry: Geometry) -> Tensor:
-    """How the parts of an affinity compare: (B, heads, 2), means over the output positions.
-
-    The first is the cosine between the rows of the two, the second the static part's share of the mass of both.
-    """
-    found = []
-    for queries in query_blocks(dynamic):
-        columns, weights = static.entries(queries)
-        product = (weights * at(dynamic, queries, columns)).float().sum(dim=-1)
-        first, second = (row_sums(part, queries, geometry) for part in (static, dynamic))
-        cosine = product / (first[..., SQUARES] * second[..., SQUARES]).sqrt().clamp(min=TINY)
-        masses = [sums[..., REAL] + sums[..., PADDING] for sums in (first, second)]
-        found.append(torch.stack((cosine, masses[0] / (masses[0] + masses[1])), dim=-1))
-    return torch.cat(found, dim=2).double().mean(dim=2)
+def _compared(sums: dict[str, Tensor]) -> Tensor:
+    """(B, heads, Q, 2): the cosine of the two parts' rows, and the static part's share of the mass of both."""
+    static, dynamic = sums["static"], sums["dynamic"]
+    cosine = sums["product"] / (static[..., SQUARES] * dynamic[..., SQUARES]).sqrt().clamp(min=TINY)
+    masses = [part[..., REAL] + part[..., PADDING] for part in (static, dynamic)]
+    return torch.stack((cosine, masses[0] / (masses[0] + masses[1])), dim=-1)
 
 
 def metric_levels(radii: Sequence[float]) -> list[tuple[str, float | None]]:

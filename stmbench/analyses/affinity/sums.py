@@ -17,19 +17,18 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.affinity.geometry import FIXED, Geometry
-from stmbench.mixers.affinity import Affinity, MixtureAffinity, RepeatedHeads, ScaledAffinity
+from stmbench.mixers.affinity import Affinity, RepeatedHeads, ScaledAffinity
 
 LOG, SQUARES = -2, -1  # places of L and E, after the features
 REAL, PADDING, DISTANCE, DY, DX, OWN = range(len(FIXED))
 BLOCK = 2**22  # weights in a block of rows
 
 
-def query_blocks(affinity: Affinity) -> Iterator[Tensor]:
-    """All output positions in order, in pieces that keep the memory bounded."""
-    count = max(weights_of_a_row(affinity), 1)
-    yield from torch.split(
-        torch.arange(affinity.shape[2], device=affinity.columns.padding.device), max(1, BLOCK // count)
-    )
+def query_blocks(*affinities: Affinity) -> Iterator[Tensor]:
+    """All output positions in order, in pieces that keep the memory bounded where all of these are looked at."""
+    count = max(sum(map(weights_of_a_row, affinities)), 1)
+    places = torch.arange(affinities[0].shape[2], device=affinities[0].columns.padding.device)
+    yield from torch.split(places, max(1, BLOCK // count))
 
 
 @functools.singledispatch
@@ -49,13 +48,25 @@ def _(affinity: RepeatedHeads, queries: Tensor, geometry: Geometry) -> Tensor:
     return row_sums(affinity.affinity, queries, geometry).repeat_interleave(affinity.times, dim=1)
 
 
-@row_sums.register
-def _(affinity: MixtureAffinity, queries: Tensor, geometry: Geometry) -> Tensor:
-    columns, static = affinity.static.entries(queries)
-    dynamic = at(affinity.dynamic, queries, columns)
+def part_sums(static: Affinity, dynamic: Affinity, queries: Tensor, geometry: Geometry) -> dict[str, Tensor]:
+    """The sums of two parts and of the whole that they add up to, and the inner products of their rows.
+
+    Returns:
+        whole, static, dynamic: (B or 1, heads, Q, features + 2); product: (B, heads, Q).
+    """
+    columns, weights = static.entries(queries)
     features = geometry.features(queries, columns)
-    elsewhere = row_sums(affinity.dynamic, queries, geometry) - entry_sums(features, dynamic)
-    return elsewhere + entry_sums(features, dynamic + static)
+    here = at(dynamic, queries, columns)
+    dynamic_here = entry_sums(features, here)
+    # where the static part knows of no zeros, the dynamic one was seen as a whole
+    is_full = columns.shape[-1] == static.shape[3]
+    dynamic_sums = dynamic_here if is_full else row_sums(dynamic, queries, geometry)
+    return {
+        "whole": dynamic_sums - dynamic_here + entry_sums(features, here + weights),
+        "static": entry_sums(features, weights),
+        "dynamic": dynamic_sums,
+        "product": (here * weights).float().sum(dim=-1),
+    }
 
 
 def entry_sums(features: Tensor, weights: Tensor) -> Tensor:
@@ -99,12 +110,6 @@ def weights_of_a_row(affinity: Affinity) -> int:
 @weights_of_a_row.register(RepeatedHeads)
 def _(affinity: ScaledAffinity | RepeatedHeads) -> int:
     return weights_of_a_row(affinity.affinity)
-
-
-@weights_of_a_row.register
-def _(affinity: MixtureAffinity) -> int:
-    columns, _ = affinity.static.entries(torch.zeros(1, dtype=torch.long, device=affinity.columns.padding.device))
-    return weights_of_a_row(affinity.dynamic) + affinity.shape[0] * affinity.shape[1] * columns.shape[-1]
 
 
 def _scaled(sums: Tensor, factor: Tensor) -> Tensor:

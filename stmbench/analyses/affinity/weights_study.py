@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.layers import Layer, chosen_heads
 from stmbench.analyses.affinity.maps import MEAN, LayerMaps, kept_rows
-from stmbench.analyses.affinity.numbers import PARTS_ONLY, metric_levels, numbers, part_numbers
+from stmbench.analyses.affinity.numbers import PARTS_ONLY, layer_numbers, metric_levels
 from stmbench.analyses.affinity.study import Finding, Study, parts_of
 from stmbench.analyses.affinity.tabulate import coefficient_items, items
 from stmbench.analyses.subjects import Subject
@@ -50,10 +50,8 @@ class Numbers(WeightsStudy):
     def look_at(self, layer: Layer, affinity: Affinity, x: Tensor) -> None:
         """Take in an affinity: the numbers of its parts, and how these compare."""
         geometry = self.geometry(affinity.columns, x.shape[1], x.shape[2])
-        for part, piece in parts_of(affinity).items():
-            self._keep(layer, part, numbers(piece, geometry), shared=piece.dynamic is None)
-        if affinity.static is not None and affinity.dynamic is not None:
-            self._keep(layer, "parts", part_numbers(affinity.static, affinity.dynamic, geometry), shared=False)
+        for part, values in layer_numbers(affinity, geometry).items():
+            self._keep(layer, part, values, shared=part == "static" or affinity.dynamic is None)
         self._coefficients[layer] = affinity.coefficients
 
     def findings(self) -> Iterator[Finding]:
