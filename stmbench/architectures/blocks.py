@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 from timm.layers.drop import DropPath
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlockConfig:
-    """`dim` channels; `drop_path` is the probability of dropping a branch; `scale` the layer scale's first value."""
+    """`dim` channels; `drop_path` is the probability of dropping a branch; `scale` the layer scale's first value, None
+    for no layer scale."""
 
     dim: int
     mlp_ratio: float
     norm_eps: float
     drop_path: float
-    scale: float = 1e-6
+    scale: float | None = 1e-6
 
 
 class TransformerBlock(nn.Module):
@@ -39,6 +41,10 @@ class TransformerBlock(nn.Module):
         y: Tensor = self.branch2(x, self.mlp(self.norm2(x)))
         return y
 
+    def macs(self, height: int, width: int) -> dict[str, int]:
+        """Multiply-adds besides the mixer's, by part."""
+        return {"mlps": mlp_macs(self.mlp, height, width)}
+
 
 class ConvNextBlock(nn.Module):
     """x + s * mlp(LN(mixer(x))), one residual (Liu et al. 2022, Fig. 4; Hu et al., Fig. 4 D). (B, H, W, C) -> same."""
@@ -55,18 +61,27 @@ class ConvNextBlock(nn.Module):
         y: Tensor = self.branch1(x, self.mlp(self.norm1(self.mixer(x))))
         return y
 
+    def macs(self, height: int, width: int) -> dict[str, int]:
+        """Multiply-adds besides the mixer's, by part."""
+        return {"mlps": mlp_macs(self.mlp, height, width)}
+
 
 class Branch(nn.Module):
     """A residual branch's end: x + drop_path(scale * y), with one learned scale for each channel (layer scale)."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.full((config.dim,), config.scale))
+        self.scale = None if config.scale is None else nn.Parameter(torch.full((config.dim,), config.scale))
         self.drop_path = DropPath(config.drop_path)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x and y (B, H, W, C) -> (B, H, W, C)."""
         if self.training and self.drop_path.drop_prob > 0:
-            dropped: Tensor = x + self.drop_path(self.scale * y)
+            dropped: Tensor = x + self.drop_path(y if self.scale is None else self.scale * y)
             return dropped
-        return torch.addcmul(x, self.scale, y)  # one pass over memory
+        return x + y if self.scale is None else torch.addcmul(x, self.scale, y)  # one pass over memory
+
+
+def mlp_macs(mlp: Mlp, height: int, width: int) -> int:
+    """Multiply-adds of a two-layer MLP on a map of height x width."""
+    return height * width * 2 * cast(nn.Linear, mlp.fc1).weight.numel()

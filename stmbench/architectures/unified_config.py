@@ -13,9 +13,9 @@ import dataclasses
 from typing import Any, Literal
 
 from stmbench.architectures.downsampling import halved
+from stmbench.architectures.host import MIN_SIZE
 from stmbench.mixers.base import Preset, require
 
-MIN_SIZE = 32  # of an image's side: the stem and the transitions divide it by 32
 Design = Literal["A", "B", "C", "D", "E"]
 DESIGNS = ("A", "B", "C", "D", "E")
 

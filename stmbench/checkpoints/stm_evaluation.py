@@ -8,7 +8,7 @@ import re
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmbench.architectures.unified import resized_position
+from stmbench.architectures.stages import resized_position
 
 # constants that the authors register as buffers; ours are computed from the map at hand
 SKIPPED = re.compile(r"(relative_position_index|attn_mask)$")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stmbench.architectures.catalog import ModelName, create_model, list_models
-from stmbench.architectures.unified import resized_position
+from stmbench.architectures.stages import resized_position
 from stmbench.errors import InputError
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
