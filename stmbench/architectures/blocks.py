@@ -71,7 +71,7 @@ class Branch(nn.Module):
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
-        self.scale = None if config.scale is None else nn.Parameter(torch.full((config.dim,), config.scale))
+        self.scale = None if config.scale is None else nn.Parameter(torch.full((config.dim,), float(config.scale)))
         self.drop_path = DropPath(config.drop_path)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

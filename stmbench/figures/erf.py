@@ -86,8 +86,9 @@ def _draw(axes: Axes, item: ErfMap) -> None:
     peak = float(item.pixels.max()) or 1.0
     axes.imshow((item.pixels / peak) ** GAMMA, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     (y, x), half = item.centre, item.side / 2
-    axes.add_patch(Rectangle((x - half, y - half), item.side, item.side, fill=False, edgecolor=MARK, linewidth=1.3))
-    axes.plot([x], [y], marker="+", color=MARK, markersize=4, markeredgewidth=0.8)
+    axes.add_patch(Rectangle((x - half, y - half), item.side, item.side, fill=False, edgecolor=MARK, linewidth=1.0))
+    if item.side > 0.1 * width:  # in a smaller square it would hide the map
+        axes.plot([x], [y], marker="+", color=MARK, markersize=4, markeredgewidth=0.8)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_xticks([])
