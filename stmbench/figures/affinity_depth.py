@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,8 @@ from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
 RANDOM: Final = "random:"
+Stroke = Literal["-", "--", ":", "-."]
+STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")  # of lines that share a look: one mixer, several models
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,12 +39,12 @@ class Line:
 def distance_by_depth(frame: pd.DataFrame) -> Figure:
     """Mean attention distance of each layer, in pixels of the input. Raises TableError where there is no depth."""
     lines, stages = lines_of(frame, "attention_distance")
-    with canvas(3.9, width=7.6) as (figure, axes):
+    with canvas(3.9, width=6.4 + _beside(lines)) as (figure, axes):
         _draw(axes[0], lines, stages)
         axes[0].set_ylabel("mean attention distance, px")
         axes[0].set_ylim(0, 1.06 * max(max(line.high) for line in lines))
         heading(axes[0], "How far mixers look, by depth", words_of(frame, lines))
-        _legend(figure, lines)
+        _finish(figure, axes[0], lines)
     return figure
 
 
@@ -51,17 +53,17 @@ def locality_by_depth(frame: pd.DataFrame) -> Figure:
     radii = sorted(frame.loc[frame["metric"] == "mass_within", "level"].dropna().unique())[:3]
     if not radii:
         raise TableError("rows of the metric 'mass_within'", "none", "run `stmbench affinity`")
-    with canvas(3.4, width=2.9 * len(radii) + 1.6, columns=len(radii)) as (figure, panels):
-        for axes, radius in zip(panels, radii, strict=True):
-            lines, stages = lines_of(frame, "mass_within", radius)
-            _draw(axes, [_percent(line) for line in lines], stages)
+    found = [lines_of(frame, "mass_within", radius) for radius in radii]
+    lines = found[0][0]
+    width = max(2.9 * len(radii), 5.6) + 0.3 + _beside(lines)
+    with canvas(3.4, width=width, columns=len(radii)) as (figure, panels):
+        for axes, radius, (of_radius, stages) in zip(panels, radii, found, strict=True):
+            _draw(axes, [_percent(line) for line in of_radius], stages)
             axes.set_xlabel(f"within {radius:g} tokens", fontweight="bold", color=MUTED)
         panels[0].set_ylabel("weight near the position, %")
         panels[0].set_ylim(0, 104)
         heading(panels[0], "How local mixers are, by depth", words_of(frame, lines))
-        for text in panels[0].texts:
-            text.set_in_layout(False)
-        _legend(figure, lines)
+        _finish(figure, panels[0], lines)
     return figure
 
 
@@ -122,11 +124,12 @@ def _percent(line: Line) -> Line:
 
 def _draw(axes: Axes, lines: list[Line], stages: int) -> None:
     spread = 0.008 * max(stages, 1)
-    for number, line in enumerate(lines):
+    for number, (line, stroke) in enumerate(zip(lines, strokes_of(lines), strict=True)):
         colour, marker = line.look
         x = np.asarray(line.depth) + spread * (number - (len(lines) - 1) / 2)
         axes.vlines(x, line.low, line.high, color=colour, alpha=0.3, linewidth=2.2, zorder=2)
-        axes.plot(x, line.mean, color=colour, linewidth=1.1, marker=MarkerStyle(marker), markersize=4, zorder=3)
+        axes.plot(x, line.mean, color=colour, linewidth=1.1, linestyle=stroke, marker=MarkerStyle(marker),
+                  markersize=4, markerfacecolor=colour if stroke == "-" else "white", zorder=3)  # fmt: skip
     if stages > 1:
         for edge in range(1, stages):
             axes.axvline(edge, color=GRID, linewidth=1, zorder=0)
@@ -138,12 +141,30 @@ def _draw(axes: Axes, lines: list[Line], stages: int) -> None:
     axes.grid(axis="y")
 
 
-def _legend(figure: Figure, lines: list[Line]) -> None:
+def strokes_of(lines: list[Line]) -> list[Stroke]:
+    """Another stroke for each line that shares its colour and marker with an earlier one."""
+    looks = [line.look for line in lines]
+    return [STROKES[looks[:number].count(look) % len(STROKES)] for number, look in enumerate(looks)]
+
+
+def _label(line: Line, lines: list[Line]) -> str:
     mixed = not all(line.is_untrained for line in lines)
+    return shorten(line.label) + (" (random init)" if mixed and line.is_untrained else "")
+
+
+def _beside(lines: list[Line]) -> float:
+    """Inches that the legend takes."""
+    return 0.6 + 0.072 * max(len(_label(line, lines)) for line in lines)
+
+
+def _finish(figure: Figure, axes: Axes, lines: list[Line]) -> None:
+    """The legend beside the panels; a long heading may reach over it, and takes nothing from them."""
+    for text in axes.texts:
+        text.set_in_layout(False)
     handles = []
-    for line in lines:
-        words = " (random init)" if mixed and line.is_untrained else ""
+    for line, stroke in zip(lines, strokes_of(lines), strict=True):
         colour, marker = line.look
-        handles.append(Line2D([], [], color=colour, marker=MarkerStyle(marker), markersize=5,
-                              label=shorten(line.label) + words))  # fmt: skip
-    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
+        fill = colour if stroke == "-" else "white"
+        handles.append(Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=5,
+                              markerfacecolor=fill, label=_label(line, lines)))  # fmt: skip
+    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=2.4)

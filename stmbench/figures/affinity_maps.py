@@ -158,7 +158,9 @@ def _place(strip: Strip) -> str:
 def _key(strips: Sequence[Strip]) -> str:
     signed = any(panel.is_signed for strip in strips for panel in strip.panels)
     of = "the mean over heads" if all(strip.head == MEAN for strip in strips) else "single heads where they are named"
-    scale = "red and blue: positive and negative weights" if signed else "colour: weight, from 0 to the panel's maximum"
+    scale = "colour: weight, from 0 to the panel's maximum" + (
+        ", or red and blue: positive and negative" if signed else ""
+    )
     said = f"frame and ticks: the output position, its number on the map below; {scale}; {of}"
     return said + ("; a reduced token's weight is spread over its patch" if any(map(_is_reduced, strips)) else "")
 

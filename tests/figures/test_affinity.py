@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from stmbench.figures.affinity import affinity_figures
-from stmbench.figures.affinity_depth import lines_of
+from stmbench.figures.affinity_depth import lines_of, strokes_of
 from stmbench.figures.affinity_rows import read_maps, spread
 from stmbench.tables import Row
 from stmbench.tables.rows import frame_of
@@ -122,6 +123,12 @@ def test_depth_is_the_place_within_the_stage() -> None:
     assert lines[0].depth == [0.25, 0.75, 1.5, 2.5]
     assert lines[0].mean == [0, 1, 10, 20]
     assert (lines[0].low[2], lines[0].high[2]) == (10, 15)
+
+
+def test_lines_of_one_mixer_differ_in_stroke() -> None:
+    lines, _ = lines_of(depth(), "attention_distance")
+    same = [lines[0], lines[1], dataclasses.replace(lines[0], label="another")]
+    assert strokes_of(same) == ["-", "-", "--"]
 
 
 def test_distance_and_locality_are_drawn_by_depth(tmp_path: Path) -> None:
