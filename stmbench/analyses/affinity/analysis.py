@@ -75,7 +75,7 @@ class AffinityAnalysis(ImageAnalysis):
             batches, shown = self._show(study)
             if len(study.without) == len(study.layers):
                 raise UnitError(NO_AFFINITY)
-            rows = [self._row(subject, finding) for finding in study.findings()]
+            rows = [self._row(subject, finding, len(shown["indices"])) for finding in study.findings()]
             if study.maps:
                 rows += self._map_rows(unit, study, shown)
             skipped: dict[str, Any] = {"status": "skipped", "reason": NO_AFFINITY, "kind": "summary"}
@@ -113,7 +113,7 @@ class AffinityAnalysis(ImageAnalysis):
         pixels = {"images": np.concatenate(shown)} if shown else {}
         return batches, {"indices": np.asarray(indices), **pixels}
 
-    def _row(self, subject: Subject, finding: Finding) -> Row:
+    def _row(self, subject: Subject, finding: Finding, images: int) -> Row:
         item, layer = finding.item, finding.layer
         columns: dict[str, Any] = {
             "stage": layer.stage,
@@ -122,6 +122,7 @@ class AffinityAnalysis(ImageAnalysis):
             "position": finding.position,
             "condition": finding.condition,
             "level": item.level,
+            "num_images": images,
         }
         if item.interval.estimate != item.interval.estimate:
             columns |= {"kind": "summary", "status": "skipped", "reason": NO_MASS}

@@ -49,9 +49,13 @@ class Numbers(WeightsStudy):
 
     def look_at(self, layer: Layer, affinity: Affinity, x: Tensor) -> None:
         """Take in an affinity: the numbers of its parts, and how these compare."""
+        if affinity.dynamic is None and layer in self._coefficients:
+            return  # what is static is the same in every batch
         geometry = self.geometry(affinity.columns, x.shape[1], x.shape[2])
         for part, values in layer_numbers(affinity, geometry).items():
-            self._keep(layer, part, values, shared=part == "static" or affinity.dynamic is None)
+            pieces = self._found.setdefault((layer, part), [])
+            if not (part == "static" and pieces):
+                pieces.append(values[: 1 if part == "static" else None].cpu())
         self._coefficients[layer] = affinity.coefficients
 
     def findings(self) -> Iterator[Finding]:
@@ -64,11 +68,6 @@ class Numbers(WeightsStudy):
         for layer, coefficients in self._coefficients.items():
             for item in coefficient_items(coefficients):
                 yield Finding(layer=layer, item=item, condition="whole")
-
-    def _keep(self, layer: Layer, part: str, values: Tensor, *, shared: bool) -> None:
-        pieces = self._found.setdefault((layer, part), [])
-        if not (shared and pieces):  # what is static is the same in every batch
-            pieces.append(values[: 1 if shared else None].cpu())
 
 
 class Maps(WeightsStudy):
