@@ -34,7 +34,8 @@ def maps_of(model: ModelMaps) -> Figure:
     words = model.words
     if len(model.strips) > len(shown):
         words += f" · the first {len(shown)} of {len(model.strips)} rows"
-    rows: list[Row] = [(_strip_words(strip), (strip.panels,)) for strip in shown]
+    has_parts = len({strip.part for strip in shown}) > 1
+    rows: list[Row] = [(_strip_words(strip, has_parts), (strip.panels,)) for strip in shown]
     return _grid(rows, ("",), f"Affinity of {shorten(model.label)}", words, _key(shown))
 
 
@@ -144,8 +145,8 @@ def _number(value: float) -> str:
     return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
-def _strip_words(strip: Strip) -> tuple[str, ...]:
-    words = [f"{strip.part} part"] if strip.part in ("static", "dynamic") else []
+def _strip_words(strip: Strip, has_parts: bool) -> tuple[str, ...]:
+    words = [strip.part if strip.part == "whole" else f"{strip.part} part"] if has_parts else []
     words += [f"head {strip.head}"] if strip.head != MEAN else []
     words += [f"image {strip.image + 1}"] if strip.image is not None else []
     return (_place(strip), *words)

@@ -49,7 +49,7 @@ def affinity_table(frame: pd.DataFrame) -> Group:
             first = True
             for stage, of_stage in of_part.groupby("stage"):
                 cells = [_cell(of_stage, metric) for metric in metrics]
-                name = names[str(model)] + (f", {part}" if len(parts) > 1 else "")
+                name = f"  {part} part" if part in ("static", "dynamic") else names[str(model)]
                 table.add_row(Text(name if first else ""), Text(str(int(stage) + 1)), *cells)
                 first = False
         table.add_section()
