@@ -13,7 +13,7 @@ from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import InputError
-from stmbench.mixers.affinity import affinity_of, has_affinity
+from stmbench.mixers.affinity import HasAffinity, affinity_of, has_affinity
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,8 +86,23 @@ def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] 
     modules = {layer: model.get_submodule(layer.path) for layer in layers}
     if config.jacobian is None and not any(map(has_affinity, modules.values())):
         affinity_of(modules[layers[0]], ModelName.parse(name).mixer or name)
-    for layer in chosen_layers(layers, config.layers, name):
+    chosen = chosen_layers(layers, config.layers, name)
+    for layer in chosen:
         check_positions(config.positions_on(layer.height, layer.width), layer, name)
+    if set(config.heads) - {"mean", "all"}:
+        _check_heads(create_model(name, **options), chosen, config)
+
+
+def _check_heads(model: nn.Module, layers: Sequence[Layer], config: AffinityConfig) -> None:
+    """Raises InputError for a head that a layer has not. How many there are is asked of the affinity of a zero map."""
+    known: Any = model
+    modules = {path: (site.dim, module) for site, path, module in known.mixers()}
+    for layer in layers:
+        dim, module = modules[layer.path]
+        if isinstance(module, HasAffinity):
+            with torch.no_grad():
+                heads = module.affinity(torch.zeros(1, layer.height, layer.width, dim)).shape[1]
+            chosen_heads(config.heads, heads, layer)
 
 
 def check_positions(positions: Sequence[int], layer: Layer, name: str) -> None:
