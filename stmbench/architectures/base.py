@@ -52,6 +52,10 @@ def _load() -> None:
         importlib.import_module(f"stmbench.architectures.{module}")
 
 
-MODULES = ("unified_models",)  # each registers architectures, named models, or both
+MODULES = (
+    "unified_models",
+    "container_models",
+    "isotropic_models",
+)  # each registers architectures, named models, or both
 ARCHITECTURES: Registry[ArchitectureEntry] = Registry("architecture", load=_load)
 NAMED: Registry[NamedModel] = Registry("model", load=_load)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.checkpoints import stm_evaluation
+from stmbench.checkpoints import container, stm_evaluation
 from stmbench.checkpoints.reading import read_state_dict
 from stmbench.errors import CheckpointError
 
@@ -76,13 +76,15 @@ def _fits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
 
 def _from_authors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
+    # each family of published files is known by a key that no other has
+    family = container if any(container.RECOGNISED.match(key) for key in given) else stm_evaluation
     for key, value in given.items():
-        name = stm_evaluation.renamed(key)
+        name = family.renamed(key)
         if name is None:
             continue
         known = name in wanted
         shape = tuple(wanted[name].shape) if known else tuple(value.shape)
-        state[name if known else key] = stm_evaluation.reshaped(name, value, shape) if known else value
+        state[name if known else key] = family.reshaped(name, value, shape) if known else value
     return state
 
 

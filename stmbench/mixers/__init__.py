@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import importlib
 
-BUILTIN = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
+BUILTIN = (
+    *("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3"),
+    *("self_attn", "conv3", "group_conv3", "dw_conv3", "mh_dw_conv", "mlp", "mh_mlp", "mlp_lr", "mh_mlp_lr"),
+    *("container", "container_pam"),
+    *("pooling", "identity"),
+)
 
 
 def load_registered() -> None:

@@ -78,6 +78,7 @@ class MixerEntry:
     family: str
     sampling: Literal["local", "global", "learned"]
     weights: Literal["static", "dynamic", "both"]
+    shares: tuple[str, str] | None = None  # alpha, beta; None: those of the kind of its weights
     method: str = ""  # the network it comes from, as Table I prints it
     citation: str = ""
     depends_on_n: bool = False
@@ -99,6 +100,13 @@ class MixerEntry:
             return self.presets[scale]
         default = MIXERS.get(DEFAULT_PRESETS).presets[scale]
         return dataclasses.replace(default, options={})
+
+    @property
+    def alpha_beta(self) -> tuple[str, str]:
+        """Shares of the dynamic and the static affinity (Gao et al. 2021, Table 2): numbers, "learned" or "-"."""
+        if self.shares is not None:
+            return self.shares
+        return {"dynamic": ("1", "0"), "static": ("0", "1"), "both": ("learned", "learned")}[self.weights]
 
     @property
     def has_own_presets(self) -> bool:

@@ -48,7 +48,7 @@ from torch import nn
 from stmbench.mixers.base import MixerConfig, register_mixer
 
 
-@register_mixer("identity", config=MixerConfig)
+@register_mixer("passthrough", config=MixerConfig)
 class Identity(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -59,8 +59,13 @@ class Identity(nn.Module):
 PLUGINS = [
     ("does not import", "import not_a_module_at_all\n", "expected a plug-in that imports", "plug.py:1"),
     ("registers nothing", "x = 1\n", "expected a mixer registered by", "register_mixer"),
-    ("changes the shape", SOUND.replace("return x", "return x[:, 1:]"), "expected identity to map", "(1, 13, 14, 64)"),
-    ("repeats a name", SOUND.replace("identity", "dw_conv"), "expected a mixer name that is free", "dw_conv"),
+    (
+        "changes the shape",
+        SOUND.replace("return x", "return x[:, 1:]"),
+        "expected passthrough to map",
+        "(1, 13, 14, 64)",
+    ),
+    ("repeats a name", SOUND.replace("passthrough", "dw_conv"), "expected a mixer name that is free", "dw_conv"),
 ]
 # every command that could run a plug-in, with what it needs besides
 COMMANDS = [

@@ -65,20 +65,20 @@ def test_a_plugin_is_profiled_beside_the_others(tmp_path: Path) -> None:
     plugin.write_text(
         "from torch import nn\n"
         "from stmbench.mixers.base import MixerConfig, register_mixer\n\n"
-        "@register_mixer('identity', config=MixerConfig)\n"
+        "@register_mixer('passthrough', config=MixerConfig)\n"
         "class Identity(nn.Module):\n"
         "    def __init__(self, config):\n        super().__init__()\n\n"
         "    def forward(self, x):\n        return x\n"
     )
     out = tmp_path / "store"
-    arguments = ("--plugin", str(plugin), "--mixers", "identity,dw_conv", "--scale", "nano", "--no-timing")
+    arguments = ("--plugin", str(plugin), "--mixers", "passthrough,dw_conv", "--scale", "nano", "--no-timing")
     result = run.stmbench("profile", *arguments, "--json", "--out", str(out))
     rows = json.loads(result.stdout)
     shares = {
         row["model"]: row["value"] for row in rows if row["metric"] == "part_macs" and row["condition"] == "mixers"
     }
     assert shares["unified_dw_conv_nano"] > 0
-    assert shares["unified_identity_nano"] == 0
+    assert shares["unified_passthrough_nano"] == 0
 
 
 @pytest.mark.parametrize("selection", [["--scale", "nano"], ["--mixers", "dw_conv"], ["--architecture", "unified"]])

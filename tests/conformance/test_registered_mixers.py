@@ -12,7 +12,7 @@ from stmbench.mixers.base import MIXERS
 from stmbench.mixers.conformance import Outcome, conform
 from stmbench.mixers.plugins import load_plugin
 
-WITHOUT_AFFINITY: tuple[str, ...] = ()  # not a linear map of values, given the weights: conv3 sums over channels, say
+WITHOUT_AFFINITY = ("conv3", "group_conv3")  # they sum over channels: no map of values, position by position
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_mixer.py"
 
 

@@ -22,7 +22,7 @@ from stmbench.mixers.base import MixerConfig, register_mixer
 SOUND = (
     HEAD
     + """
-@register_mixer("identity", config=MixerConfig)
+@register_mixer("passthrough", config=MixerConfig)
 class Identity(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -38,12 +38,12 @@ FAILURES = [
     ("raises", "def f():\n    raise ValueError('no\\nway')\nf()\n", "that imports", "ValueError: no way", "plug.py:2"),
     ("exits", "import sys\nsys.exit(3)\n", "a plug-in that imports", "SystemExit: 3", "plug.py:2"),
     ("nothing", "x = 1\n", "a mixer registered by", "got none", "register_mixer"),
-    ("built-in name", SOUND.replace("identity", "dw_conv"), "free", "'dw_conv' is registered already", "plug.py:6"),
-    ("twice", SOUND + SOUND.replace(HEAD, ""), "free", "'identity' is registered already", "rename the mixer"),
-    ("bad name", SOUND.replace('"identity"', '"My-Mixer"'), "a mixer name", "'My-Mixer'", "my_mixer"),
+    ("built-in name", SOUND.replace("passthrough", "dw_conv"), "free", "'dw_conv' is registered already", "plug.py:6"),
+    ("twice", SOUND + SOUND.replace(HEAD, ""), "free", "'passthrough' is registered already", "rename the mixer"),
+    ("bad name", SOUND.replace('"passthrough"', '"My-Mixer"'), "a mixer name", "'My-Mixer'", "my_mixer"),
     (
         "no module",
-        HEAD + "@register_mixer('identity', config=MixerConfig)\ndef f(x):\n    return x\n",
+        HEAD + "@register_mixer('passthrough', config=MixerConfig)\ndef f(x):\n    return x\n",
         "torch.nn.Module class",
         "function f",
         "nn.Module",
@@ -51,7 +51,7 @@ FAILURES = [
     (
         "no config",
         SOUND.replace("config=MixerConfig", "config=dict, config_at=lambda site: {'dim': site.dim}"),
-        "a config of identity",
+        "a config of passthrough",
         "dict",
         "MixerConfig",
     ),
@@ -72,8 +72,8 @@ def _file(folder: Path, text: str) -> Path:
 
 def test_a_sound_file_is_registered_with_its_hash(tmp_path: Path) -> None:
     path = _file(tmp_path, SOUND)
-    assert plugins.load_plugin(path) == ("identity",)
-    entry = MIXERS.get("identity")
+    assert plugins.load_plugin(path) == ("passthrough",)
+    entry = MIXERS.get("passthrough")
     assert entry.plugin_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     x = torch.randn(1, 3, 5, 8)
     assert torch.equal(entry.build(Site(stage=0, block=0, dim=8, resolution=(3, 5)))(x), x)
@@ -84,10 +84,10 @@ def test_a_sound_file_is_registered_with_its_hash(tmp_path: Path) -> None:
 def test_loading_again_does_nothing(tmp_path: Path) -> None:
     path = _file(tmp_path, SOUND)
     first = plugins.load_plugin(path)
-    entry = MIXERS.get("identity")
+    entry = MIXERS.get("passthrough")
     assert plugins.load_plugin(str(path)) == first
-    assert plugins.load_plugins([path, path]) == ["identity", "identity"]
-    assert MIXERS.get("identity") is entry
+    assert plugins.load_plugins([path, path]) == ["passthrough", "passthrough"]
+    assert MIXERS.get("passthrough") is entry
 
 
 def test_a_file_that_changed_meanwhile_is_refused(tmp_path: Path) -> None:
@@ -154,6 +154,6 @@ def test_installed_entry_points_are_loaded_and_broken_ones_skipped(
         assert MIXERS.names() == before
     else:
         plugins.load_plugins()
-        assert MIXERS.names() == [*before, "identity"]
-        assert MIXERS.get("identity").plugin_sha256 == hashlib.sha256(SOUND.encode()).hexdigest()
+        assert MIXERS.names() == [*before, "passthrough"]
+        assert MIXERS.get("passthrough").plugin_sha256 == hashlib.sha256(SOUND.encode()).hexdigest()
     plugins.load_plugins()  # a second look does nothing, and warns of nothing

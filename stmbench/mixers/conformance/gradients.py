@@ -20,6 +20,8 @@ def _largest_gradients(subject: Subject, stage: int, block: int, side: int) -> d
     largest: dict[str, Tensor] = {}
     for trial in range(TRIALS):
         module = subject.module(stage, block, seed=10 + trial).train()
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            return {}
         found = module(subject.images(8, (side, side), stage, seed=20 + trial))
         (found * torch.randn_like(found)).sum().backward()
         named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,179 @@
+"""CONTAINER-PAM (Pay Attention to MLP): self-attention and a static N x N matrix, weighed by learned alpha and beta.
+
+Gao et al., "Container", NeurIPS 2021, section 3.3 and eq. 7, with A_mlp (eq. 6) as the static affinity:
+
+    Y = ((alpha A_sa(X) + beta A_mlp) V) W_out,   V = W_v X
+
+The paper does not say whether the heads have matrices of their own; its Fig. 1 shows one matrix a layer, so ours share
+one (`shared=False` gives each head its own).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor, nn
+
+from stmbench.mixers.affinity import (
+    Affinity,
+    AttentionAffinity,
+    MatrixAffinity,
+    MixtureAffinity,
+    joined_heads,
+    map_columns,
+    split_into_heads,
+)
+from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer, require
+from stmbench.mixers.coefficients import LEARNED, Coefficients, Gate, Share, check_shares
+from stmbench.mixers.nano import narrow_heads
+from stmbench.mixers.static_matrix import MatrixConfig, StaticMatrix
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContainerPamConfig(MixerConfig):
+    """`heads` heads; a matrix for maps of `resolution`, one for all heads where `shared`; shares as in CONTAINER."""
+
+    heads: int
+    resolution: tuple[int, int]
+    shared: bool = True
+    alpha: Share = LEARNED
+    beta: Share = LEARNED
+    gate: Gate = "free"
+    resize: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
+        check_shares(self.alpha, self.beta, self.gate)
+        self.matrix()
+
+    def matrix(self) -> MatrixConfig:
+        """The static part's config, which checks the rest."""
+        heads = 1 if self.shared else self.heads
+        return MatrixConfig(heads=heads, resolution=self.resolution, resize=self.resize)
+
+
+def config_at(
+    site: Site,
+    *,
+    head_dim: int = 32,
+    heads: int | None = None,
+    shared: bool = True,
+    alpha: Share = LEARNED,
+    beta: Share = LEARNED,
+    gate: Gate = "free",
+    resize: bool = True,
+) -> ContainerPamConfig:
+    """The same everywhere, with a matrix for the map of the site."""
+    return ContainerPamConfig(
+        dim=site.dim,
+        heads=head_number(site.dim, head_dim, heads),
+        resolution=site.resolution,
+        shared=shared,
+        alpha=alpha,
+        beta=beta,
+        gate=gate,
+        resize=resize,
+    )
+
+
+@register_mixer(
+    "container_pam",
+    config=ContainerPamConfig,
+    config_at=config_at,
+    title="CONTAINER-PAM",
+    abbreviation="CONTAINER-PAM",
+    family="Attention + MLP",
+    sampling="global",
+    weights="both",
+    method="CONTAINER-PAM",
+    citation="Gao et al., NeurIPS 2021",
+    depends_on_n=True,
+    inert=(
+        Inert(
+            parameter="qkv.bias",
+            part="the keys' third",
+            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
+        ),
+    ),
+    channel_multiple=32,
+    presets=narrow_heads(),
+)
+class ContainerPam(Mixer):
+    """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""
+
+    config: ContainerPamConfig
+
+    def __init__(self, config: ContainerPamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.attends = config.alpha != 0
+        self.qkv = QkvProjection(config.dim, queries=self.attends)
+        self.static = StaticMatrix(config.matrix()) if config.beta != 0 else None
+        self.shares = Coefficients(config.alpha, config.beta, config.gate)
+        self.proj = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        projected = self.qkv(x)
+        dynamic = attended(projected, self.config.heads) if self.attends else None
+        return self._mixed(projected, dynamic, slowly=False)
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map with a softmax that can be read, and the whole matrix applied token by token."""
+        projected = self.qkv(x)
+        dynamic = attended_slowly(projected, self.config.heads) if self.attends else None
+        return self._mixed(projected, dynamic, slowly=True)
+
+    def affinity(self, x: Tensor) -> Affinity:
+        """(B, H, W, C) -> (B, heads, H * W, H * W)."""
+        batch, height, width, dim = x.shape
+        columns = map_columns(height, width, device=x.device)
+        alpha, beta = self.shares.tensors(x)
+        parts: list[Affinity] = []
+        if self.attends:
+            q, k = (split_into_heads(part, self.config.heads) for part in self.qkv(x).split(dim, dim=-1)[:2])
+            parts.append(AttentionAffinity(q, k, columns))
+        if self.static is not None:
+            matrix = self.static.matrix((height, width)).expand(self.config.heads, -1, -1)
+            parts.append(MatrixAffinity(matrix[None], columns, kind="static", batch=batch))
+        return MixtureAffinity(*parts, alpha=alpha, beta=beta) if len(parts) == 2 else self.shares.alone(parts[0], x)
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, heads, H * W, d)."""
+        return split_into_heads(self.qkv.values(x), self.config.heads)
+
+    def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, heads, H * W, d) -> (B, H, W, C)."""
+        y: Tensor = self.proj(joined_heads(mixed, height, width))
+        return y
+
+    def no_weight_decay(self) -> set[str]:
+        """alpha and beta."""
+        return {f"shares.{name}" for name, _ in self.shares.named_parameters()}
+
+    def macs(self, height: int, width: int) -> int:
+        """N C^2 for each projection, 2 N^2 C for attention's products, N^2 C for the static matrix."""
+        dim, tokens = self.config.dim, height * width
+        attention = 2 * tokens * dim * dim + 2 * tokens * tokens * dim if self.attends else 0
+        static = 0 if self.static is None else self.static.macs(height, width, dim)
+        return attention + 2 * tokens * dim * dim + static
+
+    def _mixed(self, projected: Tensor, dynamic: Tensor | None, *, slowly: bool) -> Tensor:
+        alpha, beta = self.shares()
+        mixed = None if dynamic is None else alpha * dynamic
+        if self.static is not None:
+            height, width = projected.shape[1:3]
+            values = projected[..., -self.config.dim :]
+            split = split_into_heads(values, self.config.heads)
+            if slowly:
+                matrices = self.static.matrix((height, width)).expand(self.config.heads, -1, -1)
+                static = (matrices[None, :, :, :, None] * split[:, :, None]).sum(3)  # B, heads, N, N, d summed over N
+            else:
+                static = self.static(split, (height, width))
+            share = beta * joined_heads(static, height, width)
+            mixed = share if mixed is None else mixed + share
+        assert mixed is not None
+        y: Tensor = self.proj(mixed)
+        return y

@@ -1,0 +1,101 @@
+"""Static N x N affinities of MLP mixers, whole or of low rank, and at other resolutions than they were made for.
+
+Gao et al., "Container", NeurIPS 2021, eq. 6: A_mlp is a learned N x N matrix, N = H * W tokens at the design size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stmbench.errors import ConfigError
+from stmbench.mixers.base import require
+
+Size = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatrixConfig:
+    """`heads` matrices for maps of `resolution`; `rank` None for whole ones. `resize` allows other resolutions."""
+
+    heads: int
+    resolution: Size
+    rank: int | None = None
+    resize: bool = True
+
+    def __post_init__(self) -> None:
+        require(min(self.resolution) >= 1, "a resolution of at least 1 x 1", self.resolution)
+        require(self.rank is None or self.rank >= 1, "rank >= 1", self.rank)
+
+
+class StaticMatrix(nn.Module):
+    """`heads` learned matrices (N, N), rows being output positions.
+
+    At another resolution rows and columns are interpolated as images of the design size (bilinear), and the weights
+    are divided by the growth of N, so that a row's sum stays what it is.
+    """
+
+    def __init__(self, config: MatrixConfig) -> None:
+        super().__init__()
+        self.config = config
+        heads, tokens, rank = config.heads, config.resolution[0] * config.resolution[1], config.rank
+        self.whole = nn.Parameter(torch.empty(heads, tokens, tokens)) if rank is None else None
+        self.left = None if rank is None else nn.Parameter(torch.empty(heads, tokens, rank))
+        self.right = None if rank is None else nn.Parameter(torch.empty(heads, tokens, rank))
+        # factors whose product has the standard deviation of a whole matrix
+        deviation = 0.02 if rank is None else (0.02 / rank**0.5) ** 0.5
+        for parameter in self.parameters():
+            nn.init.trunc_normal_(parameter, std=deviation)
+
+    def forward(self, values: Tensor, size: Size) -> Tensor:
+        """Mix values (B, heads, N, d) of a map of `size`; one matrix serves any number of heads."""
+        self._check(size)
+        if self.whole is not None:
+            return self.matrix(size) @ values
+        left, right = self._factors(size)
+        mixed: Tensor = left @ (right.transpose(1, 2) @ values)
+        return mixed
+
+    def matrix(self, size: Size) -> Tensor:
+        """(heads, N, N) for a map of `size`. Raises ConfigError at another resolution where resizing is off."""
+        self._check(size)
+        if self.whole is None:
+            left, right = self._factors(size)
+            return left @ right.transpose(1, 2)
+        if size == self.config.resolution:
+            return self.whole
+        columns = self._resized(self.whole.transpose(1, 2), size)  # heads, N' columns, N rows
+        return self._resized(columns.transpose(1, 2), size) / self._growth(size)
+
+    def macs(self, height: int, width: int, dim: int) -> int:
+        """N^2 C, or 2 N r C (and the factors' products with the values alone: resizing is not counted)."""
+        tokens = height * width
+        return tokens * dim * (tokens if self.config.rank is None else 2 * self.config.rank)
+
+    def _factors(self, size: Size) -> tuple[Tensor, Tensor]:
+        assert self.left is not None
+        assert self.right is not None
+        if size == self.config.resolution:
+            return self.left, self.right
+        return self._resized(self.left, size), self._resized(self.right, size) / self._growth(size)
+
+    def _growth(self, size: Size) -> float:
+        return size[0] * size[1] / (self.config.resolution[0] * self.config.resolution[1])
+
+    def _resized(self, table: Tensor, size: Size) -> Tensor:
+        """(heads, N, features), N the design map's places -> (heads, N', features)."""
+        image = table.transpose(1, 2).reshape(len(table), -1, *self.config.resolution)  # heads, features, H, W
+        resized = F.interpolate(image, size, mode="bilinear", align_corners=False)
+        return resized.flatten(2).transpose(1, 2)
+
+    def _check(self, size: Size) -> None:
+        if size != self.config.resolution and not self.config.resize:
+            design, got = ("x".join(map(str, pair)) for pair in (self.config.resolution, size))
+            raise ConfigError(
+                f"a map of {design}, which the static {design} matrix was made for",
+                got,
+                "build the model with img_size= that size, or leave resize=False out to interpolate the matrix",
+            )
