@@ -1,0 +1,134 @@
+"""`invariance_translation`, `invariance_rotation`, `invariance_scale`: a unit of work for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stmbench.analyses.base import Listener, Outcome
+from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
+from stmbench.analyses.invariance.config import InvarianceConfig
+from stmbench.analyses.invariance.definitions import condition_of, perturbation
+from stmbench.analyses.invariance.measures import METRICS, Answers, curve, gather, soft_cross_entropy
+from stmbench.analyses.subjects import Subject
+from stmbench.analyses.unit import Unit
+from stmbench.data.loading import Batch
+from stmbench.data.perturbations import Perturbation, Source
+from stmbench.data.sampling import require_labels
+from stmbench.errors import UnitError
+from stmbench.measure.statistics import Interval
+from stmbench.tables import Row, Store
+
+FILE = "answers.npz"
+LABELLED = ("accuracy", "consistency_on_correct")  # metrics that need labels
+
+
+class Invariance(ImageAnalysis):
+    """How predictions change with one kind of perturbation."""
+
+    def __init__(
+        self, config: InvarianceConfig, request: ImageRequest, store: Store, *, listener: Listener | None = None
+    ) -> None:
+        self.name = f"invariance_{config.kind}"  # type: ignore[misc]
+        super().__init__(request, store, listener=listener)
+        self.config, self.levels = config, config.chosen_levels
+        self.labelled = self.images.labels() is not None
+
+    @property
+    def definition(self) -> str:
+        return self.config.definition
+
+    def headline(self, unit: Unit) -> str | None:
+        return "consistency"
+
+    def plan(self) -> Iterator[tuple[Unit, Work]]:
+        for model in self.request.models:
+            unit = self.unit("answers", model, {"levels": list(self.levels)})
+            yield unit, self._work_of(unit, model)
+
+    def _work_of(self, unit: Unit, model: str) -> Work:
+        def work() -> Outcome:
+            subject = self.subject(model)
+            if self.labelled:
+                require_labels(self.images, self.indices, subject.num_classes)
+            config = self.config
+            made = perturbation(
+                config.kind,
+                config.protocol,
+                subject.preprocessing,
+                fill=config.fill,
+                order=config.order,
+                seed=self.seed,
+            )
+            loaded, parts, done = self.batches(made.prepare), [], 0
+            for batch in loaded:
+                parts.append(self._answers(subject, made, batch, done))
+                done += len(batch)
+            answers = gather(parts)
+            path = self.store.artifact(unit.key, FILE)
+            answers.write(path)
+            rows = list(self._rows(subject, answers, path.relative_to(self.store.folder).as_posix()))
+            return Outcome(rows=rows, notes=self.damage(loaded))
+
+        return work
+
+    def _answers(self, subject: Subject, made: Perturbation, batch: Batch, done: int) -> dict[str, Tensor]:
+        """One batch at every level: what `Answers` holds, on the CPU."""
+        pairs = zip(batch.items, batch.indices, strict=True)
+        sources = [Source(pixels=item.to(subject.device), index=index) for item, index in pairs]
+        shape = (len(self.levels), len(sources))
+        predicted = torch.full(shape, -1, dtype=torch.int64)
+        entropy, moved = (torch.full(shape, float("nan"), dtype=torch.float64) for _ in range(2))
+        reference = subject.logits(made.reference(sources))
+        for place, level in enumerate(self.levels):
+            share = done + len(sources) * place / len(self.levels)
+            self.say(f"{self.config.kind} of {subject.name}", share, len(self.indices))
+            able = [number for number, source in enumerate(sources) if made.supplies(source, level)]
+            if not able:
+                continue
+            logits = subject.logits(made.make([sources[number] for number in able], level))
+            predicted[place, able] = logits.argmax(1).cpu()
+            entropy[place, able] = soft_cross_entropy(logits, reference[able])
+            shifts = torch.tensor([made.displacement(sources[number], level) for number in able], dtype=torch.float64)
+            moved[place, able] = shifts.norm(dim=1)
+        labels = torch.full((len(sources),), -1) if batch.labels is None else batch.labels
+        return {"indices": torch.tensor(batch.indices), "labels": labels, "reference": reference.argmax(1).cpu(),
+                "predicted": predicted, "cross_entropy": entropy, "moved": moved}  # fmt: skip
+
+    def _rows(self, subject: Subject, answers: Answers, artifact: str) -> Iterator[Row]:
+        count = len(answers.indices)
+        condition = condition_of(self.config.kind, self.config.protocol, self.config.order)
+        known: dict[str, Any] = {"artifact": artifact, "condition": condition, "num_images": count}
+        for level, supplied in zip(self.levels, answers.supplied(), strict=True):
+            if supplied < count:
+                reason = (
+                    f"{count - supplied} of {count} images end before {level:g} {self._unit}; --pad reflect goes beyond"
+                )
+                missing = {**known, "artifact": None, "level": level, "status": "skipped", "reason": reason}
+                yield self.image_row(subject, "consistency", None, kind="summary", **missing)
+        if not (answers.supplied() == count).any():
+            raise UnitError(f"no level is supplied by all {count} images; lower --levels, or --pad reflect")
+        for metric in METRICS:
+            if metric in LABELLED and not answers.is_labelled:
+                continue
+            found = curve(answers, metric, self.levels, seed=self.seed)
+            if found is None:
+                continue
+            for level, interval in zip(found.levels, found.intervals, strict=True):
+                yield self.interval_row(subject, metric, interval, level=level, **known)
+            if found.area is not None:
+                yield self.interval_row(subject, f"{metric}_auc", found.area, level=found.levels[-1], **known)
+        if self.config.kind == "translation":
+            for place, level in enumerate(self.levels):
+                if answers.supplied()[place] == count:
+                    mean = Interval(
+                        estimate=float(answers.moved[place].mean()), low=float("nan"), high=float("nan"), count=count
+                    )
+                    yield self.interval_row(subject, "displacement", mean, level=level, **known)
+
+    @property
+    def _unit(self) -> str:
+        return {"translation": "px", "rotation": "degrees", "scale": "of their side"}[self.config.kind]

@@ -1,0 +1,80 @@
+"""Protocols of invariance, each with its name and version, and the perturbation that each means."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from stmbench.data.perturbations import Perturbation, Rotation, Scaling, Translation
+from stmbench.data.perturbations.base import Fill
+from stmbench.data.perturbations.rotation import Order
+from stmbench.data.preprocessing import Preprocessing
+from stmbench.errors import ConfigError, UnknownNameError
+
+Kind = Literal["translation", "rotation", "scale"]
+KINDS: Final[tuple[Kind, ...]] = ("translation", "rotation", "scale")
+OURS, PAPER, AUTHORS = "stmbench.v1", "paper.v1", "authors_code.v1"
+PROTOCOLS: Final = {"translation": (OURS, PAPER, AUTHORS), "rotation": (OURS, PAPER, AUTHORS), "scale": (OURS, AUTHORS)}
+
+_SHIFTS = tuple(float(n) for n in range(0, 65, 4))
+LEVELS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
+    ("translation", OURS): _SHIFTS,
+    ("translation", PAPER): _SHIFTS,
+    ("translation", AUTHORS): _SHIFTS,
+    ("rotation", OURS): tuple(float(n) for n in range(0, 46, 5)),
+    ("rotation", PAPER): tuple(float(n) for n in range(0, 46, 5)),
+    ("rotation", AUTHORS): tuple(float(n) for n in range(0, 91, 5)),
+    ("scale", OURS): (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
+    ("scale", AUTHORS): tuple(round(0.2 + 0.125 * n, 3) for n in range(15)),
+}
+AUTHORS_DIRECTIONS = 7  # of eight: randint(7) never draws the last one
+
+
+def require_protocol(kind: str, protocol: str) -> None:
+    """Raise UnknownNameError for a protocol that this kind of perturbation does not have."""
+    if protocol not in PROTOCOLS[kind]:
+        raise UnknownNameError(f"definition of {kind} invariance", protocol, PROTOCOLS[kind])
+
+
+def perturbation(
+    kind: Kind, protocol: str, preprocessing: Preprocessing, *, fill: Fill, order: Order, seed: int
+) -> Perturbation:
+    """What a protocol does to images. `fill` and `order` are ours to choose; the others fix their fill."""
+    if protocol != OURS:
+        fill = "zeros"
+    match kind:
+        case "translation":
+            authors = protocol == AUTHORS
+            directions = {"directions": AUTHORS_DIRECTIONS} if authors else {}
+            return Translation(preprocessing=preprocessing, fill=fill, seed=seed, recentred=authors, **directions)
+        case "rotation":
+            return Rotation(preprocessing=preprocessing, fill=fill, seed=seed, order=order)
+        case "scale":
+            return Scaling(preprocessing=preprocessing, fill=fill, seed=seed)
+
+
+def definition_of(kind: Kind, protocol: str, *, fill: Fill, order: Order) -> str:
+    """The table's `definition`: the protocol, and what was chosen besides."""
+    chosen: list[str] = [order] if kind == "rotation" and order == "after" else []
+    chosen += [fill] if protocol == OURS and fill != "none" else []
+    name, version = protocol.rsplit(".", 1)
+    return ".".join([name, *chosen, version])
+
+
+def condition_of(kind: Kind, protocol: str, order: Order) -> str | None:
+    """The table's `condition`: the order of rotation and crop. The authors' rows say 'pre' of both (their defect)."""
+    if kind != "rotation":
+        return None
+    return "pre" if protocol == AUTHORS else order
+
+
+def require_levels(kind: Kind, levels: tuple[float, ...]) -> None:
+    """Raise ConfigError for levels that are none of this kind."""
+    if not levels:
+        raise ConfigError("at least one level", "none", "change --levels")
+    for level in levels:
+        if not level >= 0 or level == float("inf"):
+            raise ConfigError("levels of at least 0", f"{level:g}", "change --levels")
+        if kind == "translation" and level != round(level):
+            raise ConfigError("whole pixels as levels of translation", f"{level:g}", "change --levels")
+        if kind == "scale" and not 0.01 <= level <= 10:
+            raise ConfigError("crop ratios from 0.01 to 10", f"{level:g}", "change --levels")
