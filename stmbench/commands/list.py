@@ -33,7 +33,7 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
         return
     _print_table(
         "Spatial token mixers",
-        ("mixer", "operator", "type", "sampling", "weights", "depends on N"),
+        ("mixer", "operator", "type", "sampling", "weights", "alpha, beta", "depends on N"),
         [
             (
                 entry.name,
@@ -41,6 +41,7 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
                 entry.family,
                 entry.sampling,
                 entry.weights,
+                ", ".join(entry.alpha_beta),
                 "yes" if entry.depends_on_n else "no",
             )
             for entry in entries
@@ -97,6 +98,8 @@ def _facts(entry: Any) -> dict[str, Any]:
         "family": entry.family,
         "sampling": entry.sampling,
         "weights": entry.weights,
+        "alpha": entry.alpha_beta[0],
+        "beta": entry.alpha_beta[1],
         "depends_on_n": entry.depends_on_n,
         "inert": [dataclasses.asdict(inert) for inert in entry.inert],
         "method": entry.method,
