@@ -71,5 +71,5 @@ def test_a_mixer_without_an_affinity_is_told_of_the_jacobian(tmp_path: Path) -> 
     plugin = Path(__file__).parents[2] / "examples" / "my_mixer.py"
     result = run.stmbench(*NANO, "--mixers", "strip_modulation", "--plugin", str(plugin), "--out", str(tmp_path))
     assert result.exit_code == 2
-    assert "strip_modulation, which has no affinity" in " ".join(result.stderr.split())
+    assert "unified_strip_modulation_nano, without any" in " ".join(result.stderr.split())
     assert "--jacobian" in result.stderr

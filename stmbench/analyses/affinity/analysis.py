@@ -21,11 +21,12 @@ from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
-from stmbench.errors import UnitError
+from stmbench.errors import InputError, UnitError
 from stmbench.tables import Row, Store
 
 MAPS = "maps.npz"
-NO_AFFINITY = "the mixer has no affinity; --jacobian has one for any mixer and any block"
+REMEDY = "ask for the Jacobian affinity instead (--jacobian), which any mixer and any block has"
+NO_AFFINITY = f"the mixer has no affinity: {REMEDY}"
 NO_MASS = "nothing of the row lies on the map"
 STUDIES: dict[str, type[Study]] = {study.task: study for study in (Numbers, Maps, Jacobians)}
 
@@ -33,8 +34,7 @@ STUDIES: dict[str, type[Study]] = {study.task: study for study in (Numbers, Maps
 class AffinityAnalysis(ImageAnalysis):
     """Looks at the affinities of a request's models.
 
-    `units` raises InputError for a layer or position that a model has not, and for a model none of whose mixers has an
-    affinity.
+    `units` raises InputError for a layer, position or head that a model has not, and where no model has an affinity.
     """
 
     name = "affinity"
@@ -54,8 +54,10 @@ class AffinityAnalysis(ImageAnalysis):
 
     def plan(self) -> Iterator[tuple[Unit, Work]]:
         config = self.config
-        for model in self.request.models:
-            check_choice(model, config, self.request.resolution)
+        found = [check_choice(model, config, self.request.resolution) for model in self.request.models]
+        if not (config.jacobian or any(found)):  # one among others becomes rows that say so
+            without = ", ".join(self.request.models)
+            raise InputError("a mixer that is a linear map of its values", f"{without}, without any", REMEDY)
         places = {"positions": config.positions, "layers": config.layers, "per_image": config.per_image}
         for model in self.request.models:
             if config.jacobian:

@@ -13,7 +13,7 @@ from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import InputError
-from stmbench.mixers.affinity import HasAffinity, affinity_of, has_affinity
+from stmbench.mixers.affinity import HasAffinity, has_affinity
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,11 +70,14 @@ def _is_named(layer: Layer, word: str, count: int) -> bool:
     return word == "all" or layer.number == ({"first": 1, "last": count}.get(word) or int(word))
 
 
-def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] | None) -> None:
+def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] | None) -> bool:
     """Find out before any work whether a model has what was asked for, without allocating it where that can be done.
 
+    Returns:
+        Whether any of its mixers has an affinity.
+
     Raises:
-        InputError: no mixer of the model has an affinity, or there is no such layer, position or head.
+        InputError: there is no such layer, position or head.
     """
     options = dict(ModelName.parse(name).options)
     try:
@@ -83,14 +86,12 @@ def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] 
     except (NotImplementedError, RuntimeError):
         model = create_model(name, **options)
     layers = layers_of(model, name, Preprocessing.of(model, resolution).size)
-    modules = {layer: model.get_submodule(layer.path) for layer in layers}
-    if config.jacobian is None and not any(map(has_affinity, modules.values())):
-        affinity_of(modules[layers[0]], ModelName.parse(name).mixer or name)
     chosen = chosen_layers(layers, config.layers, name)
     for layer in chosen:
         check_positions(config.positions_on(layer.height, layer.width), layer, name)
     if set(config.heads) - {"mean", "all"}:
         _check_heads(create_model(name, **options), chosen, config)
+    return any(has_affinity(model.get_submodule(layer.path)) for layer in layers)
 
 
 def _check_heads(model: nn.Module, layers: Sequence[Layer], config: AffinityConfig) -> None:

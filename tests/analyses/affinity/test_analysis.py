@@ -166,13 +166,23 @@ def without() -> Iterator[str]:
 
 
 def test_a_mixer_without_an_affinity_is_refused_and_has_a_jacobian(without: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"got squares, which has no affinity; .*--jacobian"):
+    with pytest.raises(
+        InputError, match=r"linear map of its values, got unified_squares_nano, without any; .*--jacobian"
+    ):
         run(tmp_path / "new", without)
     assert not (tmp_path / "new").exists()
     report = run(tmp_path, without, config=AffinityConfig(jacobian="mixer"))
     assert report.failures == []
-    with pytest.raises(InputError, match="no affinity"):
-        run(tmp_path, NAMES[0], without)
+
+
+def test_a_mixer_without_an_affinity_does_not_stop_the_others(without: str, tmp_path: Path) -> None:
+    report = run(tmp_path, without, NAMES[1])
+    assert report.measured == 4
+    assert len(report.failures) == 2
+    assert all("no affinity" in failure and "--jacobian" in failure for failure in report.failures)
+    frame = Store(tmp_path).read(report.keys)
+    assert set(frame[frame["status"] == "failed"]["model"]) == {without}
+    assert (frame[frame["model"] == NAMES[1]]["status"] == "ok").all()
 
 
 def test_a_pass_ends_after_the_last_layer_that_is_looked_at() -> None:
