@@ -33,7 +33,7 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
         return
     _print_table(
         "Spatial token mixers",
-        ("mixer", "operator", "type", "sampling", "weights", "alpha, beta", "depends on N"),
+        ("mixer", "operator", "type", "sampling", "weights", "α, β", "depends on N"),
         [
             (
                 entry.name,
@@ -41,7 +41,7 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
                 entry.family,
                 entry.sampling,
                 entry.weights,
-                ", ".join(entry.alpha_beta),
+                ", ".join(share.replace("learned", "L") for share in entry.alpha_beta),
                 "yes" if entry.depends_on_n else "no",
             )
             for entry in entries
@@ -51,6 +51,7 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
         inert = ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none"
         source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
         typer.echo(f"{entry.name}: {entry.abbreviation}, from {source}; inert parameters: {inert}")
+    typer.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
 @app.command()
@@ -121,7 +122,7 @@ def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str,
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=len(column))  # no heading is broken
     for row in rows:
         table.add_row(*row)
     Console().print(table)

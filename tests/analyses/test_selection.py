@@ -3,19 +3,21 @@ from __future__ import annotations
 import pytest
 
 from stmbench.analyses.selection import by_name, by_scale
+from stmbench.architectures.base import ARCHITECTURES
 from stmbench.errors import UnknownNameError
-from stmbench.mixers.base import MIXERS
 
 
 def test_names_and_patterns() -> None:
-    found = by_name(["unified_*_conv_nano", "unified_sw_attn_nano[window=4]", "timm:resnet18", "timm:resnet3?"])
+    found = by_name(["unified_d*_conv_nano", "unified_sw_attn_nano[window=4]", "timm:resnet18", "timm:resnet3?"])
     assert found[:3] == ("unified_dw_conv_nano", "unified_sw_attn_nano[window=4]", "timm:resnet18")
     assert "timm:resnet34" in found[3:]
     assert len(set(found)) == len(found)
 
 
-def test_a_scale_is_all_mixers_of_it() -> None:
-    assert by_scale("tiny") == tuple(f"unified_{mixer}_tiny" for mixer in MIXERS)
+def test_a_scale_is_the_architectures_own_mixers() -> None:
+    for name in ARCHITECTURES:
+        expected = tuple(f"{name}_{mixer}_tiny" for mixer in ARCHITECTURES.get(name).mixers)
+        assert by_scale("tiny", architecture=name) == expected
     assert by_scale("nano", mixers=["dcnv3", "dw_conv", "dcnv3"]) == ("unified_dcnv3_nano", "unified_dw_conv_nano")
 
 

@@ -18,7 +18,17 @@ def test_mixers_is_table_one() -> None:
     assert result.exit_code == 0
     for name in BUILTIN:
         assert name in result.stdout
-    for fact in ("depends on N", "learned", "static", "Halo-Attn", "ICCV 2021", "kv.bias (the keys' half)"):
+    for fact in (
+        "depends on N",
+        "α, β",
+        "L, L",
+        "NeurIPS 2021",
+        "learned",
+        "static",
+        "Halo-Attn",
+        "ICCV 2021",
+        "kv.bias (the keys' half)",
+    ):
         assert fact in result.stdout
 
 
@@ -29,6 +39,8 @@ def test_mixers_as_json() -> None:
     assert result.stderr == ""
     by_name = {row["name"]: row for row in rows}
     assert by_name["dw_conv"]["weights"] == "static"
+    assert (by_name["dw_conv"]["alpha"], by_name["dw_conv"]["beta"]) == ("0", "1")
+    assert (by_name["container"]["alpha"], by_name["container"]["beta"]) == ("learned", "learned")
     assert by_name["dcnv3"]["sampling"] == "learned"
     assert [inert["parameter"] for inert in by_name["sr_attn"]["inert"]] == ["kv.bias"]
     assert "kernel" in by_name["dw_conv"]["options"]
