@@ -21,12 +21,13 @@ from stmbench.mixers.affinity import Affinity, RepeatedHeads, ScaledAffinity
 
 LOG, SQUARES = -2, -1  # places of L and E, after the features
 REAL, PADDING, DISTANCE, DY, DX, OWN = range(len(FIXED))
-BLOCK = 2**22  # weights in a block of rows
+BLOCK = 2**22  # numbers in a block of rows
+FOR_A_COLUMN = 24  # features, and what they are made of
 
 
 def query_blocks(*affinities: Affinity) -> Iterator[Tensor]:
     """All output positions in order, in pieces that keep the memory bounded where all of these are looked at."""
-    count = max(sum(map(weights_of_a_row, affinities)), 1)
+    count = max(sum(map(numbers_of_a_row, affinities)), 1)
     places = torch.arange(affinities[0].shape[2], device=affinities[0].columns.padding.device)
     yield from torch.split(places, max(1, BLOCK // count))
 
@@ -101,15 +102,17 @@ def _(affinity: RepeatedHeads, queries: Tensor, columns: Tensor) -> Tensor:
 
 
 @functools.singledispatch
-def weights_of_a_row(affinity: Affinity) -> int:
-    """How many weights one row takes, over all images and heads."""
-    return affinity.entries(torch.zeros(1, dtype=torch.long, device=affinity.columns.padding.device))[1].numel()
+def numbers_of_a_row(affinity: Affinity) -> int:
+    """How many numbers one row takes: the weights of all images and heads, and what is worked out for its columns."""
+    first = torch.zeros(1, dtype=torch.long, device=affinity.columns.padding.device)
+    columns, weights = affinity.entries(first)
+    return weights.numel() + FOR_A_COLUMN * columns.numel()
 
 
-@weights_of_a_row.register(ScaledAffinity)
-@weights_of_a_row.register(RepeatedHeads)
+@numbers_of_a_row.register(ScaledAffinity)
+@numbers_of_a_row.register(RepeatedHeads)
 def _(affinity: ScaledAffinity | RepeatedHeads) -> int:
-    return weights_of_a_row(affinity.affinity)
+    return numbers_of_a_row(affinity.affinity)
 
 
 def _scaled(sums: Tensor, factor: Tensor) -> Tensor:
