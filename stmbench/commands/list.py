@@ -33,11 +33,10 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
         return
     _print_table(
         "Spatial token mixers",
-        ("mixer", "operator", "type", "sampling", "weights", "α, β", "depends on N"),
+        ("mixer", "type", "sampling", "weights", "α, β", "depends on N"),
         [
             (
                 entry.name,
-                entry.title,
                 entry.family,
                 entry.sampling,
                 entry.weights,
@@ -50,7 +49,7 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
     for entry in entries:
         inert = ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none"
         source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
-        typer.echo(f"{entry.name}: {entry.abbreviation}, from {source}; inert parameters: {inert}")
+        typer.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; inert parameters: {inert}")
     typer.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
@@ -122,7 +121,7 @@ def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str,
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold", min_width=len(column))  # no heading is broken
+        table.add_column(column, overflow="fold", no_wrap=column in ("mixer", "depends on N"))  # names stay whole
     for row in rows:
         table.add_row(*row)
     Console().print(table)
