@@ -12,14 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.figures.palette import look
 from stmbench.figures.points import labels
-from stmbench.figures.style import WIDTH, canvas, heading, shorten
+from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
 
 PREFIX: Final = "invariance_"
 RANDOM: Final = "random:"
 PANELS: Final = {
-    "consistency": "consistency, %",
-    "consistency_on_correct": "consistency where right, %",
-    "accuracy": "top-1 accuracy, %",
+    "consistency": "consistency",
+    "consistency_on_correct": "consistency where right",
+    "accuracy": "top-1 accuracy",
 }
 ACROSS: Final = {"translation": "shift, px", "rotation": "angle, degrees", "scale": "crop ratio"}
 
@@ -54,12 +54,16 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
             axes.set_xlabel(ACROSS[kind])
             axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
             axes.grid(axis="y")
-            axes.set_title(PANELS[metric], loc="right", fontsize=8.5)
-        panels[0].set_ylim(0, 103)
+            axes.annotate(PANELS[metric], (1, 1), (-2, -3), "axes fraction", textcoords="offset points", ha="right",
+                          va="top", fontweight="bold", color=MUTED)  # fmt: skip
+        panels[0].set_ylim(0, 112)
+        panels[0].set_yticks(range(0, 101, 20))
         panels[0].set_ylabel("share of images, %")
         handles, texts = panels[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside right upper", fontsize=8)
         heading(panels[0], f"Invariance: {kind}", _words(rows, definition, untrained))
+        for text in (text for axes in panels for text in axes.texts):
+            text.set_in_layout(False)  # else a long text takes its width from the panels
     return figure
 
 

@@ -80,9 +80,12 @@ def _conditions(rows: pd.DataFrame) -> str:
 
 
 def _left_out(rows: pd.DataFrame) -> list[str]:
-    """The reasons for levels that were not supplied, the first of each model's with how many there are."""
+    """A line on the levels that not every image supplies."""
     skipped = rows[rows["status"] == "skipped"]
     if skipped.empty:
         return []
     levels = sorted(skipped["level"].unique())
-    return [f"levels {', '.join(f'{level:g}' for level in levels)}: {skipped['reason'].iloc[0]}"]
+    models = len(skipped["model"].unique())
+    which = "a model" if models == 1 else f"{models} models"
+    shown = f"{levels[0]:g}" if len(levels) == 1 else f"{levels[0]:g} to {levels[-1]:g}"
+    return [f"levels {shown} of {which}: not every image reaches so far; --pad reflect goes beyond its edge"]
