@@ -55,6 +55,7 @@ def _load() -> None:
 MODULES = (
     "unified_models",
     "container_models",
+    "cotnet_models",
     "isotropic_models",
 )  # each registers architectures, named models, or both
 ARCHITECTURES: Registry[ArchitectureEntry] = Registry("architecture", load=_load)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.checkpoints import container, stm_evaluation
+from stmbench.checkpoints import container, cotnet, stm_evaluation
 from stmbench.checkpoints.reading import read_state_dict
 from stmbench.errors import CheckpointError
 
@@ -77,7 +77,8 @@ def _fits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
 def _from_authors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     # each family of published files is known by a key that no other has
-    family = container if any(container.RECOGNISED.match(key) for key in given) else stm_evaluation
+    known_families = (family for family in (container, cotnet) if any(map(family.RECOGNISED.match, given)))
+    family = next(known_families, stm_evaluation)
     for key, value in given.items():
         name = family.renamed(key)
         if name is None:

@@ -10,7 +10,7 @@ import importlib
 BUILTIN = (
     *("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3"),
     *("self_attn", "conv3", "group_conv3", "dw_conv3", "mh_dw_conv", "mlp", "mh_mlp", "mlp_lr", "mh_mlp_lr"),
-    *("container", "container_pam"),
+    *("container", "container_pam", "cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
     *("pooling", "identity"),
 )
 

@@ -69,7 +69,7 @@ def test_dtypes_and_devices() -> None:
 def test_the_names_offered_are_the_names_there_are() -> None:
     assert suggestions.SCALE_NAMES == SCALES
     assert suggestions.scales("m") == ["micro"]
-    assert suggestions.mixers("dw_conv,s") == ["dw_conv,sr_attn", "dw_conv,sw_attn"]
+    assert suggestions.mixers("dw_conv,sr") == ["dw_conv,sr_attn"]
     assert "unified_dcnv3_micro" in suggestions.models("unified_dcn")
 
 

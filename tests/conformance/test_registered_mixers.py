@@ -12,7 +12,11 @@ from stmbench.mixers.base import MIXERS
 from stmbench.mixers.conformance import Outcome, conform
 from stmbench.mixers.plugins import load_plugin
 
-WITHOUT_AFFINITY = ("conv3", "group_conv3")  # they sum over channels: no map of values, position by position
+WITHOUT_AFFINITY = (
+    "conv3",
+    "group_conv3",
+    "cot_static",
+)  # they sum over channels: no map of values, position by position
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_mixer.py"
 
 
