@@ -73,7 +73,10 @@ def _closest_problem(base: str) -> tuple[str, str, list[str]]:
                 return "scale", scale, list(SCALES)
             if scale in SCALES:
                 return "mixer", mixer, list(MIXERS)
-    return "model", base, model_names()
+    import timm
+
+    # a name of timm's is most likely meant as one
+    return "model", base, [*([TIMM + base] if timm.is_model(base) else []), *model_names()]
 
 
 def _split_options(text: str) -> tuple[str, dict[str, Any]]:

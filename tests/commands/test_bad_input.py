@@ -13,7 +13,7 @@ from tests.commands import run
 PROFILE = [
     (["--models", "unified_halo_atn_micro"], "expected a mixer, got 'halo_atn'", "did you mean halo_attn"),
     (["--models", "unified_halo_attn_micr"], "expected a scale, got 'micr'", "did you mean micro"),
-    (["--models", "resnet50"], "expected a model, got 'resnet50'", "stmbench list"),
+    (["--models", "resnet50"], "expected a model, got 'resnet50'", "did you mean timm:resnet50"),
     (["--models", "timm:resnet5"], "expected a timm model, got 'resnet5'", "did you mean resnet"),
     (["--models", "unified_dw_conv_nano[kernal=3]"], "expected ", "kernal"),
     (["--models", "unified_dw_conv_nano[kernel=2]"], "expected an odd kernel", "got 2"),

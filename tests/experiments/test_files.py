@@ -1,4 +1,4 @@
-"""The experiments of CONTAINER's tables and figure: every model they name can be built, and says what it was."""
+"""The experiments of the papers: every model they name can be built, and has the parameters that were published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from stmbench.architectures.catalog import create_model
 
 FOLDER = Path(__file__).parents[2] / "experiments"
-FILES = ("container_table1", "container_table2", "container_fig1")
+FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read(name: str) -> dict[str, Any]:
