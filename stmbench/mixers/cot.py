@@ -21,6 +21,7 @@ from stmbench.mixers.contextual import INERT, Contextual, CotConfig, cot_at
     method="CoTNet",
     citation="Li et al., 2021",
     inert=INERT,
+    shares=("-", "-"),  # the split of the contexts is no pair of numbers
     palette_slot=5,
     channel_multiple=8,
 )

@@ -21,6 +21,7 @@ from stmbench.mixers.contextual import Contextual, CotConfig, cot_at
     weights="both",
     method="CoTNet, Table 5",
     citation="Li et al., 2021",
+    shares=("-", "-"),  # the static context sums over channels
     palette_slot=8,
     channel_multiple=8,
 )

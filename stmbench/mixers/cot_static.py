@@ -23,6 +23,7 @@ from stmbench.mixers.contextual import KERNEL, CotConfig, StaticContext, cot_at
     weights="static",
     method="CoTNet, Table 5",
     citation="Li et al., 2021",
+    shares=("-", "-"),  # it sums over channels
     palette_slot=6,
     channel_multiple=8,
 )

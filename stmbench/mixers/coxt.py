@@ -26,6 +26,7 @@ def config_at(site: Site, *, key_groups: int = 8) -> CotConfig:
     method="CoTNeXt",
     citation="Li et al., 2021",
     inert=INERT,
+    shares=("-", "-"),  # the split of the contexts is no pair of numbers
     palette_slot=9,
     channel_multiple=16,
 )
