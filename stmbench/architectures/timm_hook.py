@@ -18,10 +18,27 @@ def install() -> None:
         sys.meta_path.insert(0, _TimmFinder())
 
 
+# modules of ours that may be half imported when timm is: registering needs none of their names
+_READY = ("base", "catalog", "names", "timm_hook", "timm_names")
+
+
 def _register() -> None:
+    """Tell timm our names, unless it was one of our own networks that imported timm: create_model does it later."""
+    if _is_within_a_network():
+        return
     from stmbench.architectures import timm_names
 
     timm_names.register_all()
+
+
+def _is_within_a_network() -> bool:
+    """Whether a module of a mixer or an architecture is being imported right now."""
+    for name, module in list(sys.modules.items()):
+        package, _, last = name.rpartition(".")
+        ours = package == "stmbench.architectures" and last not in _READY
+        if (ours or package.startswith("stmbench.mixers")) and getattr(module.__spec__, "_initializing", False):
+            return True
+    return False
 
 
 class _TimmFinder(importlib.abc.MetaPathFinder):

@@ -24,6 +24,13 @@ def test_timm_learns_our_names_in_either_order(imports: str) -> None:
     assert done.stdout.split() == ["True", str(len(SCALES) * len(BUILTIN))]
 
 
+@pytest.mark.parametrize("module", ["architectures.unified", "architectures.bottleneck", "architectures.stages"])
+def test_a_module_of_ours_may_be_what_imports_timm(module: str) -> None:
+    code = f"import stmbench.{module}, timm; stmbench.create_model('cotnet_cot_nano'); print(timm.is_model('cotnet50'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+
+
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_options_of_timm(mixer: str) -> None:
     model = timm.create_model(f"unified_{mixer}_nano", num_classes=7, in_chans=1, img_size=64, drop_path_rate=0.1)
