@@ -1,7 +1,7 @@
 """Rotation about the crop's centre, bicubic, a whole batch at once.
 
-Keys' (1981) cubic convolution with a = -0.75, as torch's grid_sample has it (PIL's has a = -0.5), and black where the
-image ends. docs/definitions/invariance.md says how far the two are apart.
+Keys' (1981) cubic convolution with a = -0.75, as torch's grid_sample has it (PIL's rotation has a = -1), and black
+where the image ends. docs/definitions/invariance.md says how far the two are apart.
 """
 
 from __future__ import annotations
