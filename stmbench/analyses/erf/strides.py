@@ -91,4 +91,6 @@ READERS = {
     "max_pool2d": _pooling,
     "avg_pool2d": _pooling,
     "constant_pad_nd": _padding,
+    "reflection_pad2d": _padding,
+    "replication_pad2d": _padding,
 }
