@@ -23,7 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": BASE,
     "measure": BASE,
     "analyses": (*MODELS, "data", "measure"),
-    "training": (*MODELS, "data", "measure"),
+    "training": (*MODELS, "data", "measure", "analyses.base", "analyses.unit", "analyses.models"),  # a run is a unit
     "sweeps": (*MODELS, "data", "measure", "analyses", "training"),
     "figures": (*LOW, "tables"),
     "reporting": (*LOW, "tables", "figures"),

@@ -1,0 +1,87 @@
+"""BatchNorm over the batches of all processes together, on any backend: torch's own refuses tensors on a CPU."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce as reduce_untyped
+
+from stmbench.training.world import World
+
+
+def synchronised(model: nn.Module, world: World) -> nn.Module:
+    """The model with its BatchNorms synchronised; names of parameters and buffers stay. As it is for one process."""
+    if world.size == 1:
+        return model
+    if world.device.type == "cuda":
+        return cast(nn.Module, convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.__class__ = _synchronised_class(type(module))
+    return model
+
+
+class SynchronisedBatchNorm(nn.BatchNorm2d):
+    """(B, C, H, W) -> the same, normalised by the moments of all processes in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        mean, variance, count = moments(x)
+        self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        inverse = torch.rsqrt(variance + self.eps)
+        gain = inverse if self.weight is None else inverse * self.weight
+        bias = -mean * gain if self.bias is None else self.bias - mean * gain
+        shape = (1, -1, 1, 1)
+        return torch.addcmul(bias.view(shape), x, gain.view(shape))
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics, as torch does: the variance is the unbiased one."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
+
+
+class _WithActivation(SynchronisedBatchNorm):
+    """timm's norm with an activation, which calls no `super().forward` that could be replaced."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        module = cast(BatchNormAct2d, self)
+        return cast(Tensor, module.act(module.drop(super().forward(x))))
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(C,) mean, (C,) biased variance and () count over all processes of x (B, C, H, W); differentiable.
+
+    The mean first, then the squared distances from it: the difference of two large sums would lose digits.
+    """
+    count = torch.full((1,), x.numel() / x.shape[1], dtype=x.dtype, device=x.device)
+    total = all_reduce(torch.cat([x.sum((0, 2, 3)), count]))
+    mean = total[:-1] / total[-1]
+    squares = all_reduce((x - mean.view(1, -1, 1, 1)).square().sum((0, 2, 3)))
+    return mean, squares / total[-1], total[-1].detach()
+
+
+def all_reduce(values: Tensor) -> Tensor:
+    """The sum over all processes, differentiable."""
+    return cast(Tensor, reduce_untyped(values))  # type: ignore[no-untyped-call]
+
+
+def _synchronised_class(kind: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:
+    """The class with `SynchronisedBatchNorm` before torch's in its bases, so that its `super().forward` is ours."""
+    bases: tuple[type[nn.BatchNorm2d], ...]
+    if issubclass(kind, BatchNormAct2d):
+        bases = (_WithActivation, kind)
+    elif kind is nn.BatchNorm2d:
+        bases = (SynchronisedBatchNorm,)
+    else:
+        bases = (kind, SynchronisedBatchNorm)
+    return type(f"Synchronised{kind.__name__}", bases, {})

@@ -1,0 +1,71 @@
+"""Accuracy and loss on a whole set, exact for any number of processes: each takes its share, the sums are added."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stmbench.data.cache import PixelCache
+from stmbench.data.image_set import ImageSet
+from stmbench.data.loading import batches
+from stmbench.data.preprocessing import Preprocessing
+from stmbench.training.world import World
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Of `count` images, `correct` were right; `loss` is the mean cross-entropy."""
+
+    correct: int
+    count: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]."""
+        return self.correct / self.count
+
+
+class Judge:
+    """Judges a model by every image of a set; decoded images are kept while there is room."""
+
+    def __init__(
+        self, images: ImageSet, preprocessing: Preprocessing, world: World, *, batch: int, workers: int, limit: int
+    ) -> None:
+        self._world, self._preprocessing = world, preprocessing
+        # a process beyond the last image would have none: images are dealt out one by one
+        indices = range(world.rank, len(images), world.size)
+        self._batches = batches(
+            images,
+            indices,
+            preprocessing.pixels,
+            batch_size=batch,
+            workers=workers,
+            limit_corrupt=limit,
+            cache=PixelCache(),
+        )
+
+    def score(self, model: nn.Module, dtype: torch.dtype, autocast: torch.dtype | None) -> Score:
+        """The score of a model, which is in eval mode meanwhile.
+
+        Args:
+            dtype: of the input. autocast: of the operations, None for the input's.
+        """
+        sums = torch.zeros(3, dtype=torch.float64)
+        mode = model.training
+        model.eval()
+        device = self._world.device
+        with torch.inference_mode(), torch.autocast(device.type, autocast, enabled=autocast is not None):
+            for batch in self._batches if len(self._batches) else ():
+                assert batch.labels is not None
+                labels = batch.labels.to(device)
+                logits = model(self._preprocessing.normalise(batch.images.to(device)).to(dtype)).double()
+                right = (logits.argmax(1) == labels).sum()
+                loss = F.cross_entropy(logits, labels, reduction="sum")
+                sums += torch.stack([right.double(), loss, torch.tensor(len(batch), device=device).double()]).cpu()
+        model.train(mode)
+        correct, total, count = self._world.sum(sums).tolist()
+        return Score(correct=round(correct), count=round(count), loss=total / count)
