@@ -14,7 +14,11 @@ from typer.core import TyperGroup
 from stmbench.commands import session, usage
 from stmbench.errors import StmbenchError, UnknownNameError
 
-COMMANDS = ("list", "train", "profile", "eval", "erf", "invariance", "robustness", "affinity", "export", "new", "check")
+COMMANDS = (
+    *("list", "run", "train"),
+    *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
+    *("export", "new", "check"),
+)
 
 
 class SuggestingGroup(TyperGroup):

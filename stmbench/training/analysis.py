@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,10 @@ class Training(Analysis):
         number = list(self._by_key).index(unit.key)
         self.world.tell(number)
         return self._train(self.runs[number])
+
+    def forget(self, unit: Unit) -> None:
+        super().forget(unit)
+        shutil.rmtree(self.folder(self._by_key[unit.key]).path, ignore_errors=True)
 
     def dismiss(self) -> None:
         """Let the other processes go, after `run`."""
