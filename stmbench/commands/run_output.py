@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ class RunOutput:
         return ProcessEngine(self.folder, self.workers)
 
     def _estimates(self) -> dict[str, float | None]:
-        estimator = Estimator(self.tasks[0].device)
+        estimator = Estimator(self.tasks[0].device, max(1, (os.cpu_count() or 1) // self.workers))
         return {
             task.name: None if task.missing or is_done(task, self.folder) else estimator.seconds(task)
             for task in self.tasks

@@ -23,10 +23,10 @@ BATCH = 8
 
 
 class Estimator:
-    """Estimates from models' speeds, each measured once, on random images of the design size."""
+    """Estimates from models' speeds, each measured once, on blank images of the design size, with a task's threads."""
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, device: str, threads: int) -> None:
+        self._device, self._threads = device, threads
         self._speeds: dict[str, float] = {}
 
     def seconds(self, task: Task) -> float | None:
@@ -65,11 +65,21 @@ class Estimator:
     def speed(self, model: str) -> float:
         """Images a second of a forward pass."""
         if model not in self._speeds:
-            self._speeds[model] = _measured(model, self._device)
+            self._speeds[model] = _measured(model, self._device, self._threads)
         return self._speeds[model]
 
 
-def _measured(model: str, device: str) -> float:
+def _measured(model: str, device: str, threads: int) -> float:
+    """Images a second, with the threads that a task will have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _timed(model, device)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _timed(model: str, device: str) -> float:
     built = build_model(model, seed=0, device=device)
     height, width = design_size(model)
     images = torch.zeros(BATCH if height <= 64 else 1, 3, height, width, device=device)

@@ -162,7 +162,7 @@ def _parts(task: Task, folder: Path) -> Files:
     from stmbench.tables import Store
 
     store, found = Store(folder), {}
-    for key in store.keys():
+    for key in store.keys():  # noqa: SIM118  a store is no mapping
         metadata = store.metadata(key)
         analysis = str(metadata.get("analysis", ""))
         if set(metadata.get("models", ())) <= set(task.models) and analysis.endswith(task.title):
