@@ -79,4 +79,5 @@ def draw(plan: Plan, random: np.random.Generator, size: int) -> NDArray[np.uint8
         paint: Floats = np.array(COLOURS[part.colour], dtype=np.float32)
         picture += cover[..., None] * (paint - picture)
     picture += GRAIN * noise(random, CELLS, size)[..., None]
-    return np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
+    image: NDArray[np.uint8] = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
+    return image
