@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from stmbench.architectures.catalog import create_model
+from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
 from stmbench.data.shapes.dataset import SPLITS
 from stmbench.data.shapes.relations.catalog import RELATIONS, relation_scene
 from stmbench.data.shapes.relations.dataset import RelationalShapes
-from stmbench.data.shapes.relations.picture import GAP, MARGIN, Plan
-from stmbench.data.shapes.relations.same import KINDS
+from stmbench.data.shapes.relations.picture import GAP, MARGIN, STRIP, Figure, Plan, draw
 from stmbench.errors import ConfigError, UnknownNameError
 
 NAMES = sorted(RELATIONS)
-PLANS = {name: [relation_scene(0, index, 96, name).plan for index in range(480)] for name in NAMES}
+PLANS = {name: [relation_scene(0, index, 96, name).plan for index in range(240)] for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,44 +48,85 @@ def test_classes_are_balanced_and_splits_never_meet(name: str) -> None:
     assert len({images.fingerprint() for images in sets.values()}) == 3
 
 
-def test_same_means_the_same_kind_and_each_kind_is_as_often_in_either_class() -> None:
-    counts: collections.Counter[tuple[int, int, str]] = collections.Counter()
-    for plan in PLANS["same"]:
-        left, right = plan.figures
-        assert plan.label == (left.kind == right.kind)
-        counts.update((plan.label, place, figure.kind) for place, figure in enumerate(plan.figures))
-    for place, kind in itertools.product((0, 1), KINDS):
-        assert counts[0, place, kind] == counts[1, place, kind] > 40
-
-
-def _facts(plan: Plan) -> list[list[float]]:
-    """For each figure what can be measured of it, the ground's grey last."""
-    return [
-        [figure.x, figure.y, figure.radius, figure.turn, *(figure.colour == name for name in ("red", "green", "blue"))]
-        for figure in plan.figures
-    ] + [[plan.ground]]
+def _asked(name: str, plan: Plan) -> bool:
+    """The answer, from what is in the picture."""
+    if name == "same":
+        (left, *_), (right, *_) = plan.groups
+        return left.kind == right.kind
+    if name == "larger":
+        ((mark,), *discs) = plan.groups
+        sizes = {disc.colour: disc.radius for (disc,) in discs}
+        return max(sizes, key=sizes.__getitem__) == mark.colour
+    (dot,), (other,) = plan.groups
+    ends = [line.points[[0, -1]].tolist() for line in plan.lines]
+    return [[dot.x, dot.y], [other.x, other.y]] in ends
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_fact_of_a_single_figure_tells_the_class(name: str) -> None:
+def test_the_label_is_the_answer(name: str) -> None:
+    assert [plan.label for plan in PLANS[name]] == [_asked(name, plan) for plan in PLANS[name]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_group_shows_is_as_often_so_in_either_class(name: str) -> None:
+    counts: collections.Counter[tuple[object, ...]] = collections.Counter()
+    for plan in PLANS[name]:
+        for place, group in enumerate(plan.groups):
+            looks = {(figure.kind, figure.colour, figure.radius > 0.7 * STRIP / 2) for figure in group}
+            assert len(looks) == 1
+            counts[(plan.label, place, *looks.pop())] += 1
+    for _, *look in counts:
+        assert counts[(0, *look)] == counts[(1, *look)] > 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_measure_of_a_single_part_tells_the_class(name: str) -> None:
     labels = np.array([plan.label for plan in PLANS[name]])
-    facts = np.array([[value for part in _facts(plan) for value in part] for plan in PLANS[name]])
+    rows = []
+    for plan in PLANS[name]:
+        figures = [[part.x, part.y, part.radius, part.turn] for group in plan.groups for part in group]
+        rows.append([plan.ground, *itertools.chain(*figures), *(v for line in plan.lines for v in line.points.ravel())])
+    facts = np.array(rows)
     varied = facts[:, facts.std(0) > 1e-9]
     scores = [abs(np.corrcoef(column, labels)[0, 1]) for column in varied.T]
     assert max(scores) < 4 / np.sqrt(len(labels))  # four standard deviations of chance
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figures_lie_far_apart_and_within_the_centre_crop(name: str) -> None:
+def test_groups_lie_far_apart_and_within_the_centre_crop(name: str) -> None:
     for plan in PLANS[name]:
         boxes = []
-        for figure in plan.figures:
-            outline = figure.polygons()[0]
+        for group in plan.groups:
+            outline = np.concatenate([figure.outline() for figure in group])
             assert outline.min() >= MARGIN - 1e-9
             assert outline.max() <= 1 - MARGIN + 1e-9
             boxes.append((outline.min(0), outline.max(0)))
         for (low, high), (other_low, other_high) in itertools.combinations(boxes, 2):
             assert max((other_low - high).max(), (low - other_high).max()) >= GAP - 1e-9
+
+
+@pytest.mark.parametrize("cropped", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_unit_of_a_network_without_mixers_sees_two_groups(name: str, cropped: bool) -> None:
+    torch.manual_seed(0)
+    model = create_model("unified_identity_nano", num_classes=2, img_size=96).eval()
+    maps: list[torch.Tensor] = []
+    model.head.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+    wanted = Preprocessing(size=(96, 96), crop_pct=0.875 if cropped else 1.0)
+    for plan in PLANS[name][:8]:
+        some = [dataclasses.replace(plan, groups=tuple(part)) for part in _all_but_one(plan.groups)]
+        images = [Image.fromarray(draw(shown, np.random.default_rng(0), 96)) for shown in (plan, *some)]
+        maps.clear()
+        with torch.inference_mode():
+            model(wanted.normalise(torch.stack([wanted.pixels(image) for image in images])))
+        whole, *without = maps[0]  # (3, 3, C) each
+        seen = torch.stack([(whole - part).abs().amax(-1) > 1e-4 for part in without])  # (groups, 3, 3)
+        assert seen.sum(0).max() == 1
+        assert seen.any(-1).any(-1).all()
+
+
+def _all_but_one(groups: tuple[tuple[Figure, ...], ...]) -> list[list[tuple[Figure, ...]]]:
+    return [[*groups[:left_out], *groups[left_out + 1 :]] for left_out in range(len(groups))]
 
 
 def test_the_set_by_name() -> None:

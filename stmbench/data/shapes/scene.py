@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from stmbench.data.shapes.drawing import FINER, coverage
 from stmbench.data.shapes.outlines import CLASSES, OUTLINES, Points
 from stmbench.data.shapes.surfaces import GRAIN, Floats, colour, colour_unlike, noise, surface
 
+FINER = 3  # drawn so many times larger, then averaged: that is the antialiasing
 BEHIND, BEFORE = (6, 14), (0, 3)  # pieces of clutter
 COUNTS = (0.6, 0.25, 0.15)  # of one, two, three figures
 RADII = {1: (0.20, 0.38), 2: (0.15, 0.24), 3: (0.13, 0.19)}  # of the picture's side
@@ -45,7 +45,7 @@ def scene(seed: int, index: int, size: int) -> Scene:
     picture = _over(picture, *_clutter(random, size, BEHIND, 0.10))
     covers: list[Floats] = []
     for outline in _poses(CLASSES[label], random):
-        cover = coverage(outline, size)
+        cover = _cover(outline, size)
         paint = surface(colour_unlike(ground, random), random, size, strength=0.3)
         paint -= picture
         paint *= cover[..., None]
@@ -81,6 +81,15 @@ def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
         matrix = radius * turn @ bend
         found.append([points @ matrix.T + (x, y) for points in polygons])
     return found
+
+
+def _cover(polygons: list[Points], size: int) -> Floats:
+    """(size, size) the share of each pixel that lies within."""
+    canvas = Image.new("L", (size * FINER, size * FINER))
+    draw = ImageDraw.Draw(canvas)
+    for fill, points in zip((255, 0), polygons, strict=False):
+        draw.polygon((points * (size * FINER)).ravel().tolist(), fill=fill)
+    return np.asarray(canvas.reduce(FINER), dtype=np.float32) / np.float32(255)
 
 
 def _clutter(random: np.random.Generator, size: int, number: tuple[int, int], extent: float) -> tuple[Floats, Floats]:

@@ -5,6 +5,8 @@ the head adds up). Each relation is therefore an exclusive or of two facts that 
 fact alone, like all else in the picture, is independent of the class.
 
 picture     what a picture is made of, and how it is drawn
-same        are two figures of one kind?
+same        are the figures at the left edge of the kind of those at the right edge?
+larger      is the disc of the mark's colour the larger one?
+connected   are two dots on one curve?
 catalog     the relations by name; one picture: a pure function of (seed, index, size, relation)
 """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.data.shapes.relations import same
+from stmbench.data.shapes.relations import connected, larger, same
 from stmbench.data.shapes.relations.picture import Plan, draw
 from stmbench.errors import UnknownNameError
 
@@ -27,7 +27,11 @@ class Relation(NamedTuple):
     plan: Planner
 
 
-RELATIONS: Mapping[str, Relation] = {"same": Relation(same.CLASSES, same.plan)}
+RELATIONS: Mapping[str, Relation] = {
+    "same": Relation(same.CLASSES, same.plan),
+    "larger": Relation(larger.CLASSES, larger.plan),
+    "connected": Relation(connected.CLASSES, connected.plan),
+}
 
 
 class RelationScene(NamedTuple):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from stmbench.data.shapes.drawing import coverage, stroke
 from stmbench.data.shapes.outlines import OUTLINES, Points
-from stmbench.data.shapes.surfaces import Floats, noise
+from stmbench.data.shapes.scene import FINER
+from stmbench.data.shapes.surfaces import noise
 
 # A centre crop of 0.875 keeps all of what lies this far from the edge, in units of the picture's side.
 MARGIN = 0.0625
@@ -36,11 +38,11 @@ class Figure:
     radius: float
     turn: float = 0.0  # radians
 
-    def polygons(self) -> list[Points]:
-        """Its outline, and the hole second."""
+    def outline(self) -> Points:
+        """(n, 2) its polygon; no kind in use has a hole."""
         cos, sin = np.cos(self.turn), np.sin(self.turn)
         matrix = self.radius * np.array([[cos, -sin], [sin, cos]])
-        return [points @ matrix.T + (self.x, self.y) for points in OUTLINES[self.kind] if points is not None]
+        return OUTLINES[self.kind].outer @ matrix.T + (self.x, self.y)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,16 +56,15 @@ class Line:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A picture before it is drawn; the last part is in front. `label` is the place in the relation's classes."""
+    """A picture before it is drawn: lines, and before them figures in groups, which lie at least GAP apart.
+
+    `label` is the place in the relation's classes, `ground` a grey.
+    """
 
     label: int
-    ground: float  # grey
-    parts: tuple[Figure | Line, ...]
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """The parts that are figures."""
-        return tuple(part for part in self.parts if isinstance(part, Figure))
+    ground: float
+    groups: tuple[tuple[Figure, ...], ...]
+    lines: tuple[Line, ...] = ()
 
 
 def ground(random: np.random.Generator) -> float:
@@ -73,11 +74,19 @@ def ground(random: np.random.Generator) -> float:
 
 def draw(plan: Plan, random: np.random.Generator, size: int) -> NDArray[np.uint8]:
     """(size, size, 3) the picture."""
-    picture = np.full((size, size, 3), plan.ground, dtype=np.float32)
-    for part in plan.parts:
-        cover = stroke(part.points, part.width, size) if isinstance(part, Line) else coverage(part.polygons(), size)
-        paint: Floats = np.array(COLOURS[part.colour], dtype=np.float32)
-        picture += cover[..., None] * (paint - picture)
+    side = size * FINER
+    canvas = Image.new("RGB", (side, side), _rgb(plan.ground, plan.ground, plan.ground))
+    pen = ImageDraw.Draw(canvas)
+    for line in plan.lines:
+        corners = [(float(x), float(y)) for x, y in line.points * side]
+        pen.line(corners, fill=_rgb(*COLOURS[line.colour]), width=round(line.width * side), joint="curve")
+    for figure in itertools.chain(*plan.groups):
+        pen.polygon((figure.outline() * side).ravel().tolist(), fill=_rgb(*COLOURS[figure.colour]))
+    picture = np.asarray(canvas.reduce(FINER), dtype=np.float32) / np.float32(255)
     picture += GRAIN * noise(random, CELLS, size)[..., None]
     image: NDArray[np.uint8] = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
     return image
+
+
+def _rgb(*shares: float) -> tuple[int, ...]:
+    return tuple(round(255 * share) for share in shares)

@@ -1,33 +1,36 @@
-"""`same`: a figure at the left edge, a figure at the right edge; are they of one kind?"""
+"""`same`: a column of figures at the left edge, one at the right edge; are they of one kind?
+
+Kind and colour go together, so that seeing is easy and comparing is what there is to learn.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from stmbench.data.shapes.relations.picture import COLOURS, MARGIN, STRIP, Figure, Plan, ground
+from stmbench.data.shapes.relations.picture import MARGIN, STRIP, Figure, Plan, ground
 
 CLASSES = ("different", "same")
-KINDS = ("disc", "ring", "cross", "triangle")
-RADII = (0.8, 1.0)  # of the largest that fits into its strip
+KINDS = {"disc": "red", "triangle": "green", "square": "blue"}
+NUMBER = 6  # of figures in a column
+RADII = (0.85, 1.0)  # of the largest that fits into its strip
 TILT = 0.2  # radians to either side
 
 
 def plan(first: int, second: int, shared: np.random.Generator, random: np.random.Generator) -> Plan:
-    """See `stmbench.data.shapes.relations.catalog.Planner`: the two facts choose one of two kinds each."""
-    kinds = shared.permutation(KINDS)[:2]
-    left, right = (_figure(str(kinds[fact]), edge, random) for edge, fact in enumerate((first, second)))
-    return Plan(label=int(first == second), ground=ground(random), parts=(left, right))
+    """See `stmbench.data.shapes.relations.catalog.Planner`: the facts say which of two kinds stands on either side."""
+    kinds = shared.permutation(list(KINDS))[:2]
+    columns = tuple(_column(str(kinds[fact]), edge, random) for edge, fact in enumerate((first, second)))
+    return Plan(label=int(first == second), ground=ground(random), groups=columns)
 
 
-def _figure(kind: str, edge: int, random: np.random.Generator) -> Figure:
-    """At the left edge (0) or at the right one (1), at any height."""
-    radius = STRIP / 2 * float(random.uniform(*RADII))
-    along = MARGIN + float(random.uniform(radius, STRIP - radius))
-    return Figure(
-        kind=kind,
-        colour=str(random.choice(list(COLOURS))),
-        x=1 - along if edge else along,
-        y=float(random.uniform(MARGIN + radius, 1 - MARGIN - radius)),
-        radius=radius,
-        turn=float(random.uniform(-TILT, TILT)),
-    )
+def _column(kind: str, edge: int, random: np.random.Generator) -> tuple[Figure, ...]:
+    """At the left edge (0) or at the right one (1), from the top to the bottom, in a little disorder."""
+    height = (1 - 2 * MARGIN) / NUMBER  # of the place of one figure, larger than STRIP
+    found = []
+    for number in range(NUMBER):
+        radius = STRIP / 2 * float(random.uniform(*RADII))
+        across, down = (float(random.uniform(radius, room - radius)) for room in (STRIP, height))
+        x, y = MARGIN + across, MARGIN + height * number + down
+        turn = float(random.uniform(-TILT, TILT))
+        found.append(Figure(kind=kind, colour=KINDS[kind], x=1 - x if edge else x, y=y, radius=radius, turn=turn))
+    return tuple(found)
