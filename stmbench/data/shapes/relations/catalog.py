@@ -15,9 +15,8 @@ from stmbench.errors import UnknownNameError
 VERSION = "shapes.relations.v1"  # raise it when any picture changes
 ROUND = 4  # pictures: each of the four combinations of a relation's two facts once, the classes in turn
 
-# first fact, second fact (0 or 1), what the four pictures of a round share, what is a picture's own -> its plan. The
-# label is whether the facts agree.
-Planner = Callable[[int, int, np.random.Generator, np.random.Generator], Plan]
+# first fact, second fact (0 or 1), all else -> the plan of a picture; its label is whether the facts agree
+Planner = Callable[[int, int, np.random.Generator], Plan]
 
 
 class Relation(NamedTuple):
@@ -50,9 +49,7 @@ def relation_named(name: str) -> Relation:
 
 def relation_scene(seed: int, index: int, size: int, relation: str) -> RelationScene:
     """Picture `index`; its label is `index` modulo 2, and any four from a multiple of four show the facts balanced."""
-    number, place = divmod(index, ROUND)
-    first, label = divmod(place, 2)
-    planner = relation_named(relation).plan
-    shared, random = (np.random.default_rng((seed, which, *relation.encode())) for which in (2 * number, 2 * index + 1))
-    plan = planner(first, first if label else 1 - first, shared, random)
+    first, label = divmod(index % ROUND, 2)
+    random = np.random.default_rng((seed, index, *relation.encode()))
+    plan = relation_named(relation).plan(first, first if label else 1 - first, random)
     return RelationScene(draw(plan, random, size), plan)

@@ -13,7 +13,7 @@ SWING = 0.18  # how far a curve leaves the straight line between its ends
 RADII = (0.85, 1.0)  # of the largest dot that fits into its strip
 
 
-def plan(first: int, second: int, shared: np.random.Generator, random: np.random.Generator) -> Plan:
+def plan(first: int, second: int, random: np.random.Generator) -> Plan:
     """See `stmbench.data.shapes.relations.catalog.Planner`: the facts say which curve has the dot at either edge."""
     ends = np.stack([random.permutation([0.25, 0.75]) for _ in range(2)], axis=1)  # (curve, edge) heights
     ends += random.uniform(-0.1, 0.1, (2, 2))

@@ -14,7 +14,7 @@ COLOURS = ("red", "blue")
 RADII = {"large": (0.9, 1.0), "small": (0.45, 0.55)}  # of the largest that fits into its corner
 
 
-def plan(first: int, second: int, shared: np.random.Generator, random: np.random.Generator) -> Plan:
+def plan(first: int, second: int, random: np.random.Generator) -> Plan:
     """See `stmbench.data.shapes.relations.catalog.Planner`: which disc is large, and the colour of the cross."""
     corners = random.permutation(4)[:3]
     mark = _figure("cross", COLOURS[second], "large", int(corners[0]), random)
