@@ -24,6 +24,7 @@ class Point:
     model: str
     label: str
     look: Look
+    mixer: str | None
     value: float
     low: float
     high: float
@@ -32,6 +33,11 @@ class Point:
     condition: str | None
     level: float
     facts: dict[str, Any]  # the facets; None where null
+
+    @property
+    def key(self) -> str:
+        """Who is drawn: the mixer, or a model without one. It is what has a look, and what a page can toggle."""
+        return self.mixer or self.model
 
     @property
     def errors(self) -> tuple[float, float] | None:
@@ -62,6 +68,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 model=row["model"],
                 label=" · ".join([names[row["model"]], *extra]),
                 look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
+                mixer=None if pd.isna(row["mixer"]) else row["mixer"],
                 value=row["value"],
                 low=row["ci_low"],
                 high=row["ci_high"],

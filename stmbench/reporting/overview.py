@@ -1,4 +1,4 @@
-"""The overview of a profile: one line per model and conditions, read by the page and by the terminal."""
+"""The overview of a profile: one line per model and conditions, read by the report and by the terminal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Line:
 
     label: str
     model: str
+    key: str  # the mixer, or a model without one
     params: Point | None
     macs: Point | None
     activations: Point | None
@@ -55,6 +56,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
             Line(
                 label=point.label,
                 model=point.model,
+                key=point.key,
                 params=match(point, found["params"]),
                 macs=match(point, found["macs"]),
                 activations=match(point, found["activations"]),
