@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -11,6 +12,7 @@ from stmbench.reporting.content import Caveat, Kind
 from stmbench.reporting.overview import troubles, unresolved
 
 RANDOM = "random:"
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 MOST = 12  # of one kind, beyond which the rest is counted
 
 
@@ -31,12 +33,22 @@ def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
 
 
 def left_out(frame: pd.DataFrame) -> list[Caveat]:
-    """Failed and skipped units with their reasons, equal ones counted."""
-    found = []
+    """Failed and skipped units: the models of one reason together, their rows counted."""
+    together: dict[tuple[Kind, str], dict[str, int]] = {}
+    reasons: dict[tuple[Kind, str], dict[str, None]] = {}
     for trouble in troubles(frame):
-        times = f" ({trouble.times} rows)" if trouble.times > 1 else ""
         kind: Kind = "failed" if trouble.status == "failed" else "skipped"
-        found.append(Caveat(kind=kind, text=f"{trouble.model}{times}: {trouble.reason}"))
+        alike = kind, _NUMBER.sub("#", trouble.reason)  # levels that are too large differ in a number
+        models = together.setdefault(alike, {})
+        models[trouble.model] = models.get(trouble.model, 0) + trouble.times
+        reasons.setdefault(alike, {})[trouble.reason] = None
+    found = []
+    for alike, models in together.items():
+        count, (reason, *others) = sum(models.values()), reasons[alike]
+        times = f" ({count} rows)" if count > len(models) else ""
+        who = f"All {len(models)} models" if 2 < len(models) == frame["model"].nunique() else listed(models)
+        more = f" (and {len(others)} reasons like it)" if others else ""
+        found.append(Caveat(kind=alike[0], text=f"{who}{times}: {reason}{more}"))
     return [caveat for kind in ("failed", "skipped") for caveat in _few([c for c in found if c.kind == kind], kind)]
 
 

@@ -13,7 +13,7 @@ PROFILE: Final = Definition(
     "products (attention included, fused or not) and bilinear sampling for one image; norms, activations and pooling "
     "are not in them.",
     formulas=(
-        Formula(quantity="throughput ratio of a to b", equals="median over rounds r of ( t_b(r) / t_a(r) )"),
+        Formula(quantity="throughput ratio of a to b", equals="exp( median over rounds r of ln( t_b(r) / t_a(r) ) )"),
         Formula(quantity="probability of rank k", equals="share of bootstrap resamples in which the model is k-th"),
         Formula(quantity="MACs of a bilinear sample", equals="5 per channel (4 to interpolate, 1 for its weight)"),
         Formula(quantity="achieved rate", equals="MACs × images / s;  of peak: achieved rate / the probe's rate"),

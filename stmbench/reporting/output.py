@@ -10,10 +10,16 @@ from typing import Final
 from stmbench.errors import ConfigError, OutputError
 from stmbench.reporting.content import Report
 from stmbench.reporting.html import html
+from stmbench.reporting.latex import latex
+from stmbench.reporting.markdown import markdown
+from stmbench.reporting.pdf import pdf
 
 # format -> suffix, renderer
 FORMATS: Final[dict[str, tuple[str, Callable[[Report], str | bytes]]]] = {
     "html": (".html", html),
+    "pdf": (".pdf", pdf),
+    "latex": (".tex", latex),
+    "markdown": (".md", markdown),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html.parser
 import re
 from pathlib import Path
@@ -16,6 +17,11 @@ from stmbench.tables import frame_of
 from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
 
 EVIL = '<script>alert("x")</script>&$x_{$'
+
+
+@functools.cache
+def page_of_five() -> str:
+    return render(compose(profile_frame(), title="T"))
 
 
 class Ids(html.parser.HTMLParser):
@@ -42,7 +48,7 @@ def parsed(text: str) -> Ids:
 
 
 def test_ids_are_unique_and_every_reference_has_its_target() -> None:
-    page = parsed(render(compose(profile_frame(), title="T")))
+    page = parsed(page_of_five())
     assert len(page.ids) == len(set(page.ids))
     for name, value in page.values:
         for target in re.findall(r"url\(#([^)]+)\)", value) + ([value[1:]] if value.startswith("#") else []):
@@ -55,7 +61,7 @@ def test_ids_are_unique_and_every_reference_has_its_target() -> None:
 
 
 def test_nothing_is_fetched() -> None:
-    text = render(compose(profile_frame(), title="T"))
+    text = page_of_five()
     page = parsed(text)
     assert "default-src 'none'" in text
     assert not {"img", "iframe", "object"} & set(page.tags)
@@ -135,6 +141,6 @@ def test_written_at_once_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_numbers_carry_what_they_are_sorted_by() -> None:
-    page = parsed(render(compose(profile_frame(), title="T")))
+    page = parsed(page_of_five())
     values = [float(value) for name, value in page.values if name == "data-value"]
     assert {4.36e6, 0.847e9, 131.0, 412 * 2**20} <= set(values)

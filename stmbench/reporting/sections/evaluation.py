@@ -56,6 +56,8 @@ def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:
     value = f"{number(first.value, metric)} %{spread}"
     if len(ranked) == 1:
         return f"{first.label}: {words} {value}."
+    if first.value == ranked[-1].value:
+        return f"All {len(ranked)} models have the same {words}: {value}."
     text = f"{first.label} has the highest {words} of {len(ranked)}: {value}"
     if first.errors is None:
         return f"{text}."
