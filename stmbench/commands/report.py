@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +12,7 @@ from stmbench.commands import options, values
 from stmbench.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
+DEFAULT: Final = ("html", "pdf")
 
 
 @app.command(epilog="Nothing is measured: the stores are read and stay as they are.")
@@ -30,12 +32,17 @@ def report(
 
     The summary comes first, then a section for each analysis: figures, tables, definition, caveats.
     """
-    chosen = tuple(dict.fromkeys(values.items(formats) or ("html", "pdf")))
+    chosen = tuple(dict.fromkeys(values.items(formats))) or DEFAULT
     if not out.name:
-        raise ConfigError("a file name without its ending for --out", repr(str(out)), "such as reports/report")
+        raise ConfigError("a file name for --out", repr(str(out)), "such as reports/report")
+    if not formats and importlib.util.find_spec("typst") is None:
+        # nobody asked for it by name: the page is worth having
+        typer.secho("no PDF: typst is not installed, pip install 'stmbench[report]'", err=True, fg=typer.colors.YELLOW)
+        chosen = ("html",)
 
-    from stmbench.reporting import compose, read_stores, write_report
+    from stmbench.reporting import compose, places, read_stores, write_report
 
+    places(out, chosen)
     content = compose(read_stores(stores), title=title)
     for path in write_report(content, out, chosen):
         typer.echo(path)

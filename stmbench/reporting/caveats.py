@@ -13,6 +13,7 @@ from stmbench.reporting.overview import troubles, unresolved
 
 RANDOM = "random:"
 _NUMBER = re.compile(r"\d+(\.\d+)?")
+FEW = 6  # pairs that are named
 MOST = 12  # of one kind, beyond which the rest is counted
 
 
@@ -27,7 +28,7 @@ def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
         who = "All models have" if len(names) == frame["model"].dropna().nunique() else f"{listed(names)} have"
         text = f"{who} random weights: the numbers describe structure and initialisation, not what training would give."
         found.append(Caveat(kind="untrained", text=text))
-    pairs = [Caveat(kind="not resolved", text=f"{what}: {why}" if why else what) for what, why in unresolved(frame)]
+    pairs = [_pairs(what, why) for what, why in unresolved(frame)]
     suspects = _reasons(frame[(frame["status"] == "suspect") & (frame["kind"] == "summary")], "suspect")
     return (*found, *_few(pairs, "not resolved"), *_few(suspects, "suspect"), *left_out(frame))
 
@@ -79,6 +80,11 @@ def listed(names: Iterable[str]) -> str:
     """'a, b and c'."""
     *first, last = list(names)
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _pairs(what: list[str], why: str) -> Caveat:
+    shown = "; ".join(what) if len(what) <= FEW else f"{len(what)} pairs of models, among them {'; '.join(what[:3])}"
+    return Caveat(kind="not resolved", text=f"{shown}: {why}" if why else shown)
 
 
 def _reasons(rows: pd.DataFrame, kind: Kind) -> list[Caveat]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from stmbench.errors import ConfigError, OutputError
+from stmbench.errors import OutputError, UnknownNameError
 from stmbench.reporting.content import Report
 from stmbench.reporting.html import html
 from stmbench.reporting.latex import latex
@@ -24,24 +24,36 @@ FORMATS: Final[dict[str, tuple[str, Callable[[Report], str | bytes]]]] = {
 
 
 def write_report(report: Report, stem: str | Path, formats: Sequence[str] = ("html",)) -> list[Path]:
-    """Write `<stem>.html` and so on, in the order of the formats; returns the paths.
+    """Write the report at `places(stem, formats)`, in the order of the formats; returns the paths.
 
-    Every place is looked at before anything is rendered, and every file is rendered before it is written.
+    Each file is rendered as a whole before it is written.
 
     Raises:
-        ConfigError: an unknown format. OutputError: a place that is a folder, or cannot be written.
+        UnknownNameError: an unknown format. ConfigError: a package that a format needs is not there; files of the
+            formats before it stay. OutputError: a place that is a folder, or cannot be written.
     """
-    base = Path(stem)
-    paths = []
+    paths = places(stem, formats)
+    for name, path in zip(formats, paths, strict=True):
+        write(path, FORMATS[name][1](report))
+    return paths
+
+
+def places(stem: str | Path, formats: Sequence[str]) -> list[Path]:
+    """`<stem>.html` and so on; an ending of these formats that the stem has already is not doubled.
+
+    Raises:
+        UnknownNameError: an unknown format. OutputError: a place that is a folder.
+    """
     for name in formats:
         if name not in FORMATS:
-            raise ConfigError(f"a format among {', '.join(FORMATS)}", repr(name), "change --format")
-        paths.append(base.with_name(base.name + FORMATS[name][0]))
+            raise UnknownNameError("format", name, FORMATS)
+    endings = [FORMATS[name][0] for name in formats]
+    base = Path(stem)
+    base = base.with_suffix("") if base.suffix in endings else base
+    paths = [base.with_name(base.name + ending) for ending in endings]
     for path in paths:
         if path.is_dir():
             raise OutputError("a file to write", f"the folder {str(path)!r}", "choose another --out")
-    for name, path in zip(formats, paths, strict=True):
-        write(path, FORMATS[name][1](report))
     return paths
 
 

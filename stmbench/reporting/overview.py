@@ -80,7 +80,7 @@ def baseline(frame: pd.DataFrame) -> str | None:
     return next((model for model in frame["model"].dropna().unique() if model in against), None)
 
 
-def unresolved(frame: pd.DataFrame) -> list[tuple[str, str]]:
+def unresolved(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
     """(pairs of models, why) of the ratios that are not resolved; each pair once, pairs of one reason together."""
     names = labels(frame)
     reasons: dict[str, dict[str, None]] = {}
@@ -92,7 +92,7 @@ def unresolved(frame: pd.DataFrame) -> list[tuple[str, str]]:
             seen.add(frozenset((model, other)))
             reason = "" if pd.isna(row["reason"]) else str(row["reason"])
             reasons.setdefault(reason, {})[f"{model} and {other}"] = None
-    return [("; ".join(pairs), reason) for reason, pairs in reasons.items()]
+    return [(list(pairs), reason) for reason, pairs in reasons.items()]
 
 
 def troubles(frame: pd.DataFrame) -> list[Trouble]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.errors import ConfigError, OutputError
+from stmbench.errors import OutputError, UnknownNameError
 from stmbench.reporting import compose, write_report
 from stmbench.reporting.html import html as render
 from stmbench.tables import frame_of
@@ -136,7 +136,7 @@ def test_written_at_once_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "folder.html").mkdir()
     with pytest.raises(OutputError, match=r"folder\.html"):
         write_report(report, tmp_path / "folder")
-    with pytest.raises(ConfigError, match="a format among html"):
+    with pytest.raises(UnknownNameError, match="a format, got 'docx'"):
         write_report(report, tmp_path / "other", ["docx"])
 
 
