@@ -26,6 +26,7 @@ def report(
         typer.Option("--format", "-f", metavar="FORMATS", help="html, pdf, latex, markdown; default: html,pdf."),
     ] = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Default: what was compared.")] = None,
+    plugin: options.Plugin = None,
     debug: options.Debug = False,
 ) -> None:
     """Make a report of stores: one offline HTML file and one PDF, or tables in LaTeX and Markdown.
@@ -40,6 +41,10 @@ def report(
         typer.secho("no PDF: typst is not installed, pip install 'stmbench[report]'", err=True, fg=typer.colors.YELLOW)
         chosen = ("html",)
 
+    if plugin:  # a store says how its mixers are called and drawn, so torch is imported only for who asks
+        from stmbench.mixers.plugins import load_plugins
+
+        load_plugins(plugin)
     from stmbench.reporting import compose, places, read_stores, write_report
 
     places(out, chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Hashable
 from typing import Any, Final
 
 import pandas as pd
@@ -94,7 +95,7 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     """A short name for each model: its mixer's abbreviation, with the scale where there are several, or its own."""
     mixers = frame.attrs.get("mixers", {})
     models = frame.loc[frame["model"].notna(), ["model", "mixer", "scale"]].drop_duplicates("model")
-    full: dict[str, dict[str, Any]] = {str(row["model"]): dict(row) for _, row in models.iterrows()}
+    full: dict[str, dict[Hashable, Any]] = {str(row["model"]): row for row in models.to_dict("records")}
     bare = {name: f"unified_{row['mixer']}_{row['scale']}" == name for name, row in full.items()}
     scales = {row["scale"] for name, row in full.items() if bare[name]}
     short: dict[str, str] = {}

@@ -30,7 +30,8 @@ def read_stores(folders: Sequence[str | Path]) -> pd.DataFrame:
         unreadable = [part for frame in frames for part in frame.attrs["unreadable"]]
         got = f"none in {', '.join(named.values())}"
         if unreadable:
-            got += f" (parts that cannot be read: {len(unreadable)}, such as {unreadable[0].part}, {unreadable[0].reason})"
+            first = unreadable[0]
+            got += f" (parts that cannot be read: {len(unreadable)}, such as {first.part}, {first.reason})"
         raise TableError("rows to report", got, "measure something into the store first, such as `stmbench profile`")
     whole = pd.concat(filled, ignore_index=True)
     whole.attrs.update(_merged(frame.attrs for frame in frames))

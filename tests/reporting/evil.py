@@ -18,6 +18,7 @@ NAMES = (
     "]]>&amp;<!--'\"</title></style></svg><svg onload=alert(1)>",
     "[*] ~ ^ \u202e\x07\u200b",
 )
+SOME = ("throughput", "macs", "throughput_ratio", "rank_probability")
 
 
 @functools.cache  # figures take their time, and renderers leave a report as it is
@@ -26,6 +27,7 @@ def evil_report(name: str) -> Report:
     rows = [dataclasses.replace(row, model=name, mixer=None) for row in profile_rows(["dw_conv"]) if row.model]
     rows += [dataclasses.replace(row, baseline=name) for row in profile_rows(["sr_attn", "dcnv3"]) if row.model]
     rows += [dataclasses.replace(rows[0], analysis=name, metric=name, condition=name, dataset=name, definition=name)]
+    rows = [row for row in rows if row.metric in (name, *SOME)]
     frame = with_attrs(frame_of([*rows, failed_row(name, reason=name)]))
     frame.attrs.update(command=name, machines=[name], warnings=[name], stores=[name], unreadable=[(name, name)])
     frame.attrs["commits"] = {name: 1, "other": 2}
