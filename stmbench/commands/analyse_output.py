@@ -18,6 +18,7 @@ from stmbench.commands.profile_output import TABLE_WIDTH, rows_as_json
 from stmbench.commands.profile_progress import ProgressLine
 from stmbench.errors import InputError
 from stmbench.figures import save
+from stmbench.reporting import compose, placed, write_report
 from stmbench.tables import Store
 
 UNTRAINED = "random:"
@@ -62,10 +63,11 @@ class Output:
             raise InputError("a model that can be measured", str(frame["reason"].iloc[0]), "see the reasons above")
 
     def _draw(self, frame: pd.DataFrame, figures: Callable[[pd.DataFrame], Mapping[str, Figure]]) -> dict[str, Path]:
-        folder = self.store.folder / "figures"
+        folder = self.store.folder
         for name, figure in figures(frame).items():
-            save(figure, folder / name)
-        return {"figures": folder}
+            save(figure, folder / "figures" / name)
+        (page,) = write_report(compose(placed(frame, folder)), folder / str(frame["analysis"].iloc[0]))
+        return {"page": page, "figures": folder / "figures"}
 
     def _note(self, text: str, style: str = "") -> None:
         self._notes.print(Text(text, style=style), soft_wrap=True)

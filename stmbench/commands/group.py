@@ -17,7 +17,8 @@ from stmbench.errors import StmbenchError, UnknownNameError
 COMMANDS = (
     *("list", "run", "train"),
     *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
-    *("export", "new", "check"),
+    *("report", "export"),
+    *("new", "check"),
 )
 
 

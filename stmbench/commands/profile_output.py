@@ -19,7 +19,7 @@ from stmbench.analyses.profile.analysis import Profile
 from stmbench.analyses.profile.config import ProfileConfig
 from stmbench.commands.profile_progress import ProgressLine
 from stmbench.figures import profile_figures, save
-from stmbench.reporting import profile_table, write_page
+from stmbench.reporting import compose, placed, profile_table, write_report
 from stmbench.tables import Store
 
 TABLE_WIDTH = 100
@@ -61,11 +61,12 @@ class Output:
         folder = self.store.folder
         for name, figure in profile_figures(frame).items():
             save(figure, folder / "figures" / name)
-        command = shlex.join(["stmbench", *sys.argv[1:]])
+        frame = placed(frame, folder)
+        frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         title = (
             f"Profile of {len(config.models)} models" if len(config.models) > 1 else f"Profile of {config.models[0]}"
         )
-        page = write_page(frame, folder / "profile.html", title=title, metadata={"command": command})
+        (page,) = write_report(compose(frame, title=title), folder / "profile")
         return {"page": page, "figures": folder / "figures", "rows": self.store.parts}
 
     def _note(self, text: str, style: str = "") -> None:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import Look, look
 from stmbench.figures.points import labels
 from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
@@ -25,9 +26,10 @@ STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")  # of lines that sha
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line:
-    """One model: places along the depth, the mean over heads, and the lowest and the highest head."""
+    """One model, `key` its mixer or itself: places along the depth, mean over heads, lowest and highest head."""
 
     label: str
+    key: str
     look: Look
     is_untrained: bool
     depth: list[float]
@@ -88,11 +90,12 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
             line["mean"].append(mean)
             line["low"].append(float(heads.min()) if len(heads) else mean)
             line["high"].append(float(heads.max()) if len(heads) else mean)
-        mixer = group["mixer"].iloc[0]
+        key = str(model if pd.isna(group["mixer"].iloc[0]) else group["mixer"].iloc[0])
         found.append(
             Line(
                 label=names[str(model)],
-                look=look(str(model) if pd.isna(mixer) else str(mixer), mixers),
+                key=key,
+                look=look(key, mixers),
                 is_untrained=str(weights).startswith(RANDOM),
                 **line,
             )
@@ -127,9 +130,11 @@ def _draw(axes: Axes, lines: list[Line], stages: int) -> None:
     for number, (line, stroke) in enumerate(zip(lines, strokes_of(lines), strict=True)):
         colour, marker = line.look
         x = np.asarray(line.depth) + spread * (number - (len(lines) - 1) / 2)
-        axes.vlines(x, line.low, line.high, color=colour, alpha=0.3, linewidth=2.2, zorder=2)
-        axes.plot(x, line.mean, color=colour, linewidth=1.1, linestyle=stroke, marker=MarkerStyle(marker),
+        heads = axes.vlines(x, line.low, line.high, color=colour, alpha=0.3, linewidth=2.2, zorder=2)
+        curve = axes.plot(x, line.mean, color=colour, linewidth=1.1, linestyle=stroke, marker=MarkerStyle(marker),
                   markersize=4, markerfacecolor=colour if stroke == "-" else "white", zorder=3)  # fmt: skip
+        values = ", ".join(f"{value:.3g}" for value in line.mean)
+        mark([heads, curve], line.key, f"{line.label}: {values} (layer by layer)")
     if stages > 1:
         for edge in range(1, stages):
             axes.axvline(edge, color=GRID, linewidth=1, zorder=0)
@@ -167,4 +172,5 @@ def _finish(figure: Figure, axes: Axes, lines: list[Line]) -> None:
         fill = colour if stroke == "-" else "white"
         handles.append(Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=5,
                               markerfacecolor=fill, label=_label(line, lines)))  # fmt: skip
-    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=2.4)
+    legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=2.4)
+    mark_legend(legend, [line.key for line in lines])

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from stmbench.figures.affinity_rows import MEAN, ModelMaps, Panel, Strip
+from stmbench.figures.marks import mark
 from stmbench.figures.style import INK, MUTED, STYLE, shorten
 
 SIDE: Final = 1.0  # inches of a panel
@@ -36,7 +37,7 @@ def maps_of(model: ModelMaps) -> Figure:
         words += f" · the first {len(shown)} of {len(model.strips)} rows"
     has_parts = len({strip.part for strip in shown}) > 1
     rows: list[Row] = [(_strip_words(strip, has_parts), (strip.panels,)) for strip in shown]
-    return _grid(rows, ("",), f"Affinity of {shorten(model.label)}", words, _key(shown))
+    return _grid(rows, [model.key] * len(rows), ("",), f"Affinity of {shorten(model.label)}", words, _key(shown))
 
 
 def compared(models: Sequence[ModelMaps]) -> Figure:
@@ -57,7 +58,14 @@ def compared(models: Sequence[ModelMaps]) -> Figure:
     if any(strip.image is not None for strips in ends for strip in strips):
         subtitle = subtitle.replace(" images", " images, of which the first is shown")
     subtitle += " · random init" if every_untrained else ""
-    return _grid(rows, heads, "Affinity at the same positions", subtitle, _key([s for strips in ends for s in strips]))
+    return _grid(
+        rows,
+        [model.key for model in models],
+        heads,
+        "Affinity at the same positions",
+        subtitle,
+        _key([s for strips in ends for s in strips]),
+    )
 
 
 def _of_place(strips: Sequence[Strip], number: int) -> Strip:
@@ -82,7 +90,7 @@ def _own(strip: Strip, head: str) -> str:
     return f"stage {strip.stage + 1}: block {strip.block + 1}" if head else _place(strip)
 
 
-def _grid(rows: Sequence[Row], heads: Sequence[str], title: str, words: str, key: str) -> Figure:
+def _grid(rows: Sequence[Row], keys: Sequence[str], heads: Sequence[str], title: str, words: str, key: str) -> Figure:
     """Panels laid out by the inch: a row for each model or strip, under a title, above a key."""
     # capitals take 0.085 inches at 8.5 points, other letters less
     widths = [0.075 * len(texts[0]) + 0.012 * sum(map(str.isupper, texts[0])) for texts, _ in rows]
@@ -102,14 +110,17 @@ def _grid(rows: Sequence[Row], heads: Sequence[str], title: str, words: str, key
             for number, (group, count) in enumerate(zip(groups, columns, strict=True)):
                 for place, panel in enumerate(group):
                     x = left + place * (SIDE + GAP)
-                    _draw(figure.add_axes((x / width, below / height, SIDE / width, tall / height)), panel)
+                    axes = figure.add_axes((x / width, below / height, SIDE / width, tall / height))
+                    mark(axes, keys[line], f"{texts[0]}, position {panel.position}")
+                    _draw(axes, panel)
                 if line == 0:
                     figure.text(left / width, 1 - (top - 0.07) / height, heads[number], fontsize=8, color=MUTED)
                 left += count * (SIDE + GAP) + BETWEEN
             for number, text in enumerate(texts):
                 middle = below + tall / 2 + 0.075 * (len(texts) - 1) - 0.15 * number
-                figure.text((label - 0.08) / width, middle / height, text, ha="right", va="center",
+                name = figure.text((label - 0.08) / width, middle / height, text, ha="right", va="center",
                             fontsize=8.5 if number == 0 else 7, color=INK if number == 0 else MUTED)  # fmt: skip
+                mark(name, keys[line])
         figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=11, fontweight="bold", va="top")
         figure.text(0.1 / width, 1 - 0.36 / height, words, fontsize=8.5, color=MUTED, va="top")
         figure.text(0.1 / width, 0.07 / height, "\n".join(lines), fontsize=7, color=MUTED, va="bottom")

@@ -67,9 +67,10 @@ class Strip:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ModelMaps:
-    """What is drawn of one model; `words` are the conditions for a heading."""
+    """What is drawn of one model; `key` is its mixer, or itself; `words` are a heading's conditions."""
 
     name: str
+    key: str
     label: str
     words: str
     is_untrained: bool
@@ -92,7 +93,12 @@ def read_maps(frame: pd.DataFrame, folder: Path) -> list[ModelMaps]:
         label = names[str(model)]
         found.append(
             ModelMaps(
-                name=str(model), label=label, words=_words(group, random), is_untrained=random, strips=_strips(arrays)
+                name=str(model),
+                key=str(model if pd.isna(first["mixer"]) else first["mixer"]),
+                label=label,
+                words=_words(group, random),
+                is_untrained=random,
+                strips=_strips(arrays),
             )
         )
     return found

@@ -12,6 +12,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
+from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.points import Point
 from stmbench.figures.style import shorten
 
@@ -47,12 +48,13 @@ def name_points(figure: Figure, axes: Axes, chosen: list[tuple[Point, float, flo
             zorder=3.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )
+        mark(label, point.key)
         size = label.get_window_extent()
         offset, box = _free(places[index], size, figure.dpi / 72, taken, frame)
         label.set_position(offset)
         taken.append(box)
         if math.hypot(offset[0], offset[1]) - size.width * 36 / figure.dpi > 14:
-            _lead(axes, label, point.look.colour)
+            _lead(axes, label, point)
 
 
 def room_for_names(count: int) -> tuple[float, float]:
@@ -61,6 +63,7 @@ def room_for_names(count: int) -> tuple[float, float]:
 
 
 def _legend(figure: Figure, chosen: list[Point]) -> None:
+    ordered = sorted(chosen, key=lambda point: -point.value)
     handles = [
         Line2D(
             [],
@@ -71,9 +74,10 @@ def _legend(figure: Figure, chosen: list[Point]) -> None:
             label=shorten(point.label),
             markersize=7,
         )
-        for point in sorted(chosen, key=lambda point: -point.value)
+        for point in ordered
     ]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, handletextpad=0.3)
+    legend = figure.legend(handles=handles, loc="outside right upper", fontsize=8, handletextpad=0.3)
+    mark_legend(legend, [point.key for point in ordered])
 
 
 def _free(
@@ -103,9 +107,11 @@ def _overlap(a: Bbox, b: Bbox) -> float:
     return 0.0 if shared is None else float(shared.width * shared.height)
 
 
-def _lead(axes: Axes, label: Annotation, colour: str) -> None:
+def _lead(axes: Axes, label: Annotation, point: Point) -> None:
     x, y = label.get_position()
-    axes.annotate(
+    line = axes.annotate(
         "", label.xy, (x, y), textcoords="offset points", zorder=3,
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 8, "shrinkB": 3},
+        arrowprops={"arrowstyle": "-", "color": point.look.colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 8,
+                    "shrinkB": 3},
     )  # fmt: skip
+    mark(line, point.key)

@@ -30,7 +30,7 @@ def efficiency(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("MACs per image (GMACs)")
         axes.set_ylabel("throughput (images/s)")
         heading(axes, "Efficiency", subtitle([rate for rate, _ in pairs]))
-        draw_points(axes, drawn)
+        draw_points(axes, drawn, "throughput")
         name_points(figure, axes, [(point, x, y) for point, x, y, _ in drawn])
         _iso_lines(axes)
     return figure

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from stmbench.figures.affinity_maps import HEAT, MARK
 from stmbench.figures.erf_accuracy import against_accuracy
 from stmbench.figures.erf_maps import ErfMap, erf_rows, read_maps
+from stmbench.figures.marks import mark
 from stmbench.figures.style import MUTED, STYLE, shorten
 
 SIDE: Final = 1.25  # inches of a panel
@@ -62,7 +63,8 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
         for row, model in enumerate(models):
             below = height - top - row * (tall + BELOW + GAP) - tall
             name = shorten(model[0])
-            figure.text((label - 0.1) / width, (below + tall / 2) / height, name, ha="right", va="center")
+            key = next(item.key for item in maps if item.label == model[0])
+            mark(figure.text((label - 0.1) / width, (below + tall / 2) / height, name, ha="right", va="center"), key)
             if model[1] and not untrained:
                 figure.text((label - 0.1) / width, (below + tall / 2 - 0.17) / height, "random init",
                             ha="right", va="center", fontsize=7, color=MUTED)  # fmt: skip
@@ -83,6 +85,7 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
 
 def _draw(axes: Axes, item: ErfMap) -> None:
     height, width = item.pixels.shape
+    mark(axes, item.key, f"{item.label}, stage {item.stage + 1}: ERF@{item.percent:g} {item.value:.3f}")
     peak = float(item.pixels.max()) or 1.0
     axes.imshow((item.pixels / peak) ** GAMMA, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     (y, x), half = item.centre, item.side / 2

@@ -8,7 +8,9 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.erf_maps import erf_rows
+from stmbench.figures.marks import mark, words
 from stmbench.figures.points import Point, points
+from stmbench.figures.quantities import number
 from stmbench.figures.style import canvas, heading, shorten
 
 
@@ -31,13 +33,15 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
     with canvas(4.4) as (figure, (axes,)):
         for size, right in pairs:
             across, up = ([[length] for length in errors] if errors else None for errors in _errors(size, right))
-            axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.look.colour,
+            bars = axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.look.colour,
                           capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
-            axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
+            dot = axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
                       linestyle="none", markersize=8, zorder=4)  # fmt: skip
             random = " (random init)" if str(size.facts["weights"]).startswith("random:") else ""
-            axes.annotate(f"{shorten(size.label)}{random}", (size.value, 100 * right.value), (8, 6),
+            name = axes.annotate(f"{shorten(size.label)}{random}", (size.value, 100 * right.value), (8, 6),
                           textcoords="offset points", fontsize=8)  # fmt: skip
+            mark([bars, dot], size.key, f"{words(size, 'erf50')}; accuracy {number(right.value, 'accuracy')} %")
+            mark(name, size.key)
         axes.margins(0.15)
         axes.set_xlabel("ERF@50 of the last stage, of the input's side")
         axes.set_ylabel("top-1 accuracy, %")

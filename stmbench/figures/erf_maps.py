@@ -18,9 +18,13 @@ RANDOM = "random:"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ErfMap:
-    """One stage of one model: its mean map (H, W), the square's centre (y, x) and side in pixels, and its size."""
+    """One stage of one model, `key` its mixer or itself.
+
+    Mean map (H, W), the square's centre (y, x) and side in pixels, and its size.
+    """
 
     label: str
+    key: str
     is_untrained: bool
     stage: int
     pixels: NDArray[np.float32]
@@ -67,6 +71,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
         found.append(
             ErfMap(
                 label=names[str(row["model"])],
+                key=str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]),
                 is_untrained=str(row["weights"]).startswith(RANDOM),
                 stage=stage,
                 pixels=pixels,

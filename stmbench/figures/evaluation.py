@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import canvas, heading, rows_axis, rows_height, rows_width
 
@@ -38,8 +39,10 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     names = [f"{point.label} (random init)" if is_untrained(point) else point.label for point in rows]
     with canvas(rows_height(len(rows)), width=rows_width(names), columns=len(PANELS)) as (figure, panels):
         rows_axis(panels[0], names)
+        for tick, point in zip(panels[0].get_yticklabels(), rows, strict=True):
+            mark(tick, point.key)
         for axes, (metric, words) in zip(panels, PANELS.items(), strict=True):
-            _dots(axes, [found[metric].get(point.label) for point in rows])
+            _dots(axes, metric, [found[metric].get(point.label) for point in rows])
             axes.set_xlabel(words)
         panels[1].tick_params(axis="y", length=0)
         panels[1].spines["left"].set_visible(False)
@@ -55,7 +58,7 @@ def is_untrained(point: Point) -> bool:
     return str(point.facts["weights"] or "").startswith(RANDOM)
 
 
-def _dots(axes: Axes, column: list[Point | None]) -> None:
+def _dots(axes: Axes, metric: str, column: list[Point | None]) -> None:
     """A dot for each row, on an axis from 0 that ends where it can be read: at 100 unless all is far lower."""
     ends = [100 * (point.value if point.errors is None else point.high) for point in column if point is not None]
     for row, point in enumerate(column):
@@ -64,8 +67,12 @@ def _dots(axes: Axes, column: list[Point | None]) -> None:
         colour, marker = point.look
         if point.errors is not None:
             whiskers = [[100 * length] for length in point.errors]
-            axes.errorbar(100 * point.value, row, xerr=whiskers, color=colour, capsize=3, elinewidth=1.0, zorder=3)
-        axes.plot(100 * point.value, row, marker=MarkerStyle(marker), color=colour, markersize=7, zorder=4)
+            bars = axes.errorbar(
+                100 * point.value, row, xerr=whiskers, color=colour, capsize=3, elinewidth=1.0, zorder=3
+            )
+            mark_point(bars, point, metric)
+        dot = axes.plot(100 * point.value, row, marker=MarkerStyle(marker), color=colour, markersize=7, zorder=4)
+        mark_point(dot, point, metric)
     highest = max(ends, default=100.0)
     top = next((end for end in (5.0, 10.0, 20.0, 50.0) if highest <= end), 100.0)
     axes.set_xlim(-0.02 * top, 1.02 * top)

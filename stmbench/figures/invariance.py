@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
+from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import look
 from stmbench.figures.points import labels
 from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
@@ -50,7 +52,8 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
                 name = names[row["model"]]
                 name += " (random init)" if str(row["weights"]).startswith(RANDOM) and not untrained else ""
                 mixer = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
-                _line(axes, line, shorten(name), *look(mixer, mixers))
+                drawn = _line(axes, line, shorten(name), *look(mixer, mixers))
+                mark(drawn, str(mixer), _said(names[row["model"]], metric, line))
             axes.set_xlabel(ACROSS[kind])
             axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
             axes.grid(axis="y")
@@ -60,20 +63,32 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
         panels[0].set_yticks(range(0, 101, 20))
         panels[0].set_ylabel("share of images, %")
         handles, texts = panels[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside right upper", fontsize=8)
+        legend = figure.legend(handles, texts, loc="outside right upper", fontsize=8)
+        mark_legend(
+            legend, [str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]) for row in weights.to_dict("records")]
+        )
         heading(panels[0], f"Invariance: {kind}", _words(rows, definition, untrained))
         for text in (text for axes in panels for text in axes.texts):
             text.set_in_layout(False)  # else a long text takes its width from the panels
     return figure
 
 
-def _line(axes: Axes, line: pd.DataFrame, name: str, colour: str, marker: str | tuple[int, int, float]) -> None:
+def _line(axes: Axes, line: pd.DataFrame, name: str, colour: str, marker: str | tuple[int, int, float]) -> list[Artist]:
     level = line["level"].to_numpy(float)
     value, low, high = (100 * line[column].to_numpy(float) for column in ("value", "ci_low", "ci_high"))
-    axes.fill_between(level, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
-    axes.plot(
+    band = axes.fill_between(level, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
+    curve = axes.plot(
         level, value, color=colour, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3, label=name, zorder=3
     )
+    return [band, *curve]
+
+
+def _said(name: str, metric: str, line: pd.DataFrame) -> str:
+    """The values of a whole curve, level by level: a line has no single value to say."""
+    values = ", ".join(
+        f"{level:g}: {100 * value:.1f}" for level, value in zip(line["level"], line["value"], strict=True)
+    )
+    return f"{name}: {PANELS[metric]} in % at {values}"
 
 
 def _words(rows: pd.DataFrame, definition: str, untrained: bool) -> str:

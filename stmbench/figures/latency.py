@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stmbench.errors import TableError
+from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import INK, MUTED, canvas, heading, rows_axis, rows_height, rows_width
 
@@ -29,13 +30,15 @@ def latency(frame: pd.DataFrame) -> Figure:
     with canvas(rows_height(len(rows)), width=rows_width([label for label, _ in rows])) as (figure, (axes,)):
         rows_axis(axes, [label for label, _ in rows])
         for row, (_, group) in enumerate(rows):
+            mark(axes.get_yticklabels()[row], next(iter(group.values())).key)
             values = [1e3 * point.value for point in group.values()]
             colour, marker = next(iter(group.values())).look
-            axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
+            span = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
+            mark(span, next(iter(group.values())).key)
             for name, point in group.items():
                 if point.errors is not None:
                     whiskers = [[1e3 * length] for length in point.errors]
-                    axes.errorbar(
+                    drawn = axes.errorbar(
                         1e3 * point.value,
                         row,
                         xerr=whiskers,
@@ -45,12 +48,16 @@ def latency(frame: pd.DataFrame) -> Figure:
                         alpha=0.75,
                         zorder=3,
                     )
-                axes.plot(1e3 * point.value, row, marker=marker, color="white", markersize=7.5, zorder=4)
-                axes.plot(1e3 * point.value, row, marker=marker, color=(colour, FILL[name]), markersize=7.5, zorder=5)
-                axes.plot(
+                    mark_point(drawn, point, "latency")
+                ground = axes.plot(1e3 * point.value, row, marker=marker, color="white", markersize=7.5, zorder=4)
+                inside = axes.plot(
+                    1e3 * point.value, row, marker=marker, color=(colour, FILL[name]), markersize=7.5, zorder=5
+                )
+                edge = axes.plot(
                     1e3 * point.value, row, marker=marker, color="none", markeredgecolor=colour, markeredgewidth=1.3,
                     markersize=7.5, zorder=6,
                 )  # fmt: skip
+                mark_point([ground, inside, edge], point, "latency")
         axes.set_xlim(
             0, 1.05 * 1e3 * max(max(point.value, point.high) if point.errors else point.value for point in every)
         )

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
+from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.quantities import display
 from stmbench.figures.style import INK, canvas, heading, rows_axis, rows_height, rows_width
@@ -43,6 +44,8 @@ def parts(frame: pd.DataFrame) -> Figure:
         for axes, (metric, chosen) in zip(panels, found.items(), strict=True):
             rows_axis(axes, labels)
             _stack(axes, metric, chosen, labels, names)
+        for tick, label in zip(panels[0].get_yticklabels(), labels, strict=True):
+            mark(tick, next(point.key for point in every if point.label == label))
         heading(panels[0], "Cost by part", subtitle(every, without=("batch_size",)))
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 7),
@@ -62,7 +65,7 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], labels: list[str], name
                 values[row] = point.value / shown.factor
                 if point.errors is not None:
                     whiskers = [[length / shown.factor] for length in point.errors]
-                    axes.errorbar(
+                    drawn = axes.errorbar(
                         starts[row] + values[row],
                         row,
                         xerr=whiskers,
@@ -72,11 +75,15 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], labels: list[str], name
                         alpha=0.8,
                         zorder=4,
                     )
+                    mark_point(drawn, point, metric)
         colour = COLOURS.get(name, OTHERS[index % len(OTHERS)])
-        axes.barh(
+        bars = axes.barh(
             range(len(labels)), values, left=starts, height=0.64, color=colour, edgecolor="white", linewidth=0.5,
             label=name, zorder=2,
         )  # fmt: skip
+        for point in chosen:
+            if point.condition == name:
+                mark_point(bars[labels.index(point.label)], point, metric)
         starts = [start + value for start, value in zip(starts, values, strict=True)]
     axes.set_xlim(0, 1.04 * max(starts) if max(starts) > 0 else 1)
     axes.set_xlabel(f"{shown.name} ({shown.unit})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Hashable
 from typing import Any, Final
 
 import pandas as pd
@@ -24,6 +25,7 @@ class Point:
     model: str
     label: str
     look: Look
+    mixer: str | None
     value: float
     low: float
     high: float
@@ -32,6 +34,11 @@ class Point:
     condition: str | None
     level: float
     facts: dict[str, Any]  # the facets; None where null
+
+    @property
+    def key(self) -> str:
+        """Who is drawn: the mixer, or a model without one. It is what has a look, and what a page can toggle."""
+        return self.mixer or self.model
 
     @property
     def errors(self) -> tuple[float, float] | None:
@@ -62,6 +69,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 model=row["model"],
                 label=" · ".join([names[row["model"]], *extra]),
                 look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
+                mixer=None if pd.isna(row["mixer"]) else row["mixer"],
                 value=row["value"],
                 low=row["ci_low"],
                 high=row["ci_high"],
@@ -87,7 +95,7 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     """A short name for each model: its mixer's abbreviation, with the scale where there are several, or its own."""
     mixers = frame.attrs.get("mixers", {})
     models = frame.loc[frame["model"].notna(), ["model", "mixer", "scale"]].drop_duplicates("model")
-    full: dict[str, dict[str, Any]] = {str(row["model"]): dict(row) for _, row in models.iterrows()}
+    full: dict[str, dict[Hashable, Any]] = {str(row["model"]): row for row in models.to_dict("records")}
     bare = {name: f"unified_{row['mixer']}_{row['scale']}" == name for name, row in full.items()}
     scales = {row["scale"] for name, row in full.items() if bare[name]}
     short: dict[str, str] = {}

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
+from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, rows_axis, rows_width
 
@@ -33,10 +34,11 @@ def ranks(frame: pd.DataFrame) -> Figure:
         axes.grid(axis="x", color=GRID)
         largest = 300 if last <= MOST_NUMBERS else 90
         for row, (_, group) in enumerate(rows):
+            mark(axes.get_yticklabels()[row], group[0].key)
             for point in group:
                 if point.value <= 0:
                     continue
-                axes.scatter(
+                dot = axes.scatter(
                     point.level,
                     row,
                     s=largest * point.value,
@@ -45,6 +47,7 @@ def ranks(frame: pd.DataFrame) -> Figure:
                     linewidth=0,
                     zorder=2,
                 )
+                mark_point(dot, point, "rank_probability")
                 if last <= MOST_NUMBERS:
                     _percent(axes, point, row)
         axes.set_xlim(0.4, last + 0.6)
@@ -59,9 +62,10 @@ def _percent(axes: Axes, point: Point, row: int) -> None:
     percent = 100 * point.value
     text = "<1" if percent < 1 else ">99" if 99 < percent < 100 else f"{percent:.0f}"
     if point.value >= 0.6:
-        axes.annotate(text, (point.level, row), ha="center", va="center", color="white", fontsize=7, zorder=3)
+        said = axes.annotate(text, (point.level, row), ha="center", va="center", color="white", fontsize=7, zorder=3)
     else:
-        axes.annotate(
+        said = axes.annotate(
             text, (point.level, row), (8, 5), textcoords="offset points", ha="left", va="center", fontsize=7,
             color=INK if point.value >= 0.05 else MUTED, zorder=3,
         )  # fmt: skip
+    mark(said, point.key)

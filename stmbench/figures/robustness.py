@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import MUTED, canvas, heading, shorten
 
@@ -88,7 +89,8 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
         if not all(point.resolved for point in every):
             handles.append(Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6,
                                   label="breaks a check"))  # fmt: skip
-        figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
+        legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
+        mark_legend(legend, [point.key for point in firsts.values()])
     return figure
 
 
@@ -158,17 +160,26 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[float], strokes: Mappin
         x = [levels.index(point.level) + shift for point in line]
         y = [100 * point.value for point in line]
         colour, marker = line[0].look
-        axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
+        lines = axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
+        mark(lines, line[0].key)
         for place, height, point in zip(x, y, line, strict=True):
             if point.errors is not None:
                 whiskers = [[100 * length] for length in point.errors]
-                axes.errorbar(place, height, yerr=whiskers, color=colour, capsize=2, elinewidth=1.0, zorder=3)
-            axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=5.5, zorder=4,
+                bars = axes.errorbar(place, height, yerr=whiskers, color=colour, capsize=2, elinewidth=1.0, zorder=3)
+                mark(bars, point.key, _said(point))
+            dot = axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=5.5, zorder=4,
                       markerfacecolor=colour if point.resolved else "white")  # fmt: skip
+            mark(dot, point.key, _said(point))
     axes.set_xticks(range(len(levels)), [eps_words(level) for level in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)
     axes.set_xlabel("eps")
     axes.grid(axis="y")
+
+
+def _said(point: Point) -> str:
+    spread = "" if point.errors is None else f" (95 %: {100 * point.low:.1f} to {100 * point.high:.1f})"
+    text = f"{point.label}, {eps_words(point.level)}: {100 * point.value:.1f} %{spread}"
+    return text if point.resolved else f"{text}, suspect: it breaks a check"
 
 
 def _conditions(every: list[Point], metric: str) -> list[str]:

@@ -44,7 +44,7 @@ def roofline(frame: pd.DataFrame) -> Figure:
         axes.set_ylabel("achieved rate (GMAC/s)")
         axes.grid(color=GRID, linewidth=0.6)
         heading(axes, "Roofline", subtitle([rate for rate, _ in pairs]))
-        draw_points(axes, drawn)
+        draw_points(axes, drawn, "achieved_macs_per_second")
         name_points(figure, axes, [(point, x, y) for point, x, y, _ in drawn])
         named: set[float | None] = {None}
         for peak, bandwidth, row in roofs:

@@ -6,22 +6,25 @@ import math
 
 from matplotlib.axes import Axes
 
+from stmbench.figures.marks import mark_point
 from stmbench.figures.points import Point
 from stmbench.figures.style import INK, MUTED
 
 
-def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]]) -> None:
-    """Markers at (x, y) with the point's interval as whiskers; the last number converts the value to the axis."""
+def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]], metric: str) -> None:
+    """Markers at (x, y) with the interval of the point's metric as whiskers; the last number converts to the axis."""
     for point, x, y, factor in drawn:
         colour, marker = point.look
         if point.errors is not None:
             whiskers = [[length / factor] for length in point.errors]
-            axes.errorbar(x, y, yerr=whiskers, color=INK, elinewidth=1.0, capsize=3, zorder=5)
+            bars = axes.errorbar(x, y, yerr=whiskers, color=INK, elinewidth=1.0, capsize=3, zorder=5)
+            mark_point(bars, point, metric)
         inside = colour if point.resolved else "white"
-        axes.plot(
+        dot = axes.plot(
             x, y, linestyle="", marker=marker, markersize=8, color=inside, markeredgecolor=colour if not point.resolved
             else "white", markeredgewidth=1.4 if not point.resolved else 0.7, zorder=4,
         )  # fmt: skip
+        mark_point(dot, point, metric)
 
 
 def extent(drawn: list[tuple[Point, float, float, float]]) -> list[float]:

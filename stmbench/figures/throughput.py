@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import points, subtitle
 from stmbench.figures.quantities import number
 from stmbench.figures.style import INK, MUTED, canvas, heading, rows_axis, rows_height, rows_width
@@ -16,17 +17,21 @@ def throughput(frame: pd.DataFrame) -> Figure:
     with canvas(rows_height(len(chosen)), width=rows_width([point.label for point in chosen])) as (figure, (axes,)):
         rows_axis(axes, [point.label for point in chosen])
         for row, point in enumerate(chosen):
+            mark(axes.get_yticklabels()[row], point.key)
             bar = axes.barh(row, point.value, height=0.62, color=point.look.colour, alpha=0.88, zorder=2)
+            mark_point(bar, point, "throughput")
             if not point.resolved:
                 bar[0].set(alpha=0.45, hatch="////", edgecolor="white", linewidth=0)
             end = point.value
             if point.errors is not None:
                 whiskers = [[length] for length in point.errors]
-                axes.errorbar(point.value, row, xerr=whiskers, color=INK, capsize=3, elinewidth=1.1, zorder=3)
+                drawn = axes.errorbar(point.value, row, xerr=whiskers, color=INK, capsize=3, elinewidth=1.1, zorder=3)
+                mark_point(drawn, point, "throughput")
                 end = point.value + point.errors[1]
-            axes.annotate(
+            said = axes.annotate(
                 number(point.value, "throughput"), (end, row), (6, 0), textcoords="offset points", va="center"
             )
+            mark(said, point.key)
         axes.set_xlim(0, 1.12 * max(point.high if point.high > point.value else point.value for point in chosen))
         axes.set_xlabel("images/s")
         heading(axes, "Throughput", subtitle(chosen))

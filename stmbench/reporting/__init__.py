@@ -1,6 +1,8 @@
-"""Reports: the overview of a profile for the terminal, and a self-contained page."""
+"""Reports: tables for the terminal, and a page, a document and tables for papers from one content."""
 
-from stmbench.reporting.page import write_page
+from stmbench.reporting.compose import compose
+from stmbench.reporting.output import places, write_report
+from stmbench.reporting.sources import placed, read_stores
 from stmbench.reporting.terminal import profile_table
 
-__all__ = ["profile_table", "write_page"]
+__all__ = ["compose", "placed", "places", "profile_table", "read_stores", "write_report"]

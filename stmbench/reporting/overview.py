@@ -1,4 +1,4 @@
-"""The overview of a profile: one line per model and conditions, read by the page and by the terminal."""
+"""The overview of a profile: one line per model and conditions, read by the report and by the terminal."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Line:
 
     label: str
     model: str
+    key: str  # the mixer, or a model without one
     params: Point | None
     macs: Point | None
     activations: Point | None
@@ -55,6 +56,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
             Line(
                 label=point.label,
                 model=point.model,
+                key=point.key,
                 params=match(point, found["params"]),
                 macs=match(point, found["macs"]),
                 activations=match(point, found["activations"]),
@@ -78,7 +80,7 @@ def baseline(frame: pd.DataFrame) -> str | None:
     return next((model for model in frame["model"].dropna().unique() if model in against), None)
 
 
-def unresolved(frame: pd.DataFrame) -> list[tuple[str, str]]:
+def unresolved(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
     """(pairs of models, why) of the ratios that are not resolved; each pair once, pairs of one reason together."""
     names = labels(frame)
     reasons: dict[str, dict[str, None]] = {}
@@ -90,7 +92,7 @@ def unresolved(frame: pd.DataFrame) -> list[tuple[str, str]]:
             seen.add(frozenset((model, other)))
             reason = "" if pd.isna(row["reason"]) else str(row["reason"])
             reasons.setdefault(reason, {})[f"{model} and {other}"] = None
-    return [("; ".join(pairs), reason) for reason, pairs in reasons.items()]
+    return [(list(pairs), reason) for reason, pairs in reasons.items()]
 
 
 def troubles(frame: pd.DataFrame) -> list[Trouble]:

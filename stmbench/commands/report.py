@@ -1,0 +1,53 @@
+"""`stmbench report`: what was measured, for people: a page, a document, tables for papers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from stmbench.commands import options, values
+from stmbench.errors import ConfigError
+
+app = typer.Typer(add_completion=False)
+DEFAULT: Final = ("html", "pdf")
+
+
+@app.command(epilog="Nothing is measured: the stores are read and stay as they are.")
+def report(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Folders that were given to --out.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="STEM", help="Where to write, without the ending.")
+    ] = Path("reports/report"),
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", "-f", metavar="FORMATS", help="html, pdf, latex, markdown; default: html,pdf."),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Default: what was compared.")] = None,
+    plugin: options.Plugin = None,
+    debug: options.Debug = False,
+) -> None:
+    """Make a report of stores: one offline HTML file and one PDF, or tables in LaTeX and Markdown.
+
+    The summary comes first, then a section for each analysis: figures, tables, definition, caveats.
+    """
+    chosen = tuple(dict.fromkeys(values.items(formats))) or DEFAULT
+    if not out.name:
+        raise ConfigError("a file name for --out", repr(str(out)), "such as reports/report")
+    if not formats and importlib.util.find_spec("typst") is None:
+        # nobody asked for it by name: the page is worth having
+        typer.secho("no PDF: typst is not installed, pip install 'stmbench[report]'", err=True, fg=typer.colors.YELLOW)
+        chosen = ("html",)
+
+    if plugin:  # a store says how its mixers are called and drawn, so torch is imported only for who asks
+        from stmbench.mixers.plugins import load_plugins
+
+        load_plugins(plugin)
+    from stmbench.reporting import compose, places, read_stores, write_report
+
+    places(out, chosen)
+    content = compose(read_stores(stores), title=title)
+    for path in write_report(content, out, chosen):
+        typer.echo(path)

@@ -1,0 +1,103 @@
+"""What to be wary of in the rows of one analysis, and in a store as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from stmbench.figures.points import labels
+from stmbench.reporting.content import Caveat, Kind
+from stmbench.reporting.overview import troubles, unresolved
+
+RANDOM = "random:"
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+FEW = 6  # pairs that are named
+MOST = 12  # of one kind, beyond which the rest is counted
+
+
+def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
+    """Of the rows of one analysis: untrained weights, what is not resolved or suspect, failed and skipped units.
+
+    Args:
+        quality: whether the numbers depend on what a model has learned; cost and speed do not.
+    """
+    found: list[Caveat] = []
+    if quality and (names := untrained(frame)):
+        who = "All models have" if len(names) == frame["model"].dropna().nunique() else f"{listed(names)} have"
+        text = f"{who} random weights: the numbers describe structure and initialisation, not what training would give."
+        found.append(Caveat(kind="untrained", text=text))
+    pairs = [_pairs(what, why) for what, why in unresolved(frame)]
+    suspects = _reasons(frame[(frame["status"] == "suspect") & (frame["kind"] == "summary")], "suspect")
+    return (*found, *_few(pairs, "not resolved"), *_few(suspects, "suspect"), *left_out(frame))
+
+
+def left_out(frame: pd.DataFrame) -> list[Caveat]:
+    """Failed and skipped units: the models of one reason together, their rows counted."""
+    together: dict[tuple[Kind, str], dict[str, int]] = {}
+    reasons: dict[tuple[Kind, str], dict[str, None]] = {}
+    for trouble in troubles(frame):
+        kind: Kind = "failed" if trouble.status == "failed" else "skipped"
+        alike = kind, _NUMBER.sub("#", trouble.reason)  # levels that are too large differ in a number
+        models = together.setdefault(alike, {})
+        models[trouble.model] = models.get(trouble.model, 0) + trouble.times
+        reasons.setdefault(alike, {})[trouble.reason] = None
+    found = []
+    for alike, models in together.items():
+        count, (reason, *others) = sum(models.values()), reasons[alike]
+        times = f" ({count} rows)" if count > len(models) else ""
+        who = f"All {len(models)} models" if 2 < len(models) == frame["model"].nunique() else listed(models)
+        more = f" (and {len(others)} reasons like it)" if others else ""
+        found.append(Caveat(kind=alike[0], text=f"{who}{times}: {reason}{more}"))
+    return [caveat for kind in ("failed", "skipped") for caveat in _few([c for c in found if c.kind == kind], kind)]
+
+
+def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
+    """Warnings of the runs, rows of several commits or machines, parts that could not be read."""
+    found = [str(text) for text in frame.attrs.get("warnings", [])]
+    commits = frame.attrs.get("commits", {})
+    if len(commits) > 1:
+        shares = ", ".join(f"{str(commit)[:12]} ({rows} rows)" for commit, rows in commits.items())
+        found.append(f"Rows of {len(commits)} commits stand side by side: {shares}.")
+    if len(frame.attrs.get("machines", [])) > 1:
+        found.append("Timings of several machines stand side by side: compare within one only.")
+    unreadable = frame.attrs.get("unreadable", [])
+    if len(unreadable) > 1:
+        found.append(f"{len(unreadable)} parts could not be read and are left out.")
+    found += [f"The part {part} could not be read and is left out: {reason}" for part, reason in unreadable[:MOST]]
+    return tuple(Caveat(kind="warning", text=text) for text in dict.fromkeys(found))
+
+
+def untrained(frame: pd.DataFrame) -> list[str]:
+    """Short names of the models with random weights."""
+    names = labels(frame)
+    random = frame["weights"].str.startswith(RANDOM).fillna(False).astype(bool)
+    return [names[str(model)] for model in frame.loc[random, "model"].dropna().unique()]
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a, b and c'."""
+    *first, last = list(names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _pairs(what: list[str], why: str) -> Caveat:
+    shown = "; ".join(what) if len(what) <= FEW else f"{len(what)} pairs of models, among them {'; '.join(what[:3])}"
+    return Caveat(kind="not resolved", text=f"{shown}: {why}" if why else shown)
+
+
+def _reasons(rows: pd.DataFrame, kind: Kind) -> list[Caveat]:
+    names = labels(rows)
+    found: dict[str, dict[str, None]] = {}
+    for row in rows.to_dict("records"):
+        model = "" if pd.isna(row["model"]) else names[str(row["model"])]
+        found.setdefault("" if pd.isna(row["reason"]) else str(row["reason"]), {})[model] = None
+    return [Caveat(kind=kind, text=f"{listed(models)}: {reason}") for reason, models in found.items()]
+
+
+def _few(found: list[Caveat], kind: Kind | str) -> list[Caveat]:
+    if len(found) <= MOST:
+        return found
+    rest = Caveat(kind=found[0].kind, text=f"... and {len(found) - MOST} more that are {kind}; the store has them all.")
+    return [*found[:MOST], rest]

@@ -1,0 +1,134 @@
+"""What a report says, before it is a page, a document or a table in a paper: plain text, numbers and figures.
+
+Nothing here is markup. Each renderer escapes every text, so a model may be called anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+Kind = Literal["warning", "untrained", "not resolved", "suspect", "failed", "skipped", "note"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading, the unit below it, and whether its cells are numbers (aligned right, sorted by value)."""
+
+    heading: str
+    unit: str = ""
+    is_number: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What is shown, what stands small below it (an interval), and the base-unit value it is sorted by."""
+
+    text: str
+    detail: str = ""
+    value: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row of a table: as many cells as the table has columns; `key` is the mixer it belongs to, None for none."""
+
+    cells: tuple[Cell, ...]
+    key: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table; its first column names the row. `name` is unique within a report."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        assert all(len(line.cells) == len(self.columns) for line in self.lines), self.name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure with its caption: what it shows, and how that was measured. `name` is unique within a report."""
+
+    name: str
+    figure: Figure
+    title: str
+    shows: str
+    measured: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Formula:
+    """A quantity and what it equals, in Unicode."""
+
+    quantity: str
+    equals: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Definition:
+    """What the numbers of a section mean: in words, as formulas, whose idea it was, and the page with the rest."""
+
+    text: str
+    formulas: tuple[Formula, ...]
+    source: str
+    page: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Caveat:
+    """Something to be wary of: its kind and one sentence."""
+
+    kind: Kind
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section:
+    """One analysis. `lead` is its result in a sentence, which the summary repeats."""
+
+    name: str
+    heading: str
+    lead: str
+    conditions: str = ""
+    plots: tuple[Plot, ...] = ()
+    tables: tuple[Table, ...] = ()
+    definition: Definition | None = None
+    caveats: tuple[Caveat, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A mixer (or a model without one) that can be switched on and off, with its colour in all figures."""
+
+    key: str
+    label: str
+    colour: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """A whole report. `headline` holds the ratios with intervals, where there are any; `facts` are (name, text)."""
+
+    title: str
+    lead: str
+    headline: Table | None
+    facts: tuple[tuple[str, str], ...]
+    caveats: tuple[Caveat, ...]
+    subjects: tuple[Subject, ...]
+    sections: tuple[Section, ...]
+    rows: int
+    version: str
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table, the headline first."""
+        listed = [table for section in self.sections for table in section.tables]
+        return tuple([self.headline, *listed] if self.headline is not None else listed)

@@ -1,0 +1,88 @@
+"""What was compared and on what: names, data, machine, software, commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from stmbench.figures.points import labels
+from stmbench.reporting.caveats import RANDOM, listed
+
+MOST = 8  # names in a line, beyond which they are counted
+
+
+def facts(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """(name, text), those that are known. `frame.attrs` are a store's, and may hold `command` and `stores`."""
+    times = frame["created_utc"]
+    found = [
+        ("Models", _models(frame)),
+        ("Data", _few(str(name).partition(":")[0] for name in frame["dataset"].dropna().unique())),
+        ("Weights", _weights(frame)),
+        ("Measured", _period(times.min(), times.max()) if len(frame) else ""),
+        ("Machine", "; ".join(_machine(machine) for machine in frame.attrs.get("machines", []))),
+    ]
+    for name, column, suffix in (("Device", "device", ""), ("Precision", "dtype", ""), ("Input", "resolution", " px")):
+        found.append((name, _few(f"{value}{suffix}" for value in frame[column].dropna().unique())))
+    found += [
+        ("Protocols", _few(map(str, frame["definition"].dropna().unique()))),
+        ("Software", _software(frame.attrs.get("software", []))),
+        ("Commit", _commits(frame)),
+        ("Stores", ", ".join(frame.attrs.get("stores", []))),
+        ("Command", str(frame.attrs.get("command") or "")),
+    ]
+    return tuple((name, text) for name, text in found if text)
+
+
+def _models(frame: pd.DataFrame) -> str:
+    names = list(labels(frame).values())
+    scales = list(frame["scale"].dropna().unique())
+    at = f", scale {scales[0]}" if len(scales) == 1 else ""
+    return f"{_few(names)}{at}" if names else ""
+
+
+def _weights(frame: pd.DataFrame) -> str:
+    values = list(map(str, frame["weights"].dropna().unique()))
+    random = [value for value in values if value.startswith(RANDOM)]
+    if not random:
+        return _few(values)
+    text = f"{_few(values)} (never trained: cost hardly depends on them, quality does)"
+    return text if len(random) == len(values) else f"{_few(values)} ({listed(random)}: never trained)"
+
+
+def _few(values: Any) -> str:
+    found = list(dict.fromkeys(values))
+    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    return ", ".join(found[:MOST]) + more
+
+
+def _machine(machine: Any) -> str:
+    if not isinstance(machine, Mapping):
+        return str(machine)
+    words = [str(machine[name]) for name in ("cpu",) if machine.get(name)]
+    words += [f"{machine['logical_cores']} logical cores"] if machine.get("logical_cores") else []
+    words += [f"{machine['memory_gib']} GiB"] if machine.get("memory_gib") else []
+    words += [str(gpu) for gpu in machine.get("gpus") or []]
+    words += [str(machine["system"])] if machine.get("system") else []
+    return ", ".join(words)
+
+
+def _software(listed_: list[Mapping[str, Any]]) -> str:
+    names = ("stmbench", "python", "torch", "torchvision", "timm", "cuda")
+    words = [", ".join(f"{name} {one[name]}" for name in names if one.get(name)) for one in listed_]
+    return "; ".join(dict.fromkeys(words))
+
+
+def _commits(frame: pd.DataFrame) -> str:
+    commits = [str(commit)[:12] for commit in frame.attrs.get("commits", {}) if commit != "unknown"]
+    if commits and any(one.get("dirty") for one in frame.attrs.get("software", [])):
+        commits[-1] += " with uncommitted changes"
+    return _few(commits)
+
+
+def _period(start: pd.Timestamp, end: pd.Timestamp) -> str:
+    if end - start < pd.Timedelta("1min"):
+        return f"{start:%Y-%m-%d %H:%M} UTC"
+    same_day = start.date() == end.date()
+    return f"{start:%Y-%m-%d %H:%M} to {end:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}} UTC"

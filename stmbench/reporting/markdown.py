@@ -1,0 +1,71 @@
+"""A report's summary and tables as Markdown, for a pull request or a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from stmbench.reporting.content import Caveat, Cell, Report, Table
+from stmbench.reporting.html import KINDS
+
+# entities cannot be markup, nor end a cell; a backslash reads better where it is safe
+_ESCAPES: Final = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "|": "&#124;",
+    "\\": "&#92;",
+    "`": "&#96;",
+    "$": "&#36;",
+    **{letter: f"\\{letter}" for letter in "*_[]~#!"},
+}
+_SPECIAL: Final = re.compile("|".join(map(re.escape, _ESCAPES)))
+_MENTION: Final = re.compile(r"(?<!\w)@(?=\w)")
+_START: Final = re.compile(r"^\s*([-+=]|\d{1,9}(?=[.)](\s|$)))(?!\d)")  # of a list or a rule; not of a negative number
+
+
+def markdown(report: Report) -> str:
+    """Title, findings, caveats and every table (GitHub's dialect)."""
+    lines = [f"# {escaped(report.title)}", "", escaped(report.lead), ""]
+    lines += [f"* **{escaped(section.heading)}**: {escaped(section.lead)}" for section in report.sections]
+    lines += ["", *_caveats(report.caveats)]
+    if report.headline is not None:
+        lines += _table(report.headline)
+    for section in report.sections:
+        lines += [f"## {escaped(section.heading)}", ""]
+        lines += [escaped(section.conditions), ""] if section.conditions else []
+        lines += _caveats(section.caveats)
+        for table in section.tables:
+            lines += _table(table)
+    return "\n".join([*lines, f"Written by stmbench {report.version} from {report.rows:,} rows.", ""])
+
+
+def escaped(text: str) -> str:
+    """The text on one line, as Markdown that shows it as it is."""
+    # one space between words and none around them, as emphasis does not close after a space
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    said = _SPECIAL.sub(lambda match: _ESCAPES[match[0]], plain)
+    said = _MENTION.sub("@\u2060", said)  # nobody is called by a model's name
+    return _START.sub(lambda match: f"&#{ord(match[1][0])};{match[1][1:]}", said)
+
+
+def _caveats(caveats: tuple[Caveat, ...]) -> list[str]:
+    listed = [f"> * **{KINDS[caveat.kind]}.** {escaped(caveat.text)}" for caveat in caveats]
+    return [*listed, ""] if listed else []
+
+
+def _table(table: Table) -> list[str]:
+    heads = [escaped(f"{one.heading} ({one.unit})" if one.unit else one.heading) for one in table.columns]
+    rules = ["---:" if column.is_number else "---" for column in table.columns]
+    rows = [_line(_cell(cell) for cell in line.cells) for line in table.lines]
+    note = [escaped(table.note), ""] if table.note else []
+    return [f"**{escaped(table.title)}**", "", _line(heads), _line(rules), *rows, "", *note]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(cell: Cell) -> str:
+    return f"{escaped(cell.text)}<br><sub>{escaped(cell.detail)}</sub>" if cell.detail else escaped(cell.text)

@@ -1,0 +1,72 @@
+"""Reports as files, each there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from stmbench.errors import OutputError, UnknownNameError
+from stmbench.reporting.content import Report
+from stmbench.reporting.html import html
+from stmbench.reporting.latex import latex
+from stmbench.reporting.markdown import markdown
+from stmbench.reporting.pdf import pdf
+
+# format -> suffix, renderer
+FORMATS: Final[dict[str, tuple[str, Callable[[Report], str | bytes]]]] = {
+    "html": (".html", html),
+    "pdf": (".pdf", pdf),
+    "latex": (".tex", latex),
+    "markdown": (".md", markdown),
+}
+
+
+def write_report(report: Report, stem: str | Path, formats: Sequence[str] = ("html",)) -> list[Path]:
+    """Write the report at `places(stem, formats)`, in the order of the formats; returns the paths.
+
+    Each file is rendered as a whole before it is written.
+
+    Raises:
+        UnknownNameError: an unknown format. ConfigError: a package that a format needs is not there; files of the
+            formats before it stay. OutputError: a place that is a folder, or cannot be written.
+    """
+    paths = places(stem, formats)
+    for name, path in zip(formats, paths, strict=True):
+        write(path, FORMATS[name][1](report))
+    return paths
+
+
+def places(stem: str | Path, formats: Sequence[str]) -> list[Path]:
+    """`<stem>.html` and so on; an ending of these formats that the stem has already is not doubled.
+
+    Raises:
+        UnknownNameError: an unknown format. OutputError: a place that is a folder.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UnknownNameError("format", name, FORMATS)
+    endings = [FORMATS[name][0] for name in formats]
+    base = Path(stem)
+    base = base.with_suffix("") if base.suffix in endings else base
+    paths = [base.with_name(base.name + ending) for ending in endings]
+    for path in paths:
+        if path.is_dir():
+            raise OutputError("a file to write", f"the folder {str(path)!r}", "choose another --out")
+    return paths
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file by way of a temporary one beside it. Raises OutputError where that is not possible."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"to write {path}", error.strerror or str(error), "choose another place") from error

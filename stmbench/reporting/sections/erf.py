@@ -1,0 +1,120 @@
+"""How far the input reaches that moves the central unit of each stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from stmbench.figures.erf import erf_figures
+from stmbench.figures.erf_maps import erf_rows
+from stmbench.figures.points import Point
+from stmbench.figures.quantities import number
+from stmbench.reporting.caveats import caveats
+from stmbench.reporting.content import Caveat, Column, Plot, Section, Table
+from stmbench.reporting.definitions import ERF
+from stmbench.reporting.wide import Measured, by_model, conditions, points_of
+
+OURS: Final = "stmbench.magnitude.linear.v1"  # shown where it is there; the others are compared in a table
+CAPTIONS: Final = {
+    "erf": (
+        "Effective receptive fields",
+        "Mean gradient map of the central unit of each stage; the square holds half of the map.",
+        "The square is centred where the unit is. Colours follow the quarter power of the map over its own maximum: "
+        "panels do not share a scale.",
+    ),
+    "erf_accuracy": (
+        "Receptive field and accuracy",
+        "ERF@50 of the last stage against top-1 accuracy, both with 95 % intervals.",
+        "Accuracy is that of the evaluation of the same weights.",
+    ),
+}
+
+
+def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
+    """The section of the analysis 'erf'; artifacts are paths that can be opened."""
+    definitions = list(frame.loc[frame["value"].notna(), "definition"].unique())
+    shown = OURS if OURS in definitions else (definitions[0] if definitions else OURS)
+    rows = erf_rows(frame, shown)
+    rows.attrs = frame.attrs
+    stages = _by_stage(rows)
+    plots = [
+        Plot(name=name, figure=figure, title=CAPTIONS[name][0], shows=CAPTIONS[name][1], measured=CAPTIONS[name][2])
+        for name, figure in erf_figures(frame, str(shown), Path(), beside=everything).items()
+    ]
+    found = [_stage_table(rows, stages, str(shown)), _definition_table(frame, definitions)]
+    at = list(frame.loc[frame["value"].notna(), "resolution"].dropna().unique())
+    return Section(
+        name="erf",
+        heading="Effective receptive field",
+        lead=_lead(rows),
+        conditions=conditions(frame),
+        plots=tuple(plots),
+        tables=tuple(table for table in found if table is not None),
+        definition=ERF,
+        caveats=(*caveats(frame), *_at_one_size(at)),
+    )
+
+
+def _by_stage(rows: pd.DataFrame) -> dict[tuple[float, int], list[Point]]:
+    """(percentage, stage) -> points, whose labels then leave the stage out."""
+    found = {}
+    for _, group in rows.groupby(["level", "stage"], sort=True):
+        group.attrs = rows.attrs
+        found[float(group["level"].iloc[0]), int(group["stage"].iloc[0])] = points_of(group, "erf50")
+    return found
+
+
+def _stage_table(rows: pd.DataFrame, stages: dict[tuple[float, int], list[Point]], definition: str) -> Table | None:
+    columns = [
+        Measured(Column(heading=f"Stage {stage + 1}", unit=f"ERF@{percent:g}"), "erf50", points)
+        for (percent, stage), points in stages.items()
+    ]
+    note = f"Side of the square over the input's side, by {definition}; small numbers are 95 % intervals."
+    return by_model("erf", "Size of the effective receptive field", columns, note=note)
+
+
+def _definition_table(frame: pd.DataFrame, definitions: list[str]) -> Table | None:
+    """ERF@50 of the last stage by each definition: the same maps, read by other rules."""
+    if len(definitions) < 2:
+        return None
+    columns = []
+    for definition in definitions:
+        rows = erf_rows(frame, definition)
+        rows = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")]
+        rows = rows[rows["level"] == rows["level"].min()]
+        rows.attrs = frame.attrs
+        columns.append(Measured(_heading(definition), "erf50", points_of(rows, "erf50")))
+    note = "paper.v1 and authors_code.v1 reproduce what the paper says and what circulating scripts compute."
+    return by_model("erf-definitions", "Last stage by definition", columns, note=note)
+
+
+def _heading(definition: str) -> Column:
+    """'stmbench.magnitude.linear.v1' in two lines."""
+    parts = definition.split(".")
+    return Column(heading=".".join(parts[-2:]), unit=".".join(parts[:-2]))
+
+
+def _lead(rows: pd.DataFrame) -> str:
+    last = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")]
+    last = last[last["level"] == last["level"].min()]
+    last.attrs = rows.attrs
+    ranked = sorted(points_of(last, "erf50"), key=lambda point: -point.value)
+    if not ranked:
+        return "No receptive field was measured."
+    what = f"ERF@{ranked[0].level:g} of the last stage"
+    first, least = ranked[0], ranked[-1]
+    if len(ranked) == 1:
+        return f"{first.label}: {what} {number(first.value, 'erf50')} of the input's side."
+    return (
+        f"{what} is largest for {first.label} ({number(first.value, 'erf50')} of the input's side) and least for "
+        f"{least.label} ({number(least.value, 'erf50')})."
+    )
+
+
+def _at_one_size(sizes: list[int]) -> tuple[Caveat, ...]:
+    if len(sizes) != 1:
+        return ()
+    text = f"Measured at {sizes[0]} px: rankings at another input size can be the other way round."
+    return (Caveat(kind="note", text=text),)

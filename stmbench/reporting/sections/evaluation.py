@@ -1,0 +1,68 @@
+"""How often models are right, and how well they know it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+
+from stmbench.figures.evaluation import evaluation_figures
+from stmbench.figures.points import Point
+from stmbench.figures.quantities import number
+from stmbench.reporting.caveats import caveats
+from stmbench.reporting.content import Plot, Section
+from stmbench.reporting.definitions import EVALUATION
+from stmbench.reporting.wide import by_model, conditions, measured, points_of
+
+METRICS: Final = ("accuracy", "accuracy_top5", "calibration_error", "nll", "brier")
+
+
+def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
+    """The section of the analysis 'eval'."""
+    table = by_model(
+        "eval", "Accuracy and calibration", [measured(frame, metric) for metric in METRICS],
+        note="Small numbers are 95 % intervals, over images.",
+    )  # fmt: skip
+    plots = [
+        Plot(
+            name=name,
+            figure=figure,
+            title="Accuracy and calibration",
+            shows="Top-1 accuracy of each model, the best first, and the expected calibration error beside it; "
+            "whiskers are 95 % intervals.",
+            measured="All models see the same images; intervals come from resampling these.",
+        )
+        for name, figure in evaluation_figures(frame).items()
+    ]
+    return Section(
+        name="eval",
+        heading="Evaluation",
+        lead=best(points_of(frame, "accuracy"), "accuracy"),
+        conditions=conditions(frame),
+        plots=tuple(plots),
+        tables=() if table is None else (table,),
+        definition=EVALUATION,
+        caveats=caveats(frame),
+    )
+
+
+def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:
+    """'A has the highest accuracy of 5: 98.1 % (97.0 to 99.0); its interval overlaps that of B.'"""
+    ranked = sorted(points, key=lambda point: -point.value)
+    if not ranked:
+        return f"No {words} was measured."
+    first = ranked[0]
+    spread = f" ({number(first.low, metric)} to {number(first.high, metric)})" if first.errors is not None else ""
+    value = f"{number(first.value, metric)} %{spread}"
+    if len(ranked) == 1:
+        return f"{first.label}: {words} {value}."
+    if first.value == ranked[-1].value:
+        return f"All {len(ranked)} models have the same {words}: {value}."
+    text = f"{first.label} has the highest {words} of {len(ranked)}: {value}"
+    if first.errors is None:
+        return f"{text}."
+    near = [point for point in ranked[1:] if point.errors is not None and point.high >= first.low]
+    if not near:
+        return f"{text}, clear of all others' intervals."
+    who = near[0].label if len(near) == 1 else f"{len(near)} others"
+    return f"{text}; its interval overlaps that of {who}."

@@ -1,0 +1,145 @@
+"""What models cost and how fast they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+
+from stmbench.figures import profile_figures
+from stmbench.figures.points import Point, labels
+from stmbench.figures.quantities import number
+from stmbench.reporting.captions import CAPTIONS
+from stmbench.reporting.caveats import caveats
+from stmbench.reporting.content import Cell, Column, Line, Plot, Section, Table
+from stmbench.reporting.definitions import PROFILE
+from stmbench.reporting.overview import Line as Overview
+from stmbench.reporting.overview import baseline, lines
+from stmbench.reporting.sections.published import published_table
+from stmbench.reporting.wide import cell, conditions
+
+# heading, unit, the overview's field, the metric whose display it takes
+COLUMNS: Final = (
+    ("Parameters", "M", "params", "params"),
+    ("MACs", "G", "macs", "macs"),
+    ("Activations", "M", "activations", "activations"),
+    ("Throughput", "images/s", "throughput", "throughput"),
+    ("Latency", "p50, ms", "p50", "latency"),
+    ("Latency", "p99, ms", "p99", "latency"),
+    ("Peak memory", "MiB", "peak_memory", "peak_memory"),
+    ("Energy", "J/image", "energy", "energy"),
+    ("Achieved", "GMAC/s", "achieved", "achieved_macs_per_second"),
+    ("Of peak", "%", "peak_share", "peak_share"),
+)
+NOTE: Final = "Small numbers are 95 % intervals. An asterisk: not resolved, the interval is wider than was asked for."
+
+
+def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
+    """The section of the analysis 'profile'."""
+    overview = lines(frame)
+    tables = [table for table in (_table(overview), published_table(frame)) if table is not None]
+    plots = [
+        Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in profile_figures(frame).items()
+    ]
+    return Section(
+        name="profile",
+        heading="Cost and speed",
+        lead=lead(overview),
+        conditions=conditions(frame),
+        plots=tuple(plots),
+        tables=tuple(tables),
+        definition=PROFILE,
+        caveats=caveats(frame, quality=False),
+    )
+
+
+def headline(frame: pd.DataFrame) -> Table | None:
+    """Throughput as multiples of the first model's, the largest first, each with its interval and a verdict."""
+    first = baseline(frame)
+    rows = [(line, line.ratio) for line in lines(frame) if line.ratio is not None]
+    if first is None or not rows:
+        return None
+    rows.sort(key=lambda row: -row[1].value)
+    return Table(
+        name="headline",
+        title=f"Throughput relative to {labels(frame)[first]}",
+        columns=(
+            Column(heading="Model", is_number=False),
+            Column(heading="Ratio"),
+            Column(heading="95 % interval"),
+            Column(heading="Verdict", is_number=False),
+        ),
+        lines=tuple(
+            Line(
+                key=line.key,
+                cells=(
+                    Cell(text=line.label),
+                    Cell(text=number(ratio.value, "throughput_ratio"), value=ratio.value),
+                    Cell(text=_interval(ratio), value=None if ratio.errors is None else ratio.low),
+                    Cell(text=_verdict(ratio)),
+                ),
+            )
+            for line, ratio in rows
+        ),
+    )
+
+
+def lead(overview: list[Overview]) -> str:
+    """The fastest, by how much, and how sure that is."""
+    timed = sorted(
+        ((line, line.throughput) for line in overview if line.throughput is not None), key=lambda pair: -pair[1].value
+    )
+    if not timed:
+        count = len(overview)
+        return f"{count} {'model was' if count == 1 else 'models were'} counted; no timings were taken."
+    (best, fastest), (last, slowest) = timed[0], timed[-1]
+    several = len(timed) > 1
+    text = f"{best.label} has the highest throughput of {len(timed)}" if several else f"{best.label} was timed"
+    text += f": {number(fastest.value, 'throughput')} images/s"
+    if fastest.errors is not None:
+        text += f" (95 % interval {number(fastest.low, 'throughput')} to {number(fastest.high, 'throughput')})"
+    if several:
+        text += f", {fastest.value / slowest.value:.2f} times that of {last.label}, the lowest"
+    if several and best.rank is not None and best.rank.level == 1:
+        text += f". It is the fastest with a probability of {number(best.rank.value, 'rank_probability')} %"
+    return f"{text}."
+
+
+def _table(overview: list[Overview]) -> Table | None:
+    shown = [column for column in COLUMNS if any(getattr(line, column[2]) is not None for line in overview)]
+    if not overview or not shown:
+        return None
+    has_ranks = any(line.rank is not None for line in overview)
+    heads = [Column(heading="Model", is_number=False), *(Column(heading=head, unit=unit) for head, unit, _, _ in shown)]
+    heads += [Column(heading="Rank", unit="probability")] if has_ranks else []
+    rows = []
+    for line in overview:
+        cells = [Cell(text=line.label), *(_cell(getattr(line, field), metric) for _, _, field, metric in shown)]
+        cells += [_rank(line)] if has_ranks else []
+        rows.append(Line(cells=tuple(cells), key=line.key))
+    return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
+
+
+def _cell(point: Point | None, metric: str) -> Cell:
+    return Cell(text="–") if point is None else cell(point, metric)
+
+
+def _rank(line: Overview) -> Cell:
+    if line.rank is None:
+        return Cell(text="–")
+    sure = f"{number(line.rank.value, 'rank_probability')} %"
+    return Cell(text=f"{line.rank.level:.0f}", detail=sure, value=line.rank.level)
+
+
+def _interval(ratio: Point) -> str:
+    if ratio.errors is None:
+        return "–"
+    return f"{number(ratio.low, 'throughput_ratio')} to {number(ratio.high, 'throughput_ratio')}"
+
+
+def _verdict(ratio: Point) -> str:
+    if not ratio.resolved:
+        return "not resolved"
+    if ratio.errors is None:
+        return "no interval"
+    return "faster" if ratio.low > 1 else "slower" if ratio.high < 1 else "no difference shown"

@@ -1,0 +1,111 @@
+"""What is left under attack, and which differences between models are sure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+
+from stmbench.errors import TableError
+from stmbench.figures.points import labels
+from stmbench.figures.robustness import METRICS, Panels, attack_words, eps_words, panels_of, robustness_figures
+from stmbench.reporting.caveats import caveats
+from stmbench.reporting.content import Cell, Column, Line, Plot, Section, Table
+from stmbench.reporting.definitions import ROBUSTNESS
+from stmbench.reporting.sections.evaluation import best
+from stmbench.reporting.wide import Measured, by_model, conditions
+
+SIGNIFICANT: Final = 0.05
+
+
+def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
+    """The section of the analysis 'robustness'."""
+    tables: list[Table] = []
+    lead = "Nothing was attacked."
+    for metric in METRICS:
+        try:
+            panels = panels_of(frame, metric)
+        except TableError:
+            continue  # a set has labels or has none
+        tables += _by_attack(panels, metric)
+        lead = _lead(panels, metric)
+    tests = _tests(frame)
+    plots = [
+        Plot(
+            name=name,
+            figure=figure,
+            title="Under attack",
+            shows="What is left at each eps; models stand beside each other so that intervals can be read. Hollow "
+            "marks break a check of validity.",
+            measured="Whiskers are Wilson's 95 % intervals over the same images for all models.",
+        )
+        for name, figure in robustness_figures(frame).items()
+    ]
+    return Section(
+        name="robustness",
+        heading="Adversarial robustness",
+        lead=lead,
+        conditions=conditions(frame),
+        plots=tuple(plots),
+        tables=(*tables, *([] if tests is None else [tests])),
+        definition=ROBUSTNESS,
+        # a check that another attack would be needed for is no unit that was left out
+        caveats=caveats(_without_checks(frame)),
+    )
+
+
+def _by_attack(panels: Panels, metric: str) -> list[Table]:
+    found = []
+    for number, (attack, points) in enumerate(panels.items(), 1):
+        columns = [
+            Measured(Column(heading=eps_words(level), unit="%"), metric, [p for p in points if p.level == level])
+            for level in sorted({point.level for point in points})
+        ]
+        note = f"{metric.capitalize()} in %; small numbers are 95 % intervals. An asterisk breaks a check of validity."
+        table = by_model(f"robustness-{metric}-{number}", f"{metric.capitalize()} under {attack}", columns, note=note)
+        found += [] if table is None else [table]
+    return found
+
+
+def _lead(panels: Panels, metric: str) -> str:
+    attack, points = next(iter(panels.items()))
+    strongest = max(point.level for point in points)
+    left = [point for point in points if point.level == strongest]
+    return best(left, metric, words=f"{metric} under {attack} at {eps_words(strongest)}")
+
+
+def _tests(frame: pd.DataFrame) -> Table | None:
+    """McNemar's test of every pair of models at every eps and attack, the surest first."""
+    rows = frame[(frame["metric"] == "mcnemar_p_holm") & frame["value"].notna()]
+    if rows.empty:
+        return None
+    names, lines = labels(frame), []
+    for row in rows.sort_values("value", kind="stable").to_dict("records"):
+        sure = row["value"] < SIGNIFICANT
+        cells = (
+            Cell(text=f"{names[str(row['model'])]} and {names[str(row['baseline'])]}"),
+            Cell(text=attack_words(str(row["definition"]))),
+            Cell(text=eps_words(row["level"]), value=row["level"]),
+            Cell(text="< 0.001" if row["value"] < 0.001 else f"{row['value']:.3f}", value=row["value"]),
+            Cell(text="differ" if sure else "no difference shown"),
+        )
+        lines.append(Line(cells=cells))
+    return Table(
+        name="robustness-tests",
+        title="McNemar's test between models",
+        columns=(
+            Column(heading="Models", is_number=False),
+            Column(heading="Attack", is_number=False),
+            Column(heading="eps"),
+            Column(heading="p", unit="Holm"),
+            Column(heading="Verdict", is_number=False),
+        ),
+        lines=tuple(lines),
+        note=f"Exact or chi-square, corrected by Holm over all pairs at one attack and eps; differ: p < {SIGNIFICANT}.",
+    )
+
+
+def _without_checks(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = frame[(frame["metric"] != "validity").fillna(True).astype(bool)]
+    rows.attrs = frame.attrs
+    return rows

@@ -1,0 +1,171 @@
+"""The page at work in a real Chromium: sorting, filtering, toggling, light and dark, what marks say, and no request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stmbench.reporting import compose
+from stmbench.reporting.html import html
+from tests.reporting.browser import run
+from tests.reporting.evil import NAMES, evil_report
+from tests.tables.frames import profile_frame
+
+SCRIPT = """
+const $ = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const table = $("table.sortable");
+const names = () => all("tbody tr", table).filter((row) => getComputedStyle(row).display !== "none")
+  .map((row) => row.cells[0].firstChild.textContent);
+const heading = all("thead th", table).find((one) => one.textContent.startsWith("Throughput"));
+const found = {measured: names()};
+
+found.button = $("button", heading).tagName;
+$("button", heading).click();
+found.ascending = [names(), heading.getAttribute("aria-sort")];
+$("button", heading).click();
+found.descending = [names(), heading.getAttribute("aria-sort")];
+const first = table.tHead.rows[0].cells[0];
+$("button", first).click();
+found.byName = [names(), first.getAttribute("aria-sort"), heading.hasAttribute("aria-sort")];
+found.said = $("#said").textContent;
+
+const input = $("input.filter", table.closest(".table"));
+found.label = input.getAttribute("aria-label");
+const filter = (text) => { input.value = text; input.dispatchEvent(new Event("input")); };
+filter("ATTN s");
+found.filtered = [names(), $(".shown", table.closest(".table")).textContent];
+filter("nothing like it");
+found.none = names();
+filter("");
+found.unfiltered = names().length;
+
+const toggle = $('[data-toggle="dw_conv"]');
+const marks = (mixer) => all(`svg [data-mixer="${mixer}"]`);
+const visible = (mixer) => marks(mixer).filter((one) => getComputedStyle(one).visibility === "visible").length;
+found.figures = all("figure").filter((one) => one.querySelector('[data-mixer="dw_conv"]')).length;
+found.marks = [marks("dw_conv").length, visible("dw_conv"), visible("sr_attn")];
+toggle.click();
+found.hidden = [visible("dw_conv"), visible("sr_attn"), names(), toggle.getAttribute("aria-pressed")];
+toggle.click();
+found.shown = [visible("dw_conv"), names().length, toggle.getAttribute("aria-pressed")];
+
+const ground = () => getComputedStyle(document.body).backgroundColor;
+const ink = () => getComputedStyle($("svg text")).fill;
+found.light = [ground(), ink()];
+$("#theme").click();
+found.dark = [ground(), ink(), document.documentElement.dataset.theme];
+$("#theme").click();
+found.lightAgain = ground();
+
+const bar = all("svg .says").find((one) => one.dataset.mixer === "dw_conv");
+bar.dispatchEvent(new PointerEvent("pointerover", {bubbles: true, clientX: 100, clientY: 100}));
+found.tip = [$("#tip").hidden, $("#tip").textContent];
+document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
+found.tipGone = $("#tip").hidden;
+
+const name = (one) => one.getAttribute("aria-label") || one.textContent.trim();
+found.unnamed = all("button, input").filter((one) => !name(one)).length;
+found.svgs = all("svg").map((one) => one.getAttribute("aria-labelledby").split(" ")
+  .every((id) => document.getElementById(id).textContent.length > 3)).every(Boolean);
+found.scopes = all("th").every((one) => one.scope === "col" || one.scope === "row");
+return found;
+"""
+# in a frame as wide as a phone: what is wider than the page scrolls by itself
+PHONE = """
+const frame = document.createElement("iframe");
+frame.style.cssText = "width: 375px; height: 800px";
+const loaded = new Promise((done) => { frame.onload = done; });
+frame.srcdoc = document.getElementById("inner").textContent;
+document.body.append(frame);
+await loaded;
+const inner = frame.contentDocument;
+return {
+  width: inner.documentElement.scrollWidth,
+  inside: frame.contentWindow.innerWidth,
+  lines: getComputedStyle(inner.querySelector(".columns")).gridTemplateColumns.split(" ").length,
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def five() -> str:
+    return html(compose(profile_frame(raw=False)))
+
+
+@pytest.fixture(scope="module")
+def found(five: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    result = run(five, SCRIPT, tmp_path_factory.mktemp("browser"))
+    assert "failed" not in result, result["failed"]
+    return result
+
+
+def test_nothing_is_asked_of_a_network_and_nothing_goes_wrong(found: dict[str, Any]) -> None:
+    assert found["requests"] == []
+    assert found["console"] == found["errors"] == found["violations"] == []
+
+
+def test_a_column_sorts_both_ways(found: dict[str, Any]) -> None:
+    assert found["button"] == "BUTTON"
+    ascending = ["DCNv3", "Halo-Attn", "SW-Attn", "SR-Attn", "DW-Conv"]
+    assert found["measured"] == ["Halo-Attn", "SR-Attn", "SW-Attn", "DW-Conv", "DCNv3"]
+    assert found["ascending"] == [ascending, "ascending"]
+    assert found["descending"] == [ascending[::-1], "descending"]
+    assert found["byName"] == [sorted(ascending, key=str.lower), "ascending", False]
+    assert found["said"].startswith("sorted by Model")
+
+
+def test_rows_are_filtered_by_words(found: dict[str, Any]) -> None:
+    assert "Costs and timings" in found["label"]
+    assert found["filtered"] == [["SR-Attn", "SW-Attn"], "2 of 5 rows"]
+    assert found["none"] == []
+    assert found["unfiltered"] == 5
+
+
+def test_a_mixer_is_hidden_in_every_figure_and_table(found: dict[str, Any]) -> None:
+    assert found["figures"] == 6
+    count, visible, others = found["marks"]
+    assert count == visible > 20
+    assert found["hidden"][:2] == [0, others]
+    assert "DW-Conv" not in found["hidden"][2]
+    assert len(found["hidden"][2]) == 4
+    assert found["hidden"][3] == "false"
+    assert found["shown"] == [count, 5, "true"]
+
+
+def test_light_and_dark(found: dict[str, Any]) -> None:
+    assert found["dark"][2] == "dark"
+    assert found["dark"][0] != found["light"][0] == found["lightAgain"]
+    assert found["dark"][1] != found["light"][1], "the figures' text follows"
+
+
+def test_marks_say_their_values(found: dict[str, Any]) -> None:
+    assert found["tip"] == [False, "DW-Conv: throughput, 131.0 images/s (95 %: 129.0 to 132.8)"]
+    assert found["tipGone"] is True
+
+
+def test_names_and_roles(found: dict[str, Any]) -> None:
+    assert found["unnamed"] == 0
+    assert found["svgs"] is True
+    assert found["scopes"] is True
+
+
+def test_it_fits_a_phone(five: str, tmp_path: Path) -> None:
+    inner = five.replace("</textarea", "&lt;/textarea").replace("&", "&amp;")
+    result = run(
+        f"<html><head></head><body><textarea id=inner hidden>{inner}</textarea></body></html>", PHONE, tmp_path
+    )
+    assert "failed" not in result, result["failed"]
+    assert result["width"] <= result["inside"] < 380
+    assert result["lines"] == 1
+
+
+def test_hostile_names_run_nothing(tmp_path: Path) -> None:
+    name = NAMES[4] + NAMES[0]
+    report = html(evil_report(name))
+    result = run(report, "return {scripts: document.scripts.length, title: document.title};", tmp_path)
+    assert (result["alerts"], result["errors"], result["violations"]) == (0, [], [])
+    assert result["scripts"] == 3, "the page's own, and the test's two"
+    assert result["title"] == name
