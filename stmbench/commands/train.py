@@ -34,7 +34,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes; "
+            help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, relations; "
             "default: the embedded set's own, or stm.",
         ),
     ] = None,

@@ -4,7 +4,7 @@ stm_conv, stm_attention   Hu et al., Table IV and the authors' flags: convolutio
                           at 0, attention mixers at 1024 from 1e-6; `stm` picks the one of the mixer's family
 container                 Gao et al., Section 4.1: DeiT's (Touvron et al. 2021)
 cot, cot_advanced         Li et al., Section 4.1: the default and the advanced setup
-digits, shapes            ours, for small images on a CPU
+digits, shapes, relations ours, for small images on a CPU
 """
 
 from __future__ import annotations
@@ -68,6 +68,10 @@ DIGITS = Recipe(
     ema=None,
 )
 SHAPES = dataclasses.replace(DIGITS, epochs=15, lr=2e-3, crop_pixels=0)
+# a relation is learned all at once or not at all, from a plateau that weight decay makes longer
+RELATIONS = dataclasses.replace(
+    SHAPES, epochs=2, batch_size=32, lr=1e-3, lr_batch=32, warmup_epochs=0.1, weight_decay=0.0
+)
 
 PRESETS: Mapping[str, Recipe] = {
     "stm_conv": STM_CONV,
@@ -77,6 +81,7 @@ PRESETS: Mapping[str, Recipe] = {
     "cot_advanced": COT_ADVANCED,
     "digits": DIGITS,
     "shapes": SHAPES,
+    "relations": RELATIONS,
 }
 BY_FAMILY = "stm"
 NAMES = (BY_FAMILY, *PRESETS)
@@ -104,6 +109,8 @@ def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
 def default_recipe(dataset: str) -> str:
     """The recipe of an embedded set, or the unified architecture's."""
     name = dataset.partition("[")[0]
+    if name == "shapes" and "relation=" in dataset:
+        return "relations"
     return name if name in ("digits", "shapes") else BY_FAMILY
 
 
