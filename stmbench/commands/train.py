@@ -34,8 +34,8 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, relations; "
-            "default: the embedded set's own, or stm.",
+            help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
+            "relations; default: the embedded set's own, or stm.",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the recipe's.")] = None,
