@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -17,6 +18,7 @@ from stmbench.commands.profile_output import TABLE_WIDTH
 from stmbench.commands.run_progress import RunProgress
 from stmbench.errors import InputError
 from stmbench.figures import save
+from stmbench.reporting import compose, placed, write_report
 from stmbench.reporting.gallery import figures, tables
 from stmbench.reporting.plan import PlanLine, plan_table
 from stmbench.sweeps.engines.base import Engine, Moved
@@ -114,6 +116,11 @@ class RunOutput:
         self._lines("failed", report.failures, "red")
         measured, kept = sum(r.measured for r in report.results), sum(r.kept for r in report.results)
         self._note(f"{len(report.results)} tasks done: {measured} units of work measured, {kept} taken from the store")
+        frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
+        content = compose(placed(frame, self.folder), title=self.experiment.heading)
+        formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
+        for path in write_report(content, self.folder / "report", formats):
+            self._note(f"report   {path}")
         self._note(f"figures  {folder}\nrows     {self.folder / 'parts'}")
 
     def _lines(self, word: str, lines: Sequence[str], style: str) -> None:

@@ -7,8 +7,10 @@ from typing import Final
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
+from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import look
 from stmbench.figures.points import labels
 from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten
@@ -38,14 +40,17 @@ def curves(rows: pd.DataFrame) -> Figure:
                 name = "" if run["model"] in named else shorten(names[run["model"]])
                 named.add(run["model"])
                 mixer = run["model"] if pd.isna(run["mixer"]) else run["mixer"]
-                _line(axes, line.sort_values("sample"), metric, name, *look(mixer, mixers), thin=bool(many))
+                drawn = _line(axes, line.sort_values("sample"), metric, name, *look(mixer, mixers), thin=bool(many))
+                mark(drawn, str(mixer), _said(names[run["model"]], words, line))
             axes.set_xlabel("epoch")
             axes.grid(axis="y")
             axes.annotate(words, (1, 1), (-2, 4), "axes fraction", textcoords="offset points", ha="right",
                           fontweight="bold", color=MUTED)  # fmt: skip
         _scale_loss(panels[0], rows)
         handles, texts = panels[-1].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside right upper", fontsize=8)
+        legend = figure.legend(handles, texts, loc="outside right upper", fontsize=8)
+        shown = runs.drop_duplicates("model")
+        mark_legend(legend, [str(r["model"] if pd.isna(r["mixer"]) else r["mixer"]) for r in shown.to_dict("records")])
         heading(panels[0], "Training", _words(rows))
         for text in (text for axes in panels for text in axes.texts):
             text.set_in_layout(False)
@@ -61,12 +66,21 @@ def _line(
     marker: str | tuple[int, int, float],
     *,
     thin: bool,
-) -> None:
+) -> list[Line2D]:
     epochs = line["sample"].to_numpy(float) + 1
     values = line["value"].to_numpy(float) * (100 if metric == "accuracy" else 1)
     style = MarkerStyle(marker) if len(epochs) <= 30 else None
     width, size = (0.9, 2.5) if thin else (1.4, 4.0)
-    axes.plot(epochs, values, color=colour, linewidth=width, marker=style, markersize=size, label=name or "_", zorder=3)
+    return axes.plot(
+        epochs, values, color=colour, linewidth=width, marker=style, markersize=size, label=name or "_", zorder=3
+    )
+
+
+def _said(name: str, words: str, line: pd.DataFrame) -> str:
+    """The run's last value: a curve of many epochs has too many to say."""
+    last = line.sort_values("sample").iloc[-1]
+    value = 100 * last["value"] if last["metric"] == "accuracy" else last["value"]
+    return f"{name}: {words} after epoch {int(last['sample']) + 1}: {value:.3g} (seed {last['seed']})"
 
 
 def _scale_loss(axes: Axes, rows: pd.DataFrame) -> None:
