@@ -24,6 +24,7 @@ COMMANDS = (
     "affinity",
     "export",
     "history",
+    "dashboard",
     "new",
     "check",
 )

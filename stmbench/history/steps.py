@@ -25,6 +25,7 @@ PRICE: Final = 5.0  # of a step, in noise variances times log(n): see tests/hist
 HELD: Final = 2.0  # noise units around the running median that a value may lie
 LAGS: Final = (1, 2, 3)  # of the differences that tell the noise
 SURE: Final = 7.0  # a boundary that fits worse by less than this many noise variances may be the true one
+BOUND: Final = 4.0  # noise units from a level beyond which a value is no worse a fit to it
 MAD_TO_SD: Final = 1.4826  # of a normal distribution
 
 
@@ -157,34 +158,39 @@ def _worth_a_word(known: Floats, ends: list[int], smallest: float) -> list[int]:
 
 
 def _fit(known: Floats, held: Floats, places: npt.NDArray[np.intp], ends: list[int], noise: float) -> Fit:
-    starts = [0, *ends[:-1]]
-    levels = [float(np.median(known[start:end])) for start, end in zip(starts, ends, strict=True)]
-    steps = []
-    for number in range(1, len(starts)):
-        left, at, right = starts[number - 1], starts[number], ends[number]
-        earliest, latest = _range(held[left:right], at - left, noise)
+    steps, ends = [], list(ends)
+    for number, split in enumerate(ends[:-1]):
+        left, right = ([0, *ends])[number], ends[number + 1]
+        best, earliest, latest = (left + at for at in _placed(known[left:right], split - left, noise))
+        ends[number] = best
+        before, after = (float(np.median(side)) for side in (known[left:best], known[best:right]))
         steps.append(
             Step(
-                position=int(places[at]),
-                earliest=int(places[left + earliest]),
-                latest=int(places[left + latest]),
-                before=levels[number - 1],
-                after=levels[number],
-                gradual=_slopes(held[left:right], at - left),
+                position=int(places[best]),
+                earliest=int(places[earliest]),
+                latest=int(places[latest]),
+                before=before,
+                after=after,
+                gradual=_slopes(held[left:right], best - left),
             )
         )
-    at_places = tuple(int(places[start]) for start in starts)
-    return Fit(starts=at_places, levels=tuple(levels), noise=noise, steps=tuple(steps))
+    starts = [0, *ends[:-1]]
+    levels = tuple(float(np.median(known[start:end])) for start, end in zip(starts, ends, strict=True))
+    return Fit(starts=tuple(int(places[start]) for start in starts), levels=levels, noise=noise, steps=tuple(steps))
 
 
-def _range(values: Floats, split: int, noise: float) -> tuple[int, int]:
-    """First and last split of two segments that fits about as well as the best one (profile likelihood)."""
-    splits = np.arange(1, values.size)
-    centred = values - values.mean()
-    left = np.cumsum(centred)[:-1]
-    gain = left**2 / splits + left**2 / (values.size - splits)  # the sums of both sides are opposite
-    near = splits[gain >= gain[split - 1] - SURE * noise**2]
-    return min(int(near[0]), split), max(int(near[-1]), split)
+def _placed(values: Floats, split: int, noise: float) -> tuple[int, int, int]:
+    """The best split of two segments between their levels, and the first and last that fit about as well.
+
+    By squares that are bounded (Hampel's idea): a burst beside the step belongs to neither side, and tells nothing.
+    """
+    before, after = np.median(values[:split]), np.median(values[split:])
+    near_before, near_after = (np.minimum(((values - level) / noise) ** 2, BOUND**2) for level in (before, after))
+    # costs[k]: the first k + 1 values are before the step, the others after it
+    costs = np.cumsum(near_before - near_after)[:-1]
+    good = np.flatnonzero(costs <= costs.min() + SURE) + 1
+    best = split if costs[split - 1] <= costs.min() else int(np.argmin(costs)) + 1
+    return best, int(good[0]), int(good[-1])
 
 
 def _slopes(values: Floats, split: int) -> bool:

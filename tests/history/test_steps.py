@@ -76,6 +76,14 @@ def test_outliers_beside_a_step_do_not_hide_or_move_it() -> None:
     assert step.after - step.before == pytest.approx(-8, abs=0.8)
 
 
+def test_a_burst_beside_a_step_belongs_to_neither_side() -> None:
+    values = _levels((60, 10.0), (60, 16.0)) + _noise(120, 11)
+    values[59] = 30.0
+    (step,) = detect(values).steps
+    assert step.earliest == 59
+    assert step.latest == 60
+
+
 def test_positions_count_missing_values_which_may_all_hold_the_step() -> None:
     values = _levels((40, 1.0), (40, 2.0)) + _noise(80, 6, 0.02)
     values[[0, 1, 7, 30]] = math.nan
