@@ -1,6 +1,7 @@
 """A made-up history with planted steps: how long the dashboard takes, and whether it finds those steps and no others.
 
     python benchmarks/dashboard.py [FOLDER] [--commits 1000] [--models 20] [--seed 0]
+    python benchmarks/dashboard.py --seeds 12          the steps of twelve histories, without folders
 
 Writes FOLDER/history and FOLDER/site (default: a temporary folder that is removed) and leaves with 1 where a step is
 missed or made up, or where building takes more than 20 seconds. The noise is that of a shared machine with two cores:
@@ -28,8 +29,9 @@ from stmbench.history import adding
 from stmbench.history.commits import Commit
 from stmbench.history.events import Event, events_of
 from stmbench.history.folder import History
+from stmbench.history.metrics import METRICS as FOLLOWED
 from stmbench.history.record import SUMMARY
-from stmbench.history.series import MachineSeries, machines_of
+from stmbench.history.series import MachineSeries, fit, machines_of
 from stmbench.reporting.dashboard.page import write_dashboard
 from stmbench.tables import Row, Store
 
@@ -81,7 +83,7 @@ def values_of(
     for model in models:
         for metric, (_, level, noise, size) in METRICS.items():
             shape = np.zeros(commits)
-            room = commits // (2 * FEWEST) - 1
+            room = max(0, commits // (2 * FEWEST) - 1)
             steps = min(room, int(random.integers(1, 4))) if random.random() < 0.3 else 0
             slots = random.choice(room, size=steps, replace=False) if steps else []
             for slot in sorted(slots):
@@ -210,13 +212,34 @@ def main(folder: Path, *, commits: int, models: int, seed: int) -> int:
     return int(bool(missed or made_up) or seconds > LIMIT)
 
 
+def errors(seeds: int, *, commits: int, models: int) -> int:
+    """Planted steps that are missed, and steps that are made up, over several histories; 1 where there are any."""
+    series, planted, missed, made_up = 0, 0, 0, 0
+    for seed in range(1, seeds + 1):
+        values, probe, steps = values_of(commits, models_of(models), seed)
+        series, planted = series + len(values), planted + len(steps)
+        speed = probe / np.median(probe)
+        for (model, metric), own in values.items():
+            wanted = [step.commit for step in steps if (step.model, step.metric) == (model, metric)]
+            for step in fit(FOLLOWED[metric], own / speed ** SPEEDS.get(metric, 0)).steps:
+                hits = [commit for commit in wanted if step.earliest <= commit <= step.latest]
+                made_up += not hits
+                wanted = [commit for commit in wanted if commit not in hits[:1]]
+            missed += len(wanted)
+    print(f"{series} series of {commits} commits: {planted} steps planted, {missed} missed, {made_up} made up")
+    return int(missed + made_up > 0)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--commits", type=int, default=1000)
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int)
     given = parser.parse_args()
+    if given.seeds:
+        sys.exit(errors(given.seeds, commits=given.commits, models=given.models))
     with tempfile.TemporaryDirectory() as temporary:
         where = given.folder or Path(temporary)
         where.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ def add(
     history.create()
     added = []
     for machine, chosen in sorted(machines.items()):
-        rows = store.read(chosen)
+        rows = frame if len(chosen) == len(parts) else store.read(chosen)
         last = rows["created_utc"].max().to_pydatetime()
         facts = Facts(
             commit=found.sha,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
 from stmbench.history.metrics import BY_LEVEL, CONDITIONS, METRICS, PROBE
 from stmbench.tables.parts import UnreadablePart
+
+NUMBERS: Final = ("value", "ci_low", "ci_high")
+WITHIN: Final = ("block", "head", "position", "step", "baseline")  # rows about less than a model, or about two
 
 
 class Subject(NamedTuple):
@@ -64,15 +67,16 @@ class Summary(NamedTuple):
 def summarise(frame: pd.DataFrame) -> Summary:
     """The followed values of a store's table (`Store.read`); of a subject measured twice, the later one."""
     near = (frame["kind"] == "summary") & frame["value"].notna() & frame["metric"].isin([*METRICS, PROBE])
+    columns = {name: frame[name][near].tolist() for name in (*Subject._fields, *NUMBERS, *WITHIN)}
     found: dict[Subject, Value] = {}
-    for row in frame[near].to_dict("records"):
-        plain: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        if not _is_followed(plain):
+    for cells in zip(*columns.values(), strict=True):
+        row: dict[str, Any] = {name: None if pd.isna(cell) else cell for name, cell in zip(columns, cells, strict=True)}
+        if not _is_followed(row):
             continue
-        if plain["weights"]:
-            plain["weights"] = plain["weights"].partition(":")[0]
-        subject = Subject(**{name: plain[name] for name in Subject._fields})
-        found[subject] = Value(subject, row["value"], row["ci_low"], row["ci_high"])
+        if row["weights"]:
+            row["weights"] = row["weights"].partition(":")[0]
+        subject = Subject(**{name: row[name] for name in Subject._fields})
+        found[subject] = Value(subject, *(math.nan if row[name] is None else row[name] for name in NUMBERS))
     failed = frame[frame["status"].isin(("failed", "skipped")) & frame["model"].notna()]
     counts = Counter(zip(failed["model"], failed["status"], strict=True))
     first = failed.drop_duplicates(["model", "status"])
@@ -87,7 +91,7 @@ def summarise(frame: pd.DataFrame) -> Summary:
 
 
 def _is_followed(row: dict[str, Any]) -> bool:
-    if any(row[name] is not None for name in ("block", "head", "position", "step", "baseline")):
+    if any(row[name] is not None for name in WITHIN):
         return False
     if row["model"] is None:
         return bool(row["metric"] == PROBE)
