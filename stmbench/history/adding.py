@@ -47,7 +47,8 @@ def add(
 
     Args:
         find: tells the facts of a commit's name.
-        commit: whose parts to take; if no part names it, all are taken to be of it. Default: the one that they name.
+        commit: whose parts to take. If no part names it, nor another that `find` knows, all are taken to be of it: they
+            name the commit of stmbench then, and this is one of the user's own. Default: the one that they name.
         date, subject: instead of what `find` knows; without any date, the time of the last measurement.
 
     Raises:
@@ -64,6 +65,8 @@ def add(
         )
     found = find(commit if commit is not None else _only_commit(parts, store))
     of_it = {key: facts for key, facts in parts.items() if facts.get("commit") == found.sha}
+    if not of_it:
+        _require_foreign(parts, found, find)
     machines: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, part in (of_it or parts).items():
         machines[str(part.get("machine_id") or "unknown")][key] = part
@@ -117,6 +120,17 @@ def _only_commit(parts: dict[str, dict[str, Any]], store: Store) -> str:
         "none (stmbench did not run from a checkout)",
         "give --commit, for example --commit HEAD",
     )
+
+
+def _require_foreign(parts: dict[str, dict[str, Any]], wanted: Commit, find: Find) -> None:
+    """Refuse parts that name another commit of the same repository: they are not of the one that was asked for."""
+    for sha in sorted({str(facts["commit"]) for facts in parts.values() if facts.get("commit")}):
+        if find(sha).date is not None:
+            raise TableError(
+                f"parts of commit {wanted.sha[:12]}",
+                f"parts of {sha[:12]}",
+                "leave --commit out, or measure that commit",
+            )
 
 
 def _copy(store: Store, keys: list[str], history: History, facts: Facts, summary: Summary) -> Path:

@@ -152,6 +152,18 @@ def test_parts_without_a_commit_are_given_one(tmp_path: Path) -> None:
     assert added.facts.date == read(source.folder)["created_utc"].max()
 
 
+def test_a_commit_of_another_repository_may_be_named_and_another_of_the_same_may_not(tmp_path: Path) -> None:
+    source = store(tmp_path / "s", sha(1))
+    with pytest.raises(TableError, match=rf"expected parts of commit {sha(2)[:12]}, got parts of {sha(1)[:12]}"):
+        adding.add(source, History(tmp_path / "h"), find=known, commit=sha(2))
+
+    def users(name: str) -> commits.Commit:  # knows its own commit, and not stmbench's
+        return known(name) if name == sha(2) else commits.Commit(sha=name)
+
+    (added,) = adding.add(source, History(tmp_path / "h"), find=users, commit=sha(2))
+    assert added.facts.subject == "Change 2"
+
+
 def test_a_truncated_part_is_named_and_left_behind(tmp_path: Path) -> None:
     source = store(tmp_path / "s", sha(1))
     whole = (source.parts / "unit.parquet").read_bytes()

@@ -28,6 +28,8 @@ def conditions(subject: Subject) -> str:
         words.append(" ".join(filter(None, (subject.dataset.partition(":")[0], subject.split))))
     if subject.resolution is not None:
         words.append(f"{subject.resolution} px")
+    elif subject.dataset and subject.analysis == "profile":  # not square: 'noise:3x224x320'
+        words.append(subject.dataset.rpartition(":3x")[2] + " px")
     if subject.batch_size is not None:
         words.append(f"batch {subject.batch_size}")
     if subject.stage is not None:

@@ -59,6 +59,7 @@ def test_steps_in_words(metric: str, before: float, after: float, levels: tuple[
 def test_conditions_are_told_and_a_profiles_noise_is_not() -> None:
     told = words.conditions(subject("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224"))
     assert told == "cpu, fp32, compiled, 224 px, batch 1, p50"
+    assert words.conditions(subject(resolution=None, dataset="noise:3x224x320")) == "cpu, fp32, 224x320 px"
     robust = subject("accuracy", analysis="robustness", definition="fgsm.v1", dataset="digits:ab12", level=0.5)
     assert words.conditions(robust) == "fgsm.v1, cpu, fp32, digits, 224 px, level 0.5"
 

@@ -58,7 +58,7 @@ const dots = ({ values, low, high }, scale) => {
   }
   return [
     shape("path", { class: "interval", d: intervals }),
-    shape("path", { class: "dots", d: inside }),
+    shape("path", { class: scale.gap > 8 ? "dots large" : "dots", d: inside }),
     shape("path", { class: "outside", d: outside }),
   ];
 };
@@ -99,6 +99,9 @@ const drawChart = (svg, machine, series, from, to) => {
   }
   const numbers = numbersOf(series);
   const marks = bands(series, scale);
-  svg.replaceChildren(...grid(machine, scale), ...marks, ...dots(numbers, scale), levels(series, scale));
+  const line = levels(series, scale), drawn = dots(numbers, scale);
+  // a thousand dots would hide the line, and the line a few dots
+  const above = scale.gap > 8 ? [line, ...drawn] : [...drawn, line];
+  svg.replaceChildren(...grid(machine, scale), ...marks, ...above);
   return scale;
 };

@@ -1,12 +1,24 @@
 // From values to pixels. Commits stand at equal distances; a value far outside is drawn on the edge.
 const MARGIN = { left: 52, right: 8, top: 16, bottom: 20 };
 
-const valueRange = (values, from, to, levels, noise) => {
-  let lowest = Infinity;
-  for (let i = from; i < to; i++) if (values[i] < lowest) lowest = values[i];
-  if (lowest === Infinity) return null; // nothing measured
+const FEW = 10; // values that all have to be seen, with their intervals: too few to call one an outlier
+
+const valueRange = ({ values, low: lows, high: highs }, from, to, levels, noise) => {
+  let count = 0, lowest = Infinity, extent = [Infinity, -Infinity];
+  for (let i = from; i < to; i++) {
+    if (Number.isNaN(values[i])) continue;
+    count += 1;
+    lowest = Math.min(lowest, values[i]);
+    const [below, above] = lows && !Number.isNaN(lows[i]) ? [lows[i], highs[i]] : [values[i], values[i]];
+    extent = [Math.min(extent[0], below, values[i]), Math.max(extent[1], above, values[i])];
+  }
+  if (!count) return null; // nothing measured
   const [bottom, top] = [Math.min(...levels), Math.max(...levels)];
   let [low, high] = [bottom - 4 * noise, top + 4 * noise];
+  if (count < FEW) {
+    const room = 0.1 * (extent[1] - extent[0]);
+    [low, high] = [Math.min(low, extent[0] - room), Math.max(high, extent[1] + room)];
+  }
   // what is steady is not blown up to its noise; without noise a step takes a third of the height
   const middle = (low + high) / 2, least = noise || top === bottom ? 0.04 * Math.abs(middle) || 1 : 3 * (top - bottom);
   if (high - low < least) [low, high] = [middle - least / 2, middle + least / 2];
@@ -23,9 +35,8 @@ const niceTicks = (low, high, count) => {
 };
 
 const scalesFor = (series, from, to, width, height) => {
-  const { values } = numbersOf(series);
   const levels = series.levels.filter((_, n) => series.starts[n] < to && (series.starts[n + 1] ?? Infinity) > from);
-  const range = valueRange(values, from, to, levels, series.noise);
+  const range = valueRange(numbersOf(series), from, to, levels, series.noise);
   if (!range) return null;
   const [low, high] = range;
   const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
