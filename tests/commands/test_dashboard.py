@@ -8,6 +8,7 @@ import pytest
 
 from tests.commands.run import refusal, stmbench
 from tests.history.stores import MACHINE, history, store
+from tests.tables.frames import failed_row
 
 
 def test_a_history_becomes_a_page_and_a_feed(tmp_path: Path) -> None:
@@ -29,6 +30,14 @@ def test_what_failed_and_was_skipped_is_said(tmp_path: Path) -> None:
     done = stmbench("dashboard", folder, "--out", str(tmp_path / "site"))
     assert "warning: skipped the part broken.parquet of commit abcdef1234" in done.stderr
     assert "broken.parquet of commit abcdef1234" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_a_history_of_failures_shows_them(tmp_path: Path) -> None:
+    made = history(tmp_path, [1], rows=[failed_row()])
+    done = stmbench("dashboard", str(made.folder), "--out", str(tmp_path / "site"))
+    assert done.exit_code == 0, done.output
+    assert "1 commits, 0 series" in done.stderr
+    assert "failed unified_dcnv3_huge: out of memory" in (tmp_path / "site" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ DRIVER = """
   found.marks = [...document.querySelectorAll(".mark")].map((mark) => mark.textContent).sort();
   choose("metric", "params");
   found.params = [charts(), location.hash];
+  document.querySelector(".skip").click();
+  await new Promise((done) => setTimeout(done, 50));
+  found.skipped = charts();
   choose("metric", "");
   choose("mixer", "sw_attn");
   found.mixer = charts();
@@ -106,7 +109,15 @@ def test_charts_far_below_wait_until_they_are_near(tmp_path: Path) -> None:
 
 
 def test_filters_choose_and_the_address_keeps_them(opened: Opened) -> None:
-    expected = {"params": [3, "#metric=params"], "mixer": 2, "steps": 0, "reset": 5, "search": 2, "last": 1}
+    expected = {
+        "params": [3, "#metric=params"],
+        "skipped": 3,
+        "mixer": 2,
+        "steps": 0,
+        "reset": 5,
+        "search": 2,
+        "last": 1,
+    }
     assert {name: opened.returned[name] for name in expected} == expected
     assert opened.returned["empty"] == "No series in this selection."
 

@@ -20,7 +20,7 @@ const watcher = new IntersectionObserver(
 const cardFor = (machine, series, from) => {
   const worst = series.events.filter((event) => event.commit >= from);
   const label = `${series.model}, ${series.title}${series.unit ? ` in ${series.unit}` : ""}, ${worst.length} steps`;
-  const svg = shape("svg", { tabindex: 0, role: "img", "aria-label": label });
+  const svg = shape("svg", { tabindex: 0, role: "application", "aria-roledescription": "chart", "aria-label": label });
   const readout = element("p", { class: "readout", "aria-live": "polite" });
   const swatch = element("span", { class: "swatch" });
   swatch.style.background = series.colour;
@@ -94,8 +94,12 @@ FORM.addEventListener("reset", () => setTimeout(() => {
   update();
 }));
 addEventListener("hashchange", () => {
+  if (!location.hash.includes("=")) return; // a jump within the page, not a selection
   readAddress();
   update();
+});
+addEventListener("beforeprint", () => {
+  for (const card of cards.values()) if (!card.drawn) draw(card);
 });
 addEventListener("resize", later(() => {
   for (const card of cards.values()) if (card.drawn) draw(card);
