@@ -17,7 +17,7 @@ from stmbench.errors import StmbenchError, UnknownNameError
 COMMANDS = (
     *("list", "run", "train"),
     *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
-    *("report", "export"),
+    *("report", "history", "dashboard", "export"),
     *("new", "check"),
 )
 
