@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
+from matplotlib.ticker import MaxNLocator
 
 from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import look
@@ -43,6 +44,7 @@ def curves(rows: pd.DataFrame) -> Figure:
                 drawn = _line(axes, line.sort_values("sample"), metric, name, *look(mixer, mixers), thin=bool(many))
                 mark(drawn, str(mixer), _said(names[run["model"]], words, line))
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.grid(axis="y")
             axes.annotate(words, (1, 1), (-2, 4), "axes fraction", textcoords="offset points", ha="right",
                           fontweight="bold", color=MUTED)  # fmt: skip
