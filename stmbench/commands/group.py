@@ -14,7 +14,19 @@ from typer.core import TyperGroup
 from stmbench.commands import session, usage
 from stmbench.errors import StmbenchError, UnknownNameError
 
-COMMANDS = ("list", "profile", "eval", "erf", "invariance", "robustness", "affinity", "export", "new", "check")
+COMMANDS = (
+    "list",
+    "profile",
+    "eval",
+    "erf",
+    "invariance",
+    "robustness",
+    "affinity",
+    "export",
+    "compare",
+    "new",
+    "check",
+)
 
 
 class SuggestingGroup(TyperGroup):

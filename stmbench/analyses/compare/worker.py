@@ -87,6 +87,7 @@ class Worker:
         return {"params": sum(parameter.numel() for parameter in model.parameters())}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        os.sched_setaffinity(0, {0, 1} if request["core"] is None else {request["core"]})
         probe = self.timed(self.probe)
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(request["passes"]):
