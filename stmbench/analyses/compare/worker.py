@@ -6,9 +6,9 @@ one: it asks of it `stmbench.create_model(name)` and nothing else, and needs tor
 Requests are lines of JSON on standard input, each answered by one line of JSON: {"ok": true, ...} or {"ok": false,
 "reason": "..."}. Whatever a model prints goes to standard error.
 
-    {"do": "hello", "threads": 2, "plugins": ["mixer.py"]}      versions, and where stmbench was found
-    {"do": "load", "model": ..., "seed": 0, "device": "cpu", "dtype": "fp32", "batch": 8, "resolution": [224, 224]}
-    {"do": "run", "passes": 3}                                  seconds of the probe and of the passes
+    {"do": "hello", "threads": 1, "plugins": ["mixer.py"], "slowdown": 0.0}     versions, and where stmbench was found
+    {"do": "load", "model": ..., "seed": 0, "device": "cpu", "dtype": "fp32", "batch": 8, "resolution": null}
+    {"do": "run", "passes": 3}       [wall clock, processor] seconds of the probe and of the passes
     {"do": "unload"}
 """
 
@@ -28,9 +28,6 @@ from typing import Any
 PACKAGES = ("torch", "torchvision", "timm", "numpy")
 PROBE_SIDE = {"cpu": 640, "cuda": 4096}  # of the square matrices
 PROBE_BYTES = {"cpu": 2**25, "cuda": 2**28}
-# Documented in docs/compare.md: the share of a pass by which this worker waits, busily, after each pass. It makes a
-# slowdown of known size, to see whether a comparison finds it.
-SLOWDOWN = float(os.environ.get("STMBENCH_COMPARE_SLOWDOWN", "0"))
 
 
 class Worker:
@@ -40,12 +37,14 @@ class Worker:
         self.run_model: Callable[[], object] = nothing
         self.probe: Callable[[], object] = nothing
         self.wait: Callable[[], object] = nothing
+        self.slowdown = 0.0  # the share of a pass's processor time that is burnt after it
 
     def hello(self, request: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         import stmbench
 
+        self.slowdown = request["slowdown"]
         if request["threads"]:
             torch.set_num_threads(request["threads"])
         for number, path in enumerate(request["plugins"]):
@@ -75,7 +74,8 @@ class Worker:
             self.wait = torch.cuda.synchronize
         torch.manual_seed(request["seed"])
         model = stmbench.create_model(request["model"]).to(device=device, dtype=dtype).eval()
-        images = torch.randn(request["batch"], 3, *request["resolution"]).to(device=device, dtype=dtype)
+        sides = request["resolution"] or getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))[1:]
+        images = torch.randn(request["batch"], 3, *sides).to(device=device, dtype=dtype)
 
         def run_model() -> None:
             with torch.no_grad():
@@ -84,30 +84,29 @@ class Worker:
         run_model()  # what fails, fails here
         self.run_model, self.probe = run_model, make_probe(device, dtype)
         self.probe()
-        return {"params": sum(parameter.numel() for parameter in model.parameters())}
+        return {"params": sum(parameter.numel() for parameter in model.parameters()), "resolution": list(sides)}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        os.sched_setaffinity(0, {0, 1} if request["core"] is None else {request["core"]})
-        probe = self.timed(self.probe)
-        start, processor = time.perf_counter(), time.process_time()
-        for _ in range(request["passes"]):
-            seconds = self.timed(self.run_model)
-            if SLOWDOWN:
-                end = time.perf_counter() + SLOWDOWN * seconds
-                while time.perf_counter() < end:
-                    pass
-        return {"probe": probe, "seconds": time.perf_counter() - start, "cpu": time.process_time() - processor}
+        probe = self.timed(self.probe, 1)
+        return {"probe": probe, "passes": self.timed(self.run_model, request["passes"])}
 
     def unload(self, request: dict[str, Any]) -> dict[str, Any]:
         self.run_model = self.probe = nothing
         gc.collect()
         return {}
 
-    def timed(self, work: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        work()
+    def timed(self, work: Callable[[], object], times: int) -> list[float]:
+        """Seconds of the wall clock, and of the processor in all threads of this process."""
+        start, processor = time.perf_counter(), time.process_time()
+        for _ in range(times):
+            before = time.process_time()
+            work()
+            if self.slowdown and work is self.run_model:
+                end = time.process_time() + self.slowdown * (time.process_time() - before)
+                while time.process_time() < end:
+                    pass
         self.wait()
-        return time.perf_counter() - start
+        return [time.perf_counter() - start, time.process_time() - processor]
 
 
 def nothing() -> None:
