@@ -17,8 +17,8 @@ class LiveConfig:
     """All that a live comparison takes.
 
     `resolution` None is the models' design size, `threads` None torch's choice; `seconds` is the time limit of sampling
-    a model, `margin` the relative change of its time that matters. `plant` makes head slower by that share of every pass,
-    to see whether it would be found.
+    a model, `margin` the relative change of its time that matters. `plant` makes head slower by that share of every
+    pass, to see whether it would be found.
     """
 
     models: tuple[str, ...]
