@@ -96,7 +96,7 @@ class Live:
     def _model(self, pair: Pair, model: str, number: int, tests: int, attempt: int) -> list[Measured]:
         def tell(samples: Samples) -> None:
             again = " again" if attempt else ""
-            text = f"sampling {model}{again}"
+            text = f"sampling {model}{again}, round {len(samples.rounds) + 1}"
             limit = self.config.seconds
             spent = number * limit + min(samples.seconds, limit)
             self._tell(Progress(text=text, done=spent, total=tests * limit, seconds_left=tests * limit - spent))

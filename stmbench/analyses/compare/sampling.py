@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stmbench.analyses.compare.config import LOOKS, LiveConfig
+from stmbench.analyses.compare.config import LAYOUTS, LOOKS, LiveConfig
 from stmbench.analyses.compare.process import Worker
 from stmbench.measure.interleave import order_of
 from stmbench.measure.statistics import Floats
@@ -19,9 +19,9 @@ SIDES: Final = ("base", "head")
 WALL, PROCESSOR = 0, 1
 MIN_SAMPLE_SECONDS = 0.04  # a shorter sample would be the clock's and the scheduler's
 WARMUP_RUNS = 3
-# Standard deviation of the logarithm of the ratio between pairs of processes that run the same code: where their memory
-# lies is drawn anew for each. Measured by benchmarks/compare.py, docs/compare.md.
-BETWEEN_PAIRS = 0.006
+# Standard deviation of log(head / base) of equal code between layouts of memory, beyond what rounds differ by. Measured
+# by benchmarks/compare.py, docs/compare.md.
+BETWEEN_LAYOUTS = 0.015
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Samples:
     rounds: list[Round] = dataclasses.field(default_factory=list)
     passes: int = 1  # in a sample
     seconds: float = 0.0
-    looks: int = 0
+    layouts: list[int] = dataclasses.field(default_factory=list)  # the number of the first round of each
 
     def table(self, what: str, clock: int) -> Floats:
         """(2, rounds) seconds of 'probe' or 'passes' by side."""
@@ -55,14 +55,17 @@ class Samples:
         """log(head / base) over the rounds that count."""
         keep = self.kept(clock)
         base, head = self.table("passes", clock)
-        return paired_effect(base[keep], head[keep], seed=seed).widened(BETWEEN_PAIRS)
+        return self._widened(paired_effect(base[keep], head[keep], seed=seed))
 
     def waiting(self, *, seed: int = 0) -> Effect:
         """log of how much more head than base waits: the ratio by the wall clock over that by the processor."""
         keep = self.kept(PROCESSOR)
         wall, processor = self.table("passes", WALL)[:, keep], self.table("passes", PROCESSOR)[:, keep]
         shares = wall / np.maximum(processor, 1e-9)
-        return paired_effect(shares[0], shares[1], seed=seed).widened(BETWEEN_PAIRS)
+        return self._widened(paired_effect(shares[0], shares[1], seed=seed))
+
+    def _widened(self, effect: Effect) -> Effect:
+        return effect.widened(BETWEEN_LAYOUTS / math.sqrt(max(1, len(self.layouts))))
 
 
 def is_clear(samples: Samples, *, clock: int, margin: float, tests: int, seed: int = 0) -> bool:
@@ -88,7 +91,7 @@ def sample(
 
     Args:
         workers: of base and head.
-        load: builds the model on both sides. Called again at each look: memory is laid out anew.
+        load: builds the model on both sides; called for each layout of memory.
         tests: comparisons that share alpha.
         clock: seconds, for the time limit.
         tell: told after each round.
@@ -97,16 +100,16 @@ def sample(
         WorkerError: what the workers raise.
     """
     samples, chosen = Samples(), PROCESSOR if config.chosen_clock == "processor" else WALL
-    for share in LOOKS:
+    for number in range(1, LAYOUTS + 1):
         load()
         samples.passes = max(samples.passes, _passes(workers, chosen, samples.passes))
-        while samples.seconds < share * config.seconds:
+        samples.layouts.append(len(samples.rounds))
+        while samples.seconds < number * config.seconds / LAYOUTS:
             start = clock()
             samples.rounds.append(_round(workers, samples.passes, number=len(samples.rounds), seed=seed))
             samples.seconds += clock() - start
             tell(samples)
-        samples.looks += 1
-        if is_clear(samples, clock=chosen, margin=config.margin, tests=tests, seed=config.seed):
+        if number in LOOKS and is_clear(samples, clock=chosen, margin=config.margin, tests=tests, seed=config.seed):
             break
     return samples
 

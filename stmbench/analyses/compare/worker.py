@@ -14,6 +14,7 @@ Requests are lines of JSON on standard input, each answered by one line of JSON:
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib.metadata
 import importlib.util
@@ -56,9 +57,10 @@ class Worker:
             spec.loader.exec_module(module)
         versions = {name: version_of(name) for name in PACKAGES}
         versions["cuda"] = torch.version.cuda if torch.cuda.is_available() else None
+        own = {"stmbench": getattr(stmbench, "__version__", None), "python": platform.python_version()}
         return {
             "package": os.path.dirname(os.path.abspath(stmbench.__file__)),
-            "software": {"stmbench": stmbench.__version__, "python": platform.python_version(), **versions},
+            "software": {**own, **versions},
             "threads": torch.get_num_threads(),
         }
 
@@ -93,6 +95,8 @@ class Worker:
     def unload(self, request: dict[str, Any]) -> dict[str, Any]:
         self.run_model = self.probe = nothing
         gc.collect()
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)  # the next model gets other pages
         return {}
 
     def timed(self, work: Callable[[], object], times: int) -> list[float]:

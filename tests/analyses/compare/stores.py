@@ -96,6 +96,24 @@ def evaluation(folder: Path, correct: list[int], *, keep: bool = True, key: str 
     return rows
 
 
+def invariance(folder: Path, consistent: list[int], *, key: str = "curve") -> list[Row]:
+    """A curve of two levels: every image agrees at 0, those in `consistent` at 8 too, so that areas differ by half."""
+    same = np.stack([np.ones(len(consistent)), np.asarray(consistent, dtype=float)])
+    area = same.mean(axis=0)
+    artifact = Store(folder).artifact(key, "answers.npz")
+    artifact.parent.mkdir(parents=True, exist_ok=True)
+    images = np.arange(len(consistent))
+    np.savez(artifact, indices=images, labels=images * 0, reference=images * 0 + 1, predicted=same.astype(int))
+    known = {"analysis": "invariance_translation", "definition": "stmbench.v1", "dataset": "digits:ab", "split": "test"}
+    known |= {"num_images": len(consistent), "compile": None, "artifact": artifact.relative_to(folder).as_posix()}
+    ends = {"ci_low": area.mean() - 0.05, "ci_high": area.mean() + 0.05, "unit": "1", "condition": "eight directions"}
+    levels = [
+        row(metric="consistency", value=values.mean(), level=float(level), **known, **ends)
+        for level, values in zip((0, 8), same, strict=True)
+    ]
+    return [*levels, row(metric="consistency_auc", value=area.mean(), level=8.0, **known, **ends)]
+
+
 def failed(model: str = DW, *, reason: str = "out of memory", metric: str | None = "throughput") -> Row:
     """A unit that did not work."""
     unit = None if metric is None else "images/s"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stmbench.analyses.base import Progress
-from stmbench.analyses.compare.config import LOOKS, LiveConfig
+from stmbench.analyses.compare.config import LAYOUTS, LiveConfig
 from stmbench.analyses.compare.live import Live
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.tables.verdicts import Comparison, Finding
@@ -44,7 +44,7 @@ def test_a_verdict_comes_as_soon_as_it_is_clear(factor: float, verdict: str) -> 
     assert finding.base == pytest.approx(0.05 / 4, rel=0.01)
     assert finding.conditions == "batch 4, fp32, cpu, 1 thread, 32 px, processor time"
     assert finding.seconds is not None
-    assert finding.seconds < 8  # of 30
+    assert finding.seconds < 25  # of 30
     assert comparison.changes == {"code": [], "environment": [], "machine": []}
 
 
@@ -54,8 +54,8 @@ def test_sampling_ends_with_its_time_where_nothing_is_clear() -> None:
     finding = by_model(comparison.run())[A]
     assert finding.verdict == "not resolved"
     assert finding.seconds == pytest.approx(30, abs=2)
-    assert comparison.samples[0, A].looks == len(LOOKS)
-    assert world.log.count(("base", "load")) == 1 + len(LOOKS)  # memory is laid out anew for each look
+    assert len(comparison.samples[0, A].layouts) == LAYOUTS
+    assert world.log.count(("base", "load")) == 1 + LAYOUTS  # memory is laid out anew
     assert finding.detectable is not None
     assert finding.detectable > 0.05
 
@@ -175,7 +175,7 @@ def test_progress_says_which_model_and_at_most_how_long() -> None:
     world, told = World(), list[Progress]()
     config = LiveConfig(models=(A, B), seconds=30)
     Live(BASE, HEAD, config, start=world.start, clock=world.clock, listener=told.append).run()
-    assert {item.text for item in told} == {f"sampling {A}", f"sampling {B}"}
+    assert {item.text.partition(", round")[0] for item in told} == {f"sampling {A}", f"sampling {B}"}
     left = [item.seconds_left or math.nan for item in told]
     assert left[0] == 60
     assert left == sorted(left, reverse=True)

@@ -95,6 +95,24 @@ def test_answers_that_were_kept_are_paired_by_image(
     assert ("paired by image" in finding.conditions) == keep
 
 
+def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
+    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
+    rows = [stores.invariance(tmp_path / name, hits, key=name) for name, hits in (("base", HITS), ("head", lost))]
+    comparison = compared(tmp_path, *rows)
+    assert {item.metric for item in comparison.findings} == {"consistency auc"}  # no test for each level
+    finding = only(comparison, "consistency auc")
+    assert finding.verdict == "worse"
+    assert finding.effect == pytest.approx(-9 / 200)
+    assert finding.conditions.endswith("paired by image")
+
+
+def test_answers_that_do_not_add_up_to_the_row_are_not_used(tmp_path: Path) -> None:
+    base = stores.evaluation(tmp_path / "base", HITS)
+    head = stores.evaluation(tmp_path / "head", [1, *HITS[1:-1], 1])
+    stores.evaluation(tmp_path / "head", HITS)  # its predictions take the place of the others
+    assert "paired" not in only(compared(tmp_path, base, head), "accuracy").conditions
+
+
 def test_predictions_of_other_images_are_not_paired(tmp_path: Path) -> None:
     base = stores.evaluation(tmp_path / "base", HITS)
     head = stores.evaluation(tmp_path / "head", HITS)
