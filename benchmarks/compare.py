@@ -40,9 +40,9 @@ NEVER_CLEAR = 10**12  # comparisons that share alpha: none of them ever claims a
 CLOCKS = {"processor": PROCESSOR, "wall": WALL}
 
 
-def config(model: str, seconds: float, **options: Any) -> LiveConfig:
+def config(models: tuple[str, ...], seconds: float, **options: Any) -> LiveConfig:
     """The setting of every run here: small enough for a sample of about 50 ms."""
-    return LiveConfig(models=(model,), batch_size=4, resolution=(112, 112), seconds=seconds, **options)
+    return LiveConfig(models=models, batch_size=4, resolution=(112, 112), seconds=seconds, **options)
 
 
 def sides() -> tuple[Side, Side]:
@@ -55,7 +55,7 @@ def record(out: Path, sessions: int, seconds: float) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for number in range(sessions):
         for model in MODELS:
-            wanted = config(model, seconds, margin=1e-9)
+            wanted = config((model,), seconds, margin=1e-9)
             with Pair(sides(), wanted, Process) as pair:
                 samples = sample(
                     pair.workers(),
@@ -146,17 +146,17 @@ def _print(clock: str, model: str, sessions: int, slowdown: float, outcomes: lis
 
 
 def run_trials(out: Path, count: int, seconds: float) -> None:
-    """Whole comparisons, `count` of each slowdown; a line of JSON each."""
+    """Whole comparisons of all models, `count` of each slowdown; a line of JSON for each model."""
     for number in range(count):
         for slowdown in SLOWDOWNS:
-            model = MODELS[number % len(MODELS)]
             start = time.monotonic()
-            live = Live(*sides(), config(model, seconds, plant=slowdown, seed=number))
-            (finding,) = live.run().findings
-            line = {"slowdown": slowdown, "took": time.monotonic() - start, **dataclasses.asdict(finding)}
-            with out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(model, f"{slowdown:.0%}", finding.verdict, finding.effect, finding.seconds, flush=True)
+            comparison = Live(*sides(), config(MODELS, seconds, plant=slowdown, seed=number)).run()
+            took = time.monotonic() - start
+            for finding in comparison.findings:
+                line = {"slowdown": slowdown, "comparison": number, "took": took, **dataclasses.asdict(finding)}
+                with out.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(finding.model, f"{slowdown:.0%}", finding.verdict, finding.effect, finding.seconds, flush=True)
 
 
 def count_trials(out: Path) -> None:
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--sessions", type=int, default=6, help="of each model, for record")
     parser.add_argument("--trials", type=int, default=1000, help="of each slowdown and clock, for resample")
-    parser.add_argument("--count", type=int, default=21, help="of each slowdown, for trials")
+    parser.add_argument("--count", type=int, default=8, help="comparisons of each slowdown, for trials")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit of sampling")
     arguments = parser.parse_args()
     match arguments.what:

@@ -7,8 +7,8 @@ import dataclasses
 from stmbench.errors import ConfigError, UnknownNameError
 
 CLOCKS = ("auto", "processor", "wall")
-# Models are built anew this many times in the time limit: where memory happens to lie makes one of two equal processes a
-# percent or two faster for as long as it lies there.
+# Models are built anew this many times in the time limit: where memory happens to lie makes one of two equal processes
+# a percent or two faster for as long as it lies there.
 LAYOUTS = 12
 # After so many layouts sampling looks at the effect. Few looks: every one is a chance of a false alarm, and all of them
 # share alpha.
