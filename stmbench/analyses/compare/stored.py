@@ -157,7 +157,17 @@ def _notes(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> list
             notes.append(f"{folder} holds rows of {len(frame.attrs['commits'])} commits ({commits}), taken together")
         notes += [f"{folder}: skipped the part {part}: {reason}" for part, reason in frame.attrs["unreadable"]]
         notes += [f"while {name} was measured, {warning}" for warning in frame.attrs["warnings"]]
+    weights = [_weights(frame) for frame in frames]
+    for model in sorted(weights[0].keys() & weights[1].keys()):
+        if weights[0][model] != weights[1][model]:
+            notes.append(f"{model}: weights {_few(weights[0][model])} at base, {_few(weights[1][model])} at head")
     return notes
+
+
+def _weights(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """model -> the weights it was measured with, costs and speed aside, which do not depend on them."""
+    rows = frame[(frame["analysis"] != "profile") & frame["model"].notna() & frame["weights"].notna()]
+    return {str(model): sorted(group["weights"].unique()) for model, group in rows.groupby("model")}
 
 
 def _few(names: list[str]) -> str:

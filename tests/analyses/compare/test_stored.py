@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,14 @@ def test_what_differs_between_the_stores_is_said(tmp_path: Path) -> None:
                                   "machine": []}  # fmt: skip
     assert "only in base: timm:resnet18" in comparison.notes
     assert any("broken.parquet" in note for note in comparison.notes)
+
+
+def test_other_weights_are_said(tmp_path: Path) -> None:
+    base, head = (
+        [dataclasses.replace(item, weights=weights) for item in stores.evaluation(tmp_path / name, HITS, key=name)]
+        for name, weights in (("base", "random:0"), ("head", "mine.pth:ab12"))
+    )
+    assert f"{DW}: weights random:0 at base, mine.pth:ab12 at head" in compared(tmp_path, base, head).notes
 
 
 REFUSED = {
