@@ -88,11 +88,14 @@ def facts(comparison: Comparison) -> list[str]:
 
 
 def reasons(comparison: Comparison) -> list[str]:
-    """Why findings failed or are not resolved: a line for each reason, with the models."""
+    """Why findings failed or are not resolved, and which were confirmed: a line for each reason, with the models."""
     found: dict[str, list[str]] = {}
     for finding in comparison.findings:
+        name = f"{finding.model} ({finding.metric})"
         if finding.reason is not None:
-            found.setdefault(f"{finding.verdict}: {finding.reason}", []).append(f"{finding.model} ({finding.metric})")
+            found.setdefault(f"{finding.verdict}: {finding.reason}", []).append(name)
+        elif finding.confirmed:
+            found.setdefault(f"{finding.verdict}: confirmed by a second measurement", []).append(name)
     return [
         f"{reason}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
         for reason, names in found.items()
@@ -103,10 +106,11 @@ def legend(comparison: Comparison) -> list[str]:
     """How to read the verdicts."""
     dropped = sum(finding.dropped or 0 for finding in comparison.findings)
     rounds = sum(finding.rounds or 0 for finding in comparison.findings if finding.dropped is not None)
+    tests = sum(finding.p_value is not None for finding in comparison.findings)
     lines = [
-        "A change is claimed where it is larger than the margin and its p-value, corrected by Holm's method for the"
-        f" {sum(finding.p_value is not None for finding in comparison.findings)} comparisons, is below"
-        f" {comparison.alpha:g}; 'same' means that the whole 95 % interval lies within the margin.",
+        "A change is claimed where it is larger than the margin and its p-value, corrected by Holm's method for"
+        f" {tests} test{'s' if tests != 1 else ''}, is below {comparison.alpha:g}; 'same' means that the whole 95 %"
+        " interval lies within the margin.",
         "'would find': the smallest true change that is claimed 4 times in 5.",
     ]
     if rounds:

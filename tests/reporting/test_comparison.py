@@ -64,7 +64,7 @@ def test_the_terminal_says_what_is_worse_what_changed_and_why() -> None:
     assert "failed: at head: out of memory: unified_dcnv3_nano (time per image)" in found
     assert "meanwhile it rained" in found
     assert "6 of 186 rounds were dropped" in found
-    assert "for the 3 comparisons, is below 0.01" in " ".join(found.split())
+    assert "for 3 tests, is below 0.01" in " ".join(found.split())
     assert max(map(len, lines)) <= 100
 
 
@@ -128,6 +128,12 @@ def test_json_has_every_field_and_no_surprises() -> None:
     assert found["count"] == {"worse": 1, "failed": 1, "not resolved": 1, "better": 0, "same": 0}
     assert found["changes"]["machine"] == []
     assert found["base"]["commit"] == "a" * 40
+
+
+def test_what_was_confirmed_is_said() -> None:
+    found = text(comparison(dataclasses.replace(WORSE, confirmed=True), SAME))
+    assert "worse: confirmed by a second measurement: unified_dw_conv_nano (time per image)" in found
+    assert "confirmed" not in text(comparison(WORSE, SAME))
 
 
 def test_two_versions_that_are_the_same_say_so() -> None:

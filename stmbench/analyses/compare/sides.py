@@ -14,6 +14,7 @@ from stmbench.errors import InputError
 from stmbench.measure import environment
 from stmbench.tables.verdicts import Version
 
+OURS = Path(__file__).resolve().parents[3]
 # glibc would give freed blocks back and ask for fresh pages in every pass (stmbench.measure.allocator); an OpenMP of
 # Intel's would keep spinning on the cores while the other side has its turn
 QUIET = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "KMP_BLOCKTIME": "0"}
@@ -34,7 +35,7 @@ class Side:
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         inherited = os.environ.get("PYTHONPATH")
         if self.checkout is not None:
-            kept["PYTHONPATH"] = str(self.checkout)
+            kept["PYTHONPATH"] = os.pathsep.join([str(self.checkout), *([inherited] if inherited else [])])
         elif inherited and self.python == Path(sys.executable):
             kept["PYTHONPATH"] = inherited  # this Python, as this process sees it
         return {**kept, **QUIET, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -88,7 +89,8 @@ def side(text: str, plugins: Sequence[Path] = ()) -> Side:
             label=text, python=Path(sys.executable), checkout=path.resolve(), plugins=chosen, folder=path.resolve()
         )
     if own:
-        return Side(label=text, python=Path(sys.executable), plugins=chosen, folder=path.resolve())
+        # beside the stmbench that runs this, which need not be installed
+        return Side(label=text, python=Path(sys.executable), checkout=OURS, plugins=chosen, folder=path.resolve())
     got = f"{text!r}, which is {'a folder without them' if path.is_dir() else 'none'}"
     raise InputError(
         "a checkout (a folder with the package stmbench), a virtual environment, a python, or a folder with --plugin",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import stmbench
 from stmbench.analyses.compare.sides import digest, side
 from stmbench.errors import InputError
 from tests.analyses.compare.checkouts import checkout
@@ -24,6 +26,8 @@ def test_a_checkout_runs_with_its_own_code_first(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     found = side(str(checkout(tmp_path)))
     assert found.python == Path(sys.executable)
+    assert found.environment()["PYTHONPATH"] == f"{tmp_path}{os.pathsep}/elsewhere"
+    monkeypatch.delenv("PYTHONPATH")
     assert found.environment()["PYTHONPATH"] == str(tmp_path)
 
 
@@ -47,10 +51,10 @@ def test_plugins_come_from_the_side_that_has_them(tmp_path: Path, monkeypatch: p
         (tmp_path / "base" / "mine.py",),
         (tmp_path / "head" / "mine.py",),
     ]
-    assert side("base", plugins).checkout is None
+    assert side("base", plugins).checkout == Path(stmbench.__file__).parents[1]
     everywhere = [(tmp_path / "mine.py").absolute()]
     assert side(str(checkout(tmp_path / "c")), everywhere).plugins == tuple(everywhere)
-    hello = {"package": str(tmp_path / "c" / "stmbench"), "software": {"torch": "2", "timm": None}}
+    hello = {"package": str(Path(stmbench.__file__).parent), "software": {"torch": "2", "timm": None}}
     versions = [side(name, plugins).version(hello, "m") for name in ("base", "head")]
     assert versions[0].plugins != versions[1].plugins
     assert versions[0].digest == versions[1].digest
