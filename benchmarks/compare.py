@@ -57,6 +57,7 @@ def record(out: Path, sessions: int, seconds: float) -> None:
         for model in MODELS:
             wanted = config((model,), seconds, margin=1e-9)
             with Pair(sides(), wanted, Process) as pair:
+                pair.load(model)
                 samples = sample(
                     pair.workers(),
                     lambda pair=pair, model=model: pair.load(model),

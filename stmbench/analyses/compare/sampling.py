@@ -90,8 +90,8 @@ def sample(
     """Rounds of one model.
 
     Args:
-        workers: of base and head.
-        load: builds the model on both sides; called for each layout of memory.
+        workers: of base and head, with the model loaded.
+        load: builds it anew on both sides; called for each further layout of memory.
         tests: comparisons that share alpha.
         clock: seconds, for the time limit.
         tell: told after each round.
@@ -101,7 +101,8 @@ def sample(
     """
     samples, chosen = Samples(), PROCESSOR if config.chosen_clock == "processor" else WALL
     for number in range(1, LAYOUTS + 1):
-        load()
+        if samples.layouts:
+            load()
         samples.passes = max(samples.passes, _passes(workers, chosen, samples.passes))
         samples.layouts.append(len(samples.rounds))
         while samples.seconds < number * config.seconds / LAYOUTS:
