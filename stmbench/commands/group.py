@@ -17,7 +17,7 @@ from stmbench.errors import StmbenchError, UnknownNameError
 COMMANDS = (
     *("list", "run", "train"),
     *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
-    *("report", "history", "dashboard", "export"),
+    *("report", "compare", "history", "dashboard", "export"),
     *("new", "check"),
 )
 
