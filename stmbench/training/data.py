@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from stmbench.architectures.catalog import ModelName
 from stmbench.data.image_set import ImageSet
@@ -34,8 +35,8 @@ def open_data(settings: TrainingSettings) -> TrainingData:
         ConfigError: a split that is not there, classes that differ, a model with another number of classes, fewer
             images than a step takes. InputError: no set, or one without labels.
     """
-    train = open_set(settings.dataset, split=settings.train_split, seed=0)
-    test = open_set(settings.dataset, split=settings.test_split, seed=0)
+    train = _opened(settings.dataset, settings.train_split)
+    test = _opened(settings.dataset, settings.test_split)
     for found in (train, test):
         if found.labels() is None or found.classes is None:
             require_labels(found, range(len(found)), 0)
@@ -57,3 +58,9 @@ def open_data(settings: TrainingSettings) -> TrainingData:
         raise ConfigError(f"at least the {settings.recipe.batch_size} images of one step", got, remedy)
     chosen = choose(train, None if count == len(train) else count, settings.seed)
     return TrainingData(train=train, test=test, chosen=tuple(chosen), num_classes=classes)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(dataset: str, split: str) -> ImageSet:
+    """A set, listed once in a process: an experiment asks for it at every task, and a million files take a while."""
+    return open_set(dataset, split=split, seed=0)
