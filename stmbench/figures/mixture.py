@@ -32,6 +32,8 @@ def mixture_by_depth(frame: pd.DataFrame) -> Figure:
             axes.annotate(METRICS[metric], (1, 1), (-2, -3), "axes fraction", textcoords="offset points",
                           ha="right", va="top", fontweight="bold", color=MUTED)  # fmt: skip
         panels[0].set_ylabel("coefficient")
+        ends = [end for of_metric, _ in found.values() for line in of_metric for end in (*line.low, *line.high)]
+        panels[0].set_ylim(1.1 * min(0.0, *ends), 1.15 * max(0.1, *ends))
         heading(panels[0], "Dynamic and static parts, by depth", words_of(frame, lines))
         finish(figure, panels[0], lines)
     return figure

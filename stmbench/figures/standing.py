@@ -87,7 +87,10 @@ def standing(frame: pd.DataFrame) -> Figure:
 
 
 def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
-    """Quantity -> model -> point, of those with one value a model, for at least two models."""
+    """Quantity -> model -> point, of those with one value a model, for at least two models.
+
+    Models that have fewer than half of the quantities are left out: they would have ranks in what is cheap to measure.
+    """
     found = {}
     for quantity in QUANTITIES:
         rows = frame[frame["analysis"] == quantity.analysis]
@@ -102,7 +105,10 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
         by_model = {point.model: point for point in chosen}
         if FEWEST <= len(by_model) == len(chosen):
             found[quantity.words] = by_model
-    return found
+    everyone = list(dict.fromkeys(model for column in found.values() for model in column))
+    kept = {model for model in everyone if 2 * sum(model in column for column in found.values()) >= len(found)}
+    fair = {said: {m: point for m, point in column.items() if m in kept} for said, column in found.items()}
+    return {said: column for said, column in fair.items() if len(column) >= FEWEST}
 
 
 def standings_of(column: Mapping[str, Point], more_is_better: bool) -> dict[str, Standing]:

@@ -61,7 +61,7 @@ def together_section(frame: pd.DataFrame) -> Section | None:
         return None
     return Section(
         name="together",
-        heading="Accuracy, cost and rank",
+        heading="Accuracy, cost and rank" if joined(frame, "macs") else "Ranks",
         lead=_lead(frame),
         plots=tuple(plots),
         tables=(table,),
