@@ -12,6 +12,7 @@ from stmbench.errors import TableError
 from stmbench.figures.affinity_depth import distance_by_depth, locality_by_depth
 from stmbench.figures.affinity_maps import compared, maps_of
 from stmbench.figures.affinity_rows import read_maps
+from stmbench.figures.mixture import mixture_by_depth
 from stmbench.figures.points import labels
 
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -22,7 +23,8 @@ def affinity_figures(frame: pd.DataFrame, *, folder: Path) -> dict[str, Figure]:
     chosen = frame[frame["analysis"] == "affinity"]
     chosen.attrs = frame.attrs
     drawn: dict[str, Figure] = {}
-    for name, draw in (("attention_distance", distance_by_depth), ("locality", locality_by_depth)):
+    for name, draw in (("attention_distance", distance_by_depth), ("locality", locality_by_depth),
+                       ("mixture", mixture_by_depth)):  # fmt: skip
         try:
             drawn[name] = draw(chosen)
         except TableError:

@@ -41,12 +41,12 @@ class Line:
 def distance_by_depth(frame: pd.DataFrame) -> Figure:
     """Mean attention distance of each layer, in pixels of the input. Raises TableError where there is no depth."""
     lines, stages = lines_of(frame, "attention_distance")
-    with canvas(3.9, width=6.4 + _beside(lines)) as (figure, axes):
-        _draw(axes[0], lines, stages)
+    with canvas(3.9, width=6.4 + beside(lines)) as (figure, axes):
+        draw_lines(axes[0], lines, stages)
         axes[0].set_ylabel("mean attention distance, px")
         axes[0].set_ylim(0, 1.06 * max(max(line.high) for line in lines))
         heading(axes[0], "How far mixers look, by depth", words_of(frame, lines))
-        _finish(figure, axes[0], lines)
+        finish(figure, axes[0], lines)
     return figure
 
 
@@ -57,15 +57,15 @@ def locality_by_depth(frame: pd.DataFrame) -> Figure:
         raise TableError("rows of the metric 'mass_within'", "none", "run `stmbench affinity`")
     found = [lines_of(frame, "mass_within", radius) for radius in radii]
     lines = found[0][0]
-    width = max(2.9 * len(radii), 5.6) + 0.3 + _beside(lines)
+    width = max(2.9 * len(radii), 5.6) + 0.3 + beside(lines)
     with canvas(3.4, width=width, columns=len(radii)) as (figure, panels):
         for axes, radius, (of_radius, stages) in zip(panels, radii, found, strict=True):
-            _draw(axes, [_percent(line) for line in of_radius], stages)
+            draw_lines(axes, [_percent(line) for line in of_radius], stages)
             axes.set_xlabel(f"within {radius:g} tokens", fontweight="bold", color=MUTED)
         panels[0].set_ylabel("weight near the position, %")
         panels[0].set_ylim(0, 104)
         heading(panels[0], "How local mixers are, by depth", words_of(frame, lines))
-        _finish(figure, panels[0], lines)
+        finish(figure, panels[0], lines)
     return figure
 
 
@@ -125,7 +125,8 @@ def _percent(line: Line) -> Line:
     return dataclasses.replace(line, mean=mean, low=low, high=high)
 
 
-def _draw(axes: Axes, lines: list[Line], stages: int) -> None:
+def draw_lines(axes: Axes, lines: list[Line], stages: int) -> None:
+    """Means as curves over the depth, with a bar from the lowest to the highest head."""
     spread = 0.008 * max(stages, 1)
     for number, (line, stroke) in enumerate(zip(lines, strokes_of(lines), strict=True)):
         colour, marker = line.look
@@ -157,12 +158,12 @@ def _label(line: Line, lines: list[Line]) -> str:
     return shorten(line.label) + (" (random init)" if mixed and line.is_untrained else "")
 
 
-def _beside(lines: list[Line]) -> float:
+def beside(lines: list[Line]) -> float:
     """Inches that the legend takes."""
     return 0.6 + 0.072 * max(len(_label(line, lines)) for line in lines)
 
 
-def _finish(figure: Figure, axes: Axes, lines: list[Line]) -> None:
+def finish(figure: Figure, axes: Axes, lines: list[Line]) -> None:
     """The legend beside the panels; a long heading may reach over it, and takes nothing from them."""
     for text in axes.texts:
         text.set_in_layout(False)

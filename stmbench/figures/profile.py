@@ -14,6 +14,8 @@ from stmbench.figures.latency import latency
 from stmbench.figures.parts import parts
 from stmbench.figures.ranks import ranks
 from stmbench.figures.roofline import roofline
+from stmbench.figures.scaling import scaling
+from stmbench.figures.stability import stability
 from stmbench.figures.throughput import throughput
 
 FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
@@ -23,6 +25,8 @@ FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
     "efficiency": efficiency,
     "roofline": roofline,
     "parts": parts,
+    "scaling": scaling,
+    "stability": stability,
 }
 
 

@@ -45,6 +45,18 @@ CAPTIONS: Final = {
         "Peak and bandwidth are those of the probe in the same run, so they drift with the machine as the models do. "
         "Intensity is MACs over the bytes of all inputs, weights and outputs of the counted operations.",
     ),
+    "scaling": Caption(
+        "Throughput by input size",
+        "Images per second against the input's side, both on log axes; the exponent b of images/s ~ (side²)^−b stands "
+        "beside each model. It is 1 where time grows as the pixels do, and 2 where every token meets every other.",
+        "A least-squares line through the logarithms of all sizes that were timed.",
+    ),
+    "stability": Caption(
+        "Does the order hold?",
+        "Kendall's tau between the order of models in throughput in two settings: 1 is the same order, −1 the reverse. "
+        "'Sure' counts the pairs of models whose 95 % intervals are apart in both settings, the other way round.",
+        "Over the models that both settings have.",
+    ),
     "parts": Caption(
         "Cost by part",
         "Where MACs, time and parameters are: in the mixers, which are compared, or in what surrounds them.",

@@ -25,7 +25,8 @@ def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
     """
     found: list[Caveat] = []
     if quality and (names := untrained(frame)):
-        who = "All models have" if len(names) == frame["model"].dropna().nunique() else f"{listed(names)} have"
+        all_of_them = len(names) == frame["model"].nunique()
+        who = "All models have" if all_of_them else f"{listed(names)} {'has' if len(names) == 1 else 'have'}"
         text = f"{who} random weights: the numbers describe structure and initialisation, not what training would give."
         found.append(Caveat(kind="untrained", text=text))
     pairs = [_pairs(what, why) for what, why in unresolved(frame)]
@@ -48,7 +49,7 @@ def left_out(frame: pd.DataFrame) -> list[Caveat]:
         count, (reason, *others) = sum(models.values()), reasons[alike]
         times = f" ({count} rows)" if count > len(models) else ""
         who = f"All {len(models)} models" if 2 < len(models) == frame["model"].nunique() else listed(models)
-        more = f" (and {len(others)} reasons like it)" if others else ""
+        more = f" (and {len(others)} more like it)" if others else ""
         found.append(Caveat(kind=alike[0], text=f"{who}{times}: {reason}{more}"))
     return [caveat for kind in ("failed", "skipped") for caveat in _few([c for c in found if c.kind == kind], kind)]
 

@@ -138,3 +138,19 @@ def test_distance_and_locality_are_drawn_by_depth(tmp_path: Path) -> None:
     assert "mean attention distance, px" in words(drawn["attention_distance"])
     assert "within 3.5 tokens" in words(drawn["locality"])
     assert len(drawn["locality"].axes) == 2
+
+
+def test_alpha_and_beta_stand_side_by_side_where_parts_are_mixed(tmp_path: Path) -> None:
+    assert "mixture" not in affinity_figures(depth(), folder=tmp_path)
+    frame = table(
+        *(row("unified_halo_attn_micro", metric, value / 10, stage=stage, block=0)
+          for metric in ("alpha", "beta") for stage, value in enumerate((5, 7, 9)))
+    )  # fmt: skip
+    figure = affinity_figures(frame, folder=tmp_path)["mixture"]
+    assert [text.get_text() for axes in figure.axes for text in axes.texts if "(" in text.get_text()] == [
+        "alpha (dynamic)", "beta (static)",
+    ]  # fmt: skip
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0.5, 0.7, 0.9]
+    low, high = figure.axes[0].get_ylim()
+    assert low == 0
+    assert high > 0.9

@@ -16,6 +16,7 @@ from stmbench.reporting.sections.generic import generic_section
 from stmbench.reporting.sections.invariance import invariance_section
 from stmbench.reporting.sections.profile import profile_section
 from stmbench.reporting.sections.robustness import robustness_section
+from stmbench.reporting.sections.together import together_section
 from stmbench.reporting.sections.training import training_section
 
 Builder = Callable[[pd.DataFrame, pd.DataFrame], Section]
@@ -34,10 +35,12 @@ BUILDERS: Final[dict[str, Builder]] = {
 
 
 def sections(frame: pd.DataFrame) -> tuple[Section, ...]:
-    """A section for each analysis in the table: known ones in a fixed order, then the others by name."""
+    """A section for each analysis in the table: known ones in a fixed order, then the others by name; before them
+    what only several can say."""
     present = set(frame["analysis"])
     order = [name for name in BUILDERS if name in present] + sorted(present - set(BUILDERS))
-    found = []
+    whole = together_section(frame)
+    found = [] if whole is None else [whole]
     for name in order:
         chosen = frame[frame["analysis"] == name]
         chosen.attrs = frame.attrs

@@ -30,6 +30,11 @@ CAPTIONS: Final = {
         "The share of weight within a radius, in tokens of the layer's map, a panel for each radius.",
         "Padding is left out of the weight.",
     ),
+    "mixture": (
+        "Dynamic and static parts by depth",
+        "The learned coefficients of the dynamic part (alpha) and the static one (beta), layer by layer.",
+        "They multiply the parts; where heads differ, the bar reaches from the lowest to the highest.",
+    ),
     "maps": (
         "Affinity at the same positions",
         "Where chosen output positions look, in the first and the last layer that was kept.",

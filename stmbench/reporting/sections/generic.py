@@ -22,10 +22,11 @@ def generic_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     name = str(frame["analysis"].iloc[0])
     rows = frame[frame["value"].notna() & (frame["kind"] == "summary")]
     rows = frame[frame["value"].notna()] if rows.empty else rows
-    rows = _last_steps(rows)
+    stepped = rows["step"].dropna().nunique() > 1
+    rows = _last_steps(rows) if stepped else rows
     models = rows["model"].nunique()
     lead = f"{len(rows)} values of {models} {'model' if models == 1 else 'models'}." if len(rows) else "No value."
-    table = None if rows.empty else _table(name, rows)
+    table = None if rows.empty else _table(name, rows, stepped=stepped)
     return Section(
         name=name,
         heading=name.replace("_", " ").capitalize(),
@@ -38,16 +39,15 @@ def generic_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
 
 def _last_steps(rows: pd.DataFrame) -> pd.DataFrame:
     """Of values taken step by step the last: a curve is no table."""
-    if rows["step"].dropna().nunique() < 2:
-        return rows
     identity = ["model", "weights", "metric", "baseline", "condition", "level", "stage", "block", "definition"]
     last = rows.sort_values("step", kind="stable").drop_duplicates(identity, keep="last").sort_index()
     last.attrs = rows.attrs
     return last
 
 
-def _table(name: str, rows: pd.DataFrame) -> Table:
-    places = [place for place in PLACES if rows[place].nunique(dropna=False) > 1]
+def _table(name: str, rows: pd.DataFrame, *, stepped: bool) -> Table:
+    varying = [place for place in PLACES if rows[place].nunique(dropna=False) > 1]
+    places = [place for place in PLACES if place in varying or (place == "step" and stepped)]
     names = labels(rows)
     lines = []
     for row in rows.head(MOST).to_dict("records"):
@@ -67,7 +67,7 @@ def _table(name: str, rows: pd.DataFrame) -> Table:
         key = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
         lines.append(Line(cells=tuple(cells), key=None if pd.isna(key) else str(key)))
     more = f"The first {MOST} of {len(rows)} rows; `stmbench export` gives all. " if len(rows) > MOST else ""
-    steps = "Of values taken step by step the last is shown." if "step" in places else ""
+    steps = "Of values taken step by step the last is shown." if stepped else ""
     return Table(
         name=f"rows-{name}",
         title="Values",

@@ -1,0 +1,109 @@
+"""What only several analyses can say: accuracy against cost, and where each model stands in everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stmbench.errors import TableError
+from stmbench.figures.pareto import front, joined, pareto
+from stmbench.figures.standing import ranked, standing, standings_of
+from stmbench.reporting.caveats import caveats, listed
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
+
+FRONT: Final = "Whiskers are 95 % intervals; the dashed line joins the models that no other beats in both."
+DRAWN: Final[tuple[tuple[str, Callable[[pd.DataFrame], Figure], str, str, str], ...]] = (
+    (
+        "standing", standing, "Ranks in everything",
+        "Where each model stands in each quantity, left is better; bars reach over the ranks that the intervals allow.",
+        "A model surely beats another where their 95 % intervals are apart. Rows are ordered by the mean rank, which "
+        "weighs all quantities alike: choose what matters to you.",
+    ),
+    (
+        "accuracy_throughput", lambda frame: pareto(frame, "throughput"), "Accuracy and throughput",
+        f"Top-1 accuracy against images per second. {FRONT}",
+        "Joined on the model and its input's size. Speed hardly depends on weights.",
+    ),
+    (
+        "accuracy_macs", lambda frame: pareto(frame, "macs"), "Accuracy and MACs",
+        f"Top-1 accuracy against multiply-adds of one image. {FRONT}",
+        "MACs are counted and have no interval.",
+    ),
+)  # fmt: skip
+DEFINITION: Final = Definition(
+    text="A rank is 1 plus the number of models with a better value. The ranks that the intervals allow go from 1 plus "
+    "the number of models that are surely better to the number of models less those that are surely worse.",
+    formulas=(
+        Formula(quantity="a surely beats b", equals="the 95 % intervals of a and b are apart, and a's is the better"),
+        Formula(quantity="front", equals="models with no other that is as good in one and better in the other"),
+    ),
+    source="ours; the front: Pareto's",
+    page="docs/report.md",
+)
+
+
+def together_section(frame: pd.DataFrame) -> Section | None:
+    """The section across analyses; None where there is one analysis only, or nothing to rank."""
+    if frame["analysis"].nunique() < 2:
+        return None
+    plots = []
+    for name, draw, title, shows, measured in DRAWN:
+        try:
+            figure = draw(frame)
+        except TableError:
+            continue  # a store without accuracy has no front
+        plots.append(Plot(name=name, figure=figure, title=title, shows=shows, measured=measured))
+    table = _table(frame)
+    if not plots or table is None:
+        return None
+    return Section(
+        name="together",
+        heading="Accuracy, cost and rank" if joined(frame, "macs") else "Ranks",
+        lead=_lead(frame),
+        plots=tuple(plots),
+        tables=(table,),
+        definition=DEFINITION,
+        caveats=_caveats(frame),
+    )
+
+
+def _table(frame: pd.DataFrame) -> Table | None:
+    """Ranks as numbers, with those that the intervals allow."""
+    columns = ranked(frame)
+    if len(columns) < 2:
+        return None
+    better = {"throughput", "accuracy", "translation", "rotation", "scale", "robustness"}
+    standings = {said: standings_of(column, said in better) for said, column in columns.items()}
+    first = {model: point for column in reversed(columns.values()) for model, point in column.items()}
+    lines = []
+    for model, point in first.items():
+        cells = [Cell(text=point.label.split(" · ")[0])]
+        for found in standings.values():
+            if model not in found:
+                cells.append(Cell(text="–"))
+                continue
+            rank, best, worst = found[model]
+            cells.append(Cell(text=str(rank), detail=f"{best} to {worst}" if best < worst else "", value=float(rank)))
+        lines.append(Line(cells=tuple(cells), key=point.key))
+    heads = (Column(heading="Model", is_number=False), *(Column(heading=said.capitalize()) for said in columns))
+    note = "1 is best. Small numbers: the ranks that the intervals allow."
+    return Table(name="ranks", title="Ranks", columns=heads, lines=tuple(lines), note=note)
+
+
+def _lead(frame: pd.DataFrame) -> str:
+    pairs = joined(frame, "throughput")
+    if not pairs:
+        return "Ranks of the models in all that was measured."
+    values = [(cost.value, right.value) for cost, right in pairs]
+    names = [pairs[place].right.label.split(" · ")[0] for place in front(values, more_is_better=True)]
+    verb = "is" if len(names) == 1 else "are"
+    return f"{listed(names)} {verb} on the front of accuracy and throughput of {len(pairs)} models."
+
+
+def _caveats(frame: pd.DataFrame) -> tuple[Caveat, ...]:
+    rows = frame[(frame["analysis"] == "eval") & (frame["metric"] == "accuracy")]
+    rows.attrs = frame.attrs
+    return tuple(caveat for caveat in caveats(rows) if caveat.kind == "untrained")

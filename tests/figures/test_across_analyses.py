@@ -1,0 +1,101 @@
+"""Figures that join analyses: fronts of accuracy and cost, and ranks with the ranks that intervals allow."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+
+from stmbench.errors import TableError
+from stmbench.figures.marks import marks_in
+from stmbench.figures.pareto import front, joined, pareto
+from stmbench.figures.standing import Standing, ranked, standing, standings_of
+from stmbench.tables import Row, frame_of
+from tests.tables.frames import profile_rows, with_attrs
+
+ACCURACY = {"halo_attn": 0.75, "sr_attn": 0.72, "sw_attn": 0.74, "dw_conv": 0.76, "dcnv3": 0.78}
+
+
+def evaluated(half: float = 0.005, resolution: int = 224) -> list[Row]:
+    """Accuracies of the five models, with intervals of that half width."""
+    like = [row for row in profile_rows(raw=False) if row.metric == "throughput"]
+    return [
+        dataclasses.replace(
+            row, analysis="eval", definition="eval.v1", metric="accuracy", unit="1", value=ACCURACY[str(row.mixer)],
+            ci_low=ACCURACY[str(row.mixer)] - half, ci_high=ACCURACY[str(row.mixer)] + half, resolution=resolution,
+            dataset="digits:3x224x224", batch_size=32,
+        )
+        for row in like
+    ]  # fmt: skip
+
+
+def whole(**options: float) -> pd.DataFrame:
+    return with_attrs(frame_of([*profile_rows(raw=False), *evaluated(**options)]))
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "expected"),
+    [
+        ([(1, 0.9), (2, 0.8), (3, 0.85)], True, [0, 2]),  # the middle one is slower than a better one
+        ([(1, 0.9), (2, 0.8), (3, 0.85)], False, [0]),
+        ([(1, 0.5), (1, 0.6)], False, [1]),
+        ([(1, 0.5), (2, 0.5)], True, [1]),
+        ([(1, 0.5), (2, 0.5)], False, [0]),
+    ],
+)
+def test_the_front_is_what_no_other_beats(values: list[tuple[float, float]], more: bool, expected: list[int]) -> None:
+    assert front(values, more_is_better=more) == expected
+
+
+def test_costs_and_accuracies_join_on_model_and_size() -> None:
+    pairs = joined(whole(), "throughput")
+    assert {(pair.cost.model, pair.right.value) for pair in pairs} == {
+        (f"unified_{mixer}_micro", value) for mixer, value in ACCURACY.items()
+    }
+    assert joined(whole(resolution=320), "throughput") == []
+    with pytest.raises(TableError, match="stmbench eval"):
+        pareto(with_attrs(frame_of(profile_rows(raw=False))), "throughput")
+
+
+@pytest.mark.parametrize("metric", ["throughput", "macs"])
+def test_both_values_stand_at_every_mark(metric: str) -> None:
+    figure = pareto(whole(), metric)
+    said = {mark.text for mark in marks_in(figure).values() if mark.mixer == "dcnv3" and mark.text}
+    assert len(said) == 1
+    assert said.pop().startswith("DCNv3: accuracy, 78.0 % (95 %: 77.5 to 78.5); DCNv3: ")
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_ranks_and_what_intervals_leave_open() -> None:
+    columns = ranked(whole(half=0.008))
+    assert list(columns) == ["parameters", "MACs", "throughput", "latency p50", "peak memory", "accuracy"]
+    names = {model.split("_", 1)[1].removesuffix("_micro"): place
+             for model, place in standings_of(columns["accuracy"], True).items()}  # fmt: skip
+    assert names == {  # 0.78, 0.76, 0.75, 0.74, 0.72: intervals of 0.016 meet those next to them but one
+        "dcnv3": Standing(1, 1, 1),
+        "dw_conv": Standing(2, 2, 3),
+        "halo_attn": Standing(3, 2, 4),
+        "sw_attn": Standing(4, 3, 4),
+        "sr_attn": Standing(5, 5, 5),
+    }
+    exact = standings_of(columns["MACs"], False)
+    assert exact["unified_sr_attn_micro"] == Standing(1, 1, 1)
+    assert all(place.best == place.rank == place.worst for place in exact.values())
+
+
+def test_the_matrix_orders_models_by_their_mean_rank() -> None:
+    figure = standing(whole())
+    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert labels == ["DW-Conv", "SR-Attn", "DCNv3", "SW-Attn", "Halo-Attn"]  # 11, 16, 20, 21, 22 over six ranks
+    said = [mark.text for mark in marks_in(figure).values() if "accuracy" in mark.text]
+    assert any("rank 1" in text for text in said)
+    with pytest.raises(TableError, match="two quantities of two models"):
+        standing(with_attrs(frame_of(evaluated())))
+
+
+def test_a_value_without_an_interval_is_exact() -> None:
+    rows = [dataclasses.replace(row, ci_low=math.nan, ci_high=math.nan) for row in evaluated()]
+    column = ranked(with_attrs(frame_of(rows)))["accuracy"]
+    assert {place.worst - place.best for place in standings_of(column, True).values()} == {0}

@@ -1,0 +1,154 @@
+"""What sections say of their rows: leads, caveats, and a table of whatever has no section of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stmbench.reporting import compose, read_stores
+from stmbench.reporting.content import Section
+from stmbench.tables import Row, Store
+from tests.tables.frames import MIXERS, failed_row, profile_rows
+from tests.tables.robustness_frames import attacked, frame, of_five
+
+LEVELS = tuple(float(level) for level in range(0, 50, 5))
+
+
+def like(row: Row, **changes: Any) -> Row:
+    return dataclasses.replace(row, **changes)
+
+
+def only(rows: list[Row]) -> Section:
+    """The one section of a table."""
+    (section,) = compose(frame(rows)).sections
+    return section
+
+
+def evaluated(values: dict[str, float], half: float = 0.02, **changes: Any) -> list[Row]:
+    return [
+        like(attacked(mixer)[0], analysis="eval", definition="eval.v1", level=None, value=value, ci_low=value - half,
+             ci_high=value + half, **changes)
+        for mixer, value in values.items()
+    ]  # fmt: skip
+
+
+def curve(mixer: str, levels: tuple[float, ...] = LEVELS, **changes: Any) -> list[Row]:
+    rows = [
+        like(attacked(mixer)[0], analysis="invariance_rotation", definition="stmbench.v1", metric="consistency",
+             level=level, value=1 - level / 100, ci_low=0.9 - level / 100, ci_high=1.0, **changes)
+        for level in levels
+    ]  # fmt: skip
+    return [*rows, like(rows[0], metric="consistency_auc", level=levels[-1], value=0.775, ci_low=0.7, ci_high=0.8)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"dw_conv": 0.8}, "DW-Conv: accuracy 80.0 % (78.0 to 82.0)."),
+        (
+            {"dw_conv": 0.8, "sr_attn": 0.7},
+            "DW-Conv has the highest accuracy of 2: 80.0 % (78.0 to 82.0), clear of all others' intervals.",
+        ),
+        (
+            {"sr_attn": 0.79, "dw_conv": 0.8, "dcnv3": 0.1},
+            "DW-Conv has the highest accuracy of 3: 80.0 % (78.0 to 82.0); its interval overlaps that of SR-Attn.",
+        ),
+        ({"sr_attn": 0.5, "dw_conv": 0.5}, "All 2 models have the same accuracy: 50.0 % (48.0 to 52.0)."),
+    ],
+)
+def test_the_lead_of_an_evaluation(values: dict[str, float], expected: str) -> None:
+    assert only(evaluated(values)).lead == expected
+
+
+def test_untrained_weights_are_said_once_and_trained_ones_are_not() -> None:
+    both = only([*evaluated({"dw_conv": 0.8}), *evaluated({"sr_attn": 0.7}, weights="a.pth:0123")])
+    assert [caveat.text[:28] for caveat in both.caveats] == ["DW-Conv has random weights: "]
+    assert only(evaluated({"dw_conv": 0.8}, weights="a.pth:0123")).caveats == ()
+
+
+def test_invariance_has_areas_and_levels_and_reasons_that_differ_in_a_number_are_counted() -> None:
+    skipped = [
+        like(row, value=None, ci_low=None, ci_high=None, status="skipped", reason=f"40 end before {row.level:g} px")
+        for mixer in ("dw_conv", "sr_attn", "dcnv3")
+        for row in curve(mixer)[7:9]
+    ]
+    rows = [row for mixer in ("dw_conv", "sr_attn", "dcnv3") for row in curve(mixer, LEVELS[:7])]
+    section = only([*rows, *skipped])
+    assert [table.title for table in section.tables] == ["Areas under the curves", "Consistency"]
+    assert [column.heading for column in section.tables[1].columns] == ["Model", *(f"{x:g}°" for x in LEVELS[:7])]
+    assert len(section.plots) == 1
+    (caveat,) = [caveat for caveat in section.caveats if caveat.kind == "skipped"]
+    assert caveat.text == "All 3 models (6 rows): 40 end before 35 px (and 1 more like it)"
+
+
+def test_a_single_level_is_no_curve() -> None:
+    section = only([row for row in curve("dw_conv", (0.0,)) if row.metric == "consistency"])
+    assert section.plots == section.tables == ()
+    assert section.lead == "No mean consistency was measured."
+
+
+def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> None:
+    check = like(attacked()[0], metric="validity", condition="fgsm_not_below", value=None, ci_low=None, ci_high=None,
+                 status="skipped", reason="only FGSM was run")  # fmt: skip
+    tests = attacked(metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", value=0.0004, ci_low=None, ci_high=None)
+    section = only([*of_five(), check, *tests[:1]])
+    assert [table.title for table in section.tables] == ["Accuracy under FGSM", "McNemar's test between models"]
+    assert [cell.text for cell in section.tables[1].lines[0].cells] == [
+        "DW-Conv and SR-Attn", "FGSM", "clean", "< 0.001", "differ",
+    ]  # fmt: skip
+    assert section.lead.startswith("Halo-Attn has the highest accuracy under FGSM at 8/255 of 5: 12.0 %")
+    assert {caveat.kind for caveat in section.caveats} == {"untrained"}
+
+
+def test_an_analysis_without_a_section_keeps_its_values() -> None:
+    rows = [
+        like(attacked()[0], analysis="train", definition="train.v1", metric=metric, level=None, step=step,
+             value=value / (step + 1), ci_low=None, ci_high=None)
+        for metric, value in (("train_loss", 2.5), ("learning_rate", 0.004))
+        for step in range(5)
+    ]  # fmt: skip
+    section = only(rows)
+    assert (section.name, section.heading, section.definition) == ("train", "Train", None)
+    (table,) = section.tables
+    texts = [[cell.text for cell in line.cells] for line in table.lines]
+    assert [row[:2] for row in texts] == [["DW-Conv", "train loss"], ["DW-Conv", "learning rate"]]
+    assert [row[2] for row in texts] == ["4", "4"]
+    assert [line.cells[3].value for line in table.lines] == pytest.approx([0.5, 0.0008])
+    assert "the last is shown" in table.note
+
+
+def test_published_figures_stand_beside_ours() -> None:
+    profile = only(profile_rows(["dw_conv", "sr_attn"], raw=False))
+    table = next(table for table in profile.tables if table.name == "published")
+    cells = {tuple(cell.text for cell in line.cells[:2]): line.cells for line in table.lines}
+    params = cells["DW-Conv micro", "parameters, M"]
+    assert (params[2].value, params[3].value) == (4.42e6, 4.4e6)
+    assert params[4].text == "+0.45"
+    assert "Table III" in table.note
+
+
+def test_stores_are_joined_and_their_artifacts_found(tmp_path: Path) -> None:
+    for name, mixer in (("one", "dw_conv"), ("two", "sr_attn")):
+        store = Store(tmp_path / name)
+        np.save(store.require_writable().artifact("k", "x.npy"), np.zeros(1))
+        rows = [like(row, artifact="parts/k.x.npy") for row in attacked(mixer)]
+        store.write("k", rows, metadata={"mixers": {mixer: MIXERS[mixer]}, "commit": name, "warnings": [f"of {name}"]})
+    whole = read_stores([tmp_path / "one", str(tmp_path / "two"), tmp_path / "one" / ".." / "one"])
+    assert len(whole) == 8
+    assert all(Path(path).is_file() for path in whole["artifact"])
+    report = compose(whole)
+    assert [subject.label for subject in report.subjects] == ["DW-Conv", "SR-Attn"]
+    assert {caveat.text for caveat in report.caveats} >= {"of one", "of two"}
+    assert any("Rows of 2 commits" in caveat.text for caveat in report.caveats)
+
+
+def test_a_machine_that_failed_is_named() -> None:
+    section = only([failed_row(), like(failed_row(reason="no probe"), model=None)])
+    assert [caveat.text for caveat in section.caveats] == [
+        "unified_dcnv3_huge: out of memory",
+        "the machine: no probe",
+    ]
