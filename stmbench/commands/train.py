@@ -152,7 +152,7 @@ def train(
 
 def _seeds(text: str) -> list[int]:
     items = values.items(text)
-    if not items or not all(item.isascii() and item.isdigit() and int(item) < 2**32 for item in items):
+    if not items or not all(item.isascii() and item.isdigit() and int(item[:11]) < 2**32 for item in items):
         raise ConfigError("seeds such as 0,1,2, below 2^32", repr(text), "change --seeds")
     return [int(item) for item in items]
 

@@ -218,7 +218,7 @@ class Loop:
             )
         )
         record.total_seconds += record.seconds + time.monotonic() - began
-        record.epoch, record.within, record.seconds = record.epoch + 1, 0, 0.0
+        record.epoch, record.within, record.seconds, record.damaged = record.epoch + 1, 0, 0.0, 0
         is_best = score.accuracy > record.best
         record.best = max(record.best, score.accuracy)
         if is_best:

@@ -40,7 +40,7 @@ class Record:
     seconds: float = 0.0  # of the epoch under way
     total_seconds: float = 0.0  # of everything, evaluations and savings included
     best: float = -1.0
-    damaged: int = 0  # images that could not be read
+    damaged: int = 0  # images of the epoch under way that could not be read
 
     def plain(self) -> dict[str, Any]:
         """What a state file holds."""
