@@ -60,6 +60,8 @@ class Training(Analysis):
             raise ConfigError("one run to resume", f"{len(runs)}", "name one model and one seed")
         if resume is not None and fresh:
             raise ConfigError("--resume or --fresh", "both", "leave one out")
+        if any(run.tensorboard for run in runs):
+            require_board()
         self.runs, self._resume, self._fresh = list(runs), resume, fresh
         self._data: tuple[Any, TrainingData] | None = None
         self._by_key = {self.unit_of(run).key: run for run in self.runs}
@@ -146,8 +148,6 @@ class Training(Analysis):
         def tell(text: str, done: float, left: float | None) -> None:
             self.tell(Progress(text=text, done=done, total=1.0, seconds_left=left))
 
-        if run.tensorboard:
-            require_board()
         if self.world.is_first:
             folder.prepare(fresh=self._fresh)
         loop = Loop(run, self.data(run), self.world, keep=folder.keep, tell=tell)

@@ -23,7 +23,7 @@ class Recipe:
 
     epochs: int = 300
     batch_size: int = 1024  # of all processes and accumulated steps together
-    optimizer: str = "adamw"  # timm's name
+    optimizer: str = "adamw"  # timm's name; its 'sgd' is Nesterov's, 'momentum' the plain one
     lr: float = 1e-3
     lr_batch: int = 1024
     betas: tuple[float, float] = (0.9, 0.999)
