@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stmbench.commands import analyse, options, session, values
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, StmbenchError
 
 app = typer.Typer(add_completion=False)
 
@@ -131,15 +131,20 @@ def train(
     session.keep(f"what was trained stays in {out}, and the same command goes on from there")
     try:
         if not world.is_first:
-            Training(runs, Store(out), world=world, resume=resume).follow()
+            Training(runs, Store(out), world=world, resume=resume, fresh=fresh).follow()
             return
         made: list[Training] = []
 
         def make(listener: object) -> Training:
-            made.append(Training(runs, Store(out), world=world, resume=resume, listener=listener))  # type: ignore[arg-type]
+            made.append(Training(runs, Store(out), world=world, resume=resume, fresh=fresh, listener=listener))  # type: ignore[arg-type]
             return made[0]
 
-        analyse.run(make, out=out, fresh=fresh, as_json=as_json, table=training_table, figures=training_figures)
+        try:
+            analyse.run(make, out=out, fresh=fresh, as_json=as_json, table=training_table, figures=training_figures)
+        except StmbenchError:
+            for training in made:
+                training.dismiss()
+            raise
         made[0].dismiss()
     finally:
         leave()
@@ -147,8 +152,8 @@ def train(
 
 def _seeds(text: str) -> list[int]:
     items = values.items(text)
-    if not items or not all(item.isascii() and item.isdigit() for item in items):
-        raise ConfigError("seeds such as 0,1,2", repr(text), "change --seeds")
+    if not items or not all(item.isascii() and item.isdigit() and int(item[:11]) < 2**32 for item in items):
+        raise ConfigError("seeds such as 0,1,2, below 2^32", repr(text), "change --seeds")
     return [int(item) for item in items]
 
 

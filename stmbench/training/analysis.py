@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
+from stmbench.analyses.base import Analysis, Listener, Outcome, Progress, reason_of
 from stmbench.analyses.models import plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
-from stmbench.errors import CheckpointError, ConfigError, UnitError
+from stmbench.errors import CheckpointError, ConfigError, StmbenchError
 from stmbench.tables import Store
 from stmbench.training.board import require_board
 from stmbench.training.data import TrainingData, open_data
@@ -37,6 +37,7 @@ class Training(Analysis):
         runs: what to train, one after the other.
         world: the processes that share the work; the first one alone writes.
         resume: a state to go on from instead of the run's own, for a single run.
+        fresh: what interrupted or finished runs left is deleted when their turn comes.
 
     Raises:
         ConfigError, InputError: data that do not fit the model. CheckpointError: `resume` is another run's.
@@ -51,13 +52,18 @@ class Training(Analysis):
         *,
         world: World | None = None,
         resume: Path | None = None,
+        fresh: bool = False,
         listener: Listener | None = None,
     ) -> None:
         self.world = world or World()
         super().__init__(store=store, seed=runs[0].seed, device=str(self.world.device), listener=listener)
         if resume is not None and len(runs) != 1:
             raise ConfigError("one run to resume", f"{len(runs)}", "name one model and one seed")
-        self.runs, self._resume = list(runs), resume
+        if resume is not None and fresh:
+            raise ConfigError("--resume or --fresh", "both", "leave one out")
+        if any(run.tensorboard for run in runs):
+            require_board()
+        self.runs, self._resume, self._fresh = list(runs), resume, fresh
         self._data: tuple[Any, TrainingData] | None = None
         self._by_key = {self.unit_of(run).key: run for run in self.runs}
         if resume is not None:
@@ -79,9 +85,17 @@ class Training(Analysis):
             yield unit
 
     def measure(self, unit: Unit) -> Outcome:
-        number = list(self._by_key).index(unit.key)
-        self.world.tell(number)
-        return self._train(self.runs[number])
+        run = self._by_key[unit.key]
+        self.world.tell(unit.key)
+        if self.world.size == 1:
+            return self._train(run)
+        try:
+            return self._train(run)
+        except StmbenchError:
+            raise  # every process has it
+        except Exception as error:
+            # the others wait for this one amid a step: all end, and the launcher says so
+            raise SystemExit(f"error: {unit.task} of {run.model}: {reason_of(error)}") from error
 
     def forget(self, unit: Unit) -> None:
         super().forget(unit)
@@ -93,9 +107,9 @@ class Training(Analysis):
 
     def follow(self) -> None:
         """What every process but the first does: train along, until the first has nothing left."""
-        while (number := self.world.tell(END)) is not END:
-            with contextlib.suppress(UnitError):  # the first process writes it down: they all see the same losses
-                self._train(self.runs[number])
+        while (key := self.world.tell(END)) is not END:
+            with contextlib.suppress(StmbenchError):  # the first process has it too and writes it down
+                self._train(self._by_key[key])
 
     def unit_of(self, run: TrainingSettings) -> Unit:
         """The unit of a run; known before it is trained."""
@@ -139,8 +153,8 @@ class Training(Analysis):
         def tell(text: str, done: float, left: float | None) -> None:
             self.tell(Progress(text=text, done=done, total=1.0, seconds_left=left))
 
-        if run.tensorboard:
-            require_board()
+        if self.world.is_first:
+            folder.prepare(fresh=self._fresh)
         loop = Loop(run, self.data(run), self.world, keep=folder.keep, tell=tell)
         state = self._state(run, folder)
         if state is not None:

@@ -1,11 +1,15 @@
-"""BatchNorm over the batches of all processes together, on any backend: torch's own refuses tensors on a CPU."""
+"""BatchNorm over the batches of all processes together, on any backend and in any layout.
+
+torch's SyncBatchNorm refuses tensors on a CPU; and timm's conversion to it would replace a norm of (B, H, W, C) maps by
+one of (B, C, H, W) maps. Here a module keeps its forward pass, and only what it calls BatchNorm changes.
+"""
 
 from __future__ import annotations
 
 from typing import cast
 
 import torch
-from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce as reduce_untyped
 
@@ -14,13 +18,10 @@ from stmbench.training.world import World
 
 def synchronised(model: nn.Module, world: World) -> nn.Module:
     """The model with its BatchNorms synchronised; names of parameters and buffers stay. As it is for one process."""
-    if world.size == 1:
-        return model
-    if world.device.type == "cuda":
-        return cast(nn.Module, convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.__class__ = _synchronised_class(type(module))
+    if world.size > 1:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = _synchronised_class(type(module))
     return model
 
 
@@ -30,14 +31,16 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         if not self.training:
-            return super().forward(x)
-        mean, variance, count = moments(x)
+            return nn.BatchNorm2d.forward(self, x)  # not the next class's, which may bring an activation
+        # sums of half precision lose digits; torch's own norm adds up in float32 too
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        mean, variance, count = moments(values)
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
         inverse = torch.rsqrt(variance + self.eps)
         gain = inverse if self.weight is None else inverse * self.weight
         bias = -mean * gain if self.bias is None else self.bias - mean * gain
         shape = (1, -1, 1, 1)
-        return torch.addcmul(bias.view(shape), x, gain.view(shape))
+        return torch.addcmul(bias.view(shape), values, gain.view(shape)).to(x.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics, as torch does: the variance is the unbiased one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -70,3 +70,17 @@ def training_batches(
         drop_last=True,
     )
     return places, loader
+
+
+def grouped(
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]], count: int
+) -> Iterator[tuple[list[Tensor], list[Tensor], int]]:
+    """The images and labels of each step, `count` batches; and how many of the images could not be read."""
+    images, labels, damaged = [], [], 0
+    for x, y, flags in batches:
+        images.append(x)
+        labels.append(y)
+        damaged += int(flags.sum())
+        if len(images) == count:
+            yield images, labels, damaged
+            images, labels, damaged = [], [], 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stmbench.errors import OutputError
+from stmbench.tables.parts import sweep
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import STATE, save_state, save_weights
@@ -27,6 +30,17 @@ class RunFolder:
     def result(self) -> Path:
         """The weights that the run is for."""
         return self.path / (LAST if self.settings.recipe.ema is None else "last.ema.safetensors")
+
+    def prepare(self, *, fresh: bool) -> None:
+        """Clear away what a killed process was writing; with `fresh`, all that is there. Raises OutputError."""
+        sweep(self.path)
+        if not fresh or not self.path.exists():
+            return
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            got, remedy = f"{self.path.name} ({error.strerror or error})", "delete it, or choose another --out"
+            raise OutputError("a run's folder that can be deleted", got, remedy) from error
 
     def keep(self, loop: Loop, reached: str) -> None:
         """Save what has to be saved now. Raises OutputError."""

@@ -13,7 +13,7 @@ from torchvision import transforms
 
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import ImageError
+from stmbench.errors import ConfigError, ImageError
 from stmbench.training.recipe import Recipe
 from stmbench.training.seeds import seed_at
 
@@ -64,24 +64,31 @@ class TrainingImages(Dataset[tuple[Tensor, int, int]]):
 
 
 def transform_of(recipe: Recipe, preprocessing: Preprocessing) -> Any:
-    """PIL image -> (3, H, W) float32, normalised: timm's training transform, or an evaluation's with a shift."""
+    """PIL image -> (3, H, W) float32, normalised: timm's training transform, or an evaluation's with a shift.
+
+    Raises:
+        ConfigError: an augmentation or an interpolation that timm does not know.
+    """
     if not recipe.augments:
         return _Plain(recipe, preprocessing)
-    scale = recipe.crop_scale or (1.0, 1.0)
-    return create_transform(
-        input_size=(3, *preprocessing.size),
-        is_training=True,
-        scale=scale,
-        ratio=(3 / 4, 4 / 3) if recipe.crop_scale else (1.0, 1.0),
-        hflip=recipe.hflip,
-        color_jitter=recipe.color_jitter,
-        auto_augment=recipe.auto_augment,
-        interpolation=recipe.interpolation,
-        mean=preprocessing.mean,
-        std=preprocessing.std,
-        re_prob=recipe.random_erasing,
-        re_mode="pixel",
-    )
+    try:
+        return create_transform(
+            input_size=(3, *preprocessing.size),
+            is_training=True,
+            scale=recipe.crop_scale or (1.0, 1.0),
+            ratio=(3 / 4, 4 / 3) if recipe.crop_scale else (1.0, 1.0),
+            hflip=recipe.hflip,
+            color_jitter=recipe.color_jitter,
+            auto_augment=recipe.auto_augment,
+            interpolation=recipe.interpolation,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            re_prob=recipe.random_erasing,
+            re_mode="pixel",
+        )
+    except (AssertionError, KeyError, ValueError) as error:
+        got = f"auto_augment {recipe.auto_augment!r} and interpolation {recipe.interpolation!r} ({error})"
+        raise ConfigError("augmentation that timm knows", got, "change the recipe") from error
 
 
 class _Plain:

@@ -6,12 +6,13 @@ import dataclasses
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from stmbench.data.cache import PixelCache
 from stmbench.data.image_set import ImageSet
 from stmbench.data.loading import batches
 from stmbench.data.preprocessing import Preprocessing
+from stmbench.errors import UnitError
 from stmbench.training.world import World
 
 
@@ -35,7 +36,7 @@ class Judge:
     def __init__(
         self, images: ImageSet, preprocessing: Preprocessing, world: World, *, batch: int, workers: int, limit: int
     ) -> None:
-        self._world, self._preprocessing = world, preprocessing
+        self._world, self._preprocessing, self._limit = world, preprocessing, limit
         # a process beyond the last image would have none: images are dealt out one by one
         indices = range(world.rank, len(images), world.size)
         self._batches = batches(
@@ -53,19 +54,30 @@ class Judge:
 
         Args:
             dtype: of the input. autocast: of the operations, None for the input's.
+
+        Raises:
+            UnitError: more images than allowed could not be read, in all processes together.
         """
-        sums = torch.zeros(3, dtype=torch.float64)
         mode = model.training
         model.eval()
-        device = self._world.device
+        own = self._world.together(lambda: self._sums(model, dtype, autocast))
+        model.train(mode)
+        correct, total, count, corrupt = self._world.sum(own).tolist()
+        if corrupt > self._limit:
+            raise UnitError(f"more than {self._limit} images of the test set could not be read (--limit-corrupt)")
+        return Score(correct=round(correct), count=round(count), loss=total / count)
+
+    def _sums(self, model: nn.Module, dtype: torch.dtype, autocast: torch.dtype | None) -> Tensor:
+        """(4,) of this process's images: right ones, their losses, all that were read, all that could not be."""
+        sums, device = torch.zeros(4, dtype=torch.float64), self._world.device
         with torch.inference_mode(), torch.autocast(device.type, autocast, enabled=autocast is not None):
-            for batch in self._batches if len(self._batches) else ():
+            for batch in self._batches:
                 assert batch.labels is not None
                 labels = batch.labels.to(device)
                 logits = model(self._preprocessing.normalise(batch.images.to(device)).to(dtype)).double()
-                right = (logits.argmax(1) == labels).sum()
+                right = (logits.argmax(1) == labels).sum().double()
                 loss = F.cross_entropy(logits, labels, reduction="sum")
-                sums += torch.stack([right.double(), loss, torch.tensor(len(batch), device=device).double()]).cpu()
-        model.train(mode)
-        correct, total, count = self._world.sum(sums).tolist()
-        return Score(correct=round(correct), count=round(count), loss=total / count)
+                sums[:2] += torch.stack([right, loss]).cpu()
+                sums[2] += len(batch)
+        sums[3] = len(self._batches.corrupt)
+        return sums

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,12 +21,12 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import UnitError
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.batching import training_batches
+from stmbench.training.batching import grouped, training_batches
 from stmbench.training.building import built, wrapped
 from stmbench.training.data import TrainingData
 from stmbench.training.judging import Judge, Score
 from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, schedule_of
-from stmbench.training.progress import Epoch, Record
+from stmbench.training.progress import Epoch, Record, require_finite, words
 from stmbench.training.seeds import seed_at
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.world import World
@@ -115,44 +115,33 @@ class Loop:
         """Train to the end.
 
         Raises:
-            UnitError: a loss that is not finite, with the step and the learning rate; more damaged images than allowed.
+            UnitError: a loss or a weight that is not finite, with the step and the learning rate; more damaged images
+                than allowed. OutputError: a checkpoint that cannot be written.
         """
         self._began, self._begun_at = time.monotonic(), len(self.record.losses)
         while self.record.epoch < self.settings.recipe.epochs:
             self._epoch()
-        self._keep(self, "end") if self.world.is_first else None
+        self._reach("end")
         return self.record
 
     def _epoch(self) -> None:
         record, places = self.record, self.places
         places.epoch, places.start = record.epoch, record.within
         self._wrapped.train()
-        waiting: list[Tensor] = []
+        waiting, broken = list[Tensor](), 0
         began = time.monotonic()
-        for images, labels, damaged in self._steps():
+        for images, labels, damaged in grouped(self.batches, self.settings.accumulate):
             waiting.append(self._step(images, labels))
-            record.damaged += damaged
+            broken += damaged
             record.within += 1
             if len(waiting) == LOOK_EVERY or record.within == places.steps:
-                self._look(waiting)
-                waiting = []
-                record.seconds, began = record.seconds + time.monotonic() - began, time.monotonic()
-                if record.within < places.steps and self.world.is_first:
-                    self._keep(self, "time")
+                self._look(waiting, broken)
+                waiting, broken = [], 0
+                record.seconds += time.monotonic() - began
+                if record.within < places.steps:
+                    self._reach("time")
                 began = time.monotonic()
         self._end_epoch()
-
-    def _steps(self) -> Iterator[tuple[list[Tensor], list[Tensor], int]]:
-        """The images and labels of each step, one item for each backward pass; and how many images were damaged."""
-        count = self.settings.accumulate
-        images, labels, damaged = [], [], 0
-        for x, y, flags in self.batches:
-            images.append(x)
-            labels.append(y)
-            damaged += int(flags.sum())
-            if len(images) == count:
-                yield images, labels, damaged
-                images, labels, damaged = [], [], 0
 
     def _step(self, images: list[Tensor], labels: list[Tensor]) -> Tensor:
         """One step of the optimiser; its mean loss, on the device."""
@@ -191,26 +180,23 @@ class Loop:
             found: Tensor = self._loss(self._wrapped(x), y)
         return found
 
-    def _look(self, waiting: list[Tensor]) -> None:
-        """Take in the losses of the last steps, in every process alike, and stop at one that is not finite."""
-        record = self.record
-        for loss in self.world.mean(torch.stack(waiting)).tolist():
+    def _look(self, waiting: list[Tensor], damaged: int) -> None:
+        """Take in the last steps, in every process alike, and stop where something is not finite."""
+        record, size = self.record, self.world.size
+        broken = torch.tensor([damaged], device=self.world.device, dtype=torch.float64)
+        *losses, total = self.world.sum(torch.cat([torch.stack(waiting), broken])).tolist()
+        for loss in losses:
             step = len(record.losses)
-            if not math.isfinite(loss):
-                rate = record.rates[step]
-                raise UnitError(
-                    f"the loss is {loss} at step {step} (epoch {step // self.places.steps + 1}), with a learning rate "
-                    f"of {rate:.3g}; lower lr, lengthen the warm-up or clip gradients"
-                )
-            record.losses.append(loss)
+            require_finite(loss / size, "the loss", self._place(step))
+            record.losses.append(loss / size)
+        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.model.parameters()])
+        require_finite(1.0 if finite.all() else math.nan, "a weight", self._place(len(record.losses) - 1))
+        record.damaged += round(total)
         if record.damaged > self.settings.limit_corrupt:
             raise UnitError(f"more than {self.settings.limit_corrupt} images could not be read (--limit-corrupt)")
         done = len(record.losses)
         speed = (time.monotonic() - self._began) / max(1, done - self._begun_at)
-        text = f"training {self.settings.model}, epoch {record.epoch + 1} of {self.settings.recipe.epochs}"
-        if record.epochs:
-            text += f", accuracy {record.epochs[-1].accuracy:.1%}"
-        self._tell(text, done / self.steps, speed * (self.steps - done))
+        self._tell(words(self.settings, record), done / self.steps, speed * (self.steps - done))
 
     def _end_epoch(self) -> None:
         record, steps = self.record, self.places.steps
@@ -232,13 +218,22 @@ class Loop:
             )
         )
         record.total_seconds += record.seconds + time.monotonic() - began
-        record.epoch, record.within, record.seconds = record.epoch + 1, 0, 0.0
+        record.epoch, record.within, record.seconds, record.damaged = record.epoch + 1, 0, 0.0, 0
         is_best = score.accuracy > record.best
         record.best = max(record.best, score.accuracy)
-        if self.world.is_first:
-            if is_best:
-                self._keep(self, "best")
-            self._keep(self, "epoch")
+        if is_best:
+            self._reach("best")
+        self._reach("epoch")
+
+    def _reach(self, what: str) -> None:
+        """Save what has to be saved now. Where that fails, it fails in every process."""
+        self.world.together(lambda: self._keep(self, what) if self.world.is_first else None)
 
     def _score(self, model: nn.Module) -> Score:
-        return self._judge.score(model, self.dtype, self.autocast)
+        found = self._judge.score(model, self.dtype, self.autocast)
+        require_finite(found.loss, "the test loss", self._place(len(self.record.losses) - 1))
+        return found
+
+    def _place(self, step: int) -> str:
+        """Where in the run a step is, for a message."""
+        return f"step {step} (epoch {step // self.places.steps + 1}), learning rate {self.record.rates[step]:.3g}"

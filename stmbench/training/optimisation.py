@@ -30,7 +30,8 @@ def optimizer_of(model: nn.Module, recipe: Recipe, mixer: str | None) -> torch.o
             **options,
         )
     except (ValueError, AssertionError) as error:
-        raise ConfigError("an optimizer of timm's", repr(recipe.optimizer), "change the recipe's optimizer") from error
+        got = f"{recipe.optimizer!r} ({error})"
+        raise ConfigError("an optimizer of timm's", got, "change the recipe's optimizer or its options") from error
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:

@@ -13,8 +13,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.errors import UnknownNameError
 from stmbench.mixers.base import MIXERS
+from stmbench.training.fields import read
 from stmbench.training.recipe import Recipe
 
 STM_CONV = Recipe(batch_size=4096, lr=1e-3, lr_batch=1024, warmup_lr=0.0, min_lr=1e-6)
@@ -100,10 +101,7 @@ def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
     for key in changes:
         if key not in fields:
             raise UnknownNameError("field of a recipe", key, fields)
-    try:
-        return dataclasses.replace(preset, **{key: _plain(value) for key, value in changes.items()})
-    except TypeError as error:
-        raise ConfigError("numbers where a recipe has numbers", str(error), "correct the value") from error
+    return dataclasses.replace(preset, **read(changes, Recipe))
 
 
 def default_recipe(dataset: str) -> str:
@@ -118,7 +116,3 @@ def _of_family(mixer: str | None) -> str:
     """Convolutions of any kind like larger batches, says the paper; a network without a mixer of ours counts as one."""
     family = "Convolution" if mixer is None else MIXERS.get(mixer).family
     return "stm_attention" if "Attention" in family or "MLP" in family else "stm_conv"
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
+
+from stmbench.errors import UnitError
+from stmbench.training.settings import TrainingSettings
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -36,7 +40,7 @@ class Record:
     seconds: float = 0.0  # of the epoch under way
     total_seconds: float = 0.0  # of everything, evaluations and savings included
     best: float = -1.0
-    damaged: int = 0  # images that could not be read
+    damaged: int = 0  # images of the epoch under way that could not be read
 
     def plain(self) -> dict[str, Any]:
         """What a state file holds."""
@@ -50,3 +54,16 @@ class Record:
         """The record in a state file."""
         changed = {name: fields[name].tolist() for name in ("losses", "rates")}
         return cls(**{**fields, **changed, "epochs": [Epoch(**epoch) for epoch in fields["epochs"]]})
+
+
+def words(settings: TrainingSettings, record: Record) -> str:
+    """What is being done, for a progress display."""
+    text = f"training {settings.model}, epoch {record.epoch + 1} of {settings.recipe.epochs}"
+    return text + (f", accuracy {record.epochs[-1].accuracy:.1%}" if record.epochs else "")
+
+
+def require_finite(value: float, name: str, place: str) -> None:
+    """Raise UnitError for a value that is not finite, with the place in the run where it was seen."""
+    if not math.isfinite(value):
+        remedy = "lower lr, lengthen the warm-up or clip gradients"
+        raise UnitError(f"{name} is {value} at {place}; {remedy}")

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any, Literal
 
 from stmbench.errors import ConfigError
+from stmbench.training.fields import require_types
 
 DecayRule = Literal["none_on_tables", "authors_code"]
-DECAY_RULES = ("none_on_tables", "authors_code")
 REMEDY = "change the recipe"
 
 
@@ -23,7 +23,7 @@ class Recipe:
 
     epochs: int = 300
     batch_size: int = 1024  # of all processes and accumulated steps together
-    optimizer: str = "adamw"  # timm's name
+    optimizer: str = "adamw"  # timm's name; its 'sgd' is Nesterov's, 'momentum' the plain one
     lr: float = 1e-3
     lr_batch: int = 1024
     betas: tuple[float, float] = (0.9, 0.999)
@@ -49,18 +49,23 @@ class Recipe:
     ema: float | None = 0.9999
 
     def __post_init__(self) -> None:
+        require_types(self, REMEDY)
         for name in ("epochs", "batch_size", "lr_batch"):
             _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         for name in ("warmup_epochs", "warmup_lr", "min_lr", "weight_decay", "mixup", "cutmix", "crop_pixels"):
             _require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
+        _require(self.color_jitter >= 0, "color_jitter >= 0", self.color_jitter)
         _require(self.lr > 0, "lr > 0", self.lr)
-        _require(self.warmup_epochs < self.epochs, f"fewer warmup_epochs than {self.epochs} epochs", self.warmup_epochs)
+        if self.warmup_epochs >= self.epochs:
+            expected = f"fewer warmup_epochs than the {self.epochs} epochs"
+            raise ConfigError(expected, repr(self.warmup_epochs), "lower warmup_epochs too (--set warmup_epochs=0)")
         for name in ("label_smoothing", "random_erasing", "hflip", "dropout"):
             _require(0 <= getattr(self, name) <= 1, f"{name} from 0 to 1", getattr(self, name))
         _require(self.drop_path is None or 0 <= self.drop_path < 1, "0 <= drop_path < 1", self.drop_path)
         _require(self.ema is None or 0 < self.ema < 1, "an ema between 0 and 1", self.ema)
         _require(self.clip_grad is None or self.clip_grad > 0, "clip_grad > 0", self.clip_grad)
-        _require(self.decay_rule in DECAY_RULES, f"a decay_rule ({', '.join(DECAY_RULES)})", self.decay_rule)
+        _require(all(0 <= beta < 1 for beta in self.betas), "betas from 0 to less than 1", self.betas)
+        _require(0 <= self.momentum < 1, "0 <= momentum < 1", self.momentum)
         if self.crop_scale is not None:
             low, high = self.crop_scale
             _require(0 < low <= high <= 1, "crop_scale with 0 < low <= high <= 1", self.crop_scale)

@@ -16,6 +16,7 @@ import numpy as np
 
 from stmbench.measure.shares import share_of
 from stmbench.tables import Row
+from stmbench.tables.parts import temporary_beside
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 
@@ -85,7 +86,7 @@ def _keep(analysis: Training, key: str, values: np.ndarray) -> str:
     if analysis.world.is_first:
         content = io.BytesIO()
         np.save(content, values)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = temporary_beside(path)
         temporary.write_bytes(content.getvalue())
         os.replace(temporary, path)
     return path.relative_to(analysis.store.folder).as_posix()

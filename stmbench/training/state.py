@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stmbench.errors import CheckpointError, OutputError
+from stmbench.tables.parts import sync_folder, temporary_beside
 
 STATE = "state.pt"
 FORMAT = 1
@@ -78,13 +79,14 @@ def _differences(old: Any, new: Any, name: str = "") -> Any:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         remedy = "free space and run the same command again: the older checkpoint is whole"

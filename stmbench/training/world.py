@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, StmbenchError, UnitError
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,27 @@ class World:
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes, on the CPU in float64."""
         return self.sum(values) / self.size
+
+    def together(self, act: Callable[[], Result]) -> Result:
+        """What `act` gives; an error of stmbench's in one process is raised in all: none waits for one that left.
+
+        Raises:
+            StmbenchError: the process's own error, or a UnitError that says another's.
+        """
+        found, own = None, None
+        try:
+            found = act()
+        except StmbenchError as error:
+            own = error
+        texts: list[str | None] = [None if own is None else str(own)]
+        if self.size > 1:
+            texts *= self.size
+            dist.all_gather_object(texts, None if own is None else str(own))
+        if own is not None:
+            raise own
+        for text in filter(None, texts):
+            raise UnitError(text)
+        return cast(Result, found)
 
     def tell(self, message: Any) -> Any:
         """What the first process says, in every process."""
