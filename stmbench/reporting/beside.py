@@ -43,8 +43,8 @@ def beside_section(frame: pd.DataFrame, mixers: dict[str, str | None]) -> Sectio
         title="Measured and published",
         columns=tuple(Column(heading=heading, is_number=place > 1) for place, heading in enumerate(HEADINGS)),
         lines=tuple(lines),
-        note=f"Published: {'; '.join(sources)}. Differences of accuracies are in percentage points, all others relative. "
-        "Speeds of other machines are no reference; they are here for their order.",
+        note=f"Published: {'; '.join(sources)}. Differences of accuracies are in percentage points, all others "
+        "relative. Speeds of other machines are no reference; they are here for their order.",
     )
     return Section(
         name="published",
@@ -61,15 +61,12 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[tuple[Cell, ...], str]]:
         shown = display(metric, "" if pd.isna(row["unit"]) else str(row["unit"]))
         quantity = f"{shown.name}, {shown.unit}" if shown.unit else shown.name
         untrained = str(row["weights"]).startswith(RANDOM) and metric.startswith("accuracy")
+        measured = None if pd.isna(row["measured"]) else float(row["measured"])
         yield (
             (
                 Cell(text=str(row["label"])),
                 Cell(text=quantity, detail=str(row["column"])),
-                Cell(
-                    text=number(row["measured"], metric),
-                    detail="random init" if untrained else "",
-                    value=row["measured"],
-                ),
+                Cell(text=number(measured, metric), detail="random init" if untrained else "", value=measured),
                 Cell(text=number(row["published"], metric), value=row["published"]),
                 _difference(row, untrained),
             ),
