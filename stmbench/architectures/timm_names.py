@@ -67,6 +67,8 @@ def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Call
             feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
             **timms,
         )
+        if options.get("img_size"):  # the images that it wants are of the size that it was designed for
+            model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **_input(options["img_size"])}  # type: ignore[dict-item,assignment]
         return model
 
     entry_point.__name__ = entry_point.__qualname__ = name
@@ -78,13 +80,21 @@ def _default_cfg(side: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """timm's description of a model: how its images are prepared (Hu et al., Table IV)."""
     return {
         "num_classes": 1000,
-        "input_size": (3, side, side),
-        "pool_size": (side // 32, side // 32),
-        "crop_pct": 0.875 if side > 32 else 1.0,
+        **_input(side),
         "interpolation": "bicubic",
         "mean": IMAGENET_DEFAULT_MEAN,
         "std": IMAGENET_DEFAULT_STD,
         "first_conv": "stem.conv1",
         "classifier": "head.fc",
         **changes,
+    }
+
+
+def _input(size: int | tuple[int, int]) -> dict[str, Any]:
+    """What an input of this size (a side, or H and W) means for the images: small ones are not cropped."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return {
+        "input_size": (3, height, width),
+        "pool_size": (height // 32, width // 32),
+        "crop_pct": 0.875 if min(height, width) > 32 else 1.0,
     }
