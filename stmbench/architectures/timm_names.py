@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, register_model
@@ -67,8 +67,10 @@ def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Call
             feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
             **timms,
         )
-        if options.get("img_size"):  # the images that it wants are of the size that it was designed for
-            model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **_input(options["img_size"])}  # type: ignore[dict-item,assignment]
+        if timms.get("img_size") and hasattr(model, "pretrained_cfg"):  # a feature extractor has none
+            # the images that it wants are of the size that it was designed for
+            cfg: Any = {**cast(Any, model).pretrained_cfg, **_input(timms["img_size"])}
+            model.pretrained_cfg = model.default_cfg = cfg
         return model
 
     entry_point.__name__ = entry_point.__qualname__ = name
