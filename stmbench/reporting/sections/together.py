@@ -88,9 +88,10 @@ def _table(frame: pd.DataFrame) -> Table | None:
             rank, best, worst = found[model]
             cells.append(Cell(text=str(rank), detail=f"{best} to {worst}" if best < worst else "", value=float(rank)))
         lines.append(Line(cells=tuple(cells), key=point.key))
-    heads = (Column(heading="Model", is_number=False), *(Column(heading=said[:1].upper() + said[1:]) for said in columns))
+    heads = [Column(heading="Model", is_number=False)]
+    heads += [Column(heading=said[:1].upper() + said[1:]) for said in columns]
     note = "1 is best. Small numbers: the ranks that the intervals allow."
-    return Table(name="ranks", title="Ranks", columns=heads, lines=tuple(lines), note=note)
+    return Table(name="ranks", title="Ranks", columns=tuple(heads), lines=tuple(lines), note=note)
 
 
 def _lead(frame: pd.DataFrame) -> str:
