@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -84,7 +85,7 @@ def read_maps(frame: pd.DataFrame, folder: Path) -> list[ModelMaps]:
     found = []
     for (model, artifact), group in rows.groupby(["model", "artifact"], sort=False):
         path = folder / str(artifact)
-        if not path.is_file():
+        if not zipfile.is_zipfile(path):  # missing, or cut short
             continue
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ def erf_rows(frame: pd.DataFrame, definition: str) -> pd.DataFrame:
 
 
 def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap]:
-    """The maps behind the rows of the smallest percentage, in the table's order; those whose file is gone are left out.
+    """The maps behind the rows of the smallest percentage, in the table's order.
 
+    Those whose file is gone or damaged are left out.
     A definition that is centred on the image has its square there.
     """
     rows = erf_rows(frame, definition)
@@ -85,7 +87,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not zipfile.is_zipfile(path):  # missing, or cut short
         return {}
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -25,9 +25,9 @@ FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
     "efficiency": efficiency,
     "roofline": roofline,
     "parts": parts,
-    "scaling": scaling,
-    "stability": stability,
 }
+# of a profile at several sizes, precisions, batch sizes or modes
+ACROSS_SETTINGS: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {"scaling": scaling, "stability": stability}
 
 
 def profile_figures(frame: pd.DataFrame) -> dict[str, Figure]:
@@ -35,7 +35,7 @@ def profile_figures(frame: pd.DataFrame) -> dict[str, Figure]:
     chosen = frame[frame["analysis"] == "profile"]
     chosen.attrs = frame.attrs
     drawn = {}
-    for name, draw in FIGURES.items():
+    for name, draw in {**FIGURES, **ACROSS_SETTINGS}.items():
         try:
             drawn[name] = draw(chosen)
         except TableError:

@@ -58,11 +58,11 @@ def standing(frame: pd.DataFrame) -> Figure:
     Raises TableError where fewer than two models or two quantities can be ranked.
     """
     columns = ranked(frame)
+    found = standings(columns)
     models = list(dict.fromkeys(model for column in columns.values() for model in column))
     if len(columns) < FEWEST or len(models) < FEWEST:
         raise TableError("two quantities of two models", "fewer", "measure more, such as `stmbench eval`")
-    standings = {said: standings_of(column, _of(said).more_is_better) for said, column in columns.items()}
-    mean = {model: _mean([one[model].rank for one in standings.values() if model in one]) for model in models}
+    mean = {model: _mean([one[model].rank for one in found.values() if model in one]) for model in models}
     models.sort(key=lambda model: mean[model])
     labels = {point.model: _short(point) for column in columns.values() for point in column.values()}
     names = [labels[model] for model in models]
@@ -73,7 +73,7 @@ def standing(frame: pd.DataFrame) -> Figure:
         for column, (said, of_column) in enumerate(columns.items()):
             for row, model in enumerate(models):
                 if model in of_column:
-                    _draw(axes, column, row, standings[said][model], of_column[model], _of(said), len(of_column))
+                    _draw(axes, column, row, found[said][model], of_column[model], _of(said), len(of_column))
         for tick, model in zip(axes.get_yticklabels(), models, strict=True):
             mark(tick, next(column[model] for column in columns.values() if model in column).key)
         axes.set_xticks(range(len(columns)), list(columns), rotation=30, ha="left", rotation_mode="anchor")
@@ -109,6 +109,11 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
     kept = {model for model in everyone if 2 * sum(model in column for column in found.values()) >= len(found)}
     fair = {said: {m: point for m, point in column.items() if m in kept} for said, column in found.items()}
     return {said: column for said, column in fair.items() if len(column) >= FEWEST}
+
+
+def standings(columns: Mapping[str, Mapping[str, Point]]) -> dict[str, dict[str, Standing]]:
+    """Quantity -> model -> its standing, for what `ranked` gives."""
+    return {said: standings_of(column, _of(said).more_is_better) for said, column in columns.items()}
 
 
 def standings_of(column: Mapping[str, Point], more_is_better: bool) -> dict[str, Standing]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
@@ -12,6 +14,7 @@ from stmbench.reporting.content import Caveat, Kind
 from stmbench.reporting.overview import troubles, unresolved
 
 RANDOM = "random:"
+DRAWN_FROM_FILES = ("erf", "affinity")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 FEW = 6  # pairs that are named
 MOST = 12  # of one kind, beyond which the rest is counted
@@ -67,7 +70,18 @@ def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
     if len(unreadable) > 1:
         found.append(f"{len(unreadable)} parts could not be read and are left out.")
     found += [f"The part {part} could not be read and is left out: {reason}" for part, reason in unreadable[:MOST]]
+    found += _lost_maps(frame)
     return tuple(Caveat(kind="warning", text=text) for text in dict.fromkeys(found))
+
+
+def _lost_maps(frame: pd.DataFrame) -> list[str]:
+    """A line on files of maps that figures need and that are gone or cut short."""
+    files = frame.loc[frame["analysis"].isin(DRAWN_FROM_FILES), "artifact"].dropna().unique()
+    lost = [Path(str(file)) for file in files if not zipfile.is_zipfile(str(file))]
+    if not lost:
+        return []
+    count = f"{len(lost)}, such as {lost[0].name}"
+    return [f"Files of maps that are missing or damaged: {count}; their pictures are left out."]
 
 
 def untrained(frame: pd.DataFrame) -> list[str]:

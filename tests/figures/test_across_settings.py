@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stmbench.errors import TableError
+from stmbench.figures import profile_figures
 from stmbench.figures.scaling import by_size, exponent, scaling
 from stmbench.figures.stability import kendall, matrix, rankings, stability, swapped
 from stmbench.tables import Row, frame_of
@@ -72,7 +73,9 @@ def test_sure_swaps_are_counted_and_unsure_ones_are_not() -> None:
     assert swapped(found["fp32"], found["bf16"]) == [("unified_sr_attn_micro", "unified_halo_attn_micro")]
     taus = matrix(found)
     assert taus[0, 1] == taus[1, 0] == pytest.approx(1 - 2 * 2 / 10)
-    figure = stability(table(timed(rates, dtype="fp32"), timed(turned, dtype="bf16")))
+    frame = table(timed(rates, dtype="fp32"), timed(turned, dtype="bf16"))
+    assert "stability" in profile_figures(frame)
+    figure = stability(frame)
     assert "0.60\n1 sure" in [text.get_text() for text in figure.axes[0].texts]
 
 

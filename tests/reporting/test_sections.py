@@ -152,3 +152,22 @@ def test_a_machine_that_failed_is_named() -> None:
         "unified_dcnv3_huge: out of memory",
         "the machine: no probe",
     ]
+
+
+def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path).require_writable()
+    np.savez(store.artifact("k", "good.npz"), magnitude_0=np.ones((4, 4)), centre_0=np.array([2.0, 2.0]))
+    store.artifact("k", "cut.npz").write_bytes(store.artifact("k", "good.npz").read_bytes()[:100])
+    rows = [
+        like(attacked(mixer)[0], analysis="erf", definition="stmbench.magnitude.linear.v1", metric="erf50",
+             unit="input_side", stage=0, level=50.0, artifact=f"parts/k.{name}.npz")
+        for mixer, name in (("dw_conv", "good"), ("sr_attn", "cut"), ("dcnv3", "gone"))
+    ]  # fmt: skip
+    store.write("k", rows, metadata={"mixers": MIXERS})
+    report = compose(read_stores([tmp_path]))
+    assert [caveat.text for caveat in report.caveats] == [
+        "Files of maps that are missing or damaged: 2, such as k.cut.npz; their pictures are left out."
+    ]
+    (section,) = report.sections
+    assert len(section.tables[0].lines) == 3
+    assert len([axes for plot in section.plots for axes in plot.figure.axes]) == 1

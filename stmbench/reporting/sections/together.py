@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
 from stmbench.figures.pareto import front, joined, pareto
-from stmbench.figures.standing import ranked, standing, standings_of
+from stmbench.figures.standing import ranked, standing, standings
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
 
@@ -75,22 +75,22 @@ def _table(frame: pd.DataFrame) -> Table | None:
     columns = ranked(frame)
     if len(columns) < 2:
         return None
-    better = {"throughput", "accuracy", "translation", "rotation", "scale", "robustness"}
-    standings = {said: standings_of(column, said in better) for said, column in columns.items()}
+    standings_by = standings(columns)
     first = {model: point for column in reversed(columns.values()) for model, point in column.items()}
     lines = []
     for model, point in first.items():
         cells = [Cell(text=point.label.split(" · ")[0])]
-        for found in standings.values():
+        for found in standings_by.values():
             if model not in found:
                 cells.append(Cell(text="–"))
                 continue
             rank, best, worst = found[model]
             cells.append(Cell(text=str(rank), detail=f"{best} to {worst}" if best < worst else "", value=float(rank)))
         lines.append(Line(cells=tuple(cells), key=point.key))
-    heads = (Column(heading="Model", is_number=False), *(Column(heading=said.capitalize()) for said in columns))
+    heads = [Column(heading="Model", is_number=False)]
+    heads += [Column(heading=said[:1].upper() + said[1:]) for said in columns]
     note = "1 is best. Small numbers: the ranks that the intervals allow."
-    return Table(name="ranks", title="Ranks", columns=heads, lines=tuple(lines), note=note)
+    return Table(name="ranks", title="Ranks", columns=tuple(heads), lines=tuple(lines), note=note)
 
 
 def _lead(frame: pd.DataFrame) -> str:
