@@ -13,7 +13,7 @@ from stmbench.analyses.compare.config import LAYOUTS, LOOKS, LiveConfig
 from stmbench.analyses.compare.process import Worker
 from stmbench.measure.interleave import order_of
 from stmbench.measure.statistics import Floats
-from stmbench.measure.verdicts import Effect, judge, kept_rounds, paired_effect
+from stmbench.measure.verdicts import Effect, groups_error, judge, kept_rounds, paired_effect
 
 SIDES: Final = ("base", "head")
 WALL, PROCESSOR = 0, 1
@@ -53,19 +53,20 @@ class Samples:
 
     def effect(self, clock: int, *, seed: int = 0) -> Effect:
         """log(head / base) over the rounds that count."""
-        keep = self.kept(clock)
         base, head = self.table("passes", clock)
-        return self._widened(paired_effect(base[keep], head[keep], seed=seed))
+        return self._effect(base, head, self.kept(clock), seed)
 
     def waiting(self, *, seed: int = 0) -> Effect:
         """log of how much more head than base waits: the ratio by the wall clock over that by the processor."""
-        keep = self.kept(PROCESSOR)
-        wall, processor = self.table("passes", WALL)[:, keep], self.table("passes", PROCESSOR)[:, keep]
-        shares = wall / np.maximum(processor, 1e-9)
-        return self._widened(paired_effect(shares[0], shares[1], seed=seed))
+        base, head = self.table("passes", WALL) / np.maximum(self.table("passes", PROCESSOR), 1e-9)
+        return self._effect(base, head, self.kept(PROCESSOR), seed)
 
-    def _widened(self, effect: Effect) -> Effect:
-        return effect.widened(BETWEEN_LAYOUTS / math.sqrt(max(1, len(self.layouts))))
+    def _effect(self, base: Floats, head: Floats, keep: Any, seed: int) -> Effect:
+        effect = paired_effect(base[keep], head[keep], seed=seed)
+        layout = np.searchsorted(self.layouts, np.flatnonzero(keep), side="right")
+        seen = groups_error(np.log(head[keep] / base[keep]), layout)
+        error = max(effect.error, seen)
+        return dataclasses.replace(effect, error=error).widened(BETWEEN_LAYOUTS / math.sqrt(max(1, len(self.layouts))))
 
 
 def is_clear(samples: Samples, *, clock: int, margin: float, tests: int, seed: int = 0) -> bool:
