@@ -115,7 +115,7 @@ def trial(layouts: list[list[Round]], slowdown: float, clock: int, random: np.ra
     for number, rounds in enumerate(drawn(layouts, slowdown, random), start=1):
         samples.layouts.append(len(samples.rounds))
         samples.rounds += rounds
-        if number in LOOKS and is_clear(samples, clock=clock, margin=MARGIN, tests=1):
+        if number in config(MODELS, 60.0).looks and is_clear(samples, clock=clock, margin=MARGIN, tests=1):
             break
     effect = samples.effect(clock)
     verdict = judge(effect, min(1.0, len(LOOKS) * effect.p_value), margin=math.log1p(MARGIN))

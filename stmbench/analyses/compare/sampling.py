@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stmbench.analyses.compare.config import LAYOUTS, LOOKS, LiveConfig
+from stmbench.analyses.compare.config import LOOKS, LiveConfig
 from stmbench.analyses.compare.process import Worker
 from stmbench.measure.interleave import order_of
 from stmbench.measure.statistics import Floats
@@ -101,17 +101,21 @@ def sample(
         WorkerError: what the workers raise.
     """
     samples, chosen = Samples(), PROCESSOR if config.chosen_clock == "processor" else WALL
-    for number in range(1, LAYOUTS + 1):
+    for number in range(1, config.layouts + 1):
         if samples.layouts:
             load()
-        samples.passes = max(samples.passes, _passes(workers, chosen, samples.passes))
+        shortest = _warmed(workers, chosen, samples.passes, WARMUP_RUNS if number == 1 else 1)
+        if number == 1:
+            samples.passes = max(1, math.ceil(MIN_SAMPLE_SECONDS / max(shortest, 1e-6)))
         samples.layouts.append(len(samples.rounds))
-        while samples.seconds < number * config.seconds / LAYOUTS:
+        while samples.seconds < number * config.seconds / config.layouts:
             start = clock()
             samples.rounds.append(_round(workers, samples.passes, number=len(samples.rounds), seed=seed))
             samples.seconds += clock() - start
             tell(samples)
-        if number in LOOKS and is_clear(samples, clock=chosen, margin=config.margin, tests=tests, seed=config.seed):
+        if number in config.looks and is_clear(
+            samples, clock=chosen, margin=config.margin, tests=tests, seed=config.seed
+        ):
             break
     return samples
 
@@ -127,9 +131,6 @@ def _round(workers: Sequence[Worker], passes: int, *, number: int, seed: int) ->
     )
 
 
-def _passes(workers: Sequence[Worker], clock: int, passes: int) -> int:
-    """Warms both sides up, and says how many passes make a sample long enough; the same for both."""
-    shortest: float = min(
-        worker.ask("run", passes=passes)["passes"][clock] / passes for worker in workers for _ in range(WARMUP_RUNS)
-    )
-    return max(1, math.ceil(MIN_SAMPLE_SECONDS / max(shortest, 1e-6)))
+def _warmed(workers: Sequence[Worker], clock: int, passes: int, runs: int) -> float:
+    """Runs both sides a few times, which is no sample of anything; seconds of the shortest pass."""
+    return min(worker.ask("run", passes=passes)["passes"][clock] / passes for worker in workers for _ in range(runs))
