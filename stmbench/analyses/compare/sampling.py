@@ -133,4 +133,5 @@ def _round(workers: Sequence[Worker], passes: int, *, number: int, seed: int) ->
 
 def _warmed(workers: Sequence[Worker], clock: int, passes: int, runs: int) -> float:
     """Runs both sides a few times, which is no sample of anything; seconds of the shortest pass."""
-    return min(worker.ask("run", passes=passes)["passes"][clock] / passes for worker in workers for _ in range(runs))
+    answers = [worker.ask("run", passes=passes) for worker in workers for _ in range(runs)]
+    return min(float(answer["passes"][clock]) / passes for answer in answers)
