@@ -74,8 +74,8 @@ def compare(
 
     Of two stores: speed (large changes only), accuracy and consistency, parameters and MACs.
 
-    With --live: speed, down to a few percent. BASE and HEAD are then folders with the package stmbench, environments, or
-    folders with a --plugin.
+    With --live: speed, down to a few percent. BASE and HEAD are then folders with the package stmbench, environments,
+    or folders with a --plugin.
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
