@@ -8,8 +8,8 @@ import math
 from stmbench.errors import ConfigError, UnknownNameError
 
 CLOCKS = ("auto", "processor", "wall")
-# Models are built anew this many times in the time limit, or every two seconds: where memory happens to lie makes one
-# of two equal processes a percent or two faster for as long as it lies there.
+# Models are built anew, each in a fresh process, this many times in the time limit, or every two seconds: where memory
+# happens to lie makes one of two equal processes a percent or more faster for as long as it lies there.
 LAYOUTS, LAYOUT_SECONDS = 12, 2.0
 # After this share of the layouts sampling looks at the effect. Few looks: every one is a chance of a false alarm, and
 # all of them share alpha.
