@@ -115,7 +115,7 @@ def trial(layouts: list[list[Round]], slowdown: float, clock: int, random: np.ra
     for number, rounds in enumerate(drawn(layouts, slowdown, random), start=1):
         samples.layouts.append(len(samples.rounds))
         samples.rounds += rounds
-        if number in LOOKS and is_clear(samples, clock=clock, margin=MARGIN, tests=1):
+        if number in config(MODELS, 60.0).looks and is_clear(samples, clock=clock, margin=MARGIN, tests=1):
             break
     effect = samples.effect(clock)
     verdict = judge(effect, min(1.0, len(LOOKS) * effect.p_value), margin=math.log1p(MARGIN))
@@ -146,9 +146,9 @@ def _print(clock: str, model: str, sessions: int, slowdown: float, outcomes: lis
     print(f"| {clock} | {model} | {sessions} | {slowdown:.0%} | {' | '.join(shares)} | {seconds:.0f} |", flush=True)
 
 
-def run_trials(out: Path, count: int, seconds: float) -> None:
+def run_trials(out: Path, first: int, count: int, seconds: float) -> None:
     """Whole comparisons of all models, `count` of each slowdown; a line of JSON for each model."""
-    for number in range(count):
+    for number in range(first, first + count):
         for slowdown in SLOWDOWNS:
             start = time.monotonic()
             comparison = Live(*sides(), config(MODELS, seconds, plant=slowdown, seed=number)).run()
@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=6, help="of each model, for record")
     parser.add_argument("--trials", type=int, default=1000, help="of each slowdown and clock, for resample")
     parser.add_argument("--count", type=int, default=8, help="comparisons of each slowdown, for trials")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first of them")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit of sampling")
     arguments = parser.parse_args()
     match arguments.what:
@@ -197,7 +198,7 @@ def main() -> None:
         case "resample":
             resample(arguments.path, arguments.trials)
         case "trials":
-            run_trials(arguments.path, arguments.count, arguments.seconds)
+            run_trials(arguments.path, arguments.first, arguments.count, arguments.seconds)
         case _:
             count_trials(arguments.path)
 

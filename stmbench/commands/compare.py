@@ -72,8 +72,10 @@ def compare(
 ) -> None:
     """Say for each model and metric whether HEAD is worse than BASE, better, the same, or not resolved.
 
-    Two stores: speed (large changes only), accuracy and consistency, parameters and MACs. --live: speed, down to a few
-    percent; BASE and HEAD are folders with the package stmbench, virtual environments, or folders with a --plugin.
+    Of two stores: speed (large changes only), accuracy and consistency, parameters and MACs.
+
+    With --live: speed, down to a few percent. BASE and HEAD are then folders with the package stmbench, environments,
+    or folders with a --plugin.
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
@@ -104,12 +106,13 @@ def compare(
         from stmbench.commands.compare_output import live_comparison
 
         sides = [side(text, plugin or ()) for text in (base, head)]
-        if not named:
-            from stmbench.analyses.selection import by_scale
+        # models that are named need not be known here: head may have brought them in
+        if not named or any(set("*?") & set(name.partition("[")[0]) for name in named):
+            from stmbench.analyses.selection import by_name, by_scale
             from stmbench.mixers.plugins import load_plugins
 
             load_plugins(sides[1].plugins)
-            named = list(by_scale(scale, mixers=values.items(mixers), architecture=architecture))
+            named = list(by_name(named) or by_scale(scale, mixers=values.items(mixers), architecture=architecture))
         request = LiveConfig(
             models=tuple(named),
             batch_size=batch_size,

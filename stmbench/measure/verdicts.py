@@ -26,7 +26,7 @@ from stmbench.tables.verdicts import Verdict
 ALPHA = 0.01  # of all claims of a comparison together
 POWER = 0.8
 DRAWS = 1000
-MIN_ROUNDS = 10  # fewer have no standard error worth the name
+MIN_ROUNDS = 20  # fewer have no standard error worth the name
 MOST_OUTLIERS = 0.25  # of the rounds; more are no outliers: the machine went at two speeds, and pairs bear that
 _NORMAL = NormalDist()
 
@@ -108,6 +108,18 @@ def median_error(values: Floats, *, draws: int = DRAWS, seed: int = 0) -> float:
     starts = np.random.default_rng(seed).integers(0, count, size=(draws, -(-count // length)))
     places = (starts[:, :, None] + np.arange(length)).reshape(draws, -1)[:, :count] % count
     return float(np.median(values[places], axis=1).std())
+
+
+def groups_error(values: Floats, groups: ArrayLike) -> float:
+    """Standard error of a median from how much the medians of groups differ; 0 where fewer than three say anything.
+
+    Args:
+        values: (n,).
+        groups: (n,) the group of each.
+    """
+    members = np.asarray(groups)
+    medians = [np.median(values[members == group]) for group in np.unique(members)]
+    return float(np.std(medians, ddof=1) / math.sqrt(len(medians))) if len(medians) >= 3 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

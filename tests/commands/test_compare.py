@@ -49,6 +49,7 @@ REFUSED = [
     (("compare", "a", "b", "--margin", "2"), "expected a margin for speed from 0 to below 1, got 2"),
     (("compare", "nowhere", HERE, "--live"), "expected a checkout"),
     ((*LIVE, "--models", "x", "--scale", "nano"), "expected models by name or by scale"),
+    ((*LIVE, "--device", "cpu", "--models", "unified_hallo*"), "expected a model or a pattern that matches one"),
     ((*LIVE, "--scale", "huge"), "expected a scale, got 'huge'"),
     ((*LIVE, "--resolution", "32,64"), "expected one resolution"),
     ((*LIVE, "--dtype", "fp32,bf16"), "expected one dtype"),

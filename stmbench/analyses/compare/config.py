@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from stmbench.errors import ConfigError, UnknownNameError
 
 CLOCKS = ("auto", "processor", "wall")
-# Models are built anew this many times in the time limit: where memory happens to lie makes one of two equal processes
-# a percent or two faster for as long as it lies there.
-LAYOUTS = 12
-# After so many layouts sampling looks at the effect. Few looks: every one is a chance of a false alarm, and all of them
-# share alpha.
-LOOKS = (2, 4, 8, 12)
+# Models are built anew, each in a fresh process, this many times in the time limit, or every two seconds: where memory
+# happens to lie makes one of two equal processes a percent or more faster for as long as it lies there.
+LAYOUTS, LAYOUT_SECONDS = 12, 2.0
+# After this share of the layouts sampling looks at the effect. Few looks: every one is a chance of a false alarm, and
+# all of them share alpha.
+LOOKS = (1 / 6, 1 / 3, 2 / 3, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class LiveConfig:
 
     def __post_init__(self) -> None:
         _require(bool(self.models), "at least one model", "none", "name models, or a --scale")
+        _require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
         _require(self.batch_size >= 1, "a batch size of at least 1", self.batch_size, "change --batch-size")
         _require(self.threads is None or self.threads >= 1, "at least 1 thread", self.threads, "change --threads")
         _require(self.seconds > 0, "a time limit above 0 s", self.seconds, "change --time-budget")
@@ -48,6 +50,16 @@ class LiveConfig:
             raise UnknownNameError("clock", self.clock, CLOCKS)
         on_device = self.clock == "processor" and self.device != "cpu"
         _require(not on_device, "the wall clock on a device", "processor", "leave --clock out")
+
+    @property
+    def layouts(self) -> int:
+        """How often the models are built in the time limit."""
+        return min(LAYOUTS, max(1, round(self.seconds / LAYOUT_SECONDS)))
+
+    @property
+    def looks(self) -> set[int]:
+        """The numbers of layouts after which sampling may stop."""
+        return {math.ceil(share * self.layouts) for share in LOOKS}
 
     @property
     def chosen_clock(self) -> str:

@@ -88,6 +88,7 @@ class Pair:
         config, answers, reasons = self._config, dict[str, dict[str, Any]](), dict[str, str]()
         for worker in self.workers():
             try:
+                worker.ask("unload")
                 answers[worker.name] = worker.ask(
                     "load",
                     model=model,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -89,7 +91,7 @@ class Process:
     def close(self) -> None:
         """Kill the process and forget its files."""
         with contextlib.suppress(OSError):
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)  # its forks too: it leads its own group
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

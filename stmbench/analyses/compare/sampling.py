@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from stmbench.analyses.compare.config import LAYOUTS, LOOKS, LiveConfig
+from stmbench.analyses.compare.config import LOOKS, LiveConfig
 from stmbench.analyses.compare.process import Worker
 from stmbench.measure.interleave import order_of
 from stmbench.measure.statistics import Floats
-from stmbench.measure.verdicts import Effect, judge, kept_rounds, paired_effect
+from stmbench.measure.verdicts import Effect, groups_error, judge, kept_rounds, paired_effect
 
 SIDES: Final = ("base", "head")
 WALL, PROCESSOR = 0, 1
@@ -53,19 +53,20 @@ class Samples:
 
     def effect(self, clock: int, *, seed: int = 0) -> Effect:
         """log(head / base) over the rounds that count."""
-        keep = self.kept(clock)
         base, head = self.table("passes", clock)
-        return self._widened(paired_effect(base[keep], head[keep], seed=seed))
+        return self._effect(base, head, self.kept(clock), seed)
 
     def waiting(self, *, seed: int = 0) -> Effect:
         """log of how much more head than base waits: the ratio by the wall clock over that by the processor."""
-        keep = self.kept(PROCESSOR)
-        wall, processor = self.table("passes", WALL)[:, keep], self.table("passes", PROCESSOR)[:, keep]
-        shares = wall / np.maximum(processor, 1e-9)
-        return self._widened(paired_effect(shares[0], shares[1], seed=seed))
+        base, head = self.table("passes", WALL) / np.maximum(self.table("passes", PROCESSOR), 1e-9)
+        return self._effect(base, head, self.kept(PROCESSOR), seed)
 
-    def _widened(self, effect: Effect) -> Effect:
-        return effect.widened(BETWEEN_LAYOUTS / math.sqrt(max(1, len(self.layouts))))
+    def _effect(self, base: Floats, head: Floats, keep: Any, seed: int) -> Effect:
+        effect = paired_effect(base[keep], head[keep], seed=seed)
+        layout = np.searchsorted(self.layouts, np.flatnonzero(keep), side="right")
+        seen = groups_error(np.log(head[keep] / base[keep]), layout)
+        error = max(effect.error, seen)
+        return dataclasses.replace(effect, error=error).widened(BETWEEN_LAYOUTS / math.sqrt(max(1, len(self.layouts))))
 
 
 def is_clear(samples: Samples, *, clock: int, margin: float, tests: int, seed: int = 0) -> bool:
@@ -100,17 +101,21 @@ def sample(
         WorkerError: what the workers raise.
     """
     samples, chosen = Samples(), PROCESSOR if config.chosen_clock == "processor" else WALL
-    for number in range(1, LAYOUTS + 1):
+    for number in range(1, config.layouts + 1):
         if samples.layouts:
             load()
-        samples.passes = max(samples.passes, _passes(workers, chosen, samples.passes))
+        shortest = _warmed(workers, chosen, samples.passes, WARMUP_RUNS if number == 1 else 1)
+        if number == 1:
+            samples.passes = max(1, math.ceil(MIN_SAMPLE_SECONDS / max(shortest, 1e-6)))
         samples.layouts.append(len(samples.rounds))
-        while samples.seconds < number * config.seconds / LAYOUTS:
+        while samples.seconds < number * config.seconds / config.layouts:
             start = clock()
             samples.rounds.append(_round(workers, samples.passes, number=len(samples.rounds), seed=seed))
             samples.seconds += clock() - start
             tell(samples)
-        if number in LOOKS and is_clear(samples, clock=chosen, margin=config.margin, tests=tests, seed=config.seed):
+        if number in config.looks and is_clear(
+            samples, clock=chosen, margin=config.margin, tests=tests, seed=config.seed
+        ):
             break
     return samples
 
@@ -126,9 +131,7 @@ def _round(workers: Sequence[Worker], passes: int, *, number: int, seed: int) ->
     )
 
 
-def _passes(workers: Sequence[Worker], clock: int, passes: int) -> int:
-    """Warms both sides up, and says how many passes make a sample long enough; the same for both."""
-    shortest: float = min(
-        worker.ask("run", passes=passes)["passes"][clock] / passes for worker in workers for _ in range(WARMUP_RUNS)
-    )
-    return max(1, math.ceil(MIN_SAMPLE_SECONDS / max(shortest, 1e-6)))
+def _warmed(workers: Sequence[Worker], clock: int, passes: int, runs: int) -> float:
+    """Runs both sides a few times, which is no sample of anything; seconds of the shortest pass."""
+    answers = [worker.ask("run", passes=passes) for worker in workers for _ in range(runs)]
+    return min(float(answer["passes"][clock]) / passes for answer in answers)

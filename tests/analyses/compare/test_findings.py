@@ -40,7 +40,7 @@ def test_looks_are_corrected_for() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"effect": Effect(estimate=0.2, error=math.inf, count=4)}, "4 rounds; 10 are the fewest"),
+        ({"effect": Effect(estimate=0.2, error=math.inf, count=4)}, "4 rounds; 20 are the fewest"),
         ({"effect": Effect(estimate=0.2, error=0.15, count=40)}, "the change may be chance"),
         ({"effect": Effect(estimate=0.02, error=0.02, count=40)}, "the interval reaches beyond the margin"),
         ({"effect": Effect(estimate=0.0, error=0.001, count=40), "claims_same": False, "margin": 0.15},

@@ -185,6 +185,7 @@ def test_progress_says_which_model_and_at_most_how_long() -> None:
     ("options", "line"),
     [
         ({"models": ()}, "expected at least one model"),
+        ({"models": (A, B, A)}, "expected each model once"),
         ({"batch_size": 0}, "expected a batch size"),
         ({"threads": 0}, "expected at least 1 thread"),
         ({"seconds": 0.0}, "expected a time limit above 0 s"),
@@ -196,6 +197,15 @@ def test_progress_says_which_model_and_at_most_how_long() -> None:
 def test_a_config_makes_sense(options: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         LiveConfig(**{"models": (A,), **options})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "layouts", "looks"),
+    [(60, 12, {2, 4, 8, 12}), (24, 12, {2, 4, 8, 12}), (6, 3, {1, 2, 3}), (0.5, 1, {1})],
+)
+def test_layouts_and_looks(seconds: float, layouts: int, looks: set[int]) -> None:
+    config = LiveConfig(models=(A,), seconds=seconds)
+    assert (config.layouts, config.looks) == (layouts, looks)
 
 
 def test_clocks() -> None:

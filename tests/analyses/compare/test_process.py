@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from stmbench.analyses.compare import process
 from stmbench.analyses.compare.process import Process, WorkerError
 from stmbench.analyses.compare.sides import side
 from stmbench.errors import InputError
-from tests.analyses.compare.checkouts import checkout
+from tests.analyses.compare.checkouts import STMBENCH, checkout
 
 HELLO = {"threads": 1, "plugins": [], "slowdown": 0.0}
 LOAD = {"seed": 0, "device": "cpu", "dtype": "fp32", "batch": 2, "resolution": None}
@@ -87,6 +88,28 @@ def test_one_that_hangs_is_given_up_and_killed(tmp_path: Path, monkeypatch: pyte
         load(started, "hangs")
     assert error.value.died
     assert started._process.returncode == -9
+
+
+def test_every_model_is_built_in_a_process_of_its_own(tmp_path: Path) -> None:
+    source = STMBENCH.replace("    return MODELS", "    return Pid() if name == 'pid' else MODELS")
+    source += (
+        "\n\nclass Pid(torch.FakeModel):\n    default_cfg = property(lambda _: {'input_size': (3, os.getpid(), 1)})\n"
+    )
+    with worker(checkout(tmp_path, source=source)) as started:
+        pids = []
+        for _ in range(3):
+            started.ask("unload")
+            pids.append(load(started, "pid")["resolution"][0])
+            assert started.ask("run", passes=1)["passes"][0] > 0
+        assert len({*pids, started._process.pid}) == 4
+        last = pids[-1]
+        os.kill(last, 0)
+    for _ in range(500):  # it is not ours to wait for
+        if not Path(f"/proc/{last}").exists():
+            break
+        time.sleep(0.01)
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)
 
 
 def test_a_worker_ends_when_its_input_is_closed(tmp_path: Path) -> None:

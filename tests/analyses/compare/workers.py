@@ -72,6 +72,8 @@ class FakeWorker:
                 self.model = model
                 resolution = request["resolution"] or world.resolution.get(self.side, [32, 32])
                 return {"params": world.params.get(self.side, 1000), "resolution": list(resolution)}
+            case "unload":
+                return {}
             case _:
                 return self._run(request["passes"])
 
