@@ -6,12 +6,12 @@ one of (B, C, H, W) maps. Here a module keeps its forward pass, and only what it
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce as reduce_untyped
 
 from stmbench.training.world import World
 
@@ -75,7 +75,21 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def all_reduce(values: Tensor) -> Tensor:
     """The sum over all processes, differentiable."""
-    return cast(Tensor, reduce_untyped(values))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Sum.apply(values))
+
+
+class _Sum(torch.autograd.Function):
+    """Each process's values are in every process's sum, so their gradient is the sum of all gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
 
 
 def _synchronised_class(kind: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:

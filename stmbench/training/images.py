@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
+from timm.data import auto_augment
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -72,7 +73,7 @@ def transform_of(recipe: Recipe, preprocessing: Preprocessing) -> Any:
     if not recipe.augments:
         return _Plain(recipe, preprocessing)
     try:
-        return create_transform(
+        made = create_transform(
             input_size=(3, *preprocessing.size),
             is_training=True,
             scale=recipe.crop_scale or (1.0, 1.0),
@@ -89,6 +90,22 @@ def transform_of(recipe: Recipe, preprocessing: Preprocessing) -> Any:
     except (AssertionError, KeyError, ValueError) as error:
         got = f"auto_augment {recipe.auto_augment!r} and interpolation {recipe.interpolation!r} ({error})"
         raise ConfigError("augmentation that timm knows", got, "change the recipe") from error
+    for step in getattr(made, "transforms", ()):
+        for operation in getattr(step, "ops", ()):
+            if operation.aug_fn is auto_augment.posterize:
+                operation.aug_fn = posterised
+    return made
+
+
+def posterised(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """The image with so many bits a channel: timm's, for which newer Pillows refuse the 0 bits of the last level.
+
+    timm's levels go down to none, which two images of a hundred with `mstd0.5` reach; older Pillows made them black.
+    """
+    if bits < 1:
+        return Image.new(image.mode, image.size)
+    found: Image.Image = auto_augment.posterize(image, bits)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _Plain:
