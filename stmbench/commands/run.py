@@ -54,6 +54,8 @@ def run(
         from stmbench.errors import UnknownNameError
 
         raise UnknownNameError("engine", engine, ENGINES)
+    if address is not None and engine != "ray":
+        raise ConfigError("--address with --engine ray", f"--engine {engine}", "add it, or leave out --address")
     places = _places(data or [])
     number = _workers(workers)
     from stmbench.commands.run_output import RunOutput
@@ -62,7 +64,7 @@ def run(
     from stmbench.sweeps.reading import plugins_of, read_experiment
     from stmbench.sweeps.resources import Resources
 
-    plugins = plugins_of(file)
+    plugins = plugins_of(file, mini=mini)
     if plugins and not allow_plugins:
         names = ", ".join(path.name for path in plugins)
         remedy = "read them, then add the option"

@@ -52,8 +52,8 @@ class RunOutput:
     def show_plan(self) -> None:
         """What would be done, on standard output."""
         console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-        estimates = self._estimates()
-        done = {task.name: not task.fresh and is_done(task, self.folder) for task in self.tasks}
+        done = self._done()
+        estimates = self._estimates(done)
         lines = [
             PlanLine(
                 title=task.title,
@@ -85,7 +85,7 @@ class RunOutput:
                 runs[0].hear(event)
 
             with self._engine(engine, address, tell) as made:
-                runs.append(Run(self.tasks, made, self.folder, estimates=self._estimates(), tell=progress))
+                runs.append(Run(self.tasks, made, self.folder, estimates=self._estimates(self._done()), tell=progress))
                 report = runs[0].run()
         self._show(store.read(), report)
 
@@ -98,12 +98,14 @@ class RunOutput:
             return LocalEngine(self.folder, tell)  # type: ignore[arg-type]
         return ProcessEngine(self.folder, self.workers)
 
-    def _estimates(self) -> dict[str, float | None]:
+    def _done(self) -> dict[str, bool]:
+        """Whether the store has all of a task. Raises TableError for a store of a newer schema."""
+        Store(self.folder).keys()
+        return {task.name: not task.fresh and is_done(task, self.folder) for task in self.tasks}
+
+    def _estimates(self, done: dict[str, bool]) -> dict[str, float | None]:
         estimator = Estimator(self.tasks[0].device, max(1, (os.cpu_count() or 1) // self.workers))
-        return {
-            task.name: None if task.missing or is_done(task, self.folder) else estimator.seconds(task)
-            for task in self.tasks
-        }
+        return {task.name: None if task.missing or done[task.name] else estimator.seconds(task) for task in self.tasks}
 
     def _show(self, frame: pd.DataFrame, report: RunReport) -> None:
         console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)

@@ -6,10 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stmbench.errors import ConfigError
-from stmbench.sweeps.kinds import Kind
+from stmbench.errors import ConfigError, StmbenchError, UnknownNameError
+from stmbench.sweeps.kinds import ImageKind, Kind
+from stmbench.training.presets import default_recipe, recipe_for
+from stmbench.training.settings import DTYPES
 
 Weights = Literal["random", "trained", "files"]
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+class RefusedKeyError(ConfigError):
+    """A value of one key of an experiment that makes no sense beside the others."""
+
+    def __init__(self, key: str, expected: str, got: str, remedy: str = "") -> None:
+        self.key = key
+        super().__init__(expected, got, remedy or f"correct `{key}`")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +41,12 @@ class DataLines:
     test: str = "test"
     fractions: tuple[float, ...] = (1.0,)  # of the training images: a run for each
 
+    def __post_init__(self) -> None:
+        found = self.fractions
+        if not found or len(set(found)) != len(found) or not all(0 < share <= 1 for share in found):
+            got = ", ".join(f"{share:g}" for share in found) or "none"
+            raise ConfigError("fractions above 0 and up to 1, each once", got, "correct `fractions`")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingLines:
@@ -40,6 +57,14 @@ class TrainingLines:
     dtype: str = "fp32"
     accumulate: int = 1
     keep_every: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UnknownNameError("dtype", self.dtype, DTYPES)
+        for name in ("accumulate", "keep_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} >= 1", repr(value), f"correct `{name}`")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,15 +127,49 @@ class Experiment:
     def __post_init__(self) -> None:
         names = [line.model for line in self.models]
         if not names or len(set(names)) != len(names):
-            raise ConfigError("each model once, and at least one", ", ".join(names) or "none", "correct `models`")
+            twice = next((name for name in names if names.count(name) > 1), None)
+            raise RefusedKeyError("models", "each model once, and at least one", f"{twice} twice" if twice else "none")
         if self.control is not None and self.control not in names:
-            raise ConfigError("a control among the models", repr(self.control), "correct `control`")
+            raise RefusedKeyError("control", "a control among the models", repr(self.control))
+        seeds = self.seeds
+        if not seeds or len(set(seeds)) != len(seeds) or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
+            got = ", ".join(map(str, seeds)) or "none"
+            raise RefusedKeyError("seeds", f"seeds from 0 to {LARGEST_SEED}, each once, at least one", got)
         if self.weights == "trained" and self.data is None:
-            raise ConfigError("`data` to train on", "none", "add `data: {set: digits}`")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ConfigError("each seed once, and at least one", repr(self.seeds), "correct `seeds`")
+            raise RefusedKeyError("weights", "`data` to train on beside `weights: trained`", "none", "add `data`")
         if not self.analyses and self.weights != "trained":
-            raise ConfigError("something to do", "neither analyses nor training", "add `analyses`")
+            got = "neither analyses nor training"
+            raise RefusedKeyError("analyses", "something to do", got, "add `analyses`")
+        if self.weights == "trained" and self.data is not None:
+            self._check_epochs(self._epochs(self.data))
+        elif any(self.epochs_of(kind) for kind in self.analyses):
+            got = f"at_epochs and {self.weights} weights"
+            raise RefusedKeyError("analyses", "at_epochs with `weights: trained` alone", got, "remove `at_epochs`")
+
+    @staticmethod
+    def epochs_of(kind: Kind) -> tuple[int, ...]:
+        """The epochs of training that an analysis looks at; none: its end."""
+        return kind.at_epochs if isinstance(kind, ImageKind) else ()
+
+    def _epochs(self, data: DataLines) -> int:
+        """The recipe's, which is refused here where it makes no sense."""
+        lines = self.training
+        try:
+            return recipe_for(lines.recipe or default_recipe(data.set), None, **lines.change).epochs
+        except StmbenchError as error:
+            got = f"one that is refused ({error})"
+            raise RefusedKeyError("training", "a training that makes sense", got) from error
+
+    def _check_epochs(self, epochs: int) -> None:
+        """Weights of an epoch can be looked at where training keeps them."""
+        keep = self.training.keep_every
+        for epoch in sorted({epoch for kind in self.analyses for epoch in self.epochs_of(kind)}):
+            if epoch > epochs:
+                raise RefusedKeyError("analyses", f"at_epochs up to the {epochs} of the recipe", str(epoch))
+            if keep is None or epoch % keep:
+                got = "no `keep_every`" if keep is None else f"keep_every: {keep}"
+                remedy = "add `keep_every: 1` to `training`" if keep is None else "correct one of them"
+                raise RefusedKeyError("analyses", f"training to keep the weights of epoch {epoch}", got, remedy)
 
     @property
     def heading(self) -> str:

@@ -121,7 +121,6 @@ class _Planner:
             split=kind.split or (experiment.data.test if experiment.data and kind.set is None else "test"),
             device=resources.device,
             control=experiment.control,
-            plugins=experiment.plugins,
             needs=tuple(_training_name(run) for run in runs),
             missing=self.lacks or missing,
         )
@@ -132,10 +131,6 @@ class _Planner:
         if data is None:
             raise ConfigError("`data` to train on", "none", "add it to the experiment")
         recipe = recipe_for(lines.recipe or default_recipe(data.set), facts_of(model).mixer, **lines.change)
-        kinds = self.experiment.analyses
-        epochs = max((epoch for kind in kinds for epoch in getattr(kind, "at_epochs", ())), default=0)
-        if epochs > recipe.epochs:
-            raise ConfigError(f"at_epochs up to the {recipe.epochs} of the recipe", f"{epochs}", "correct `at_epochs`")
         return TrainingSettings(
             model=model,
             recipe=recipe,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+import torch
 
 from stmbench.analyses.selection import by_name
+from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
-from stmbench.sweeps.experiment import DataLines, Experiment, ModelLine, PublishedLines, TrainingLines
+from stmbench.sweeps.experiment import DataLines, Experiment, ModelLine, PublishedLines, RefusedKeyError, TrainingLines
 from stmbench.sweeps.kinds import KINDS, Kind
 from stmbench.sweeps.lines import Located, read_lines
 from stmbench.sweeps.typed import convert, typed
@@ -29,48 +32,58 @@ def read_experiment(path: str | Path, *, mini: bool = False) -> Experiment:
         InputError: no such file, or one without a miniature. ConfigError, UnknownNameError: anything in it that makes
             no sense, with its line.
     """
-    path = Path(path)
-    keys = merged(path)
-    small = keys.pop(MINI, None)
-    if mini:
-        if small is None:
-            raise InputError(f"a miniature in {path.name}", "a file without the key `mini`", "run it without --mini")
-        if not isinstance(small.value, dict):
-            raise ConfigError(f"keys and values under `mini` in {small.place}", repr(small.plain), "correct it")
-        _known(small.value, tuple(key for key in KEYS if key not in (MINI, INCLUDE)))
-        keys = {**{key: item for key, item in keys.items() if key != "published"}, **small.value}
-    return _experiment(path, keys, mini)
+    return _experiment(Path(path), _chosen(Path(path), mini), mini)
 
 
-def plugins_of(path: str | Path) -> list[Path]:
-    """The plug-in files that an experiment names, beside the file; not run, and no other key is looked at."""
-    found = merged(Path(path)).get("plugins")
-    names = () if found is None else convert(found, tuple[str, ...], "plugins")
-    return [Path(path).parent / name for name in names]
+def plugins_of(path: str | Path, *, mini: bool = False) -> list[Path]:
+    """The plug-in files that an experiment names, beside the file that names them; not run, and no value of another key
+    is looked at."""
+    found = _chosen(Path(path), mini).get("plugins")
+    if found is None:
+        return []
+    return [found.file.parent / name for name in convert(found, tuple[str, ...], "`plugins`")]
 
 
 def merged(path: Path, before: tuple[Path, ...] = ()) -> dict[str, Located]:
-    """The keys of a file and of what it includes; its own win. Raises ConfigError for files that include each other."""
-    place = path.resolve()
-    if place in before:
-        circle = " -> ".join(item.name for item in (*before[before.index(place) :], place))
-        raise ConfigError("files that include others in one direction", circle, "remove one `include`")
+    """The keys of a file and of what it includes; its own win.
+
+    Raises:
+        InputError: no such file. ConfigError: files that include each other, or one that is not there.
+    """
     found = read_lines(path)
     _known(found.value, KEYS)
     keys: dict[str, Located] = {}
-    included = found.value.get(INCLUDE)
-    if included is not None:
-        for name in convert(included, tuple[str, ...], INCLUDE):
-            try:
-                keys |= merged(path.parent / name, (*before, place))
-            except InputError as error:
-                if isinstance(error, ConfigError | UnknownNameError):
-                    raise
-                raise InputError(f"the file included in {included.place}", error.got, "correct the path") from error
+    before = (*before, path.resolve())
+    for item in _items(found.value[INCLUDE]) if INCLUDE in found.value else ():
+        included = path.parent / convert(item, str, f"`{INCLUDE}`")
+        place = included.resolve()
+        if place in before:
+            circle = " -> ".join(step.name for step in (*before[before.index(place) :], place))
+            got = f"{circle} in {item.place}"
+            raise ConfigError("files that include others in one direction", got, "remove one `include`")
+        if not included.is_file():
+            raise ConfigError(f"the file included in {item.place}", f"none at {included}", "correct the path")
+        keys |= merged(included, before)
     return {**keys, **{key: item for key, item in found.value.items() if key != INCLUDE}}
 
 
+def _chosen(path: Path, mini: bool) -> dict[str, Located]:
+    """The keys of the experiment, or of its miniature, which is not compared with what the experiment is."""
+    keys = merged(path)
+    small = keys.pop(MINI, None)
+    if small is not None:
+        if not isinstance(small.value, dict):
+            raise ConfigError(f"keys and values under `mini` in {small.place}", repr(small.plain), "correct it")
+        _known(small.value, tuple(key for key in KEYS if key not in (MINI, INCLUDE)))
+    if not mini:
+        return keys
+    if small is None:
+        raise InputError(f"a miniature in {path.name}", "a file without the key `mini`", "run it without --mini")
+    return {**{key: item for key, item in keys.items() if key != "published"}, **small.value}
+
+
 def _experiment(path: Path, keys: dict[str, Located], mini: bool) -> Experiment:
+    hints = get_type_hints(Experiment)
     values: dict[str, Any] = {"name": path.stem, "miniature": mini}
     for required in ("title", "models"):
         if required not in keys:
@@ -88,17 +101,12 @@ def _experiment(path: Path, keys: dict[str, Located], mini: bool) -> Experiment:
             case "published":
                 values[key] = tuple(_published(line) for line in _items(item))
             case _:
-                hints = {"seeds": tuple[int, ...], "plugins": tuple[str, ...]}
-                kind = hints.get(key, str if key != "control" else str | None)
-                values[key] = convert(item, kind, f"`{key}`")
-    for key, known in (("weights", ("random", "trained", "files")), ("device", ("any", "cuda"))):
-        if key in values and values[key] not in known:
-            raise UnknownNameError(f"value of `{key}` in {keys[key].place}", values[key], known)
+                values[key] = convert(item, hints[key], f"`{key}`")
     try:
         return Experiment(**values)
-    except StmbenchError as error:
-        raise ConfigError(f"an experiment in {path.name} that makes sense", f"one that is refused ({error})",
-                          "correct the file") from error  # fmt: skip
+    except RefusedKeyError as error:
+        where = f"{keys[error.key].key_place}" if error.key in keys else path.name
+        raise ConfigError(f"{error.expected} in {where}", error.got, error.remedy) from error
 
 
 def _models(found: Located) -> list[ModelLine]:
@@ -108,11 +116,19 @@ def _models(found: Located) -> list[ModelLine]:
         text = line.model if line else convert(item, str, "a model")
         try:
             names = by_name([text])
+            _check_options(text)
         except StmbenchError as error:
             remedy = getattr(error, "remedy", "correct it")
             raise ConfigError(f"a model in {item.place}", repr(text), remedy) from error
         lines += [dataclasses.replace(line, model=name) if line else ModelLine(model=name) for name in names]
     return lines
+
+
+def _check_options(model: str) -> None:
+    """Options are the model's own to refuse: it is built, without memory for its weights."""
+    if "[" in model:
+        with torch.device("meta"):
+            create_model(model)
 
 
 def _analysis(found: Located) -> Kind:
@@ -130,13 +146,13 @@ def _analysis(found: Located) -> Kind:
 
 def _published(found: Located) -> PublishedLines:
     lines = typed(found, PublishedLines, "the published table")
-    place = found.value["table"].place
     if lines.table not in published_names():
-        raise UnknownNameError(f"published table in {place}", lines.table, published_names())
+        raise UnknownNameError(f"published table in {found.value['table'].place}", lines.table, published_names())
     known = list(published(lines.table).columns)
-    for name in (*lines.columns, *lines.where):
-        if name not in known:
-            raise UnknownNameError(f"column of {lines.table} in {found.place}", name, known)
+    for key in ("columns", "where"):
+        for name, item in found.value[key].value.items() if key in found.value else ():
+            if name not in known:
+                raise UnknownNameError(f"column of {lines.table} in {item.key_place}", name, known)
     return lines
 
 
@@ -147,4 +163,4 @@ def _items(found: Located) -> list[Located]:
 def _known(keys: dict[str, Located], known: tuple[str, ...]) -> None:
     for key, item in keys.items():
         if key not in known:
-            raise UnknownNameError(f"key in {item.place}", key, known)
+            raise UnknownNameError(f"key in {item.key_place}", key, known)

@@ -31,7 +31,7 @@ def typed(found: Located, kind: type[T], what: str) -> T:
     values: dict[str, Any] = {}
     for key, item in found.value.items():
         if key not in fields:
-            raise UnknownNameError(f"key of {what} in {item.place}", key, fields)
+            raise UnknownNameError(f"key of {what} in {item.key_place}", key, fields)
         values[key] = convert(item, hints[key], f"{key} of {what}")
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
@@ -53,7 +53,7 @@ def convert(found: Located, kind: Any, what: str) -> Any:
     if origin is Literal:
         if found.value in arguments:
             return found.value
-        raise UnknownNameError(f"{what} in {found.place}", str(found.value), map(str, arguments))
+        raise UnknownNameError(f"{what} in {found.place}", str(found.plain), map(str, arguments))
     if origin is tuple:
         items = found.value if isinstance(found.value, list) else [found]  # one item may stand without brackets
         if arguments[-1] is not Ellipsis and len(items) != len(arguments):

@@ -1,4 +1,4 @@
-"""Tasks in this process, one after the other: no other engine shows an error so plainly."""
+"""Tasks in this process, one after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from stmbench.analyses.base import Progress, reason_of
-from stmbench.errors import StmbenchError
 from stmbench.sweeps.engines.base import Done, Engine, Event, Lost, Moved
 from stmbench.sweeps.execution import execute
 from stmbench.sweeps.tasks import Task
@@ -32,7 +31,7 @@ class LocalEngine(Engine):
 
         try:
             return [Done(result=execute(task, self._folder, listener=listener))]
-        except StmbenchError as error:
+        except Exception as error:
             return [Lost(name=task.name, reason=reason_of(error))]
 
     def close(self) -> None:

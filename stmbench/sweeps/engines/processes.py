@@ -6,14 +6,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.base import Progress, reason_of
-from stmbench.errors import StmbenchError
 from stmbench.sweeps.engines.base import ATTEMPTS, Done, Engine, Event, Lost
 from stmbench.sweeps.engines.local import moved
 from stmbench.sweeps.tasks import Task
@@ -56,10 +57,19 @@ class ProcessEngine(Engine):
         self._idle, self._busy = [], {}
 
     def _start(self, task: Task, attempt: int) -> None:
-        worker = self._idle.pop() if self._idle else _Worker(self._context, self._folder)
+        worker = self._ready()
         cores = os.cpu_count() or 1
-        worker.pipe.send((task, cores if task.alone else max(1, cores // self.slots)))
+        with contextlib.suppress(OSError):  # one that has just died is found out by `wait`, like any other
+            worker.pipe.send((task, cores if task.alone else max(1, cores // self.slots)))
         self._busy[task.name] = worker, task, attempt
+
+    def _ready(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.stop()
+        return _Worker(self._context, self._folder)
 
     def _hear(self, name: str) -> list[Event]:
         worker, task, attempt = self._busy[name]
@@ -90,13 +100,13 @@ class _Worker:
     def __init__(self, context: Any, folder: Path) -> None:
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_work, args=(theirs, folder), daemon=True)
-        with _one_thread():
+        with _one_thread(), _no_interrupts():
             self.process.start()
         theirs.close()
 
     def stop(self) -> None:
-        self.pipe.close()
         self.process.terminate()
+        self.pipe.close()
         self.process.join(STOP_S)
         if self.process.is_alive():
             self.process.kill()
@@ -104,7 +114,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Any:
+def _one_thread() -> Iterator[None]:
     """Children begin with one thread each: libraries size their pools when they are imported."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -117,9 +127,31 @@ def _one_thread() -> Any:
             os.environ["OMP_NUM_THREADS"] = before
 
 
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; children begin deaf to it, as their parent stops them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed stops nobody: nobody may go on in its store, where it may have been started again."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 def _work(pipe: Connection, folder: Path) -> None:
     """A worker's life: tasks from the pipe, events back, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     from stmbench.sweeps.execution import execute
@@ -135,13 +167,19 @@ def _work(pipe: Connection, folder: Path) -> None:
         def listener(progress: Progress, name: str = task.name, told: list[float] = told) -> None:
             if time.monotonic() - told[0] >= TELL_EVERY_S:
                 told[0] = time.monotonic()
-                pipe.send(moved(name, progress))
+                _send(pipe, moved(name, progress))
 
         event: Event
         try:
             event = Done(result=execute(task, folder, listener=listener))
-        except StmbenchError as error:
-            event = Lost(name=task.name, reason=reason_of(error))
         except Exception as error:
             event = Lost(name=task.name, reason=reason_of(error))
+        _send(pipe, event)
+
+
+def _send(pipe: Connection, event: Event) -> None:
+    """To the parent; where it is gone there is nobody to work for, and no unit of work that failed."""
+    try:
         pipe.send(event)
+    except OSError:
+        os._exit(1)

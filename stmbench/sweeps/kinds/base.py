@@ -9,7 +9,9 @@ from typing import ClassVar
 
 from stmbench.analyses.base import Analysis, Listener
 from stmbench.analyses.images import ImageRequest
+from stmbench.analyses.models import DTYPES
 from stmbench.data.sets import open_set
+from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.tables import Store
 
 
@@ -56,6 +58,17 @@ class ImageKind(Kind):
     batch_size: int = 32
     dtype: str = "fp32"
     at_epochs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("num_images", "resolution", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} >= 1", repr(value), f"correct `{name}`")
+        if self.dtype not in DTYPES:
+            raise UnknownNameError("dtype", self.dtype, DTYPES)
+        epochs = self.at_epochs
+        if len(set(epochs)) != len(epochs) or any(epoch < 1 for epoch in epochs):
+            raise ConfigError("epochs from 1, each once", ", ".join(map(str, epochs)), "correct `at_epochs`")
 
     def request(self, subjects: Subjects) -> ImageRequest:
         """Models and images brought together."""

@@ -27,6 +27,7 @@ class InvarianceKind(ImageKind):
         return Invariance(self.config, self.request(subjects), store, listener=listener)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.name in KINDS:
             _ = self.config  # refuses what makes no sense
 

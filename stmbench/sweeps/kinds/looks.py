@@ -14,6 +14,7 @@ from stmbench.analyses.evaluation import Evaluation
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.config import RobustnessConfig
 from stmbench.analyses.robustness.eps import eps_of
+from stmbench.errors import ConfigError
 from stmbench.sweeps.kinds.base import ImageKind, Subjects
 from stmbench.tables import Store
 
@@ -48,6 +49,9 @@ class ErfKind(ImageKind):
         return Erf(self.config, self.request(subjects), store, listener=listener)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(stage < 1 for stage in self.stages):
+            raise ConfigError("stages from 1", ", ".join(map(str, self.stages)), "correct `stages`")
         _ = self.config  # refuses what makes no sense
 
     @property
@@ -73,6 +77,7 @@ class RobustnessKind(ImageKind):
         return Robustness(self.config, self.request(subjects), store, listener=listener)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.config  # refuses what makes no sense
 
     @property
@@ -101,6 +106,7 @@ class AffinityKind(ImageKind):
         return AffinityAnalysis(self.config, self.request(subjects), store, listener=listener)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.config  # refuses what makes no sense
 
     @property

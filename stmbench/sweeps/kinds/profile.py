@@ -32,9 +32,17 @@ class ProfileKind(Kind):
     target_width: float = 0.03
     time_budget: float = 120.0
 
+    def __post_init__(self) -> None:
+        self.config(("any",), device="cpu", seed=0, plugins=())  # refuses what makes no sense
+
     def make(self, subjects: Subjects, store: Store, listener: Listener | None) -> Analysis:
-        config = ProfileConfig(
-            models=subjects.models,
+        config = self.config(subjects.models, device=subjects.device, seed=subjects.seed, plugins=subjects.plugins)
+        return Profile(config, store, listener=listener)
+
+    def config(self, models: tuple[str, ...], *, device: str, seed: int, plugins: tuple[str, ...]) -> ProfileConfig:
+        """The analysis's config for these models."""
+        return ProfileConfig(
+            models=models,
             mode=self.mode,
             level=self.level,
             resolutions=tuple((side, side) for side in self.resolution) or None,
@@ -42,15 +50,14 @@ class ProfileKind(Kind):
             dtypes=self.dtype,
             compile=self.compile,
             channels_last=self.channels_last,
-            device=subjects.device,
-            seed=subjects.seed,
+            device=device,
+            seed=seed,
             timing=self.timing,
             target_width=self.target_width,
             time_budget=self.time_budget,
             images=self.images,
-            plugins=subjects.plugins,
+            plugins=plugins,
         )
-        return Profile(config, store, listener=listener)
 
     def passes(self, images: int) -> float:
         return 0.0
