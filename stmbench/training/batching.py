@@ -13,6 +13,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError
 from stmbench.training.data import TrainingData
 from stmbench.training.images import Key, TrainingImages
+from stmbench.training.seeds import order_seed
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.world import World
 
@@ -26,7 +27,7 @@ class Places(Sampler[Key]):
 
     def __init__(self, images: TrainingImages, *, batch: int, world: int, rank: int, seed: int) -> None:
         self._sampler: DistributedSampler[Any] = DistributedSampler(
-            images, world, rank, shuffle=True, seed=seed % 2**31, drop_last=True
+            images, world, rank, shuffle=True, seed=order_seed(seed), drop_last=True
         )
         self.local = batch // world
         self.steps = len(images) // batch

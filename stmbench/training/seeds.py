@@ -7,6 +7,8 @@ import random
 import numpy as np
 import torch
 
+_ORDER = 3  # sets the order apart from images (1) and steps (2)
+
 
 def seed_at(*place: int) -> None:
     """Seed Python, NumPy and torch with a mixture of the numbers: (seed, epoch, image), (seed, epoch, step, rank)."""
@@ -18,3 +20,8 @@ def seed_at(*place: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
+
+
+def order_seed(seed: int) -> int:
+    """The seed of the images' order. torch adds the epoch to it, so those of two runs must not be neighbours."""
+    return int(np.random.SeedSequence((seed, _ORDER)).generate_state(1)[0]) % 2**31
