@@ -39,11 +39,12 @@ def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) ->
 
     timm counts the warm-up before the cosine's length where the cosine is to begin at its top.
     """
+    warmup = round(recipe.warmup_epochs * steps) / steps  # whole steps, so that the top is reached
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched="cosine",
-        num_epochs=recipe.epochs - recipe.warmup_epochs,  # type: ignore[arg-type]
-        warmup_epochs=recipe.warmup_epochs,  # type: ignore[arg-type]
+        num_epochs=recipe.epochs - warmup,  # type: ignore[arg-type]
+        warmup_epochs=warmup,  # type: ignore[arg-type]
         warmup_prefix=True,
         warmup_lr=recipe.warmup_lr,
         min_lr=recipe.min_lr,
