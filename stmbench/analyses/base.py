@@ -122,8 +122,7 @@ class Analysis(abc.ABC):
         for unit in self.units():
             if fresh and unit.group not in forgotten:
                 forgotten.add(unit.group)
-                for key in self.store.keys(group=unit.group):
-                    self.store.remove(key)
+                self.forget(unit)
             if self.is_done(unit):
                 report.kept += 1
                 self._look_back(unit, report)
@@ -132,6 +131,11 @@ class Analysis(abc.ABC):
             report.note(self.store.metadata(unit.key)["disturbances"])
             report.keys.append(unit.key)
         return report
+
+    def forget(self, unit: Unit) -> None:
+        """Remove what `fresh` measures again: the parts of the unit's group, and whatever else a subclass keeps."""
+        for key in self.store.keys(group=unit.group):
+            self.store.remove(key)
 
     @final
     def is_done(self, unit: Unit) -> bool:

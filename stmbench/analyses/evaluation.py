@@ -19,8 +19,10 @@ from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.image_set import ImageSet
 from stmbench.data.sampling import require_labels
+from stmbench.errors import ConfigError
 from stmbench.measure.resampling import centred_interval, mean_intervals
-from stmbench.tables import Store
+from stmbench.measure.shares import difference
+from stmbench.tables import Row, Store
 
 BINS = 15  # of confidence, of equal width (Guo et al. 2017)
 TOP = 5
@@ -58,6 +60,8 @@ class Evaluation(ImageAnalysis):
 
     Args:
         keep_predictions: whether each unit leaves its predictions, image by image, in a Parquet file beside its part.
+        control: a model of the request; the accuracy of every other one is also given minus this one's, with an
+            interval over pairs of answers to the same image (Agresti and Min 2005). Needs the predictions.
 
     Raises:
         InputError: a set without labels.
@@ -67,10 +71,18 @@ class Evaluation(ImageAnalysis):
     metric_units: Mapping[str, str] = {"predictions": "count"}
 
     def __init__(
-        self, request: ImageRequest, store: Store, *, keep_predictions: bool = False, listener: Listener | None = None
+        self,
+        request: ImageRequest,
+        store: Store,
+        *,
+        keep_predictions: bool = False,
+        control: str | None = None,
+        listener: Listener | None = None,
     ) -> None:
         super().__init__(request, store, listener=listener)
-        self.keep_predictions = keep_predictions
+        if control is not None and control not in request.models:
+            raise ConfigError("a control among the models", repr(control), "add it to --models")
+        self.keep_predictions, self.control = keep_predictions or control is not None, control
         if self.images.labels() is None:
             require_labels(self.images, self.indices, 0)
 
@@ -87,6 +99,55 @@ class Evaluation(ImageAnalysis):
             if self.keep_predictions and not self.store.artifact(unit.key, FILE).is_file():
                 self.store.remove(unit.key)  # a part without them does not do
             yield unit, self._work_of(unit, model)
+
+    def units(self) -> Iterator[Unit]:
+        yield from super().units()
+        if self.control is None:
+            return
+        units = {model: self.unit("predictions", model) for model in self.request.models}
+        done = [model for model, unit in units.items() if self.is_done(unit)]
+        if self.control in done and len(done) > 1:
+            sources = {"sources": [units[model].key for model in done], "control": self.control}
+            unit = self.unit(
+                "comparison",
+                self.control,
+                sources,
+                models=tuple(done),
+                weights=tuple(units[model].weights[0] for model in done),
+                derived=True,
+            )
+            self._work[unit.key] = lambda: Outcome(rows=self._differences([units[model] for model in done]))
+            yield unit
+
+    def _differences(self, units: list[Unit]) -> list[Row]:
+        """accuracy_difference of each model to the control, over the images that both could read."""
+        found = {unit.models[0]: pd.read_parquet(self.store.artifact(unit.key, FILE)) for unit in units}
+        hits = {model: (frame.set_index("index")["rank"] == 0) for model, frame in found.items()}
+        assert self.control is not None
+        control, rows = hits[self.control], []
+        for unit in units:
+            (model,) = unit.models
+            if model == self.control:
+                continue
+            common = control.index.intersection(hits[model].index)
+            paired = difference(hits[model][common].to_numpy(), control[common].to_numpy())
+            ends = {"ci_low": paired.low, "ci_high": paired.high, "num_samples": paired.count}
+            rows.append(
+                self.row(
+                    metric="accuracy_difference",
+                    value=paired.estimate,
+                    model=model,
+                    baseline=self.control,
+                    kind="summary",
+                    weights=unit.weights[0],
+                    dataset=self.images.column,
+                    split=self.images.split,
+                    num_images=paired.count,
+                    dtype=self.request.dtype,
+                    **ends,
+                )
+            )
+        return rows
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:

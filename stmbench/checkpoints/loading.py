@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.checkpoints import container, cotnet, stm_evaluation
-from stmbench.checkpoints.reading import read_state_dict
+from stmbench.checkpoints.reading import read_state_dict, source_of
 from stmbench.errors import CheckpointError
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack; it plays no part in a forward pass
@@ -55,7 +55,7 @@ def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) ->
     with torch.no_grad():
         for name, value in state.items():
             wanted[name].copy_(value)
-    name = "state dict" if isinstance(source, Mapping) else Path(source).name
+    name = "state dict" if isinstance(source, Mapping) else source_of(Path(source))
     return LoadedWeights(source=name, sha256=state_hash(wanted))
 
 

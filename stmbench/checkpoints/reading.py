@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -31,6 +33,14 @@ def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]
         got = f"{strangers[0]!r}: {type(state[strangers[0]]).__name__}" if strangers else "an empty one"
         raise CheckpointError("a state dict (tensors by name)", got, "pass the file that holds the model's weights")
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def source_of(path: Path) -> str:
+    """What tables call a file's weights: the name that its writer gave them, or the file's, without folders."""
+    if path.suffix == ".safetensors":
+        with contextlib.suppress(Exception), safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get("source") or path.name)
+    return path.name
 
 
 def _unwrap(content: Any) -> dict[str, Any]:

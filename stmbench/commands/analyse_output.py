@@ -53,7 +53,7 @@ class Output:
             # a pipe has no width of its own: the table gets the one it was laid out for
             Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(table(frame))
         paths = self._draw(frame, figures) if len(good) and figures else {}
-        for line in [*untrained(frame), *report.warnings]:
+        for line in [*untrained(good), *report.warnings]:
             self._note(f"warning: {line}", "yellow")
         for line in report.failures:
             self._note(f"failed: {line}", "red")
@@ -75,7 +75,7 @@ class Output:
 
 def untrained(frame: pd.DataFrame) -> list[str]:
     """A line that says which models have random weights; none where all are trained."""
-    random = frame["weights"].str.startswith(UNTRAINED).fillna(False).astype(bool)
+    random = frame["weights"].str.startswith(UNTRAINED).fillna(False).astype(bool) & (frame["analysis"] != "profile")
     names = list(dict.fromkeys(frame.loc[random, "model"].dropna()))
     if not names:
         return []

@@ -15,17 +15,10 @@ from stmbench.commands import session, usage
 from stmbench.errors import StmbenchError, UnknownNameError
 
 COMMANDS = (
-    "list",
-    "profile",
-    "eval",
-    "erf",
-    "invariance",
-    "robustness",
-    "affinity",
-    "report",
-    "export",
-    "new",
-    "check",
+    *("list", "run", "train"),
+    *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
+    *("report", "compare", "history", "dashboard", "export"),
+    *("new", "check"),
 )
 
 

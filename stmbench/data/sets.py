@@ -6,18 +6,18 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from stmbench.data.image_set import ImageSet
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
 __all__ = ["EMBEDDED", "ImageSet", "open_set"]
 
-# name -> module and class; imported when opened, since some need an extra
+# name -> module and what makes the set; imported when opened, since some need an extra
 EMBEDDED: Mapping[str, tuple[str, str]] = {
     "digits": ("stmbench.data.digits", "Digits"),
     "photos": ("stmbench.data.photo_set", "Photos"),
-    "shapes": ("stmbench.data.shapes.dataset", "Shapes"),
+    "shapes": ("stmbench.data.shapes.opening", "open_shapes"),
 }
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
@@ -26,13 +26,14 @@ def open_set(name_or_path: str, *, split: str = "test", seed: int = 0) -> ImageS
     """An image set.
 
     Args:
-        name_or_path: digits, photos or shapes, with options in brackets (`shapes[size=96]`); or a path, see
-            `stmbench.data.places`.
+        name_or_path: digits, photos or shapes, with options in brackets (`shapes[relation=same,count=6000]`); or a
+            path, see `stmbench.data.places`.
         split: train, test, ...; on disk 'test' also finds 'val' or 'validation', whose name the set then carries.
         seed: of sets that are drawn (shapes).
 
     Raises:
-        UnknownNameError: neither a set nor a path. ConfigError: an option or a split that the set does not have.
+        UnknownNameError: neither a set nor a path, or an option that the set does not have. ConfigError: a split that
+            it does not have.
         InputError: nothing usable at the path, or an extra that is not installed.
     """
     match = _NAME.match(name_or_path.strip())
@@ -53,14 +54,19 @@ def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:
     module, attribute = EMBEDDED[name]
     kind = getattr(importlib.import_module(module), attribute)
     parameters = inspect.signature(kind).parameters
+    hints = get_type_hints(kind.__init__ if inspect.isclass(kind) else kind)
     known = [option for option in parameters if option not in ("split", "seed")]
     options: dict[str, Any] = {"seed": seed} if "seed" in parameters else {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, _, value = (word.strip() for word in part.partition("="))
         if key not in known:
             raise UnknownNameError(f"option of {name}", key, known)
-        if not re.fullmatch(r"\d+", value):
-            raise ConfigError(f"a whole number for {name}'s {key}", repr(value), f"write {name}[{key}=64]")
-        options[key] = int(value)
+        options[key] = value if str in (hints[key], *get_args(hints[key])) else _whole(name, key, value)
     found: ImageSet = kind(split=split, **options)
     return found
+
+
+def _whole(name: str, key: str, value: str) -> int:
+    if not re.fullmatch(r"\d+", value):
+        raise ConfigError(f"a whole number for {name}'s {key}", repr(value), f"write {name}[{key}=64]")
+    return int(value)

@@ -14,7 +14,7 @@ from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import canvas, heading, rows_axis, rows_height, rows_width
 
-PERCENT: Final = ("accuracy", "accuracy_top5", "calibration_error")
+PERCENT: Final = ("accuracy", "accuracy_top5", "calibration_error", "accuracy_difference")
 PANELS: Final = {"accuracy": "top-1 accuracy, %", "calibration_error": "expected calibration error, %"}
 RANDOM: Final = "random:"
 

@@ -48,11 +48,13 @@ STYLE: Final[Any] = {  # matplotlib types each key; a plain dict says as much
 
 
 @contextmanager
-def canvas(height: float, *, width: float = WIDTH, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure of `width` x `height` inches with a row of axes that share y. pyplot and its state are not involved."""
+def canvas(
+    height: float, *, width: float = WIDTH, columns: int = 1, sharey: bool = True
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of `width` x `height` inches with a row of axes. pyplot and its state are not involved."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False, sharey=True)[0]
+        axes = figure.subplots(1, columns, squeeze=False, sharey=sharey)[0]
         layout = figure.get_layout_engine()
         if isinstance(layout, ConstrainedLayoutEngine):
             layout.set(w_pad=0.1, h_pad=0.08)

@@ -21,6 +21,17 @@ PROFILE: Final = Definition(
     source="Interleaved measurement and paired ratios are ours; roofline: Williams et al. 2009; bootstrap: Efron 1979",
     page="docs/profile.md, docs/counting.md",
 )
+TRAINING: Final = Definition(
+    text="Every run follows its recipe from weights drawn by its seed; the order of images and all augmentation are "
+    "functions of the seed and the place in the run. The result is the last epoch's, or the average of weights where "
+    "the recipe keeps one: no epoch is chosen by its accuracy.",
+    formulas=(
+        Formula(quantity="learning rate at batch B", equals="lr · B / B₀ after a linear warm-up, then a cosine"),
+        Formula(quantity="accuracy", equals="(1/N) Σᵢ [argmax zᵢ = yᵢ], every image of the held-out split once"),
+    ),
+    source="Goyal et al. 2017 (linear scaling); recipes: Hu et al., Gao et al., Li et al.; interval: Wilson 1927",
+    page="docs/training.md",
+)
 EVALUATION: Final = Definition(
     text="Each image goes through the model's own preprocessing and one forward pass in eval mode. For image i of N "
     "with label yᵢ, logits z and p = softmax(z) in float64; rankᵢ is the number of classes put before the label.",

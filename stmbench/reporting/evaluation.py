@@ -17,6 +17,7 @@ HEADINGS = {
     "calibration_error": "ECE %",
     "nll": "NLL",
     "brier": "Brier",
+    "accuracy_difference": "to control",
 }
 
 

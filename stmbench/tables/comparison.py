@@ -1,13 +1,91 @@
-"""What was counted beside what was published."""
+"""What was measured beside what was published."""
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import pandas as pd
 
 from stmbench.errors import TableError
+from stmbench.tables.schema import METRIC_UNITS
 
 PUBLISHED_COLUMNS = {"params": ("params_m", 1e6), "macs_published_convention": ("macs_g", 1e9)}
 PUBLISHED_RESOLUTION = 224
+# a row that has one of these is of a part of the model or of a special condition: it has to be asked for
+SPECIAL: Final = ("baseline", "stage", "block", "head", "position", "condition", "level")
+COLUMNS: Final = (
+    *("model", "label", "table", "column", "metric", "unit", "weights", "measured", "ci_low", "ci_high"),
+    *("published", "difference", "difference_kind"),
+)
+POINTS, RELATIVE = "points", "relative"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PublishedValue:
+    """One value of a paper, and where the table has what was measured.
+
+    Attributes:
+        table, column: of `results/published`.
+        value: in the table's base units.
+        conditions: columns of the table and their values. None asks for null, and so does leaving out a column of
+            SPECIAL; any other column that is left out may be anything.
+    """
+
+    model: str
+    table: str
+    column: str
+    metric: str
+    value: float
+    label: str | None = None
+    conditions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def beside_published(frame: pd.DataFrame, lines: Iterable[PublishedValue]) -> pd.DataFrame:
+    """Each published value beside the newest summary row that measured the same.
+
+    Args:
+        frame: a table; rows that are not ok have measured nothing.
+
+    Returns:
+        A row a line, in their order, with COLUMNS. `difference` is measured minus published in percentage points for
+        accuracies ('points' in `difference_kind`), measured / published - 1 for all else ('relative'). Without a
+        measurement `measured` and `difference` are NaN.
+
+    Raises:
+        TableError: a condition on a column that the table does not have.
+    """
+    summaries = frame[(frame["kind"] == "summary") & (frame["status"] == "ok") & frame["value"].notna()]
+    newest = summaries.sort_values("created_utc", kind="stable")
+    return pd.DataFrame([_beside(newest, line) for line in lines], columns=list(COLUMNS))
+
+
+def _beside(rows: pd.DataFrame, line: PublishedValue) -> dict[str, Any]:
+    found = rows[(rows["model"] == line.model) & (rows["metric"] == line.metric)]
+    for name, value in {**dict.fromkeys(SPECIAL), **line.conditions}.items():
+        if name not in found.columns:
+            raise TableError("a condition on a column of the table", repr(name), "correct the published column")
+        wanted = found[name].isna() if value is None else (found[name] == value)
+        found = found[wanted.fillna(False).astype(bool)]
+    kind = POINTS if METRIC_UNITS.get(line.metric) == "1" and line.metric.startswith("accuracy") else RELATIVE
+    known = {
+        "model": line.model,
+        "label": line.label or line.model,
+        "table": line.table,
+        "column": line.column,
+        "metric": line.metric,
+        "unit": METRIC_UNITS.get(line.metric),
+        "published": line.value,
+        "difference_kind": kind,
+    }
+    if found.empty:
+        return {**known, "measured": float("nan"), "difference": float("nan")}
+    row = found.iloc[-1]
+    measured = float(row["value"])
+    difference = 100 * (measured - line.value) if kind == POINTS else measured / line.value - 1
+    taken = {name: row[name] for name in ("unit", "weights", "ci_low", "ci_high")}
+    return {**known, **taken, "measured": measured, "difference": difference}
 
 
 def compare_with_table3(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -25,27 +103,26 @@ def compare_with_table3(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
     Raises:
         TableError: nothing to compare.
     """
-    wanted = (
-        frame["metric"].isin(list(PUBLISHED_COLUMNS))
-        & (frame["kind"] == "summary")
-        & frame["value"].notna()
-        & frame["stage"].isna()
-        & (frame["model"] == "unified_" + frame["mixer"] + "_" + frame["scale"])
-        & ((frame["metric"] == "params") | (frame["resolution"] == PUBLISHED_RESOLUTION))
-    )
-    chosen = frame[wanted.fillna(False).astype(bool)].sort_values("created_utc", kind="stable")
-    measured = chosen.drop_duplicates(["mixer", "scale", "metric"], keep="last")
-    measured = measured[["mixer", "scale", "metric", "unit", "value"]].rename(columns={"value": "measured"})
-    paper = pd.concat(
-        [
-            table[["mixer", "scale"]].assign(metric=metric, published=table[column] * factor)
-            for metric, (column, factor) in PUBLISHED_COLUMNS.items()
-        ]
-    )
-    joined = paper.merge(measured, on=["mixer", "scale", "metric"], how="inner")
+    lines, facts = [], []
+    for metric, (column, factor) in PUBLISHED_COLUMNS.items():
+        conditions = {} if metric == "params" else {"resolution": PUBLISHED_RESOLUTION}
+        for mixer, scale, value in table[["mixer", "scale", column]].itertuples(index=False):
+            lines.append(
+                PublishedValue(
+                    model=f"unified_{mixer}_{scale}",
+                    table="stm_table3_imagenet",
+                    column=column,
+                    metric=metric,
+                    value=value * factor,
+                    conditions=conditions,
+                )
+            )
+            facts.append((mixer, scale))
+    joined = beside_published(frame, lines)
+    joined[["mixer", "scale"]] = facts
+    joined = joined[joined["measured"].notna()].reset_index(drop=True)
     if joined.empty:
         raise TableError(
             "params or macs_published_convention of a model in Table III", "none", "profile a scale from micro to base"
         )
-    joined["difference"] = joined["measured"] / joined["published"] - 1
     return joined[["mixer", "scale", "metric", "unit", "measured", "published", "difference"]]

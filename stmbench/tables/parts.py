@@ -47,8 +47,7 @@ def write_part(path: Path, frame: pd.DataFrame, metadata: Mapping[str, Any]) -> 
         raise TableError("metadata that JSON can hold", str(error), "give text, numbers, lists and dicts") from error
     table = pa.Table.from_pandas(frame, schema=ARROW_SCHEMA, preserve_index=False)
     table = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION), METADATA_KEY: text})
-    # the writer's host and process are in the name, so that only files whose writer is gone are swept
-    temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(path)
     try:
         with temporary.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
@@ -83,6 +82,14 @@ def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
     except (OSError, pa.ArrowException) as error:
         return UnreadablePart(path.name, _short(error))
     return _metadata(path, schema)
+
+
+def temporary_beside(path: Path) -> Path:
+    """What to write before it is renamed to `path`.
+
+    The writer's host and process are in the name, so that `sweep` removes files whose writer is gone and no others.
+    """
+    return path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def sweep(folder: Path) -> int:

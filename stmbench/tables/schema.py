@@ -133,6 +133,14 @@ METRIC_UNITS: Final = {
     "alpha": "1",
     "beta": "1",
     "affinity_map": "1",
+    "train_loss": "1",
+    "test_loss": "1",
+    "learning_rate": "1",
+    "accuracy_raw": "1",
+    "best_accuracy": "1",
+    "training_time": "s",
+    "losses": "count",
+    "weights": "count",
 }
 
 

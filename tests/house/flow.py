@@ -11,7 +11,7 @@ BASE = (*LOW, "tables", "mixers.base", "mixers.naming")  # what is below the mod
 MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 
 # design.md: errors, registry, tables -> mixers -> architectures -> checkpoints -> (data, measure) ->
-# (analyses, training) -> sweeps; tables -> figures -> reporting; commands on top.
+# (analyses, training) -> sweeps; tables -> (history, figures) -> reporting; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
@@ -23,13 +23,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": BASE,
     "measure": BASE,
     "analyses": (*MODELS, "data", "measure"),
-    "training": (*MODELS, "data", "measure"),
+    "training": (*MODELS, "data", "measure", "analyses.base", "analyses.unit", "analyses.models"),  # a run is a unit
     "sweeps": (*MODELS, "data", "measure", "analyses", "training"),
+    "history": (*LOW, "tables"),
     "figures": (*LOW, "tables"),
-    "reporting": (*LOW, "tables", "figures"),
+    "reporting": (*LOW, "tables", "history", "figures"),
 }
 ON_TOP = ("", "__main__", "commands")  # stmbench/__init__.py and the command line use everything
-DRAWN_FROM_TABLES = ("figures", "reporting")  # no model code: a figure can be drawn where torch is not installed
+# no model code: a figure can be drawn where torch is not installed
+DRAWN_FROM_TABLES = ("history", "figures", "reporting")
 MODEL_CODE = ("torch", "torchvision", "timm", "fvcore")
 
 

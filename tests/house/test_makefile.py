@@ -90,7 +90,7 @@ def test_an_old_python_is_refused_before_anything_is_made(clone: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "asked"),
     [
-        ("demo", ["-m stmbench profile --scale micro --images photos --out results/demo"]),
+        ("demo", ["-m stmbench run experiments/quickstart.yaml --out results/demo"]),
         ("check", ["-m ruff check .", "-m ruff format --check .", "-m mypy", "-m pytest tests/house"]),
     ],
 )

@@ -33,8 +33,7 @@ class Shapes(ImageSet):
     embedded = True
 
     def __init__(self, *, split: str = "test", seed: int = 0, size: int = 64, count: int = 0) -> None:
-        if split not in SPLITS:
-            raise ConfigError(f"a split of shapes ({', '.join(SPLITS)})", repr(split), "change --split")
+        check_split(split)
         if not SMALLEST <= size <= LARGEST:
             raise ConfigError(f"a size of shapes from {SMALLEST} to {LARGEST}", repr(size), "write shapes[size=64]")
         self.split, self.seed, self.size, self.count = split, seed, size, count or COUNTS[split]
@@ -60,6 +59,16 @@ class Shapes(ImageSet):
         return digest([VERSION, self.split, self.seed, self.size, PIL.__version__])
 
     def _place(self, index: int) -> int:
-        """The number of the picture among those of all splits; its label is that of `index`."""
-        turn, label = divmod(index, len(CLASSES))
-        return (turn * len(SPLITS) + SPLITS.index(self.split)) * len(CLASSES) + label
+        return place(index, self.split, len(CLASSES))
+
+
+def place(index: int, split: str, period: int) -> int:
+    """The number of a split's picture among those of all splits: rounds of `period` pictures go to each in turn."""
+    turn, rest = divmod(index, period)
+    return (turn * len(SPLITS) + SPLITS.index(split)) * period + rest
+
+
+def check_split(split: str) -> None:
+    """Raises ConfigError for a split that shapes do not have."""
+    if split not in SPLITS:
+        raise ConfigError(f"a split of shapes ({', '.join(SPLITS)})", repr(split), "change --split")

@@ -17,10 +17,12 @@ from stmbench.reporting.sections.invariance import invariance_section
 from stmbench.reporting.sections.profile import profile_section
 from stmbench.reporting.sections.robustness import robustness_section
 from stmbench.reporting.sections.together import together_section
+from stmbench.reporting.sections.training import training_section
 
 Builder = Callable[[pd.DataFrame, pd.DataFrame], Section]
 
 BUILDERS: Final[dict[str, Builder]] = {
+    "train": training_section,
     "profile": profile_section,
     "eval": evaluation_section,
     "erf": erf_section,

@@ -7,10 +7,10 @@ from typing import Final
 import pandas as pd
 
 from stmbench.figures.evaluation import evaluation_figures
-from stmbench.figures.points import Point
+from stmbench.figures.points import Point, labels
 from stmbench.figures.quantities import number
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Plot, Section
+from stmbench.reporting.content import Plot, Section, Table
 from stmbench.reporting.definitions import EVALUATION
 from stmbench.reporting.wide import by_model, conditions, measured, points_of
 
@@ -40,10 +40,23 @@ def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         lead=best(points_of(frame, "accuracy"), "accuracy"),
         conditions=conditions(frame),
         plots=tuple(plots),
-        tables=() if table is None else (table,),
+        tables=tuple(found for found in (table, _differences(frame)) if found is not None),
         definition=EVALUATION,
         caveats=caveats(frame),
     )
+
+
+def _differences(frame: pd.DataFrame) -> Table | None:
+    """What each model has over the control, answer by answer."""
+    column = measured(frame, "accuracy_difference", heading="Difference", unit="points")
+    names = {point.baseline for point in column.points if point.baseline}
+    if len(names) != 1:
+        return None
+    control = labels(frame).get(names.pop(), "the control")
+    note = (
+        f"Accuracy minus that of {control} on the same images; 95 % intervals of paired shares (Agresti and Min 2005)."
+    )
+    return by_model("eval-differences", f"Differences to {control}", [column], note=note)
 
 
 def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:

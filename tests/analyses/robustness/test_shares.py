@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from stmbench.analyses.robustness.shares import difference, share
+from stmbench.measure.shares import difference, share
 
 
 def _hits(number: int, count: int) -> np.ndarray:

@@ -18,11 +18,15 @@ Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 
 
 def share(hits: NDArray[np.bool_]) -> Interval:
-    """The share p of (N,) hits with Wilson's (1927) score interval; NaN where there is no image.
+    """The share of (N,) hits; see `share_of`."""
+    return share_of(int(hits.sum()), len(hits))
+
+
+def share_of(number: int, count: int) -> Interval:
+    """The share p of `number` hits among N images with Wilson's (1927) score interval; NaN where there is no image.
 
     (p + z^2/2N -+ z sqrt(p(1-p)/N + z^2/4N^2)) / (1 + z^2/N)
     """
-    count, number = len(hits), int(hits.sum())
     if not count:
         return Interval(estimate=math.nan, low=math.nan, high=math.nan, count=0)
     p = number / count

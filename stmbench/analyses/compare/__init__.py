@@ -1,0 +1,1 @@
+"""Two versions compared: `stored` from two stores, `live` by running both."""

@@ -1,0 +1,42 @@
+"""Under what conditions a row was measured, as a key that two stores share and as words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+Key = tuple[Any, ...]  # values in the order of the columns; None where null
+
+
+def keys(frame: pd.DataFrame, columns: Sequence[str]) -> list[Key]:
+    """One key a row; nulls are None, so that they equal each other."""
+    plain = frame[list(columns)].astype(object)
+    return list(plain.where(plain.notna(), None).itertuples(index=False, name=None))
+
+
+def words(conditions: Mapping[str, Any], *, batch: str | None = None) -> str:
+    """The conditions that a reader tells rows of one model apart by."""
+    found = []
+    definition = str(conditions.get("definition") or "")
+    analysis = str(conditions.get("analysis") or "")
+    protocol = definition.removesuffix(".v1")
+    if protocol and protocol not in (analysis, "profile"):
+        found.append(f"{analysis} {protocol}" if analysis and not protocol.startswith(analysis) else protocol)
+    elif analysis and analysis != "profile":
+        found.append(analysis)
+    if conditions.get("stage") is not None:
+        found.append(f"stage {conditions['stage']}")
+    if conditions.get("condition") is not None:
+        found.append(str(conditions["condition"]))
+    if conditions.get("level") is not None:
+        found.append(f"at {conditions['level']:.4g}")
+    if batch is not None:
+        found.append(f"batch {batch}")
+    if conditions.get("resolution") is not None:
+        found.append(f"{conditions['resolution']} px")
+    found += [str(conditions[name]) for name in ("dtype", "device") if conditions.get(name) is not None]
+    if conditions.get("compile"):
+        found.append("compiled")
+    return ", ".join(found)

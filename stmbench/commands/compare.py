@@ -1,0 +1,141 @@
+"""`stmbench compare`: is head worse than base? From two stores, or by running both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import options, session, values
+from stmbench.errors import ConfigError, UnknownNameError
+
+app = typer.Typer(add_completion=False)
+FORMATS = ("terminal", "markdown", "json")
+LIVE_ONLY = (
+    *("models", "mixers", "scale", "architecture", "plugin", "resolution", "batch_size", "dtype", "device"),
+    *("threads", "clock", "time_budget", "confirm", "plant", "samples"),
+)
+
+
+@app.command(epilog="Exit codes: 0, no regression; 1, a regression; 2, bad input; 3 with --strict, not resolved.")
+def compare(
+    ctx: typer.Context,
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A store; with --live a checkout or an environment.")],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="Likewise: what is compared with BASE.")],
+    live: Annotated[bool, typer.Option("--live", help="Run both, in turn, and time them round by round.")] = False,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="Change of a time that matters; default: 0.03 live, 0.15 between stores."),
+    ] = None,
+    quality_margin: Annotated[
+        float, typer.Option("--quality-margin", help="Change of an accuracy that matters: 0.005 is half a point.")
+    ] = 0.005,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Leave with 3 where something is not resolved or failed.")
+    ] = False,
+    format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="terminal, markdown (for a pull request), json.")
+    ] = "terminal",
+    models: options.Models = None,
+    mixers: options.Mixers = None,
+    scale: options.Scale = "micro",
+    architecture: Annotated[
+        str, typer.Option("--architecture", metavar="NAME", help="The architecture the mixers are put into.")
+    ] = "unified",
+    plugin: options.Plugin = None,
+    resolution: Annotated[
+        str | None, typer.Option("--resolution", metavar="SIZE", help="224 or 224x320 (H x W); default: design.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images in a batch.")] = 4,
+    dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.")] = "fp32",
+    device: options.Device = "auto",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each side.")] = 1,
+    clock: Annotated[
+        str, typer.Option("--clock", metavar="CLOCK", help="auto, wall, or processor: one thread's time on the CPU.")
+    ] = "auto",
+    time_budget: Annotated[
+        float, typer.Option("--time-budget", help="Seconds of sampling a model at most; a clear verdict needs fewer.")
+    ] = 60.0,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Measure again, in fresh processes, what came out worse.")
+    ] = False,
+    samples: Annotated[
+        Path | None, typer.Option("--samples", metavar="FILE", help="Write every round of a live comparison as CSV.")
+    ] = None,
+    plant: Annotated[
+        float,
+        typer.Option("--plant", metavar="SHARE", help="Slow head down by this share, to see whether it is found."),
+    ] = 0.0,
+    seed: options.Seed = 0,
+    debug: options.Debug = False,
+) -> None:
+    """Say for each model and metric whether HEAD is worse than BASE, better, the same, or not resolved.
+
+    Of two stores: speed (large changes only), accuracy and consistency, parameters and MACs.
+
+    With --live: speed, down to a few percent. BASE and HEAD are then folders with the package stmbench, environments,
+    or folders with a --plugin.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    if not live:
+        given = [name for name in LIVE_ONLY if _given(ctx, name)]
+        if given:
+            raise ConfigError("--live beside options of a live comparison", f"--{given[0].replace('_', '-')}", "add it")
+        from stmbench.analyses.compare.stored import SPEED_MARGIN, StoredConfig, compare_stores
+
+        config = StoredConfig(
+            speed_margin=SPEED_MARGIN if margin is None else margin, quality_margin=quality_margin, seed=seed
+        )
+        comparison = compare_stores(Path(base), Path(head), config)
+    else:
+        named = values.items(models)
+        chosen_by = [name for name in ("scale", "mixers", "architecture") if _given(ctx, name)]
+        if named and chosen_by:
+            raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
+        values.scale(scale)
+        sizes = None if resolution is None else values.resolutions(resolution)
+        if sizes is not None and len(sizes) != 1:
+            raise ConfigError("one resolution", repr(resolution), "compare again for the other")
+        if len(values.dtypes(dtype)) != 1:
+            raise ConfigError("one dtype", repr(dtype), "compare again for the other")
+
+        from stmbench.analyses.compare.config import LiveConfig
+        from stmbench.analyses.compare.sides import side
+        from stmbench.commands.compare_output import live_comparison
+
+        sides = [side(text, plugin or ()) for text in (base, head)]
+        # models that are named need not be known here: head may have brought them in
+        if not named or any(set("*?") & set(name.partition("[")[0]) for name in named):
+            from stmbench.analyses.selection import by_name, by_scale
+            from stmbench.mixers.plugins import load_plugins
+
+            load_plugins(sides[1].plugins)
+            named = list(by_name(named) or by_scale(scale, mixers=values.items(mixers), architecture=architecture))
+        request = LiveConfig(
+            models=tuple(named),
+            batch_size=batch_size,
+            resolution=None if sizes is None else sizes[0],
+            dtype=dtype,
+            device=values.device(device),
+            threads=threads,
+            clock=clock,
+            seconds=time_budget,
+            margin=0.03 if margin is None else margin,
+            confirm=confirm,
+            plant=plant,
+            seed=seed,
+        )
+        session.keep("both workers were ended, and nothing was written")
+        comparison = live_comparison(sides[0], sides[1], request, samples)
+
+    from stmbench.commands.compare_output import show
+
+    show(comparison, format)
+    raise typer.Exit(comparison.exit_code(strict=strict))
+
+
+def _given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,0 +1,72 @@
+"""What `stmbench compare` shows while it samples, prints at its end, and writes of its rounds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from stmbench.analyses.compare.config import LiveConfig
+from stmbench.analyses.compare.live import Live
+from stmbench.analyses.compare.sampling import SIDES
+from stmbench.analyses.compare.sides import Side
+from stmbench.commands.profile_progress import ProgressLine
+from stmbench.errors import OutputError
+from stmbench.reporting import comparison as pages
+from stmbench.tables.verdicts import Comparison
+
+TABLE_WIDTH = 100
+COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall_seconds", "processor_seconds")
+
+
+def live_comparison(base: Side, head: Side, config: LiveConfig, samples: Path | None) -> Comparison:
+    """Run both sides with a line of progress; write the rounds where asked.
+
+    Raises:
+        OutputError: `samples` cannot be written; said before anything is measured.
+    """
+    if samples is not None:
+        _write(samples, "")
+    with ProgressLine(Console(stderr=True)) as progress:
+        live = Live(base, head, config, listener=progress)
+        comparison = live.run()
+    if samples is not None:
+        _write(samples, rounds_as_csv(live))
+    return comparison
+
+
+def rounds_as_csv(live: Live) -> str:
+    """Two lines a side and round: the probe and the passes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for (attempt, model), samples in live.samples.items():
+        for number, round_ in enumerate(samples.rounds):
+            for index, side in enumerate(SIDES):
+                place = int(round_.first != side)
+                for kind, seconds in (("probe", round_.probe), ("passes", round_.passes)):
+                    writer.writerow((model, attempt, number, side, place, samples.passes, kind, *seconds[index]))
+    return text.getvalue()
+
+
+def show(comparison: Comparison, format: str) -> None:
+    """Print the comparison to standard output."""
+    if format == "json":
+        typer.echo(pages.as_json(comparison))
+    elif format == "markdown":
+        typer.echo(pages.markdown(comparison), nl=False)
+    else:
+        # a pipe has no width of its own: the table gets the one it was laid out for
+        Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(pages.terminal(comparison))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise OutputError(f"to write {path}", error.strerror or str(error), "choose another --samples") from error

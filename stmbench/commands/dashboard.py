@@ -1,0 +1,50 @@
+"""`stmbench dashboard HISTORY`: charts of a history with their steps, as files that open from the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import options
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def dashboard(
+    history: Annotated[Path, typer.Argument(metavar="HISTORY", help="A folder that `stmbench history add` made.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the site goes.")] = Path(
+        "reports/dashboard"
+    ),
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="The page's title.")] = "stmbench dashboard",
+    commit_url: Annotated[
+        str | None,
+        typer.Option("--commit-url", metavar="URL", help="Address of a commit's page, {commit} standing for its SHA."),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Where the site will be published, for the feed's links.")
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Draw every metric of every model over the commits, find the steps, and write a page and a feed of regressions."""
+    from stmbench.history.commits import one_line
+    from stmbench.history.events import events_of
+    from stmbench.history.folder import History
+    from stmbench.history.series import machines_of
+    from stmbench.reporting.dashboard.page import write_dashboard
+
+    machines = machines_of(History(history).records())
+    paths = write_dashboard(machines, out, title=one_line(title), commit_url=commit_url, url=url)
+    for machine in machines:
+        for text in machine.unreadable:
+            typer.secho(f"warning: skipped the part {text}", err=True, fg=typer.colors.YELLOW)
+        events = events_of(machine)
+        typer.echo(
+            f"{machine.machine}: {len(machine.commits)} commits, {len(machine.series)} series, "
+            f"{sum(event.worse is True for event in events)} regressions, "
+            f"{sum(event.worse is False for event in events)} improvements",
+            err=True,
+        )
+    typer.echo("\n".join(f"{what:5} {path}" for what, path in paths.items()))

@@ -1,0 +1,172 @@
+"""`stmbench history add|list|prune`: stores by commit and machine, for `stmbench dashboard`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stmbench.commands import options
+from stmbench.commands.group import SuggestingGroup
+from stmbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stmbench.history.record import Record
+
+app = typer.Typer(add_completion=False, cls=SuggestingGroup, no_args_is_help=True)
+Folder = Annotated[Path, typer.Option("--history", "-H", metavar="FOLDER", help="The history.")]
+Machine = Annotated[str | None, typer.Option("--machine", metavar="ID", help="Of one machine only.")]
+HISTORY = Path("history")
+
+
+@app.callback()
+def history() -> None:
+    """Keep stores by commit and machine: what `stmbench dashboard` draws and finds steps in."""
+
+
+@app.command()
+def add(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The result store to copy.")],
+    folder: Folder = HISTORY,
+    commit: Annotated[
+        str | None, typer.Option("--commit", metavar="SHA", help="Default: the one that the store's parts name.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option("--date", metavar="ISO", help="Default: git's, else of the last measurement.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option("--subject", metavar="TEXT", help="Default: git's.")] = None,
+    repository: Annotated[
+        Path, typer.Option("--repository", metavar="FOLDER", help="The checkout to ask about the commit.")
+    ] = Path("."),
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of an older record.")] = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Copy a store into a history, as the record of a commit on the machine that measured it."""
+    from stmbench.history import adding, commits
+    from stmbench.history.folder import History
+    from stmbench.tables import Store
+
+    done = adding.add(
+        Store(store),
+        History(folder),
+        find=lambda name: commits.find(name, repository),
+        commit=commit,
+        date=None if date is None else commits.parse_date(date, "--date"),
+        subject=None if subject is None else commits.one_line(subject),
+        replace=replace,
+    )
+    for part, reason in done[0].unreadable:
+        _warn(f"skipped the part {part}: {reason}")
+    if done[0].others:
+        _warn(f"{done[0].others} parts of other commits were left out")
+    for item in done:
+        for failure in item.summary.failures:
+            times = f" ({failure.times} times)" if failure.times > 1 else ""
+            _warn(f"{failure.model}: {failure.status}{times}, {failure.reason}")
+        if not item.summary.values:
+            _warn(f"nothing in it that a history follows; see {folder} for the record all the same")
+        if item.facts.changed:
+            _warn("the checkout held changes that are not in the commit")
+        typer.echo(f"{len(item.summary.values)} values added as {item.folder}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps([{"folder": str(item.folder), "values": len(item.summary.values)} for item in done]))
+
+
+@app.command(name="list")
+def list_(
+    folder: Annotated[Path, typer.Argument(metavar="HISTORY", help="The history.")] = HISTORY,
+    machine: Machine = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """The records of a history, newest first."""
+    from stmbench.history.folder import History
+
+    records = [record for record in History(folder).records() if machine in (None, record.facts.machine)][::-1]
+    facts = [_facts(record) for record in records]
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif not facts:
+        typer.echo(f"no records in {folder}; add one with `stmbench history add STORE --history {folder}`", err=True)
+    else:
+        _print(facts)
+
+
+@app.command()
+def prune(
+    folder: Annotated[Path, typer.Argument(metavar="HISTORY", help="The history.")] = HISTORY,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, metavar="N", help="Remove all but the N newest of each machine.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="DATE", help="Remove records of commits before this date.")
+    ] = None,
+    machine: Machine = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Remove old records: those that --keep or --before names."""
+    if keep is None and before is None:
+        raise ConfigError("a rule for what to remove", "none", "give --keep N or --before DATE")
+    from stmbench.history import pruning
+    from stmbench.history.commits import parse_date
+    from stmbench.history.folder import History
+
+    where = History(folder)
+    limit = None if before is None else parse_date(before, "--before")
+    chosen = pruning.old(where.records(), keep=keep, before=limit, machine=machine)
+    for record in chosen:
+        if not dry_run:
+            where.remove(record)
+        typer.echo(f"{record.facts.machine}/{record.facts.name} {record.facts.subject}".rstrip())
+    verb = "would be removed" if dry_run else "removed"
+    typer.echo(f"{len(chosen)} record{'' if len(chosen) == 1 else 's'} {verb}", err=True)
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    facts, summary = record.facts, record.summary()
+    return {
+        "machine": facts.machine,
+        "cpu": facts.machine_facts.get("cpu"),
+        "commit": facts.commit,
+        "date": facts.date.isoformat(),
+        "subject": facts.subject,
+        "changed": facts.changed,
+        "models": len({value.subject.model for value in summary.values if value.subject.model is not None}),
+        "values": len(summary.values),
+        "failed": sum(failure.times for failure in summary.failures if failure.status == "failed"),
+        "skipped": sum(failure.times for failure in summary.failures if failure.status == "skipped"),
+        "unreadable": len(summary.unreadable),
+        "folder": str(record.folder),
+    }
+
+
+def _print(facts: list[dict[str, Any]]) -> None:
+    import sys
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("machine", "commit", "date", "subject"):
+        table.add_column(name, overflow="fold", no_wrap=name != "subject")
+    for name in ("models", "values", "failed", "unreadable"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in facts:
+        commit = line["commit"][:12] + ("*" if line["changed"] else "")
+        words = [line["machine"], commit, line["date"][:10], line["subject"]]
+        numbers = [str(line[name]) for name in ("models", "values", "failed", "unreadable")]
+        table.add_row(*(Text(word) for word in [*words, *numbers]))  # not markup: a subject may have brackets
+    if any(line["changed"] for line in facts):
+        table.caption = Text("* the checkout held changes that are not in the commit")
+        table.caption_justify = "left"
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _warn(text: str) -> None:
+    typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)

@@ -1,0 +1,102 @@
+"""`stmbench run`: an experiment file, from its models to its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import options, session, values
+from stmbench.errors import ConfigError
+
+app = typer.Typer(add_completion=False)
+ENGINES = ("local", "ray")
+
+
+@app.command(epilog="Stop it when you like, or lose the machine: the same command goes on where it was.")
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment: experiments/quickstart.yaml.")],
+    mini: Annotated[
+        bool, typer.Option("--mini", help="The file's miniature: small models on an embedded set, labelled as such.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan: what is to do, how long, what is missing. Writes nothing.")
+    ] = False,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="NAME=PATH", help="Where a data set is: imagenet=PATH. Can be given again."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FOLDER", help="Checkpoints, named after models or as their authors do."),
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="local, or ray: a cluster.")] = "local",
+    workers: Annotated[
+        str, typer.Option("--workers", metavar="N", help="Processes on this machine; auto: one for each core, up to 8.")
+    ] = "auto",
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Of a running Ray cluster; default: its own.")
+    ] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Run on this device what was meant for a GPU.")] = False,
+    allow_plugins: Annotated[
+        bool, typer.Option("--allow-plugins", help="Run the code of the plug-ins that the file names.")
+    ] = False,
+    device: options.Device = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do again what the store already holds.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The result store; default: results/NAME.")
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Run an experiment: train what it trains, measure what it measures, show it beside what was published."""
+    if engine not in ENGINES:
+        from stmbench.errors import UnknownNameError
+
+        raise UnknownNameError("engine", engine, ENGINES)
+    if address is not None and engine != "ray":
+        raise ConfigError("--address with --engine ray", f"--engine {engine}", "add it, or leave out --address")
+    places = _places(data or [])
+    number = _workers(workers)
+    from stmbench.commands.run_output import RunOutput
+    from stmbench.mixers.plugins import load_plugins
+    from stmbench.sweeps.planning import plan
+    from stmbench.sweeps.reading import plugins_of, read_experiment
+    from stmbench.sweeps.resources import Resources
+
+    plugins = plugins_of(file, mini=mini)
+    if plugins and not allow_plugins:
+        names = ", ".join(path.name for path in plugins)
+        remedy = "read them, then add the option"
+        raise ConfigError("--allow-plugins, as plug-ins are code that is run", f"{names} in {file.name}", remedy)
+    load_plugins(plugins)
+    experiment = read_experiment(file, mini=mini)
+    resources = Resources(data=places, weights=weights, device=values.device(device))
+    tasks = plan(experiment, resources, anyway=anyway, plugins=tuple(map(str, plugins)), fresh=fresh)
+    folder = out or Path("results") / (f"{experiment.name}-mini" if mini else experiment.name)
+    output = RunOutput(experiment, tasks, folder, workers=number, file=file)
+    if dry_run:
+        output.show_plan()
+        return
+    session.keep(f"what is finished stays in {folder}, and the same command goes on from there")
+    output.run(engine, address)
+
+
+def _places(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, place = text.partition("=")
+        if not equals or not name or not place:
+            raise ConfigError("a data set and its place", repr(text), "write --data imagenet=PATH")
+        found[name] = place
+    return found
+
+
+def _workers(text: str) -> int:
+    if text == "auto":
+        import os
+
+        return min(8, os.cpu_count() or 1)
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise ConfigError("a number of workers, or auto", repr(text), "change --workers")
+    return int(text)

@@ -1,0 +1,146 @@
+"""What `stmbench run` shows: the plan, one progress display for all of it, and what came of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from stmbench.analyses.models import facts_of
+from stmbench.commands.analyse_output import untrained
+from stmbench.commands.profile_output import TABLE_WIDTH
+from stmbench.commands.run_progress import RunProgress
+from stmbench.errors import InputError
+from stmbench.figures import save
+from stmbench.reporting import compose, placed, write_report
+from stmbench.reporting.beside import beside_section, beside_table
+from stmbench.reporting.gallery import figures, tables
+from stmbench.reporting.plan import PlanLine, plan_table
+from stmbench.sweeps.engines.base import Engine, Moved
+from stmbench.sweeps.engines.local import LocalEngine
+from stmbench.sweeps.engines.processes import ProcessEngine
+from stmbench.sweeps.estimates import Estimator, total
+from stmbench.sweeps.execution import is_done
+from stmbench.sweeps.experiment import Experiment
+from stmbench.sweeps.published import published_values
+from stmbench.sweeps.running import Run, RunReport
+from stmbench.sweeps.tasks import Task
+from stmbench.tables import Store
+from stmbench.tables.comparison import beside_published
+
+SHOWN = 10  # lines of one kind
+
+
+class RunOutput:
+    """One call of the command."""
+
+    def __init__(
+        self, experiment: Experiment, tasks: Sequence[Task], folder: Path, *, workers: int, file: Path
+    ) -> None:
+        self.experiment, self.tasks, self.folder, self.file = experiment, list(tasks), folder, file
+        todo = sum(not task.alone and task.missing is None for task in self.tasks)
+        self.workers = max(1, min(workers, todo))
+        self._notes = Console(stderr=True)
+
+    def show_plan(self) -> None:
+        """What would be done, on standard output."""
+        console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+        done = self._done()
+        estimates = self._estimates(done)
+        lines = [
+            PlanLine(
+                title=task.title,
+                models=task.models,
+                done=done[task.name],
+                seconds=estimates[task.name],
+                missing=task.missing,
+            )
+            for task in self.tasks
+        ]
+        todo = [task for task in self.tasks if not done[task.name] and task.missing is None]
+        seconds = total(todo, estimates, self.workers)
+        console.print(plan_table(self.experiment.heading, lines, seconds, self.workers))
+        if any(task.missing for task in self.tasks) and not self.experiment.miniature:
+            self._note(f"the miniature needs nothing: stmbench run {shlex.quote(str(self.file))} --mini")
+
+    def run(self, engine: str, address: str | None) -> None:
+        """Do it all. Raises InputError, in the end, where nothing could be done."""
+        todo = [task for task in self.tasks if task.missing is None]
+        if not todo:
+            reasons = list(dict.fromkeys(task.missing for task in self.tasks if task.missing))
+            remedy = f"see the plan with --dry-run, or try --mini of {self.file.name}"
+            raise InputError("what the experiment needs", f"it lacks {'; '.join(reasons[:3])}", remedy)
+        store = Store(self.folder).require_writable()
+        with RunProgress(self._notes) as progress:
+            runs: list[Run] = []
+
+            def tell(event: Moved) -> None:
+                runs[0].hear(event)
+
+            with self._engine(engine, address, tell) as made:
+                runs.append(Run(self.tasks, made, self.folder, estimates=self._estimates(self._done()), tell=progress))
+                report = runs[0].run()
+        self._show(store.read(), report)
+
+    def _engine(self, name: str, address: str | None, tell: object) -> Engine:
+        if name == "ray":
+            from stmbench.sweeps.engines.ray import RayEngine
+
+            return RayEngine(self.folder, address)
+        if self.workers == 1:
+            return LocalEngine(self.folder, tell)  # type: ignore[arg-type]
+        return ProcessEngine(self.folder, self.workers)
+
+    def _done(self) -> dict[str, bool]:
+        """Whether the store has all of a task. Raises TableError for a store of a newer schema."""
+        Store(self.folder).keys()
+        return {task.name: not task.fresh and is_done(task, self.folder) for task in self.tasks}
+
+    def _estimates(self, done: dict[str, bool]) -> dict[str, float | None]:
+        estimator = Estimator(self.tasks[0].device, max(1, (os.cpu_count() or 1) // self.workers))
+        return {task.name: None if task.missing or done[task.name] else estimator.seconds(task) for task in self.tasks}
+
+    def _show(self, frame: pd.DataFrame, report: RunReport) -> None:
+        console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+        for analysis, table in tables(frame):
+            console.print(Text(f"\n{analysis}", style="bold"))
+            console.print(table)
+        beside = beside_published(frame, published_values(self.experiment))
+        if len(beside):
+            console.print(Text("\nmeasured and published", style="bold"))
+            console.print(beside_table(beside))
+            beside.to_csv(self.folder / "published.csv", index=False)
+        folder = self.folder / "figures"
+        for name, figure in figures(frame, self.folder).items():
+            save(figure, folder / name)
+        if self.experiment.miniature:
+            self._note(f"a miniature of {self.experiment.title}: its numbers are not the paper's experiment", "yellow")
+        self._lines("warning", [*untrained(frame), *report.warnings], "yellow")
+        self._lines("skipped", [f"{name}: {reason}" for name, reason in report.skipped.items()], "yellow")
+        self._lines("failed", report.failures, "red")
+        measured, kept = sum(r.measured for r in report.results), sum(r.kept for r in report.results)
+        self._note(f"{len(report.results)} tasks done: {measured} units of work measured, {kept} taken from the store")
+        frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
+        mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
+        first = (beside_section(beside, mixers),) if len(beside) else ()
+        content = compose(placed(frame, self.folder), title=self.experiment.heading, first=first)
+        formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
+        for path in write_report(content, self.folder / "report", formats):
+            self._note(f"report   {path}")
+        self._note(f"figures  {folder}\nrows     {self.folder / 'parts'}")
+
+    def _lines(self, word: str, lines: Sequence[str], style: str) -> None:
+        for line in lines[:SHOWN]:
+            self._note(f"{word}: {line}", style)
+        if len(lines) > SHOWN:
+            self._note(f"{word}: ... and {len(lines) - SHOWN} more, see the rows", style)
+
+    def _note(self, text: str, style: str = "") -> None:
+        self._notes.print(Text(text, style=style), soft_wrap=True)

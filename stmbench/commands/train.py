@@ -1,0 +1,173 @@
+"""`stmbench train`: models trained by a recipe; their weights are files, their curves rows of the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stmbench.commands import analyse, options, session, values
+from stmbench.errors import ConfigError, StmbenchError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(
+    epilog="Stop it when you like: the same command goes on where it was. Several processes: torchrun -m stmbench train"
+)
+def train(
+    ctx: typer.Context,
+    scale: options.Scale = "nano",
+    models: options.Models = None,
+    mixers: options.Mixers = None,
+    architecture: analyse.Architecture = "unified",
+    plugin: options.Plugin = None,
+    dataset: analyse.Dataset = "digits",
+    train_split: Annotated[str, typer.Option("--train-split", metavar="NAME", help="Trained on.")] = "train",
+    split: analyse.Split = "test",
+    data_fraction: Annotated[
+        float, typer.Option("--data-fraction", metavar="SHARE", help="Of each class's training images, from 0 to 1.")
+    ] = 1.0,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
+            "relations; default: the embedded set's own, or stm.",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Images in a step, of all processes; lr grows with it.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="In place of the recipe's, at its batch size.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the recipe: mixup=0. Can be given again."),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option("--seeds", metavar="NUMBERS", help="Of weights, order and augmentation; one run for each.")
+    ] = "0",
+    resolution: analyse.Resolution = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="DTYPE", help="fp32; bf16 or fp16 by autocast; fp64.")
+    ] = "fp32",
+    accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Backward passes in a step.")] = 1,
+    grad_checkpointing: Annotated[
+        bool,
+        typer.Option("--grad-checkpointing", help="Recompute blocks when going back: less memory."),
+    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the models by torch.compile.")] = False,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Images and weights in that format.")] = False,
+    keep_every: Annotated[
+        int | None, typer.Option("--keep-every", metavar="N", min=1, help="Keep the weights of every N-th epoch.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="PATH", help="Go on from this run's folder or state.pt, in place of --out's."),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Curves for TensorBoard, too.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images ahead.")] = 0,
+    limit_corrupt: analyse.LimitCorrupt = 10,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: torch's.")] = None,
+    device: options.Device = "auto",
+    fresh: analyse.Fresh = False,
+    out: options.Out = Path("results/train"),
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train models, from a recipe of the papers or of the embedded sets.
+
+    Without arguments: the five mixers at scale nano on the embedded digits, a minute or so each. Checkpoints are under
+    OUT/checkpoints and can be given to every other command with --checkpoint.
+    """
+    numbers = _seeds(seeds)
+    sizes = None if resolution is None else values.resolutions(resolution)
+    if sizes is not None and len(sizes) > 1:
+        raise ConfigError("one resolution", repr(resolution), "run the command once for each")
+    changes = _changes(change or [])
+    changes |= {k: v for k, v in {"epochs": epochs, "batch_size": batch_size, "lr": lr}.items() if v is not None}
+    names = analyse.selection(ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin)
+
+    import torch
+
+    from stmbench.analyses.models import facts_of
+    from stmbench.figures.training import training_figures
+    from stmbench.reporting.training import training_table
+    from stmbench.tables import Store
+    from stmbench.training.analysis import Training
+    from stmbench.training.presets import default_recipe, recipe_for
+    from stmbench.training.settings import TrainingSettings
+    from stmbench.training.world import join, leave
+
+    runs = [
+        TrainingSettings(
+            model=name,
+            recipe=recipe_for(recipe or default_recipe(dataset), facts_of(name).mixer, **changes),
+            dataset=dataset,
+            train_split=train_split,
+            test_split=split,
+            data_fraction=data_fraction,
+            seed=seed,
+            dtype=dtype,
+            accumulate=accumulate,
+            resolution=sizes[0] if sizes else None,
+            grad_checkpointing=grad_checkpointing,
+            compile=compiled,
+            channels_last=channels_last,
+            workers=workers,
+            limit_corrupt=limit_corrupt,
+            keep_every=keep_every,
+            tensorboard=tensorboard,
+        )
+        for name in names
+        for seed in numbers
+    ]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    world = join(values.device(device))
+    session.keep(f"what was trained stays in {out}, and the same command goes on from there")
+    try:
+        if not world.is_first:
+            Training(runs, Store(out), world=world, resume=resume, fresh=fresh).follow()
+            return
+        made: list[Training] = []
+
+        def make(listener: object) -> Training:
+            made.append(Training(runs, Store(out), world=world, resume=resume, fresh=fresh, listener=listener))  # type: ignore[arg-type]
+            return made[0]
+
+        try:
+            analyse.run(make, out=out, fresh=fresh, as_json=as_json, table=training_table, figures=training_figures)
+        except StmbenchError:
+            for training in made:
+                training.dismiss()
+            raise
+        made[0].dismiss()
+    finally:
+        leave()
+
+
+def _seeds(text: str) -> list[int]:
+    items = values.items(text)
+    if not items or not all(item.isascii() and item.isdigit() and int(item[:11]) < 2**32 for item in items):
+        raise ConfigError("seeds such as 0,1,2, below 2^32", repr(text), "change --seeds")
+    return [int(item) for item in items]
+
+
+def _changes(texts: list[str]) -> dict[str, object]:
+    """Fields and values, the latter as YAML reads them: `mixup=0`, `ema=null`, `crop_scale=[0.5, 1]`."""
+    import yaml
+
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError("a field of the recipe and a value", repr(text), "write --set mixup=0")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError("a value such as 0.1, null or [0.5, 1]", repr(value), "correct --set") from error
+    return found

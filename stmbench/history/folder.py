@@ -1,0 +1,184 @@
+"""A history: a folder of records by machine and commit. Records come and go by a rename, as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import secrets
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from stmbench.errors import InputError, OutputError, TableError
+from stmbench.history.record import RECORD, Facts, Record, read_record
+
+MARK: Final = "stmbench-history.json"  # says that a folder is a history, even an empty one
+VERSION: Final = 1
+STALE_AFTER_S: Final = 24 * 3600.0
+
+
+class History:
+    """The records of one folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def create(self) -> History:
+        """Make the folder a history if it is missing or empty, and return self.
+
+        Raises OutputError where something else is there, or it cannot be written.
+        """
+        mark = self.folder / MARK
+        try:
+            if mark.is_file():
+                self.require()
+                return self
+            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+                what = "a folder of other things" if self.folder.is_dir() else "a file"
+                raise OutputError("a history, or an empty or new folder", f"{self.folder} ({what})", "change --history")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mark.write_text(json.dumps({"version": VERSION}) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                "a folder that can be written", f"{self.folder} ({error.strerror})", "change --history"
+            ) from error
+        return self
+
+    def require(self) -> History:
+        """Return self; raise TableError unless the folder is a history that this version can read."""
+        if not (self.folder / MARK).is_file():
+            what = "not one" if self.folder.is_dir() else "a file" if self.folder.exists() else "nothing there"
+            raise TableError(
+                "a history", f"{self.folder} ({what})", "make one with `stmbench history add STORE --history`"
+            )
+        try:
+            version = int(json.loads((self.folder / MARK).read_text(encoding="utf-8"))["version"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TableError(
+                "a history", f"{self.folder} ({MARK} is damaged)", f'write {{"version": {VERSION}}} into it'
+            ) from error
+        if version > VERSION:
+            raise TableError(
+                f"a history of version {VERSION}", f"version {version} in {self.folder}", "update stmbench"
+            )
+        return self
+
+    def records(self) -> list[Record]:
+        """All records, by machine, and of a machine from the oldest commit to the newest.
+
+        Raises TableError: not a history, a damaged record, two records for one commit and machine.
+        """
+        self.require()
+        files = sorted(path for path in self.folder.glob(f"*/*/{RECORD}") if not path.parent.name.startswith("."))
+        machines: dict[str, list[Record]] = defaultdict(list)
+        seen: dict[tuple[str, str], Record] = {}
+        for file in files:
+            record = read_record(file.parent)
+            facts = record.facts
+            twin = seen.setdefault((facts.machine, facts.commit), record)
+            if twin is not record:
+                raise TableError(
+                    f"one record for commit {facts.commit[:12]} and machine {facts.machine}",
+                    f"two: {twin.folder.name} and {record.folder.name} in {record.folder.parent}",
+                    "remove one of them, or add it again with --replace",
+                )
+            machines[facts.machine].append(record)
+        return [record for machine in sorted(machines) for record in in_order(machines[machine])]
+
+    def require_free(self, machine: str, sha: str) -> None:
+        """Raise TableError where there is a record for that commit and machine."""
+        for twin in self._of_commit(machine, sha):
+            raise TableError(
+                f"no record yet for commit {sha[:12]} and machine {machine}",
+                f"{twin.name} in {self.folder}",
+                "give --replace to put the new one in its place",
+            )
+
+    def put(self, prepared: Path, facts: Facts) -> Path:
+        """Move a prepared record's folder (of `scratch`) to its place; an older one of that commit makes room.
+
+        Raises OutputError where that fails; the older record is there then as it was.
+        """
+        place = self.folder / facts.machine / facts.name
+        hidden: dict[Path, Path] = {}
+        try:
+            for twin in self._of_commit(facts.machine, facts.commit):
+                hidden[twin] = _hide(twin)
+            os.rename(prepared, place)
+        except OSError as error:
+            for twin, where in hidden.items():
+                os.rename(where, twin)
+            raise OutputError(f"to make {place}", error.strerror or str(error), "run it again") from error
+        for where in hidden.values():
+            shutil.rmtree(where, ignore_errors=True)
+        return place
+
+    def scratch(self, machine: str) -> Path:
+        """A new hidden folder in which a record is prepared; what killed runs left there a day ago is removed."""
+        home = self.folder / machine
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            for left in home.glob(".*.tmp"):
+                if time.time() - left.stat().st_mtime > STALE_AFTER_S:
+                    shutil.rmtree(left, ignore_errors=True)
+            folder = home / f".{secrets.token_hex(8)}.tmp"
+            folder.mkdir()
+        except OSError as error:
+            raise OutputError(
+                f"to write {home}", error.strerror or str(error), "free space or change --history"
+            ) from error
+        return folder
+
+    def remove(self, record: Record) -> None:
+        """Remove a record: out of sight at once, then from the disk. Raises OutputError."""
+        try:
+            shutil.rmtree(_hide(record.folder))
+        except OSError as error:
+            raise OutputError(
+                f"to remove {record.folder}", error.strerror or str(error), "make it writable and run again"
+            ) from error
+        with contextlib.suppress(OSError):  # the machine's folder goes with its last record
+            record.folder.parent.rmdir()
+
+    def _of_commit(self, machine: str, sha: str) -> list[Path]:
+        found = (self.folder / machine).glob(f"[!.]*-{sha[:12]}/{RECORD}")
+        return [path.parent for path in sorted(found) if read_record(path.parent).facts.commit == sha]
+
+
+def _hide(folder: Path) -> Path:
+    hidden = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    os.rename(folder, hidden)
+    return hidden
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Records from the oldest commit to the newest: by date, but never a commit before a parent of its own.
+
+    Dates alone are not enough: committers' clocks differ, and a rebase gives many commits one date.
+    """
+    by_sha = {record.facts.commit: record for record in records}
+    children: dict[str, list[str]] = defaultdict(list)
+    waits = dict.fromkeys(by_sha, 0)
+    for sha, record in by_sha.items():
+        for parent in set(record.facts.parents) & by_sha.keys():
+            children[parent].append(sha)
+            waits[sha] += 1
+    ready = [(by_sha[sha].facts.date, sha) for sha, count in waits.items() if count == 0]
+    heapq.heapify(ready)
+    found = []
+    while ready:
+        _, sha = heapq.heappop(ready)
+        found.append(by_sha[sha])
+        for child in children[sha]:
+            waits[child] -= 1
+            if waits[child] == 0:
+                heapq.heappush(ready, (by_sha[child].facts.date, child))
+    if len(found) != len(by_sha):
+        rest = sorted(sha[:12] for sha, count in waits.items() if count > 0)
+        raise InputError("commits whose parents come first", f"a circle of {', '.join(rest)}", "correct record.json")
+    return found

@@ -1,0 +1,1 @@
+"""Experiments: a YAML file becomes units of work, an engine does them, a store keeps what they find."""

@@ -1,0 +1,129 @@
+"""What a comparison of two versions says: findings with their verdicts, and what the two versions are. Data alone.
+
+A finding is one metric of one model under one set of conditions, at base and at head. Everything that renders findings
+(terminal, Markdown, JSON) works on these classes, wherever the numbers came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final, Literal
+
+from stmbench.errors import TableError
+
+Verdict = Literal["worse", "failed", "not resolved", "better", "same"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("worse", "failed", "not resolved", "better", "same")  # as they are listed
+Kind = Literal["ratio", "difference"]  # head / base, or head - base
+FORMAT: Final = "stmbench.compare.v1"  # of the JSON; raise it when a field or a meaning changes
+
+CLEAN, REGRESSION, UNRESOLVED = 0, 1, 3  # exit codes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One metric of one model.
+
+    `effect` is head / base or head - base by `kind`; `low` and `high` are the ends of its 95 % interval, None for an
+    exact one. `detectable` is the smallest true change that would have been claimed four times in five. `p_value` is
+    that of no change, corrected for looking several times; `p_corrected` for the other findings too (Holm).
+    `is_regression` is for a finding whose verdict does not say it: a model that fails at head alone.
+    """
+
+    model: str
+    metric: str
+    verdict: Verdict
+    conditions: str = ""  # batch 8, 224 px, fp32, cpu
+    unit: str = "1"
+    kind: Kind = "ratio"
+    lower_is_better: bool = True
+    base: float | None = None
+    head: float | None = None
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float = 0.0
+    detectable: float | None = None
+    p_value: float | None = None
+    p_corrected: float | None = None
+    rounds: int | None = None  # that count; for quality, images
+    dropped: int | None = None  # rounds with a disturbed probe
+    seconds: float | None = None  # of sampling
+    confirmed: bool | None = None  # None: nobody asked
+    is_regression: bool = False
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise TableError(f"a verdict out of {', '.join(VERDICTS)}", repr(self.verdict), "correct it")
+        if self.verdict in ("failed", "not resolved") and not self.reason:
+            raise TableError(f"a reason for the verdict {self.verdict!r}", "none", "say why")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Version:
+    """One of the two versions: its name for the reader, its code, and what it ran with."""
+
+    label: str
+    commit: str | None = None
+    dirty: bool | None = None
+    digest: str | None = None  # of the package's files; None where they were not at hand
+    software: tuple[tuple[str, str], ...] = ()  # package, version
+    machine: str | None = None  # in words
+    plugins: tuple[tuple[str, str], ...] = ()  # mixer or file, digest
+
+    @property
+    def code(self) -> str:
+        """The code in a few words."""
+        if self.commit:
+            return self.commit[:12] + (" with uncommitted changes" if self.dirty else "")
+        return f"files {self.digest[:12]}" if self.digest else "unknown"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that a comparison found. `mode` is 'live' or 'stored'; `alpha` the family-wise error of its claims."""
+
+    mode: Literal["live", "stored"]
+    base: Version
+    head: Version
+    findings: tuple[Finding, ...]
+    alpha: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> dict[str, list[str]]:
+        """What differs between the versions: code, environment, machine -> words; an empty list where nothing does."""
+        base, head = self.base, self.head
+        code = []
+        if base.digest and head.digest:
+            if base.digest != head.digest:
+                code.append(f"{base.code} to {head.code}")
+        elif base.code != head.code or base.dirty or head.dirty or not base.commit:
+            same = base.code == head.code
+            code.append(f"{base.code} in both: not known to be equal" if same else f"{base.code} to {head.code}")
+        code += [f"plug-in {name}" for name in sorted({name for name, _ in {*base.plugins} ^ {*head.plugins}})]
+        before, after = dict(base.software), dict(head.software)
+        environment = [
+            f"{name} {before.get(name, 'none')} to {after.get(name, 'none')}"
+            for name in dict.fromkeys([*before, *after])
+            if before.get(name) != after.get(name)
+        ]
+        machine = [] if base.machine == head.machine else [f"{base.machine} to {head.machine}"]
+        return {"code": code, "environment": environment, "machine": machine}
+
+    @property
+    def count(self) -> dict[str, int]:
+        """How many findings have each verdict."""
+        return {verdict: sum(finding.verdict == verdict for finding in self.findings) for verdict in VERDICTS}
+
+    def exit_code(self, *, strict: bool) -> int:
+        """1 on a regression; with `strict` 3 where anything is not resolved or failed; else 0."""
+        if any(finding.verdict == "worse" or finding.is_regression for finding in self.findings):
+            return REGRESSION
+        if strict and any(finding.verdict in ("not resolved", "failed") for finding in self.findings):
+            return UNRESOLVED
+        return CLEAN
+
+    def record(self) -> dict[str, Any]:
+        """The comparison as JSON can hold it."""
+        return {"format": FORMAT, **dataclasses.asdict(self), "changes": self.changes, "count": self.count}

@@ -1,0 +1,1 @@
+"""Training: a recipe, the loop that follows it, and checkpoints from which it goes on bit by bit."""

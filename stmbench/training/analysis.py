@@ -1,0 +1,181 @@
+"""`train`: models trained by a recipe, as units of work; their curves are rows of the table, their weights files."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stmbench.analyses.base import Analysis, Listener, Outcome, Progress, reason_of
+from stmbench.analyses.models import plugin_hashes
+from stmbench.analyses.unit import Unit
+from stmbench.architectures.catalog import ModelName
+from stmbench.checkpoints.loading import LoadedWeights, state_hash
+from stmbench.errors import CheckpointError, ConfigError, StmbenchError
+from stmbench.tables import Store
+from stmbench.training.board import require_board
+from stmbench.training.data import TrainingData, open_data
+from stmbench.training.folder import RunFolder, folder_name
+from stmbench.training.loop import Loop
+from stmbench.training.rows import training_rows
+from stmbench.training.settings import TrainingSettings
+from stmbench.training.state import STATE, load_state
+from stmbench.training.world import World
+
+CHECKPOINTS = "checkpoints"  # of a store: one folder for each run
+END = None  # what the first process tells the others when there is nothing left to train
+
+
+class Training(Analysis):
+    """Each run is a unit: one model, one recipe, one seed.
+
+    A run that was stopped goes on from its state; one that is finished is skipped while its weights are there.
+
+    Args:
+        runs: what to train, one after the other.
+        world: the processes that share the work; the first one alone writes.
+        resume: a state to go on from instead of the run's own, for a single run.
+        fresh: what interrupted or finished runs left is deleted when their turn comes.
+
+    Raises:
+        ConfigError, InputError: data that do not fit the model. CheckpointError: `resume` is another run's.
+    """
+
+    name = "train"
+
+    def __init__(
+        self,
+        runs: Sequence[TrainingSettings],
+        store: Store,
+        *,
+        world: World | None = None,
+        resume: Path | None = None,
+        fresh: bool = False,
+        listener: Listener | None = None,
+    ) -> None:
+        self.world = world or World()
+        super().__init__(store=store, seed=runs[0].seed, device=str(self.world.device), listener=listener)
+        if resume is not None and len(runs) != 1:
+            raise ConfigError("one run to resume", f"{len(runs)}", "name one model and one seed")
+        if resume is not None and fresh:
+            raise ConfigError("--resume or --fresh", "both", "leave one out")
+        if any(run.tensorboard for run in runs):
+            require_board()
+        self.runs, self._resume, self._fresh = list(runs), resume, fresh
+        self._data: tuple[Any, TrainingData] | None = None
+        self._by_key = {self.unit_of(run).key: run for run in self.runs}
+        if resume is not None:
+            load_state(resume, self.facts(self.runs[0]))  # refused before anything is written
+
+    @property
+    def definition(self) -> str:
+        return "train.v1"
+
+    def headline(self, unit: Unit) -> str | None:
+        return "accuracy"
+
+    def units(self) -> Iterator[Unit]:
+        self.store.require_writable()
+        for key, run in self._by_key.items():
+            unit = self.unit_of(run)
+            if self.store.has(key) and not self.folder(run).result.is_file():
+                self.store.remove(key)  # rows without their weights do not do
+            yield unit
+
+    def measure(self, unit: Unit) -> Outcome:
+        run = self._by_key[unit.key]
+        self.world.tell(unit.key)
+        if self.world.size == 1:
+            return self._train(run)
+        try:
+            return self._train(run)
+        except StmbenchError:
+            raise  # every process has it
+        except Exception as error:
+            # the others wait for this one amid a step: all end, and the launcher says so
+            raise SystemExit(f"error: {unit.task} of {run.model}: {reason_of(error)}") from error
+
+    def forget(self, unit: Unit) -> None:
+        super().forget(unit)
+        shutil.rmtree(self.folder(self._by_key[unit.key]).path, ignore_errors=True)
+
+    def dismiss(self) -> None:
+        """Let the other processes go, after `run`."""
+        self.world.tell(END)
+
+    def follow(self) -> None:
+        """What every process but the first does: train along, until the first has nothing left."""
+        while (key := self.world.tell(END)) is not END:
+            with contextlib.suppress(StmbenchError):  # the first process has it too and writes it down
+                self._train(self._by_key[key])
+
+    def unit_of(self, run: TrainingSettings) -> Unit:
+        """The unit of a run; known before it is trained."""
+        data = self.data(run)
+        return Unit(
+            analysis=self.name,
+            definition=self.definition,
+            task="training",
+            models=(run.model,),
+            weights=(f"random:{run.seed}",),
+            conditions={"dataset": data.fingerprints, **run.facts},
+            seed=run.seed,
+            plugins=plugin_hashes([run.model]),
+            packages={"timm": self.software["timm"]} if run.model.startswith("timm:") else {},
+        )
+
+    def folder(self, run: TrainingSettings) -> RunFolder:
+        """Where the run's weights are, or will be."""
+        data, recipe = self.data(run), run.recipe
+        name = folder_name(run.model, data.train.name, run.seed, self.unit_of(run).key)
+        share = "" if run.data_fraction == 1 else f".{run.data_fraction:g}"
+        source = f"{data.train.name}{share}.e{recipe.epochs}.s{run.seed}"
+        return RunFolder(self.store.folder / CHECKPOINTS / name, run, source, self.facts(run))
+
+    def facts(self, run: TrainingSettings) -> dict[str, Any]:
+        """What a state must agree on."""
+        return {"model": run.model, "seed": run.seed, "dataset": self.data(run).fingerprints, **run.facts}
+
+    def data(self, run: TrainingSettings) -> TrainingData:
+        """The run's images; opened once for runs that share them."""
+        options = dict(ModelName.parse(run.model).options)
+        sets = (run.dataset, run.train_split, run.test_split, run.data_fraction, run.seed)
+        asked = (*sets, run.recipe.batch_size, options.get("num_classes"))
+        if self._data is None or self._data[0] != asked:
+            self._data = asked, open_data(run)
+        return self._data[1]
+
+    def _train(self, run: TrainingSettings) -> Outcome:
+        folder = self.folder(run)
+
+        def tell(text: str, done: float, left: float | None) -> None:
+            self.tell(Progress(text=text, done=done, total=1.0, seconds_left=left))
+
+        if self.world.is_first:
+            folder.prepare(fresh=self._fresh)
+        loop = Loop(run, self.data(run), self.world, keep=folder.keep, tell=tell)
+        state = self._state(run, folder)
+        if state is not None:
+            loop.restore(state)
+        record = loop.run()
+        weights = LoadedWeights(source=folder.source, sha256=state_hash(loop.result.state_dict())).label
+        rows = training_rows(self, run, loop, folder.result.relative_to(self.store.folder).as_posix(), weights)
+        notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
+        return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
+
+    def _state(self, run: TrainingSettings, folder: RunFolder) -> dict[str, Any] | None:
+        """Where to go on from: `resume`, or what an interrupted run of the same facts left, unless it is damaged.
+
+        The first process decides for all: a state may be written while another one looks.
+        """
+        path = folder.path / STATE if self._resume is None else self._resume
+        if not self.world.tell(path.exists()):
+            return None
+        try:
+            return load_state(path, self.facts(run))
+        except CheckpointError:
+            if self._resume is not None:
+                raise
+            return None  # it was ours and cannot be read: from the beginning, then

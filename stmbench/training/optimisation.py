@@ -1,0 +1,74 @@
+"""Optimiser, learning rate, loss and average of weights, all timm's, as a recipe asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.data.mixup import Mixup
+from timm.loss.cross_entropy import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.optim._optim_factory import create_optimizer_v2
+from timm.scheduler.scheduler_factory import create_scheduler_v2
+from torch import nn
+
+from stmbench.errors import ConfigError
+from stmbench.training.decay import parameter_groups
+from stmbench.training.recipe import Recipe
+
+
+def optimizer_of(model: nn.Module, recipe: Recipe, mixer: str | None) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the model's parameters. Raises ConfigError for one that timm does not have."""
+    options: dict[str, Any] = {"betas": recipe.betas} if recipe.optimizer.startswith("adam") else {}
+    groups = parameter_groups(model, recipe.weight_decay, recipe.decay_rule, mixer)
+    try:
+        return create_optimizer_v2(
+            groups,
+            opt=recipe.optimizer,
+            lr=recipe.scaled_lr,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+            **options,
+        )
+    except (ValueError, AssertionError) as error:
+        got = f"{recipe.optimizer!r} ({error})"
+        raise ConfigError("an optimizer of timm's", got, "change the recipe's optimizer or its options") from error
+
+
+def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:
+    """timm's cosine after a linear warm-up, `epochs` in all, set with `step_update(step)` before each step.
+
+    timm counts the warm-up before the cosine's length where the cosine is to begin at its top.
+    """
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched="cosine",
+        num_epochs=recipe.epochs - recipe.warmup_epochs,  # type: ignore[arg-type]
+        warmup_epochs=recipe.warmup_epochs,  # type: ignore[arg-type]
+        warmup_prefix=True,
+        warmup_lr=recipe.warmup_lr,
+        min_lr=recipe.min_lr,
+        step_on_epochs=False,
+        updates_per_epoch=steps,
+    )
+    return schedule
+
+
+def mixup_of(recipe: Recipe, num_classes: int) -> Mixup | None:
+    """Mixup and CutMix, which also smooth the labels; None where the recipe has neither."""
+    if not recipe.mixes:
+        return None
+    return Mixup(  # type: ignore[no-untyped-call]
+        mixup_alpha=recipe.mixup,
+        cutmix_alpha=recipe.cutmix,
+        label_smoothing=recipe.label_smoothing,
+        num_classes=num_classes,
+    )
+
+
+def loss_of(recipe: Recipe) -> nn.Module:
+    """Cross-entropy against mixed targets, or against labels with the recipe's smoothing."""
+    if recipe.mixes:
+        return SoftTargetCrossEntropy()  # type: ignore[no-untyped-call]
+    if not recipe.label_smoothing:
+        return nn.CrossEntropyLoss()
+    return LabelSmoothingCrossEntropy(recipe.label_smoothing)  # type: ignore[no-untyped-call]

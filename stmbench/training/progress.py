@@ -1,0 +1,69 @@
+"""Where a run stands and what it has seen: everything that is written down about it, epoch by epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+
+from stmbench.errors import UnitError
+from stmbench.training.settings import TrainingSettings
+
+
+@dataclasses.dataclass(kw_only=True)
+class Epoch:
+    """One epoch. `step` counts the optimiser's steps since the beginning; `seconds` are those of training alone."""
+
+    epoch: int
+    step: int
+    loss: float
+    learning_rate: float
+    images: int
+    seconds: float
+    accuracy: float
+    test_loss: float
+    test_images: int
+    accuracy_raw: float | None = None  # of the weights themselves, where `accuracy` is that of their average
+
+
+@dataclasses.dataclass(kw_only=True)
+class Record:
+    """The run so far: `epoch` is the one that is under way, `within` its steps that are done."""
+
+    epoch: int = 0
+    within: int = 0
+    losses: list[float] = dataclasses.field(default_factory=list)  # one a step, the mean over all processes
+    rates: list[float] = dataclasses.field(default_factory=list)
+    epochs: list[Epoch] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0  # of the epoch under way
+    total_seconds: float = 0.0  # of everything, evaluations and savings included
+    best: float = -1.0
+    damaged: int = 0  # images of the epoch under way that could not be read
+
+    def plain(self) -> dict[str, Any]:
+        """What a state file holds."""
+        fields = dataclasses.asdict(self)
+        for name in ("losses", "rates"):
+            fields[name] = torch.tensor(fields[name], dtype=torch.float64)
+        return fields
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Record:
+        """The record in a state file."""
+        changed = {name: fields[name].tolist() for name in ("losses", "rates")}
+        return cls(**{**fields, **changed, "epochs": [Epoch(**epoch) for epoch in fields["epochs"]]})
+
+
+def words(settings: TrainingSettings, record: Record) -> str:
+    """What is being done, for a progress display."""
+    text = f"training {settings.model}, epoch {record.epoch + 1} of {settings.recipe.epochs}"
+    return text + (f", accuracy {record.epochs[-1].accuracy:.1%}" if record.epochs else "")
+
+
+def require_finite(value: float, name: str, place: str) -> None:
+    """Raise UnitError for a value that is not finite, with the place in the run where it was seen."""
+    if not math.isfinite(value):
+        remedy = "lower lr, lengthen the warm-up or clip gradients"
+        raise UnitError(f"{name} is {value} at {place}; {remedy}")

@@ -1,0 +1,97 @@
+"""What a training run does to a model: optimiser, schedule, regularisation and augmentation, in one config."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from stmbench.errors import ConfigError
+from stmbench.training.fields import require_types
+
+DecayRule = Literal["none_on_tables", "authors_code"]
+REMEDY = "change the recipe"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A recipe. `lr` belongs to `lr_batch` images a step and grows in proportion with `batch_size`.
+
+    Rates are a step's, lengths are epochs. `drop_path` None leaves each model its own. `crop_scale` None takes the
+    images as an evaluation does; `crop_pixels` pads and shifts them by up to so many pixels. `ema` None keeps no
+    average of the weights. `decay_rule` says what is exempt from weight decay, see `stmbench.training.decay`.
+    """
+
+    epochs: int = 300
+    batch_size: int = 1024  # of all processes and accumulated steps together
+    optimizer: str = "adamw"  # timm's name; its 'sgd' is Nesterov's, 'momentum' the plain one
+    lr: float = 1e-3
+    lr_batch: int = 1024
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    weight_decay: float = 0.05
+    decay_rule: DecayRule = "none_on_tables"
+    clip_grad: float | None = 5.0  # largest norm of all gradients together
+    warmup_epochs: float = 20
+    warmup_lr: float = 0.0  # of the first step
+    min_lr: float = 1e-6  # of the last
+    label_smoothing: float = 0.1
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    color_jitter: float = 0.4  # timm uses it where there is no auto_augment
+    random_erasing: float = 0.25
+    hflip: float = 0.5
+    crop_scale: tuple[float, float] | None = (0.08, 1.0)
+    crop_pixels: int = 0
+    interpolation: str = "bicubic"
+    drop_path: float | None = None
+    dropout: float = 0.0
+    ema: float | None = 0.9999
+
+    def __post_init__(self) -> None:
+        require_types(self, REMEDY)
+        for name in ("epochs", "batch_size", "lr_batch"):
+            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+        for name in ("warmup_epochs", "warmup_lr", "min_lr", "weight_decay", "mixup", "cutmix", "crop_pixels"):
+            _require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
+        _require(self.color_jitter >= 0, "color_jitter >= 0", self.color_jitter)
+        _require(self.lr > 0, "lr > 0", self.lr)
+        if self.warmup_epochs >= self.epochs:
+            expected = f"fewer warmup_epochs than the {self.epochs} epochs"
+            raise ConfigError(expected, repr(self.warmup_epochs), "lower warmup_epochs too (--set warmup_epochs=0)")
+        for name in ("label_smoothing", "random_erasing", "hflip", "dropout"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} from 0 to 1", getattr(self, name))
+        _require(self.drop_path is None or 0 <= self.drop_path < 1, "0 <= drop_path < 1", self.drop_path)
+        _require(self.ema is None or 0 < self.ema < 1, "an ema between 0 and 1", self.ema)
+        _require(self.clip_grad is None or self.clip_grad > 0, "clip_grad > 0", self.clip_grad)
+        _require(all(0 <= beta < 1 for beta in self.betas), "betas from 0 to less than 1", self.betas)
+        _require(0 <= self.momentum < 1, "0 <= momentum < 1", self.momentum)
+        if self.crop_scale is not None:
+            low, high = self.crop_scale
+            _require(0 < low <= high <= 1, "crop_scale with 0 < low <= high <= 1", self.crop_scale)
+            _require(self.crop_pixels == 0, "crop_scale or crop_pixels", "both")
+
+    @property
+    def scaled_lr(self) -> float:
+        """The learning rate at `batch_size`: linear scaling (Goyal et al. 2017)."""
+        return self.lr * self.batch_size / self.lr_batch
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with one another, which makes targets of their labels."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def augments(self) -> bool:
+        """Whether an image differs from epoch to epoch."""
+        return bool(self.crop_scale or self.auto_augment or self.color_jitter or self.random_erasing or self.hflip)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields as JSON holds them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+
+def _require(condition: bool, expected: str, got: object) -> None:
+    if not condition:
+        raise ConfigError(expected, repr(got), REMEDY)

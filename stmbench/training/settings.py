@@ -1,0 +1,63 @@
+"""What one training run is asked for, besides its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.training.recipe import Recipe
+
+DTYPES = ("fp32", "bf16", "fp16", "fp64")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """A model, its data and how the work is done.
+
+    What is in `facts` decides the result (to rounding); the rest is how to get there. `batch_size` of the recipe is
+    split over processes and over `accumulate` backward passes.
+    """
+
+    model: str
+    recipe: Recipe
+    dataset: str
+    train_split: str = "train"
+    test_split: str = "test"
+    data_fraction: float = 1.0  # of each class
+    seed: int = 0
+    dtype: str = "fp32"  # fp32; bf16 and fp16 by autocast; fp64 throughout
+    accumulate: int = 1
+    resolution: tuple[int, int] | None = None
+    grad_checkpointing: bool = False
+    compile: bool = False
+    channels_last: bool = False
+    workers: int = 0
+    limit_corrupt: int = 10
+    keep_every: int | None = None  # epochs; their weights stay
+    save_seconds: float = 30.0  # between two savings of the state
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UnknownNameError("dtype", self.dtype, DTYPES)
+        _require(0 < self.data_fraction <= 1, "a data fraction above 0 and up to 1", self.data_fraction)
+        _require(self.accumulate >= 1, "accumulate >= 1", self.accumulate)
+        _require(self.workers >= 0, "workers >= 0", self.workers)
+        _require(self.keep_every is None or self.keep_every >= 1, "keep_every >= 1", self.keep_every)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the result is a function of, besides model, seed and the sets' contents."""
+        return {
+            "recipe": self.recipe.facts,
+            "data_fraction": self.data_fraction,
+            "dtype": self.dtype,
+            "accumulate": self.accumulate,
+            "resolution": list(self.resolution) if self.resolution else None,
+        }
+
+
+def _require(condition: bool, expected: str, got: object) -> None:
+    if not condition:
+        raise ConfigError(expected, repr(got), "change the option")

@@ -1,0 +1,81 @@
+"""Made-up checkouts: a package `stmbench` whose models are lines of Python, and a `torch` that does next to nothing.
+
+Real workers start on them in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TORCH = """
+import contextlib
+
+
+class version:
+    cuda = None
+
+
+class cuda:
+    is_available = staticmethod(lambda: False)
+
+
+class device:
+    def __init__(self, name):
+        self.type = name
+
+
+class Tensor:
+    to = copy_ = lambda self, *_, **__: self
+
+
+class FakeModel:
+    default_cfg = {"input_size": (3, 48, 64)}
+    to = lambda self, **_: self
+    eval = lambda self: self
+    parameters = lambda self: []
+
+    def __call__(self, images):
+        return sum(range(1000))
+
+
+float32 = bfloat16 = float16 = None
+threads = [4]
+set_num_threads = lambda count: threads.__setitem__(0, count)
+get_num_threads = lambda: threads[0]
+manual_seed = lambda seed: None
+no_grad = contextlib.nullcontext
+randn = ones = empty_like = lambda *_, **__: Tensor()
+mm = lambda a, b, out: out
+"""
+STMBENCH = """
+import os
+import sys
+import torch
+
+__version__ = "9.9"
+MODELS = {}
+
+
+def create_model(name):
+    print("models may print what they like")
+    os.write(1, b"libraries too\\n")
+    if name == "dies":
+        print("last words", file=sys.stderr)
+        os._exit(7)
+    if name == "aborts":
+        os.abort()
+    if name == "refuses":
+        raise ValueError("a reason\\nin two lines")
+    if name == "hangs":
+        import time
+        time.sleep(600)
+    return MODELS.get(name, torch.FakeModel)()
+"""
+
+
+def checkout(folder: Path, *, source: str = STMBENCH) -> Path:
+    """A folder that holds such a package; returns it."""
+    (folder / "stmbench").mkdir(parents=True)
+    (folder / "stmbench" / "__init__.py").write_text(source)
+    (folder / "torch.py").write_text(TORCH)
+    return folder

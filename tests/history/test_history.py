@@ -1,0 +1,252 @@
+"""Records come into a history, are listed in order, and go; what is no record or no history is refused in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from stmbench.errors import ConfigError, InputError, OutputError, StmbenchError, TableError, UnknownNameError
+from stmbench.history import adding, commits, pruning
+from stmbench.history.folder import MARK, History, in_order
+from stmbench.history.record import SUMMARY, read_record
+from stmbench.tables import read
+from tests.history.stores import MACHINE, START, history, known, sha, store
+from tests.tables.frames import failed_row, profile_rows
+
+
+def test_a_store_becomes_a_record_that_is_a_store_with_its_facts(tmp_path: Path) -> None:
+    source = store(tmp_path / "store", sha(3), dirty=True)
+    source.artifact("unit", "map.npy").write_bytes(b"array")
+    (added,) = adding.add(source, History(tmp_path / "h"), find=known)
+    assert added.folder == tmp_path / "h" / MACHINE / f"20260101T030000Z-{sha(3)[:12]}"
+    assert len(read(added.folder)) == len(read(source.folder))
+    assert (added.folder / "parts" / "unit.map.npy").read_bytes() == b"array"
+    (record,) = History(tmp_path / "h").records()
+    assert record.facts == added.facts
+    assert (record.facts.subject, record.facts.parents, record.facts.changed) == ("Change 3", (sha(2),), True)
+    assert not list(tmp_path.glob("h/**/*.tmp"))
+
+
+def test_the_summary_holds_one_value_a_model_and_metric_and_the_probe(tmp_path: Path) -> None:
+    (record,) = history(tmp_path, [1]).records()
+    values = {(value.subject.model, value.subject.metric): value for value in record.summary().values}
+    metrics = {metric for model, metric in values if model == "unified_dw_conv_micro"}
+    assert metrics == {"params", "macs", "activations", "throughput", "latency", "peak_memory"}
+    assert values[None, "probe_peak"].value == 96e9
+    throughput = values["unified_dw_conv_micro", "throughput"]
+    assert throughput.low < throughput.value < throughput.high
+    assert math.isnan(values["unified_dw_conv_micro", "params"].low)
+    assert values["unified_dw_conv_micro", "latency"].subject.condition == "p50"
+
+
+@pytest.mark.parametrize("damage", ["missing", "not JSON", "another version", "a part went"])
+def test_a_summary_that_is_missing_or_stale_is_made_again(tmp_path: Path, damage: str) -> None:
+    (record,) = history(tmp_path, [1]).records()
+    before, path = record.summary(), record.folder / SUMMARY
+    match damage:
+        case "missing":
+            path.unlink()
+        case "not JSON":
+            path.write_text("{", encoding="utf-8")
+        case "another version":
+            path.write_text(json.dumps({**json.loads(path.read_text()), "version": 0}), encoding="utf-8")
+        case _:
+            store(record.folder, sha(1), key="more", rows=[failed_row()])
+    after = record.summary()
+    assert {v.subject: v.value for v in after.values} == {v.subject: v.value for v in before.values}
+    assert len(after.failures) == (damage == "a part went")
+    assert json.loads(path.read_text())["parts"]
+
+
+def test_what_is_measured_twice_counts_as_measured_last(tmp_path: Path) -> None:
+    rows = [row for row in profile_rows(["dw_conv"], raw=False) if row.metric == "params"]
+    later = [dataclasses.replace(r, value=7.0, created_utc=r.created_utc + datetime.timedelta(hours=1)) for r in rows]
+    (record,) = history(tmp_path, [1], rows=[*later, *rows]).records()
+    assert [value.value for value in record.summary().values] == [7.0]
+
+
+def test_records_are_in_the_order_of_parents_then_of_dates(tmp_path: Path) -> None:
+    records = history(tmp_path, [5, 2, 9, 3]).records()
+    assert [record.facts.subject for record in records] == ["Change 2", "Change 3", "Change 5", "Change 9"]
+    child, parent = records[0], records[1]
+    late = dataclasses.replace(parent, facts=dataclasses.replace(parent.facts, parents=()))
+    early = dataclasses.replace(child, facts=dataclasses.replace(child.facts, parents=(sha(3),)))
+    assert [record.facts.commit for record in in_order([early, late])] == [sha(3), sha(2)]
+    circle = dataclasses.replace(late, facts=dataclasses.replace(late.facts, parents=(sha(2),)))
+    with pytest.raises(InputError, match="a circle of"):
+        in_order([early, circle])
+
+
+def test_a_commit_is_recorded_once_a_machine_unless_replaced(tmp_path: Path) -> None:
+    made = history(tmp_path, [1])
+    again = store(tmp_path / "again", sha(1), rows=[failed_row()])
+    with pytest.raises(TableError, match=r"no record yet for commit .* got 20260101T010000Z-.*; give --replace"):
+        adding.add(again, made, find=known)
+    other = store(tmp_path / "other", sha(1), machine="ffffffffffff")
+    adding.add(other, made, find=known)
+    assert [record.facts.machine for record in made.records()] == [MACHINE, "ffffffffffff"]
+    adding.add(again, made, find=known, date=START, replace=True)
+    first = made.records()[0]
+    assert (first.facts.date, first.summary().values) == (START, ())
+    assert first.summary().failures[0].reason == "out of memory"
+    assert len(list(made.folder.glob("*/*"))) == 2
+
+
+def test_a_replacement_that_fails_leaves_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = history(tmp_path, [1])
+    import os
+
+    rename = os.rename
+    prepared: list[str] = []
+
+    def fail(source: Path, target: Path) -> None:
+        if not Path(target).name.startswith(".") and not prepared:
+            prepared.append(str(source))
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        adding.add(store(tmp_path / "again", sha(1), rows=[failed_row()]), made, find=known, replace=True)
+    (record,) = made.records()
+    assert record.summary().values
+    assert not list(made.folder.glob("*/.*"))
+
+
+def test_two_records_of_one_commit_are_named(tmp_path: Path) -> None:
+    made = history(tmp_path, [1])
+    (record,) = made.records()
+    record.folder.parent.joinpath("copy").symlink_to(record.folder, target_is_directory=True)
+    with pytest.raises(TableError, match=r"expected one record for commit .* got two: .* and copy in .*; remove one"):
+        made.records()
+
+
+def test_a_store_of_several_machines_becomes_several_records(tmp_path: Path) -> None:
+    source = store(tmp_path / "s", sha(1))
+    store(tmp_path / "s", sha(1), machine="ffffffffffff", key="other")
+    assert len(adding.add(source, History(tmp_path / "h"), find=known)) == 2
+
+
+def test_of_several_commits_one_has_to_be_named(tmp_path: Path) -> None:
+    source = store(tmp_path / "s", sha(1))
+    store(tmp_path / "s", sha(2), key="other")
+    with pytest.raises(TableError, match=r"parts of one commit .* got 2: .*; say with --commit"):
+        adding.add(source, History(tmp_path / "h"), find=known)
+    (added,) = adding.add(source, History(tmp_path / "h"), find=known, commit=sha(2))
+    assert (added.facts.commit, added.others) == (sha(2), 1)
+    assert [path.name for path in (added.folder / "parts").iterdir()] == ["other.parquet"]
+
+
+def test_parts_without_a_commit_are_given_one(tmp_path: Path) -> None:
+    source = store(tmp_path / "s", None)
+    with pytest.raises(TableError, match=r"that say their commit, got none .*; give --commit"):
+        adding.add(source, History(tmp_path / "h"), find=known)
+    (added,) = adding.add(
+        source, History(tmp_path / "h"), find=lambda name: commits.Commit(sha=name), commit="abcdef12"
+    )
+    assert added.facts.date == read(source.folder)["created_utc"].max()
+
+
+def test_a_commit_of_another_repository_may_be_named_and_another_of_the_same_may_not(tmp_path: Path) -> None:
+    source = store(tmp_path / "s", sha(1))
+    with pytest.raises(TableError, match=rf"expected parts of commit {sha(2)[:12]}, got parts of {sha(1)[:12]}"):
+        adding.add(source, History(tmp_path / "h"), find=known, commit=sha(2))
+
+    def users(name: str) -> commits.Commit:  # knows its own commit, and not stmbench's
+        return known(name) if name == sha(2) else commits.Commit(sha=name)
+
+    (added,) = adding.add(source, History(tmp_path / "h"), find=users, commit=sha(2))
+    assert added.facts.subject == "Change 2"
+
+
+def test_a_truncated_part_is_named_and_left_behind(tmp_path: Path) -> None:
+    source = store(tmp_path / "s", sha(1))
+    whole = (source.parts / "unit.parquet").read_bytes()
+    (source.parts / "broken.parquet").write_bytes(whole[: len(whole) // 2])
+    (added,) = adding.add(source, History(tmp_path / "h"), find=known)
+    assert [part.part for part in added.unreadable] == ["broken.parquet"]
+    (record,) = History(tmp_path / "h").records()
+    assert [part.part for part in record.summary().unreadable] == ["broken.parquet"]
+    (source.parts / "unit.parquet").unlink()
+    with pytest.raises(TableError, match=r"a store with a part that can be read, got none in .*broken.parquet"):
+        adding.add(source, History(tmp_path / "h2"), find=known)
+    assert not (tmp_path / "h2").exists()
+
+
+def test_a_part_of_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("stmbench.tables.parts.SCHEMA_VERSION", 99)
+        source = store(tmp_path / "s", sha(1))
+    with pytest.raises(TableError, match=r"got version 99 in unit\.parquet; update stmbench"):
+        adding.add(source, History(tmp_path / "h"), find=known)
+
+
+def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
+    cases: list[tuple[str, type[StmbenchError]]] = [("a file", OutputError), ("a folder of other things", OutputError)]
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("x")
+    for name, (words, error) in zip(("file", "folder"), cases, strict=True):
+        with pytest.raises(error, match=f"an empty or new folder, got .*{words}"):
+            History(tmp_path / name).create()
+    for name, words in (("file", "a file"), ("folder", "not one"), ("nowhere", "nothing there")):
+        with pytest.raises(TableError, match=rf"expected a history, got .*\({words}\); make one"):
+            History(tmp_path / name).records()
+    made = History(tmp_path / "h").create()
+    assert made.records() == []
+    (made.folder / MARK).write_text('{"version": 99}')
+    with pytest.raises(TableError, match=r"version 99 .*; update stmbench"):
+        made.records()
+    (made.folder / MARK).write_text("[]")
+    with pytest.raises(TableError, match="damaged"):
+        made.records()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "damaged"), ("[]", "damaged"), ('{"version": 1}', "damaged"), ('{"version": 99}', "update stmbench")],
+)
+def test_a_damaged_record_is_named(tmp_path: Path, text: str, words: str) -> None:
+    made = history(tmp_path, [1])
+    (path,) = made.folder.glob("*/*/record.json")
+    path.write_text(text)
+    with pytest.raises(TableError, match=words):
+        read_record(path.parent)
+
+
+def test_pruning_keeps_the_newest_of_each_machine(tmp_path: Path) -> None:
+    made = history(tmp_path, range(1, 6))
+    history(tmp_path, [4], machine="ffffffffffff")
+    records = made.records()
+    assert [record.facts.subject for record in pruning.old(records, keep=2)] == ["Change 1", "Change 2", "Change 3"]
+    before = START + datetime.timedelta(hours=2, minutes=30)
+    assert [record.facts.subject for record in pruning.old(records, before=before)] == ["Change 1", "Change 2"]
+    assert pruning.old(records, keep=1, machine="ffffffffffff") == []
+    with pytest.raises(UnknownNameError, match="a machine of the history"):
+        pruning.old(records, keep=1, machine="0000")
+    for record in pruning.old(records, keep=1, before=START + datetime.timedelta(hours=99)):
+        made.remove(record)
+    assert [path.name for path in made.folder.iterdir()] == [MARK]
+
+
+def test_commits_are_told_by_git_or_by_the_user(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    if (root / ".git").exists():
+        head = commits.find("HEAD", root)
+        assert commits.find(head.sha[:10], root) == head
+        assert head.date is not None
+        assert head.subject
+    assert commits.find("ABCDEF1234", tmp_path) == commits.Commit(sha="abcdef1234")
+    for wrong in ("main", "", "--all", "123", "../x"):
+        with pytest.raises(ConfigError, match="a commit"):
+            commits.find(wrong, tmp_path)
+    assert commits.one_line("a\n\tb\x1b[31m" + "c" * 300) == "a b [31m" + "c" * 192
+    assert commits.parse_date("2026-01-01", "--date") == START
+    assert commits.parse_date("2026-01-01T01:00:00+01:00", "--date") == START
+    with pytest.raises(ConfigError, match="change --before"):
+        commits.parse_date("yesterday", "--before")

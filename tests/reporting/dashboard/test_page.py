@@ -1,0 +1,111 @@
+"""The dashboard's files: what is embedded, what is escaped, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stmbench.errors import ConfigError, OutputError, TableError
+from stmbench.history.events import events_of
+from stmbench.reporting.dashboard import words
+from stmbench.reporting.dashboard.data import payload
+from stmbench.reporting.dashboard.page import render, write_dashboard
+from tests.history.series import machines, noisy, subject
+
+EVIL = "</script><script>alert(1)</script><!-- \u2028 ]]>&\"'"
+
+
+def _embedded(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_values_are_packed_in_display_units() -> None:
+    table = {subject("latency"): [0.01, float("nan"), 0.02], subject("params"): [4e6, 4e6, 5e6]}
+    (machine,) = payload(machines(table), commit_url=None)["machines"]
+    latency, params = machine["series"]
+    numbers = np.frombuffer(base64.b64decode(latency["values"]), "<f4")
+    np.testing.assert_allclose(numbers, [10, np.nan, 20], rtol=1e-6)
+    assert (latency["unit"], latency["better"], latency["low"]) == ("ms", "lower", None)
+    assert (params["levels"], params["starts"]) == ([4.0, 5.0], [0, 2])
+    (event,) = machine["events"]
+    shown = {name: event[name] for name in ("commit", "before", "after", "change", "worse", "verdict")}
+    expected = {"commit": 2, "before": "4.00 M", "after": "5.00 M", "change": "+25.0 %", "worse": 1, "verdict": "worse"}
+    assert shown == expected
+
+
+WORDS = [
+    ("params", 4_400_000, 4_404_400, ("4.4000 M", "4.4044 M"), "+0.1 %"),
+    ("params", 20_000_000, 20_000_001, ("20.0000000 M", "20.0000010 M"), "+5e-06 %"),
+    ("accuracy", 0.80, 0.78, ("80.0 %", "78.0 %"), "-2.00 points"),
+    ("params", 0, 5_000_000, ("0.00 M", "5.00 M"), "from 0"),
+]
+
+
+@pytest.mark.parametrize(("metric", "before", "after", "levels", "change"), WORDS)
+def test_steps_in_words(metric: str, before: float, after: float, levels: tuple[str, str], change: str) -> None:
+    (event,) = events_of(machines({subject(metric): [before] * 8 + [after] * 8})[0])
+    assert words.before_and_after(event) == levels
+    assert words.change(event) == change
+
+
+def test_conditions_are_told_and_a_profiles_noise_is_not() -> None:
+    told = words.conditions(subject("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224"))
+    assert told == "cpu, fp32, compiled, 224 px, batch 1, p50"
+    assert words.conditions(subject(resolution=None, dataset="noise:3x224x320")) == "cpu, fp32, 224x320 px"
+    robust = subject("accuracy", analysis="robustness", definition="fgsm.v1", dataset="digits:ab12", level=0.5)
+    assert words.conditions(robust) == "fgsm.v1, cpu, fp32, digits, 224 px, level 0.5"
+
+
+def test_what_users_named_cannot_leave_its_place(tmp_path: Path) -> None:
+    found = machines({subject(model=EVIL, mixer=EVIL): noisy((9, 1.0), (9, 0.5))}, text=EVIL)
+    page = write_dashboard(found, tmp_path, title=EVIL)["page"].read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert page.count("</script>") == 2  # the data's and the code's
+    assert "<!--" not in page
+    (machine,) = _embedded(page)["machines"]
+    assert machine["series"][0]["model"] == EVIL
+    assert machine["commits"][0][2] == EVIL
+
+
+def test_the_page_asks_nothing_of_a_network() -> None:
+    page = render(machines({subject(): [1.0]}), title="t", commit_url=None)
+    assert "default-src 'none'" in page
+    assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]*)""", page) == [
+        "feed.xml",
+        "#charts",
+        *["feed.xml"] * 2,
+    ]
+    assert "fetch(" not in page
+    assert "http" not in re.sub(r"http-equiv|http://www\.w3\.org/2000/svg", "", page)
+
+
+def test_writing_replaces_the_files_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("x")
+    for title in ("first", "second"):
+        write_dashboard(machines({subject(): [1.0]}), tmp_path, title=title)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["feed.xml", "index.html", "kept.txt"]
+    assert "<h1>second</h1>" in (tmp_path / "index.html").read_text()
+
+
+def test_what_cannot_be_drawn_or_written_is_refused(tmp_path: Path) -> None:
+    found = machines({subject(): [1.0]})
+    with pytest.raises(TableError, match="expected a history with records"):
+        write_dashboard([], tmp_path, title="t")
+    for wrong in ("https://example.org/commit", "javascript:alert('{commit}')"):
+        with pytest.raises(ConfigError, match="an http"):
+            write_dashboard(found, tmp_path, title="t", commit_url=wrong)
+    with pytest.raises(ConfigError, match="--url"):
+        write_dashboard(found, tmp_path, title="t", url="ftp://example.org")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "taken" / "index.html").mkdir(parents=True)
+    for name in ("file", "taken"):
+        with pytest.raises(OutputError, match="choose another with --out"):
+            write_dashboard(found, tmp_path / name, title="t")

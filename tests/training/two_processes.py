@@ -1,0 +1,118 @@
+"""What two processes do together and one does alone, for `test_processes`: plain numbers and tensors by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.layers.norm_act import BatchNormAct2d
+from torch import Tensor, nn
+
+from stmbench.architectures.stages import ChannelsLastBatchNorm
+from stmbench.data.preprocessing import Preprocessing
+from stmbench.errors import OutputError, StmbenchError
+from stmbench.training.batch_norm import synchronised
+from stmbench.training.judging import Judge
+from stmbench.training.world import World, join, leave
+from tests.datasets.memory_set import MemorySet
+from tests.training.runs import PLAIN, memory, settings, trained
+
+# BatchNorm in the head alone, in each block, and over (B, H, W, C) maps; one with a clipped norm and two passes a step
+RUNS: dict[str, dict[str, Any]] = {
+    "unified_identity_nano": {},
+    "unified_cot_nano": {},
+    "container_container_nano": {},
+    "unified_dw_conv_nano": {"accumulate": 2},
+}
+NORMS: dict[str, tuple[Callable[[], nn.BatchNorm2d], int]] = {  # and the axis of the channels
+    "plain": (lambda: nn.BatchNorm2d(3), 1),
+    "channels last": (lambda: ChannelsLastBatchNorm(3), 3),
+    "with an activation": (lambda: BatchNormAct2d(3, act_layer=nn.SiLU), 1),  # type: ignore[no-untyped-call]
+    "cumulative": (lambda: nn.BatchNorm2d(3, momentum=None), 1),
+    "without weights": (lambda: nn.BatchNorm2d(3, affine=False), 1),
+}
+
+
+def losses(world: World) -> dict[str, Any]:
+    """Model -> losses of nine steps in float64 without anything random, and accuracies."""
+    found = {}
+    recipe = dataclasses.replace(PLAIN, crop_pixels=0, clip_grad=0.5)
+    for model, rest in RUNS.items():
+        record = trained(settings(model=model, recipe=recipe, dtype="fp64", **rest), memory(), world).record
+        found[model] = (record.losses, [(epoch.accuracy, epoch.test_images) for epoch in record.epochs])
+    return found
+
+
+def norms(world: World) -> dict[str, tuple[Tensor, ...]]:
+    """Norm -> output, gradient of the input, running statistics, and the output in eval mode, of 7 joint images."""
+    found = {}
+    for name, (make, axis) in NORMS.items():
+        x = torch.randn(7, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        x = 5 + 3 * (x if axis == 1 else x.permute(0, 2, 3, 1))
+        mine = (x if world.size == 1 else (x[:2], x[2:])[world.rank]).requires_grad_()  # not even the same number
+        norm = synchronised(nn.Sequential(make().double()), world)
+        for _ in range(2):
+            y = norm(mine)
+        y.pow(3).sum().backward()
+        assert mine.grad is not None
+        tracked = list(norm.state_dict().values())
+        found[name] = (y.detach(), mine.grad, *tracked, norm.eval()(mine).detach())
+    return found
+
+
+def scores(world: World) -> dict[int, tuple[int, int, float]]:
+    """Number of test images -> right ones, all, mean loss; 1 leaves a process without an image."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)).double()
+    found = {}
+    for count in (1, 2, 7):
+        images = MemorySet([index % 2 for index in range(count)])
+        preprocessing = Preprocessing(size=(8, 8))
+        score = Judge(images, preprocessing, world, batch=2, workers=0, limit=0).score(model, torch.float64, None)
+        found[count] = (score.correct, score.count, score.loss)
+    return found
+
+
+def errors(world: World) -> tuple[str, str]:
+    """The kind and text of what is raised here where the first process fails."""
+
+    def fail() -> None:
+        if world.is_first:
+            raise OutputError("to write a", "no space", "free some")
+
+    try:
+        world.together(fail)
+    except StmbenchError as error:
+        return type(error).__name__, str(error)
+    return "none", ""
+
+
+def work(world: World) -> dict[str, Any]:
+    """Everything."""
+    return {"losses": losses(world), "norms": norms(world), "scores": scores(world), "errors": errors(world)}
+
+
+def process(rank: int, port: int, file: str) -> None:
+    """One of the two; its findings are in FILE.RANK."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    world = join("cpu")
+    try:
+        torch.save(work(world), f"{file}.{rank}")
+    finally:
+        leave()
+
+
+def both(file: Path) -> list[dict[str, Any]]:
+    """Run the two processes; what each found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(process, (port, str(file)), nprocs=2)  # type: ignore[no-untyped-call]
+    return [torch.load(f"{file}.{rank}", weights_only=True) for rank in range(2)]
