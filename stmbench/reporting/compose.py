@@ -7,7 +7,7 @@ import pandas as pd
 from stmbench import __version__
 from stmbench.figures.palette import look
 from stmbench.figures.points import labels
-from stmbench.reporting.caveats import listed, of_stores
+from stmbench.reporting.caveats import of_stores
 from stmbench.reporting.content import Report, Section, Subject
 from stmbench.reporting.facts import facts
 from stmbench.reporting.sections import sections
@@ -50,7 +50,7 @@ def _lead(frame: pd.DataFrame, found: tuple[Section, ...]) -> str:
     names = [section.heading.lower() for section in found]
     models = frame["model"].dropna().nunique()
     if frame["value"].notna().any():
-        return f"{models} {'model' if models == 1 else 'models'}: {listed(names)}."
+        return f"{models} {'model' if models == 1 else 'models'}: {'; '.join(names)}."
     return "Nothing could be measured: every unit of work failed or was skipped. The reasons are below."
 
 

@@ -171,3 +171,19 @@ def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
     (section,) = report.sections
     assert len(section.tables[0].lines) == 3
     assert len([axes for plot in section.plots for axes in plot.figure.axes]) == 1
+
+
+def test_analyses_together_have_a_section_of_ranks_before_theirs() -> None:
+    accuracies = [like(row, resolution=224) for row in evaluated({"dw_conv": 0.8, "sr_attn": 0.7, "dcnv3": 0.75})]
+    costs = [row for row in profile_rows(["dw_conv", "sr_attn", "dcnv3"], raw=False)
+             if row.metric in ("throughput", "macs")]  # fmt: skip
+    both, _, _ = compose(frame([*costs, *accuracies])).sections
+    assert both.heading == "Accuracy, cost and rank"
+    assert both.lead == "DW-Conv is on the front of accuracy and throughput of 3 models."
+    assert [plot.name for plot in both.plots] == ["standing", "accuracy_throughput", "accuracy_macs"]
+    assert [caveat.kind for caveat in both.caveats] == ["untrained"]
+    ranks, *_ = compose(frame([*costs, *of_five()])).sections
+    assert ranks.heading == "Ranks"
+    # first in MACs and, of the three that have all quantities, in robustness; second in throughput
+    assert ranks.lead == "SR-Attn has the best mean rank of 3 models: 1.3 over 3 quantities."
+    assert len(compose(frame(costs)).sections) == 1

@@ -96,11 +96,22 @@ def _table(frame: pd.DataFrame) -> Table | None:
 def _lead(frame: pd.DataFrame) -> str:
     pairs = joined(frame, "throughput")
     if not pairs:
-        return "Ranks of the models in all that was measured."
+        return _best_on_average(frame)
     values = [(cost.value, right.value) for cost, right in pairs]
     names = [pairs[place].right.label.split(" · ")[0] for place in front(values, more_is_better=True)]
     verb = "is" if len(names) == 1 else "are"
     return f"{listed(names)} {verb} on the front of accuracy and throughput of {len(pairs)} models."
+
+
+def _best_on_average(frame: pd.DataFrame) -> str:
+    columns = ranked(frame)
+    found = standings(columns)
+    first = {model: point for column in columns.values() for model, point in column.items()}
+    ranks = {model: [one[model].rank for one in found.values() if model in one] for model in first}
+    best = min(ranks, key=lambda model: sum(ranks[model]) / len(ranks[model]))
+    mean = sum(ranks[best]) / len(ranks[best])
+    name = first[best].label.split(" · ")[0]
+    return f"{name} has the best mean rank of {len(first)} models: {mean:.1f} over {len(ranks[best])} quantities."
 
 
 def _caveats(frame: pd.DataFrame) -> tuple[Caveat, ...]:
