@@ -2,7 +2,7 @@
 # Compare a commit with the one before it, keep its measures on a branch, and build the dashboard of that branch.
 #
 #   PLUGIN=my_mixer.py MIXERS=my_mixer ci/compare.sh            from the root of any git repository
-#   RECORD=1 PUSH=origin ci/compare.sh                          ... and record head, push the history, draw the dashboard
+#   RECORD=1 PUSH=1 ci/compare.sh                               ... and record head, push the history, draw the dashboard
 #
 # Exit code: what `stmbench compare` says (0; 1 a regression; 2 bad input; 3 with STRICT=1 something not resolved).
 # What is left in $OUT: compare.md (for a pull request), and with RECORD=1 store/ and dashboard/.
@@ -10,7 +10,7 @@
 set -euo pipefail
 
 : "${STMBENCH:=stmbench}"       # the command, such as 'python -m stmbench'
-: "${BASE:=}"                   # a commit; empty, zeros or unknown: the parent of HEAD
+: "${BASE:=}"                   # a commit; empty, zeros, or a SHA that is gone: the parent of HEAD
 : "${HEAD:=HEAD}"
 : "${PLUGIN:=}"                 # files with mixers, relative to the repository's root; none: it is stmbench's own
 : "${MIXERS:=}"                 # comma-separated; or MODELS; neither: all mixers of the scale
@@ -26,7 +26,8 @@ set -euo pipefail
 : "${PROFILE_OPTIONS:=}"
 : "${HISTORY_BRANCH:=stmbench-history}"
 : "${KEEP:=500}"                # records of each machine
-: "${PUSH:=}"                   # the remote that the history's branch comes from and goes to; empty: it stays here
+: "${REMOTE:=origin}"           # where a missing base comes from
+: "${PUSH:=}"                   # 1: take the history's branch from the remote and push it there; empty: it stays here
 : "${COMMIT_URL:=}"             # address of a commit's page, {commit} standing for its SHA
 : "${SITE_URL:=}"
 : "${TITLE:=stmbench dashboard}"
@@ -73,15 +74,20 @@ CHOICE+=(--batch-size "$BATCH_SIZE")
 resolve() { git rev-parse --quiet --verify "$1^{commit}" 2>/dev/null; }
 
 head_sha=$(resolve "$HEAD") || { say "expected HEAD to be a commit, got '$HEAD'; fetch it first"; exit 2; }
-if [ -n "$BASE" ] && [ -n "${BASE//0/}" ] && ! resolve "$BASE" >/dev/null && [ -n "$PUSH" ]; then
-    git fetch --quiet --depth=1 "$PUSH" "$BASE" || true  # a shallow clone has head alone
-fi
 base_sha=''
-if [ -n "$BASE" ] && [ -n "${BASE//0/}" ]; then
-    base_sha=$(resolve "$BASE") || { say "expected BASE to be a commit, got '$BASE'; fetch it, or fetch all"; exit 2; }
-else
-    base_sha=$(resolve "$head_sha^") || true
+if [ -n "${BASE//0/}" ]; then
+    if ! resolve "$BASE" >/dev/null; then
+        git fetch --quiet --depth=1 "$REMOTE" "$BASE" 2>/dev/null || true  # a shallow clone has head alone
+    fi
+    if ! base_sha=$(resolve "$BASE"); then
+        if ! [[ $BASE =~ ^[0-9a-f]{40,64}$ ]]; then
+            say "expected BASE to be a commit, got '$BASE'; fetch it first"
+            exit 2
+        fi
+        say "$BASE is gone, as after a forced push; its place is taken by the parent of $head_sha"
+    fi
 fi
+if [ -z "$base_sha" ]; then base_sha=$(resolve "$head_sha^") || true; fi
 
 # 1. compare ----------------------------------------------------------------------------------------------------------
 
@@ -110,10 +116,12 @@ else
     if [ -n "$STRICT" ]; then LIMITS+=(--strict); fi
     (cd "$WORK" && "${COMMAND[@]}" compare --live base head --format markdown "${CHOICE[@]}" "${LIMITS[@]}" \
         ${SIDES[@]+"${SIDES[@]}"} ${MORE_COMPARE[@]+"${MORE_COMPARE[@]}"}) >"$WORK/compare.md" || code=$?
-    case $code in
-        0 | 1 | 3) mv "$WORK/compare.md" "$OUT/compare.md" ;;
-        *) say "stmbench compare left with $code"; exit "$code" ;;
-    esac
+    # an interpreter that could not even start leaves with 1 too, but without a table
+    if [[ ! $code =~ ^[013]$ ]] || [ ! -s "$WORK/compare.md" ]; then
+        say "stmbench compare left with $code and no comparison"
+        exit 2
+    fi
+    mv "$WORK/compare.md" "$OUT/compare.md"
 fi
 cat "$OUT/compare.md"
 if [ -n "$SUMMARY" ]; then cat "$OUT/compare.md" >>"$SUMMARY"; fi
@@ -129,7 +137,7 @@ for plugin in ${PLUGINS[@]+"${PLUGINS[@]}"}; do FILES+=(--plugin "$WORK/head/$pl
 
 # as the remote has it now, made where it does not exist yet: a branch without parents that starts with nothing
 branch_as_it_is() {
-    if [ -n "$PUSH" ] && git fetch --quiet "$PUSH" "$HISTORY_BRANCH" 2>/dev/null; then
+    if [ -n "$PUSH" ] && git fetch --quiet "$REMOTE" "$HISTORY_BRANCH" 2>/dev/null; then
         git rev-parse FETCH_HEAD
     elif resolve "refs/heads/$HISTORY_BRANCH"; then
         :
@@ -156,9 +164,9 @@ while :; do
         (cd "$history" && "${GIT[@]}" commit --quiet --no-verify -m "Measures of ${head_sha:0:12}")
     fi
     made=$(git -C "$history" rev-parse HEAD)
-    if [ -z "$PUSH" ] || git push --quiet "$PUSH" "$made:refs/heads/$HISTORY_BRANCH"; then break; fi
+    if [ -z "$PUSH" ] || git push --quiet "$REMOTE" "$made:refs/heads/$HISTORY_BRANCH"; then break; fi
     attempts=$((attempts - 1))
-    if [ "$attempts" -eq 0 ]; then say "the history could not be pushed to $PUSH"; exit 2; fi
+    if [ "$attempts" -eq 0 ]; then say "the history could not be pushed to $REMOTE"; exit 2; fi
 done
 if [ -z "$PUSH" ]; then git update-ref "refs/heads/$HISTORY_BRANCH" "$made"; fi
 
