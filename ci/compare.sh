@@ -158,7 +158,9 @@ while :; do
     tree "history-$attempts" "$start" --detach
     "${COMMAND[@]}" history add "$OUT/store" --history "$history/history" --commit "$head_sha" \
         --repository "$REPOSITORY" --replace >&2
-    "${COMMAND[@]}" history prune "$history/history" --keep "$KEEP" >&2
+    if [ "$(find "$history/history" -name record.json | wc -l)" -gt "$KEEP" ]; then
+        "${COMMAND[@]}" history prune "$history/history" --keep "$KEEP" >&2
+    fi
     git -C "$history" add --all history
     if ! git -C "$history" diff --cached --quiet; then
         (cd "$history" && "${GIT[@]}" commit --quiet --no-verify -m "Measures of ${head_sha:0:12}")
