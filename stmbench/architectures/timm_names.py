@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, register_model
@@ -67,6 +67,10 @@ def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Call
             feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
             **timms,
         )
+        if timms.get("img_size") and hasattr(model, "pretrained_cfg"):  # a feature extractor has none
+            # the images that it wants are of the size that it was designed for
+            cfg: Any = {**cast(Any, model).pretrained_cfg, **_input(timms["img_size"])}
+            model.pretrained_cfg = model.default_cfg = cfg
         return model
 
     entry_point.__name__ = entry_point.__qualname__ = name
@@ -78,13 +82,21 @@ def _default_cfg(side: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """timm's description of a model: how its images are prepared (Hu et al., Table IV)."""
     return {
         "num_classes": 1000,
-        "input_size": (3, side, side),
-        "pool_size": (side // 32, side // 32),
-        "crop_pct": 0.875 if side > 32 else 1.0,
+        **_input(side),
         "interpolation": "bicubic",
         "mean": IMAGENET_DEFAULT_MEAN,
         "std": IMAGENET_DEFAULT_STD,
         "first_conv": "stem.conv1",
         "classifier": "head.fc",
         **changes,
+    }
+
+
+def _input(size: int | tuple[int, int]) -> dict[str, Any]:
+    """What an input of this size (a side, or H and W) means for the images: small ones are not cropped."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return {
+        "input_size": (3, height, width),
+        "pool_size": (height // 32, width // 32),
+        "crop_pct": 0.875 if min(height, width) > 32 else 1.0,
     }

@@ -75,7 +75,7 @@ class Output:
 
 def untrained(frame: pd.DataFrame) -> list[str]:
     """A line that says which models have random weights; none where all are trained."""
-    random = frame["weights"].str.startswith(UNTRAINED).fillna(False).astype(bool)
+    random = frame["weights"].str.startswith(UNTRAINED).fillna(False).astype(bool) & (frame["analysis"] != "profile")
     names = list(dict.fromkeys(frame.loc[random, "model"].dropna()))
     if not names:
         return []

@@ -13,12 +13,14 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from stmbench.analyses.models import facts_of
 from stmbench.commands.analyse_output import untrained
 from stmbench.commands.profile_output import TABLE_WIDTH
 from stmbench.commands.run_progress import RunProgress
 from stmbench.errors import InputError
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
+from stmbench.reporting.beside import beside_section, beside_table
 from stmbench.reporting.gallery import figures, tables
 from stmbench.reporting.plan import PlanLine, plan_table
 from stmbench.sweeps.engines.base import Engine, Moved
@@ -27,9 +29,11 @@ from stmbench.sweeps.engines.processes import ProcessEngine
 from stmbench.sweeps.estimates import Estimator, total
 from stmbench.sweeps.execution import is_done
 from stmbench.sweeps.experiment import Experiment
+from stmbench.sweeps.published import published_values
 from stmbench.sweeps.running import Run, RunReport
 from stmbench.sweeps.tasks import Task
 from stmbench.tables import Store
+from stmbench.tables.comparison import beside_published
 
 SHOWN = 10  # lines of one kind
 
@@ -106,6 +110,11 @@ class RunOutput:
         for analysis, table in tables(frame):
             console.print(Text(f"\n{analysis}", style="bold"))
             console.print(table)
+        beside = beside_published(frame, published_values(self.experiment))
+        if len(beside):
+            console.print(Text("\nmeasured and published", style="bold"))
+            console.print(beside_table(beside))
+            beside.to_csv(self.folder / "published.csv", index=False)
         folder = self.folder / "figures"
         for name, figure in figures(frame, self.folder).items():
             save(figure, folder / name)
@@ -117,7 +126,9 @@ class RunOutput:
         measured, kept = sum(r.measured for r in report.results), sum(r.kept for r in report.results)
         self._note(f"{len(report.results)} tasks done: {measured} units of work measured, {kept} taken from the store")
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
-        content = compose(placed(frame, self.folder), title=self.experiment.heading)
+        mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
+        first = (beside_section(beside, mixers),) if len(beside) else ()
+        content = compose(placed(frame, self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
         for path in write_report(content, self.folder / "report", formats):
             self._note(f"report   {path}")

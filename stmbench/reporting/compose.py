@@ -14,15 +14,16 @@ from stmbench.reporting.sections import sections
 from stmbench.reporting.sections.profile import headline
 
 
-def compose(frame: pd.DataFrame, *, title: str | None = None) -> Report:
+def compose(frame: pd.DataFrame, *, title: str | None = None, first: tuple[Section, ...] = ()) -> Report:
     """The content of a report.
 
     Args:
         frame: checked rows of one or more stores with their attrs and `artifact` as paths that can be opened
             (`sources.read_stores`); `attrs["command"]` is said where it is there.
         title: default: what was compared.
+        first: sections that stand before those of the analyses.
     """
-    found = sections(frame)
+    found = (*first, *sections(frame))
     profile = frame[frame["analysis"] == "profile"]
     profile.attrs = frame.attrs
     return Report(

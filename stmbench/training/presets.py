@@ -71,7 +71,7 @@ DIGITS = Recipe(
 SHAPES = dataclasses.replace(DIGITS, epochs=15, lr=2e-3, crop_pixels=0)
 # a relation is learned all at once or not at all, from a plateau that weight decay makes longer
 RELATIONS = dataclasses.replace(
-    SHAPES, epochs=2, batch_size=32, lr=1e-3, lr_batch=32, warmup_epochs=0.1, weight_decay=0.0
+    SHAPES, epochs=1, batch_size=32, lr=1e-3, lr_batch=32, warmup_epochs=0.1, weight_decay=0.0
 )
 
 PRESETS: Mapping[str, Recipe] = {

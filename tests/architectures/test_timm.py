@@ -78,3 +78,17 @@ def test_no_weight_decay_names_tables_and_scales() -> None:
 def test_pretrained_points_to_load_checkpoint() -> None:
     with pytest.raises(stmbench.errors.CheckpointError, match="load_checkpoint"):
         timm.create_model("unified_halo_attn_nano", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "crop"),
+    [
+        ("unified_identity_nano", (3, 32, 32), 1.0),
+        ("unified_identity_nano[img_size=96]", (3, 96, 96), 0.875),
+        ("unified_mlp_nano[img_size=64]", (3, 64, 64), 0.875),
+    ],
+)
+def test_images_are_made_for_the_design_size(name: str, size: tuple[int, int, int], crop: float) -> None:
+    """A model of 96 px that was shown images of 32 px would be another experiment, and nobody would see it."""
+    cfg = stmbench.create_model(name).default_cfg
+    assert (cfg["input_size"], cfg["crop_pct"]) == (size, crop)

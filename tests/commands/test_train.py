@@ -137,7 +137,10 @@ def test_data_that_do_not_fit(tmp_path: Path) -> None:
 def test_a_run_that_fails_beside_one_that_does_not(tmp_path: Path) -> None:
     models = f"{IDENTITY},{IDENTITY}[drop_path_rate=0.1,num_classes=10]"
     options = ("--set", "warmup_epochs=0", "--epochs", "1", "--data-fraction", "0.03", "--batch-size", "16")
-    result = run.stmbench("train", "--models", models, *options, "--set", "lr=1e30", "--set", "optimizer=sgd", "--out", str(tmp_path))  # fmt: skip
+    result = run.stmbench(
+        *("train", "--models", models, *options),
+        *("--set", "lr=1e30", "--set", "optimizer=sgd", "--out", str(tmp_path)),
+    )
     assert result.exit_code == 2
     assert result.stderr.count(" is nan at step ") >= 2
     assert "2 failed" in result.stderr

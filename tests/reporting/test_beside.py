@@ -1,0 +1,68 @@
+"""What stands beside published figures: differences where they mean something, dashes where they do not."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from stmbench.reporting.beside import beside_section, beside_table
+from stmbench.tables.comparison import COLUMNS
+
+MODEL = "cotnet_cot_tiny"
+
+
+def _row(metric: str, measured: float | None, difference: float | None, **more: object) -> dict[str, object]:
+    known = dict.fromkeys(COLUMNS)
+    values: dict[str, object] = {
+        "model": MODEL,
+        "label": "CoT",
+        "table": "cot_table5_context_ablation",
+        "column": metric,
+    }
+    kind = "points" if metric == "accuracy" else "relative"
+    published = 0.792 if kind == "points" else 22.2e6
+    values |= {"metric": metric, "measured": measured, "published": published, "difference": difference}
+    return {**known, **values, "difference_kind": kind, **more}
+
+
+FRAME = pd.DataFrame(
+    [
+        _row("params", 22.22e6, 0.0009, unit="count"),
+        _row("accuracy", None, None, unit="1"),
+        _row("accuracy", 0.791, -0.1, unit="1", weights="imagenet.e100.s0:1"),
+        _row("accuracy", 0.001, -79.1, unit="1", weights="random:0"),
+    ]
+)
+
+
+def _cells() -> list[list[str]]:
+    section = beside_section(FRAME, {MODEL: "cot"})
+    return [[cell.text for cell in line.cells] for line in section.tables[0].lines]
+
+
+@pytest.mark.parametrize(
+    ("place", "measured", "difference"),
+    [(0, "22.22", "+0.09 %"), (1, "–", "–"), (2, "79.1", "-0.1 points"), (3, "0.1", "–")],
+    ids=["cost", "not measured", "trained", "untrained"],
+)
+def test_a_difference_stands_where_it_means_something(place: int, measured: str, difference: str) -> None:
+    cells = _cells()[place]
+    assert (cells[2], cells[4]) == (measured, difference)
+
+
+def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
+    section = beside_section(FRAME, {MODEL: "cot"})
+    assert section.lead == "3 of 4 published values have a measured one beside them."
+    assert "Contextual Transformer Networks" in section.tables[0].note
+    assert {line.key for line in section.tables[0].lines} == {"cot"}
+
+
+def test_the_terminal_shows_the_same_cells() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(beside_table(FRAME))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert all(cell in text for cells in _cells() for cell in cells)
