@@ -1,0 +1,76 @@
+"""How a documented command is run in a test: the options that make it small, and what is not run at all and why.
+
+Of an option that is given twice the last one counts, so the small ones stand behind what is documented.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+IMAGES: Final = ("--dataset", "digits", "--num-images", "4", "--device", "cpu")
+# command -> options added to it; those about models only where the line names none
+SMALL: Final[dict[str, tuple[str, ...]]] = {
+    "list": (),
+    "export": (),
+    "new": (),
+    "check": (),
+    "report": ("--format", "html"),
+    "dashboard": (),
+    "history": (),
+    "profile": ("--resolution", "32", "--batch-size", "2", "--no-timing", "--device", "cpu"),
+    "eval": IMAGES,
+    "erf": ("--num-images", "2", "--device", "cpu", "--resolution", "32"),
+    "invariance": (*IMAGES, "--num-images", "2"),
+    "robustness": (*IMAGES, "--num-images", "2"),
+    "affinity": ("--device", "cpu", "--num-images", "1"),
+    "train": ("--epochs", "1", "--data-fraction", "0.02", "--dataset", "digits", "--device", "cpu", "--workers", "0"),
+    "run": ("--dry-run",),
+}
+MODELS: Final = ("profile", "eval", "erf", "invariance", "robustness", "affinity", "train")
+FEW: Final = ("--scale", "nano")
+SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
+
+# what is only parsed: a pattern of the line, and why it is not run
+ONLY_PARSED: Final[dict[str, str]] = {
+    r"compare --live": "starts workers for a minute a model; tests/commands/test_compare.py and tests/ci run it",
+    r"compare results/": "the stores are the reader's own; tests/commands/test_compare.py",
+    r"/imagenet|/data/|resnet18\.pth|swin\.pth": "needs the data set or the weights; tests/commands/test_eval.py",
+    r"^torchrun ": "starts processes and waits for a port; tests/training",
+}
+# lines of other programs: a pattern, and why it is right without being run here
+OTHER_PROGRAMS: Final[dict[str, str]] = {
+    r"make( \w+=\S+)* \w+": "a target of the Makefile",
+    r"python \S+\.py\b.*": "a file of the project, tested where it belongs",
+    r"\.ci/run|ci/compare\.sh": "a script of the project: tests/ci",
+    r"git (worktree add|clone|switch|push|commit|add)\b.*": "git's own",
+    r"pip install .*": "an installation",
+    r"cd .*": "the shell's",
+    r"ray (start|stop)\b.*": "Ray's own",
+    r"mkdocs serve": "the site's preview",
+}
+
+
+def small(arguments: tuple[str, ...]) -> list[str]:
+    """The arguments of `stmbench`, made small. Raises KeyError for a command without a place in the table."""
+    command = arguments[0]
+    words = [_small_models(word) for word in arguments]
+    added = list(SMALL[command])
+    if "--help" in words:
+        return words
+    if command == "history":
+        return words
+    if command in MODELS and not {"-m", "--models"} & set(words):
+        added += FEW
+        if not {"--mixers", "--plugin"} & set(words):
+            added += ["--mixers", "dw_conv"]
+    return words + added
+
+
+def _small_models(word: str) -> str:
+    return ",".join(SCALES.sub(r"\1_nano", name) for name in word.split(","))
+
+
+def reason_not_to_run(text: str) -> str | None:
+    """Why a line is only parsed, or None."""
+    return next((reason for pattern, reason in ONLY_PARSED.items() if re.search(pattern, text)), None)
