@@ -106,13 +106,13 @@ def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> Non
 
 def test_an_analysis_without_a_section_keeps_its_values() -> None:
     rows = [
-        like(attacked()[0], analysis="train", definition="train.v1", metric=metric, level=None, step=step,
+        like(attacked()[0], analysis="probing", definition="probing.v1", metric=metric, level=None, step=step,
              value=value / (step + 1), ci_low=None, ci_high=None)
         for metric, value in (("train_loss", 2.5), ("learning_rate", 0.004))
         for step in range(5)
     ]  # fmt: skip
     section = only(rows)
-    assert (section.name, section.heading, section.definition) == ("train", "Train", None)
+    assert (section.name, section.heading, section.definition) == ("probing", "Probing", None)
     (table,) = section.tables
     texts = [[cell.text for cell in line.cells] for line in table.lines]
     assert [row[:2] for row in texts] == [["DW-Conv", "train loss"], ["DW-Conv", "learning rate"]]
