@@ -146,6 +146,15 @@ def test_stores_are_joined_and_their_artifacts_found(tmp_path: Path) -> None:
     assert any("Rows of 2 commits" in caveat.text for caveat in report.caveats)
 
 
+def test_the_lead_of_a_profile_compares_within_one_setting() -> None:
+    rows = [row for row in profile_rows(["dw_conv", "sr_attn"], raw=False) if row.metric == "throughput"]
+    larger = [like(row, resolution=448, value=0.2 * (row.value or 0), ci_low=None, ci_high=None) for row in rows]
+    assert only([*rows, *larger]).lead == (
+        "DW-Conv · 224 px has the highest throughput of 2: 131.0 images/s (95 % interval 129.0 to 132.8), 1.11 times "
+        "that of SR-Attn · 224 px, the lowest."
+    )
+
+
 def test_a_machine_that_failed_is_named() -> None:
     section = only([failed_row(), like(failed_row(reason="no probe"), model=None)])
     assert [caveat.text for caveat in section.caveats] == [

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.pareto import front, joined, pareto
+from stmbench.figures.pareto import accuracy_from, front, joined, pareto
 from stmbench.figures.standing import ranked, standing, standings
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
@@ -115,6 +115,6 @@ def _best_on_average(frame: pd.DataFrame) -> str:
 
 
 def _caveats(frame: pd.DataFrame) -> tuple[Caveat, ...]:
-    rows = frame[(frame["analysis"] == "eval") & (frame["metric"] == "accuracy")]
+    rows = frame[(frame["analysis"] == accuracy_from(frame)) & (frame["metric"] == "accuracy")]
     rows.attrs = frame.attrs
     return tuple(caveat for caveat in caveats(rows) if caveat.kind == "untrained")
