@@ -98,9 +98,11 @@ def _lead(frame: pd.DataFrame) -> str:
     if not pairs:
         return _best_on_average(frame)
     values = [(cost.value, right.value) for cost, right in pairs]
-    names = [pairs[place].right.label.split(" · ")[0] for place in front(values, more_is_better=True)]
+    places = front(values, more_is_better=True)
+    names = list(dict.fromkeys(pairs[place].right.label.split(" · ")[0] for place in places))
+    models = len({pair.right.model for pair in pairs})
     verb = "is" if len(names) == 1 else "are"
-    return f"{listed(names)} {verb} on the front of accuracy and throughput of {len(pairs)} models."
+    return f"{listed(names)} {verb} on the front of accuracy and throughput of {models} models."
 
 
 def _best_on_average(frame: pd.DataFrame) -> str:
