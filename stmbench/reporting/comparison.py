@@ -138,7 +138,7 @@ def detectable(finding: Finding) -> str:
     """The minimum detectable effect; 'any' for what is exact."""
     if finding.detectable is not None:
         return f"{finding.detectable:.1%}" if finding.kind == "ratio" else f"{finding.detectable:.4f}"
-    return "–" if finding.effect is None or finding.p_value is not None else "exact"
+    return "–" if finding.effect is None or finding.verdict == "not resolved" else "exact"
 
 
 def _shared_conditions(comparison: Comparison) -> str:

@@ -130,6 +130,17 @@ def test_json_has_every_field_and_no_surprises() -> None:
     assert found["base"]["commit"] == "a" * 40
 
 
+def test_what_too_few_rounds_would_find_is_unknown_rather_than_exact() -> None:
+    few = Finding(model="m", metric="t", verdict="not resolved", effect=0.3, rounds=1, reason="1 rounds")
+    assert [pages.detectable(item) for item in (few, EXACT, FAILED, WORSE, DROP)] == [
+        "–",
+        "exact",
+        "–",
+        "4.2%",
+        "0.0250",
+    ]
+
+
 def test_what_was_confirmed_is_said() -> None:
     found = text(comparison(dataclasses.replace(WORSE, confirmed=True), SAME))
     assert "worse: confirmed by a second measurement: unified_dw_conv_nano (time per image)" in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 
 from stmbench.errors import ConfigError, UnknownNameError
 
@@ -50,6 +51,13 @@ class LiveConfig:
             raise UnknownNameError("clock", self.clock, CLOCKS)
         on_device = self.clock == "processor" and self.device != "cpu"
         _require(not on_device, "the wall clock on a device", "processor", "leave --clock out")
+
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """The cores that rounds of one thread are spread over; none where the system decides."""
+        if self.device != "cpu" or self.threads != 1 or not hasattr(os, "sched_getaffinity"):
+            return ()
+        return tuple(sorted(os.sched_getaffinity(0)))
 
     @property
     def layouts(self) -> int:

@@ -21,7 +21,7 @@ MIN_SAMPLE_SECONDS = 0.04  # a shorter sample would be the clock's and the sched
 WARMUP_RUNS = 3
 # Standard deviation of log(head / base) of equal code between layouts of memory, beyond what rounds differ by. Measured
 # by benchmarks/compare.py, docs/compare.md.
-BETWEEN_LAYOUTS = 0.015
+BETWEEN_LAYOUTS = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def sample(
         samples.layouts.append(len(samples.rounds))
         while samples.seconds < number * config.seconds / config.layouts:
             start = clock()
-            samples.rounds.append(_round(workers, samples.passes, number=len(samples.rounds), seed=seed))
+            samples.rounds.append(_round(workers, samples.passes, config.cores, number=len(samples.rounds), seed=seed))
             samples.seconds += clock() - start
             tell(samples)
         if number in config.looks and is_clear(
@@ -120,9 +120,11 @@ def sample(
     return samples
 
 
-def _round(workers: Sequence[Worker], passes: int, *, number: int, seed: int) -> Round:
+def _round(workers: Sequence[Worker], passes: int, cores: Sequence[int], *, number: int, seed: int) -> Round:
+    """Both sides on one core, in random order. Left alone each stays on a core of its own, and one core is busier."""
     order = order_of(list(SIDES), seed=seed, number=number)
-    answers = {side: workers[SIDES.index(side)].ask("run", passes=passes) for side in order}
+    core = int(order_of(list(map(str, cores)), seed=seed + 1, number=number)[0]) if cores else None
+    answers = {side: workers[SIDES.index(side)].ask("run", passes=passes, core=core) for side in order}
     base, head = (answers[side] for side in SIDES)
     return Round(
         first=order[0],
@@ -133,5 +135,5 @@ def _round(workers: Sequence[Worker], passes: int, *, number: int, seed: int) ->
 
 def _warmed(workers: Sequence[Worker], clock: int, passes: int, runs: int) -> float:
     """Runs both sides a few times, which is no sample of anything; seconds of the shortest pass."""
-    answers = [worker.ask("run", passes=passes) for worker in workers for _ in range(runs)]
+    answers = [worker.ask("run", passes=passes, core=None) for worker in workers for _ in range(runs)]
     return min(float(answer["passes"][clock]) / passes for answer in answers)

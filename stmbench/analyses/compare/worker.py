@@ -11,7 +11,7 @@ Requests are lines of JSON on standard input, each answered by one line of JSON:
 
     {"do": "hello", "threads": 1, "plugins": ["mixer.py"], "slowdown": 0.0}     versions, and where stmbench was found
     {"do": "load", "model": ..., "seed": 0, "device": "cpu", "dtype": "fp32", "batch": 8, "resolution": null}
-    {"do": "run", "passes": 3}       [wall clock, processor] seconds of the probe and of the passes
+    {"do": "run", "passes": 3, "core": null}     [wall clock, processor] seconds of the probe and of the passes
     {"do": "unload"}
 """
 
@@ -92,6 +92,8 @@ class Worker:
         return {"params": sum(parameter.numel() for parameter in model.parameters()), "resolution": list(sides)}
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["core"] is not None:
+            os.sched_setaffinity(0, {request["core"]})
         probe = self.timed(self.probe, 1)
         return {"probe": probe, "passes": self.timed(self.run_model, request["passes"])}
 

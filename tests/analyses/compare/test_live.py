@@ -71,6 +71,19 @@ def test_rounds_alternate_in_random_order_and_hold_both_sides() -> None:
     assert runs.count("base") == runs.count("head")
 
 
+def test_both_sides_of_a_round_run_on_one_core_which_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 7}, raising=False)
+    world = World(noise=0.5)
+    run(world, seconds=10)
+    pinned = [core for core in world.cores if core is not None]  # those of the warm-up are not
+    assert pinned[::2] == pinned[1::2]
+    assert 0.3 < pinned.count(3) / len(pinned) < 0.7
+    assert set(pinned) == {3, 7}
+    world = World(noise=0.5)
+    run(world, seconds=10, threads=2)
+    assert set(world.cores) == {None}
+
+
 def test_rounds_with_a_disturbed_probe_are_dropped_and_counted() -> None:
     finding = by_model(run(World(bursts=0.05, noise=0.05)))[A]
     assert finding.dropped is not None

@@ -43,7 +43,7 @@ def test_a_worker_runs_the_code_of_its_checkout_whatever_it_prints(tmp_path: Pat
         assert hello["software"]["stmbench"] == "9.9"
         assert hello["threads"] == 1
         assert load(started, "any") == {"params": 0, "resolution": [48, 64]}
-        answer = started.ask("run", passes=2)
+        answer = started.ask("run", passes=2, core=None)
         assert set(answer) == {"probe", "passes"}
         assert all(seconds >= 0 for seconds in (*answer["probe"], *answer["passes"]))
     assert not (tmp_path / "stmbench" / "__pycache__").exists()
@@ -53,9 +53,9 @@ def test_a_planted_slowdown_burns_processor_time(tmp_path: Path) -> None:
     with worker(checkout(tmp_path)) as started:
         started.ask("hello", **{**HELLO, "slowdown": 50.0})
         load(started, "any")
-        slow = started.ask("run", passes=20)["passes"][1]
+        slow = started.ask("run", passes=20, core=None)["passes"][1]
         started.ask("hello", **HELLO)
-        assert slow > 10 * started.ask("run", passes=20)["passes"][1]
+        assert slow > 10 * started.ask("run", passes=20, core=None)["passes"][1]
 
 
 def test_a_refusal_is_a_line_and_the_worker_goes_on(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_every_model_is_built_in_a_process_of_its_own(tmp_path: Path) -> None:
         for _ in range(3):
             started.ask("unload")
             pids.append(load(started, "pid")["resolution"][0])
-            assert started.ask("run", passes=1)["passes"][0] > 0
+            assert started.ask("run", passes=1, core=None)["passes"][0] > 0
         assert len({*pids, started._process.pid}) == 4
         last = pids[-1]
         os.kill(last, 0)

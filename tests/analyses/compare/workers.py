@@ -37,6 +37,7 @@ class World:
     started: dict[str, int] = dataclasses.field(default_factory=dict)
     running: list[str] = dataclasses.field(default_factory=list)
     log: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    cores: list[int | None] = dataclasses.field(default_factory=list)  # of each run
 
     def start(self, side: Side) -> FakeWorker:
         """In place of a process."""
@@ -75,6 +76,7 @@ class FakeWorker:
             case "unload":
                 return {}
             case _:
+                world.cores.append(request["core"])
                 return self._run(request["passes"])
 
     def close(self) -> None:
