@@ -14,7 +14,7 @@ from stmbench.mixers.base import MIXERS
 from stmbench.sweeps.experiment import Experiment
 from stmbench.sweeps.published import published_values
 from stmbench.sweeps.reading import read_experiment
-from stmbench.training.presets import default_recipe, recipe_for
+from stmbench.training.presets import PRESETS, default_recipe, recipe_for
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
