@@ -22,11 +22,15 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "eval": IMAGES,
     "erf": ("--num-images", "2", "--device", "cpu", "--resolution", "32"),
     "invariance": (*IMAGES, "--num-images", "2"),
-    "robustness": (*IMAGES, "--num-images", "2"),
+    "robustness": (*IMAGES, "--num-images", "2", "--steps", "1"),
     "affinity": ("--device", "cpu", "--num-images", "1"),
-    "train": ("--epochs", "1", "--data-fraction", "0.02", "--dataset", "digits", "--device", "cpu", "--workers", "0"),
+    "train": (
+        *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8", "--seeds", "0"),
+        *("--dataset", "digits", "--device", "cpu", "--workers", "0"),
+    ),
     "run": ("--dry-run",),
 }
+PLACEHOLDERS: Final = {"FILE": "experiments/quickstart.yaml", "STORE": "results/store"}
 MODELS: Final = ("profile", "eval", "erf", "invariance", "robustness", "affinity", "train")
 FEW: Final = ("--scale", "nano")
 SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
@@ -42,7 +46,7 @@ ONLY_PARSED: Final[dict[str, str]] = {
 OTHER_PROGRAMS: Final[dict[str, str]] = {
     r"make( \w+=\S+)* \w+": "a target of the Makefile",
     r"python \S+\.py\b.*": "a file of the project, tested where it belongs",
-    r"\.ci/run|ci/compare\.sh": "a script of the project: tests/ci",
+    r"\.ci/run|(\$STMBENCH_SOURCE/)?ci/compare\.sh": "a script of the project: tests/ci",
     r"git (worktree add|clone|switch|push|commit|add)\b.*": "git's own",
     r"pip install .*": "an installation",
     r"cd .*": "the shell's",
@@ -54,10 +58,10 @@ OTHER_PROGRAMS: Final[dict[str, str]] = {
 def small(arguments: tuple[str, ...]) -> list[str]:
     """The arguments of `stmbench`, made small. Raises KeyError for a command without a place in the table."""
     command = arguments[0]
-    words = [_small_models(word) for word in arguments]
-    if "--mixers" in words:  # two of them; test_commands looks whether all exist
+    words = [PLACEHOLDERS.get(word, _small_models(word)) for word in arguments]
+    if "--mixers" in words:  # the first; test_commands looks whether all exist
         value = words.index("--mixers") + 1
-        words[value] = ",".join(words[value].split(",")[:2])
+        words[value] = words[value].split(",")[0]
     added = list(SMALL[command])
     if "--help" in words:
         return words
