@@ -1,4 +1,4 @@
-"""The site's pages: all of docs/ are in its navigation, their links lead somewhere, and its packages are the extra's."""
+"""The site: all of docs/ is in its navigation, links lead somewhere, and its packages are the extra's."""
 
 from __future__ import annotations
 
