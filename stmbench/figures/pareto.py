@@ -32,8 +32,8 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
     """Top-1 accuracy against `metric` (throughput or macs, on a log axis), both with their 95 % intervals.
 
     Args:
-        frame: rows of the analyses 'profile' and 'eval', joined on the model and its input's size. Speed hardly
-            depends on weights, so those of the profile may be other ones.
+        frame: rows of the analyses 'profile' and 'eval' (or 'train', where nothing was evaluated), joined on the
+            model and its input's size. Speed hardly depends on weights, so those of the profile may be other ones.
 
     Raises:
         TableError: no model that has both.
@@ -65,7 +65,7 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
 def joined(frame: pd.DataFrame, metric: str) -> list[Pair]:
     """Costs and accuracies of the same model and size; a model with several weights has several pairs."""
     chosen = {}
-    for name, analysis, wanted in (("cost", "profile", metric), ("right", "eval", "accuracy")):
+    for name, analysis, wanted in (("cost", "profile", metric), ("right", accuracy_from(frame), "accuracy")):
         rows = frame[frame["analysis"] == analysis]
         rows.attrs = frame.attrs
         try:
@@ -74,6 +74,12 @@ def joined(frame: pd.DataFrame, metric: str) -> list[Pair]:
             return []
     pairs = [Pair(cost, right) for right in chosen["right"] for cost in chosen["cost"] if _same(cost, right)]
     return pairs
+
+
+def accuracy_from(frame: pd.DataFrame) -> str:
+    """The analysis that accuracies are taken from: 'eval', or 'train' (after the last epoch) where there is none."""
+    rows = frame[(frame["metric"] == "accuracy") & (frame["kind"] == "summary") & frame["value"].notna()]
+    return "train" if not (rows["analysis"] == "eval").any() and (rows["analysis"] == "train").any() else "eval"
 
 
 def front(values: Sequence[tuple[float, float]], *, more_is_better: bool) -> list[int]:

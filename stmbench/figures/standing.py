@@ -12,6 +12,7 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.marks import mark, words
+from stmbench.figures.pareto import accuracy_from
 from stmbench.figures.points import Point, points
 from stmbench.figures.style import GRID, MUTED, canvas, rows_axis, rows_width
 
@@ -93,7 +94,8 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
     """
     found = {}
     for quantity in QUANTITIES:
-        rows = frame[frame["analysis"] == quantity.analysis]
+        analysis = accuracy_from(frame) if quantity.words == "accuracy" else quantity.analysis
+        rows = frame[frame["analysis"] == analysis]
         rows.attrs = frame.attrs
         try:
             chosen = points(rows, quantity.metric)

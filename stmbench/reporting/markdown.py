@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Final
 
 from stmbench.reporting.content import Caveat, Cell, Report, Table
 from stmbench.reporting.html import KINDS
-
-# entities cannot be markup, nor end a cell; a backslash reads better where it is safe
-_ESCAPES: Final = {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-    "|": "&#124;",
-    "\\": "&#92;",
-    "`": "&#96;",
-    "$": "&#36;",
-    **{letter: f"\\{letter}" for letter in "*_[]~#!"},
-}
-_SPECIAL: Final = re.compile("|".join(map(re.escape, _ESCAPES)))
-_MENTION: Final = re.compile(r"(?<!\w)@(?=\w)")
-_START: Final = re.compile(r"^\s*([-+=]|\d{1,9}(?=[.)](\s|$)))(?!\d)")  # of a list or a rule; not of a negative number
+from stmbench.reporting.markdown_text import escaped
 
 
 def markdown(report: Report) -> str:
@@ -39,15 +23,6 @@ def markdown(report: Report) -> str:
         for table in section.tables:
             lines += _table(table)
     return "\n".join([*lines, f"Written by stmbench {report.version} from {report.rows:,} rows.", ""])
-
-
-def escaped(text: str) -> str:
-    """The text on one line, as Markdown that shows it as it is."""
-    # one space between words and none around them, as emphasis does not close after a space
-    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    said = _SPECIAL.sub(lambda match: _ESCAPES[match[0]], plain)
-    said = _MENTION.sub("@\u2060", said)  # nobody is called by a model's name
-    return _START.sub(lambda match: f"&#{ord(match[1][0])};{match[1][1:]}", said)
 
 
 def _caveats(caveats: tuple[Caveat, ...]) -> list[str]:

@@ -55,6 +55,11 @@ def test_costs_and_accuracies_join_on_model_and_size() -> None:
         (f"unified_{mixer}_micro", value) for mixer, value in ACCURACY.items()
     }
     assert joined(whole(resolution=320), "throughput") == []
+    trained = [dataclasses.replace(row, analysis="train", value=0.5, ci_low=0.4, ci_high=0.6) for row in evaluated()]
+    profile = profile_rows(raw=False)
+    assert {pair.right.value for pair in joined(with_attrs(frame_of([*profile, *trained])), "macs")} == {0.5}
+    both = with_attrs(frame_of([*profile, *trained, *evaluated()]))
+    assert {pair.right.value for pair in joined(both, "macs")} == set(ACCURACY.values()), "an evaluation comes first"
     with pytest.raises(TableError, match="stmbench eval"):
         pareto(with_attrs(frame_of(profile_rows(raw=False))), "throughput")
 

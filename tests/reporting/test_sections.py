@@ -106,13 +106,13 @@ def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> Non
 
 def test_an_analysis_without_a_section_keeps_its_values() -> None:
     rows = [
-        like(attacked()[0], analysis="train", definition="train.v1", metric=metric, level=None, step=step,
+        like(attacked()[0], analysis="probing", definition="probing.v1", metric=metric, level=None, step=step,
              value=value / (step + 1), ci_low=None, ci_high=None)
         for metric, value in (("train_loss", 2.5), ("learning_rate", 0.004))
         for step in range(5)
     ]  # fmt: skip
     section = only(rows)
-    assert (section.name, section.heading, section.definition) == ("train", "Train", None)
+    assert (section.name, section.heading, section.definition) == ("probing", "Probing", None)
     (table,) = section.tables
     texts = [[cell.text for cell in line.cells] for line in table.lines]
     assert [row[:2] for row in texts] == [["DW-Conv", "train loss"], ["DW-Conv", "learning rate"]]
@@ -144,6 +144,15 @@ def test_stores_are_joined_and_their_artifacts_found(tmp_path: Path) -> None:
     assert [subject.label for subject in report.subjects] == ["DW-Conv", "SR-Attn"]
     assert {caveat.text for caveat in report.caveats} >= {"of one", "of two"}
     assert any("Rows of 2 commits" in caveat.text for caveat in report.caveats)
+
+
+def test_the_lead_of_a_profile_compares_within_one_setting() -> None:
+    rows = [row for row in profile_rows(["dw_conv", "sr_attn"], raw=False) if row.metric == "throughput"]
+    larger = [like(row, resolution=448, value=0.2 * (row.value or 0), ci_low=None, ci_high=None) for row in rows]
+    assert only([*rows, *larger]).lead == (
+        "DW-Conv · 224 px has the highest throughput of 2: 131.0 images/s (95 % interval 129.0 to 132.8), 1.11 times "
+        "that of SR-Attn · 224 px, the lowest."
+    )
 
 
 def test_a_machine_that_failed_is_named() -> None:

@@ -54,12 +54,13 @@ def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
 
 
 def headline(frame: pd.DataFrame) -> Table | None:
-    """Throughput as multiples of the first model's, the largest first, each with its interval and a verdict."""
+    """Throughput as multiples of the first model's, the largest of a setting first, with interval and verdict."""
     first = baseline(frame)
     rows = [(line, line.ratio) for line in lines(frame) if line.ratio is not None]
     if first is None or not rows:
         return None
-    rows.sort(key=lambda row: -row[1].value)
+    settings = list(dict.fromkeys(_setting(line) for line, _ in rows))
+    rows.sort(key=lambda row: (settings.index(_setting(row[0])), -row[1].value))
     return Table(
         name="headline",
         title=f"Throughput relative to {labels(frame)[first]}",
@@ -86,8 +87,10 @@ def headline(frame: pd.DataFrame) -> Table | None:
 
 def lead(overview: list[Overview]) -> str:
     """The fastest, by how much, and how sure that is."""
+    every = [(line, line.throughput) for line in overview if line.throughput is not None]
+    # of several sizes or precisions the first: a ratio across them says nothing of the models
     timed = sorted(
-        ((line, line.throughput) for line in overview if line.throughput is not None), key=lambda pair: -pair[1].value
+        (pair for pair in every if _setting(pair[0]) == _setting(every[0][0])), key=lambda pair: -pair[1].value
     )
     if not timed:
         count = len(overview)
@@ -103,6 +106,11 @@ def lead(overview: list[Overview]) -> str:
     if several and best.rank is not None and best.rank.level == 1:
         text += f". It is the fastest with a probability of {number(best.rank.value, 'rank_probability')} %"
     return f"{text}."
+
+
+def _setting(line: Overview) -> str:
+    """The conditions that tell a model's lines apart: '224 px', 'fp32'; '' where it has one line."""
+    return line.label.partition(" · ")[2]
 
 
 def _table(overview: list[Overview]) -> Table | None:

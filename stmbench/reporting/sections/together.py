@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.pareto import front, joined, pareto
+from stmbench.figures.pareto import accuracy_from, front, joined, pareto
 from stmbench.figures.standing import ranked, standing, standings
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
@@ -98,9 +98,11 @@ def _lead(frame: pd.DataFrame) -> str:
     if not pairs:
         return _best_on_average(frame)
     values = [(cost.value, right.value) for cost, right in pairs]
-    names = [pairs[place].right.label.split(" · ")[0] for place in front(values, more_is_better=True)]
+    places = front(values, more_is_better=True)
+    names = list(dict.fromkeys(pairs[place].right.label.split(" · ")[0] for place in places))
+    models = len({pair.right.model for pair in pairs})
     verb = "is" if len(names) == 1 else "are"
-    return f"{listed(names)} {verb} on the front of accuracy and throughput of {len(pairs)} models."
+    return f"{listed(names)} {verb} on the front of accuracy and throughput of {models} models."
 
 
 def _best_on_average(frame: pd.DataFrame) -> str:
@@ -115,6 +117,6 @@ def _best_on_average(frame: pd.DataFrame) -> str:
 
 
 def _caveats(frame: pd.DataFrame) -> tuple[Caveat, ...]:
-    rows = frame[(frame["analysis"] == "eval") & (frame["metric"] == "accuracy")]
+    rows = frame[(frame["analysis"] == accuracy_from(frame)) & (frame["metric"] == "accuracy")]
     rows.attrs = frame.attrs
     return tuple(caveat for caveat in caveats(rows) if caveat.kind == "untrained")

@@ -80,6 +80,8 @@ class RayEngine(Engine):
         task = self._pending.pop(reference)
         try:
             result, files, refused = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:  # no death: the task's own exception, raised there
+            return Lost(name=task.name, reason=reason_of(error.cause))
         except self._ray.exceptions.RayError as error:
             reason = f"its worker died {ATTEMPTS} times ({type(error).__name__})"
             return Lost(name=task.name, reason=reason)
