@@ -15,12 +15,13 @@ RUN := $(BIN)/python -m
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test check docs format clean
 
 help:
 	@echo "make demo     train and study eight mixers on digits, write a report (under 10 minutes; goes on where it was)"
 	@echo "make test     run the tests"
 	@echo "make check    lint, formatting, types, and that imports flow one way"
+	@echo "make docs     build the documents' site into reports/site (.venv-docs, without torch)"
 	@echo "make format   let ruff fix what it can"
 	@echo "make clean    remove caches; results/ and .venv stay"
 
@@ -47,6 +48,21 @@ check: $(STAMP)
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) pytest tests/house
+
+# an environment of its own: torchattacks holds requests back to a version that mkdocs-material cannot use, and the site
+# needs no torch. The packages are those of the extra 'docs', and what the command line is made of.
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
+
+$(DOCS_STAMP): pyproject.toml
+	@rm -f $@
+	@$(DOCS_VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --disable-pip-version-check \
+	    'mkdocs-material>=9.5' 'mkdocstrings[python]>=0.27' 'typer>=0.16' 'rich>=13'
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	$(DOCS_VENV)/bin/python -m mkdocs build --strict --clean
 
 format: $(STAMP)
 	$(RUN) ruff check --fix .

@@ -148,7 +148,8 @@ def register_mixer(
         config: the frozen dataclass its constructor takes.
         config_at: (site, *, option=default, ...) -> config; by default `config(dim=site.dim)` with every other field of
             the config as an option.
-        title, facts: fields of `MixerEntry`; `sampling` and `weights` default to "local" and "static".
+        title: how the mixer is called in tables and figures.
+        **facts: other fields of `MixerEntry`; `sampling` and `weights` default to "local" and "static".
 
     Raises:
         DuplicateNameError: the name is taken.

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 FAKE_PYTHON = """#!/bin/sh
 case "$*" in
     "-c "*) exit "${OLD_PYTHON:-0}" ;;
-    "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; touch .venv/has_pip ;;
-    "-m pip --version") test -e .venv/has_pip; exit $? ;;
+    "-m venv --clear .venv"*) rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; touch "$4/has_pip" ;;
+    "-m pip --version") test -e "$(dirname "$0")/../has_pip"; exit $? ;;
 esac
 echo "$*" >> log
 case "$*" in
@@ -99,3 +99,12 @@ def test_what_the_targets_run(clone: Path, target: str, asked: list[str]) -> Non
     code, found = _make(clone, target)
     assert code == 0
     assert found[: len(asked)] == asked
+
+
+def test_the_site_has_an_environment_of_its_own(clone: Path) -> None:
+    code, asked = _make(clone, "docs")
+    assert code == 0
+    assert asked[-1] == "-m mkdocs build --strict --clean"
+    assert asked[-2].startswith("-m pip install --disable-pip-version-check mkdocs-material")
+    assert not (clone / ".venv").exists()
+    assert _make(clone, "docs") == (0, asked[-1:])

@@ -1,0 +1,97 @@
+"""What mkdocs does not do by itself: pages from files outside docs/, and every command's options from the real parser.
+
+Runs without torch: `stmbench.commands` is light.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[1]
+# files outside docs/ -> their page
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "experiments/README.md": "experiment_files.md",
+}
+COMMAND_LINE = "command_line.md"
+LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages from outside docs/ and the one that is made from the command line."""
+    for source, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    files.append(File.generated(config, COMMAND_LINE, content=command_line()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Turn links that are right in the repository into ones that are right in the site."""
+    sources = {page_of: source for source, page_of in PAGES.items()}
+    source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    return LINK.sub(lambda link: _moved(link, source, page.file.src_uri, files, config), markdown)
+
+
+def _moved(link: re.Match[str], source: str, page: str, files: Any, config: Any) -> str:
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[2]))
+    if target in PAGES:
+        place = PAGES[target]
+    elif target.startswith("docs/"):
+        place = target.removeprefix("docs/")
+    elif (ROOT / target).is_file():  # a file of the repository that a page names: it comes along as it is
+        place = f"files/{target}"
+        if files.get_file_from_path(place) is None:
+            files.append(File.generated(config, place, content=(ROOT / target).read_bytes()))
+    else:
+        return link[0]  # mkdocs says what is wrong with it
+    return f"{link[1]}{posixpath.relpath(place, posixpath.dirname(page) or '.')}{link[3] or ''}{link[4]}"
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, in Markdown."""
+    sys.path.insert(0, str(ROOT))
+    import typer
+
+    from stmbench.commands import app
+
+    lines = ["# All options", "", "As `stmbench COMMAND --help` says.", ""]
+    for path, command in _commands(typer.main.get_command(app), ()):
+        lines += [f"## {' '.join(path)}", "", _text(command.help), ""]
+        rows = [_row(option) for option in command.params if not getattr(option, "hidden", False)]
+        if rows:
+            lines += ["| | default | |", "|---|---|---|", *rows, ""]
+        if command.epilog:
+            lines += [_text(command.epilog), ""]
+    return "\n".join(lines)
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not hasattr(command, "list_commands"):
+        yield (path, command)
+        return
+    for name in command.list_commands(None):
+        yield from _commands(command.get_command(None, name), (*path, name))
+
+
+def _row(option: Any) -> str:
+    if option.param_type_name == "argument":
+        names = f"`{option.metavar or option.name}`"
+    else:
+        value = "" if option.is_flag else f" {option.metavar or 'N'}"
+        names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts]) + _text(value)
+    default = option.default
+    shown = "" if default in (None, False, (), []) or callable(default) else f"`{default}`"
+    return f"| {names} | {'required' if option.required else shown} | {_text(option.help)} |"
+
+
+def _text(text: str | None) -> str:
+    """Text that is no markup: of Markdown, HTML or a table."""
+    return re.sub(r"([\\*_<>|\[\]])", r"\\\1", text or "")

@@ -1,0 +1,75 @@
+"""The site: all of docs/ is in its navigation, links lead somewhere, and its packages are the extra's."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.docs.documented import ROOT, pages
+
+MADE = {"index.md", "contributing.md", "experiment_files.md", "command_line.md"}  # by docs/hooks.py
+LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
+FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
+
+
+def _config() -> dict[str, Any]:
+    found = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def _named(nav: Any) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    return [page for item in (nav.values() if isinstance(nav, dict) else nav) for page in _named(item)]
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(_named(_config()["nav"])) == sorted(there | MADE)
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    assert [link for link in LINK.findall(text) if not (path.parent / link).exists()] == []
+
+
+def test_every_experiment_is_in_the_list_of_them() -> None:
+    text = (ROOT / "experiments" / "README.md").read_text()
+    assert [path.stem for path in (ROOT / "experiments").glob("*.yaml") if f"`{path.stem}`" not in text] == []
+
+
+def test_nothing_is_asked_of_a_network() -> None:
+    config = _config()
+    assert config["theme"]["font"] is False
+    assert config["strict"] is True
+    assert not {"extra_javascript", "extra_css", "repo_url"} & set(config)
+
+
+def test_make_docs_installs_the_extra() -> None:
+    extra = re.search(r"^docs = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert extra is not None
+    makefile = (ROOT / "Makefile").read_text()
+    for package in re.findall(r'"([^"]+)"', extra[1]):
+        assert f"'{package}'" in makefile
+    for package in re.findall(r"'((?:typer|rich)>=\d+[.\d]*)'", makefile):
+        assert f'"{package}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("material") is None or importlib.util.find_spec("mkdocstrings") is None,
+    reason="the extra 'docs' is not installed",
+)
+def test_it_builds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--num-images" in (tmp_path / "site" / "command_line.html").read_text()
