@@ -23,6 +23,13 @@ def compare(
     ctx: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help="A store; with --live a checkout or an environment.")],
     head: Annotated[str, typer.Argument(metavar="HEAD", help="Likewise: what is compared with BASE.")],
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="FOLDER", help="BASE and HEAD are commits of this history."),
+    ] = None,
+    machine: Annotated[
+        str | None, typer.Option("--machine", metavar="ID", help="Of the history, where several measured both commits.")
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="Run both, in turn, and time them round by round.")] = False,
     margin: Annotated[
         float | None,
@@ -72,7 +79,8 @@ def compare(
 ) -> None:
     """Say for each model and metric whether HEAD is worse than BASE, better, the same, or not resolved.
 
-    Of two stores: speed (large changes only), accuracy and consistency, parameters and MACs.
+    Of two stores, or two commits of a --history: speed (large changes only), accuracy and consistency, parameters and
+    MACs.
 
     With --live: speed, down to a few percent. BASE and HEAD are then folders with the package stmbench, environments,
     or folders with a --plugin.
@@ -88,8 +96,10 @@ def compare(
         config = StoredConfig(
             speed_margin=SPEED_MARGIN if margin is None else margin, quality_margin=quality_margin, seed=seed
         )
-        comparison = compare_stores(Path(base), Path(head), config)
+        comparison = compare_stores(*_stores(base, head, history, machine), config)
     else:
+        if history is not None or machine is not None:
+            raise ConfigError("a history without --live", "both", "leave one out")
         named = values.items(models)
         chosen_by = [name for name in ("scale", "mixers", "architecture") if _given(ctx, name)]
         if named and chosen_by:
@@ -134,6 +144,17 @@ def compare(
 
     show(comparison, format)
     raise typer.Exit(comparison.exit_code(strict=strict))
+
+
+def _stores(base: str, head: str, history: Path | None, machine: str | None) -> tuple[Path, Path]:
+    if history is None:
+        if machine is not None:
+            raise ConfigError("--machine beside --history", "--machine alone", "add --history")
+        return Path(base), Path(head)
+    from stmbench.history.folder import History
+    from stmbench.history.lookup import stores_of
+
+    return stores_of(History(history), base, head, machine)
 
 
 def _given(ctx: typer.Context, name: str) -> bool:
