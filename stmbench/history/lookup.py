@@ -41,13 +41,9 @@ def _by_machine(records: list[Record], commit: str) -> dict[str, Record]:
     found = [record for record in records if record.facts.commit.startswith(commit.lower()) and len(commit) >= FEWEST]
     commits = dict.fromkeys(record.facts.commit for record in found)
     if not commits:
-        raise UnknownNameError(
-            f"commit of the history (at least {FEWEST} digits)",
-            commit,
-            {record.facts.commit[:12] for record in records},
-        )
+        known = {record.facts.commit[:12] for record in records}
+        raise UnknownNameError(f"commit of the history (at least {FEWEST} digits)", commit, known)
     if len(commits) > 1:
-        raise ConfigError(
-            "the digits of one commit", f"{commit}: {', '.join(name[:12] for name in commits)}", "give more"
-        )
+        several = ", ".join(name[:12] for name in commits)
+        raise ConfigError("the digits of one commit", f"{commit}: {several}", "give more")
     return {record.facts.machine: record for record in found}

@@ -50,10 +50,9 @@ def test_what_cannot_be_found_is_said(made: History, base: str, head: str, machi
 
 
 def test_digits_of_several_commits_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the digits of one commit, got 0001: 0001c0ffeec0, 000100000000"):
-        found = history(tmp_path, [1])
-        twin = "0001" + "0" * 36
-        adding.add(store(tmp_path / "twin", twin), found, find=known)
+    found = history(tmp_path, [1])
+    adding.add(store(tmp_path / "twin", "0001" + "0" * 36), found, find=known)
+    with pytest.raises(InputError, match="the digits of one commit, got 0001: 000100000000, 0001c0ffeec0"):
         stores_of(found, "0001", "0001")
 
 
