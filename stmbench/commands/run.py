@@ -42,6 +42,7 @@ def run(
     allow_plugins: Annotated[
         bool, typer.Option("--allow-plugins", help="Run the code of the plug-ins that the file names.")
     ] = False,
+    plugin: options.Plugin = None,
     device: options.Device = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do again what the store already holds.")] = False,
     out: Annotated[
@@ -69,6 +70,7 @@ def run(
         names = ", ".join(path.name for path in plugins)
         remedy = "read them, then add the option"
         raise ConfigError("--allow-plugins, as plug-ins are code that is run", f"{names} in {file.name}", remedy)
+    plugins = list(dict.fromkeys([*plugins, *(plugin or ())]))
     load_plugins(plugins)
     experiment = read_experiment(file, mini=mini)
     resources = Resources(data=places, weights=weights, device=values.device(device))

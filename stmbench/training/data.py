@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 
 from stmbench.architectures.catalog import ModelName
 from stmbench.data.image_set import ImageSet
@@ -61,6 +62,20 @@ def open_data(settings: TrainingSettings) -> TrainingData:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(dataset: str, split: str) -> ImageSet:
+def _listed(dataset: str, split: str, stamp: tuple[int, ...]) -> ImageSet:
     """A set, listed once in a process: an experiment asks for it at every task, and a million files take a while."""
     return open_set(dataset, split=split, seed=0)
+
+
+def _opened(dataset: str, split: str) -> ImageSet:
+    return _listed(dataset, split, _stamp(dataset))
+
+
+def _stamp(dataset: str) -> tuple[int, ...]:
+    """What changes when files come or go: the times of a folder, of what is in it, and of the folders in those."""
+    path = Path(dataset).expanduser()
+    if not path.is_dir():
+        return ()
+    within = sorted(path.iterdir())
+    deeper = [place for item in within if item.is_dir() for place in sorted(item.iterdir()) if place.is_dir()]
+    return tuple(place.stat().st_mtime_ns for place in (path, *within, *deeper))

@@ -31,10 +31,10 @@ MINIATURES = {
 def _few_digits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The real files on the first digits alone: what is tested is that they run, not what they find."""
     pixels, labels = digits._data()
-    training_data._opened.cache_clear()
+    training_data._listed.cache_clear()
     monkeypatch.setattr(digits, "_data", lambda: (pixels[:ENOUGH], labels[:ENOUGH]))
     yield
-    training_data._opened.cache_clear()
+    training_data._listed.cache_clear()
 
 
 @pytest.mark.parametrize("mini", [False, True], ids=["whole", "mini"])
