@@ -73,9 +73,7 @@ CASES = {
     f"{TRAINED}  recipe: digitz\n": "a training that makes sense in line 6 of e.yaml, got one that is refused "
     "(expected a recipe, got 'digitz'; did you mean digits?)",
     TRAINED.replace("epochs: 1,", "epoch: 1,"): "expected a field of a recipe, got 'epoch'; did you mean epochs",
-    TRAINED.replace(
-        "epochs: 1,", "epochs: few,"
-    ): "in line 6 of e.yaml, got one that is refused (expected epochs as a whole number",
+    TRAINED.replace("epochs: 1,", "epochs: few,"): "refused (expected epochs as a whole number, got 'few'",
     TRAINED.replace("warmup_epochs: 0", "warmup_epochs: 1"): "fewer warmup_epochs than the 1 epochs",
     f"{TRAINED}  dtype: int8\n": "the training in line 7 of e.yaml that makes sense",
     f"{TRAINED}  keep_every: 0\n": "expected keep_every >= 1, got 0",
