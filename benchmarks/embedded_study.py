@@ -40,7 +40,8 @@ def table(folder: Path) -> str:
     times = frame[(frame["analysis"] == "train") & (frame["metric"] == "training_time") & (frame["kind"] == "summary")]
     titles = {mixer: facts["title"] for mixer, facts in frame.attrs["mixers"].items()}
     seeds = sorted(control)
-    header = f"| mixer | accuracy by seed ({', '.join(map(str, seeds))}), % | mean, % | minus identity, points | fastest, s |"
+    numbers = ", ".join(map(str, seeds))
+    header = f"| mixer | accuracy by seed ({numbers}), % | mean, % | minus identity, points | fastest, s |"
     lines = [header, "|---|---|---|---|---|"]
     order = sorted(found, key=lambda mixer: -float(np.mean([hits.mean() for hits in found[mixer].values()])))
     for mixer in order:
