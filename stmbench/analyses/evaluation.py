@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from stmbench.errors import ConfigError
 from stmbench.measure.resampling import centred_interval, mean_intervals
 from stmbench.measure.shares import difference
 from stmbench.tables import Row, Store
+from stmbench.tables.writing import replacing
 
 BINS = 15  # of confidence, of equal width (Guo et al. 2017)
 TOP = 5
@@ -177,11 +177,10 @@ class Evaluation(ImageAnalysis):
 
     def _kept(self, unit: Unit, subject: Subject, predictions: Predictions) -> Any:
         path = self.store.artifact(unit.key, FILE)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        predictions.frame(self.images).to_parquet(temporary, compression="zstd", index=False)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            predictions.frame(self.images).to_parquet(temporary, compression="zstd", index=False)
         count = len(predictions.labels)
-        place = path.relative_to(self.store.folder).as_posix()
+        place = self.store.place(path)
         return self.image_row(subject, "predictions", count, kind="raw", num_images=count, artifact=place)
 
 

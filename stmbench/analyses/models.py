@@ -75,12 +75,16 @@ def build_model(
     return model.train(train)
 
 
-def design_size(name: str) -> tuple[int, int]:
-    """(H, W) that the model was designed for; nothing is allocated where the model can be built without storage."""
+def outline(name: str, **options: Any) -> nn.Module:
+    """The model, to be asked for its modules and shapes: without storage where it can be built so."""
     try:
         with torch.device("meta"):
-            model = create_model(name)
-    except (NotImplementedError, RuntimeError):
-        model = create_model(name)
-    _, height, width = getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))
+            return create_model(name, **options)
+    except (NotImplementedError, RuntimeError):  # a builder that computes with values
+        return create_model(name, **options)
+
+
+def design_size(name: str) -> tuple[int, int]:
+    """(H, W) that the model was designed for."""
+    _, height, width = getattr(outline(name), "default_cfg", {}).get("input_size", (3, 224, 224))
     return height, width

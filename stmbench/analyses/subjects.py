@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES
+from stmbench.analyses.models import DTYPES, outline
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.checkpoints.loading import load_checkpoint
 from stmbench.checkpoints.reading import read_state_dict
@@ -17,8 +17,7 @@ from stmbench.checkpoints.stm_evaluation import renamed
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import UnitError
-
-RANDOM = "random:"
+from stmbench.tables.weights import is_random, random_label
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +38,7 @@ class Subject:
     @property
     def is_untrained(self) -> bool:
         """Whether the weights are random, which every row and figure has to say."""
-        return self.weights.startswith(RANDOM)
+        return is_random(self.weights)
 
     def input(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1] -> the model's input on its device: normalised in float32, then its dtype."""
@@ -94,7 +93,7 @@ def load_subject(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_model(name, **options)
-    weights = f"{RANDOM}{seed}" if checkpoint is None else load_checkpoint(model, checkpoint).label
+    weights = random_label(seed) if checkpoint is None else load_checkpoint(model, checkpoint).label
     preprocessing = Preprocessing.of(model, resolution)
     model = model.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Subject(
@@ -120,7 +119,7 @@ def weights_label(name: str, checkpoint: str | Path | None, seed: int) -> str:
         CheckpointError: weights that cannot be read or are another model's.
     """
     if checkpoint is None:
-        return f"{RANDOM}{seed}"
+        return random_label(seed)
     status = Path(checkpoint).stat() if Path(checkpoint).is_file() else None
     return _label(name, str(checkpoint), (status.st_mtime_ns, status.st_size) if status else ())
 
@@ -133,12 +132,7 @@ def _label(name: str, checkpoint: str, version: tuple[int, ...]) -> str:
 
 def _classes_in(name: str, checkpoint: str | Path) -> int | None:
     """Rows of the classifier in a checkpoint; None where it has none that is known, which loading then says."""
-    try:
-        with torch.device("meta"):
-            config = getattr(create_model(name), "default_cfg", {})
-    except (NotImplementedError, RuntimeError):
-        config = getattr(create_model(name), "default_cfg", {})
-    classifier = config.get("classifier")
+    classifier = getattr(outline(name), "default_cfg", {}).get("classifier")
     for key, value in read_state_dict(checkpoint).items():
         if classifier and f"{classifier}.weight" in (key, renamed(key)) and value.ndim >= 2:
             return len(value)

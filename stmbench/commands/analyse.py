@@ -76,7 +76,7 @@ def selection(
 ) -> tuple[str, ...]:
     """Models by name, or by scale, after loading plug-ins. Raises ConfigError where both are asked for."""
     named = values.items(models)
-    chosen_by = [name for name in ("scale", "mixers", "architecture") if given(ctx, name)]
+    chosen_by = values.given(ctx, "scale", "mixers", "architecture")
     if named and chosen_by:
         raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
     values.scale(scale)
@@ -168,12 +168,6 @@ def checkpoints_of(names: Sequence[str], texts: Sequence[str]) -> dict[str, Path
             raise ConfigError("one checkpoint for each model", f"two for {name}", "leave one out")
         found[name] = Path(path).expanduser()
     return found
-
-
-def given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option was on the command line."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _names_a_model(text: str) -> bool:

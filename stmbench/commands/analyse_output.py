@@ -20,8 +20,7 @@ from stmbench.errors import InputError
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
 from stmbench.tables import Store
-
-UNTRAINED = "random:"
+from stmbench.tables.weights import are_random
 
 
 class Output:
@@ -75,7 +74,7 @@ class Output:
 
 def untrained(frame: pd.DataFrame) -> list[str]:
     """A line that says which models have random weights; none where all are trained."""
-    random = frame["weights"].str.startswith(UNTRAINED).fillna(False).astype(bool) & (frame["analysis"] != "profile")
+    random = are_random(frame["weights"]) & (frame["analysis"] != "profile")
     names = list(dict.fromkeys(frame.loc[random, "model"].dropna()))
     if not names:
         return []

@@ -88,7 +88,7 @@ def compare(
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     if not live:
-        given = [name for name in LIVE_ONLY if _given(ctx, name)]
+        given = values.given(ctx, *LIVE_ONLY)
         if given:
             raise ConfigError("--live beside options of a live comparison", f"--{given[0].replace('_', '-')}", "add it")
         from stmbench.analyses.compare.stored import SPEED_MARGIN, StoredConfig, compare_stores
@@ -101,7 +101,7 @@ def compare(
         if history is not None or machine is not None:
             raise ConfigError("a history without --live", "both", "leave one out")
         named = values.items(models)
-        chosen_by = [name for name in ("scale", "mixers", "architecture") if _given(ctx, name)]
+        chosen_by = values.given(ctx, "scale", "mixers", "architecture")
         if named and chosen_by:
             raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
         values.scale(scale)
@@ -155,8 +155,3 @@ def _stores(base: str, head: str, history: Path | None, machine: str | None) -> 
     from stmbench.history.lookup import stores_of
 
     return stores_of(History(history), base, head, machine)
-
-
-def _given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

@@ -73,7 +73,7 @@ def profile(
     of the run.
     """
     named = values.items(models)
-    chosen_by = [name for name in ("scale", "mixers", "architecture") if _given(ctx, name)]
+    chosen_by = values.given(ctx, "scale", "mixers", "architecture")
     if named and chosen_by:
         raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
     values.scale(scale)
@@ -111,11 +111,6 @@ def profile(
     )
     session.keep(f"what was measured stays in {out}, and the same command goes on from there")
     output.run(config, fresh=fresh)
-
-
-def _given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _batch_size(text: str) -> int | None:

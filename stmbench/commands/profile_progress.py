@@ -13,6 +13,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from stmbench.analyses.base import Progress
+from stmbench.reporting.durations import duration
 
 BETWEEN_DRAWS_S, BETWEEN_LINES_S = 0.5, 30.0
 
@@ -51,7 +52,7 @@ class ProgressLine:
         if not is_new and now - self._drawn < (BETWEEN_DRAWS_S if self._console.is_terminal else BETWEEN_LINES_S):
             return
         self._step, self._drawn = step, now
-        left = "" if event.seconds_left is None else self._words.format(_clock(event.seconds_left))
+        left = "" if event.seconds_left is None else self._words.format(duration(event.seconds_left))
         if not self._console.is_terminal:
             self._console.print(
                 " ".join([event.text, *([f"({left})"] if left else [])]), markup=False, highlight=False, soft_wrap=True
@@ -61,8 +62,3 @@ class ProgressLine:
             self._bar.reset(self._task, total=event.total)
         self._bar.update(self._task, description=event.text, completed=event.done, total=event.total, left=left)
         self._bar.refresh()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

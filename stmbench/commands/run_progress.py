@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.reporting.plan import clock
+from stmbench.reporting.durations import duration
 from stmbench.sweeps.running import Standing
 
 BETWEEN_DRAWS_S, BETWEEN_LINES_S = 0.3, 15.0
@@ -58,4 +58,4 @@ def _drawn(standing: Standing) -> RenderableType:
 
 
 def _left(standing: Standing) -> str:
-    return "" if standing.seconds_left is None else f", about {clock(standing.seconds_left)} left"
+    return "" if standing.seconds_left is None else f", about {duration(standing.seconds_left)} left"

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import typer
+
 from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
 from stmbench.errors import ConfigError, UnknownNameError
 
 SMALLEST = 32  # pixels a side: the last of the four stages still has one row
+
+
+def given(ctx: typer.Context, *names: str) -> list[str]:
+    """Those of the options that were on the command line."""
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def items(values: Iterable[str] | str | None) -> list[str]:

@@ -17,9 +17,9 @@ from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import Look, look
 from stmbench.figures.points import labels
 from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
+from stmbench.tables.weights import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
-RANDOM: Final = "random:"
 Stroke = Literal["-", "--", ":", "-."]
 STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")  # of lines that share a look: one mixer, several models
 
@@ -96,7 +96,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
                 label=names[str(model)],
                 key=key,
                 look=look(key, mixers),
-                is_untrained=str(weights).startswith(RANDOM),
+                is_untrained=is_random(weights),
                 **line,
             )
         )

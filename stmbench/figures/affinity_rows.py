@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.figures.points import labels
+from stmbench.tables.weights import is_random
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -90,7 +91,7 @@ def read_maps(frame: pd.DataFrame, folder: Path) -> list[ModelMaps]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         first = group.iloc[0]
-        random = str(first["weights"]).startswith("random:")
+        random = is_random(first["weights"])
         label = names[str(model)]
         found.append(
             ModelMaps(

@@ -37,7 +37,7 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
                           capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
             dot = axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
                       linestyle="none", markersize=8, zorder=4)  # fmt: skip
-            random = " (random init)" if str(size.facts["weights"]).startswith("random:") else ""
+            random = " (random init)" if size.is_untrained else ""
             name = axes.annotate(f"{shorten(size.label)}{random}", (size.value, 100 * right.value), (8, 6),
                           textcoords="offset points", fontsize=8)  # fmt: skip
             mark([bars, dot], size.key, f"{words(size, 'erf50')}; accuracy {number(right.value, 'accuracy')} %")

@@ -13,8 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.figures.points import labels
-
-RANDOM = "random:"
+from stmbench.tables.weights import is_random
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +73,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
             ErfMap(
                 label=names[str(row["model"])],
                 key=str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]),
-                is_untrained=str(row["weights"]).startswith(RANDOM),
+                is_untrained=is_random(row["weights"]),
                 stage=stage,
                 pixels=pixels,
                 centre=(float(centre[0]), float(centre[1])),

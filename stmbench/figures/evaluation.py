@@ -16,7 +16,6 @@ from stmbench.figures.style import canvas, heading, rows_axis, rows_height, rows
 
 PERCENT: Final = ("accuracy", "accuracy_top5", "calibration_error", "accuracy_difference")
 PANELS: Final = {"accuracy": "top-1 accuracy, %", "calibration_error": "expected calibration error, %"}
-RANDOM: Final = "random:"
 
 
 def evaluation_figures(frame: pd.DataFrame) -> dict[str, Figure]:
@@ -36,7 +35,7 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     """
     found = {metric: {point.label: point for point in points(frame, metric)} for metric in PANELS}
     rows = sorted(found["accuracy"].values(), key=lambda point: -point.value)
-    names = [f"{point.label} (random init)" if is_untrained(point) else point.label for point in rows]
+    names = [f"{point.label} (random init)" if point.is_untrained else point.label for point in rows]
     with canvas(rows_height(len(rows)), width=rows_width(names), columns=len(PANELS)) as (figure, panels):
         rows_axis(panels[0], names)
         for tick, point in zip(panels[0].get_yticklabels(), rows, strict=True):
@@ -51,11 +50,6 @@ def accuracy(frame: pd.DataFrame) -> Figure:
         said = subtitle(rows, without=("batch_size",))
         heading(panels[0], "Accuracy and calibration", " · ".join([*([said] if said else []), *sorted(data)]))
     return figure
-
-
-def is_untrained(point: Point) -> bool:
-    """Whether the point's model has random weights."""
-    return str(point.facts["weights"] or "").startswith(RANDOM)
 
 
 def _dots(axes: Axes, metric: str, column: list[Point | None]) -> None:

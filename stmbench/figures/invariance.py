@@ -15,9 +15,9 @@ from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import look
 from stmbench.figures.points import labels
 from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
+from stmbench.tables.weights import are_random, is_random
 
 PREFIX: Final = "invariance_"
-RANDOM: Final = "random:"
 PANELS: Final = {
     "consistency": "consistency",
     "consistency_on_correct": "consistency where right",
@@ -42,7 +42,7 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
     metrics = [metric for metric in PANELS if (rows["metric"] == metric).any()]
     names, mixers = labels(rows), rows.attrs.get("mixers", {})
     weights = rows.drop_duplicates(["model", "weights"])
-    untrained = bool(weights["weights"].str.startswith(RANDOM).all())
+    untrained = bool(are_random(weights["weights"]).all())
     with canvas(3.3, width=max(WIDTH, 1.6 + 2.9 * len(metrics)), columns=len(metrics)) as (figure, panels):
         for axes, metric in zip(panels, metrics, strict=True):
             for row in weights.to_dict("records"):
@@ -50,7 +50,7 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
                     (rows["metric"] == metric) & (rows["model"] == row["model"]) & (rows["weights"] == row["weights"])
                 ].sort_values("level")
                 name = names[row["model"]]
-                name += " (random init)" if str(row["weights"]).startswith(RANDOM) and not untrained else ""
+                name += " (random init)" if is_random(row["weights"]) and not untrained else ""
                 mixer = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
                 drawn = _line(axes, line, shorten(name), *look(mixer, mixers))
                 mark(drawn, str(mixer), _said(names[row["model"]], metric, line))

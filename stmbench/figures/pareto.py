@@ -52,7 +52,7 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
         axes.set_xlabel(f"{shown.name} ({shown.unit})")
         axes.set_ylabel("top-1 accuracy (%)")
         axes.grid(color=GRID)
-        untrained = all(str(right.facts["weights"]).startswith("random:") for _, right in pairs)
+        untrained = all(right.is_untrained for _, right in pairs)
         said = subtitle([cost for cost, _ in pairs]) + (" · random init" if untrained else "")
         heading(axes, f"Accuracy and {shown.name}", said)
         _front(axes, pairs, metric, shown.factor)

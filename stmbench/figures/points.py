@@ -11,6 +11,7 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.figures.palette import Look, look
+from stmbench.tables.weights import is_random
 
 FACETS: Final = (
     *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
@@ -39,6 +40,11 @@ class Point:
     def key(self) -> str:
         """Who is drawn: the mixer, or a model without one. It is what has a look, and what a page can toggle."""
         return self.mixer or self.model
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the model has random weights."""
+        return is_random(self.facts["weights"])
 
     @property
     def errors(self) -> tuple[float, float] | None:

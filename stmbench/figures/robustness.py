@@ -28,7 +28,6 @@ STROKES: Final[tuple[Stroke, ...]] = (
     "-.",
 )  # of lines that share a look: one mixer with several weights
 WORDS: Final = {"apgd": "Auto-PGD", "fgsm_normalised": "FGSM on normalised input"}
-RANDOM: Final = "random:"
 Panels = Mapping[str, list[Point]]
 
 
@@ -188,16 +187,11 @@ def _conditions(every: list[Point], metric: str) -> list[str]:
     words = [*([said] if said else []), *sorted(datasets)]
     if metric == "consistency":
         words.append("own predictions attacked")
-    return [*words, *(["random init"] if all(map(untrained, every)) else [])]
+    return [*words, *(["random init"] if all(one.is_untrained for one in every) else [])]
 
 
 def _handle(point: Point, stroke: Stroke, every: list[Point]) -> Line2D:
-    mixed = untrained(point) and not all(map(untrained, every))
+    mixed = point.is_untrained and not all(one.is_untrained for one in every)
     label = shorten(point.label) + (" (random init)" if mixed else "")
     colour, marker = point.look
     return Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), label=label, markersize=6)
-
-
-def untrained(point: Point) -> bool:
-    """Whether the point's model has random weights."""
-    return str(point.facts["weights"] or "").startswith(RANDOM)

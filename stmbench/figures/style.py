@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from stmbench.errors import OutputError
+from stmbench.tables.writing import replacing
 
 INK, MUTED, GRID = "#1b1b1b", "#6b6b6b", "#e4e4e0"
 WIDTH: Final = 7.0  # inches
@@ -129,13 +129,10 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
     """
     base, paths = Path(stem), []
     try:
-        base.parent.mkdir(parents=True, exist_ok=True)
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
             path = base.with_name(base.name + suffix)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            with matplotlib.rc_context(STYLE):
+            with replacing(path) as temporary, matplotlib.rc_context(STYLE):
                 figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
-            os.replace(temporary, path)
             paths.append(path)
     except OSError as error:
         raise OutputError(f"to write {base}", error.strerror or str(error), "choose another folder") from error

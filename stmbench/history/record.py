@@ -14,13 +14,13 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any, Final
 
 from stmbench.errors import OutputError, TableError
 from stmbench.history.values import Summary, as_json, from_json, summarise
 from stmbench.tables import Store
+from stmbench.tables.writing import write_file
 
 VERSION: Final = 1  # of record.json and summary.json
 RECORD, SUMMARY = "record.json", "summary.json"
@@ -118,12 +118,5 @@ def read_record(folder: Path) -> Record:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            temporary.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"to write {path}", error.strerror or str(error), "free space or choose another") from error
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    write_file(path, text, remedy="free space or choose another")

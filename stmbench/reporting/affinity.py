@@ -12,8 +12,8 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.points import labels
+from stmbench.tables.weights import are_random
 
-RANDOM: Final = "random:"
 HEADINGS: Final = {  # metric -> heading, factor, digits
     "attention_distance": ("distance\npx", 1, 1),
     "affinity_entropy": ("entropy\nbit", 1, 2),
@@ -72,7 +72,7 @@ def _conditions(rows: pd.DataFrame) -> str:
         if len(values) == 1:
             said = text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0])
             words.append("1 image" if said == "1 images" else said)
-    if rows["weights"].fillna("").str.startswith(RANDOM).all():
+    if are_random(rows["weights"]).all():
         words.append("random init")
     of = "layers and chosen positions" if rows["position"].notna().any() else "layers and heads"
     return " · ".join([*words, f"means over {of}"])

@@ -14,8 +14,8 @@ from rich.text import Text
 from stmbench.figures.quantities import display, number
 from stmbench.reporting.content import Cell, Column, Line, Section, Table
 from stmbench.tables.published import published
+from stmbench.tables.weights import is_random
 
-RANDOM: Final = "random:"
 HEADINGS: Final = ("Model", "Quantity", "Measured", "Published", "Difference")
 
 
@@ -60,7 +60,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[tuple[Cell, ...], str]]:
         metric = str(row["metric"])
         shown = display(metric, "" if pd.isna(row["unit"]) else str(row["unit"]))
         quantity = f"{shown.name}, {shown.unit}" if shown.unit else shown.name
-        untrained = str(row["weights"]).startswith(RANDOM) and metric.startswith("accuracy")
+        untrained = is_random(row["weights"]) and metric.startswith("accuracy")
         measured = None if pd.isna(row["measured"]) else float(row["measured"])
         yield (
             (

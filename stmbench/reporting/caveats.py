@@ -12,8 +12,8 @@ import pandas as pd
 from stmbench.figures.points import labels
 from stmbench.reporting.content import Caveat, Kind
 from stmbench.reporting.overview import troubles, unresolved
+from stmbench.tables.weights import are_random
 
-RANDOM = "random:"
 DRAWN_FROM_FILES = ("erf", "affinity")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 FEW = 6  # pairs that are named
@@ -87,8 +87,7 @@ def _lost_maps(frame: pd.DataFrame) -> list[str]:
 def untrained(frame: pd.DataFrame) -> list[str]:
     """Short names of the models with random weights."""
     names = labels(frame)
-    random = frame["weights"].str.startswith(RANDOM).fillna(False).astype(bool)
-    return [names[str(model)] for model in frame.loc[random, "model"].dropna().unique()]
+    return [names[str(model)] for model in frame.loc[are_random(frame["weights"]), "model"].dropna().unique()]
 
 
 def listed(names: Iterable[str]) -> str:

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.erf_maps import RANDOM, erf_rows
+from stmbench.figures.erf_maps import erf_rows
 from stmbench.figures.points import labels
+from stmbench.tables.weights import weights_words
 
 
 def erf_table(frame: pd.DataFrame, definition: str) -> Group:
@@ -29,7 +30,7 @@ def erf_table(frame: pd.DataFrame, definition: str) -> Group:
     names = labels(frame)
     for (model, weights), of_model in rows.groupby(["model", "weights"], sort=False):
         name = Text(names[str(model)])  # not markup: a name may have brackets
-        name.append("\n" + ("random init" if str(weights).startswith(RANDOM) else str(weights)), style="dim")
+        name.append("\n" + weights_words(weights), style="dim")
         for percent in percents:
             chosen = of_model[of_model["level"] == percent].set_index("stage")
             cells = [_cell(chosen.loc[stage]) if stage in chosen.index else Text("–") for stage in stages]

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from stmbench.figures.points import labels
-from stmbench.reporting.caveats import RANDOM, listed
+from stmbench.reporting.caveats import listed
+from stmbench.tables.weights import is_random
 
 MOST = 8  # names in a line, beyond which they are counted
 
@@ -44,7 +45,7 @@ def _models(frame: pd.DataFrame) -> str:
 
 def _weights(frame: pd.DataFrame) -> str:
     values = list(map(str, frame["weights"].dropna().unique()))
-    random = [value for value in values if value.startswith(RANDOM)]
+    random = [value for value in values if is_random(value)]
     if not random:
         return _few(values)
     text = f"{_few(values)} (never trained: cost hardly depends on them, quality does)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from stmbench.reporting.html import html
 from stmbench.reporting.latex import latex
 from stmbench.reporting.markdown import markdown
 from stmbench.reporting.pdf import pdf
+from stmbench.tables.writing import write_file
 
 # format -> suffix, renderer
 FORMATS: Final[dict[str, tuple[str, Callable[[Report], str | bytes]]]] = {
@@ -34,7 +34,7 @@ def write_report(report: Report, stem: str | Path, formats: Sequence[str] = ("ht
     """
     paths = places(stem, formats)
     for name, path in zip(formats, paths, strict=True):
-        write(path, FORMATS[name][1](report))
+        write_file(path, FORMATS[name][1](report))
     return paths
 
 
@@ -55,18 +55,3 @@ def places(stem: str | Path, formats: Sequence[str]) -> list[Path]:
         if path.is_dir():
             raise OutputError("a file to write", f"the folder {str(path)!r}", "choose another --out")
     return paths
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file by way of a temporary one beside it. Raises OutputError where that is not possible."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"to write {path}", error.strerror or str(error), "choose another place") from error

@@ -9,6 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from stmbench.reporting.durations import duration
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlanLine:
@@ -46,20 +48,11 @@ def plan_table(heading: str, lines: Sequence[PlanLine], seconds: float, workers:
             str(sum(line.done for line in chosen)),
             str(len(waiting)),
             str(sum(line.missing is not None for line in chosen) or "–"),
-            clock(sum(times)) if times else "–",
+            duration(sum(times)) if times else "–",
         )
     reasons = dict.fromkeys(line.missing for line in lines if line.missing)
-    words = [f"about {clock(seconds)} with {workers} at a time"] if seconds else ["nothing to do"]
+    words = [f"about {duration(seconds)} with {workers} at a time"] if seconds else ["nothing to do"]
     words += [f"missing: {reason}" for reason in list(reasons)[:8]]
     words += [f"... and {len(reasons) - 8} more"] if len(reasons) > 8 else []
     table.caption = Text("\n".join(words), style="dim")
     return table
-
-
-def clock(seconds: float) -> str:
-    """'45 s', '3:20 min', '5 h', '12 days'."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

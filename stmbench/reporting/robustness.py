@@ -12,7 +12,8 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.points import Point, labels
-from stmbench.figures.robustness import METRICS, RANDOM, attack_words, eps_words, panels_of
+from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of
+from stmbench.tables.weights import are_random
 
 SIGNIFICANT: Final = 0.05
 SHOWN: Final = 6  # lines below the table
@@ -65,7 +66,7 @@ def _conditions(frame: pd.DataFrame, metric: str) -> str:
         values = rows[column].dropna().unique()
         if len(values) == 1:
             words.append(text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0]))
-    if rows["weights"].fillna("").str.startswith(RANDOM).all():
+    if are_random(rows["weights"]).all():
         words.append("random init")
     if metric == "consistency":
         words.append("no labels: the models' own predictions are attacked")

@@ -11,8 +11,7 @@ from stmbench.errors import TableError
 from stmbench.figures.points import Point, points
 from stmbench.figures.quantities import display, number
 from stmbench.reporting.content import Cell, Column, Line, Table
-
-RANDOM = "random:"
+from stmbench.tables.weights import weights_words
 
 
 class Measured(NamedTuple):
@@ -70,8 +69,7 @@ def cell(point: Point, metric: str) -> Cell:
 
 def weights(point: Point) -> str:
     """'random init', or where the weights are from."""
-    said = str(point.facts["weights"] or "")
-    return "random init" if said.startswith(RANDOM) else said
+    return weights_words(point.facts["weights"] or "")
 
 
 def conditions(frame: pd.DataFrame) -> str:

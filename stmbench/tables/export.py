@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
-from stmbench.errors import OutputError
+from stmbench.tables.writing import write_file
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -18,14 +17,5 @@ def csv_text(frame: pd.DataFrame) -> str:
 def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
     """Write the CSV at once. Raises OutputError where the file cannot be written."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(csv_text(frame), encoding="utf-8", newline="")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"to write {path}", error.strerror or str(error), "choose another place") from error
+    write_file(path, csv_text(frame))
     return path

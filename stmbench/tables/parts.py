@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +13,9 @@ import pyarrow.parquet as pq
 
 from stmbench.errors import OutputError, TableError
 from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type
+from stmbench.tables.writing import replacing
 
 VERSION_KEY, METADATA_KEY = b"stmbench.schema_version", b"stmbench.metadata"
-STALE_AFTER_S = 24 * 3600.0
 
 _ARROW: dict[Type, pa.DataType] = {
     "string": pa.string(),
@@ -47,19 +42,11 @@ def write_part(path: Path, frame: pd.DataFrame, metadata: Mapping[str, Any]) -> 
         raise TableError("metadata that JSON can hold", str(error), "give text, numbers, lists and dicts") from error
     table = pa.Table.from_pandas(frame, schema=ARROW_SCHEMA, preserve_index=False)
     table = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION), METADATA_KEY: text})
-    temporary = temporary_beside(path)
     try:
-        with temporary.open("wb") as file:
+        with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
     except OSError as error:
         raise OutputError(f"to write {path}", error.strerror or str(error), "free space or choose another") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def read_part(path: Path) -> tuple[pa.Table, dict[str, Any]] | UnreadablePart:
@@ -82,35 +69,6 @@ def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
     except (OSError, pa.ArrowException) as error:
         return UnreadablePart(path.name, _short(error))
     return _metadata(path, schema)
-
-
-def temporary_beside(path: Path) -> Path:
-    """What to write before it is renamed to `path`.
-
-    The writer's host and process are in the name, so that `sweep` removes files whose writer is gone and no others.
-    """
-    return path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-
-
-def sweep(folder: Path) -> int:
-    """Remove temporary files whose writer was killed; returns how many. A live writer's file stays."""
-    removed = 0
-    for temporary in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if _is_stale(temporary):
-                temporary.unlink()
-                removed += 1
-    return removed
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable, where the system can sync folders."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any] | UnreadablePart:
@@ -144,28 +102,6 @@ def _refuse(path: Path, schema: pa.Schema) -> None:
     unknown = [name for name in schema.names if name not in ARROW_SCHEMA.names]
     got = f"an unknown column {unknown[0]!r}" if unknown else "another order of columns"
     raise TableError(f"the schema's columns in {path.name}", got, "measure this unit again (--fresh)")
-
-
-def _is_stale(temporary: Path) -> bool:
-    if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
-        return True
-    host, _, rest = temporary.name.rsplit(".", 2)[-2].partition("-")
-    pid = rest.partition("-")[0]
-    return host == _host() and pid.isdigit() and not _is_running(int(pid))
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _host() -> str:
-    return "".join(letter for letter in socket.gethostname() if letter.isalnum()) or "host"
 
 
 def _short(error: Exception) -> str:

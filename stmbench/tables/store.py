@@ -23,9 +23,10 @@ import pandas as pd
 import pyarrow as pa
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables.parts import ARROW_SCHEMA, UnreadablePart, read_metadata, read_part, sweep, write_part
+from stmbench.tables.parts import ARROW_SCHEMA, UnreadablePart, read_metadata, read_part, write_part
 from stmbench.tables.rows import Row, frame_of
 from stmbench.tables.schema import check
+from stmbench.tables.writing import sweep
 
 READERS = 8  # threads; small parts are bound by system calls and decompression, both outside the interpreter lock
 
@@ -120,6 +121,10 @@ class Store:
             raise TableError("an artifact's file name", repr(name), "use a plain name such as erf.npy")
         self._path(key)
         return self.parts / f"{key}.{name}"
+
+    def place(self, path: Path) -> str:
+        """A file of the store as the column `artifact` has it: relative to the folder, with forward slashes."""
+        return path.relative_to(self.folder).as_posix()
 
     def read(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
         """Every row of every readable part, in the order of their making, as one checked data frame.

@@ -15,6 +15,7 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.errors import CheckpointError, ConfigError, StmbenchError
 from stmbench.tables import Store
+from stmbench.tables.weights import random_label
 from stmbench.training.board import require_board
 from stmbench.training.data import TrainingData, open_data
 from stmbench.training.folder import RunFolder, folder_name
@@ -119,7 +120,7 @@ class Training(Analysis):
             definition=self.definition,
             task="training",
             models=(run.model,),
-            weights=(f"random:{run.seed}",),
+            weights=(random_label(run.seed),),
             conditions={"dataset": data.fingerprints, **run.facts},
             seed=run.seed,
             plugins=plugin_hashes([run.model]),
@@ -161,7 +162,7 @@ class Training(Analysis):
             loop.restore(state)
         record = loop.run()
         weights = LoadedWeights(source=folder.source, sha256=state_hash(loop.result.state_dict())).label
-        rows = training_rows(self, run, loop, folder.result.relative_to(self.store.folder).as_posix(), weights)
+        rows = training_rows(self, run, loop, self.store.place(folder.result), weights)
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
         return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.errors import OutputError
-from stmbench.tables.parts import sweep
+from stmbench.tables.writing import sweep
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import STATE, save_state, save_weights

@@ -9,14 +9,13 @@ summary rows  accuracy of the last epoch with an interval over images, the best 
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stmbench.measure.shares import share_of
 from stmbench.tables import Row
-from stmbench.tables.parts import temporary_beside
+from stmbench.tables.writing import replacing
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 
@@ -86,7 +85,6 @@ def _keep(analysis: Training, key: str, values: np.ndarray) -> str:
     if analysis.world.is_first:
         content = io.BytesIO()
         np.save(content, values)
-        temporary = temporary_beside(path)
-        temporary.write_bytes(content.getvalue())
-        os.replace(temporary, path)
-    return path.relative_to(analysis.store.folder).as_posix()
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.getvalue())
+    return analysis.store.place(path)

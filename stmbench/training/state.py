@@ -7,9 +7,7 @@ state.pt                weights, optimiser, average, place in the run: everythin
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stmbench.errors import CheckpointError, OutputError
-from stmbench.tables.parts import sync_folder, temporary_beside
+from stmbench.tables.writing import replacing
 
 STATE = "state.pt"
 FORMAT = 1
@@ -79,18 +77,10 @@ def _differences(old: Any, new: Any, name: str = "") -> Any:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        with replacing(path, durable=True) as temporary:
+            write(temporary)
     except Exception as error:  # torch and safetensors have errors of their own for a full disk
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         remedy = "free space and run the same command again: the older checkpoint is whole"
         raise OutputError(f"to write {path.name}", reason, remedy) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from stmbench.analyses.profile import tasks
@@ -37,3 +38,12 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> list[MemorySpec]:
 
     monkeypatch.setattr(tasks, "peak_of_child", peak)
     return asked
+
+
+def raw(frame: pd.DataFrame, metric: str, model: str | None = None) -> pd.DataFrame:
+    chosen = frame[(frame["kind"] == "raw") & (frame["metric"] == metric)]
+    return chosen if model is None else chosen[chosen["model"] == model]
+
+
+def summary(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return frame[(frame["kind"] == "summary") & (frame["metric"] == metric)]

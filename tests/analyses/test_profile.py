@@ -4,18 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
-from torch import Tensor, nn
 
-from stmbench.analyses.profile import tasks
 from stmbench.architectures.catalog import create_model
-from stmbench.errors import ConfigError, InputError, UnitError
 from stmbench.measure.memory import MemorySpec
-from stmbench.mixers.base import MixerConfig, register_mixer
 from stmbench.tables import read
-from tests.analyses.profiles import MODELS, memory, profile
+from tests.analyses.profiles import MODELS, memory, profile, raw, summary
 
 __all__ = ["memory"]
 UNITS = {
@@ -40,15 +34,6 @@ UNITS = {
     "probe_bandwidth": "bytes/s",
     "dropped_rounds": "count",
 }
-
-
-def raw(frame: pd.DataFrame, metric: str, model: str | None = None) -> pd.DataFrame:
-    chosen = frame[(frame["kind"] == "raw") & (frame["metric"] == metric)]
-    return chosen if model is None else chosen[chosen["model"] == model]
-
-
-def summary(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return frame[(frame["kind"] == "summary") & (frame["metric"] == metric)]
 
 
 @pytest.mark.usefixtures("memory")
@@ -134,45 +119,6 @@ def test_the_automatic_batch_size_is_chosen_once(tmp_path: Path) -> None:
     assert set(raw(frame, "throughput")["batch_size"]) == set(chosen)
 
 
-@pytest.mark.usefixtures("memory")
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path, dtype: str) -> None:
-    @register_mixer("picky", config=MixerConfig)
-    class Picky(nn.Module):
-        def __init__(self, config: MixerConfig) -> None:
-            super().__init__()
-
-        def forward(self, x: Tensor) -> Tensor:
-            if x.dtype != torch.float32:
-                raise RuntimeError('"picky" not implemented for BFloat16')
-            return x
-
-    models = (*MODELS, "unified_picky_nano")
-    profile(tmp_path, models=models, dtypes=(dtype,), runs=True, time_budget=6.0).run()
-    frame = read(tmp_path)
-    failed = frame[frame["status"] == "failed"]
-    timed = set(raw(frame[frame["status"] == "ok"], "throughput")["model"])
-    if dtype == "fp32":
-        assert failed.empty
-        assert timed == set(models)
-    else:
-        assert set(failed["model"]) == {"unified_picky_nano"}
-        assert failed["reason"].str.contains("not implemented for BFloat16").all()
-        assert timed == set(MODELS)
-        assert set(frame["dtype"].dropna()) == {"bf16"}
-
-
-def test_a_batch_that_never_fits_is_refused_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(spec: MemorySpec) -> None:
-        raise UnitError("the process that measures memory was killed by SIGKILL, most likely for want of memory")
-
-    monkeypatch.setattr(tasks, "peak_of_child", killed)
-    with pytest.raises(InputError, match=r"expected a model that runs, got .* SIGKILL"):
-        profile(tmp_path, batch_size=10**6).run()
-    failed = read(tmp_path).query("status == 'failed'")
-    assert sorted(failed["model"]) == sorted(MODELS)
-
-
 def test_no_timing_gives_costs_alone(tmp_path: Path) -> None:
     profile(tmp_path, timing=False, resolutions=((32, 32), (32, 64))).run()
     frame = read(tmp_path)
@@ -218,45 +164,6 @@ def test_operators_are_timed_stage_by_stage(tmp_path: Path) -> None:
             assert found == [mixer.macs(side, side)]
     ratios = summary(frame, "throughput_ratio")
     assert sorted(ratios["stage"]) == [0, 0, 1, 1, 2, 2, 3, 3]
-
-
-def test_a_model_without_mixers_cannot_be_taken_apart(tmp_path: Path) -> None:
-    profile(tmp_path, level="operator", models=("timm:resnet18",), resolutions=((32, 32),), timing=False).run()
-    (reason,) = read(tmp_path)["reason"].unique()
-    assert "does not name its mixers" in reason
-
-
-@pytest.mark.usefixtures("memory")
-def test_any_of_timms_models_can_stand_beside_ours(tmp_path: Path) -> None:
-    models = ("unified_dw_conv_nano", "timm:resnet18")
-    profile(tmp_path, models=models, resolutions=((32, 32),), runs=True, time_budget=1.0).run()
-    frame = read(tmp_path)
-    assert (frame["status"] != "failed").all()
-    assert set(summary(frame, "throughput_ratio")["baseline"]) == set(models)
-    assert summary(frame, "params").set_index("model")["value"]["timm:resnet18"] == 11_689_512
-
-
-def test_models_of_two_design_sizes_need_a_resolution(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--resolution"):
-        profile(tmp_path / "store", models=("unified_dw_conv_nano", "timm:resnet18")).run()
-    assert not (tmp_path / "store").exists()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"models": ()},
-        {"models": ("a", "a")},
-        {"batch_size": 0},
-        {"threads": 0},
-        {"target_width": 0},
-        {"time_budget": 0},
-    ],
-    ids=str,
-)
-def test_a_config_checks_itself(tmp_path: Path, change: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"expected .*, got "):
-        profile(tmp_path, **change)
 
 
 @pytest.mark.usefixtures("memory")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.errors import ConfigError
 from stmbench.mixers.base import Inert, Mixer, MixerConfig, MixerEntry, Site
+from tests.conformance.broken_configs import Counted, Credulous, Open, Restless
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,41 +183,6 @@ class ForgetsInACopy(Sound):
 class SwallowsOptions(Sound):
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         return super().forward(x)
-
-
-@dataclasses.dataclass(kw_only=True)
-class Open:
-    """A config that can be changed: no MixerConfig, for a frozen dataclass has no open children."""
-
-    dim: int
-
-    def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ConfigError("dim >= 1", repr(self.dim), "change it")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Credulous(MixerConfig):
-    """Takes any number of channels."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
-class Restless:
-    """A config_at with a memory."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, site: Site, *, tick: int = 0) -> Counted:
-        self.calls += 1
-        return Counted(dim=site.dim, tick=self.calls)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Counted(MixerConfig):
-    tick: int = 0
 
 
 def entry(module: type[nn.Module], config: Any = Config, **facts: Any) -> MixerEntry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.jacobian_study import Jacobians
 from stmbench.analyses.affinity.layers import Layer, check_choice
-from stmbench.analyses.affinity.maps import pictures, write_arrays
+from stmbench.analyses.affinity.maps import pictures
 from stmbench.analyses.affinity.study import Finding, Study
 from stmbench.analyses.affinity.visit import visit
 from stmbench.analyses.affinity.weights_study import Maps, Numbers
@@ -23,6 +22,7 @@ from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
 from stmbench.errors import InputError, UnitError
 from stmbench.tables import Row, Store
+from stmbench.tables.writing import write_arrays
 
 MAPS = "maps.npz"
 REMEDY = "ask for the Jacobian affinity instead (--jacobian), which any mixer and any block has"
@@ -138,7 +138,7 @@ class AffinityAnalysis(ImageAnalysis):
         for maps in study.maps.values():
             arrays |= maps.arrays()
         write_arrays(path, arrays)
-        place = _relative(path, self.store)
+        place = self.store.place(path)
         return [
             self.image_row(
                 study.subject,
@@ -156,7 +156,3 @@ class AffinityAnalysis(ImageAnalysis):
             for part in maps.parts
             for position in maps.positions
         ]
-
-
-def _relative(path: Path, store: Store) -> str:
-    return path.relative_to(store.folder).as_posix()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,12 +79,3 @@ class LayerMaps:
 def pictures(pixels: Tensor) -> NDArray[np.uint8]:
     """(B, 3, H, W) in [0, 1] -> (B, H, W, 3)."""
     return (pixels.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """Write an npz at once: a temporary file, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
 from stmbench.tables import Row, Store
+from stmbench.tables.writing import write_arrays
 
 FILE = "maps.npz"
 UNIT = "input_side"
@@ -98,10 +97,8 @@ class Erf(ImageAnalysis):
             arrays[f"centre_{number}"] = np.array(maps.grid.centre)
             arrays[f"map_size_{number}"] = np.array(maps.grid.size)
         path = self.store.artifact(unit.key, FILE)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        _write(temporary, arrays)
-        os.replace(temporary, path)
-        return path.relative_to(self.store.folder).as_posix()
+        write_arrays(path, arrays)
+        return self.store.place(path)
 
 
 def located(subject: Subject, stages: list[Stage]) -> list[Grid]:
@@ -110,8 +107,3 @@ def located(subject: Subject, stages: list[Stage]) -> list[Grid]:
     blank = subject.input(torch.full((1, 3, height, width), 0.5))
     maps, calls = probe(subject.model, stages, blank)
     return grids((height, width), [(m.shape[2], m.shape[3]) for m in maps], calls)
-
-
-def _write(path: Path, arrays: dict[str, Any]) -> None:
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)

@@ -70,7 +70,7 @@ class Invariance(ImageAnalysis):
             answers = gather(parts)
             path = self.store.artifact(unit.key, FILE)
             answers.write(path)
-            rows = list(self._rows(subject, answers, path.relative_to(self.store.folder).as_posix()))
+            rows = list(self._rows(subject, answers, self.store.place(path)))
             return Outcome(rows=rows, notes=self.damage(loaded))
 
         return work

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from stmbench.measure.resampling import mean_intervals
 from stmbench.measure.statistics import Interval
+from stmbench.tables.writing import write_arrays
 
 Floats = NDArray[np.float64]
 METRICS: Final = ("consistency", "accuracy", "soft_cross_entropy", "consistency_on_correct")
@@ -58,11 +58,7 @@ class Answers:
 
     def write(self, path: Path) -> None:
         """As an .npz file, at once."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
+        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

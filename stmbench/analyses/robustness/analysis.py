@@ -116,7 +116,7 @@ class Robustness(ImageAnalysis):
             columns = {
                 "weights": subject.weights,
                 "definition": unit.definition,
-                "artifact": path.relative_to(self.store.folder).as_posix(),
+                "artifact": self.store.place(path),
                 "resolution": height if height == width else None,
                 "batch_size": self.request.batch_size,
             }

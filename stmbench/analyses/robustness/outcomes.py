@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stmbench.tables.writing import write_arrays
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -56,10 +57,7 @@ class Outcomes:
 
     def write(self, path: Path) -> None:
         """Save as .npz, at once."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-        os.replace(temporary, path)
+        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
     @classmethod
     def read(cls, path: Path) -> Outcomes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,11 +9,12 @@ from typing import Final
 import jinja2
 
 from stmbench import __version__
-from stmbench.errors import ConfigError, OutputError, TableError
+from stmbench.errors import ConfigError, TableError
 from stmbench.history.events import events_of
 from stmbench.history.series import MachineSeries
 from stmbench.reporting.dashboard.data import payload, script_text
 from stmbench.reporting.dashboard.feed import feed_text
+from stmbench.tables.writing import write_file
 
 PAGE, FEED = "index.html", "feed.xml"
 WEB: Final = ("http://", "https://")
@@ -46,17 +46,8 @@ def write_dashboard(
         PAGE: render(machines, title=title, commit_url=commit_url),
         FEED: feed_text(machines, title=title, url=url),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
-            try:
-                temporary.write_text(text, encoding="utf-8")
-                os.replace(temporary, folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"to write {folder}", error.strerror or str(error), "choose another with --out") from error
+    for name, text in texts.items():
+        write_file(folder / name, text, remedy="choose another with --out")
     return {"page": folder / PAGE, "feed": folder / FEED}
 
 

@@ -10,10 +10,11 @@ import pandas as pd
 from stmbench.figures.affinity import affinity_figures
 from stmbench.figures.points import labels
 from stmbench.figures.quantities import display, number
-from stmbench.reporting.caveats import RANDOM, caveats
+from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import AFFINITY
 from stmbench.reporting.wide import conditions
+from stmbench.tables.weights import weights_words
 
 METRICS: Final = (
     *("attention_distance", "affinity_entropy", "mass_within", "self_weight", "centroid_offset", "padding_mass"),
@@ -104,9 +105,8 @@ def _table(rows: pd.DataFrame) -> Table:
         first = group.iloc[0]
         model, stage, part, weights = (first[name] for name in ("model", "stage", "condition", "weights"))
         key = model if pd.isna(first["mixer"]) else first["mixer"]
-        said = "random init" if str(weights).startswith(RANDOM) else str(weights)
         cells = [
-            Cell(text=names[str(model)], detail=said),
+            Cell(text=names[str(model)], detail=weights_words(weights)),
             Cell(text="–" if pd.isna(stage) else str(int(stage) + 1), value=None if pd.isna(stage) else float(stage)),
             Cell(text="–" if pd.isna(part) else str(part)),
             *(_mean(group, metric) for metric in metrics),

@@ -19,6 +19,7 @@ from stmbench.errors import ConfigError, InputError, StmbenchError
 from stmbench.sweeps.engines.base import ATTEMPTS, Done, Engine, Event, Lost
 from stmbench.sweeps.execution import execute, weights_of
 from stmbench.sweeps.tasks import Task, TaskResult
+from stmbench.tables.writing import replacing
 
 POLL_S = 1.0
 Files = dict[str, bytes]  # path relative to the store's folder -> content
@@ -183,13 +184,8 @@ def unpack(files: Mapping[str, bytes], folder: Path) -> None:
     """Write files, each at once; parts come last, since a part says that its files are there. Raises OSError."""
     for place in sorted(files, key=lambda place: (place.endswith(".parquet"), place)):
         path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(path) as temporary:
             temporary.write_bytes(files[place])
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _place(path: Path, folder: Path, beside: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ class Subjects:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Kind:
+class Kind(abc.ABC):
     """Base of the kinds. `alone`: nothing else may run meanwhile; `combines`: the models are also compared."""
 
     name: ClassVar[str]
@@ -38,13 +39,13 @@ class Kind:
     alone: ClassVar[bool] = False
     combines: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def make(self, subjects: Subjects, store: Store, listener: Listener | None) -> Analysis:
         """The analysis. Raises what its config raises."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def passes(self, images: int) -> float:
         """Forward passes of one model, a backward pass counting as two: for the estimate of time."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

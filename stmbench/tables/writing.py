@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all: a temporary file beside the place, then a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stmbench.errors import OutputError
+
+STALE_AFTER_S = 24 * 3600.0
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give the block a temporary file's path to write to. It becomes `path` when the block ends, and goes if it fails.
+
+    Folders above `path` are made. The temporary file has the writer's host and process in its name, so that `sweep`
+    removes files whose writer was killed and no others.
+
+    Args:
+        durable: whether the file is on the disk, and not in a cache, before it has its name.
+
+    Raises:
+        OSError: no space, no permission; an older file stays as it is.
+    """
+    temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        if durable:
+            _sync(temporary)
+        os.replace(temporary, path)
+        if durable:
+            with contextlib.suppress(OSError):  # not every system can sync folders
+                _sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str | bytes, *, remedy: str = "choose another place") -> None:
+    """Write a whole file at once, text as UTF-8. Raises OutputError where that is not possible."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise OutputError(f"to write {path}", error.strerror or str(error), remedy) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a compressed .npz at once. Raises OSError."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files whose writer was killed; returns how many. A live writer's file stays."""
+    removed = 0
+    for temporary in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if _is_stale(temporary):
+                temporary.unlink()
+                removed += 1
+    return removed
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_stale(temporary: Path) -> bool:
+    if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
+        return True
+    host, _, rest = temporary.name.rsplit(".", 2)[-2].partition("-")
+    pid = rest.partition("-")[0]
+    return host == _host() and pid.isdigit() and not _is_running(int(pid))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return "".join(letter for letter in socket.gethostname() if letter.isalnum()) or "host"
