@@ -79,11 +79,9 @@ def compare(
 ) -> None:
     """Say for each model and metric whether HEAD is worse than BASE, better, the same, or not resolved.
 
-    Of two stores, or two commits of a --history: speed (large changes only), accuracy and consistency, parameters and
-    MACs.
+    Of two stores, or two commits of a --history: speed (large changes only), quality, and costs.
 
-    With --live: speed, down to a few percent. BASE and HEAD are then folders with the package stmbench, environments,
-    or folders with a --plugin.
+    With --live: speed, down to a few percent, of two checkouts, environments, or folders with a --plugin.
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)

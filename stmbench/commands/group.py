@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ class CommandGroup(SuggestingGroup):
         module = importlib.import_module(f"stmbench.commands.{cmd_name}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
+        # Rich keeps the source's line breaks, which a narrower terminal would break once more
+        command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
         return command
 
     def invoke(self, ctx: Any) -> Any:

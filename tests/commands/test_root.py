@@ -31,6 +31,13 @@ def test_help_names_every_command() -> None:
         assert f" {name} " in result.stdout
 
 
+def test_help_is_broken_where_the_terminal_ends_and_not_where_the_source_does() -> None:
+    lines = run.stmbench("train", "--help").stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if "Without arguments" in line)
+    paragraph = lines[start : start + 3]
+    assert all(len(line.rstrip()) > 60 for line in paragraph[:2]), paragraph
+
+
 @pytest.mark.parametrize("args", [[], ["list"], ["new"]], ids=" ".join)
 def test_a_group_without_a_command_shows_its_help(args: list[str]) -> None:
     result = run.stmbench(*args)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.analyses.compare.conditions import keys
+from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.measure.statistics import Floats
 
 SAME_UNIT = ("analysis", "definition", "model", "run_id", "dataset", "split", "seed", "resolution", "dtype")
@@ -31,9 +32,9 @@ def paired_answers(
     """(images,) values at base and at head whose means are the rows' values; None where they cannot be paired.
 
     Of `eval --keep-predictions`: accuracy, top-5 accuracy, negative log-likelihood, Brier score. Of the invariances:
-    the areas under the curves of consistency and accuracy.
+    the areas under the curves of consistency and accuracy. Of attacks: what is left at each eps.
     """
-    find = _predicted if rows[0]["analysis"] == "eval" else _area
+    find = {"eval": _predicted, "robustness": _attacked}.get(rows[0]["analysis"], _area)
     found = [find(row, frame, folder) for row, frame, folder in zip(rows, frames, folders, strict=True)]
     base, head = found
     if base is None or head is None or not np.array_equal(base[0], head[0]):
@@ -61,6 +62,24 @@ def _predicted(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Pai
             values = np.asarray(_PREDICTED[row["metric"]](table), dtype=np.float64)
             return table[["index", "label"]].to_numpy(dtype=np.int64), values
     return None
+
+
+def _attacked(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:
+    if row["metric"] not in ("accuracy", "consistency"):
+        return None
+    same = [name for name in (*SAME_UNIT, "metric", "level") if name != "run_id"]  # a summary may be of a later run
+    wanted = tuple(None if pd.isna(row[name]) else row[name] for name in same)
+    kept = frame[(frame["kind"] == "raw") & frame["artifact"].notna() & (frame["metric"] == row["metric"])]
+    places = dict(zip(keys(kept, same), kept["artifact"], strict=True))
+    try:
+        outcomes = Outcomes.read(folder / places[wanted])
+    except (OSError, ValueError, KeyError):
+        return None
+    hits = dict(outcomes.levels())[row["level"]].astype(np.float64)
+    # the labels that a model gave itself say nothing of who is paired with whom: two versions may differ in them
+    labels = np.zeros_like(outcomes.labels) if outcomes.own_labels else outcomes.labels
+    order = np.argsort(outcomes.indices, kind="stable")
+    return np.stack([outcomes.indices, labels], axis=1)[order], hits[order]
 
 
 def _area(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:

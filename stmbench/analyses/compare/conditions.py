@@ -16,12 +16,24 @@ def keys(frame: pd.DataFrame, columns: Sequence[str]) -> list[Key]:
     return list(plain.where(plain.notna(), None).itertuples(index=False, name=None))
 
 
+def newest(frame: pd.DataFrame, columns: Sequence[str]) -> dict[Key, Any]:
+    """key -> its newest row that has a value."""
+    good = frame[frame["value"].notna() & frame["model"].notna()]
+    return dict(zip(keys(good, columns), good.to_dict("records"), strict=True))
+
+
+def same_machine(frames: Sequence[pd.DataFrame]) -> bool:
+    """Whether two stores were measured on one machine; not known counts as yes."""
+    base, head = (frame.attrs["machines"] for frame in frames)
+    return not (base and head) or bool(base == head)
+
+
 def words(conditions: Mapping[str, Any], *, batch: str | None = None) -> str:
     """The conditions that a reader tells rows of one model apart by."""
     found = []
     definition = str(conditions.get("definition") or "")
     analysis = str(conditions.get("analysis") or "")
-    protocol = definition.removesuffix(".v1")
+    protocol = definition.removesuffix(".v1").removeprefix("stmbench.")
     if protocol and protocol not in (analysis, "profile"):
         found.append(f"{analysis} {protocol}" if analysis and not protocol.startswith(analysis) else protocol)
     elif analysis and analysis != "profile":

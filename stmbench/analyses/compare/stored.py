@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from stmbench.analyses.compare.findings import Measured, settle
+from stmbench.analyses.compare.stored_costs import costs
 from stmbench.analyses.compare.stored_quality import quality
 from stmbench.analyses.compare.stored_speed import speed
 from stmbench.errors import ConfigError, TableError
@@ -24,6 +25,7 @@ from stmbench.tables.verdicts import Comparison, Version
 SPEED_MARGIN = 0.15
 QUALITY_MARGIN = 0.005
 COST_MARGIN = 0.001
+MEMORY_MARGIN = 0.05  # an allocator that rounds otherwise is no regression
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,12 @@ class StoredConfig:
     speed_margin: float = SPEED_MARGIN
     quality_margin: float = QUALITY_MARGIN
     cost_margin: float = COST_MARGIN
+    memory_margin: float = MEMORY_MARGIN
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("speed", self.speed_margin), ("quality", self.quality_margin), ("cost", self.cost_margin)):
+        for name in ("speed", "quality", "cost", "memory"):
+            value = getattr(self, f"{name}_margin")
             if not 0 <= value < 1:
                 raise ConfigError(f"a margin for {name} from 0 to below 1", f"{value:g}", "3 % is 0.03")
 
@@ -53,13 +57,8 @@ def compare_stores(base: Path, head: Path, config: StoredConfig) -> Comparison:
     findings = settle(
         [
             *speed(frames, margin=config.speed_margin, seed=config.seed),
-            *quality(
-                frames,
-                (base, head),
-                quality_margin=config.quality_margin,
-                cost_margin=config.cost_margin,
-                seed=config.seed,
-            ),
+            *costs(frames, margin=config.cost_margin, memory_margin=config.memory_margin),
+            *quality(frames, (base, head), margin=config.quality_margin, seed=config.seed),
             *_failures(frames),
         ]
     )

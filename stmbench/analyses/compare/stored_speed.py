@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from stmbench.analyses.compare.conditions import Key, keys, words
+from stmbench.analyses.compare.conditions import Key, keys, same_machine, words
 from stmbench.analyses.compare.findings import Measured
 from stmbench.analyses.profile.samples import LATENCY_REPEATS
 from stmbench.measure.statistics import Floats
@@ -44,12 +44,10 @@ class Times:
 def speed(frames: tuple[pd.DataFrame, ...], *, margin: float, seed: int) -> Iterator[Measured]:
     """Time per image, and latency of one, of every model and setting that both stores sampled."""
     base, head = (_times(frame) for frame in frames)
-    machines = [frame.attrs["machines"] for frame in frames]
-    same_machine = not (machines[0] and machines[1]) or machines[0] == machines[1]
     for key in [key for key in base if key in head]:
         named = dict(zip(WHAT, key, strict=True))
         reason = None
-        if not same_machine:
+        if not same_machine(frames):
             reason = "measured on different machines: a probe does not stand for every model on both"
         elif base[key].batches != head[key].batches or len(base[key].batches) > 1:
             reason = f"batch {base[key].batch} against {head[key].batch}: profile both with --batch-size"

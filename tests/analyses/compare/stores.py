@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.tables import Row, Store
 
 WHEN = datetime.datetime(2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone.utc)
@@ -112,6 +113,27 @@ def invariance(folder: Path, consistent: list[int], *, key: str = "curve") -> li
         for level, values in zip((0, 8), same, strict=True)
     ]
     return [*levels, row(metric="consistency_auc", value=area.mean(), level=8.0, **known, **ends)]
+
+
+def attacked(folder: Path, left: list[int], *, own_labels: bool = False, key: str = "attack") -> list[Row]:
+    """DW attacked at one eps, which leaves the images in `left`; the outcomes lie beside the rows."""
+    hits = np.stack([np.ones(len(left)), np.asarray(left, dtype=float)])
+    images, metric = np.arange(len(left)), "consistency" if own_labels else "accuracy"
+    artifact = Store(folder).artifact(key, "predictions.npz")
+    numbers = {"eps": np.array([0.01]), "indices": images, "labels": images * 0 + 3, "clean": images * 0 + 3}
+    rest = {name: np.zeros(1) for name in ("reach", "low", "high", "probe", "zero_share")}
+    outcomes = Outcomes(**numbers, adversarial=3 * hits[1:].astype(int), own_labels=own_labels, **rest)  # type: ignore[arg-type]
+    outcomes.write(artifact)
+    known = {"analysis": "robustness", "definition": "stmbench.fgsm.v1", "dataset": "digits:ab", "split": "test"}
+    known |= {"num_images": len(left), "compile": None, "unit": "1", "metric": metric}
+    place = artifact.relative_to(folder).as_posix()
+    found = []
+    for level, value in ((0.0, 1.0), (0.01, hits[1].mean())):
+        found.append(row(value=value, level=level, kind="raw", artifact=place, **known))
+        # a summary may be made by a later run
+        ends = {"ci_low": max(0.0, value - 0.07), "ci_high": min(1.0, value + 0.07), "run_id": "20260315T092653-ab12"}
+        found.append(row(value=value, level=level, **{**known, **ends}))
+    return found
 
 
 def failed(model: str = DW, *, reason: str = "out of memory", metric: str | None = "throughput") -> Row:

@@ -107,6 +107,45 @@ def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
     assert finding.conditions.endswith("paired by image")
 
 
+@pytest.mark.parametrize("own_labels", [False, True])
+def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool) -> None:
+    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
+    base, head = (
+        stores.attacked(tmp_path / name, hits, own_labels=own_labels, key=name)
+        for name, hits in (("base", HITS), ("head", lost))
+    )
+    found = compared(tmp_path, base, head).findings
+    # that a model agrees with itself on clean images is no finding
+    assert [item.verdict for item in found] == (["worse"] if own_labels else ["worse", "same"])
+    assert found[0].effect == pytest.approx(-18 / 200)
+    assert found[0].conditions.endswith("paired by image")
+    (tmp_path / "head" / "parts" / "head.predictions.npz").unlink()
+    alone = compare_stores(tmp_path / "base", tmp_path / "head", StoredConfig()).findings
+    assert not any("paired" in item.conditions for item in alone)
+    assert {item.verdict for item in alone} == {"not resolved"}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "same"), (1.02, "same"), (1.2, "worse"), (0.8, "better")])
+def test_peak_memory_is_compared_on_one_machine_with_one_batch_size(
+    tmp_path: Path, factor: float, verdict: str
+) -> None:
+    def peak(value: float, batch: int = 8) -> list[Row]:
+        return [stores.row(metric="peak_memory", unit="bytes", value=value * 2.0**20, batch_size=batch)]
+
+    finding = only(compared(tmp_path, peak(400.0), peak(400.0 * factor)), "peak memory")
+    assert finding.verdict == verdict
+    assert finding.effect == pytest.approx(factor)
+    assert finding.low is not None
+    (small,) = compared(tmp_path / "small", peak(4.0), peak(4.0 * factor)).findings
+    assert small.verdict == "not resolved", "half a MiB is what processes differ by"
+    (other,) = compared(tmp_path / "batch", peak(400.0), peak(400.0 * factor, batch=16)).findings
+    assert (other.verdict, other.effect) == ("not resolved", None)
+    base = stores.write(tmp_path / "here", peak(400.0))
+    there = stores.write(tmp_path / "there", peak(400.0), machine={"cpu": "Another"})
+    (moved,) = compare_stores(base, there, StoredConfig()).findings
+    assert "different machines" in (moved.reason or "")
+
+
 def test_answers_that_do_not_add_up_to_the_row_are_not_used(tmp_path: Path) -> None:
     base = stores.evaluation(tmp_path / "base", HITS)
     head = stores.evaluation(tmp_path / "head", [1, *HITS[1:-1], 1])
@@ -206,7 +245,7 @@ def test_stores_that_cannot_be_compared(tmp_path: Path, rows: list[Row] | None, 
     assert line in str(error.value)
 
 
-@pytest.mark.parametrize("option", ["speed_margin", "quality_margin", "cost_margin"])
+@pytest.mark.parametrize("option", ["speed_margin", "quality_margin", "cost_margin", "memory_margin"])
 @pytest.mark.parametrize("value", [-0.1, 1.0])
 def test_a_margin_makes_sense(option: str, value: float) -> None:
     with pytest.raises(ConfigError, match="expected a margin"):
