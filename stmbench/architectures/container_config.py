@@ -9,34 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 
-from stmbench.architectures.host import MIN_SIZE
+from stmbench.architectures.host_config import REMEDY, HostConfig
 from stmbench.mixers.base import SCALES, require
 
 PATCHES = (4, 2, 2, 2)  # sides of the patches of the four embeddings, as released (section 3.4 says 4, 4, 2, 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ContainerNetConfig:
-    """What the architecture takes besides the mixer. `img_size` is the design size; images of any size are taken."""
+class ContainerNetConfig(HostConfig):
+    """What the architecture takes besides the mixer."""
 
     dims: tuple[int, int, int, int] = (64, 128, 320, 512)
     depths: tuple[int, int, int, int] = (3, 4, 8, 3)
     mlp_ratios: tuple[float, float, float, float] = (8, 8, 4, 4)
-    drop_path_rate: float = 0.0
-    num_classes: int = 1000
-    in_chans: int = 3
-    img_size: tuple[int, int] = (224, 224)
 
     def __post_init__(self) -> None:
-        remedy = "change the model's options"
+        super().__post_init__()
         for name in ("dims", "depths", "mlp_ratios"):
-            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), remedy)
-        require(all(d >= 1 for d in self.dims), "dims >= 1", self.dims, remedy)
-        require(all(d >= 1 for d in self.depths), "depths >= 1", self.depths, remedy)
-        require(min(self.img_size) >= MIN_SIZE, f"img_size >= {MIN_SIZE}", self.img_size, remedy)
-        require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, remedy)
-        require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, remedy)
-        require(0 <= self.drop_path_rate < 1, "0 <= drop_path_rate < 1", self.drop_path_rate, remedy)
+            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), REMEDY)
+        require(all(d >= 1 for d in self.dims), "dims >= 1", self.dims, REMEDY)
+        require(all(d >= 1 for d in self.depths), "depths >= 1", self.depths, REMEDY)
 
     def maps(self, height: int, width: int) -> list[tuple[int, int]]:
         """(H, W) of each stage's map for an image of height x width: patches that do not fit are left out."""

@@ -11,7 +11,7 @@ import dataclasses
 from typing import Literal
 
 from stmbench.architectures.downsampling import halved
-from stmbench.architectures.host import MIN_SIZE
+from stmbench.architectures.host_config import REMEDY, HostConfig
 from stmbench.mixers.base import SCALES, require
 
 EXPANSION = 4  # of a bottleneck's width, after it
@@ -19,7 +19,7 @@ Pooling = Literal["average", "blur"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CotNetConfig:
+class CotNetConfig(HostConfig):
     """What the host takes besides the mixer.
 
     `widths` are those of the bottlenecks, whose 3 x 3 convolution is replaced in the blocks of the stages `replaced`
@@ -37,25 +37,17 @@ class CotNetConfig:
     alternate: tuple[int, ...] = ()
     deep: bool = False
     pooling: Pooling = "average"
-    drop_path_rate: float = 0.0
-    num_classes: int = 1000
-    in_chans: int = 3
-    img_size: tuple[int, int] = (224, 224)
 
     def __post_init__(self) -> None:
-        remedy = "change the model's options"
+        super().__post_init__()
         for name in ("widths", "planes", "depths"):
-            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), remedy)
-            require(all(n >= 1 for n in getattr(self, name)), f"{name} >= 1", getattr(self, name), remedy)
+            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), REMEDY)
+            require(all(n >= 1 for n in getattr(self, name)), f"{name} >= 1", getattr(self, name), REMEDY)
         for name in ("replaced", "alternate"):
             stages = getattr(self, name)
             object.__setattr__(self, name, stages if isinstance(stages, tuple) else (stages,))  # [replaced=5]
-            require(all(n in (2, 3, 4, 5) for n in getattr(self, name)), f"{name} stages from 2 to 5", stages, remedy)
-        require(self.pooling in ("average", "blur"), "pooling average or blur", self.pooling, remedy)
-        require(min(self.img_size) >= MIN_SIZE, f"img_size >= {MIN_SIZE}", self.img_size, remedy)
-        require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, remedy)
-        require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, remedy)
-        require(0 <= self.drop_path_rate < 1, "0 <= drop_path_rate < 1", self.drop_path_rate, remedy)
+            require(all(n in (2, 3, 4, 5) for n in getattr(self, name)), f"{name} stages from 2 to 5", stages, REMEDY)
+        require(self.pooling in ("average", "blur"), "pooling average or blur", self.pooling, REMEDY)
 
     @property
     def dims(self) -> tuple[int, ...]:

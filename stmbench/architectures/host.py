@@ -7,32 +7,16 @@ A host builds four things and leaves the rest to this base: `stem` (image -> tok
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from stmbench.architectures.head import classifier
+from stmbench.architectures.host_config import MIN_SIZE, HostConfig
 from stmbench.errors import ConfigError
 from stmbench.mixers.base import Mixer, Site, require
-
-MIN_SIZE = 32  # of an image's side: the hosts divide it by up to 32
-
-
-class HostConfig(Protocol):
-    """What this base asks of a host's config; `img_size` is the design size."""
-
-    @property
-    def num_classes(self) -> int:
-        """Classes; 0 for pooled features."""
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Channels of each stage's map."""
-
-    def maps(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(H, W) of each stage's map for an image of height x width."""
 
 
 class Host(nn.Module):

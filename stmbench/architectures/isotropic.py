@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from stmbench.architectures.blocks import BlockConfig, TransformerBlock
-from stmbench.architectures.host import MIN_SIZE, Host, drop_path_rates
+from stmbench.architectures.host import Host, drop_path_rates
+from stmbench.architectures.host_config import MIN_SIZE, REMEDY, HostConfig
 from stmbench.architectures.patches import ImageEmbedding, PoolingHead
 from stmbench.architectures.stages import Stage
 from stmbench.mixers.base import MixerEntry, Site, require
@@ -32,27 +33,19 @@ PARTS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IsotropicConfig:
+class IsotropicConfig(HostConfig):
     """`dim` channels in every block, `depth` blocks (a multiple of four), patches of `patch` x `patch` pixels."""
 
     dim: int
     depth: int = 12
     patch: int = 16
     mlp_ratio: float = 4
-    drop_path_rate: float = 0.0
-    num_classes: int = 1000
-    in_chans: int = 3
-    img_size: tuple[int, int] = (224, 224)
 
     def __post_init__(self) -> None:
-        remedy = "change the model's options"
-        require(self.dim >= 1, "dim >= 1", self.dim, remedy)
-        require(self.depth >= 4 and self.depth % 4 == 0, "a depth that is a multiple of four", self.depth, remedy)
-        require(1 <= self.patch <= MIN_SIZE, f"a patch of 1 to {MIN_SIZE} pixels", self.patch, remedy)
-        require(min(self.img_size) >= MIN_SIZE, f"img_size >= {MIN_SIZE}", self.img_size, remedy)
-        require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, remedy)
-        require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, remedy)
-        require(0 <= self.drop_path_rate < 1, "0 <= drop_path_rate < 1", self.drop_path_rate, remedy)
+        super().__post_init__()
+        require(self.dim >= 1, "dim >= 1", self.dim, REMEDY)
+        require(self.depth >= 4 and self.depth % 4 == 0, "a depth that is a multiple of four", self.depth, REMEDY)
+        require(1 <= self.patch <= MIN_SIZE, f"a patch of 1 to {MIN_SIZE} pixels", self.patch, REMEDY)
 
     @property
     def dims(self) -> tuple[int, int, int, int]:

@@ -13,7 +13,7 @@ import dataclasses
 from typing import Any, Literal
 
 from stmbench.architectures.downsampling import halved
-from stmbench.architectures.host import MIN_SIZE
+from stmbench.architectures.host_config import REMEDY, HostConfig
 from stmbench.mixers.base import Preset, require
 
 Design = Literal["A", "B", "C", "D", "E"]
@@ -21,32 +21,24 @@ DESIGNS = ("A", "B", "C", "D", "E")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UnifiedConfig:
-    """What the architecture takes besides the mixer. `img_size` is the design size; images of any size are taken."""
+class UnifiedConfig(HostConfig):
+    """What the architecture takes besides the mixer."""
 
     dims: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
     mlp_ratios: tuple[float, float, float, float] = (4, 4, 4, 4)
     norm_eps: float = 1e-6
-    drop_path_rate: float = 0.0
     position_embedding: tuple[bool, bool, bool, bool] = (False, False, False, False)
     design: Design = "A"
     layer_scale: float = 1e-6
-    num_classes: int = 1000
-    in_chans: int = 3
-    img_size: tuple[int, int] = (224, 224)
 
     def __post_init__(self) -> None:
-        remedy = "change the model's options"
+        super().__post_init__()
         for name in ("dims", "depths", "mlp_ratios", "position_embedding"):
-            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), remedy)
-        require(all(d >= 2 and d % 2 == 0 for d in self.dims), "even dims >= 2", self.dims, remedy)
-        require(all(d >= 1 for d in self.depths), "depths >= 1", self.depths, remedy)
-        require(self.design in DESIGNS, f"a design ({', '.join(DESIGNS)})", self.design, remedy)
-        require(min(self.img_size) >= MIN_SIZE, f"img_size >= {MIN_SIZE}", self.img_size, remedy)
-        require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, remedy)
-        require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, remedy)
-        require(0 <= self.drop_path_rate < 1, "0 <= drop_path_rate < 1", self.drop_path_rate, remedy)
+            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), REMEDY)
+        require(all(d >= 2 and d % 2 == 0 for d in self.dims), "even dims >= 2", self.dims, REMEDY)
+        require(all(d >= 1 for d in self.depths), "depths >= 1", self.depths, REMEDY)
+        require(self.design in DESIGNS, f"a design ({', '.join(DESIGNS)})", self.design, REMEDY)
 
     @classmethod
     def of(cls, preset: Preset, **changes: Any) -> UnifiedConfig:

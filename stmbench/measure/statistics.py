@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -140,3 +140,13 @@ def outliers(values: ArrayLike, *, threshold: float = 3.0) -> NDArray[np.bool_]:
 def resolved(intervals: Iterable[Interval], target_width: float) -> bool:
     """True when every interval is narrower than `target_width` of its estimate."""
     return all(item.relative_width < target_width for item in intervals)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for their number (Holm 1979), in the order given; each claim below alpha may be made."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected

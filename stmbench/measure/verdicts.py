@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -120,16 +119,6 @@ def groups_error(values: Floats, groups: ArrayLike) -> float:
     members = np.asarray(groups)
     medians = [np.median(values[members == group]) for group in np.unique(members)]
     return float(np.std(medians, ddof=1) / math.sqrt(len(medians))) if len(medians) >= 3 else 0.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for their number (Holm 1979), in the order given; each claim below alpha may be made."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
-        corrected[index] = highest
-    return corrected
 
 
 def judge(effect: Effect, p_corrected: float, *, margin: float, lower_is_better: bool = True) -> Verdict:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stmbench.measure import verdicts
-from stmbench.measure.verdicts import ALPHA, Effect, detectable, holm, judge, kept_rounds, median_error
+from stmbench.measure.statistics import holm
+from stmbench.measure.verdicts import ALPHA, Effect, detectable, judge, kept_rounds, median_error
 from stmbench.tables.verdicts import Verdict
 
 MARGIN = math.log(1.03)

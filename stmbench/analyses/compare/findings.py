@@ -6,7 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from stmbench.measure.verdicts import MIN_ROUNDS, Effect, detectable, holm, judge
+from stmbench.measure.statistics import holm
+from stmbench.measure.verdicts import MIN_ROUNDS, Effect, detectable, judge
 from stmbench.tables.verdicts import VERDICTS, Finding, Kind
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -47,14 +46,3 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     else:
         p = math.erfc(math.sqrt(max(0, abs(only_first - only_second) - 1) ** 2 / total / 2))
     return McNemar(only_first=only_first, only_second=only_second, p=p, exact=exact)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p of a family of tests: rejecting those below alpha errs once or more with probability
-    alpha at most."""
-    order = sorted(range(len(values)), key=lambda place: values[place])
-    adjusted, highest = [0.0] * len(values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
-        adjusted[place] = highest
-    return adjusted

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from stmbench.analyses.robustness.attacks import ATTACKS
-from stmbench.analyses.robustness.mcnemar import McNemar, holm, mcnemar
+from stmbench.analyses.robustness.mcnemar import McNemar, mcnemar
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.analyses.robustness.validity import Verdict, against_fgsm, broken_at, common, verdicts
 from stmbench.measure.shares import difference, share
-from stmbench.measure.statistics import Interval
+from stmbench.measure.statistics import Interval, holm
 
 ITERATING = ("pgd", "apgd")  # attacks that must not find less than FGSM does
 

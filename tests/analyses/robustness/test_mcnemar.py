@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stmbench.analyses.robustness import mcnemar as module
-from stmbench.analyses.robustness.mcnemar import holm, mcnemar
+from stmbench.analyses.robustness.mcnemar import mcnemar
 
 
 def _hits(only_first: int, only_second: int, both: int = 3, neither: int = 2) -> tuple[list[bool], list[bool]]:
@@ -59,9 +59,3 @@ def test_fair_coins_are_rejected_no_more_often_than_promised() -> None:
 def test_other_images_are_no_comparison() -> None:
     with pytest.raises(ValueError, match="same images"):
         mcnemar([True], [True, False])
-
-
-def test_holm_adjusts_a_family() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
