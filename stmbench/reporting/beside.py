@@ -44,7 +44,8 @@ def beside_section(frame: pd.DataFrame, mixers: dict[str, str | None]) -> Sectio
         columns=tuple(Column(heading=heading, is_number=place > 1) for place, heading in enumerate(HEADINGS)),
         lines=tuple(lines),
         note=f"Published: {'; '.join(sources)}. Differences of accuracies are in percentage points, all others "
-        "relative. Speeds of other machines are no reference; they are here for their order.",
+        "relative; of several seeds the mean is taken. Speeds of other machines are no reference; they are here for "
+        "their order.",
     )
     return Section(
         name="published",
@@ -66,12 +67,19 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[tuple[Cell, ...], str]]:
             (
                 Cell(text=str(row["label"])),
                 Cell(text=quantity, detail=str(row["column"])),
-                Cell(text=number(measured, metric), detail="random init" if untrained else "", value=measured),
+                Cell(text=number(measured, metric), detail=_detail(row, metric, untrained), value=measured),
                 Cell(text=number(row["published"], metric), value=row["published"]),
                 _difference(row, untrained),
             ),
             str(row["model"]),
         )
+
+
+def _detail(row: dict[Any, Any], metric: str, untrained: bool) -> str:
+    words = ["random init"] if untrained else []
+    if not pd.isna(row["runs"]) and row["runs"] > 1 and row["deviation"] > 0:  # a cost is the same for every seed
+        words.append(f"{row['runs']:.0f} seeds, SD {number(row['deviation'], metric)}")
+    return ", ".join(words)
 
 
 def _difference(row: dict[Any, Any], untrained: bool) -> Cell:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.tables.schema import METRIC_UNITS
+from stmbench.tables.weights import recipe_and_seed
 
 PUBLISHED_COLUMNS = {"params": ("params_m", 1e6), "macs_published_convention": ("macs_g", 1e9)}
 PUBLISHED_RESOLUTION = 224
@@ -17,8 +18,10 @@ PUBLISHED_RESOLUTION = 224
 SPECIAL: Final = ("baseline", "stage", "block", "head", "position", "condition", "level")
 COLUMNS: Final = (
     *("model", "label", "table", "column", "metric", "unit", "weights", "measured", "ci_low", "ci_high"),
-    *("published", "difference", "difference_kind"),
+    *("runs", "deviation", "published", "difference", "difference_kind"),
 )
+# of rows that agree in these, and in all of their weights but the seed, the mean is taken
+SAME: Final = ("analysis", "definition", "dataset", "split", "num_images", "device", "dtype", "compile", "resolution")
 POINTS, RELATIVE = "points", "relative"
 
 
@@ -43,7 +46,7 @@ class PublishedValue:
 
 
 def beside_published(frame: pd.DataFrame, lines: Iterable[PublishedValue]) -> pd.DataFrame:
-    """Each published value beside the newest summary row that measured the same.
+    """Each published value beside the newest summary row that measured the same, or the mean over its seeds.
 
     Args:
         frame: a table; rows that are not ok have measured nothing.
@@ -51,7 +54,8 @@ def beside_published(frame: pd.DataFrame, lines: Iterable[PublishedValue]) -> pd
     Returns:
         A row a line, in their order, with COLUMNS. `difference` is measured minus published in percentage points for
         accuracies ('points' in `difference_kind`), measured / published - 1 for all else ('relative'). Without a
-        measurement `measured` and `difference` are NaN.
+        measurement `measured` and `difference` are NaN. `runs` are the seeds, `deviation` the standard deviation over
+        them; a row of several has no interval.
 
     Raises:
         TableError: a condition on a column that the table does not have.
@@ -81,11 +85,23 @@ def _beside(rows: pd.DataFrame, line: PublishedValue) -> dict[str, Any]:
     }
     if found.empty:
         return {**known, "measured": float("nan"), "difference": float("nan")}
-    row = found.iloc[-1]
-    measured = float(row["value"])
+    row, values = found.iloc[-1], _seeds(found)
+    measured = float(values.mean())
     difference = 100 * (measured - line.value) if kind == POINTS else measured / line.value - 1
-    taken = {name: row[name] for name in ("unit", "weights", "ci_low", "ci_high")}
-    return {**known, **taken, "measured": measured, "difference": difference}
+    taken = {name: row[name] for name in ("unit", "weights")}
+    ends = {name: row[name] if len(values) == 1 else float("nan") for name in ("ci_low", "ci_high")}
+    spread = {"runs": len(values), "deviation": float(values.std(ddof=1)) if len(values) > 1 else float("nan")}
+    return {**known, **taken, **ends, **spread, "measured": measured, "difference": difference}
+
+
+def _seeds(found: pd.DataFrame) -> pd.Series:
+    """The newest value of each seed, of rows (the newest last) that otherwise are as the newest."""
+    names = pd.DataFrame(found["weights"].map(recipe_and_seed).tolist(), index=found.index, columns=["recipe", "seed"])
+    alike = pd.concat([found[list(SAME)].astype(object), names["recipe"]], axis=1)
+    alike = alike.where(alike.notna(), None)
+    same = (alike == alike.iloc[-1]) | (alike.isna() & alike.iloc[-1].isna())
+    chosen = found[same.all(axis=1)]
+    return chosen.groupby(names["seed"].loc[chosen.index])["value"].last().astype(float)
 
 
 def compare_with_table3(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import pandas as pd
 
 _RANDOM: Final = "random:"
+_TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+):[^:]*")  # what a run of `stmbench train` is called
 
 
 def random_label(seed: int) -> str:
@@ -22,6 +24,18 @@ def is_random(weights: object) -> bool:
 def are_random(weights: pd.Series) -> pd.Series:
     """`is_random` of each cell of the column."""
     return weights.map(is_random).astype(bool)
+
+
+def recipe_and_seed(weights: object) -> tuple[str, str]:
+    """What weights of several seeds have in common, and the seed; ('', '') for a cell that is empty.
+
+    `digits.e12.s0:1a2b` is ('digits.e12', '0'), `random:1` is ('random:', '1'); any other label has no seed.
+    """
+    label = "" if pd.isna(weights) else str(weights)  # type: ignore[call-overload]
+    if is_random(label):
+        return _RANDOM, label.removeprefix(_RANDOM)
+    found = _TRAINED.fullmatch(label)
+    return (found["source"], found["seed"]) if found else (label, "")
 
 
 def weights_words(weights: object) -> str:

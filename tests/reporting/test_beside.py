@@ -53,6 +53,17 @@ def test_a_difference_stands_where_it_means_something(place: int, measured: str,
     assert (cells[2], cells[4]) == (measured, difference)
 
 
+def test_several_seeds_are_said() -> None:
+    frame = pd.DataFrame(
+        [
+            _row("accuracy", 0.791, -0.1, unit="1", weights="imagenet.e100.s0:1", runs=3, deviation=0.004),
+            _row("params", 22.22e6, 0.0009, unit="count", runs=3, deviation=0.0),
+        ]
+    )
+    lines = beside_section(frame, {MODEL: "cot"}).tables[0].lines
+    assert [line.cells[2].detail for line in lines] == ["3 seeds, SD 0.4", ""]
+
+
 def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
     section = beside_section(FRAME, {MODEL: "cot"})
     assert section.lead == "3 of 4 published values have a measured one beside them."

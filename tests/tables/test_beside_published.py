@@ -62,6 +62,24 @@ def test_the_newest_good_summary_counts() -> None:
     assert found["weights"] == "digits.e12.s0:1234"
 
 
+def test_of_several_seeds_the_mean_counts() -> None:
+    later = WHEN + datetime.timedelta(hours=1)
+    rows = [
+        accuracy(0.1, weights="digits.e1.s0:0a"),  # another recipe
+        accuracy(0.2, weights="digits.e12.s0:0b"),  # trained again since
+        accuracy(0.7, weights="digits.e12.s0:1a", created_utc=later, ci_low=0.6, ci_high=0.8),
+        accuracy(0.3, weights="digits.e12.s3:4a", created_utc=later, resolution=64),
+        accuracy(0.9, weights="digits.e12.s1:2a", created_utc=later, ci_low=0.8, ci_high=0.95),
+        accuracy(0.8, weights="digits.e12.s2:3a", created_utc=later, ci_low=0.7, ci_high=0.9),
+    ]
+    found = beside_published(frame_of(rows), [line()]).iloc[0]
+    assert found["measured"] == pytest.approx(0.8)
+    assert (found["runs"], found["deviation"]) == (3, pytest.approx(0.1))
+    assert math.isnan(found["ci_low"])
+    alone = beside_published(frame_of(rows[:3]), [line()]).iloc[0]
+    assert (alone["measured"], alone["runs"], alone["ci_low"]) == (0.7, 1, 0.6)
+
+
 @pytest.mark.parametrize(
     ("conditions", "measured"),
     [
