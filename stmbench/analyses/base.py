@@ -26,7 +26,8 @@ from stmbench.measure.interference import Disturbance
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import METRIC_UNITS
 
-FOLDERS = re.compile(r"(?<![\w.])(/[^\s/:\"']+)+/(?=[^\s/])")  # of an absolute path; the file's name stays
+# of an absolute path, not of an address; the file's name stays
+FOLDERS = re.compile(r"(?:(?<![\w./])|(?<=file://))(/[^\s/:\"']+)+/(?=[^\s/])")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,7 @@ def run(
     plugins = list(dict.fromkeys([*plugins, *(plugin or ())]))
     load_plugins(plugins)
     experiment = read_experiment(file, mini=mini)
-    resources = Resources(data=places, weights=weights, device=values.device(device))
+    resources = Resources(data=places, weights=weights, device=values.device(device, elsewhere=engine == "ray"))
     tasks = plan(experiment, resources, anyway=anyway, plugins=tuple(map(str, plugins)), fresh=fresh)
     folder = out or Path("results") / (f"{experiment.name}-mini" if mini else experiment.name)
     output = RunOutput(experiment, tasks, folder, workers=number, file=file)

@@ -68,8 +68,11 @@ def dtypes(text: str) -> list[str]:
     return found
 
 
-def device(text: str) -> str:
-    """A device that this machine has; `auto` is the first CUDA device, or the CPU. Imports torch."""
+def device(text: str, *, elsewhere: bool = False) -> str:
+    """A device that this machine has; `auto` is the first CUDA device, or the CPU. Imports torch.
+
+    With `elsewhere` other machines do the work: they may have the GPU that this one has not.
+    """
     import torch
 
     kind, _, index = text.partition(":")
@@ -79,6 +82,8 @@ def device(text: str) -> str:
     count = torch.cuda.device_count()
     if kind == "auto":
         return "cuda" if count else "cpu"
+    if elsewhere and text == "cuda":
+        return text
     if kind == "cuda" and int(index or 0) >= count:
         raise ConfigError("a device of this machine", f"{text!r} with {count} CUDA devices", "use --device cpu")
     return text

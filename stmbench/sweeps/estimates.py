@@ -30,7 +30,7 @@ class Estimator:
         self._speeds: dict[str, float] = {}
 
     def seconds(self, task: Task) -> float | None:
-        """Of a task; None where that cannot be told (data are missing)."""
+        """Of a task; None where that cannot be told (data are missing, or the GPU is another machine's)."""
         if isinstance(task.kind, ProfileKind):
             kind = task.kind
             settings = max(1, len(kind.resolution)) * len(kind.dtype)
@@ -38,6 +38,8 @@ class Estimator:
             return START_S + (kind.time_budget * settings + PROFILE_S * models if kind.timing else models)
         if len(task.models) > 1:
             return START_S
+        if self._device.startswith("cuda") and not torch.cuda.is_available():
+            return None
         try:
             return START_S + self._passes(task) / self.speed(task.models[0])
         except StmbenchError:

@@ -93,6 +93,10 @@ def test_a_second_run_measures_nothing_unless_fresh(tmp_path: Path) -> None:
         (RuntimeError("not implemented\nfor 'Half'"), "RuntimeError: not implemented for 'Half'"),
         (MemoryError(), "MemoryError: "),
         (OSError('no "/opt/someone/of/us/model.py", line 4'), 'OSError: no "model.py", line 4'),
+        (
+            OSError("see http://example.org/a/b.html, file:///opt/c.py"),
+            "OSError: see http://example.org/a/b.html, file://c.py",
+        ),
         (ValueError("224/7 and a/b stay"), "ValueError: 224/7 and a/b stay"),
     ],
 )

@@ -64,6 +64,7 @@ def test_dtypes_and_devices() -> None:
     assert values.dtypes("bf16,fp32") == ["bf16", "fp32"]
     assert values.device("cpu") == "cpu"
     assert values.device("auto") in ("cpu", "cuda")
+    assert values.device("cuda", elsewhere=True) == "cuda"
 
 
 def test_the_names_offered_are_the_names_there_are() -> None:

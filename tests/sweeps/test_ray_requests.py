@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stmbench.errors import InputError
+from stmbench.errors import ConfigError, InputError
 from stmbench.sweeps.engines import ray as engine_module
 from stmbench.sweeps.engines.base import Lost
 from stmbench.sweeps.engines.ray import RayEngine, unpack
@@ -37,6 +37,7 @@ class FakeRay:
 
     def __init__(self, error: Exception) -> None:
         self.error, self.asked, self.stopped = error, list[dict[str, Any]](), list[str]()
+        self.gpus = 1.0
 
     def is_initialized(self) -> bool:
         return False
@@ -45,7 +46,7 @@ class FakeRay:
         self.settings = options
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 12.0}
+        return {"CPU": 12.0, "GPU": self.gpus} if self.gpus else {"CPU": 12.0}
 
     def nodes(self) -> list[dict[str, Any]]:
         nodes = [(4, True), (8, True), (64, False)]
@@ -91,6 +92,14 @@ def test_processors_and_gpus_that_a_task_asks_for(tmp_path: Path, fake: FakeRay)
     assert {(asked["max_retries"], asked["name"]) for asked in fake.asked} == {(2, "profile")}
     engine.close()
     assert fake.stopped == ["task 1", "task 2", "task 3", "task 4", "driver"]
+
+
+def test_a_task_for_a_gpu_does_not_wait_where_no_node_has_one(tmp_path: Path, fake: FakeRay) -> None:
+    fake.gpus = 0.0
+    engine = RayEngine(tmp_path, "host:1")
+    with pytest.raises(ConfigError, match="expected a GPU in the Ray cluster, got none; add a node"):
+        engine.submit(task(tmp_path, device="cuda"))
+    assert fake.asked == []
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ class RayEngine(Engine):
         gpus: of each task, where it runs on a GPU.
 
     Raises:
-        InputError: ray is not installed. ConfigError: no cluster at the address.
+        InputError: ray is not installed. ConfigError: no cluster at the address; by `submit`, a task for a GPU in a
+            cluster that has none.
     """
 
     name: ClassVar[str] = "ray"
@@ -49,10 +50,13 @@ class RayEngine(Engine):
             except (ConnectionError, ValueError, RuntimeError) as error:
                 got = f"none at {address} ({str(error).splitlines()[0][:120]})"
                 raise ConfigError("a running Ray cluster", got, "start one with `ray start --head`") from error
-        self.slots = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        resources = self._ray.cluster_resources()
+        self.slots, self._has_gpu = max(1, int(resources.get("CPU", 1))), resources.get("GPU", 0) > 0
 
     def submit(self, task: Task) -> None:
         on_gpu = task.device.startswith("cuda")
+        if on_gpu and not self._has_gpu:  # Ray would wait for one for ever
+            raise ConfigError("a GPU in the Ray cluster", "none", "add a node that has one, or use --device cpu")
         cores = self._node_cores() if task.alone else 1
         remote = self._ray.remote(_elsewhere).options(
             num_cpus=cores,
