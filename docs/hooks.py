@@ -22,6 +22,7 @@ PAGES = {
     "experiments/README.md": "experiment_files.md",
 }
 COMMAND_LINE = "command_line.md"
+MADE_LATER = re.compile(r"\[([^\]]*)\]\((results/[^)\s]+)\)")  # by `make demo`
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 
 
@@ -37,6 +38,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Turn links that are right in the repository into ones that are right in the site."""
     sources = {page_of: source for source, page_of in PAGES.items()}
     source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    markdown = MADE_LATER.sub(lambda link: link[0] if (ROOT / link[2]).is_file() else link[1], markdown)
     return LINK.sub(lambda link: _moved(link, source, page.file.src_uri, files, config), markdown)
 
 
