@@ -47,7 +47,7 @@ def _memory(frames: tuple[pd.DataFrame, ...], *, margin: float) -> Iterator[Meas
     for key in [key for key in found[0] if key in found[1]]:
         named = dict(zip(READ, key, strict=True))
         base, head = (float(rows[key]["value"]) for rows in found)
-        batches = [int(rows[key]["batch_size"]) for rows in found]
+        batches = ["unknown" if pd.isna(rows[key]["batch_size"]) else str(rows[key]["batch_size"]) for rows in found]
         effect, reason = None, None
         if not same_machine(frames):
             reason = "measured on different machines"
@@ -61,7 +61,7 @@ def _memory(frames: tuple[pd.DataFrame, ...], *, margin: float) -> Iterator[Meas
         yield Measured(
             model=named["model"],
             metric="peak memory",
-            conditions=words(named, batch=str(batches[0])),
+            conditions=words(named, batch=batches[0]),
             unit="bytes",
             base=base,
             head=head,
