@@ -41,16 +41,29 @@ class Line:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table; its first column names the row. `name` is unique within a report."""
+    """A table; its first column names the row. `name` is unique within a report.
+
+    Where nobody can filter (PDF, LaTeX, Markdown) only the first `lines_on_paper` stand, and how many more there are.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     note: str = ""
+    lines_on_paper: int | None = None
 
     def __post_init__(self) -> None:
         assert all(len(line.cells) == len(self.columns) for line in self.lines), self.name
+
+    @property
+    def on_paper(self) -> Table:
+        """The table where it cannot be filtered."""
+        count = self.lines_on_paper
+        if count is None or len(self.lines) <= count:
+            return self
+        left = f"{len(self.lines) - count} more lines are in the page and in the store."
+        return dataclasses.replace(self, lines=self.lines[:count], note=f"{self.note} {left}".lstrip())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,8 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _table(table: Table) -> str:
+def _table(whole: Table) -> str:
+    table = whole.on_paper
     layout = "".join("r" if column.is_number else "l" for column in table.columns)
     heads = " & ".join(_head(column.heading, column.unit) for column in table.columns)
     rows = [" & ".join(_cell(cell) for cell in line.cells) + r" \\" for line in table.lines]

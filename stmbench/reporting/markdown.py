@@ -30,7 +30,8 @@ def _caveats(caveats: tuple[Caveat, ...]) -> list[str]:
     return [*listed, ""] if listed else []
 
 
-def _table(table: Table) -> list[str]:
+def _table(whole: Table) -> list[str]:
+    table = whole.on_paper
     heads = [escaped(f"{one.heading} ({one.unit})" if one.unit else one.heading) for one in table.columns]
     rules = ["---:" if column.is_number else "---" for column in table.columns]
     rows = [_line(_cell(cell) for cell in line.cells) for line in table.lines]

@@ -94,7 +94,8 @@ def _plot(plot: Plot, path: Path) -> dict[str, Any]:
     return {"file": path.name, "width": width, "height": height, **said}
 
 
-def _table(table: Table) -> dict[str, Any]:
+def _table(whole: Table) -> dict[str, Any]:
+    table = whole.on_paper
     return {
         "title": table.title,
         "note": table.note,

@@ -104,6 +104,21 @@ def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> Non
     assert {caveat.kind for caveat in section.caveats} == {"untrained"}
 
 
+def test_tests_of_many_pairs_are_few_on_paper() -> None:
+    rows = [
+        like(row, metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", level=float(number), value=p)
+        for number, p in enumerate([0.001] * 3 + [0.9] * 60)
+        for row in attacked()[:1]
+    ]
+    (table,) = (table for table in only([*of_five(), *rows]).tables if table.name == "robustness-tests")
+    assert len(table.lines) == 63
+    assert table.note.endswith("3 of 63 differ.")
+    paper = table.on_paper
+    assert len(paper.lines) == 30
+    assert paper.note.endswith("33 more lines are in the page and in the store.")
+    assert paper.on_paper is paper
+
+
 def test_an_analysis_without_a_section_keeps_its_values() -> None:
     rows = [
         like(attacked()[0], analysis="probing", definition="probing.v1", metric=metric, level=None, step=step,
