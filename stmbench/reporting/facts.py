@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,10 +47,20 @@ def _models(frame: pd.DataFrame) -> str:
 def _weights(frame: pd.DataFrame) -> str:
     values = list(map(str, frame["weights"].dropna().unique()))
     random = [value for value in values if is_random(value)]
-    if not random:
-        return _few(values)
-    text = f"{_few(values)} (never trained: cost hardly depends on them, quality does)"
-    return text if len(random) == len(values) else f"{_few(values)} ({listed(random)}: never trained)"
+    if values and len(random) == len(values):
+        return f"{_few(values)} (never trained: cost hardly depends on them, quality does)"
+    named = _few(_sources([value for value in values if value not in random]))
+    return f"{named}; {listed(random)} (never trained)" if random else named
+
+
+def _sources(values: list[str]) -> list[str]:
+    """Labels of checkpoints; of several files from one source (`digits.e12.s0:1a2b`) the source, and how many."""
+    sources = Counter(value.rpartition(":")[0] for value in values)
+    found = []
+    for value in values:
+        source = value.rpartition(":")[0]
+        found.append(value if sources[source] == 1 or not source else f"{source} ({sources[source]} checkpoints)")
+    return list(dict.fromkeys(found))
 
 
 def _few(values: Any) -> str:
