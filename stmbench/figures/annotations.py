@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -57,13 +58,21 @@ def name_points(figure: Figure, axes: Axes, chosen: list[tuple[Point, float, flo
             _lead(axes, label, point)
 
 
-def room_for_names(count: int) -> tuple[float, float]:
-    """Width and height in inches of a scatter with `count` names."""
-    return (7.0, 4.6) if count <= MOST_BESIDE else (9.2, max(4.6, 1.0 + 0.2 * count))
+def room_for_names(chosen: Sequence[Point]) -> tuple[float, float]:
+    """Width and height in inches of a scatter with these points' names."""
+    return (7.0, 4.6) if len(chosen) <= MOST_BESIDE else (9.2, max(4.6, 1.0 + 0.2 * len(_entries(chosen))))
+
+
+def _entries(chosen: Sequence[Point]) -> dict[str, Point]:
+    """What a legend says: of models in several settings the models, as no sign is left for a setting."""
+    names = {point.name: point for point in reversed(chosen)}
+    labels = {point.label: point for point in reversed(chosen)}
+    found = names if 2 * len(names) <= len(labels) else labels
+    return dict(reversed(found.items()))
 
 
 def _legend(figure: Figure, chosen: list[Point]) -> None:
-    ordered = sorted(chosen, key=lambda point: -point.value)
+    entries = _entries(sorted(chosen, key=lambda point: -point.value))
     handles = [
         Line2D(
             [],
@@ -71,13 +80,13 @@ def _legend(figure: Figure, chosen: list[Point]) -> None:
             linestyle="",
             marker=MarkerStyle(point.look.marker),
             color=point.look.colour,
-            label=shorten(point.label),
+            label=shorten(name),
             markersize=7,
         )
-        for point in ordered
+        for name, point in entries.items()
     ]
     legend = figure.legend(handles=handles, loc="outside right upper", fontsize=8, handletextpad=0.3)
-    mark_legend(legend, [point.key for point in ordered])
+    mark_legend(legend, [point.key for point in entries.values()])
 
 
 def _free(

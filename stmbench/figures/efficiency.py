@@ -23,7 +23,7 @@ def efficiency(frame: pd.DataFrame) -> Figure:
     if not pairs:
         raise TableError("rows of the metrics 'throughput' and 'macs' of one model", "none", "profile with timing")
     drawn = [(rate, macs.value / 1e9, rate.value, 1.0) for rate, macs in pairs]
-    width, height = room_for_names(len(drawn))
+    width, height = room_for_names([point for point, *_ in drawn])
     with canvas(height, width=width) as (figure, (axes,)):
         log_axis(axes, "x", *limits([x for _, x, _, _ in drawn]))
         log_axis(axes, "y", *limits(extent(drawn)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.annotations import name_points, room_for_names
 from stmbench.figures.erf_maps import erf_rows
 from stmbench.figures.marks import mark, words
 from stmbench.figures.points import Point, points
 from stmbench.figures.quantities import number
-from stmbench.figures.style import canvas, heading, shorten
+from stmbench.figures.style import canvas, heading
 
 
 def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:
@@ -30,24 +33,26 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
     ]
     if not pairs:
         return None
-    with canvas(4.4) as (figure, (axes,)):
+    width, height = room_for_names([size for size, _ in pairs])
+    with canvas(height, width=width) as (figure, (axes,)):
         for size, right in pairs:
             across, up = ([[length] for length in errors] if errors else None for errors in _errors(size, right))
             bars = axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.look.colour,
                           capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
             dot = axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
                       linestyle="none", markersize=8, zorder=4)  # fmt: skip
-            random = " (random init)" if size.is_untrained else ""
-            name = axes.annotate(f"{shorten(size.label)}{random}", (size.value, 100 * right.value), (8, 6),
-                          textcoords="offset points", fontsize=8)  # fmt: skip
             mark([bars, dot], size.key, f"{words(size, 'erf50')}; accuracy {number(right.value, 'accuracy')} %")
-            mark(name, size.key)
         axes.margins(0.15)
         axes.set_xlabel("ERF@50 of the last stage, of the input's side")
         axes.set_ylabel("top-1 accuracy, %")
         axes.grid(axis="both")
         heading(axes, "Receptive field and accuracy", definition)
+        name_points(figure, axes, [(_named(size), size.value, 100 * right.value) for size, right in pairs])
     return figure
+
+
+def _named(size: Point) -> Point:
+    return dataclasses.replace(size, name=f"{size.name} (random init)") if size.is_untrained else size
 
 
 def _accuracy(frame: pd.DataFrame) -> dict[tuple[str, str], Point]:

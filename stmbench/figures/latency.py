@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stmbench.errors import TableError
+from stmbench.figures.groups import by_setting, setting_axis
 from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
-from stmbench.figures.style import INK, MUTED, canvas, heading, rows_axis, rows_height, rows_width
+from stmbench.figures.style import INK, MUTED, canvas, heading, rows_height, rows_width
 
 PERCENTILES: Final = ("p50", "p90", "p99")
 FILL: Final = {"p50": 1.0, "p90": 0.45, "p99": 0.0}  # opacity of the dot's inside
@@ -25,16 +26,17 @@ def latency(frame: pd.DataFrame) -> Figure:
             groups.setdefault(point.label, {})[point.condition] = point
     if not groups:
         raise TableError("rows of the metric 'latency' at p50, p90 or p99", "none", "profile the models again")
-    rows = sorted(groups.items(), key=lambda item: min(point.value for point in item[1].values()))
     every = [point for group in groups.values() for point in group.values()]
-    with canvas(rows_height(len(rows)), width=rows_width([label for label, _ in rows])) as (figure, (axes,)):
-        rows_axis(axes, [label for label, _ in rows])
-        for row, (_, group) in enumerate(rows):
-            mark(axes.get_yticklabels()[row], next(iter(group.values())).key)
+    firsts = [next(iter(group.values())) for group in groups.values()]
+    rows = by_setting(firsts, lambda first: min(point.value for point in groups[first.label].values()))
+    with canvas(rows_height(len(rows.names)), width=rows_width(rows.names)) as (figure, (axes,)):
+        setting_axis(axes, rows)
+        for row, first in rows.points:
+            group = groups[first.label]
             values = [1e3 * point.value for point in group.values()]
-            colour, marker = next(iter(group.values())).look
+            colour, marker = first.look
             span = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
-            mark(span, next(iter(group.values())).key)
+            mark(span, first.key)
             for name, point in group.items():
                 if point.errors is not None:
                     whiskers = [[1e3 * length] for length in point.errors]

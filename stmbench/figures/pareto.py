@@ -43,7 +43,7 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
         raise TableError(f"accuracy and {metric} of one model", "none", "run `stmbench eval` and `stmbench profile`")
     shown = display(metric)
     drawn = [(cost, cost.value / shown.factor, cost.value / shown.factor, shown.factor) for cost, _ in pairs]
-    width, height = room_for_names(len(pairs))
+    width, height = room_for_names([right for _, right in pairs])
     with canvas(height, width=width) as (figure, (axes,)):
         log_axis(axes, "x", *limits(extent(drawn)))
         ends = [100 * end for _, right in pairs for end in (right.value, *_ends(right))]

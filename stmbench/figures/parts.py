@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.marks import mark, mark_point
+from stmbench.figures.groups import Rows, by_setting, setting_axis
+from stmbench.figures.marks import mark_point
+from stmbench.figures.matching import match
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.quantities import display
 from stmbench.figures.style import INK, canvas, heading, rows_axis, rows_height, rows_width
@@ -37,15 +39,18 @@ def parts(frame: pd.DataFrame) -> Figure:
     if not found:
         raise TableError(f"rows of the metric {' or '.join(map(repr, METRICS))}", "none", "profile the models again")
     every = [point for chosen in found.values() for point in chosen]
-    labels = list(dict.fromkeys(point.label for point in every))
+    # the metric with the most settings has a row for each: MACs and parameters do not depend on the precision
+    finest = max(found.values(), key=lambda chosen: len({point.label for point in chosen}))
+    firsts = list({point.label: point for point in finest}.values())
+    rows = by_setting(firsts, firsts.index)
     names = [*COLOURS, *sorted({str(point.condition) for point in every} - set(COLOURS))]
     names = [name for name in names if any(point.condition == name for point in every)]
-    with canvas(rows_height(len(labels), rest=1.75), width=rows_width(labels), columns=len(found)) as (figure, panels):
+    height, width = rows_height(len(rows.names), rest=1.75), rows_width(rows.names)
+    with canvas(height, width=width, columns=len(found)) as (figure, panels):
         for axes, (metric, chosen) in zip(panels, found.items(), strict=True):
-            rows_axis(axes, labels)
-            _stack(axes, metric, chosen, labels, names)
-        for tick, label in zip(panels[0].get_yticklabels(), labels, strict=True):
-            mark(tick, next(point.key for point in every if point.label == label))
+            rows_axis(axes, rows.names)
+            _stack(axes, metric, chosen, rows, names)
+        setting_axis(panels[0], rows)
         heading(panels[0], "Cost by part", subtitle(every, without=("batch_size",)))
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 7),
@@ -54,36 +59,29 @@ def parts(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _stack(axes: Axes, metric: str, chosen: list[Point], labels: list[str], names: list[str]) -> None:
+def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list[str]) -> None:
     shown = display(metric)
-    starts = [0.0] * len(labels)
+    starts = dict.fromkeys((row for row, _ in rows.points), 0.0)
     for index, name in enumerate(names):
-        values = [0.0] * len(labels)
-        for point in chosen:
-            if point.condition == name:
-                row = labels.index(point.label)
-                values[row] = point.value / shown.factor
-                if point.errors is not None:
-                    whiskers = [[length / shown.factor] for length in point.errors]
-                    drawn = axes.errorbar(
-                        starts[row] + values[row],
-                        row,
-                        xerr=whiskers,
-                        color=INK,
-                        elinewidth=0.8,
-                        capsize=1.5,
-                        alpha=0.8,
-                        zorder=4,
-                    )
-                    mark_point(drawn, point, metric)
+        candidates = [point for point in chosen if point.condition == name]
         colour = COLOURS.get(name, OTHERS[index % len(OTHERS)])
+        matched = [(row, match(first, candidates)) for row, first in rows.points]
+        values = [0.0 if point is None else point.value / shown.factor for _, point in matched]
         bars = axes.barh(
-            range(len(labels)), values, left=starts, height=0.64, color=colour, edgecolor="white", linewidth=0.5,
-            label=name, zorder=2,
+            list(starts), values, left=list(starts.values()), height=0.64, color=colour, edgecolor="white",
+            linewidth=0.5, label=name, zorder=2,
         )  # fmt: skip
-        for point in chosen:
-            if point.condition == name:
-                mark_point(bars[labels.index(point.label)], point, metric)
-        starts = [start + value for start, value in zip(starts, values, strict=True)]
-    axes.set_xlim(0, 1.04 * max(starts) if max(starts) > 0 else 1)
+        for bar, value, (row, point) in zip(bars, values, matched, strict=True):
+            starts[row] += value
+            if point is None:
+                continue
+            mark_point(bar, point, metric)
+            if point.errors is not None:
+                ends = [[length / shown.factor] for length in point.errors]
+                whiskers = axes.errorbar(
+                    starts[row], row, xerr=ends, color=INK, elinewidth=0.8, capsize=1.5, alpha=0.8, zorder=4
+                )
+                mark_point(whiskers, point, metric)
+    furthest = max(starts.values())
+    axes.set_xlim(0, 1.04 * furthest if furthest > 0 else 1)
     axes.set_xlabel(f"{shown.name} ({shown.unit})")

@@ -24,7 +24,8 @@ class Point:
     """A summary value in base units; `low` and `high` are its 95 % interval, NaN where there is none."""
 
     model: str
-    label: str
+    name: str  # the model's, short
+    setting: str  # in words, where one model was measured in several; else empty
     look: Look
     mixer: str | None
     value: float
@@ -35,6 +36,11 @@ class Point:
     condition: str | None
     level: float
     facts: dict[str, Any]  # the facets; None where null
+
+    @property
+    def label(self) -> str:
+        """The name, and the setting where that tells points apart."""
+        return f"{self.name} · {self.setting}" if self.setting else self.name
 
     @property
     def key(self) -> str:
@@ -73,7 +79,8 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
         found.append(
             Point(
                 model=row["model"],
-                label=" · ".join([names[row["model"]], *extra]),
+                name=names[row["model"]],
+                setting=" · ".join(extra),
                 look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
                 mixer=None if pd.isna(row["mixer"]) else row["mixer"],
                 value=row["value"],

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
+from stmbench.figures.groups import by_setting, setting_axis
 from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
-from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, rows_axis, rows_width
+from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, rows_width
 
 MOST_NUMBERS = 10  # ranks beyond which the percentages would not fit
 
@@ -22,20 +23,20 @@ def ranks(frame: pd.DataFrame) -> Figure:
             groups.setdefault(point.label, []).append(point)
     if not groups:
         raise TableError("rows of the metric 'rank_probability' with a rank as level", "none", "profile with timing")
-    rows = sorted(groups.items(), key=lambda item: sum(point.level * point.value for point in item[1]))
-    labels = [label for label, _ in rows]
-    last = max(int(point.level) for _, group in rows for point in group)
-    with canvas(1.15 + 0.4 * max(len(rows), 2), width=min(9.0, rows_width(labels) - 4.4 + 0.62 * max(last, 4))) as (
-        figure,
-        (axes,),
-    ):
-        rows_axis(axes, labels)
+    every = [point for group in groups.values() for point in group]
+    rows = by_setting(
+        [group[0] for group in groups.values()],
+        lambda first: sum(point.level * point.value for point in groups[first.label]),
+    )
+    last = max(int(point.level) for point in every)
+    width = min(9.0, rows_width(rows.names) - 4.4 + 0.62 * max(last, 4))
+    with canvas(1.15 + 0.4 * max(len(rows.names), 2), width=width) as (figure, (axes,)):
+        setting_axis(axes, rows)
         axes.grid(axis="y", color=GRID)
         axes.grid(axis="x", color=GRID)
         largest = 300 if last <= MOST_NUMBERS else 90
-        for row, (_, group) in enumerate(rows):
-            mark(axes.get_yticklabels()[row], group[0].key)
-            for point in group:
+        for row, first in rows.points:
+            for point in groups[first.label]:
                 if point.value <= 0:
                     continue
                 dot = axes.scatter(
@@ -53,7 +54,7 @@ def ranks(frame: pd.DataFrame) -> Figure:
         axes.set_xlim(0.4, last + 0.6)
         axes.set_xticks(range(1, last + 1))
         axes.set_xlabel("rank in throughput (1 is the fastest)")
-        heading(axes, "Probability of each rank", subtitle([point for _, group in rows for point in group]))
+        heading(axes, "Probability of each rank", subtitle(every))
     return figure
 
 

@@ -111,7 +111,7 @@ def scales_of(chosen: list[Point]) -> Panels:
     scales = list(dict.fromkeys(scale for point in chosen if (scale := point.facts["scale"]) is not None)) or [""]
     return {
         scale: [
-            dataclasses.replace(point, label=point.label.replace(f" {scale}", "", 1) if scale else point.label)
+            dataclasses.replace(point, name=point.name.replace(f" {scale}", "", 1) if scale else point.name)
             for point in chosen
             if point.facts["scale"] in (scale, None)
         ]

@@ -33,9 +33,13 @@ def roofline(frame: pd.DataFrame) -> Figure:
         raise TableError(f"rows of the metric {missing!r}", "none", "profile with timing")
     bandwidths = summaries(frame, "probe_bandwidth")
     drawn = [(rate, intensity.value, rate.value / GIGA, GIGA) for rate, intensity in pairs]
+    # the probe is measured beside each setting; the roof of a device and precision is the median of these
+    peaks = peaks.groupby(["device", "dtype"], dropna=False, sort=False, as_index=False).agg(
+        {"value": "median", "ci_low": "min", "ci_high": "max"}
+    )
     roofs = [(row["value"] / GIGA, _bandwidth(bandwidths, row), row) for row in peaks.to_dict("records")]
     roofs.sort(key=lambda roof: -roof[0])  # the longest slope gets the name
-    width, height = room_for_names(len(drawn))
+    width, height = room_for_names([point for point, *_ in drawn])
     with canvas(height, width=width) as (figure, (axes,)):
         knees = [peak / bandwidth for peak, bandwidth, _ in roofs if bandwidth]
         log_axis(axes, "x", *limits([x for _, x, _, _ in drawn] + knees, room=2))
@@ -81,4 +85,4 @@ def _slope(axes: Axes, peak: float, bandwidth: float, *, named: bool) -> None:
 def _bandwidth(bandwidths: pd.DataFrame, peak: dict[Hashable, Any]) -> float | None:
     """The bandwidth measured on the peak's device, in GB/s: 1 GMAC/s per MAC/byte is 1 GB/s."""
     same = bandwidths[(bandwidths["device"] == peak["device"]).fillna(pd.isna(peak["device"]))]
-    return None if same.empty else float(same["value"].iloc[-1]) / GIGA
+    return None if same.empty else float(same["value"].median()) / GIGA

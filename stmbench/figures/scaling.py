@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from stmbench.figures.marks import mark, mark_legend, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.scatter import extent, limits
 from stmbench.figures.style import GRID, INK, canvas, heading, log_axis, shorten
+
+STYLES: Final[Any] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one for each precision or device
 
 
 def scaling(frame: pd.DataFrame) -> Figure:
@@ -41,7 +44,9 @@ def scaling(frame: pd.DataFrame) -> Figure:
         axes.set_ylabel("throughput (images/s)")
         axes.grid(color=GRID)
         heading(axes, "Throughput by input size", subtitle(every, without=("resolution",)))
-        handles = [_line(axes, name, line) for name, line in found.items()]
+        settings = list(dict.fromkeys(map(_setting, found)))
+        styles = {setting: STYLES[place % len(STYLES)] for place, setting in enumerate(settings)}
+        handles = [_line(axes, name, line, styles[_setting(name)]) for name, line in found.items()]
         legend = figure.legend(handles=handles, loc="outside right upper", title="exponent b", alignment="left")
         mark_legend(legend, [line[0].key for line in found.values()])
     return figure
@@ -74,10 +79,14 @@ def exponent(sides: Sequence[float], rates: Sequence[float]) -> float:
     return -float(slope)
 
 
-def _line(axes: Axes, name: str, line: list[Point]) -> Line2D:
+def _setting(name: str) -> str:
+    return name.partition(" · ")[2]
+
+
+def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:
     x, y = [_side(point) for point in line], [point.value for point in line]
     colour, marker = line[0].look
-    mark(axes.plot(x, y, color=colour, linewidth=1.3, zorder=2), line[0].key)
+    mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=style, zorder=2), line[0].key)
     for point, side in zip(line, x, strict=True):
         if point.errors is not None:
             ends = [[length] for length in point.errors]
@@ -88,7 +97,7 @@ def _line(axes: Axes, name: str, line: list[Point]) -> Line2D:
                         markersize=6.5, linestyle="", zorder=4)  # fmt: skip
         mark_point(dot, point, "throughput")
     label = f"{exponent(x, y):.2f}  {shorten(name)}"
-    return Line2D([], [], color=colour, marker=MarkerStyle(marker), markersize=6, label=label)
+    return Line2D([], [], color=colour, linestyle=style, marker=MarkerStyle(marker), markersize=6, label=label)
 
 
 def _side(point: Point) -> float:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stmbench.figures.groups import by_setting, setting_axis
 from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import points, subtitle
 from stmbench.figures.quantities import number
-from stmbench.figures.style import INK, MUTED, canvas, heading, rows_axis, rows_height, rows_width
+from stmbench.figures.style import INK, MUTED, canvas, heading, rows_height, rows_width
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
     """Bars of images/s. A hatched, lighter bar is not resolved. Raises TableError where there is no throughput."""
-    chosen = sorted(points(frame, "throughput"), key=lambda point: -point.value)
-    with canvas(rows_height(len(chosen)), width=rows_width([point.label for point in chosen])) as (figure, (axes,)):
-        rows_axis(axes, [point.label for point in chosen])
-        for row, point in enumerate(chosen):
-            mark(axes.get_yticklabels()[row], point.key)
+    chosen = points(frame, "throughput")
+    rows = by_setting(chosen, lambda point: -point.value)
+    with canvas(rows_height(len(rows.names)), width=rows_width(rows.names)) as (figure, (axes,)):
+        setting_axis(axes, rows)
+        for row, point in rows.points:
             bar = axes.barh(row, point.value, height=0.62, color=point.look.colour, alpha=0.88, zorder=2)
             mark_point(bar, point, "throughput")
             if not point.resolved:

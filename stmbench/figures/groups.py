@@ -1,0 +1,50 @@
+"""Rows of a figure by the setting that they were measured in, with a heading over each where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+
+from stmbench.figures.marks import mark
+from stmbench.figures.points import Point
+from stmbench.figures.style import MUTED, rows_axis
+
+
+class Rows(NamedTuple):
+    """From the top down: a point, or the words of a heading; and what is written beside each."""
+
+    items: list[Point | str]
+    names: list[str]
+
+    @property
+    def points(self) -> list[tuple[int, Point]]:
+        """(row, point), headings left out."""
+        return [(row, item) for row, item in enumerate(self.items) if isinstance(item, Point)]
+
+
+def by_setting(chosen: Sequence[Point], key: Callable[[Point], Any]) -> Rows:
+    """Points sorted by `key` within each setting; settings keep the order in which they come.
+
+    Where settings are about as many as points (one checkpoint a model, say) nothing is gained by headings: then all are
+    sorted together, and each says its own.
+    """
+    settings = list(dict.fromkeys(point.setting for point in chosen))
+    if len(settings) == 1 or 2 * len(settings) > len(chosen):
+        flat = sorted(chosen, key=key)
+        return Rows([*flat], [point.label for point in flat])
+    items: list[Point | str] = []
+    for setting in settings:
+        items += [setting, *sorted((point for point in chosen if point.setting == setting), key=key)]
+    return Rows(items, [item if isinstance(item, str) else item.name for item in items])
+
+
+def setting_axis(axes: Axes, rows: Rows) -> None:
+    """`rows_axis` of the rows; headings are bold, names belong to their mixers."""
+    rows_axis(axes, rows.names)
+    for tick, item in zip(axes.get_yticklabels(), rows.items, strict=True):
+        if isinstance(item, str):
+            tick.set(fontweight="bold", color=MUTED)
+        else:
+            mark(tick, item.key)
