@@ -164,10 +164,15 @@ def test_stores_are_joined_and_their_artifacts_found(tmp_path: Path) -> None:
 def test_the_lead_of_a_profile_compares_within_one_setting() -> None:
     rows = [row for row in profile_rows(["dw_conv", "sr_attn"], raw=False) if row.metric == "throughput"]
     larger = [like(row, resolution=448, value=0.2 * (row.value or 0), ci_low=None, ci_high=None) for row in rows]
-    assert only([*rows, *larger]).lead == (
-        "DW-Conv · 224 px has the highest throughput of 2: 131.0 images/s (95 % interval 129.0 to 132.8), 1.11 times "
-        "that of SR-Attn · 224 px, the lowest."
+    first = (
+        "At 224 px, DW-Conv has the highest throughput of 2: 131.0 images/s (95 % interval 129.0 to 132.8), 1.11 times "
+        "that of SR-Attn, the lowest."
     )
+    assert only([*rows, *larger]).lead == f"{first} It is the fastest in the other setting too."
+    turned = [like(row, value=1 / (row.value or 1)) for row in larger]
+    assert only([*rows, *turned]).lead == f"{first} In the other setting another model is the fastest."
+    third = [like(row, resolution=896) for row in larger]
+    assert only([*rows, *turned, *third]).lead.endswith(" In 1 of the other 2 settings another model is the fastest.")
 
 
 def test_a_machine_that_failed_is_named() -> None:

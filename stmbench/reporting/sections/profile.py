@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
@@ -97,15 +98,31 @@ def lead(overview: list[Overview]) -> str:
         return f"{count} {'model was' if count == 1 else 'models were'} counted; no timings were taken."
     (best, fastest), (last, slowest) = timed[0], timed[-1]
     several = len(timed) > 1
-    text = f"{best.label} has the highest throughput of {len(timed)}" if several else f"{best.label} was timed"
+    settings = list(dict.fromkeys(_setting(line) for line, _ in every))
+    at = f"At {settings[0]}, " if len(settings) > 1 and settings[0] else ""
+    name, lowest = (line.label.partition(" · ")[0] if at else line.label for line in (best, last))
+    text = f"{at}{name} has the highest throughput of {len(timed)}" if several else f"{at}{name} was timed"
     text += f": {number(fastest.value, 'throughput')} images/s"
     if fastest.errors is not None:
         text += f" (95 % interval {number(fastest.low, 'throughput')} to {number(fastest.high, 'throughput')})"
     if several:
-        text += f", {fastest.value / slowest.value:.2f} times that of {last.label}, the lowest"
+        text += f", {fastest.value / slowest.value:.2f} times that of {lowest}, the lowest"
     if several and best.rank is not None and best.rank.level == 1:
         text += f". It is the fastest with a probability of {number(best.rank.value, 'rank_probability')} %"
-    return f"{text}."
+    return f"{text}.{_elsewhere(every, settings[1:], best.key) if several and at else ''}"
+
+
+def _elsewhere(every: Sequence[tuple[Overview, Point]], settings: Sequence[str], best: str) -> str:
+    """In how many of the other settings another model is the fastest."""
+    fastest = [
+        max((pair for pair in every if _setting(pair[0]) == at), key=lambda pair: pair[1].value) for at in settings
+    ]
+    others = sum(line.key != best for line, _ in fastest)
+    where = "the other setting" if len(settings) == 1 else f"the other {len(settings)} settings"
+    if not others:
+        return f" It is the fastest in {where} too."
+    which = f"{others} of {where}" if others < len(settings) else where
+    return f" In {which} another model is the fastest."
 
 
 def _setting(line: Overview) -> str:
