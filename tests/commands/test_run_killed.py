@@ -68,7 +68,9 @@ def test_killed_and_run_again_is_the_same(tmp_path: Path, whole: pd.DataFrame, u
 def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals) -> None:
     sleeper(tmp_path)
     path = write(tmp_path, f"{HEAD}plugins: sleeper.py\nanalyses: [{{analysis: erf, num_images: 1}}]\n")
-    code = "import sys; from stmbench.commands import app; app(sys.argv[1:], prog_name='stmbench')"
+    # what a shell starts in the background, tests among it, ignores SIGINT, and so would this
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeds}; import sys; from stmbench.commands import app; app(sys.argv[1:], prog_name='stmbench')"
     arguments = ["run", str(path), "--allow-plugins", "--workers", "2", "--out", str(tmp_path / "s")]
     command = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + PATIENCE_S
