@@ -82,8 +82,8 @@ def affinity(
     )  # fmt: skip
     from stmbench.analyses.affinity.analysis import AffinityAnalysis
     from stmbench.analyses.affinity.config import AffinityConfig
-    from stmbench.figures.affinity import affinity_figures
-    from stmbench.reporting.affinity import affinity_table
+    from stmbench.figures.affinity.figures import affinity_figures
+    from stmbench.reporting.terminal.affinity import affinity_table
     from stmbench.tables import Store
 
     asked = {

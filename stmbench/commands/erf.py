@@ -83,8 +83,8 @@ def erf(
     from stmbench.analyses.erf.analysis import Erf
     from stmbench.analyses.erf.config import ErfConfig
     from stmbench.analyses.erf.definitions import OURS, definitions
-    from stmbench.figures.erf import erf_figures
-    from stmbench.reporting.erf import erf_table
+    from stmbench.figures.erf.figures import erf_figures
+    from stmbench.reporting.terminal.erf import erf_table
     from stmbench.tables import Store, read
 
     shown = definitions(tuple(named))[0].name if named else OURS

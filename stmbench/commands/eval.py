@@ -61,7 +61,7 @@ def evaluate(
     )
     from stmbench.analyses.evaluation import Evaluation
     from stmbench.figures.evaluation import evaluation_figures
-    from stmbench.reporting.evaluation import evaluation_table
+    from stmbench.reporting.terminal.evaluation import evaluation_table
     from stmbench.tables import Store
 
     analyse.run(

@@ -143,7 +143,7 @@ def _run(kind: Any, ctx: typer.Context, given: dict[str, Any], *, pad: str, orde
     from stmbench.analyses.invariance.analysis import Invariance
     from stmbench.analyses.invariance.config import InvarianceConfig
     from stmbench.figures.invariance import invariance_figures
-    from stmbench.reporting.invariance import invariance_table
+    from stmbench.reporting.terminal.invariance import invariance_table
     from stmbench.tables import Store
 
     options_of_ours: Any = {"fill": pad, "order": order}  # checked by the config

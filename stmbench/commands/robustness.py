@@ -63,7 +63,7 @@ def robustness(
     from stmbench.analyses.robustness.config import RobustnessConfig
     from stmbench.analyses.robustness.eps import PAPER, eps_of
     from stmbench.figures.robustness import robustness_figures
-    from stmbench.reporting.robustness import robustness_table
+    from stmbench.reporting.terminal.robustness import robustness_table
     from stmbench.tables import Store
 
     chosen = values.items(attacks) or ["fgsm"]

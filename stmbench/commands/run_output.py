@@ -22,7 +22,7 @@ from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
 from stmbench.reporting.beside import beside_section, beside_table
 from stmbench.reporting.gallery import figures, tables
-from stmbench.reporting.plan import PlanLine, plan_table
+from stmbench.reporting.terminal.plan import PlanLine, plan_table
 from stmbench.sweeps.engines.base import Engine, Moved
 from stmbench.sweeps.engines.local import LocalEngine
 from stmbench.sweeps.engines.processes import ProcessEngine

@@ -95,7 +95,7 @@ def train(
 
     from stmbench.analyses.models import facts_of
     from stmbench.figures.training import training_figures
-    from stmbench.reporting.training import training_table
+    from stmbench.reporting.terminal.training import training_table
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
     from stmbench.training.presets import default_recipe, recipe_for

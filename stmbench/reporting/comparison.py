@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.reporting.markdown_text import escaped
+from stmbench.reporting.formats.markdown_text import escaped
 from stmbench.tables.verdicts import VERDICTS, Comparison, Finding
 
 STYLES = {"worse": "bold red", "failed": "red", "not resolved": "yellow", "better": "green", "same": ""}

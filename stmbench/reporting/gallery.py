@@ -12,19 +12,19 @@ from rich.console import RenderableType
 
 from stmbench.errors import TableError
 from stmbench.figures import profile_figures
-from stmbench.figures.affinity import affinity_figures
-from stmbench.figures.erf import erf_figures
+from stmbench.figures.affinity.figures import affinity_figures
+from stmbench.figures.erf.figures import erf_figures
 from stmbench.figures.evaluation import evaluation_figures
 from stmbench.figures.invariance import invariance_figures
 from stmbench.figures.robustness import robustness_figures
 from stmbench.figures.training import training_figures
-from stmbench.reporting.affinity import affinity_table
-from stmbench.reporting.erf import erf_table
-from stmbench.reporting.evaluation import evaluation_table
-from stmbench.reporting.invariance import invariance_table
-from stmbench.reporting.robustness import robustness_table
-from stmbench.reporting.terminal import profile_table
-from stmbench.reporting.training import training_table
+from stmbench.reporting.terminal.affinity import affinity_table
+from stmbench.reporting.terminal.erf import erf_table
+from stmbench.reporting.terminal.evaluation import evaluation_table
+from stmbench.reporting.terminal.invariance import invariance_table
+from stmbench.reporting.terminal.profile import profile_table
+from stmbench.reporting.terminal.robustness import robustness_table
+from stmbench.reporting.terminal.training import training_table
 
 ERF: Final = "stmbench.magnitude.linear.v1"  # the definition of receptive fields that is shown
 Tabulate = Callable[[pd.DataFrame], RenderableType]

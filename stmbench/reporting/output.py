@@ -8,10 +8,10 @@ from typing import Final
 
 from stmbench.errors import OutputError, UnknownNameError
 from stmbench.reporting.content import Report
-from stmbench.reporting.html import html
-from stmbench.reporting.latex import latex
-from stmbench.reporting.markdown import markdown
-from stmbench.reporting.pdf import pdf
+from stmbench.reporting.formats.html import html
+from stmbench.reporting.formats.latex import latex
+from stmbench.reporting.formats.markdown import markdown
+from stmbench.reporting.formats.pdf import pdf
 from stmbench.tables.writing import write_file
 
 # format -> suffix, renderer

@@ -11,8 +11,8 @@ import pytest
 
 from stmbench.errors import TableError
 from stmbench.figures import profile_figures
-from stmbench.figures.scaling import by_size, exponent, scaling
-from stmbench.figures.stability import kendall, matrix, rankings, stability, swapped
+from stmbench.figures.profile.scaling import by_size, exponent, scaling
+from stmbench.figures.profile.stability import kendall, matrix, rankings, stability, swapped
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, profile_rows, with_attrs
 

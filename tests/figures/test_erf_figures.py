@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
-from stmbench.figures.erf import erf_figures
-from stmbench.figures.erf_maps import read_maps
-from stmbench.reporting.erf import erf_table
+from stmbench.figures.erf.figures import erf_figures
+from stmbench.figures.erf.maps import read_maps
+from stmbench.reporting.terminal.erf import erf_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import WHEN
 

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import MOST_BESIDE
-from stmbench.figures.efficiency import efficiency
 from stmbench.figures.groups import by_setting
-from stmbench.figures.parts import parts
 from stmbench.figures.points import points
-from stmbench.figures.roofline import roofline
-from stmbench.figures.scaling import scaling
-from stmbench.figures.throughput import throughput
+from stmbench.figures.profile.efficiency import efficiency
+from stmbench.figures.profile.parts import parts
+from stmbench.figures.profile.roofline import roofline
+from stmbench.figures.profile.scaling import scaling
+from stmbench.figures.profile.throughput import throughput
 from stmbench.tables import frame_of
 from tests.tables.frames import profile_rows, with_attrs
 

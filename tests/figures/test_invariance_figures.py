@@ -9,7 +9,7 @@ import pytest
 
 from stmbench.errors import TableError
 from stmbench.figures.invariance import invariance_figures
-from stmbench.reporting.invariance import invariance_table
+from stmbench.reporting.terminal.invariance import invariance_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import WHEN
 

@@ -15,7 +15,7 @@ from stmbench.errors import OutputError, TableError
 from stmbench.figures import profile_figures, save
 from stmbench.figures.matching import match
 from stmbench.figures.points import labels, points, subtitle
-from stmbench.figures.profile import FIGURES
+from stmbench.figures.profile.figures import FIGURES
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, failed_row, profile_frame, profile_rows, with_attrs
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stmbench.reporting import compose
-from stmbench.reporting.html import html
+from stmbench.reporting.formats.html import html
 from tests.reporting.browser import run
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame

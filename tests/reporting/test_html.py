@@ -12,7 +12,7 @@ import pytest
 
 from stmbench.errors import OutputError, UnknownNameError
 from stmbench.reporting import compose, write_report
-from stmbench.reporting.html import html as render
+from stmbench.reporting.formats.html import html as render
 from stmbench.tables import frame_of
 from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
 

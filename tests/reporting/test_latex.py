@@ -7,7 +7,7 @@ import re
 import pytest
 
 from stmbench.reporting import compose
-from stmbench.reporting.latex import escaped, latex
+from stmbench.reporting.formats.latex import escaped, latex
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
 

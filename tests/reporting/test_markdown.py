@@ -6,8 +6,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from stmbench.reporting import compose
-from stmbench.reporting.markdown import markdown
-from stmbench.reporting.markdown_text import escaped
+from stmbench.reporting.formats.markdown import markdown
+from stmbench.reporting.formats.markdown_text import escaped
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
 

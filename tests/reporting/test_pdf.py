@@ -10,7 +10,7 @@ import pytest
 
 from stmbench.errors import ConfigError
 from stmbench.reporting import compose
-from stmbench.reporting.pdf import pdf
+from stmbench.reporting.formats.pdf import pdf
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from stmbench.errors import TableError
-from stmbench.reporting.robustness import robustness_table
+from stmbench.reporting.terminal.robustness import robustness_table
 from stmbench.tables import Row
 from tests.tables.robustness_frames import PGD, attacked, frame, of_five
 

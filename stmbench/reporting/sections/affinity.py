@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.figures.affinity import affinity_figures
+from stmbench.figures.affinity.figures import affinity_figures
 from stmbench.figures.points import labels
 from stmbench.figures.quantities import display, number
 from stmbench.reporting.caveats import caveats

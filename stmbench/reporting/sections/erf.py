@@ -7,8 +7,8 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.figures.erf import erf_figures
-from stmbench.figures.erf_maps import erf_rows
+from stmbench.figures.erf.figures import erf_figures
+from stmbench.figures.erf.maps import erf_rows
 from stmbench.figures.points import Point
 from stmbench.figures.quantities import number
 from stmbench.reporting.caveats import caveats

@@ -10,7 +10,7 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import name_points, room_for_names
-from stmbench.figures.erf_maps import erf_rows
+from stmbench.figures.erf.maps import erf_rows
 from stmbench.figures.marks import mark, words
 from stmbench.figures.points import Point, points
 from stmbench.figures.quantities import number

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stmbench.figures.affinity_rows import MEAN, ModelMaps, Panel, Strip
+from stmbench.figures.affinity.rows import MEAN, ModelMaps, Panel, Strip
 from stmbench.figures.marks import mark
 from stmbench.figures.style import INK, MUTED, STYLE, shorten
 

@@ -9,7 +9,7 @@ import jinja2
 
 from stmbench.figures.palette import COLOURS
 from stmbench.reporting.content import Report
-from stmbench.reporting.svg import inline
+from stmbench.reporting.formats.svg import inline
 
 LIGHTEST: Final = 0.46  # lightness below which a colour is lifted on a dark ground
 KINDS: Final = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stmbench.reporting.content import Caveat, Cell, Report, Table
-from stmbench.reporting.html import KINDS
-from stmbench.reporting.markdown_text import escaped
+from stmbench.reporting.formats.html import KINDS
+from stmbench.reporting.formats.markdown_text import escaped
 
 
 def markdown(report: Report) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.erf_maps import erf_rows
+from stmbench.figures.erf.maps import erf_rows
 from stmbench.figures.points import labels
 from stmbench.tables.weights import weights_words
 

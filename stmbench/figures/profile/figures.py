@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.efficiency import efficiency
-from stmbench.figures.latency import latency
-from stmbench.figures.parts import parts
-from stmbench.figures.ranks import ranks
-from stmbench.figures.roofline import roofline
-from stmbench.figures.scaling import scaling
-from stmbench.figures.stability import stability
-from stmbench.figures.throughput import throughput
+from stmbench.figures.profile.efficiency import efficiency
+from stmbench.figures.profile.latency import latency
+from stmbench.figures.profile.parts import parts
+from stmbench.figures.profile.ranks import ranks
+from stmbench.figures.profile.roofline import roofline
+from stmbench.figures.profile.scaling import scaling
+from stmbench.figures.profile.stability import stability
+from stmbench.figures.profile.throughput import throughput
 
 FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
     "throughput": throughput,

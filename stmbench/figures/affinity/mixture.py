@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.affinity_depth import beside, draw_lines, finish, lines_of, words_of
+from stmbench.figures.affinity.depth import beside, draw_lines, finish, lines_of, words_of
 from stmbench.figures.style import MUTED, canvas, heading
 
 METRICS: Final = {"alpha": "alpha (dynamic)", "beta": "beta (static)"}

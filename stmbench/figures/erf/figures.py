@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stmbench.figures.affinity_maps import HEAT, MARK
-from stmbench.figures.erf_accuracy import against_accuracy
-from stmbench.figures.erf_maps import ErfMap, erf_rows, read_maps
+from stmbench.figures.affinity.maps import HEAT, MARK
+from stmbench.figures.erf.accuracy import against_accuracy
+from stmbench.figures.erf.maps import ErfMap, erf_rows, read_maps
 from stmbench.figures.marks import mark
 from stmbench.figures.style import MUTED, STYLE, shorten
 

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.affinity_depth import distance_by_depth, locality_by_depth
-from stmbench.figures.affinity_maps import compared, maps_of
-from stmbench.figures.affinity_rows import read_maps
-from stmbench.figures.mixture import mixture_by_depth
+from stmbench.figures.affinity.depth import distance_by_depth, locality_by_depth
+from stmbench.figures.affinity.maps import compared, maps_of
+from stmbench.figures.affinity.mixture import mixture_by_depth
+from stmbench.figures.affinity.rows import read_maps
 from stmbench.figures.points import labels
 
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")

@@ -1,0 +1,1 @@
+"""Figures of affinities: by depth, and as maps."""

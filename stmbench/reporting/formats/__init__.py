@@ -1,0 +1,1 @@
+"""A report written: HTML, PDF, LaTeX, Markdown."""
