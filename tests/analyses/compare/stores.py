@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stmbench.analyses.compare.stored import StoredConfig, compare_stores
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.tables import Row, Store
+from stmbench.tables.verdicts import Comparison, Finding
 
 WHEN = datetime.datetime(2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone.utc)
 DW, HALO = "unified_dw_conv_nano", "unified_halo_attn_nano"
@@ -140,3 +142,15 @@ def failed(model: str = DW, *, reason: str = "out of memory", metric: str | None
     """A unit that did not work."""
     unit = None if metric is None else "images/s"
     return row(model=model, metric=metric, unit=unit, kind="raw", status="failed", reason=reason)
+
+
+def compared(tmp_path: Path, base: list[Row], head: list[Row], **options: float) -> Comparison:
+    """Rows written to two stores and compared."""
+    folders = write(tmp_path / "base", base), write(tmp_path / "head", head)
+    return compare_stores(*folders, StoredConfig(**options))  # type: ignore[arg-type]
+
+
+def only(comparison: Comparison, metric: str, model: str = DW) -> Finding:
+    """The one finding of a metric."""
+    (found,) = [item for item in comparison.findings if (item.metric, item.model) == (metric, model)]
+    return found

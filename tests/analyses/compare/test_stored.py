@@ -10,21 +10,10 @@ import pytest
 from stmbench.analyses.compare.stored import StoredConfig, compare_stores
 from stmbench.errors import ConfigError, TableError
 from stmbench.tables import Row
-from stmbench.tables.verdicts import Comparison, Finding
 from tests.analyses.compare import stores
-from tests.analyses.compare.stores import DW, HALO
+from tests.analyses.compare.stores import DW, HALO, compared, only
 
 HITS = [1, 0] * 100
-
-
-def compared(tmp_path: Path, base: list[Row], head: list[Row], **options: float) -> Comparison:
-    folders = stores.write(tmp_path / "base", base), stores.write(tmp_path / "head", head)
-    return compare_stores(*folders, StoredConfig(**options))  # type: ignore[arg-type]
-
-
-def only(comparison: Comparison, metric: str, model: str = DW) -> Finding:
-    (found,) = [item for item in comparison.findings if (item.metric, item.model) == (metric, model)]
-    return found
 
 
 @pytest.mark.parametrize(
@@ -81,50 +70,6 @@ def test_costs_are_exact(tmp_path: Path, macs: float, verdict: str) -> None:
     assert finding.effect == pytest.approx(macs / 2e7)
 
 
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize(("flips", "paired", "unpaired"), [(0, "same", "not resolved"), (18, "worse", "not resolved")])
-def test_answers_that_were_kept_are_paired_by_image(
-    tmp_path: Path, keep: bool, flips: int, paired: str, unpaired: str
-) -> None:
-    lost = [0 if number < 2 * flips else hit for number, hit in enumerate(HITS)]
-    base, head = (
-        stores.evaluation(tmp_path / name, hits, keep=keep, key=name) for name, hits in (("base", HITS), ("head", lost))
-    )
-    finding = only(compared(tmp_path, base, head), "accuracy")
-    assert finding.effect == pytest.approx(-flips / 200)
-    assert finding.verdict == (paired if keep else unpaired)
-    assert ("paired by image" in finding.conditions) == keep
-
-
-def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
-    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
-    rows = [stores.invariance(tmp_path / name, hits, key=name) for name, hits in (("base", HITS), ("head", lost))]
-    comparison = compared(tmp_path, *rows)
-    assert {item.metric for item in comparison.findings} == {"consistency auc"}  # no test for each level
-    finding = only(comparison, "consistency auc")
-    assert finding.verdict == "worse"
-    assert finding.effect == pytest.approx(-9 / 200)
-    assert finding.conditions.endswith("paired by image")
-
-
-@pytest.mark.parametrize("own_labels", [False, True])
-def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool) -> None:
-    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
-    base, head = (
-        stores.attacked(tmp_path / name, hits, own_labels=own_labels, key=name)
-        for name, hits in (("base", HITS), ("head", lost))
-    )
-    found = compared(tmp_path, base, head).findings
-    # that a model agrees with itself on clean images is no finding
-    assert [item.verdict for item in found] == (["worse"] if own_labels else ["worse", "same"])
-    assert found[0].effect == pytest.approx(-18 / 200)
-    assert found[0].conditions.endswith("paired by image")
-    (tmp_path / "head" / "parts" / "head.predictions.npz").unlink()
-    alone = compare_stores(tmp_path / "base", tmp_path / "head", StoredConfig()).findings
-    assert not any("paired" in item.conditions for item in alone)
-    assert {item.verdict for item in alone} == {"not resolved"}
-
-
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "same"), (1.02, "same"), (1.2, "worse"), (0.8, "better")])
 def test_peak_memory_is_compared_on_one_machine_with_one_batch_size(
     tmp_path: Path, factor: float, verdict: str
@@ -144,22 +89,6 @@ def test_peak_memory_is_compared_on_one_machine_with_one_batch_size(
     there = stores.write(tmp_path / "there", peak(400.0), machine={"cpu": "Another"})
     (moved,) = compare_stores(base, there, StoredConfig()).findings
     assert "different machines" in (moved.reason or "")
-
-
-def test_answers_that_do_not_add_up_to_the_row_are_not_used(tmp_path: Path) -> None:
-    base = stores.evaluation(tmp_path / "base", HITS)
-    head = stores.evaluation(tmp_path / "head", [1, *HITS[1:-1], 1])
-    stores.evaluation(tmp_path / "head", HITS)  # its predictions take the place of the others
-    assert "paired" not in only(compared(tmp_path, base, head), "accuracy").conditions
-
-
-def test_predictions_of_other_images_are_not_paired(tmp_path: Path) -> None:
-    base = stores.evaluation(tmp_path / "base", HITS)
-    head = stores.evaluation(tmp_path / "head", HITS)
-    (tmp_path / "head" / "parts" / "eval.predictions.parquet").unlink()
-    finding = only(compared(tmp_path, base, head), "accuracy")
-    assert "paired" not in finding.conditions
-    assert finding.verdict == "not resolved"
 
 
 def test_a_family_of_findings_is_corrected_together(tmp_path: Path) -> None:
