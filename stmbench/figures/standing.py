@@ -65,7 +65,7 @@ def standing(frame: pd.DataFrame) -> Figure:
         raise TableError("two quantities of two models", "fewer", "measure more, such as `stmbench eval`")
     mean = {model: _mean([one[model].rank for one in found.values() if model in one]) for model in models}
     models.sort(key=lambda model: mean[model])
-    labels = {point.model: _short(point) for column in columns.values() for point in column.values()}
+    labels = {point.model: point.name for column in columns.values() for point in column.values()}
     names = [labels[model] for model in models]
     width = rows_width(names) - 5.2 + 0.95 * len(columns)
     with canvas(1.5 + 0.36 * max(len(models), 2), width=max(width, 5.0)) as (figure, (axes,)):
@@ -162,8 +162,3 @@ def _of(said: str) -> Quantity:
 
 def _mean(ranks: Sequence[int]) -> float:
     return sum(ranks) / len(ranks)
-
-
-def _short(point: Point) -> str:
-    """The model's name without the conditions that one metric needs and another does not."""
-    return point.label.split(" · ")[0]

@@ -16,9 +16,7 @@ from stmbench.figures.points import Point, labels, points
 class Line:
     """What is known of one subject; a metric it has no row for is None. Points hold base units."""
 
-    label: str
-    model: str
-    key: str  # the mixer, or a model without one
+    subject: Point  # of which metric says nothing: who it is, and its conditions
     params: Point | None
     macs: Point | None
     activations: Point | None
@@ -54,9 +52,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
     for point in _subjects(found["throughput"], found["params"], found["macs"]):
         result.append(
             Line(
-                label=point.label,
-                model=point.model,
-                key=point.key,
+                subject=point,
                 params=match(point, found["params"]),
                 macs=match(point, found["macs"]),
                 activations=match(point, found["activations"]),

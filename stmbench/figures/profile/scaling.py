@@ -44,32 +44,35 @@ def scaling(frame: pd.DataFrame) -> Figure:
         axes.set_ylabel("throughput (images/s)")
         axes.grid(color=GRID)
         heading(axes, "Throughput by input size", subtitle(every, without=("resolution",)))
-        settings = list(dict.fromkeys(map(_setting, found)))
+        settings = list(dict.fromkeys(setting for _, setting in found))
         styles = {setting: STYLES[place % len(STYLES)] for place, setting in enumerate(settings)}
-        handles = [_line(axes, name, line, styles[_setting(name)]) for name, line in found.items()]
+        handles = [
+            _line(axes, f"{name} · {setting}" if setting else name, line, styles[setting])
+            for (name, setting), line in found.items()
+        ]
         legend = figure.legend(handles=handles, loc="outside right upper", title="exponent b", alignment="left")
         mark_legend(legend, [line[0].key for line in found.values()])
     return figure
 
 
-def by_size(frame: pd.DataFrame) -> dict[str, list[Point]]:
-    """Name -> points from the smallest size to the largest, for those that were timed at two sizes at least.
+def by_size(frame: pd.DataFrame) -> dict[tuple[str, str], list[Point]]:
+    """(name, setting) -> points from the smallest size to the largest, for what was timed at two sizes at least.
 
     Of one model, series of other precisions, devices or protocols are apart; batch sizes may follow the input's size.
     """
-    found: dict[str, list[Point]] = {}
+    found: dict[tuple[str, str], list[Point]] = {}
     for point in points(frame, "throughput"):
         if point.facts["resolution"] is not None and point.facts["stage"] is None and point.value > 0:
-            parts = [part for part in point.label.split(" · ") if not part.endswith(" px") and part[:6] != "batch "]
-            found.setdefault(" · ".join(parts), []).append(point)
+            rest = [part for part in point.setting.split(" · ") if not part.endswith(" px") and part[:6] != "batch "]
+            found.setdefault((point.name, " · ".join(rest)), []).append(point)
     kept = {}
-    for name, line in found.items():
+    for series, line in found.items():
         best: dict[float, Point] = {}
         for point in line:  # of several batch sizes at one size the fastest
             if (known := best.get(_side(point))) is None or point.value > known.value:
                 best[_side(point)] = point
         if len(best) > 1:
-            kept[name] = [best[side] for side in sorted(best)]
+            kept[series] = [best[side] for side in sorted(best)]
     return kept
 
 
@@ -77,10 +80,6 @@ def exponent(sides: Sequence[float], rates: Sequence[float]) -> float:
     """b of rates ~ (side^2)^-b by least squares on logarithms; two sizes or more."""
     slope, _ = np.polyfit(2 * np.log(np.asarray(sides)), np.log(np.asarray(rates)), 1)
     return -float(slope)
-
-
-def _setting(name: str) -> str:
-    return name.partition(" · ")[2]
 
 
 def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:

@@ -73,9 +73,9 @@ def headline(frame: pd.DataFrame) -> Table | None:
         ),
         lines=tuple(
             Line(
-                key=line.key,
+                key=line.subject.key,
                 cells=(
-                    Cell(text=line.label),
+                    Cell(text=line.subject.label),
                     Cell(text=number(ratio.value, "throughput_ratio"), value=ratio.value),
                     Cell(text=_interval(ratio), value=None if ratio.errors is None else ratio.low),
                     Cell(text=_verdict(ratio)),
@@ -100,7 +100,7 @@ def lead(overview: list[Overview]) -> str:
     several = len(timed) > 1
     settings = list(dict.fromkeys(_setting(line) for line, _ in every))
     at = f"At {settings[0]}, " if len(settings) > 1 and settings[0] else ""
-    name, lowest = (line.label.partition(" · ")[0] if at else line.label for line in (best, last))
+    name, lowest = (line.subject.name if at else line.subject.label for line in (best, last))
     text = f"{at}{name} has the highest throughput of {len(timed)}" if several else f"{at}{name} was timed"
     text += f": {number(fastest.value, 'throughput')} images/s"
     if fastest.errors is not None:
@@ -109,7 +109,7 @@ def lead(overview: list[Overview]) -> str:
         text += f", {fastest.value / slowest.value:.2f} times that of {lowest}, the lowest"
     if several and best.rank is not None and best.rank.level == 1:
         text += f". It is the fastest with a probability of {number(best.rank.value, 'rank_probability')} %"
-    return f"{text}.{_elsewhere(every, settings[1:], best.key) if several and at else ''}"
+    return f"{text}.{_elsewhere(every, settings[1:], best.subject.model) if several and at else ''}"
 
 
 def _elsewhere(every: Sequence[tuple[Overview, Point]], settings: Sequence[str], best: str) -> str:
@@ -117,7 +117,7 @@ def _elsewhere(every: Sequence[tuple[Overview, Point]], settings: Sequence[str],
     fastest = [
         max((pair for pair in every if _setting(pair[0]) == at), key=lambda pair: pair[1].value) for at in settings
     ]
-    others = sum(line.key != best for line, _ in fastest)
+    others = sum(line.subject.model != best for line, _ in fastest)
     where = "the other setting" if len(settings) == 1 else f"the other {len(settings)} settings"
     if not others:
         return f" It is the fastest in {where} too."
@@ -127,7 +127,7 @@ def _elsewhere(every: Sequence[tuple[Overview, Point]], settings: Sequence[str],
 
 def _setting(line: Overview) -> str:
     """The conditions that tell a model's lines apart: '224 px', 'fp32'; '' where it has one line."""
-    return line.label.partition(" · ")[2]
+    return line.subject.setting
 
 
 def _table(overview: list[Overview]) -> Table | None:
@@ -139,9 +139,9 @@ def _table(overview: list[Overview]) -> Table | None:
     heads += [Column(heading="Rank", unit="probability")] if has_ranks else []
     rows = []
     for line in overview:
-        cells = [Cell(text=line.label), *(_cell(getattr(line, field), metric) for _, _, field, metric in shown)]
+        cells = [Cell(text=line.subject.label), *(_cell(getattr(line, field), metric) for _, _, field, metric in shown)]
         cells += [_rank(line)] if has_ranks else []
-        rows.append(Line(cells=tuple(cells), key=line.key))
+        rows.append(Line(cells=tuple(cells), key=line.subject.key))
     return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
 
 

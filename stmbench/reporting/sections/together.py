@@ -79,7 +79,7 @@ def _table(frame: pd.DataFrame) -> Table | None:
     first = {model: point for column in reversed(columns.values()) for model, point in column.items()}
     lines = []
     for model, point in first.items():
-        cells = [Cell(text=point.label.split(" · ")[0])]
+        cells = [Cell(text=point.name)]
         for found in standings_by.values():
             if model not in found:
                 cells.append(Cell(text="–"))
@@ -99,7 +99,7 @@ def _lead(frame: pd.DataFrame) -> str:
         return _best_on_average(frame)
     values = [(cost.value, right.value) for cost, right in pairs]
     places = front(values, more_is_better=True)
-    names = list(dict.fromkeys(pairs[place].right.label.split(" · ")[0] for place in places))
+    names = list(dict.fromkeys(pairs[place].right.name for place in places))
     models = len({pair.right.model for pair in pairs})
     verb = "is" if len(names) == 1 else "are"
     return f"{listed(names)} {verb} on the front of accuracy and throughput of {models} models."
@@ -112,7 +112,7 @@ def _best_on_average(frame: pd.DataFrame) -> str:
     ranks = {model: [one[model].rank for one in found.values() if model in one] for model in first}
     best = min(ranks, key=lambda model: sum(ranks[model]) / len(ranks[model]))
     mean = sum(ranks[best]) / len(ranks[best])
-    name = first[best].label.split(" · ")[0]
+    name = first[best].name
     return f"{name} has the best mean rank of {len(first)} models: {mean:.1f} over {len(ranks[best])} quantities."
 
 

@@ -34,11 +34,11 @@ def profile_table(frame: pd.DataFrame) -> Table:
     first = baseline(chosen)
     for line in lines(chosen):
         table.add_row(
-            Text(line.label),  # not markup: a name may have brackets
+            Text(line.subject.label),  # not markup: a name may have brackets
             _value(line.params, "params"),
             _value(line.macs, "macs"),
             _with_interval(line.throughput),
-            "1" if line.model == first and line.ratio is None else _marked(line.ratio, "throughput_ratio"),
+            "1" if line.subject.model == first and line.ratio is None else _marked(line.ratio, "throughput_ratio"),
             _value(line.p50, "latency"),
             _value(line.p99, "latency"),
             _value(line.peak_memory, "peak_memory"),
