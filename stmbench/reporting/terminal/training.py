@@ -11,6 +11,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.points import labels
+from stmbench.reporting.durations import duration
 
 
 def training_table(frame: pd.DataFrame) -> Table:
@@ -40,7 +41,7 @@ def training_table(frame: pd.DataFrame) -> Table:
             f"{_last(epochs, 'train_loss')['value']:.3g}",
             str(int((epochs["metric"] == "train_loss").sum())),
             f"{speeds.median():.0f}",
-            _time(_last(run, "training_time")["value"]),
+            duration(_last(run, "training_time")["value"]),
         )
     table.caption = Text("best: of all epochs, chosen by the images it is measured on", style="dim")
     return table
@@ -48,9 +49,3 @@ def training_table(frame: pd.DataFrame) -> Table:
 
 def _last(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     return {str(name): value for name, value in rows[rows["metric"] == metric].iloc[-1].items()}
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
