@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.mixers.cached_tables import cached_table
+
 _ROWS = 2**31 - 1  # what a 32-bit index can count
 
 
@@ -18,22 +20,21 @@ def weighted_samples(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         value: (B, H, W, C).
-        places: (B, H, W, groups, K, 2), (x, y) in tokens; token (0, 0) is centred on (0, 0).
+        places: (B, H, W, groups, K, 2), (x, y) in tokens, float32 or float64; token (0, 0) is centred on (0, 0).
         weights: (B, H, W, groups, K).
 
     Returns:
-        (B, H, W, C). NaN places or weights give NaN, and nothing outside the map is read.
+        (B, H, W, C) in the dtype of `value`. NaN places or weights give NaN, and nothing outside the map is read.
     """
-    if _can_gather(value, places, weights):
-        return gathered_sums(value, places, weights)
-    return grid_sums(value, places, weights)
+    sums = gathered_sums if _can_gather(value, places, weights) else grid_sums
+    # values of half precision are sampled at their exact places: in the dtype that the places have
+    return sums(value.to(places.dtype), places, weights.to(places.dtype)).to(value.dtype)
 
 
 def _can_gather(*tensors: Tensor) -> bool:
     value, _, weights = tensors
     return (
         value.device.type == "cpu"
-        and value.dtype in (torch.float32, torch.float64)
         and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
         # a trace is for counting or export: show the plain form
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
@@ -46,15 +47,24 @@ def grid_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     """`weighted_samples` by grid_sample and a contraction over the points."""
     batch, height, width, dim = value.shape
     groups, points = weights.shape[3:]
-    # grid_sample counts places from -1 to 1 over the whole map, edges included
-    size = torch.tensor((width, height), dtype=places.dtype, device=places.device)
-    grid = ((2 * places + 1) / size - 1).permute(0, 3, 1, 2, 4, 5)  # B, groups, H, W, K, 2
+    # grid_sample counts places from -1 to 1 over the whole map, edges included: (2 p + 1) / size - 1
+    step, start = _grid_units(height, width, places.dtype, places.device)
+    grid = torch.addcmul(start, places, step)
+    grid = grid.permute(0, 3, 1, 2, 4, 5)  # B, groups, H, W, K, 2
     grid = grid.reshape(batch * groups, height * width, points, 2)
     maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2)  # B, groups, d, H, W
     samples = F.grid_sample(maps.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     weights = weights.permute(0, 3, 1, 2, 4).reshape(batch * groups, height * width, points)
     y = torch.einsum("bdnk,bnk->bnd", samples, weights).view(batch, groups, height, width, -1)
     return y.permute(0, 2, 3, 1, 4).reshape(batch, height, width, dim)
+
+
+@cached_table
+def _grid_units(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(2, 2): a token's size, and where token 0 is, each in (x, y). Filled on the device, never copied to it."""
+    sizes = [torch.full((), size, dtype=dtype, device=device) for size in (width, height)]
+    step = 2 / torch.stack(sizes)
+    return torch.stack((step, step / 2 - 1))
 
 
 def gathered_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:

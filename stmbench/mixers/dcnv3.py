@@ -107,7 +107,8 @@ class Dcnv3(Mixer):
             x: (B, H, W, C).
 
         Returns:
-            places (B, H, W, groups, 9, 2), (x, y) in tokens of the map, and weights (B, H, W, groups, 9), summing to 1.
+            places (B, H, W, groups, 9, 2), (x, y) in tokens of the map, float32 or better whatever the mixer's dtype,
+            and weights (B, H, W, groups, 9), summing to 1.
         """
         batch, height, width, _ = x.shape
         groups = self.config.groups
@@ -115,6 +116,8 @@ class Dcnv3(Mixer):
         u = F.gelu(self.norm(u))
         offsets = self.offsets(u).view(batch, height, width, groups, POINTS, 2)
         logits = self.weights(u).view(batch, height, width, groups, POINTS)
+        # half precision counts tokens in steps of a quarter and more on a large map: places stay in single precision
+        offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         return offsets + _base_places(height, width, offsets), softmax_of_few(logits)
 
     def reference(self, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, 
 from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
 from stmbench.mixers.halo_windows import key_places, offset_rows, outside
 from stmbench.mixers.windows import (
+    attended_windows,
     cropped_places,
     merge_heads,
     pad_to_windows,
@@ -130,7 +131,7 @@ class HaloAttn(Mixer):
         (q,) = split_heads(self.q(x), config.window, 1, config.heads)  # B, windows, heads, M^2, d
         k, v = self._neighbourhoods(self.kv(x))  # B * windows, heads, reach^2, d
         bias = self._bias(q, rows, columns)  # B * windows, heads, M^2, reach^2
-        y = F.scaled_dot_product_attention(q.flatten(0, 1), k, v, attn_mask=bias)
+        y = attended_windows(q.flatten(0, 1), k, v, bias)
         y = merge_heads(y.reshape(q.shape), config.window, rows, columns)
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected

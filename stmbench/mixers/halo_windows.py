@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
-from stmbench.mixers.windows import constant
+from stmbench.mixers.cached_tables import cached_table
 
 
-@functools.lru_cache(maxsize=32)
+@cached_table
 def offset_rows(window: int, reach: int, device: torch.device) -> Tensor:
     """(M, reach): the table's row for query r and key k of one axis."""
     query, key = torch.arange(window, device=device), torch.arange(reach, device=device)
-    return constant(key[None, :] - query[:, None] + reach - 1)
+    return key[None, :] - query[:, None] + reach - 1
 
 
-@functools.lru_cache(maxsize=32)
+@cached_table
 def outside(
     rows: int, columns: int, window: int, before: int, reach: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Very negative where a key's row, or column, is outside the map: two of (1, windows, 1, 1, 1, reach)."""
+) -> Tensor:
+    """Very negative where a key's row [0], or its column [1], is outside the map: (2, 1, windows, 1, 1, 1, reach)."""
     masks = []
     for size in (rows, columns):
         start = torch.arange(0, size, window, device=device)[:, None] - before
@@ -29,10 +27,9 @@ def outside(
         mask = torch.zeros(place.shape, dtype=dtype, device=device)
         # a quarter of the lowest number: the sum of two stays finite, and exp of it is exactly zero
         masks.append(mask.masked_fill((place < 0) | (place >= size), torch.finfo(dtype).min / 4))
-    vertical, horizontal = masks
-    vertical = vertical[:, None].expand(-1, len(horizontal), -1).reshape(1, -1, 1, 1, 1, reach)
-    horizontal = horizontal[None].expand(len(masks[0]), -1, -1).reshape(1, -1, 1, 1, 1, reach)
-    return constant(vertical), constant(horizontal)
+    down, across = (len(mask) for mask in masks)
+    vertical, horizontal = masks[0][:, None].expand(-1, across, -1), masks[1][None].expand(down, -1, -1)
+    return torch.stack((vertical, horizontal)).view(2, 1, down * across, 1, 1, 1, reach)
 
 
 def key_places(rows: int, columns: int, window: int, before: int, reach: int, device: torch.device) -> Tensor:

@@ -53,11 +53,20 @@ class StaticMatrix(nn.Module):
     def forward(self, values: Tensor, size: Size) -> Tensor:
         """Mix values (B, heads, N, d) of a map of `size`; one matrix serves any number of heads."""
         self._check(size)
+        batch, heads, _, depth = values.shape
+        matrices = self.config.heads  # 1, or as many as there are heads
+        shared = heads // matrices
+        # images become columns, (matrices, N, B * shared * d): a product over the batch would copy the matrix for each
+        columns = (
+            values.unflatten(1, (matrices, shared)).permute(1, 3, 0, 2, 4).flatten(2)
+        )  # matrices, N, B * shared * d
         if self.whole is not None:
-            return self.matrix(size) @ values
-        left, right = self._factors(size)
-        mixed: Tensor = left @ (right.transpose(1, 2) @ values)
-        return mixed
+            mixed = self.matrix(size) @ columns
+        else:
+            left, right = self._factors(size)
+            mixed = left @ (right.transpose(1, 2) @ columns)
+        mixed = mixed.unflatten(2, (batch, shared, depth))
+        return mixed.permute(2, 0, 3, 1, 4).reshape(batch, heads, -1, depth)
 
     def matrix(self, size: Size) -> Tensor:
         """(heads, N, N) for a map of `size`. Raises ConfigError at another resolution where resizing is off."""

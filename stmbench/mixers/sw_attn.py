@@ -9,7 +9,6 @@ For a window's tokens X, head by head (their eq. 4, B from a (2M-1) x (2M-1) tab
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +16,9 @@ from torch import Tensor, nn
 
 from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, split_into_heads
 from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.cached_tables import cached_table
 from stmbench.mixers.windows import (
-    constant,
+    attended_windows,
     cropped_places,
     merge_heads,
     pad_to_windows,
@@ -196,24 +196,22 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for (B, windows, heads, M^2, d), as one call of four dimensions."""
     batch, windows, heads = q.shape[:3]
     if bias.shape[1] == 1:  # the same bias in every window: windows join the batch
-        y = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=bias[0])
+        y = attended_windows(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias[0])
     else:  # a bias for each window: windows join the heads
-        y = F.scaled_dot_product_attention(
-            q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), attn_mask=bias.flatten(1, 2)
-        )
+        y = attended_windows(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), bias.flatten(1, 2))
     return y.reshape(batch, windows, heads, *q.shape[3:])
 
 
-@functools.lru_cache(maxsize=32)
+@cached_table
 def _offset_index(window: int, device: torch.device) -> Tensor:
     """Row of the bias table for each (query, key) of a window, flat: (query - key + M - 1) in y, then in x."""
     place = torch.arange(window, device=device)
     y, x = (c.flatten() for c in torch.meshgrid(place, place, indexing="ij"))
     dy, dx = (c[:, None] - c[None, :] + window - 1 for c in (y, x))
-    return constant((dy * (2 * window - 1) + dx).flatten())
+    return (dy * (2 * window - 1) + dx).flatten()
 
 
-@functools.lru_cache(maxsize=32)
+@cached_table
 def _separation(rows: int, columns: int, window: int, shift: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, windows, 1, M^2, M^2): SEPARATED where query and key come from different sides of the cyclic seam."""
     # after the shift, tokens of the last window come from two regions: before and after the seam
@@ -223,4 +221,4 @@ def _separation(rows: int, columns: int, window: int, shift: int, dtype: torch.d
     # only the last row and column of windows hold two regions, so equal labels in one window mean one region
     apart = label[:, :, None] != label[:, None, :]
     mask = torch.zeros(apart.shape, dtype=dtype, device=device).masked_fill(apart, SEPARATED)
-    return constant(mask[None, :, None])
+    return mask[None, :, None]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MOST_WINDOWS = 65_535  # of one fused call: the limit of a CUDA grid's second and third dimension
+
 
 def padded_size(size: int, window: int) -> int:
     """The smallest multiple of `window` that holds `size` tokens."""
@@ -54,9 +56,19 @@ def cropped_places(places: Tensor, columns: int, height: int, width: int) -> Ten
     return torch.where((y < height) & (x < width), y * width + x, -1)
 
 
-def constant(value: Tensor) -> Tensor:
-    """`value` for keeping between calls: never an inference-mode tensor, which autograd would refuse later."""
-    if not value.is_inference():
-        return value
-    with torch.inference_mode(False):  # by position: dynamo knows no keyword here
-        return value.clone()
+def attended_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v by fused attention, in as many calls as the windows need.
+
+    Args:
+        q: (windows, heads, M^2, d); k, v: (windows, heads, keys, d). Either of the first two dimensions may be large.
+        bias: (windows or 1, heads, M^2, keys).
+
+    Returns:
+        (windows, heads, M^2, d).
+    """
+    for dim in (0, 1):
+        if q.shape[dim] > MOST_WINDOWS:
+            biases = bias.split(MOST_WINDOWS, dim) if bias.shape[dim] > 1 else [bias] * -(-q.shape[dim] // MOST_WINDOWS)
+            parts = (tensor.split(MOST_WINDOWS, dim) for tensor in (q, k, v))
+            return torch.cat([attended_windows(*part) for part in zip(*parts, biases, strict=True)], dim)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)

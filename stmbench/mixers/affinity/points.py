@@ -57,12 +57,11 @@ def bilinear_points(places: Tensor, weights: Tensor, *, height: int, width: int,
     indices, factors = [], []
     for dx in (0, 1):
         for dy in (0, 1):
-            step = torch.tensor((dx, dy), dtype=places.dtype, device=places.device)
-            near = (1 - (fraction - step).abs()).prod(dim=-1)
-            x, y = (corner + step).unbind(-1)
+            near = (1 - (fraction[..., 0] - dx).abs()) * (1 - (fraction[..., 1] - dy).abs())
+            x, y = corner[..., 0] + dx, corner[..., 1] + dy
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
             # clamped before they become integers: what a huge float turns into is undefined
             column = y.clamp(0, height - 1).long() * width + x.clamp(0, width - 1).long()
             indices.append(torch.where(inside, column, outside))
             factors.append(near * weights)
-    return torch.cat(indices, dim=-1), torch.cat(factors, dim=-1)
+    return torch.cat(indices, dim=-1), torch.cat(factors, dim=-1).to(weights.dtype)

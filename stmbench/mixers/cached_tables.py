@@ -1,0 +1,41 @@
+"""Tables that are a function of sizes, dtype and device: made once and kept, and part of the graph when compiled."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import ParamSpec
+
+import torch
+from torch import Tensor
+
+KEPT = 32  # tables of each function
+
+P = ParamSpec("P")
+
+
+def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Keep what `make` returns for each set of arguments, which must be hashable.
+
+    While a graph is compiled nothing is kept: the table is traced like the rest of the forward pass, since a look into
+    a cache would break the graph. Fake tensors are not kept either.
+    """
+    kept: dict[Hashable, Tensor] = {}
+
+    @functools.wraps(make)
+    def table(*arguments: P.args, **named: P.kwargs) -> Tensor:
+        if torch.compiler.is_compiling():
+            return make(*arguments, **named)
+        key = (arguments, *named.items())
+        found = kept.get(key)
+        if found is None:
+            # made outside of inference mode, whose tensors autograd would refuse in a later call
+            with torch.inference_mode(False), torch.no_grad():
+                found = make(*arguments, **named)
+            if type(found) is Tensor:
+                kept[key] = found
+                if len(kept) > KEPT:
+                    kept.pop(next(iter(kept)), None)  # the oldest
+        return found
+
+    return table
