@@ -225,5 +225,5 @@ class HaloAttn(Mixer):
         shape = (batch, windows, heads, window, window, reach)
         vertical = (vertical.reshape(shape) + outside_rows).contiguous()
         horizontal = (horizontal.reshape(shape) + outside_columns).contiguous()
-        bias = vertical[..., :, None] + horizontal[..., None, :]  # B, windows, heads, M, M, reach, reach
+        bias: Tensor = vertical[..., :, None] + horizontal[..., None, :]  # B, windows, heads, M, M, reach, reach
         return bias.view(batch * windows, heads, window**2, reach**2)

@@ -57,15 +57,14 @@ class StaticMatrix(nn.Module):
         matrices = self.config.heads  # 1, or as many as there are heads
         shared = heads // matrices
         # images become columns, (matrices, N, B * shared * d): a product over the batch would copy the matrix for each
-        columns = (
-            values.unflatten(1, (matrices, shared)).permute(1, 3, 0, 2, 4).flatten(2)
-        )  # matrices, N, B * shared * d
+        grouped = values.reshape(batch, matrices, shared, -1, depth)
+        columns = grouped.permute(1, 3, 0, 2, 4).flatten(2)  # matrices, N, B * shared * d
         if self.whole is not None:
             mixed = self.matrix(size) @ columns
         else:
             left, right = self._factors(size)
             mixed = left @ (right.transpose(1, 2) @ columns)
-        mixed = mixed.unflatten(2, (batch, shared, depth))
+        mixed = mixed.view(matrices, -1, batch, shared, depth)
         return mixed.permute(2, 0, 3, 1, 4).reshape(batch, heads, -1, depth)
 
     def matrix(self, size: Size) -> Tensor:

@@ -68,7 +68,13 @@ def attended_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     for dim in (0, 1):
         if q.shape[dim] > MOST_WINDOWS:
-            biases = bias.split(MOST_WINDOWS, dim) if bias.shape[dim] > 1 else [bias] * -(-q.shape[dim] // MOST_WINDOWS)
-            parts = (tensor.split(MOST_WINDOWS, dim) for tensor in (q, k, v))
+            biases = _split(bias, dim) if bias.shape[dim] > 1 else [bias] * -(-q.shape[dim] // MOST_WINDOWS)
+            parts = (_split(tensor, dim) for tensor in (q, k, v))
             return torch.cat([attended_windows(*part) for part in zip(*parts, biases, strict=True)], dim)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+def _split(tensor: Tensor, dim: int) -> list[Tensor]:
+    """Slices of at most MOST_WINDOWS entries along `dim`."""
+    length = tensor.shape[dim]
+    return [tensor.narrow(dim, start, min(MOST_WINDOWS, length - start)) for start in range(0, length, MOST_WINDOWS)]
