@@ -11,7 +11,7 @@ from torch import Tensor
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.invariance.config import InvarianceConfig
-from stmbench.analyses.invariance.definitions import condition_of, perturbation
+from stmbench.analyses.invariance.definitions import AUTHORS, condition_of, perturbation
 from stmbench.analyses.invariance.measures import METRICS, Answers, curve, gather, soft_cross_entropy
 from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
@@ -46,7 +46,10 @@ class Invariance(ImageAnalysis):
 
     def plan(self) -> Iterator[tuple[Unit, Work]]:
         for model in self.request.models:
-            unit = self.unit("answers", model, {"levels": list(self.levels)})
+            conditions: dict[str, Any] = {"levels": list(self.levels)}
+            if self.config.protocol == AUTHORS:
+                conditions["transforms"] = "PIL"  # answers from before their transforms were theirs are measured again
+            unit = self.unit("answers", model, conditions)
             yield unit, self._work_of(unit, model)
 
     def _work_of(self, unit: Unit, model: str) -> Work:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from stmbench.data.perturbations import Perturbation, Rotation, Scaling, Translation
+from stmbench.data.perturbations import (
+    AuthorsRotation,
+    AuthorsScaling,
+    AuthorsTranslation,
+    Perturbation,
+    Rotation,
+    Scaling,
+    Translation,
+)
 from stmbench.data.perturbations.base import Fill
 from stmbench.data.perturbations.rotation import Order
 from stmbench.data.preprocessing import Preprocessing
@@ -26,7 +34,6 @@ LEVELS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
     ("scale", OURS): (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
     ("scale", AUTHORS): tuple(round(0.2 + 0.125 * n, 3) for n in range(15)),
 }
-AUTHORS_DIRECTIONS = 7  # of eight: randint(7) never draws the last one
 
 
 def require_protocol(kind: str, protocol: str) -> None:
@@ -43,13 +50,14 @@ def perturbation(
         fill = "zeros"
     match kind:
         case "translation":
-            authors = protocol == AUTHORS
-            directions = {"directions": AUTHORS_DIRECTIONS} if authors else {}
-            return Translation(preprocessing=preprocessing, fill=fill, seed=seed, recentred=authors, **directions)
+            translation = AuthorsTranslation if protocol == AUTHORS else Translation
+            return translation(preprocessing=preprocessing, fill=fill, seed=seed)
         case "rotation":
-            return Rotation(preprocessing=preprocessing, fill=fill, seed=seed, order=order)
+            rotation = AuthorsRotation if protocol == AUTHORS else Rotation
+            return rotation(preprocessing=preprocessing, fill=fill, seed=seed, order=order)
         case "scale":
-            return Scaling(preprocessing=preprocessing, fill=fill, seed=seed)
+            scaling = AuthorsScaling if protocol == AUTHORS else Scaling
+            return scaling(preprocessing=preprocessing, fill=fill, seed=seed)
 
 
 def definition_of(kind: Kind, protocol: str, *, fill: Fill, order: Order) -> str:
