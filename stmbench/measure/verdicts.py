@@ -18,7 +18,6 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stmbench.measure.resampling import resampled_means
 from stmbench.measure.statistics import Floats, outliers
 from stmbench.tables.verdicts import Verdict
 
@@ -32,21 +31,30 @@ _NORMAL = NormalDist()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Effect:
-    """`estimate` of a change (0: none), its standard `error`, and the `count` of rounds or images it stands on."""
+    """`estimate` of a change (0: none), its standard `error`, and the `count` of rounds or images it stands on.
+
+    `ends` and `p` are those of what is no normal sample, such as a few answers: an interval and a test of its own.
+    """
 
     estimate: float
     error: float
     count: int
+    ends: tuple[float, float] | None = None
+    p: float | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval."""
+        if self.ends is not None:
+            return self.ends
         reach = _NORMAL.inv_cdf(0.975) * self.error
         return self.estimate - reach, self.estimate + reach
 
     @property
     def p_value(self) -> float:
         """Two-sided, of no change. An effect without error is certain: 0, or 1 where there is none."""
+        if self.p is not None:
+            return self.p
         if self.error == 0:
             return 0.0 if self.estimate else 1.0
         return 2 * _NORMAL.cdf(-abs(self.estimate) / self.error)
@@ -88,13 +96,6 @@ def unpaired_effect(base: ArrayLike, head: ArrayLike, *, draws: int = DRAWS, see
         return Effect(estimate=estimate, error=math.inf, count=count)
     errors = [median_error(values, draws=draws, seed=seed + side) for side, values in enumerate(logs)]
     return Effect(estimate=estimate, error=math.hypot(*errors), count=count)
-
-
-def paired_difference(base: ArrayLike, head: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Effect:
-    """The mean over images of head - base, of the same images in the same order: (images,) each."""
-    differences = np.asarray(head, dtype=np.float64) - np.asarray(base, dtype=np.float64)
-    means = resampled_means(differences[:, None], draws=draws, seed=seed)
-    return Effect(estimate=float(differences.mean()), error=float(means.std()), count=len(differences))
 
 
 def median_error(values: Floats, *, draws: int = DRAWS, seed: int = 0) -> float:

@@ -90,14 +90,6 @@ def test_an_unpaired_effect_compares_medians_of_runs_of_different_length() -> No
     assert effect.error == pytest.approx(expected, rel=0.35)
 
 
-def test_a_paired_difference_of_equal_answers_is_exactly_none() -> None:
-    answers = np.array([0.0, 1, 1, 0, 1])
-    assert verdicts.paired_difference(answers, answers) == Effect(estimate=0, error=0, count=5)
-    changed = verdicts.paired_difference(np.zeros(400), np.repeat([0.0, 1.0], [360, 40]))
-    assert changed.estimate == pytest.approx(0.1)
-    assert changed.error == pytest.approx(math.sqrt(0.1 * 0.9 / 400), rel=0.1)
-
-
 def test_blocks_see_that_neighbours_resemble_each_other() -> None:
     random = np.random.default_rng(1)
     lonely = random.standard_normal(600)

@@ -104,7 +104,7 @@ def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
 
 
 def _why(item: Measured, effect: Effect) -> str:
-    if effect.count < MIN_ROUNDS:
+    if math.isinf(effect.error):
         return f"{effect.count} rounds; {MIN_ROUNDS} are the fewest that say anything"
     beyond = abs(effect.estimate) > item.on_scale(item.margin)
     if beyond:

@@ -58,7 +58,7 @@ def compare_stores(base: Path, head: Path, config: StoredConfig) -> Comparison:
         [
             *speed(frames, margin=config.speed_margin, seed=config.seed),
             *costs(frames, margin=config.cost_margin, memory_margin=config.memory_margin),
-            *quality(frames, (base, head), margin=config.quality_margin, seed=config.seed),
+            *quality(frames, (base, head), margin=config.quality_margin),
             *_failures(frames),
         ]
     )

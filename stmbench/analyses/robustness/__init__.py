@@ -8,9 +8,7 @@ mistakes    the common mistake, as an attack with a name that says so
 attacks     the attacks by name
 outcomes    what an attack did to each image, and its file
 runner      an attack over batches of images
-shares      intervals of shares of images, and of their differences
 validity    the panel of checks that a sound attack passes
-mcnemar     whether two models differ on the same images
 summary     the rows of one model, and of models against each other
 config      what was asked for
 analysis    the units of work in order

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from stmbench.analyses.robustness.attacks import ATTACKS
-from stmbench.analyses.robustness.mcnemar import McNemar, mcnemar
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.analyses.robustness.validity import Verdict, against_fgsm, broken_at, common, verdicts
+from stmbench.measure.mcnemar import McNemar, mcnemar
 from stmbench.measure.shares import difference, share
 from stmbench.measure.statistics import Interval, holm
 

@@ -10,7 +10,7 @@ from stmbench.analyses.compare.stored import StoredConfig, compare_stores
 from tests.analyses.compare import stores
 from tests.analyses.compare.stores import compared, only
 
-HITS = [1, 0] * 100
+HITS = [1, 0] * 200  # no fewer than 390 images that all agree lie within half a point
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -23,7 +23,7 @@ def test_answers_that_were_kept_are_paired_by_image(
         stores.evaluation(tmp_path / name, hits, keep=keep, key=name) for name, hits in (("base", HITS), ("head", lost))
     )
     finding = only(compared(tmp_path, base, head), "accuracy")
-    assert finding.effect == pytest.approx(-flips / 200)
+    assert finding.effect == pytest.approx(-flips / 400)
     assert finding.verdict == (paired if keep else unpaired)
     assert ("paired by image" in finding.conditions) == keep
 
@@ -35,7 +35,7 @@ def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
     assert {item.metric for item in comparison.findings} == {"consistency auc"}  # no test for each level
     finding = only(comparison, "consistency auc")
     assert finding.verdict == "worse"
-    assert finding.effect == pytest.approx(-9 / 200)
+    assert finding.effect == pytest.approx(-9 / 400)
     assert finding.conditions.endswith("paired by image")
 
 
@@ -49,12 +49,42 @@ def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool
     found = compared(tmp_path, base, head).findings
     # that a model agrees with itself on clean images is no finding
     assert [item.verdict for item in found] == (["worse"] if own_labels else ["worse", "same"])
-    assert found[0].effect == pytest.approx(-18 / 200)
+    assert found[0].effect == pytest.approx(-18 / 400)
     assert found[0].conditions.endswith("paired by image")
     (tmp_path / "head" / "parts" / "head.predictions.npz").unlink()
     alone = compare_stores(tmp_path / "base", tmp_path / "head", StoredConfig()).findings
     assert not any("paired" in item.conditions for item in alone)
     assert {item.verdict for item in alone} == {"not resolved"}
+
+
+def test_four_flips_of_ten_are_no_regression(tmp_path: Path) -> None:
+    base, head = (
+        stores.evaluation(tmp_path / name, hits, key=name)
+        for name, hits in (("base", [1] * 10), ("head", [0] * 4 + [1] * 6))
+    )
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert (finding.verdict, finding.p_value, finding.reason) == ("not resolved", 0.125, "the change may be chance")
+    assert finding.low == pytest.approx(-0.646, abs=5e-4)
+    assert finding.high == pytest.approx(-0.021, abs=5e-4)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_five_right_of_five_twice_is_neither_exact_nor_the_same(tmp_path: Path, keep: bool) -> None:
+    base, head = (stores.evaluation(tmp_path / name, [1] * 5, keep=keep, key=name) for name in ("base", "head"))
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert (finding.verdict, finding.effect) == ("not resolved", 0)
+    assert finding.low is not None
+    assert finding.low < -0.25
+    assert finding.reason == "the interval reaches beyond the margin"
+
+
+def test_a_difference_of_shares_stays_between_minus_one_and_one(tmp_path: Path) -> None:
+    base = stores.evaluation(tmp_path / "base", [1] * 10, keep=False)
+    head = stores.evaluation(tmp_path / "head", [0] * 9 + [1], keep=False)
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert finding.low is not None
+    assert finding.high is not None
+    assert -1 < finding.low < -0.9 < finding.high < 0
 
 
 def test_answers_that_do_not_add_up_to_the_row_are_not_used(tmp_path: Path) -> None:

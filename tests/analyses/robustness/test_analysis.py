@@ -16,10 +16,10 @@ from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.robustness import library
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.config import RobustnessConfig
-from stmbench.analyses.robustness.mcnemar import mcnemar
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.measure.mcnemar import mcnemar
 from stmbench.tables import Store
 
 MODELS = ("unified_dw_conv_nano", "unified_sr_attn_nano")

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stmbench.analyses.robustness import mcnemar as module
-from stmbench.analyses.robustness.mcnemar import mcnemar
+from stmbench.measure import mcnemar as module
+from stmbench.measure.mcnemar import mcnemar
 
 
 def _hits(only_first: int, only_second: int, both: int = 3, neither: int = 2) -> tuple[list[bool], list[bool]]:
