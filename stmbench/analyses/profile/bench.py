@@ -12,11 +12,12 @@ import torch
 from stmbench.analyses.base import reason_of
 from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
-from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key
+from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.subjects import Subject, SubjectSpec
 from stmbench.measure import batch as batch_size
 from stmbench.measure.allocator import keep_freed_memory
 from stmbench.measure.clock import Timer
+from stmbench.measure.compiling import Compilation
 from stmbench.measure.interleave import Sample, rounds
 from stmbench.measure.probe import Probe
 from stmbench.measure.warmup import warm_up
@@ -44,6 +45,8 @@ class Bench:
         self._work: dict[str, Callable[[], float]] = {}
         self._names: dict[str, Name] = {}
         self.failures: dict[Key, str] = {}
+        self.graphs: dict[str, dict[str, int]] = {}  # what the compiler made of each subject, for the metadata
+        self._compiled: Compilation | None = None
         self.allocator = ""  # whose memory the timed work runs in, in words
 
     def spec(self, key: Key) -> SubjectSpec:
@@ -69,9 +72,9 @@ class Bench:
         return self._subjects[key]
 
     def seconds(self, key: Key, batch: int) -> float:
-        """Seconds of one batch, quickly: for choosing a batch size, not for reporting."""
+        """Seconds of one batch, quickly and eagerly: for choosing a batch size, not for reporting."""
         self.allocator = self._allocator()
-        run = self.subject(key).run(batch)
+        run = self.subject(key).run(batch, eager=True)  # a graph for each size tried would be minutes of compiling
         run()
         return quick_minimum(lambda: self.timer.time(run))
 
@@ -105,6 +108,14 @@ class Bench:
         for name, work in ((COMPUTE, self._probe.compute), (COPY, self._probe.copy)):
             warm_up(work, max_seconds=1.0)
             self._work[name], self._names[name] = work, (name, None)
+        if self.config.compile:
+            self._compiled = Compilation.so_far()
+
+    def require_same_graphs(self) -> None:
+        """Raise UnitError where something was compiled since `prepare`: in the middle of what was timed."""
+        if self._compiled is not None:
+            before, self._compiled = self._compiled, Compilation.so_far()
+            self._compiled.since(before).require(0)
 
     def sample(self, *, first: int) -> Iterable[list[tuple[Name, Sample]]]:
         """Rounds without end, from number `first` on."""
@@ -130,13 +141,15 @@ class Bench:
 
     def _add(self, key: Key, load: Load) -> None:
         subject = self.subject(key)
-        work = {"throughput": repeated(subject.run(load.batch), load.passes)}
-        if self.config.mode == "infer":
-            work["latency"] = subject.run(1)
-        timed = {what: self._timed(run) for what, run in work.items()}
-        for sample in timed.values():
-            sample()  # compiles, allocates, tunes: it tells nothing about being steady
-            warm_up(sample, maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
+        batches = {"throughput": load.batch, **({"latency": 1} if self.config.mode == "infer" else {})}
+        timed = {}
+        for what, batch in batches.items():
+            run = subject.run(batch)
+            found = subject.compile(batch, run)  # allocates and tunes, too: it tells nothing about being steady
+            if found is not None:
+                self.graphs[f"{name_of(key)}, batch {batch}"] = found.facts
+            timed[what] = self._timed(repeated(run, load.passes if what == "throughput" else 1))
+            warm_up(timed[what], maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
         for what, sample in timed.items():
             name = f"{what} {key[0]} {key[1]}"
             self._work[name], self._names[name] = sample, (what, key)

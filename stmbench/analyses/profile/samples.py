@@ -18,6 +18,12 @@ LATENCY_REPEATS = 4  # batch-1 runs of a model in one round
 Key = tuple[str, int | None]  # model, stage
 
 
+def name_of(key: Key) -> str:
+    """A subject's name for the reader."""
+    model, stage = key
+    return model if stage is None else f"{model}, stage {stage}"
+
+
 @dataclasses.dataclass(kw_only=True)
 class Samples:
     """Values by round: throughput in images/s, latency in s (repeats in a round), the probe in MAC/s and bytes/s."""

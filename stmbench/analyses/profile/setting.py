@@ -17,7 +17,7 @@ from stmbench.analyses.base import Outcome
 from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.bench import Bench, Load
 from stmbench.analyses.profile.config import Setting
-from stmbench.analyses.profile.samples import Key, Samples
+from stmbench.analyses.profile.samples import Key, Samples, name_of
 from stmbench.analyses.profile.tasks import Tasks, passes_for
 from stmbench.analyses.unit import Unit
 from stmbench.measure.energy import counter_for
@@ -94,7 +94,7 @@ class SettingRun:
         limits = [notes["limit"] for _, notes in chosen.values() if notes["limit"] is not None]
         batch = min([max(batch for batch, _ in chosen.values()), *limits])
         return {
-            key: Load(batch=batch, passes=passes_for(batch, max(notes["rates"].values())))
+            key: Load(batch=batch, passes=passes_for(batch, max(notes["rates"].values()), compiled=self.config.compile))
             for key, (_, notes) in chosen.items()
         }
 
@@ -200,12 +200,6 @@ class SettingRun:
             left = min(left, before * (width / config.target_width) ** 2 - before - spent)
         done = min(before + spent, config.time_budget)
         self.profile.say(text, done=done, total=config.time_budget, seconds_left=max(0.0, left))
-
-
-def name_of(key: Key) -> str:
-    """A subject's name for the reader."""
-    model, stage = key
-    return model if stage is None else f"{model}, stage {stage}"
 
 
 def _nothing() -> Outcome:

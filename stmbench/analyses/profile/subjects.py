@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stmbench.analyses.models import DTYPES, build_model
 from stmbench.data.photos import photos
 from stmbench.errors import UnitError
+from stmbench.measure.compiling import Compilation, compiled
 
 NUM_CLASSES = 1000
 
@@ -52,22 +53,42 @@ class Subject:
         )
         self.module: nn.Module = self.model if spec.stage is None else first_mixer(self.model, spec.stage)
         self._map = None if spec.stage is None else map_shape(self.model, self.module, spec.resolution)
-        self._callable: Callable[[Tensor], Tensor] = self.module
-        if spec.compile:
-            # the two batch sizes that are timed deserve a graph each, not one for any size
-            self._callable = torch.compile(self.module, dynamic=False)
+        # the two batch sizes that are timed deserve a graph each, not one for any size
+        self._callable: Callable[[Tensor], Tensor] = compiled(self.module) if spec.compile else self.module
+        self._graphs: set[int] = set()  # batch sizes
 
-    def run(self, batch: int) -> Callable[[], object]:
-        """The work on one batch of that size, as a function; its input is made here, outside of any timing."""
+    def run(self, batch: int, *, eager: bool = False) -> Callable[[], object]:
+        """The work on one batch of that size, as a function; its input is made here, outside of any timing.
+
+        Args:
+            eager: leave the compiler out.
+        """
         data = self.input(batch)
+        function = self.module if eager else self._callable
         if self.spec.train:
-            return TrainStep(self._callable, self.module, data)
+            return TrainStep(function, self.module, data)
 
         def forward() -> Tensor:
             with torch.inference_mode():
-                return self._callable(data)
+                return function(data)
 
         return forward
+
+    def compile(self, batch: int, run: Callable[[], object]) -> Compilation | None:
+        """Call `run` for the first time, which compiles it; None for an eager subject.
+
+        Raises:
+            UnitError: it is not one graph, so that timing it would time something else.
+        """
+        if not self.spec.compile:
+            run()
+            return None
+        before = Compilation.so_far()
+        run()
+        found = Compilation.so_far().since(before)
+        found.require(0 if batch in self._graphs else 1)
+        self._graphs.add(batch)
+        return found
 
     def input(self, batch: int) -> Tensor:
         """(batch, 3, H, W) images, or for a mixer (batch, H', W', C) noise of its own map's shape."""
