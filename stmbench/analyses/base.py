@@ -113,6 +113,10 @@ class Analysis(abc.ABC):
         """The metric that a failed unit's rows are named for."""
         return None
 
+    def remarks(self) -> list[str]:
+        """What a reader of the rows has to know about what was measured. Asked at the end of a run."""
+        return []
+
     @final
     def run(self, *, fresh: bool = False) -> Report:
         """Do every unit that the store does not hold; with `fresh`, do them all again.
@@ -131,6 +135,7 @@ class Analysis(abc.ABC):
                 self._do(unit, report)
             report.note(self.store.metadata(unit.key)["disturbances"])
             report.keys.append(unit.key)
+        report.notes += self.remarks()
         return report
 
     def forget(self, unit: Unit) -> None:

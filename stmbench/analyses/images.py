@@ -11,8 +11,9 @@ from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
 from stmbench.analyses.models import DTYPES, plugin_hashes
-from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label
+from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
+from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.cache import PixelCache
 from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
 from stmbench.data.preprocessing import Preprocessing
@@ -30,12 +31,12 @@ Work = Callable[[], Outcome]
 class ImageRequest:
     """Models, images, and how they are brought together.
 
-    `checkpoints` are paths by model; a model without one keeps random weights. `num_images` None is the whole set;
+    `checkpoints` are files by model; a model without one keeps random weights. `num_images` None is the whole set;
     `resolution` (H, W) None is each model's own; `batch_size`, `workers` and `limit_corrupt` do not change a result.
     """
 
     models: tuple[str, ...]
-    checkpoints: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    checkpoints: Mapping[str, Path | Checkpoint] = dataclasses.field(default_factory=dict)
     dataset: str
     split: str = "test"
     num_images: int | None = None
@@ -119,6 +120,11 @@ class ImageAnalysis(Analysis):
     def weights(self, model: str) -> str:
         """The table's `weights`. Raises CheckpointError for weights that do not fit."""
         return weights_label(model, self.request.checkpoints.get(model), self.request.seed)
+
+    def remarks(self) -> list[str]:
+        files = self.request.checkpoints
+        found = {model: weights_remark(model, files.get(model)) for model in self.request.models}
+        return [f"{model}: {remark}" for model, remark in found.items() if remark]
 
     def pixel_batches(self, subject: Subject, *, batch_size: int | None = None) -> Batches:
         """The chosen images as the model sees them before normalisation; decoded once for all models that agree."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from stmbench.analyses.models import DTYPES, outline
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.checkpoints.loading import load_checkpoint
-from stmbench.checkpoints.reading import read_state_dict
+from stmbench.checkpoints.reading import StoredWeights, read_weights
+from stmbench.checkpoints.selection import Checkpoint
 from stmbench.checkpoints.stm_evaluation import renamed
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
@@ -24,7 +25,8 @@ from stmbench.tables.weights import is_random, random_label
 class Subject:
     """A model in eval mode without gradients of its parameters.
 
-    `weights` is the table's: 'random:<seed>', or the file's name and the hash of the tensors.
+    `weights` is the table's: 'random:<seed>', or the file's name and the hash of the tensors. `remark` says which of a
+    file's weights were taken.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Subject:
     num_classes: int
     device: torch.device
     dtype: torch.dtype
+    remark: str | None = None
 
     @property
     def is_untrained(self) -> bool:
@@ -66,7 +69,7 @@ def finite(logits: Tensor) -> Tensor:
 
 def load_subject(
     name: str,
-    checkpoint: str | Path | None = None,
+    checkpoint: Checkpoint | str | Path | None = None,
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "fp32",
@@ -87,19 +90,21 @@ def load_subject(
         CheckpointError: weights that cannot be read or are another model's. UnknownNameError, ConfigError: the name.
     """
     options = dict(ModelName.parse(name).options)
+    stored = None if checkpoint is None else read_weights(checkpoint)
     if "num_classes" not in options:
-        wanted = num_classes if checkpoint is None else _classes_in(name, checkpoint)
+        wanted = num_classes if stored is None else _classes_in(name, stored)
         options |= {} if wanted is None else {"num_classes": wanted}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_model(name, **options)
-    weights = random_label(seed) if checkpoint is None else load_checkpoint(model, checkpoint).label
+    loaded = None if stored is None else load_checkpoint(model, stored)
     preprocessing = Preprocessing.of(model, resolution)
     model = model.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Subject(
         name=name,
         model=model,
-        weights=weights,
+        weights=random_label(seed) if loaded is None else loaded.label,
+        remark=None if loaded is None else loaded.remark,
         preprocessing=preprocessing,
         num_classes=int(getattr(model, "num_classes", options.get("num_classes", 1000))),
         device=torch.device(device),
@@ -112,28 +117,37 @@ def classes_for(image_set: ImageSet) -> int | None:
     return len(image_set.classes) if image_set.embedded and image_set.classes is not None else None
 
 
-def weights_label(name: str, checkpoint: str | Path | None, seed: int) -> str:
+def weights_label(name: str, checkpoint: Checkpoint | str | Path | None, seed: int) -> str:
     """What `load_subject` will call the weights; a unit's key needs it before the unit is measured.
 
     Raises:
         CheckpointError: weights that cannot be read or are another model's.
     """
-    if checkpoint is None:
-        return random_label(seed)
-    status = Path(checkpoint).stat() if Path(checkpoint).is_file() else None
-    return _label(name, str(checkpoint), (status.st_mtime_ns, status.st_size) if status else ())
+    return random_label(seed) if checkpoint is None else _described(name, checkpoint)[0]
+
+
+def weights_remark(name: str, checkpoint: Checkpoint | str | Path | None) -> str | None:
+    """Which of a file's weights are taken, where there is a choice. Raises CheckpointError."""
+    return None if checkpoint is None else _described(name, checkpoint)[1]
+
+
+def _described(name: str, checkpoint: Checkpoint | str | Path) -> tuple[str, str | None]:
+    """(label, remark) of the file as it is now."""
+    given = Checkpoint.of(checkpoint)
+    status = given.path.stat() if given.path.is_file() else None
+    return _of_version(name, given, (status.st_mtime_ns, status.st_size) if status else ())
 
 
 @functools.lru_cache(maxsize=256)
-def _label(name: str, checkpoint: str, version: tuple[int, ...]) -> str:
-    """Of one version of the file."""
-    return load_subject(name, checkpoint).weights
+def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> tuple[str, str | None]:
+    subject = load_subject(name, checkpoint)
+    return subject.weights, subject.remark
 
 
-def _classes_in(name: str, checkpoint: str | Path) -> int | None:
+def _classes_in(name: str, stored: StoredWeights) -> int | None:
     """Rows of the classifier in a checkpoint; None where it has none that is known, which loading then says."""
     classifier = getattr(outline(name), "default_cfg", {}).get("classifier")
-    for key, value in read_state_dict(checkpoint).items():
+    for key, value in stored.state.items():
         if classifier and f"{classifier}.weight" in (key, renamed(key)) and value.ndim >= 2:
             return len(value)
     return None

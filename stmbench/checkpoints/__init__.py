@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from stmbench.checkpoints.loading import LoadedWeights, load_checkpoint
+from stmbench.checkpoints.selection import Checkpoint
 
-__all__ = ["LoadedWeights", "load_checkpoint"]
+__all__ = ["Checkpoint", "LoadedWeights", "load_checkpoint"]

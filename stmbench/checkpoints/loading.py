@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.checkpoints import container, cotnet, stm_evaluation
-from stmbench.checkpoints.reading import read_state_dict, source_of
+from stmbench.checkpoints.naming import plain
+from stmbench.checkpoints.reading import StoredWeights, read_weights
+from stmbench.checkpoints.selection import Checkpoint
 from stmbench.errors import CheckpointError
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack; it plays no part in a forward pass
@@ -21,10 +23,14 @@ _SHOWN = 5  # tensors named in a message, besides their number
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedWeights:
-    """Where a model's weights came from: a name without folders, and a hash of the tensors as the model holds them."""
+    """Where a model's weights came from: a name without folders, and a hash of the tensors as the model holds them.
+
+    `remark` says which of several sets of weights was taken, and what else the file holds.
+    """
 
     source: str
     sha256: str
+    remark: str | None = None
 
     @property
     def label(self) -> str:
@@ -32,31 +38,36 @@ class LoadedWeights:
         return f"{self.source}:{self.sha256[:12]}"
 
 
-def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) -> LoadedWeights:
+def load_checkpoint(
+    model: nn.Module, source: Checkpoint | StoredWeights | str | Path | Mapping[str, Any]
+) -> LoadedWeights:
     """Load weights into `model`, in place.
 
     Args:
         model: from `create_model`, or any module.
-        source: a path (.pth, .pt, .safetensors) or a state dict; bare, or wrapped under 'model', 'model_ema' or
-            'state_dict'. Names are the model's own or those of the authors' published files, whose position tables are
-            resized to the model's design size as the authors' code does it. Values take the model's dtype and device.
+        source: a path (.pth, .pt, .safetensors), a `Checkpoint` that also says which of the file's weights, or a state
+            dict; bare, or wrapped as training scripts do it ('model', 'state_dict', ...). Where raw weights and their
+            running average ('model_ema', 'state_dict_ema', 'ema', ...) are there, the average is taken. Names are the
+            model's own or those of the authors' published files, whose position tables are resized to the model's
+            design size as the authors' code does it; prefixes of wrappers ('module.', ...) do not matter. Values take
+            the model's dtype and device.
 
     Returns:
-        The source's name and the hash of the loaded tensors.
+        The source's name, the hash of the loaded tensors, and what is to be said about the choice.
 
     Raises:
         CheckpointError: an unreadable or unsafe file; any tensor that is missing, unexpected or of another shape. They
             are named, and the model is left as it was.
     """
-    given = read_state_dict(source)
+    stored = source if isinstance(source, StoredWeights) else read_weights(source)
     wanted = model.state_dict()
+    given = _with_own_prefixes(stored, wanted)
     state = given if _fits(given, wanted) else _from_authors(given, wanted)
     _check(state, wanted)
     with torch.no_grad():
         for name, value in state.items():
             wanted[name].copy_(value)
-    name = "state dict" if isinstance(source, Mapping) else source_of(Path(source))
-    return LoadedWeights(source=name, sha256=state_hash(wanted))
+    return LoadedWeights(source=stored.source, sha256=state_hash(wanted), remark=stored.remark)
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:
@@ -67,6 +78,14 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _with_own_prefixes(stored: StoredWeights, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by the model's own names where those start as a wrapper's do, such as a module called `encoder`."""
+    own = {plain(name): name for name in wanted}
+    if len(own) < len(wanted):  # names that a prefix alone tells apart are taken as they are
+        return dict(stored.tensors)
+    return {own.get(name, name): value for name, value in stored.state.items()}
 
 
 def _fits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -14,25 +16,65 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from stmbench.checkpoints.naming import plain_state
+from stmbench.checkpoints.selection import Checkpoint, WeightSet, chosen, weight_sets
 from stmbench.errors import CheckpointError
 
-WRAPPERS = ("model", "model_ema", "state_dict")  # where training scripts keep the weights, in this order
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredWeights:
+    """Weights as a file holds them.
+
+    Attributes:
+        tensors: by the names that the file has, on the CPU.
+        source: what tables call them; with the key where the file holds more than one set of weights.
+        remark: which set was taken and what else is there; None where there is no choice.
+    """
+
+    tensors: dict[str, Tensor]
+    source: str
+    remark: str | None = None
+
+    @functools.cached_property
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by name, without prefixes of wrappers and without counters."""
+        return plain_state(self.tensors)
 
 
-def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU, from a .safetensors or torch file or from a (possibly wrapped) state dict.
+def read_weights(source: Checkpoint | str | Path | Mapping[str, Any]) -> StoredWeights:
+    """The weights of a .safetensors or torch file or of a (possibly wrapped) state dict.
 
     Raises:
         CheckpointError: no such file; a truncated or foreign file; a pickle that holds anything besides tensors and
-            plain containers.
+            plain containers; weights that are asked for and are not there.
     """
-    content = source if isinstance(source, Mapping) else _read_file(Path(source))
-    state = _unwrap(content)
-    strangers = [key for key, value in state.items() if not isinstance(value, Tensor)]
-    if strangers or not state:
-        got = f"{strangers[0]!r}: {type(state[strangers[0]]).__name__}" if strangers else "an empty one"
+    if isinstance(source, Mapping):
+        given, content, name = Checkpoint(path=Path()), source, "state dict"
+    else:
+        given = Checkpoint.of(source)
+        content, name = _read_file(given.path), source_of(given.path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError("a state dict", f"a {type(content).__name__}", "pass the file that holds the weights")
+    sets = weight_sets(content)
+    taken = chosen(sets, key=given.key, weights=given.weights)
+    return StoredWeights(
+        tensors=_checked(taken),
+        source=f"{name}#{taken.key}" if len(sets) > 1 else name,
+        remark=_remark(name, taken, sets) if len(sets) > 1 else None,
+    )
+
+
+def _checked(taken: WeightSet) -> dict[str, Tensor]:
+    strangers = [key for key, value in taken.state.items() if not isinstance(value, Tensor)]
+    if strangers or not taken.state:
+        got = f"{strangers[0]!r}: {type(taken.state[strangers[0]]).__name__}" if strangers else "an empty one"
         raise CheckpointError("a state dict (tensors by name)", got, "pass the file that holds the model's weights")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(taken.state)
+
+
+def _remark(name: str, taken: WeightSet, sets: list[WeightSet]) -> str:
+    others = ", ".join(str(item) for item in sets if item is not taken)
+    return f"{name}: took the weights {taken}; the file also holds {others}: --weights or FILE#KEY takes those"
 
 
 def source_of(path: Path) -> str:
@@ -41,15 +83,6 @@ def source_of(path: Path) -> str:
         with contextlib.suppress(Exception), safe_open(path, framework="pt") as file:
             return str((file.metadata() or {}).get("source") or path.name)
     return path.name
-
-
-def _unwrap(content: Any) -> dict[str, Any]:
-    if not isinstance(content, Mapping):
-        raise CheckpointError("a state dict", f"a {type(content).__name__}", "pass the file that holds the weights")
-    for wrapper in WRAPPERS:
-        if isinstance(content.get(wrapper), Mapping):
-            return dict(content[wrapper])
-    return dict(content)
 
 
 def _read_file(path: Path) -> Any:

@@ -23,6 +23,7 @@ def affinity(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = 8,
@@ -100,6 +101,7 @@ def affinity(
     request = analyse.request(
         names,
         checkpoints=checkpoint,
+        weights=weights,
         dataset=dataset,
         split=split,
         num_images=num_images,

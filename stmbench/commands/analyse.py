@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from stmbench.analyses.base import Analysis
     from stmbench.analyses.images import ImageRequest
+    from stmbench.checkpoints.selection import Checkpoint
 
 Architecture = Annotated[
     str, typer.Option("--architecture", metavar="NAME", help="The architecture the mixers are put into.")
@@ -31,8 +32,18 @@ Checkpoints = Annotated[
     list[str] | None,
     typer.Option(
         "--checkpoint",
-        metavar="[MODEL=]FILE",
-        help="Weights of a model (.pth, .pt, .safetensors); without MODEL=, of the only one. Can be given again.",
+        metavar="[MODEL=]FILE[#KEY]",
+        help="Weights of a model (.pth, .pt, .safetensors); without MODEL=, of the only one. KEY is their place in a "
+        "file that holds several. Can be given again.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="KIND",
+        help="ema or raw, of files that hold the weights and their running average; default: the average.",
+        autocompletion=suggestions.weights,
     ),
 ]
 Dataset = Annotated[
@@ -91,6 +102,7 @@ def request(
     names: Sequence[str],
     *,
     checkpoints: Sequence[str] | None,
+    weights: str | None = None,
     dataset: str,
     split: str = "test",
     num_images: int | None,
@@ -113,7 +125,7 @@ def request(
 
     return ImageRequest(
         models=tuple(names),
-        checkpoints=checkpoints_of(names, checkpoints or ()),
+        checkpoints=checkpoints_of(names, checkpoints or (), weights),
         dataset=dataset,
         split=split,
         num_images=num_images,
@@ -152,24 +164,32 @@ def run(
     Output(out, as_json=as_json).run(make, table, figures, fresh=fresh)
 
 
-def checkpoints_of(names: Sequence[str], texts: Sequence[str]) -> dict[str, Path]:
-    """model -> file, from `MODEL=FILE`, or from one `FILE` for the only model. Raises ConfigError for anything else."""
-    found: dict[str, Path] = {}
+def checkpoints_of(names: Sequence[str], texts: Sequence[str], weights: str | None = None) -> dict[str, Checkpoint]:
+    """model -> checkpoint, from `MODEL=FILE[#KEY]`, or from one `FILE[#KEY]` for the only model.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    from stmbench.checkpoints.selection import Checkpoint
+
+    if weights is not None and not texts:
+        raise ConfigError("--checkpoint beside --weights", repr(weights), "name the file, or leave --weights out")
+    found: dict[str, Checkpoint] = {}
     for text in texts:
         name = next((name for name in names if text.startswith(f"{name}=")), None)
         if name is None and len(names) == 1 and (len(texts) == 1 and not _names_a_model(text)):
-            name, path = names[0], text
+            name, file = names[0], text
         elif name is None:
             remedy = f"write MODEL=FILE with one of {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
             raise ConfigError("a checkpoint of a model of this run", repr(text), remedy)
         else:
-            path = text.removeprefix(f"{name}=")
+            file = text.removeprefix(f"{name}=")
         if name in found:
             raise ConfigError("one checkpoint for each model", f"two for {name}", "leave one out")
-        found[name] = Path(path).expanduser()
+        found[name] = Checkpoint.parse(file, weights=weights)
     return found
 
 
 def _names_a_model(text: str) -> bool:
     """`a=b` is meant as MODEL=FILE unless there is a file of that name."""
-    return "=" in text and not Path(text).expanduser().exists()
+    return "=" in text and not any(Path(file).expanduser().exists() for file in (text, text.rpartition("#")[0]) if file)

@@ -22,6 +22,7 @@ def erf(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = 28,
@@ -69,6 +70,7 @@ def erf(
     request = analyse.request(
         names,
         checkpoints=checkpoint,
+        weights=weights,
         dataset=dataset,
         split=split,
         num_images=num_images,

@@ -21,6 +21,7 @@ def evaluate(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "digits",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = None,
@@ -48,6 +49,7 @@ def evaluate(
     request = analyse.request(
         names,
         checkpoints=checkpoint,
+        weights=weights,
         dataset=dataset,
         split=split,
         num_images=num_images,

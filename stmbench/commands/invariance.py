@@ -42,6 +42,7 @@ def translation(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = NUM_IMAGES,
@@ -76,6 +77,7 @@ def rotation(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = NUM_IMAGES,
@@ -108,6 +110,7 @@ def scale_(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = NUM_IMAGES,
@@ -152,6 +155,7 @@ def _run(kind: Any, ctx: typer.Context, given: dict[str, Any], *, pad: str, orde
     request = analyse.request(
         names,
         checkpoints=given["checkpoint"],
+        weights=given["weights"],
         limit_corrupt=given["limit_corrupt"],
         **{name: given[name] for name in taken},
     )

@@ -21,6 +21,7 @@ def robustness(
     architecture: analyse.Architecture = "unified",
     plugin: options.Plugin = None,
     checkpoint: analyse.Checkpoints = None,
+    weights: analyse.Weights = None,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
     num_images: analyse.NumImages = 56,
@@ -76,6 +77,7 @@ def robustness(
     request = analyse.request(
         names,
         checkpoints=checkpoint,
+        weights=weights,
         dataset=dataset,
         split=split,
         num_images=num_images,

@@ -33,6 +33,7 @@ def _list_of(names: tuple[str, ...]) -> Callable[[str], list[str]]:
 scales = _one_of(SCALE_NAMES)
 devices = _one_of(("auto", "cpu", "cuda"))
 dtypes = _list_of(DTYPE_NAMES)
+weights = _one_of(("ema", "raw"))
 mixers = _list_of(BUILTIN)
 models = _list_of(tuple(f"unified_{mixer}_{scale}" for mixer in BUILTIN for scale in SCALE_NAMES))
 

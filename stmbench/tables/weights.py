@@ -8,7 +8,8 @@ from typing import Final
 import pandas as pd
 
 _RANDOM: Final = "random:"
-_TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+):[^:]*")  # what a run of `stmbench train` is called
+# what a run of `stmbench train` is called; behind it the file's key, where a file holds several sets of weights
+_TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+)(?P<key>[#+][^:]*)?:[^:]*")
 
 
 def random_label(seed: int) -> str:
@@ -35,7 +36,7 @@ def recipe_and_seed(weights: object) -> tuple[str, str]:
     if is_random(label):
         return _RANDOM, label.removeprefix(_RANDOM)
     found = _TRAINED.fullmatch(label)
-    return (found["source"], found["seed"]) if found else (label, "")
+    return (found["source"] + (found["key"] or ""), found["seed"]) if found else (label, "")
 
 
 def weights_words(weights: object) -> str:
