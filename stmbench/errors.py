@@ -11,6 +11,7 @@ StmbenchError                 caught once, in the commands: one line, exit code 
 ├── DuplicateNameError        a second registration of a name
 ├── CountError                an operation the MAC counter has no rule for
 ├── ImageError                one image that cannot be read; counted, named and skipped up to a limit
+├── ForsakenError             one of several processes that train together failed: none can go on
 └── UnitError                 one unit of work that failed; becomes a row with status and reason
 """
 
@@ -79,6 +80,10 @@ class CountError(StmbenchError):
 
 class ImageError(StmbenchError):
     """One image that cannot be read: damaged, missing, or of a kind that has no colours."""
+
+
+class ForsakenError(StmbenchError):
+    """One of several processes that work together failed while the others wait for it: no unit of it can go on."""
 
 
 class UnitError(StmbenchError):

@@ -10,7 +10,6 @@ import abc
 import dataclasses
 import datetime
 import random
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,15 +18,14 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
+from stmbench.analyses.failures import failures_in, reason_of
 from stmbench.analyses.models import facts_of, mixer_facts
 from stmbench.analyses.unit import Unit
+from stmbench.errors import ForsakenError
 from stmbench.measure import environment, interference
 from stmbench.measure.interference import Disturbance
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import METRIC_UNITS
-
-# of an absolute path, not of an address; the file's name stays
-FOLDERS = re.compile(r"(?:(?<![\w./])|(?<=file://))(/[^\s/:\"']+)+/(?=[^\s/])")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,8 @@ class Analysis(abc.ABC):
     def run(self, *, fresh: bool = False) -> Report:
         """Do every unit that the store does not hold; with `fresh`, do them all again.
 
-        A unit that fails is a row with status and reason and is tried again in the next run; the others go on.
+        A unit that fails, whatever its model raises, is a row with status and reason and is tried again in the next
+        run; the others go on.
         """
         report, forgotten = Report(), set[str]()
         for unit in self.units():
@@ -130,6 +129,7 @@ class Analysis(abc.ABC):
                 self.forget(unit)
             if self.is_done(unit):
                 report.kept += 1
+                report.failures += self.store.metadata(unit.key).get("failures", [])
                 self._look_back(unit, report)
             else:
                 self._do(unit, report)
@@ -175,16 +175,17 @@ class Analysis(abc.ABC):
         before, start = interference.take(), time.monotonic()
         try:
             outcome, status = self.measure(unit), "ok"
-        except Exception as error:
+        except (KeyboardInterrupt, ForsakenError):
+            raise
+        except BaseException as error:  # a model may also call sys.exit
             reason = reason_of(error)
             outcome, status = Outcome(rows=self._failed_rows(unit, reason)), "failed"
         seconds = time.monotonic() - start
         timed = unit.machine is not None and not unit.derived
         disturbed = interference.disturbances(before, interference.take()) if timed else []
         self.store.write(unit.key, outcome.rows, metadata=self._metadata(unit, outcome, status, seconds, disturbed))
-        if status == "failed":
-            report.failures.append(f"{unit.task} of {', '.join(unit.models)}: {outcome.rows[0].reason}")
-        report.measured += not unit.derived
+        report.failures += self.store.metadata(unit.key)["failures"]
+        report.measured += status == "ok" and not unit.derived
 
     def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
         metric = self.headline(unit)
@@ -201,6 +202,7 @@ class Analysis(abc.ABC):
             "task": unit.task,
             "group": unit.group,
             "status": status,
+            "failures": failures_in(unit, outcome.rows),
             "models": list(unit.models),
             "weights": list(unit.weights),
             "conditions": dict(unit.conditions),
@@ -225,15 +227,6 @@ class Analysis(abc.ABC):
             line = f"parts of commit {commit[:8]} were kept; --fresh measures them again"
             if line not in report.notes:
                 report.notes.append(line)
-
-
-def reason_of(error: BaseException) -> str:
-    """One line for a row: the kind of error, unless the message says enough by itself, and its first line."""
-    from stmbench.errors import StmbenchError
-
-    # a traceback inside the message would put this machine's folders into the table
-    text = FOLDERS.sub("", " ".join(str(error).split()))[:300]
-    return text if isinstance(error, StmbenchError) else f"{type(error).__name__}: {text}"
 
 
 def _seed_everything(seed: int) -> None:

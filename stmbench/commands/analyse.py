@@ -156,7 +156,7 @@ def run(
         figures: the run's rows as figures by name, saved in OUT/figures.
 
     Raises:
-        InputError: after everything was shown, where not one unit of work could be done.
+        InputError, typer.Exit: after everything was shown, where not one unit of work could be done, or some failed.
     """
     from stmbench.commands.analyse_output import Output
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
-import typer
 from matplotlib.figure import Figure
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from stmbench.analyses.base import Analysis, Listener, Report
-from stmbench.commands.profile_output import TABLE_WIDTH, rows_as_json
+from stmbench.analyses.base import Analysis, Listener
+from stmbench.commands import streams
+from stmbench.commands.ending import end
+from stmbench.commands.profile_output import TABLE_WIDTH, rows_as_json, what_was_done
 from stmbench.commands.profile_progress import ProgressLine
-from stmbench.errors import InputError
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
 from stmbench.tables import Store
@@ -39,7 +39,7 @@ class Output:
         *,
         fresh: bool,
     ) -> None:
-        """Run, and show what came of it. Raises InputError, in the end, where no unit could be done."""
+        """Run, and show what came of it. Raises, in the end, what `end` raises where units failed."""
         with ProgressLine(self._notes, left="about {} left") as progress:
             report = make(progress).run(fresh=fresh)
         frame = self.store.read(report.keys)
@@ -47,10 +47,10 @@ class Output:
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         good = frame[frame["status"] != "failed"]
         if self._as_json:
-            typer.echo(rows_as_json(frame))
+            streams.echo(rows_as_json(frame))
         elif len(good):
             # a pipe has no width of its own: the table gets the one it was laid out for
-            Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(table(frame))
+            streams.console(TABLE_WIDTH).print(table(frame))
         paths = self._draw(frame, figures) if len(good) and figures else {}
         for line in [*untrained(good), *report.warnings]:
             self._note(f"warning: {line}", "yellow")
@@ -58,8 +58,7 @@ class Output:
             self._note(f"failed: {line}", "red")
         self._note(what_was_done(report))
         self._note("\n".join(f"{what:8} {path}" for what, path in {**paths, "rows": self.store.parts}.items()))
-        if not len(good):
-            raise InputError("a model that can be measured", str(frame["reason"].iloc[0]), "see the reasons above")
+        end(report.failures, measured=bool(len(good)), note=self._error)
 
     def _draw(self, frame: pd.DataFrame, figures: Callable[[pd.DataFrame], Mapping[str, Figure]]) -> dict[str, Path]:
         folder = self.store.folder
@@ -67,6 +66,9 @@ class Output:
             save(figure, folder / "figures" / name)
         (page,) = write_report(compose(placed(frame, folder)), folder / str(frame["analysis"].iloc[0]))
         return {"page": page, "figures": folder / "figures"}
+
+    def _error(self, line: str) -> None:
+        self._note(line, "red")
 
     def _note(self, text: str, style: str = "") -> None:
         self._notes.print(Text(text, style=style), soft_wrap=True)
@@ -80,10 +82,3 @@ def untrained(frame: pd.DataFrame) -> list[str]:
         return []
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return [f"untrained, weights are random init: {shown}; give weights with --checkpoint"]
-
-
-def what_was_done(report: Report) -> str:
-    """One line on a run."""
-    kept = f", {report.kept} taken from the store (--fresh measures them again)" if report.kept else ""
-    failed = f", {len(report.failures)} failed" if report.failures else ""
-    return f"{report.measured} units of work measured{failed}{kept}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stmbench.commands import options, suggestions
+from stmbench.commands import options, streams, suggestions
 
 if TYPE_CHECKING:
     from stmbench.mixers.conformance import Outcome
@@ -42,7 +42,7 @@ def check(
     entries = [MIXERS.get(name) for name in ([target] if is_name else load_plugin(target, try_out=False))]
     found = {entry.name: conform(entry, count=lambda module, size: count(module, size).macs) for entry in entries}
     if as_json:
-        typer.echo(
+        streams.echo(
             json.dumps(
                 [
                     {"mixer": name, **dataclasses.asdict(outcome)}
@@ -60,9 +60,7 @@ def check(
 
 
 def _print(name: str, outcomes: list[Outcome]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    console = streams.console(highlight=False, soft_wrap=True)
     marks = {"passed": "[green]pass[/]", "failed": "[bold red]FAIL[/]", "skipped": "[dim]skip[/]"}
     console.print(f"[bold]{name}[/]")
     for outcome in outcomes:

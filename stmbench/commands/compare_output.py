@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from stmbench.analyses.compare.config import LiveConfig
 from stmbench.analyses.compare.live import Live
 from stmbench.analyses.compare.sampling import SIDES
 from stmbench.analyses.compare.sides import Side
+from stmbench.commands import streams
 from stmbench.commands.profile_progress import ProgressLine
 from stmbench.errors import OutputError
 from stmbench.reporting import comparison as pages
@@ -56,12 +55,12 @@ def rounds_as_csv(live: Live) -> str:
 def show(comparison: Comparison, format: str) -> None:
     """Print the comparison to standard output."""
     if format == "json":
-        typer.echo(pages.as_json(comparison))
+        streams.echo(pages.as_json(comparison))
     elif format == "markdown":
-        typer.echo(pages.markdown(comparison), nl=False)
+        streams.echo(pages.markdown(comparison), nl=False)
     else:
         # a pipe has no width of its own: the table gets the one it was laid out for
-        Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(pages.terminal(comparison))
+        streams.console(TABLE_WIDTH).print(pages.terminal(comparison))
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stmbench.commands import options
+from stmbench.commands import options, streams
 
 app = typer.Typer(add_completion=False)
 
@@ -47,4 +47,4 @@ def dashboard(
             f"{sum(event.worse is False for event in events)} improvements",
             err=True,
         )
-    typer.echo("\n".join(f"{what:5} {path}" for what, path in paths.items()))
+    streams.echo("\n".join(f"{what:5} {path}" for what, path in paths.items()))

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from stmbench.commands import session, usage
+from stmbench.commands import session, streams, usage
 from stmbench.errors import StmbenchError, UnknownNameError
 
 COMMANDS = (
@@ -43,7 +43,7 @@ class CommandGroup(SuggestingGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"stmbench.commands.{cmd_name}")
-        command = typer.main.get_command(module.app)
+        command = streams.guard(typer.main.get_command(module.app))
         command.name = cmd_name
         # Rich keeps the source's line breaks, which a narrower terminal would break once more
         command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
@@ -59,7 +59,10 @@ class CommandGroup(SuggestingGroup):
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **settings: Any
     ) -> NoReturn:
-        """Run, and leave with 0, with 2 and one line for what the user can mend, with 130 when interrupted."""
+        """Run, and leave with 0, with 2 and one line for what the user can mend, with 130 when interrupted.
+
+        A mistake of ours is a traceback and 2: 1 is said of units of work that failed, and of regressions.
+        """
         settings["standalone_mode"] = False
         session.start()
         try:
@@ -72,7 +75,8 @@ class CommandGroup(SuggestingGroup):
                 sys.exit(2)
             line = usage.line(error, sys.argv[1:] if args is None else args)
             if line is None:
-                raise
+                session.current().debug = True
+                line = f"a mistake in stmbench, please report it: {type(error).__name__}: {error}"
             self._fail(error, line)
         sys.exit(code if isinstance(code, int) else 0)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stmbench.commands import options
+from stmbench.commands import options, streams
 from stmbench.commands.group import SuggestingGroup
 from stmbench.errors import ConfigError
 
@@ -70,9 +71,10 @@ def add(
             _warn(f"nothing in it that a history follows; see {folder} for the record all the same")
         if item.facts.changed:
             _warn("the checkout held changes that are not in the commit")
-        typer.echo(f"{len(item.summary.values)} values added as {item.folder}", err=as_json)
+        text = f"{len(item.summary.values)} values added as {item.folder}"
+        typer.echo(text, file=sys.stderr if as_json else streams.out())
     if as_json:
-        typer.echo(json.dumps([{"folder": str(item.folder), "values": len(item.summary.values)} for item in done]))
+        streams.echo(json.dumps([{"folder": str(item.folder), "values": len(item.summary.values)} for item in done]))
 
 
 @app.command(name="list")
@@ -88,7 +90,7 @@ def list_(
     records = [record for record in History(folder).records() if machine in (None, record.facts.machine)][::-1]
     facts = [_facts(record) for record in records]
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        streams.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     elif not facts:
         typer.echo(f"no records in {folder}; add one with `stmbench history add STORE --history {folder}`", err=True)
     else:
@@ -121,7 +123,7 @@ def prune(
     for record in chosen:
         if not dry_run:
             where.remove(record)
-        typer.echo(f"{record.facts.machine}/{record.facts.name} {record.facts.subject}".rstrip())
+        streams.echo(f"{record.facts.machine}/{record.facts.name} {record.facts.subject}".rstrip())
     verb = "would be removed" if dry_run else "removed"
     typer.echo(f"{len(chosen)} record{'' if len(chosen) == 1 else 's'} {verb}", err=True)
 
@@ -145,10 +147,7 @@ def _facts(record: Record) -> dict[str, Any]:
 
 
 def _print(facts: list[dict[str, Any]]) -> None:
-    import sys
-
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -165,7 +164,7 @@ def _print(facts: list[dict[str, Any]]) -> None:
     if any(line["changed"] for line in facts):
         table.caption = Text("* the checkout held changes that are not in the commit")
         table.caption_justify = "left"
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    streams.console(120).print(table)
 
 
 def _warn(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stmbench.commands import options
+from stmbench.commands import options, streams
 from stmbench.commands.group import SuggestingGroup
 
 app = typer.Typer(
@@ -49,8 +49,8 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
     for entry in entries:
         inert = ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none"
         source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
-        typer.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; inert parameters: {inert}")
-    typer.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
+        streams.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; inert parameters: {inert}")
+    streams.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
 @app.command()
@@ -72,7 +72,7 @@ def models(
     if as_json:
         _print_json(names)
     else:
-        typer.echo("\n".join(names))
+        streams.echo("\n".join(names))
 
 
 @app.command()
@@ -111,12 +111,11 @@ def _facts(entry: Any) -> dict[str, Any]:
 
 
 def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    streams.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
@@ -124,4 +123,4 @@ def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str,
         table.add_column(column, overflow="fold", no_wrap=column in ("mixer", "depends on N"))  # names stay whole
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    streams.console().print(table)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stmbench.commands import options
+from stmbench.commands import options, streams
 from stmbench.commands.group import SuggestingGroup
 
 app = typer.Typer(
@@ -67,4 +67,4 @@ def mixer(
         ) from error
     except OSError as error:
         raise OutputError("a file that can be written", f"{file} ({error.strerror})", "change --out") from error
-    typer.echo(f"wrote {file}; next: stmbench check {file}")
+    streams.echo(f"wrote {file}; next: stmbench check {file}")

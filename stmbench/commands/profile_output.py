@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -17,6 +16,8 @@ from stmbench.analyses.base import Report
 from stmbench.analyses.match import match as match_models
 from stmbench.analyses.profile.analysis import Profile
 from stmbench.analyses.profile.config import ProfileConfig
+from stmbench.commands import streams
+from stmbench.commands.ending import end
 from stmbench.commands.profile_progress import ProgressLine
 from stmbench.figures import profile_figures, save
 from stmbench.reporting import compose, placed, profile_table, write_report
@@ -46,16 +47,20 @@ class Output:
             report = Profile(config, self.store, listener=progress).run(fresh=fresh)
         frame = self.store.read(report.keys)
         frame.attrs["warnings"] = report.warnings
+        measured = bool((frame["status"] != "failed").any())
         if self._as_json:
-            typer.echo(rows_as_json(frame))
-        else:
+            streams.echo(rows_as_json(frame))
+        elif measured:
             # a pipe has no width of its own: the table gets the one it was laid out for
-            Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(profile_table(frame))
-        paths = self._draw(frame, config)
+            streams.console(TABLE_WIDTH).print(profile_table(frame))
+        paths = self._draw(frame, config) if measured else {}
         for line in report.warnings:
             self._note(f"warning: {line}", "yellow")
-        self._note(_what_was_done(report))
-        self._note("\n".join(f"{what:8} {path}" for what, path in paths.items()))
+        for line in report.failures:
+            self._note(f"failed: {line}", "red")
+        self._note(what_was_done(report))
+        self._note("\n".join(f"{what:8} {path}" for what, path in {**paths, "rows": self.store.parts}.items()))
+        end(report.failures, measured=measured, note=self._error)
 
     def _draw(self, frame: pd.DataFrame, config: ProfileConfig) -> dict[str, Path]:
         folder = self.store.folder
@@ -67,7 +72,10 @@ class Output:
             f"Profile of {len(config.models)} models" if len(config.models) > 1 else f"Profile of {config.models[0]}"
         )
         (page,) = write_report(compose(frame, title=title), folder / "profile")
-        return {"page": page, "figures": folder / "figures", "rows": self.store.parts}
+        return {"page": page, "figures": folder / "figures"}
+
+    def _error(self, line: str) -> None:
+        self._note(line, "red")
 
     def _note(self, text: str, style: str = "") -> None:
         self._notes.print(Text(text, style=style), soft_wrap=True)
@@ -81,7 +89,8 @@ def rows_as_json(frame: pd.DataFrame) -> str:
     return "[\n" + ",\n".join(json.dumps(record, ensure_ascii=False) for record in records) + "\n]"
 
 
-def _what_was_done(report: Report) -> str:
+def what_was_done(report: Report) -> str:
+    """One line on a run."""
     kept = f", {report.kept} taken from the store (--fresh measures them again)" if report.kept else ""
     failed = f", {len(report.failures)} failed" if report.failures else ""
     return f"{report.measured} units of work measured{failed}{kept}"

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stmbench.commands import options, values
+from stmbench.commands import options, streams, values
 from stmbench.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
@@ -50,4 +50,4 @@ def report(
     places(out, chosen)
     content = compose(read_stores(stores), title=title)
     for path in write_report(content, out, chosen):
-        typer.echo(path)
+        streams.echo(path)

@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from stmbench.analyses.models import facts_of
+from stmbench.commands import streams
 from stmbench.commands.analyse_output import untrained
+from stmbench.commands.ending import end
 from stmbench.commands.profile_output import TABLE_WIDTH
 from stmbench.commands.run_progress import RunProgress
 from stmbench.errors import InputError
@@ -51,7 +53,7 @@ class RunOutput:
 
     def show_plan(self) -> None:
         """What would be done, on standard output."""
-        console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+        console = streams.console(TABLE_WIDTH)
         done = self._done()
         estimates = self._estimates(done)
         lines = [
@@ -108,7 +110,7 @@ class RunOutput:
         return {task.name: None if task.missing or done[task.name] else estimator.seconds(task) for task in self.tasks}
 
     def _show(self, frame: pd.DataFrame, report: RunReport) -> None:
-        console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+        console = streams.console(TABLE_WIDTH)
         for analysis, table in tables(frame):
             console.print(Text(f"\n{analysis}", style="bold"))
             console.print(table)
@@ -135,12 +137,17 @@ class RunOutput:
         for path in write_report(content, self.folder / "report", formats):
             self._note(f"report   {path}")
         self._note(f"figures  {folder}\nrows     {self.folder / 'parts'}")
+        undone = [*report.failures, *(f"{name}: {reason}" for name, reason in report.skipped.items())]
+        end(undone, measured=any(r.measured + r.kept for r in report.results), note=self._error)
 
     def _lines(self, word: str, lines: Sequence[str], style: str) -> None:
         for line in lines[:SHOWN]:
             self._note(f"{word}: {line}", style)
         if len(lines) > SHOWN:
             self._note(f"{word}: ... and {len(lines) - SHOWN} more, see the rows", style)
+
+    def _error(self, line: str) -> None:
+        self._note(line, "red")
 
     def _note(self, text: str, style: str = "") -> None:
         self._notes.print(Text(text, style=style), soft_wrap=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+from typing import TextIO
 
 
 @dataclasses.dataclass
 class Session:
-    """State of one call; `kept` is the line an interrupted user reads."""
+    """State of one call; `kept` is the line an interrupted user reads, `output` what standard output was before it."""
 
     debug: bool = False
     kept: str = "nothing was written"
+    output: TextIO | None = None
 
 
 _SESSION: contextvars.ContextVar[Session] = contextvars.ContextVar("session")

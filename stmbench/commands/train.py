@@ -141,7 +141,7 @@ def train(
 
         try:
             analyse.run(make, out=out, fresh=fresh, as_json=as_json, table=training_table, figures=training_figures)
-        except StmbenchError:
+        except (StmbenchError, typer.Exit):
             for training in made:
                 training.dismiss()
             raise

@@ -97,7 +97,9 @@ def main() -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             answer = measure(spec)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a model may also call sys.exit
         answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
     print(json.dumps(answer))
     return 1 if "error" in answer else 0

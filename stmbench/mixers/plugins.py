@@ -100,7 +100,9 @@ def load_entry_points() -> None:
                 file = getattr(sys.modules.get(point.module), "__file__", None)
                 digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
                 _admit(before, f"the entry point {key}", digest)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit is no reason to leave either
             reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             warnings.warn(f"the installed plug-in {key} was skipped: {reason}", PluginWarning, stacklevel=2)
 
@@ -114,7 +116,9 @@ def _run(file: Path, source: bytes, shown: str, module_name: str) -> None:
     try:
         # the bytes that were hashed are the bytes that run; no __pycache__ is left beside the user's file
         exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         place = _place(error, file, shown)
         if isinstance(error, DuplicateNameError):
             taken = str(error).partition(";")[0]
@@ -166,7 +170,11 @@ def _check_shape(entry: MixerEntry) -> None:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 module = entry.build(Site(stage=2, block=1, dim=dim, resolution=(14, 14))).eval()
                 found = module(torch.randn(shape))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except InputError as error:
+            raise PluginError(error.expected, f"{error.got} in {name}", error.remedy) from error
+        except BaseException as error:
             what = f"{type(error).__name__}: {error}"
             raise PluginError(f"{name} to map {shape} to {shape}", what, remedy) from error
         got = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from stmbench.analyses.models import build_model, design_size
-from stmbench.errors import StmbenchError
 from stmbench.sweeps.kinds import ImageKind, images_of
 from stmbench.sweeps.kinds.base import Subjects
 from stmbench.sweeps.kinds.profile import ProfileKind
@@ -42,7 +41,9 @@ class Estimator:
             return None
         try:
             return START_S + self._passes(task) / self.speed(task.models[0])
-        except StmbenchError:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # the task meets it again, and says so
             return None
 
     def _passes(self, task: Task) -> float:

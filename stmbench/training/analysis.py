@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stmbench.analyses.base import Analysis, Listener, Outcome, Progress, reason_of
+from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
+from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
-from stmbench.errors import CheckpointError, ConfigError, StmbenchError
+from stmbench.errors import CheckpointError, ConfigError, ForsakenError, StmbenchError
 from stmbench.tables import Store
 from stmbench.tables.weights import random_label
 from stmbench.training.board import require_board
@@ -94,9 +95,11 @@ class Training(Analysis):
             return self._train(run)
         except StmbenchError:
             raise  # every process has it
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # the others wait for this one amid a step: all end, and the launcher says so
-            raise SystemExit(f"error: {unit.task} of {run.model}: {reason_of(error)}") from error
+            raise ForsakenError(f"{unit.task} of {run.model}: {reason_of(error)}") from error
 
     def forget(self, unit: Unit) -> None:
         super().forget(unit)

@@ -46,13 +46,13 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path, dtype: str)
         assert set(frame["dtype"].dropna()) == {"bf16"}
 
 
-def test_a_batch_that_never_fits_is_refused_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_never_fits_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(spec: MemorySpec) -> None:
         raise UnitError("the process that measures memory was killed by SIGKILL, most likely for want of memory")
 
     monkeypatch.setattr(tasks, "peak_of_child", killed)
-    with pytest.raises(InputError, match=r"expected a model that runs, got .* SIGKILL"):
-        profile(tmp_path, batch_size=10**6).run()
+    report = profile(tmp_path, batch_size=10**6).run()
+    assert sum("was killed by SIGKILL" in line for line in report.failures) == len(MODELS)
     failed = read(tmp_path).query("status == 'failed'")
     assert sorted(failed["model"]) == sorted(MODELS)
 

@@ -76,7 +76,7 @@ def test_a_model_with_nan_logits_fails_and_the_other_is_shown(tmp_path: Path) ->
     models = ("--models", f"{DW},unified_sr_attn_nano", "--num-images", "10")
     checkpoint = ("--checkpoint", f"{DW}={tmp_path / 'broken.pth'}")
     result = run.stmbench("eval", *models, *checkpoint, "--out", str(tmp_path / "out"))
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert f"failed: predictions of {DW}: NaN logits for 10 of the 10 images in a batch" in result.stderr
     assert "SR-Attn" in result.stdout
     assert "1 failed" in result.stderr

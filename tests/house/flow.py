@@ -23,7 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": BASE,
     "measure": BASE,
     "analyses": (*MODELS, "data", "measure"),
-    "training": (*MODELS, "data", "measure", "analyses.base", "analyses.unit", "analyses.models"),  # a run is a unit
+    "training": (*MODELS, "data", "measure", *(f"analyses.{name}" for name in ("base", "failures", "models", "unit"))),
     "sweeps": (*MODELS, "data", "measure", "analyses", "training"),
     "history": (*LOW, "tables"),
     "figures": (*LOW, "tables"),

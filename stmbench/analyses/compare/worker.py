@@ -155,7 +155,9 @@ def serve(worker: Worker, answers: TextIO, *, inside: bool) -> None:
             inside = True
         try:
             answer = {"ok": True, **getattr(worker, request["do"])(request)}
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit of a model is no end of this side
             answer = {"ok": False, "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         answers.write(json.dumps(answer) + "\n")
         if inside and request["do"] == "unload":

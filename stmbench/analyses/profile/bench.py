@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import psutil
 import torch
 
-from stmbench.analyses.base import reason_of
+from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, name_of
@@ -102,7 +102,9 @@ class Bench:
         for key, load in loads.items():
             try:
                 self._add(key, load)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self.failures[key] = reason_of(error)
                 self._subjects.pop(key, None)
         for name, work in ((COMPUTE, self._probe.compute), (COPY, self._probe.copy)):

@@ -40,7 +40,9 @@ def _outcome(check: Check, subject: Subject) -> Outcome:
             return Outcome(check=check.name, status="skipped", promise=check.promise, found=str(reason))
         except BrokenPromiseError as error:
             found = str(error)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # the mixer is code of others: whatever it raises is what the check found
             found = f"{type(error).__name__}: {' '.join(str(error).split())}"
         else:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from stmbench.analyses.base import Progress, reason_of
+from stmbench.analyses.base import Progress
+from stmbench.analyses.failures import reason_of
 from stmbench.sweeps.engines.base import Done, Engine, Event, Lost, Moved
 from stmbench.sweeps.execution import execute
 from stmbench.sweeps.tasks import Task
@@ -31,7 +32,9 @@ class LocalEngine(Engine):
 
         try:
             return [Done(result=execute(task, self._folder, listener=listener))]
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return [Lost(name=task.name, reason=reason_of(error))]
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stmbench.analyses.base import Progress, reason_of
+from stmbench.analyses.base import Progress
+from stmbench.analyses.failures import reason_of
 from stmbench.sweeps.engines.base import ATTEMPTS, Done, Engine, Event, Lost
 from stmbench.sweeps.engines.local import moved
 from stmbench.sweeps.tasks import Task
@@ -172,7 +173,7 @@ def _work(pipe: Connection, folder: Path) -> None:
         event: Event
         try:
             event = Done(result=execute(task, folder, listener=listener))
-        except Exception as error:
+        except BaseException as error:  # it is deaf to Ctrl-C
             event = Lost(name=task.name, reason=reason_of(error))
         _send(pipe, event)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stmbench.analyses.base import reason_of
+from stmbench.analyses.failures import reason_of
 from stmbench.errors import ConfigError, InputError, StmbenchError
 from stmbench.sweeps.engines.base import ATTEMPTS, Done, Engine, Event, Lost
 from stmbench.sweeps.execution import execute, weights_of
@@ -115,7 +115,7 @@ def _elsewhere(task: Task, files: Files) -> tuple[TaskResult | None, Files, str 
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
         try:
             result = execute(_rooted(task, folder), folder)
-        except StmbenchError as error:
+        except (StmbenchError, SystemExit) as error:
             return None, {}, reason_of(error)
         made = {}
         for path in sorted(folder.rglob("*")):
