@@ -56,7 +56,7 @@ def words(point: Point, metric: str) -> str:
     shown = display(metric)
     unit = f" {shown.unit}" if shown.unit else ""
     place = f" {point.condition}" if point.condition else ""
-    place += "" if math.isnan(point.level) else f" {point.level:g}"
+    place += "" if math.isnan(point.level) else f"{shown.before_level}{point.level:g}"
     text = f"{point.label}: {shown.name}{place}, {number(point.value, metric)}{unit}"
     if point.errors is not None:
         text += f" (95 %: {number(point.low, metric)} to {number(point.high, metric)})"

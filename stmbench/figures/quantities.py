@@ -13,6 +13,7 @@ class Display(NamedTuple):
     unit: str
     factor: float
     decimals: int
+    before_level: str = " "  # what parts the name from a row's level
 
 
 _DISPLAYS: Final = {
@@ -42,7 +43,7 @@ _DISPLAYS: Final = {
     "calibration_error": Display("calibration error", "%", 0.01, 1),
     "nll": Display("negative log-likelihood", "nats", 1.0, 3),
     "brier": Display("Brier score", "", 1.0, 3),
-    "erf50": Display("ERF@50", "of the input's side", 1.0, 3),
+    "erf": Display("ERF", "of the input's side", 1.0, 3, "@"),
     "consistency": Display("consistency", "%", 0.01, 1),
     "consistency_on_correct": Display("consistency where right", "%", 0.01, 1),
     "accuracy_on_correct": Display("accuracy where clean is right", "%", 0.01, 1),

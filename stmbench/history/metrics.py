@@ -39,11 +39,14 @@ METRICS: Final = {
     "consistency_auc": Metric(better="higher", smallest=POINT),
     "consistency_on_correct_auc": Metric(better="higher", smallest=POINT),
     "soft_cross_entropy_auc": Metric(better="lower", smallest=POINT),
-    "erf50": Metric(better="neither", smallest=0.01),
+    "erf": Metric(better="neither", smallest=0.01),
 }
 CONDITIONS: Final = {"latency": "p50"}  # of several percentiles, the one that is followed
 PROBE: Final = "probe_peak"
-BY_LEVEL: Final = ("robustness",)  # analyses whose levels are series of their own; of others, only their areas are
+BY_LEVEL: Final = (
+    "robustness",
+    "erf",
+)  # analyses whose levels are series of their own; of others only areas
 
 
 def is_worse(metric: str, before: float, after: float) -> bool | None:

@@ -103,7 +103,7 @@ METRIC_UNITS: Final = {
     "accuracy_top5": "1",
     "calibration_error": "1",
     "nll": "1",
-    "erf50": "input_side",
+    "erf": "input_side",
     "consistency_auc": "1",
     "consistency_on_correct": "1",
     "consistency_on_correct_auc": "1",

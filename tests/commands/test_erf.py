@@ -34,7 +34,9 @@ def test_json_is_all_there_is(tmp_path: Path) -> None:
     result = run.stmbench("erf", *FEW[2:], *arguments, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
-    assert {(row["stage"], row["metric"]) for row in rows} == {(s, m) for s in (1, 3) for m in ("erf50", "erf99")}
+    assert {(row["stage"], row["level"], row["metric"]) for row in rows} == {
+        (s, percent, "erf") for s in (1, 3) for percent in (50, 99)
+    }
 
 
 @pytest.mark.parametrize(

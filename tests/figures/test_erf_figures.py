@@ -33,7 +33,7 @@ def _table(folder: Path, *, side: int = 64, models: int = 2, trained: bool = Fal
         known: dict[str, Any] = {
             "run_id": "r", "created_utc": WHEN, "kind": "summary", "analysis": "erf", "model": name, "mixer": mixer,
             "scale": "nano", "architecture": "unified", "seed": 0, "weights": "mine.pth:01" if trained else "random:0",
-            "dataset": "digits:abc", "num_images": 10, "resolution": side, "metric": "erf50", "unit": "input_side",
+            "dataset": "digits:abc", "num_images": 10, "resolution": side, "metric": "erf", "unit": "input_side",
             "level": 50.0, "artifact": f"parts/{number}.npz", "status": "ok", "dtype": "fp32", "device": "cpu",
         }  # fmt: skip
         for stage in range(2):

@@ -65,7 +65,7 @@ LOSSES = [
     ("accuracy", 0.8, 0.7, True),
     ("consistency_auc", 0.8, 0.9, False),
     ("nll", 0.8, 0.9, True),
-    ("erf50", 0.1, 0.2, None),
+    ("erf", 0.1, 0.2, None),
     ("throughput", 1, 1, None),
 ]
 

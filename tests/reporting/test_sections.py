@@ -188,7 +188,7 @@ def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
     np.savez(store.artifact("k", "good.npz"), magnitude_0=np.ones((4, 4)), centre_0=np.array([2.0, 2.0]))
     store.artifact("k", "cut.npz").write_bytes(store.artifact("k", "good.npz").read_bytes()[:100])
     rows = [
-        like(attacked(mixer)[0], analysis="erf", definition="stmbench.magnitude.linear.v1", metric="erf50",
+        like(attacked(mixer)[0], analysis="erf", definition="stmbench.magnitude.linear.v1", metric="erf",
              unit="input_side", stage=0, level=50.0, artifact=f"parts/k.{name}.npz")
         for mixer, name in (("dw_conv", "good"), ("sr_attn", "cut"), ("dcnv3", "gone"))
     ]  # fmt: skip

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.erf.centre import Grid, grids
-from stmbench.analyses.erf.config import ErfConfig, metric_of
+from stmbench.analyses.erf.config import ErfConfig
 from stmbench.analyses.erf.definitions import definitions
 from stmbench.analyses.erf.gradients import gradient_maps
 from stmbench.analyses.erf.stages import Stage, chosen_stages
@@ -24,7 +24,7 @@ from stmbench.tables import Row, Store
 from stmbench.tables.writing import write_arrays
 
 FILE = "maps.npz"
-UNIT = "input_side"
+METRIC: Final = "erf"  # the percentage of the mass is the row's level
 
 
 class Erf(ImageAnalysis):
@@ -37,20 +37,21 @@ class Erf(ImageAnalysis):
     ) -> None:
         super().__init__(request, store, listener=listener)
         self.config = config
-        self.metric_units = {metric_of(percent): UNIT for percent in config.percents}
 
     @property
     def definition(self) -> str:
         return self.config.definitions[0]
 
     def headline(self, unit: Unit) -> str | None:
-        return metric_of(self.config.percents[0])
+        return METRIC
 
     def plan(self) -> Iterator[tuple[Unit, Work]]:
         config = self.config
         for model in self.request.models:
             stages = None if config.stages is None else list(config.stages)
-            conditions: dict[str, Any] = {"stages": stages, "percents": list(config.percents)}
+            # the metric's name and the centre's rule: rows from before them are measured again
+            rules = {"metric": METRIC, "centre": "reachable"}
+            conditions: dict[str, Any] = {"stages": stages, "percents": list(config.percents), **rules}
             unit = self.unit("maps", model, {**conditions, "definitions": list(config.definitions)})
             yield unit, self._work_of(unit, model)
 
@@ -84,7 +85,7 @@ class Erf(ImageAnalysis):
             for size in maps.sizes(definitions(self.config.definitions), self.config.percents, seed=self.seed):
                 columns = {"stage": stage.number, "level": size.percent, "artifact": artifact}
                 columns |= {"definition": size.definition.name, "num_images": maps.seen}
-                rows.append(self.interval_row(subject, metric_of(size.percent), size.interval, **columns))
+                rows.append(self.interval_row(subject, METRIC, size.interval, **columns))
         return rows
 
     def _kept(self, unit: Unit, stages: list[Stage], gathered: list[StageMaps]) -> str:

@@ -3,6 +3,9 @@
 A convolution's output j is centred on input position j * stride + dilation * (kernel - 1) / 2 - padding (Dumoulin and
 Visin 2016, relationship 14). Composed, unit i of a stage is centred on the pixel a * i + b; with 3x3 kernels of stride
 2 and padding 1 throughout b is 0, with non-overlapping patches of P pixels it is (P - 1) / 2.
+
+Where a map is so small that those kernels reach into the padding, a unit is centred on the part of the image that they
+do reach: the only unit of a 1x1 map is centred on the middle of the image, not on its corner.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class Grid:
     step: Pair = (1.0, 1.0)
     start: Pair = (0.0, 0.0)
     assumed: bool = False
+    path: tuple[Strided, ...] = ()  # what leads from the image to this map
 
     @property
     def unit(self) -> tuple[int, int]:
@@ -35,9 +39,16 @@ class Grid:
 
     @property
     def centre(self) -> Pair:
-        """Its centre in pixels."""
-        (y, x), (i, j) = self.step, self.unit
-        return y * i + self.start[0], x * j + self.start[1]
+        """Its centre in pixels: the middle of what the path's kernels reach of the image."""
+        return self._centre(0), self._centre(1)
+
+    def _centre(self, axis: int) -> float:
+        low = high = self.unit[axis]
+        for call in reversed(self.path):
+            end, stride, padding = call.before[axis] - 1, call.stride[axis], call.padding[axis]
+            reach = call.dilation[axis] * (call.kernel[axis] - 1)
+            low, high = (min(max(i, 0), end) for i in (low * stride - padding, high * stride - padding + reach))
+        return (low + high) / 2 if self.path else self.step[axis] * low + self.start[axis]
 
 
 def grids(image: tuple[int, int], sizes: Sequence[tuple[int, int]], calls: Sequence[Sequence[Strided]]) -> list[Grid]:
@@ -78,15 +89,18 @@ def _after(grid: Grid, call: Strided) -> Grid:
         step=(grid.step[0] * call.stride[0], grid.step[1] * call.stride[1]),
         start=(grid.start[0] + grid.step[0] * shift[0], grid.start[1] + grid.step[1] * shift[1]),
         assumed=grid.assumed,
+        path=(*grid.path, call),
     )
 
 
 def _patches(grid: Grid, goal: tuple[int, int]) -> Grid:
     """Patches that do not overlap, gathered by reshaping."""
-    patch = [max(1, round(size / small)) for size, small in zip(grid.size, goal, strict=True)]
+    down, across = (max(1, round(size / small)) for size, small in zip(grid.size, goal, strict=True))
+    patch = down, across
     return Grid(
         size=goal,
         step=(grid.step[0] * patch[0], grid.step[1] * patch[1]),
         start=(grid.start[0] + grid.step[0] * (patch[0] - 1) / 2, grid.start[1] + grid.step[1] * (patch[1] - 1) / 2),
         assumed=True,
+        path=(*grid.path, Strided(before=grid.size, after=goal, kernel=patch, stride=patch)),
     )

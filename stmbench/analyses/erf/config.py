@@ -30,8 +30,3 @@ class ErfConfig:
                 raise ConfigError("a percentage above 0 and at most 100", f"{percent:g}", "change --percent")
         if self.stages is not None and not self.stages:
             raise ConfigError("at least one stage", "none", "change --stages")
-
-
-def metric_of(percent: float) -> str:
-    """The table's metric: erf50, erf99.5."""
-    return f"erf{percent:g}"

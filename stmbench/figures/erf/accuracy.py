@@ -20,15 +20,16 @@ from stmbench.figures.style import canvas, heading
 def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:
     """A mark for each model and weights that both tables know, with both intervals; None where there are none."""
     rows = erf_rows(frame, definition)
-    rows = rows[rows["level"] == 50]
     if rows.empty:
         return None
+    percent = 50 if (rows["level"] == 50).any() else rows["level"].min()
+    rows = rows[rows["level"] == percent]
     last = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")].copy()
     last.attrs = frame.attrs
     accuracy = _accuracy(beside)
     pairs = [
         (point, accuracy[point.model, str(point.facts["weights"])])
-        for point in points(last, "erf50")
+        for point in points(last, "erf")
         if (point.model, str(point.facts["weights"])) in accuracy
     ]
     if not pairs:
@@ -41,9 +42,9 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
                           capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
             dot = axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
                       linestyle="none", markersize=8, zorder=4)  # fmt: skip
-            mark([bars, dot], size.key, f"{words(size, 'erf50')}; accuracy {number(right.value, 'accuracy')} %")
+            mark([bars, dot], size.key, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
         axes.margins(0.15)
-        axes.set_xlabel("ERF@50 of the last stage, of the input's side")
+        axes.set_xlabel(f"ERF@{percent:g} of the last stage, of the input's side")
         axes.set_ylabel("top-1 accuracy, %")
         axes.grid(axis="both")
         heading(axes, "Receptive field and accuracy", definition)

@@ -48,6 +48,13 @@ def erf_rows(frame: pd.DataFrame, definition: str) -> pd.DataFrame:
     ).sort_index()
 
 
+def beyond_the_image(rows: pd.DataFrame) -> str | None:
+    """What a size above 1 means, where `rows` have one; None otherwise."""
+    if not (rows["value"] > 1).any():
+        return None
+    return "A size above 1 is that of a square that reaches beyond the image: its centre is not the image's."
+
+
 def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap]:
     """The maps behind the rows of the smallest percentage, in the table's order.
 

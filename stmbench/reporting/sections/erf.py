@@ -8,7 +8,7 @@ from typing import Final
 import pandas as pd
 
 from stmbench.figures.erf.figures import erf_figures
-from stmbench.figures.erf.maps import erf_rows
+from stmbench.figures.erf.maps import beyond_the_image, erf_rows
 from stmbench.figures.points import Point
 from stmbench.figures.quantities import number
 from stmbench.reporting.caveats import caveats
@@ -20,13 +20,13 @@ OURS: Final = "stmbench.magnitude.linear.v1"  # shown where it is there; the oth
 CAPTIONS: Final = {
     "erf": (
         "Effective receptive fields",
-        "Mean gradient map of the central unit of each stage; the square holds half of the map.",
+        "Mean gradient map of the central unit of each stage; the square holds the named share of the map.",
         "The square is centred where the unit is. Colours follow the quarter power of the map over its own maximum: "
         "panels do not share a scale.",
     ),
     "erf_accuracy": (
         "Receptive field and accuracy",
-        "ERF@50 of the last stage against top-1 accuracy, both with 95 % intervals.",
+        "Size of the last stage's field against top-1 accuracy, both with 95 % intervals.",
         "Accuracy is that of the evaluation of the same weights.",
     ),
 }
@@ -53,7 +53,7 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         plots=tuple(plots),
         tables=tuple(table for table in found if table is not None),
         definition=ERF,
-        caveats=(*caveats(frame), *_at_one_size(at)),
+        caveats=(*caveats(frame), *_at_one_size(at), *_beyond_the_image(rows)),
     )
 
 
@@ -62,13 +62,13 @@ def _by_stage(rows: pd.DataFrame) -> dict[tuple[float, int], list[Point]]:
     found = {}
     for _, group in rows.groupby(["level", "stage"], sort=True):
         group.attrs = rows.attrs
-        found[float(group["level"].iloc[0]), int(group["stage"].iloc[0])] = points_of(group, "erf50")
+        found[float(group["level"].iloc[0]), int(group["stage"].iloc[0])] = points_of(group, "erf")
     return found
 
 
 def _stage_table(rows: pd.DataFrame, stages: dict[tuple[float, int], list[Point]], definition: str) -> Table | None:
     columns = [
-        Measured(Column(heading=f"Stage {stage + 1}", unit=f"ERF@{percent:g}"), "erf50", points)
+        Measured(Column(heading=f"Stage {stage + 1}", unit=f"ERF@{percent:g}"), "erf", points)
         for (percent, stage), points in stages.items()
     ]
     note = f"Side of the square over the input's side, by {definition}; small numbers are 95 % intervals."
@@ -76,7 +76,7 @@ def _stage_table(rows: pd.DataFrame, stages: dict[tuple[float, int], list[Point]
 
 
 def _definition_table(frame: pd.DataFrame, definitions: list[str]) -> Table | None:
-    """ERF@50 of the last stage by each definition: the same maps, read by other rules."""
+    """The last stage's field by each definition: the same maps, read by other rules."""
     if len(definitions) < 2:
         return None
     columns = []
@@ -85,7 +85,7 @@ def _definition_table(frame: pd.DataFrame, definitions: list[str]) -> Table | No
         rows = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")]
         rows = rows[rows["level"] == rows["level"].min()]
         rows.attrs = frame.attrs
-        columns.append(Measured(_heading(definition), "erf50", points_of(rows, "erf50")))
+        columns.append(Measured(_heading(definition), "erf", points_of(rows, "erf")))
     note = "paper.v1 and authors_code.v1 reproduce what the paper says and what circulating scripts compute."
     return by_model("erf-definitions", "Last stage by definition", columns, note=note)
 
@@ -100,16 +100,16 @@ def _lead(rows: pd.DataFrame) -> str:
     last = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")]
     last = last[last["level"] == last["level"].min()]
     last.attrs = rows.attrs
-    ranked = sorted(points_of(last, "erf50"), key=lambda point: -point.value)
+    ranked = sorted(points_of(last, "erf"), key=lambda point: -point.value)
     if not ranked:
         return "No receptive field was measured."
     what = f"ERF@{ranked[0].level:g} of the last stage"
     first, least = ranked[0], ranked[-1]
     if len(ranked) == 1:
-        return f"{first.label}: {what} {number(first.value, 'erf50')} of the input's side."
+        return f"{first.label}: {what} {number(first.value, 'erf')} of the input's side."
     return (
-        f"{what} is largest for {first.label} ({number(first.value, 'erf50')} of the input's side) and least for "
-        f"{least.label} ({number(least.value, 'erf50')})."
+        f"{what} is largest for {first.label} ({number(first.value, 'erf')} of the input's side) and least for "
+        f"{least.label} ({number(least.value, 'erf')})."
     )
 
 
@@ -118,3 +118,8 @@ def _at_one_size(sizes: list[int]) -> tuple[Caveat, ...]:
         return ()
     text = f"Measured at {sizes[0]} px: rankings at another input size can be the other way round."
     return (Caveat(kind="note", text=text),)
+
+
+def _beyond_the_image(rows: pd.DataFrame) -> tuple[Caveat, ...]:
+    text = beyond_the_image(rows)
+    return () if text is None else (Caveat(kind="note", text=text),)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Group
@@ -9,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.erf.maps import erf_rows
+from stmbench.figures.erf.maps import beyond_the_image, erf_rows
 from stmbench.figures.points import labels
 from stmbench.tables.weights import weights_words
+
+STAGES_ABREAST = 5  # more would leave a terminal of 80 columns no room for the models' names
 
 
 def erf_table(frame: pd.DataFrame, definition: str) -> Group:
@@ -21,13 +27,26 @@ def erf_table(frame: pd.DataFrame, definition: str) -> Group:
         raise TableError(f"rows of the analysis 'erf' by {definition}", "none", "run `stmbench erf`")
     stages = sorted(rows["stage"].dropna().unique())
     percents = sorted(rows["level"].unique())
+    names = labels(frame)
+    count = -(-len(stages) // STAGES_ABREAST)
+    tables = [_table(rows, list(some), percents, names) for some in np.array_split(stages, count)]
+    what = f"ERF@{percents[0]:g}" if len(percents) == 1 else "ERF"
+    images = "/".join(str(count) for count in dict.fromkeys(rows["num_images"].dropna()))
+    data = "/".join(dict.fromkeys(str(name).partition(":")[0] for name in rows["dataset"].dropna()))
+    text = (
+        f"{what}, side of the square over the input's side · {data} · {images} images · 95 % intervals · {definition}"
+    )
+    notes = [note for note in (text, beyond_the_image(rows)) if note]
+    return Group(*tables, Text("\n".join(notes), style="dim"))
+
+
+def _table(rows: pd.DataFrame, stages: list[Any], percents: list[float], names: Mapping[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("model", min_width=11, max_width=28, overflow="fold")
     if len(percents) > 1:
         table.add_column("mass %", justify="right")
     for stage in stages:
         table.add_column(f"stage {int(stage) + 1}", justify="right", no_wrap=True)
-    names = labels(frame)
     for (model, weights), of_model in rows.groupby(["model", "weights"], sort=False):
         name = Text(names[str(model)])  # not markup: a name may have brackets
         name.append("\n" + weights_words(weights), style="dim")
@@ -36,13 +55,7 @@ def erf_table(frame: pd.DataFrame, definition: str) -> Group:
             cells = [_cell(chosen.loc[stage]) if stage in chosen.index else Text("–") for stage in stages]
             first = [name if percent == percents[0] else Text("")]
             table.add_row(*first, *([Text(f"{percent:g}")] if len(percents) > 1 else []), *cells)
-    what = f"ERF@{percents[0]:g}" if len(percents) == 1 else "ERF"
-    images = "/".join(str(count) for count in dict.fromkeys(rows["num_images"].dropna()))
-    data = "/".join(dict.fromkeys(str(name).partition(":")[0] for name in rows["dataset"].dropna()))
-    text = (
-        f"{what}, side of the square over the input's side · {data} · {images} images · 95 % intervals · {definition}"
-    )
-    return Group(table, Text(text, style="dim"))
+    return table
 
 
 def _cell(row: pd.Series) -> Text:

@@ -158,7 +158,7 @@ REFUSED = {
     "an empty store": ([], "expected rows in the store"),
     "failed units alone": ([stores.failed()], "got only failed units (out of memory)"),
     "no common model": (stores.costs(HALO), f"expected stores that share a model, got {DW} against {HALO}"),
-    "no common conditions": ([stores.row(metric="erf50", unit="input_side", value=0.3)], "the same conditions in both"),
+    "no common conditions": ([stores.row(metric="erf", unit="input_side", value=0.3)], "the same conditions in both"),
 }
 
 

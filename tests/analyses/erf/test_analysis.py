@@ -33,8 +33,10 @@ def test_every_stage_definition_and_percentage_has_a_row(tmp_path: Path) -> None
     report, frame = _run(tmp_path, ErfConfig(percents=(50, 90)))
     assert (report.measured, report.failures) == (1, [])
     assert len(frame) == 4 * len(DEFINITIONS) * 2
-    assert set(frame["metric"]) == {"erf50", "erf90"}
+    assert set(frame["metric"]) == {"erf"}
+    assert set(frame["level"]) == {50, 90}
     assert set(frame["unit"]) == {"input_side"}
+    assert frame["value"].max() <= 1  # the last map is 1x1: about its corner the square would be larger than the image
     assert set(frame["weights"]) == {"random:0"}
     assert set(frame["resolution"]) == {32}
     ours = frame[frame["definition"] == OURS].set_index(["stage", "level"])["value"]
@@ -42,7 +44,7 @@ def test_every_stage_definition_and_percentage_has_a_row(tmp_path: Path) -> None
     assert ours.unstack()[50].is_monotonic_increasing
     with np.load(tmp_path / frame["artifact"].iloc[0]) as arrays:
         assert arrays["magnitude_3"].shape == (32, 32)
-        assert arrays["centre_3"].tolist() == [0.0, 0.0]  # the only unit of a 1 x 1 map is centred on pixel 0
+        assert arrays["centre_3"].tolist() == [15.5, 15.5]  # the only unit of a 1 x 1 map reaches the whole image
         assert arrays["centre_0"].tolist() == [16.0, 16.0]
 
 

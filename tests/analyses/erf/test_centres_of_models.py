@@ -43,3 +43,17 @@ def test_timms_ways_of_making_maps_smaller(model: str, starts: tuple[float, ...]
     found = grids_of(model, 224, 224)
     assert tuple(grid.start[0] for grid in found) == starts
     assert any(grid.assumed for grid in found) is assumed
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "centres"),
+    [
+        # units of large maps are where the kernels' middle is; that of a 1x1 map is in the middle of the image
+        ("unified_dw_conv_nano", 32, (16.0, 16.0, 16.0, 15.5)),
+        ("unified_dw_conv_nano", 64, (32.0, 32.0, 32.0, 32.0)),
+        ("timm:resnet18", 32, (16.0, 16.0, 15.5, 15.5)),
+        ("timm:convnext_atto", 32, (17.5, 19.5, 23.5, 15.5)),
+    ],
+)
+def test_units_of_small_maps_are_centred_on_what_they_reach(model: str, size: int, centres: tuple[float, ...]) -> None:
+    assert tuple(grid.centre[0] for grid in grids_of(model, size, size)) == centres
