@@ -111,7 +111,7 @@ def rows_of(commit: int, values: dict[tuple[str, str], Floats], probe: Floats) -
         "created_utc": START + datetime.timedelta(hours=6 * commit),
         "kind": "summary",
         "analysis": "profile",
-        "definition": "profile.v1",
+        "definition": "profile.v2",
         "device": "cpu",
         "dtype": "fp32",
         "compile": False,

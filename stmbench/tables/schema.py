@@ -38,7 +38,7 @@ SCHEMA: Final = (
     Column("created_utc", "time", "when the unit of work ended", required=True),
     Column("kind", "string", "raw (one sample) or summary (derived from samples, or exact)", required=True),
     Column("analysis", "string", "profile, ...", required=True),
-    Column("definition", "string", "the exact protocol and its version: profile.v1", required=True),
+    Column("definition", "string", "the exact protocol and its version: profile.v2", required=True),
     Column("model", "string", "full name; null for facts about the machine (the probe's)"),
     Column("baseline", "string", "the other model, for ratios: value = model / baseline"),
     Column("architecture", "string", "unified, timm, ..."),

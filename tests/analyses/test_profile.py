@@ -42,7 +42,7 @@ def test_a_profile_gives_every_metric_with_its_unit(tmp_path: Path) -> None:
     frame = read(tmp_path)
     assert dict(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False)) == UNITS
     assert set(frame["status"]) == {"ok"}
-    assert set(frame["definition"]) == {"profile.v1"}
+    assert set(frame["definition"]) == {"profile.v2"}
     assert set(frame["weights"].dropna()) == {"random:0"}
     macs = summary(frame, "macs").set_index("model")["value"]
     for name in MODELS:
@@ -133,7 +133,7 @@ def test_no_timing_gives_costs_alone(tmp_path: Path) -> None:
 def test_training_times_whole_steps_and_their_phases(tmp_path: Path) -> None:
     profile(tmp_path, mode="train", runs=True, time_budget=1.0).run()
     frame = read(tmp_path)
-    assert set(frame["definition"]) == {"profile.train.v1"}
+    assert set(frame["definition"]) == {"profile.train.v2"}
     assert (frame["status"] != "failed").all()
     assert set(summary(frame, "phase_time")["condition"]) == {"forward", "backward", "optimizer"}
     assert frame[frame["metric"] == "latency"].empty
@@ -175,7 +175,7 @@ def test_keys_depend_on_conditions_and_not_on_when_to_stop(tmp_path: Path) -> No
     for number, change in enumerate(({"seed": 1}, {"channels_last": True}, {"dtypes": ("bf16",)}, {"batch_size": 4})):
         other = profile(tmp_path, time_budget=6.0, **change)
         assert other.run().measured > 0, number
-    assert dataclasses.replace(first.config, time_budget=9.0).definition == "profile.v1"
+    assert dataclasses.replace(first.config, time_budget=9.0).definition == "profile.v2"
     assert np.isfinite(read(tmp_path)["value"]).all()
 
 

@@ -34,7 +34,7 @@ def subject(metric: str = "throughput", model: str | None = "unified_dw_conv_mic
         "metric": metric,
         "unit": units[metric],
         "analysis": "profile",
-        "definition": "profile.v1",
+        "definition": "profile.v2",
         "device": "cpu",
         "dtype": "fp32",
         "resolution": 224,

@@ -97,7 +97,7 @@ def _row(mixer: str | None, scale: str = "micro", **fields: Any) -> Row:
         "created_utc": WHEN,
         "kind": "summary",
         "analysis": "profile",
-        "definition": "profile.v1",
+        "definition": "profile.v2",
         "seed": 0,
         "device": "cpu",
         "dtype": "fp32",

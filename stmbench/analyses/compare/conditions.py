@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def words(conditions: Mapping[str, Any], *, batch: str | None = None) -> str:
     found = []
     definition = str(conditions.get("definition") or "")
     analysis = str(conditions.get("analysis") or "")
-    protocol = definition.removesuffix(".v1").removeprefix("stmbench.")
+    protocol = re.sub(r"\.v\d+$", "", definition).removeprefix("stmbench.")
     if protocol and protocol not in (analysis, "profile"):
         found.append(f"{analysis} {protocol}" if analysis and not protocol.startswith(analysis) else protocol)
     elif analysis and analysis != "profile":

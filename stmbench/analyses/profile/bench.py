@@ -80,7 +80,8 @@ class Bench:
 
     def choose_batch(self, key: Key, activations: float) -> batch_size.BatchChoice:
         """The automatic batch size of one subject; `activations` are its elements for one image."""
-        width = torch.finfo(DTYPES[self.setting.dtype]).bits // 8
+        train = self.config.mode == "train"  # with weights, and some of the activations, in fp32
+        width = 4 if train else torch.finfo(DTYPES[self.setting.dtype]).bits // 8
 
         def fits(batch: int) -> bool:
             # the CPU has no allocator that refuses in time: the kernel would end the process. Not all activations live
@@ -90,7 +91,7 @@ class Bench:
             return 2 * batch * activations * width < psutil.virtual_memory().available
 
         # a BatchNorm that trains on a map of one position refuses a batch of one
-        start = 2 if self.config.mode == "train" else 1
+        start = 2 if train else 1
         return batch_size.choose(lambda batch: self.seconds(key, batch), start=start, fits=fits)
 
     def prepare(self, loads: Mapping[Key, Load]) -> None:

@@ -68,9 +68,9 @@ class ProfileConfig:
 
     @property
     def definition(self) -> str:
-        """The protocol: profile.v1; profile.train.v1, profile.operator.v1, profile.channels_last.v1, and mixtures."""
+        """The protocol: profile.v2; profile.train.v2, profile.operator.v2, profile.channels_last.v2, and mixtures."""
         words = ["operator"] * (self.level == "operator") + ["train"] * (self.mode == "train")
-        return ".".join(["profile", *words, *["channels_last"] * self.channels_last, "v1"])
+        return ".".join(["profile", *words, *["channels_last"] * self.channels_last, "v2"])
 
     def settings(self, design: tuple[int, int]) -> Iterator[Setting]:
         """Every resolution with every dtype; `design` is the models' design size."""

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, build_model
+from stmbench.analyses.profile.train_step import TrainStep
 from stmbench.data.photos import photos
 from stmbench.errors import UnitError
 from stmbench.measure.compiling import Compilation, compiled
-
-NUM_CLASSES = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,11 @@ class SubjectSpec:
     seed: int = 0
     images: str = "noise"
 
+    @property
+    def weights_dtype(self) -> str:
+        """Of weights and input: training keeps them in fp32, and computes in `dtype` by autocast."""
+        return "fp32" if self.train else self.dtype
+
 
 class Subject:
     """A built subject. `run(batch)` gives the function that does the work once: a forward pass, or a training step."""
@@ -47,7 +51,7 @@ class Subject:
             spec.model,
             seed=spec.seed,
             device=spec.device,
-            dtype=spec.dtype,
+            dtype=spec.weights_dtype,
             channels_last=spec.channels_last,
             train=spec.train,
         )
@@ -66,7 +70,7 @@ class Subject:
         data = self.input(batch)
         function = self.module if eager else self._callable
         if self.spec.train:
-            return TrainStep(function, self.module, data)
+            return TrainStep(function, self.module, data, self.spec.dtype)
 
         def forward() -> Tensor:
             with torch.inference_mode():
@@ -96,43 +100,9 @@ class Subject:
         generator = torch.Generator().manual_seed(spec.seed)
         if self._map is not None:
             noise = torch.randn((batch, *self._map), generator=generator)
-            return noise.to(spec.device, DTYPES[spec.dtype])
-        data = images(spec.images, batch, spec.resolution, generator).to(spec.device, DTYPES[spec.dtype])
+            return noise.to(spec.device, DTYPES[spec.weights_dtype])
+        data = images(spec.images, batch, spec.resolution, generator).to(spec.device, DTYPES[spec.weights_dtype])
         return data.contiguous(memory_format=torch.channels_last) if spec.channels_last else data
-
-
-class TrainStep:
-    """Forward, backward and AdamW step on one batch. The learning rate is 0: the same work, the same weights after."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor], module: nn.Module, data: Tensor) -> None:
-        self._function, self._data = function, data
-        self._optimizer = torch.optim.AdamW(module.parameters(), lr=0.0)
-        self._target = torch.arange(len(data), device=data.device) % NUM_CLASSES
-        self._loss: Tensor | None = None
-
-    def __call__(self) -> None:
-        for phase in self.phases().values():
-            phase()
-
-    def phases(self) -> Mapping[str, Callable[[], object]]:
-        """The three phases by name, in order."""
-        return {"forward": self._forward, "backward": self._backward, "optimizer": self._update}
-
-    def _forward(self) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
-        output = self._function(self._data).float()
-        if output.ndim == 2:
-            self._loss = nn.functional.cross_entropy(output, self._target % output.shape[1])
-        else:
-            self._loss = output.square().mean()  # a mixer has no classes
-
-    def _backward(self) -> None:
-        assert self._loss is not None
-        self._loss.backward()  # type: ignore[no-untyped-call]
-        self._loss = None
-
-    def _update(self) -> None:
-        self._optimizer.step()
 
 
 def images(kind: str, batch: int, resolution: tuple[int, int], generator: torch.Generator) -> Tensor:

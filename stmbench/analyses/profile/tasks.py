@@ -12,8 +12,9 @@ from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load
 from stmbench.analyses.profile.costs import Cost, parts_of
 from stmbench.analyses.profile.parts import PartClock
 from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
-from stmbench.analyses.profile.subjects import Subject, TrainStep
+from stmbench.analyses.profile.subjects import Subject
 from stmbench.analyses.profile.summary import summaries
+from stmbench.analyses.profile.train_step import TrainStep, autocast
 from stmbench.errors import InputError, UnitError
 from stmbench.measure.batch import is_out_of_memory
 from stmbench.measure.energy import EnergyCounter, joules_per_image
@@ -213,8 +214,13 @@ def forward_of(subject: Subject, data: Any) -> Callable[[], object]:
     """One eager forward pass, in the mode the subject is in."""
     import torch
 
+    spec = subject.spec
+
     def forward() -> object:
-        with torch.set_grad_enabled(subject.spec.train):
+        if not spec.train:
+            with torch.no_grad():
+                return subject.model(data)
+        with autocast(spec.device, spec.dtype):
             return subject.model(data)
 
     return forward

@@ -10,7 +10,7 @@ from stmbench.history.events import Event
 from stmbench.history.values import Subject
 
 MOST_DIGITS: Final = 9  # after the point
-PLAIN: Final = ("profile.v1", "evaluation.v1")  # definitions that go without saying
+PLAIN: Final = ("profile.v2", "evaluation.v1")  # definitions that go without saying
 
 
 def shown(subject: Subject) -> Display:

@@ -27,7 +27,7 @@ def row(**fields: Any) -> Row:
         "created_utc": WHEN,
         "kind": "summary",
         "analysis": "profile",
-        "definition": "profile.v1",
+        "definition": "profile.v2",
         "model": DW,
         "weights": "random:0",
         "seed": 0,
