@@ -18,7 +18,11 @@ StmbenchError                 caught once, in the commands: one line, exit code 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# an error of ours inside what came: where it happened, perhaps the name of its class, and its three pieces
+_NESTED = re.compile(r"(.*?)(?:\b\w+Error: )?\bexpected (.+?), got (.+); (.+)", re.DOTALL)
 
 
 class StmbenchError(Exception):
@@ -26,9 +30,16 @@ class StmbenchError(Exception):
 
 
 class InputError(StmbenchError):
-    """What the user gave cannot be used: says what was expected, what came, and the remedy."""
+    """What the user gave cannot be used: says what was expected, what came, and the remedy.
+
+    Where `got` is such a sentence itself (the reason of another process, or of a row), it is told instead of being
+    wrapped into a second one.
+    """
 
     def __init__(self, expected: str, got: str, remedy: str) -> None:
+        if inner := _NESTED.fullmatch(got):
+            where, expected, got, remedy = inner.groups()
+            got += f" ({where.strip(' :')})" if where.strip(" :") else ""
         self.expected, self.got, self.remedy = expected, got, remedy
         message = f"expected {expected}, got {got}; {remedy}"
         super().__init__(" ".join(message.split()))

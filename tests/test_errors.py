@@ -16,6 +16,20 @@ def test_an_input_error_says_what_was_expected_what_came_and_the_remedy() -> Non
 
 
 @pytest.mark.parametrize(
+    ("got", "line"),
+    [
+        ("expected disk space, got none; free some", "expected disk space, got none; free some"),
+        ("at base: ConfigError: expected a, got b; c", "expected a, got b (at base); c"),
+        ("costs of m: expected a, got b; c", "expected a, got b (costs of m); c"),
+        ("unexpected, got worse", "expected a model, got unexpected, got worse; change it"),
+        ("'unexpected x, got y; z'", "expected a model, got 'unexpected x, got y; z'; change it"),
+    ],
+)
+def test_errors_are_not_nested(got: str, line: str) -> None:
+    assert str(errors.ConfigError("a model", got, "change it")) == line
+
+
+@pytest.mark.parametrize(
     ("name", "known", "remedy"),
     [
         ("dw_conf", ["dw_conv", "halo_attn"], "did you mean dw_conv?"),

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stmbench.errors import ConfigError, StmbenchError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.sweeps.kinds import ImageKind, Kind
 from stmbench.training.presets import default_recipe, recipe_for
 from stmbench.training.settings import DTYPES
@@ -156,9 +156,8 @@ class Experiment:
         lines = self.training
         try:
             return recipe_for(lines.recipe or default_recipe(data.set), None, **lines.change).epochs
-        except StmbenchError as error:
-            got = f"one that is refused ({error})"
-            raise RefusedKeyError("training", "a training that makes sense", got) from error
+        except InputError as error:
+            raise RefusedKeyError("training", error.expected, error.got, error.remedy) from error
 
     def _check_epochs(self, epochs: int) -> None:
         """Weights of an epoch can be looked at where training keeps them."""

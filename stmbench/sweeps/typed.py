@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from stmbench.errors import ConfigError, StmbenchError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
 from stmbench.sweeps.lines import Located
 
 T = TypeVar("T")
@@ -39,9 +39,10 @@ def typed(found: Located, kind: type[T], what: str) -> T:
     try:
         return kind(**values)
     except StmbenchError as error:
-        raise ConfigError(
-            f"{what} in {found.place} that makes sense", f"one that is refused ({error})", "correct it"
-        ) from error
+        if isinstance(error, InputError):
+            got = f"{error.got} ({what} in {found.place})"
+            raise ConfigError(error.expected, got, error.remedy) from error
+        raise ConfigError(f"{what} in {found.place} that makes sense", str(error), "correct it") from error
 
 
 def convert(found: Located, kind: Any, what: str) -> Any:

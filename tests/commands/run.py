@@ -25,6 +25,6 @@ def refusal(*args: str) -> str:
     assert result.stdout == ""
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: expected "), lines
-    assert ", got " in lines[0]
+    assert lines[0].count("expected ") == lines[0].count(", got ") == 1, lines
     assert "; " in lines[0].partition(", got ")[2], "no remedy"
     return lines[0].removeprefix("error: ")
