@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, outline
 from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.loading import load_checkpoint
 from stmbench.checkpoints.reading import StoredWeights, read_weights
 from stmbench.checkpoints.selection import Checkpoint
-from stmbench.checkpoints.stm_evaluation import renamed
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import UnitError
@@ -147,7 +147,6 @@ def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> 
 def _classes_in(name: str, stored: StoredWeights) -> int | None:
     """Rows of the classifier in a checkpoint; None where it has none that is known, which loading then says."""
     classifier = getattr(outline(name), "default_cfg", {}).get("classifier")
-    for key, value in stored.state.items():
-        if classifier and f"{classifier}.weight" in (key, renamed(key)) and value.ndim >= 2:
-            return len(value)
-    return None
+    if isinstance(classifier, (tuple, list)):  # a second head, for distillation, has as many
+        classifier = next(iter(classifier), None)
+    return num_classes_of(stored.tensors, classifier) if classifier else None

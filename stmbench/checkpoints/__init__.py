@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from stmbench.checkpoints.families import family_of
 from stmbench.checkpoints.loading import LoadedWeights, load_checkpoint
 from stmbench.checkpoints.selection import Checkpoint
 
-__all__ = ["Checkpoint", "LoadedWeights", "load_checkpoint"]
+__all__ = ["Checkpoint", "LoadedWeights", "family_of", "load_checkpoint"]

@@ -7,7 +7,7 @@ import re
 
 from torch import Tensor
 
-RECOGNISED = re.compile(r"^patch_embed1\.proj\.")  # a key that only these files have
+RECOGNISED = re.compile(r"^blocks4\.\d+\.sa_weight$")  # a key that only these files have
 _BLOCK = r"^blocks(\d)\.(\d+)\."
 _BLOCK_RULES: tuple[tuple[str, str], ...] = (
     (r"^\.pos_embed\.", ".position."),

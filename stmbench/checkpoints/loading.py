@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.checkpoints import container, cotnet, stm_evaluation
-from stmbench.checkpoints.naming import plain
+from stmbench.checkpoints.families import OTHER, family_of
+from stmbench.checkpoints.naming import is_counter, plain
 from stmbench.checkpoints.reading import StoredWeights, read_weights
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.errors import CheckpointError
@@ -62,7 +62,7 @@ def load_checkpoint(
     stored = source if isinstance(source, StoredWeights) else read_weights(source)
     wanted = model.state_dict()
     given = _with_own_prefixes(stored, wanted)
-    state = given if _fits(given, wanted) else _from_authors(given, wanted)
+    state = _translated(given, wanted)
     _check(state, wanted)
     with torch.no_grad():
         for name, value in state.items():
@@ -84,32 +84,29 @@ def _with_own_prefixes(stored: StoredWeights, wanted: Mapping[str, Tensor]) -> d
     """Tensors by the model's own names where those start as a wrapper's do, such as a module called `encoder`."""
     own = {plain(name): name for name in wanted}
     if len(own) < len(wanted):  # names that a prefix alone tells apart are taken as they are
-        return dict(stored.tensors)
+        return {name: value for name, value in stored.tensors.items() if name in wanted or not is_counter(name)}
     return {own.get(name, name): value for name, value in stored.state.items()}
 
 
-def _fits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
-    """Whether the names are the model's own, rather than the authors'."""
-    return len(given.keys() & wanted.keys()) > len(wanted) // 2
-
-
-def _from_authors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _translated(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the model's names and in its layout; those of no known name keep theirs."""
     state: dict[str, Tensor] = {}
-    # each family of published files is known by a key that no other has
-    known_families = (family for family in (container, cotnet) if any(map(family.RECOGNISED.match, given)))
-    family = next(known_families, stm_evaluation)
+    family = OTHER if given.keys() <= wanted.keys() else family_of(given)  # any module may be the authors' own
     for key, value in given.items():
         name = family.renamed(key)
         if name is None:
             continue
         known = name in wanted
-        shape = tuple(wanted[name].shape) if known else tuple(value.shape)
-        state[name if known else key] = family.reshaped(name, value, shape) if known else value
+        name = name if known else key
+        if name in state:
+            got = f"{key} beside another tensor for the same place"
+            raise CheckpointError(f"one tensor for {name}", got, "leave the weights of one model in the file")
+        state[name] = family.reshaped(name, value, tuple(wanted[name].shape)) if known else value
     return state
 
 
 def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    missing = [name for name in wanted if name not in state and not name.endswith(_OPTIONAL)]
+    missing = [name for name in wanted if name not in state and not name.endswith(_OPTIONAL) and not is_counter(name)]
     unexpected = [name for name in state if name not in wanted]
     misshapen = [
         f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stmbench.architectures.stages import resized_position
 
+RECOGNISED = re.compile(r"^downsample_layers\.0\.stem\.")  # a key that only these files have
 # constants that the authors register as buffers; ours are computed from the map at hand
 SKIPPED = re.compile(r"(relative_position_index|attn_mask)$")
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from stmbench.analyses.subjects import weights_label
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
+from stmbench.commands.analyse import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
 from tests.commands import run
 
@@ -125,17 +127,23 @@ def test_a_checkpoint_as_text(tmp_path: Path) -> None:
 
 
 def test_a_command_says_which_and_writes_the_key_into_the_rows(tmp_path: Path) -> None:
-    raw, ema = (create_model(MODEL, num_classes=10).state_dict() for _ in range(2))
-    torch.save({"model": raw, "model_ema": ema, "epoch": 3}, tmp_path / "mine.pth")
+    state = create_model(MODEL, num_classes=10).state_dict()
+    torch.save({"model": state, "model_ema": state, "epoch": 3}, tmp_path / "mine.pth")
     few = ("eval", "--models", MODEL, "--num-images", "10", "--json", "--out", str(tmp_path / "out"))
-    words = {"": "model_ema", "#model": "model"}
-    for suffix, key in words.items():
-        result = run.stmbench(*few, "--checkpoint", f"{MODEL}={tmp_path}/mine.pth{suffix}")
-        assert result.exit_code == 0, result.output
-        assert {row["weights"].rpartition(":")[0] for row in json.loads(result.stdout)} == {f"mine.pth#{key}"}
-        assert f"warning: {MODEL}: mine.pth: took the weights {key} (" in result.stderr
-    result = run.stmbench(*few, "--checkpoint", f"{tmp_path}/mine.pth", "--weights", "raw")
-    assert "0 units of work measured, 1 taken from the store" in result.stderr  # the same weights, the same rows
+    result = run.stmbench(*few, "--checkpoint", f"{MODEL}={tmp_path}/mine.pth")
+    assert result.exit_code == 0, result.output
+    assert {row["weights"].rpartition(":")[0] for row in json.loads(result.stdout)} == {"mine.pth#model_ema"}
+    assert f"warning: {MODEL}: mine.pth: took the weights model_ema (averaged)" in result.stderr
+
+
+def test_a_key_and_a_kind_of_weights_mean_the_same(tmp_path: Path) -> None:
+    torch.save({"model": create_model(MODEL).state_dict(), "model_ema": RAW}, tmp_path / "mine.pth")
+    by_key = checkpoints_of([MODEL], [f"{MODEL}={tmp_path}/mine.pth#model"])[MODEL]
+    by_kind = checkpoints_of([MODEL], [f"{tmp_path}/mine.pth"], "raw")[MODEL]
+    assert weights_label(MODEL, by_key, 0) == weights_label(MODEL, by_kind, 0)
+    assert weights_label(MODEL, by_key, 0).startswith("mine.pth#model:")
+    with pytest.raises(CheckpointError, match="missing"):
+        weights_label(MODEL, checkpoints_of([MODEL], [f"{tmp_path}/mine.pth"])[MODEL], 0)
 
 
 def test_refusals_on_the_command_line(tmp_path: Path) -> None:

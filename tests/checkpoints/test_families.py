@@ -1,0 +1,97 @@
+"""Whose names a checkpoint has is found in one place, and with it the number of its classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stmbench.analyses.models import outline
+from stmbench.analyses.subjects import load_subject
+from stmbench.checkpoints import family_of, load_checkpoint
+from stmbench.checkpoints.families import num_classes_of
+from stmbench.errors import CheckpointError
+from tests.data.paths import GOLDEN
+
+FAMILIES = {
+    "unified": "STM-Evaluation",
+    "container": "CONTAINER",
+    "cotnet": "CoTNet",
+    "cotnext": "CoTNet",
+    "se": "CoTNet",
+}
+# our model: (golden file, the authors' name of the classifier)
+MODELS = {
+    "unified_dw_conv_micro": ("unified_convnext_micro", "head"),
+    "unified_dcnv3_micro": ("unified_dcn_v3_micro", "head"),
+    "container_v1_light": ("container_v1_light", "head"),
+    "cotnet50": ("cotnet50", "fc"),
+    "se_cotnetd_50": ("se_cotnetd_50", "fc"),
+}
+
+
+def authors(file: str, head: str, classes: int) -> dict[str, Tensor]:
+    """The authors' names with a head of so many classes; without storage."""
+    shapes = json.loads((GOLDEN / f"{file}.json").read_text())["shapes"]
+    changed = {f"{head}.weight": [classes, *shapes[f"{head}.weight"][1:]], f"{head}.bias": [classes]}
+    return {name: torch.zeros(()).expand(shape) for name, shape in (shapes | changed).items()}
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.json")), ids=lambda file: str(file.stem))
+def test_the_family_of_every_published_file(file: Path) -> None:
+    names = json.loads(file.read_text())["shapes"]
+    title = FAMILIES[file.stem.partition("_")[0].partition("5")[0]]
+    assert title in family_of(names).title
+    assert title in family_of([f"module.model.{name}" for name in names]).title
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("unified_sw_attn_nano", "stmbench"), ("timm:convnext_atto", "none that is known"), ("timm:pvt_v2_b0", "none")],
+)
+def test_what_is_no_authors_file(name: str, title: str) -> None:
+    assert family_of(outline(name).state_dict()).title.startswith(title)
+
+
+def test_uniformers_names_look_like_containers_and_are_not() -> None:
+    assert family_of(["patch_embed1.proj.weight", "blocks1.0.conv1.weight"]).title.startswith("none")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.backbone."])
+def test_ten_classes_of_every_family(name: str, prefix: str) -> None:
+    state = {f"{prefix}{key}": value for key, value in authors(*MODELS[name], classes=10).items()}
+    classifier = outline(name).default_cfg["classifier"]  # type: ignore[index, union-attr]
+    assert num_classes_of(state, str(classifier)) == 10
+
+
+@pytest.mark.parametrize("name", ["unified_sw_attn_nano", "timm:resnet18", "timm:vit_tiny_patch16_224"])
+def test_ten_classes_under_the_models_own_names(name: str) -> None:
+    model = outline(name, num_classes=10)
+    assert num_classes_of(model.state_dict(), str(model.default_cfg["classifier"])) == 10  # type: ignore[index]
+
+
+def test_a_cotnet_checkpoint_of_ten_classes_is_loaded(tmp_path: Path) -> None:
+    torch.save({"state_dict": authors("cotnet50", "fc", 10)}, tmp_path / "ten.pth")
+    subject = load_subject("cotnet50", tmp_path / "ten.pth")
+    assert subject.num_classes == 10
+    with torch.inference_mode():
+        assert subject.model(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
+
+
+def test_two_tensors_for_one_place_are_refused() -> None:
+    state = authors("unified_convnext_micro", "head", 1000)
+    state["head.fc.weight"] = torch.zeros(1000, 384)
+    from stmbench.architectures.catalog import create_model
+
+    with pytest.raises(CheckpointError, match=r"one tensor for head\.fc\.weight"):
+        load_checkpoint(create_model("unified_dw_conv_micro"), state)
+
+
+def test_a_model_that_was_profiled_takes_a_file_without_counters() -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("total_ops", torch.zeros(1))
+    load_checkpoint(model, nn.Linear(2, 2).state_dict())
