@@ -19,12 +19,13 @@ from stmbench.analyses.unit import Unit
 from stmbench.data.image_set import ImageSet
 from stmbench.data.sampling import require_labels
 from stmbench.errors import ConfigError
-from stmbench.measure.resampling import centred_interval, mean_intervals
-from stmbench.measure.shares import difference
+from stmbench.measure.calibration import calibration_error
+from stmbench.measure.resampling import mean_intervals
+from stmbench.measure.shares import difference, share
+from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 from stmbench.tables.writing import replacing
 
-BINS = 15  # of confidence, of equal width (Guo et al. 2017)
 TOP = 5
 FILE = "predictions.parquet"
 
@@ -208,25 +209,12 @@ def judge(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {name: value.cpu() for name, value in found.items()}
 
 
-def scores(predictions: Predictions, num_classes: int, *, seed: int) -> dict[str, Any]:
+def scores(predictions: Predictions, num_classes: int, *, seed: int) -> dict[str, Interval]:
     """metric -> interval. Top-5 accuracy only where there are more than five classes: else it is 1 by definition."""
-    correct = predictions.correct.astype(np.float64)
-    table = {"accuracy": correct}
+    found = {"accuracy": share(predictions.correct)}
     if num_classes > TOP:
-        table["accuracy_top5"] = (predictions.rank < TOP).astype(np.float64)
-    table |= {"nll": predictions.nll, "brier": predictions.brier}
-    found = dict(zip(table, mean_intervals(np.stack([*table.values()], axis=1), seed=seed), strict=True))
-    gaps = bin_gaps(predictions.confidence, correct)
-    return {**found, "calibration_error": centred_interval(gaps, lambda means: np.abs(means).sum(-1), seed=seed)}
-
-
-def bin_gaps(confidence: Floats, correct: Floats, bins: int = BINS) -> Floats:
-    """(N, bins) correct minus confidence in the image's bin ((m-1)/bins, m/bins], 0 in the others.
-
-    The expected calibration error is the sum over bins of the absolute value of the mean over images:
-    sum_m |B_m|/N * |acc(B_m) - conf(B_m)|.
-    """
-    places = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    table = np.zeros((len(confidence), bins))
-    table[np.arange(len(confidence)), places] = correct - confidence
-    return table
+        found["accuracy_top5"] = share(predictions.rank < TOP)
+    means = mean_intervals(np.stack([predictions.nll, predictions.brier], axis=1), seed=seed)
+    found |= dict(zip(("nll", "brier"), means, strict=True))
+    correct = predictions.correct.astype(np.float64)
+    return {**found, "calibration_error": calibration_error(predictions.confidence, correct, seed=seed)}

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -36,7 +34,8 @@ def resampled_means(values: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> 
 def mean_intervals(values: ArrayLike, *, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> list[Interval]:
     """The mean over images of each quantity, (images, quantities), with its percentile bootstrap interval.
 
-    One image has no interval: its ends are NaN. Where all images agree the interval has no width.
+    For what is right or wrong, or lies between 0 and 1, see `shares`: near an end too few resamples differ. One image
+    has no interval: its ends are NaN. Where all images agree the interval has no width.
     """
     table = np.asarray(values, dtype=np.float64)
     if len(table) < 2:
@@ -46,32 +45,6 @@ def mean_intervals(values: ArrayLike, *, level: float = LEVEL, draws: int = DRAW
         _interval(float(estimate), column, len(table), level)
         for estimate, column in zip(table.mean(0), means.T, strict=True)
     ]
-
-
-def centred_interval(
-    values: ArrayLike,
-    statistic: Callable[[Floats], Floats],
-    *,
-    level: float = LEVEL,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Interval:
-    """A statistic of means, with an interval whose draws are shifted so that their mean is the estimate.
-
-    For statistics that resampling itself raises (a sum of absolute values: an image drawn twice is a deviation), whose
-    plain percentile interval can lie wholly above the estimate. The ends are not below 0.
-
-    Args:
-        values: (images, quantities).
-        statistic: (..., quantities) means -> (...) values, none of them negative.
-    """
-    table = np.asarray(values, dtype=np.float64)
-    estimate = float(statistic(table.mean(0)))
-    if len(table) < 2:
-        return _without(estimate, len(table))
-    drawn = statistic(resampled_means(table, draws=draws, seed=seed))
-    found = _interval(estimate, drawn - drawn.mean() + estimate, len(table), level)
-    return Interval(estimate=estimate, low=max(0.0, found.low), high=max(0.0, found.high), count=found.count)
 
 
 def _interval(estimate: float, drawn: Floats, count: int, level: float) -> Interval:

@@ -1,4 +1,4 @@
-"""Intervals of shares of images.
+"""Intervals of shares of images, and of means of what lies between 0 and 1.
 
 An attack often leaves none or all of the images, and then every bootstrap resample says the same: 0 to 0, however few
 the images are. These intervals keep a width there, and hold their 95 % for few images as well as for many.
@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.measure.statistics import LEVEL, Interval
+from stmbench.measure.statistics import LEVEL, Floats, Interval
 
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 
@@ -35,6 +35,22 @@ def share_of(number: int, count: int) -> Interval:
     # at p = 0 and 1 an end is the estimate itself, but for rounding
     low, high = min(p, max(0.0, (centre - margin) / scale)), max(p, min(1.0, (centre + margin) / scale))
     return Interval(estimate=p, low=low, high=high, count=count)
+
+
+def mean_share(values: Floats) -> Interval:
+    """The mean of (N,) values in [0, 1], such as areas under curves of hits, with Agresti and Coull's (1998) interval.
+
+    z^2/2 images of 0 and as many of 1 are added, and the mean of all has a normal interval; for hits that is theirs.
+    """
+    count = len(values)
+    if not count:
+        return Interval(estimate=math.nan, low=math.nan, high=math.nan, count=0)
+    estimate, more = float(values.mean()), count + Z**2
+    centre = (float(values.sum()) + Z**2 / 2) / more
+    spread = max(0.0, (float(np.square(values).sum()) + Z**2 / 2) / more - centre**2)
+    margin = Z * math.sqrt(spread / more)
+    low, high = max(0.0, centre - margin), min(1.0, centre + margin)
+    return Interval(estimate=estimate, low=min(estimate, low), high=max(estimate, high), count=count)
 
 
 def difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Interval:

@@ -41,7 +41,7 @@ EVALUATION: Final = Definition(
         Formula(quantity="NLL", equals="(1/N) Σᵢ −ln p(yᵢ)"),
         Formula(quantity="Brier score", equals="(1/N) Σᵢ Σₖ (pₖ − [k = yᵢ])²"),
     ),
-    source="Guo et al. 2017, eq. 3 (calibration); Brier 1950; intervals: 2,000 resamples of the images, Efron 1979",
+    source="Guo et al. 2017, eq. 3 (calibration); Brier 1950; intervals: Wilson 1927 (accuracy), resampled images",
     page="docs/definitions/evaluation.md",
 )
 ERF: Final = Definition(
@@ -65,7 +65,7 @@ INVARIANCE: Final = Definition(
         Formula(quantity="accuracy(t)", equals="(1/N) Σᵢ [argmax f(x_t) = yᵢ]"),
         Formula(quantity="soft cross-entropy(t)", equals="(1/N) Σᵢ −Σₖ pₖ ln qₖ, p and q the softmax of f(x), f(x_t)"),
     ),
-    source="Zhang 2019; Hu et al., section 6.2 and Fig. 7; intervals: 2,000 resamples of the images",
+    source="Zhang 2019; Hu et al., section 6.2 and Fig. 7; intervals: Wilson 1927, areas Agresti and Coull 1998",
     page="docs/definitions/invariance.md",
 )
 ROBUSTNESS: Final = Definition(

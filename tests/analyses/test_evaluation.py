@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import log_loss, top_k_accuracy_score
 from torch import Tensor
 
-from stmbench.analyses.evaluation import Evaluation, Predictions, bin_gaps, judge, scores
+from stmbench.analyses.evaluation import Evaluation, Predictions, judge, scores
 from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import CheckpointError, InputError
@@ -82,26 +82,11 @@ def test_top_5_of_five_classes_is_no_score() -> None:
     assert "accuracy_top5" not in found
 
 
-def test_calibration_error_by_hand() -> None:
-    confidence, correct = np.array([0.95, 1.0, 0.85, 0.65]), np.array([1.0, 1.0, 0.0, 1.0])
-    gaps = bin_gaps(confidence, correct)
-    # 0.95 and 1.0 share a bin, right both: |1 - 0.975| of 2 in 4; the others are alone: |0 - 0.85| and |1 - 0.65|
-    assert np.abs(gaps.mean(0)).sum() == pytest.approx(0.025 * 2 / 4 + 0.85 / 4 + 0.35 / 4)
-
-
-def test_bins_are_closed_above() -> None:
-    edges = np.arange(1, 16) / 15
-    gaps = bin_gaps(edges, np.zeros(15))
-    assert np.array_equal(np.flatnonzero(gaps), np.arange(15) * 16)  # the diagonal: (0, 1/15] is the first bin
-    assert np.array_equal(bin_gaps(np.array([0.0]), np.ones(1))[0].nonzero()[0], [0])
-
-
-@pytest.mark.parametrize("too_sure", [0.0, 0.2])
-def test_calibration_error_of_models_whose_calibration_is_known(too_sure: float) -> None:
-    random = np.random.default_rng(0)
-    confidence = random.uniform(0.3, 1, 20_000)
-    correct = (random.random(20_000) < confidence - too_sure).astype(float)
-    assert np.abs(bin_gaps(confidence, correct).mean(0)).sum() == pytest.approx(too_sure, abs=0.012)
+def test_all_right_of_few_images_leaves_room_for_mistakes() -> None:
+    found = scores(predictions(20 * torch.eye(10), torch.arange(10)), 10, seed=0)
+    for metric in ("accuracy", "accuracy_top5"):
+        assert (found[metric].estimate, found[metric].high) == (1, 1)
+        assert found[metric].low == pytest.approx(10 / (10 + 1.959964**2))  # Wilson 1927
 
 
 def test_rows_of_two_models(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stmbench.measure import resampling
-from stmbench.measure.resampling import centred_interval, mean_intervals, resampled_means
+from stmbench.measure.resampling import mean_intervals, resampled_means
 from stmbench.measure.statistics import interval
 
 
@@ -54,14 +54,3 @@ def test_too_few_images_have_no_interval(count: int) -> None:
     found = mean_intervals(np.ones((count, 2)))
     assert len(found) == (2 if count else 0)
     assert all(math.isnan(one.low) and math.isnan(one.high) and one.estimate == 1 for one in found)
-    if count:
-        assert math.isnan(centred_interval(np.ones((1, 2)), lambda means: means.sum(-1)).low)
-
-
-def test_a_statistic_that_resampling_raises_keeps_its_estimate_inside() -> None:
-    values = np.random.default_rng(0).choice([-1.0, 1.0], size=(200, 10)) * 0.1
-    values -= values.mean(0)  # a sum of absolute means that is 0, and never is in a resample
-    found = centred_interval(values, lambda means: np.abs(means).sum(-1))
-    assert found.estimate == pytest.approx(0, abs=1e-12)
-    assert found.low == 0
-    assert 0 < found.high < 0.1

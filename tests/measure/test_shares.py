@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from stmbench.measure.shares import difference, share
+from stmbench.measure.shares import difference, mean_share, share
 
 
 def _hits(number: int, count: int) -> np.ndarray:
@@ -48,8 +48,24 @@ def test_agreement_of_all_images_keeps_a_width(mine: int, theirs: int) -> None:
     assert found.high - found.low > 0.05
 
 
+def test_shares_near_1_are_covered() -> None:
+    random = np.random.default_rng(0)
+    for interval in (share, lambda hits: mean_share(hits.astype(float))):
+        found = [interval(random.random(100) < 0.99) for _ in range(1000)]
+        assert np.mean([one.low <= 0.99 <= one.high for one in found]) >= 0.9  # resampled images: 0.65
+
+
+def test_a_mean_of_values_has_agresti_and_coulls_interval() -> None:
+    found, centre = mean_share(_hits(9, 10).astype(float)), (9 + 1.9207) / 13.8415
+    margin = 1.959964 * math.sqrt(centre * (1 - centre) / 13.8415)
+    assert (found.estimate, found.low, found.high) == (0.9, pytest.approx(centre - margin, abs=1e-4), 1)
+    many = mean_share(np.tile([0.25, 0.75], 5000))
+    assert (many.low, many.high) == (pytest.approx(0.5 - 0.0049, abs=1e-5), pytest.approx(0.5 + 0.0049, abs=1e-5))
+    assert mean_share(np.ones(20)).low == pytest.approx(0.81, abs=0.01)
+
+
 def test_no_image_has_no_share() -> None:
     nothing = np.zeros(0, dtype=bool)
-    for found in (share(nothing), difference(nothing, nothing)):
+    for found in (share(nothing), mean_share(nothing.astype(float)), difference(nothing, nothing)):
         assert found.count == 0
         assert all(math.isnan(value) for value in (found.estimate, found.low, found.high))

@@ -117,7 +117,8 @@ class Invariance(ImageAnalysis):
         for metric in METRICS:
             if metric in LABELLED and not answers.is_labelled:
                 continue
-            found = curve(answers, metric, self.levels, seed=self.seed)
+            unmoved = 1.0 if self.config.kind == "scale" else 0.0
+            found = curve(answers, metric, self.levels, seed=self.seed, unmoved=unmoved)
             if found is None:
                 continue
             for level, interval in zip(found.levels, found.intervals, strict=True):

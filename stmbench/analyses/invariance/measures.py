@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stmbench.measure.resampling import mean_intervals
+from stmbench.measure.shares import mean_share, share
 from stmbench.measure.statistics import Interval
 from stmbench.tables.writing import write_arrays
 
@@ -81,10 +82,15 @@ def soft_cross_entropy(logits: Tensor, reference: Tensor) -> Tensor:
     return found.cpu()
 
 
-def curve(answers: Answers, metric: str, levels: tuple[float, ...], *, seed: int) -> Curve | None:
-    """One metric over the levels, with bootstrap intervals over images; None where no image counts.
+def curve(
+    answers: Answers, metric: str, levels: tuple[float, ...], *, seed: int, unmoved: float | None = None
+) -> Curve | None:
+    """One metric over the levels, with intervals over images; None where no image counts.
 
     The area is by trapezoids, divided by the range, so that it is a mean over levels: of a perfect consistency it is 1.
+
+    Args:
+        unmoved: the level at which nothing is transformed: there consistency is 1 by definition, and certain.
     """
     values, counted = answers.table(metric)
     full = np.flatnonzero(answers.supplied() == len(answers.indices))
@@ -93,16 +99,24 @@ def curve(answers: Answers, metric: str, levels: tuple[float, ...], *, seed: int
         return None
     chosen = values[order][:, counted].T  # images, levels
     places = np.array([levels[place] for place in order])
-    columns = [chosen]
+    area = None
     if len(order) > 1:
         weights = np.zeros(len(order))
         steps = np.diff(places) / (places[-1] - places[0])
         weights[:-1] += steps / 2
         weights[1:] += steps / 2
-        columns.append((chosen @ weights)[:, None])
-    found = mean_intervals(np.concatenate(columns, axis=1), seed=seed)
-    area = found[len(order)] if len(order) > 1 else None
-    return Curve(metric=metric, levels=tuple(places.tolist()), intervals=tuple(found[: len(order)]), area=area)
+        area = chosen @ weights
+    if metric == "soft_cross_entropy":
+        joined = chosen if area is None else np.concatenate([chosen, area[:, None]], axis=1)
+        found = mean_intervals(joined, seed=seed)
+        of_area = None if area is None else found[-1]
+    else:
+        found = [share(column == 1) for column in chosen.T]
+        of_area = None if area is None else mean_share(np.clip(area, 0, 1))
+        if metric != "accuracy":
+            known = Interval(estimate=1.0, low=1.0, high=1.0, count=len(chosen))
+            found = [known if place == unmoved else one for place, one in zip(places, found, strict=True)]
+    return Curve(metric=metric, levels=tuple(places.tolist()), intervals=tuple(found[: len(order)]), area=of_area)
 
 
 def gather(parts: list[dict[str, Tensor]]) -> Answers:

@@ -21,7 +21,8 @@ def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
     """The section of the analysis 'eval'."""
     table = by_model(
         "eval", "Accuracy and calibration", [measured(frame, metric) for metric in METRICS],
-        note="Small numbers are 95 % intervals, over images.",
+        note="Small numbers are 95 % intervals, over images; those of the calibration error reach below it, because "
+        "chance only ever adds to it.",
     )  # fmt: skip
     plots = [
         Plot(
@@ -30,7 +31,8 @@ def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
             title="Accuracy and calibration",
             shows="Top-1 accuracy of each model, the best first, and the expected calibration error beside it; "
             "whiskers are 95 % intervals.",
-            measured="All models see the same images; intervals come from resampling these.",
+            measured="All models see the same images. Accuracy has Wilson's interval, calibration one that allows for "
+            "its bias on few images.",
         )
         for name, figure in evaluation_figures(frame).items()
     ]

@@ -47,6 +47,18 @@ def test_by_hand(metric: str, values: tuple[float, ...], area: float) -> None:
     assert all(i.low <= i.estimate <= i.high for i in (*found.intervals, found.area))
 
 
+def test_few_images_that_all_agree_leave_room() -> None:
+    found = curve(FOUR, "consistency_on_correct", (0, 10, 30), seed=0, unmoved=0)
+    assert found is not None
+    assert (found.intervals[0].low, found.intervals[0].high) == (1, 1)  # by definition
+    assert found.intervals[1].low == pytest.approx(2 / (2 + 1.959964**2))  # Wilson 1927
+    assert found.area is not None
+    assert found.area.low < 0.6
+    accuracy = curve(answers([[0]], reference=[0], labels=[0]), "accuracy", (0,), seed=0, unmoved=0)
+    assert accuracy is not None
+    assert accuracy.intervals[0].low < 0.3
+
+
 def test_levels_that_some_image_lacks_are_left_out() -> None:
     partly = answers([[0, 1], [0, 1], [0, -1]], reference=[0, 1], labels=[0, 1])
     assert partly.supplied().tolist() == [2, 2, 1]
