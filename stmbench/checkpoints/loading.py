@@ -113,14 +113,20 @@ def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
         for name, value in state.items()
         if name in wanted and value.shape != wanted[name].shape
     ]
-    problems = [
-        f"{len(names)} {kind} ({_some(names)})"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
-        if names
+    numbers = [  # a copy would drop scales of int8 weights, and imaginary parts
+        f"{name} {_dtype(value)} instead of {_dtype(wanted[name])}"
+        for name, value in state.items()
+        if name in wanted and wanted[name].is_floating_point() and not value.is_floating_point()
     ]
+    kinds = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen), ("of another type", numbers))
+    problems = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds if names]
     if problems:
         remedy = "load it into the model it was made for (same architecture, scale, num_classes and options)"
         raise CheckpointError(f"the model's {len(wanted)} tensors", ", ".join(problems), remedy)
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _some(names: Sequence[str]) -> str:
