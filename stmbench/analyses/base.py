@@ -132,8 +132,10 @@ class Analysis(abc.ABC):
                 report.failures += self.store.metadata(unit.key).get("failures", [])
                 self._look_back(unit, report)
             else:
+                if (fault := self.store.fault(unit.key)) is not None:
+                    report.notes.append(f"damaged, and measured again: {fault}")
                 self._do(unit, report)
-            report.note(self.store.metadata(unit.key)["disturbances"])
+            report.note(self.store.metadata(unit.key).get("disturbances", []))
             report.keys.append(unit.key)
         report.notes += self.remarks()
         return report
@@ -146,7 +148,7 @@ class Analysis(abc.ABC):
     @final
     def is_done(self, unit: Unit) -> bool:
         """Whether the store holds this unit, and not as a failure."""
-        return not unit.derived and self.store.has(unit.key) and self.store.metadata(unit.key)["status"] == "ok"
+        return not unit.derived and self.store.has(unit.key) and self.store.metadata(unit.key).get("status") == "ok"
 
     @final
     def row(self, *, metric: str | None, value: float | None, model: str | None = None, **columns: Any) -> Row:

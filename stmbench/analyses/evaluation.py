@@ -97,8 +97,9 @@ class Evaluation(ImageAnalysis):
     def plan(self) -> Iterator[tuple[Unit, Work]]:
         for model in self.request.models:
             unit = self.unit("predictions", model)
-            if self.keep_predictions and not self.store.artifact(unit.key, FILE).is_file():
-                self.store.remove(unit.key)  # a part without them does not do
+            wanted = self.keep_predictions and not self.store.artifact(unit.key, FILE).is_file()
+            if wanted and self.store.has(unit.key):
+                self.store.remove(unit.key)  # a part that was made without them does not do
             yield unit, self._work_of(unit, model)
 
     def units(self) -> Iterator[Unit]:

@@ -39,7 +39,7 @@ def dashboard(
     paths = write_dashboard(machines, out, title=one_line(title), commit_url=commit_url, url=url)
     for machine in machines:
         for text in machine.unreadable:
-            typer.secho(f"warning: skipped the part {text}", err=True, fg=typer.colors.YELLOW)
+            typer.secho(f"warning: skipped the file {text}", err=True, fg=typer.colors.YELLOW)
         events = events_of(machine)
         typer.echo(
             f"{machine.machine}: {len(machine.commits)} commits, {len(machine.series)} series, "

@@ -31,7 +31,7 @@ def export(
 
     frame = read(folder)
     for part, reason in frame.attrs["unreadable"]:
-        typer.secho(f"warning: skipped the part {part}: {reason}", err=True, fg=typer.colors.YELLOW)
+        typer.secho(f"warning: skipped the file {part}: {reason}", err=True, fg=typer.colors.YELLOW)
     if out is None:
         streams.echo(csv_text(frame), nl=False)
     else:

@@ -60,7 +60,7 @@ def add(
         replace=replace,
     )
     for part, reason in done[0].unreadable:
-        _warn(f"skipped the part {part}: {reason}")
+        _warn(f"skipped the file {part}: {reason}")
     if done[0].others:
         _warn(f"{done[0].others} parts of other commits were left out")
     for item in done:

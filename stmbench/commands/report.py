@@ -48,6 +48,9 @@ def report(
     from stmbench.reporting import compose, places, read_stores, write_report
 
     places(out, chosen)
-    content = compose(read_stores(stores), title=title)
+    frame = read_stores(stores)
+    for part, reason in frame.attrs["unreadable"]:
+        typer.secho(f"warning: skipped the file {part}: {reason}", err=True, fg=typer.colors.YELLOW)
+    content = compose(frame, title=title)
     for path in write_report(content, out, chosen):
         streams.echo(path)

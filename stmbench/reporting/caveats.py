@@ -68,8 +68,8 @@ def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
         found.append("Timings of several machines stand side by side: compare within one only.")
     unreadable = frame.attrs.get("unreadable", [])
     if len(unreadable) > 1:
-        found.append(f"{len(unreadable)} parts could not be read and are left out.")
-    found += [f"The part {part} could not be read and is left out: {reason}" for part, reason in unreadable[:MOST]]
+        found.append(f"{len(unreadable)} files of the store could not be read and are left out.")
+    found += [f"The file {part} could not be read and is left out: {reason}" for part, reason in unreadable[:MOST]]
     found += _lost_maps(frame)
     return tuple(Caveat(kind="warning", text=text) for text in dict.fromkeys(found))
 

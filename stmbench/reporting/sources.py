@@ -31,7 +31,7 @@ def read_stores(folders: Sequence[str | Path]) -> pd.DataFrame:
         got = f"none in {', '.join(named.values())}"
         if unreadable:
             first = unreadable[0]
-            got += f" (parts that cannot be read: {len(unreadable)}, such as {first.part}, {first.reason})"
+            got += f" (files that cannot be read: {len(unreadable)}, such as {first.part}, {first.reason})"
         raise TableError("rows to report", got, "measure something into the store first, such as `stmbench profile`")
     whole = pd.concat(filled, ignore_index=True)
     whole.attrs.update(_merged(frame.attrs for frame in frames))

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type
+from stmbench.tables import seal
+from stmbench.tables.metadata import fault_in
+from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type, check
 from stmbench.tables.writing import replacing
 
 VERSION_KEY, METADATA_KEY = b"stmbench.schema_version", b"stmbench.metadata"
@@ -25,17 +27,19 @@ _ARROW: dict[Type, pa.DataType] = {
     "time": pa.timestamp("us", "UTC"),
 }
 ARROW_SCHEMA = pa.schema([(column.name, _ARROW[column.type]) for column in SCHEMA])
+_PANDAS = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+DAMAGED = "its metadata is damaged"
 
 
 class UnreadablePart(NamedTuple):
-    """A part that was skipped: its file name and why. Removing the file (or running again) mends the store."""
+    """A part, or an artifact, that was skipped: its file name and why. Running again mends the store."""
 
     part: str
     reason: str
 
 
 def write_part(path: Path, frame: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Write a checked frame atomically: a temporary file in the same folder, fsync, rename."""
+    """Write a checked frame, sealed, atomically: a temporary file in the same folder, fsync, rename."""
     try:
         text = json.dumps(dict(metadata), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -44,64 +48,104 @@ def write_part(path: Path, frame: pd.DataFrame, metadata: Mapping[str, Any]) -> 
     table = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION), METADATA_KEY: text})
     try:
         with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            file.write(seal.sealed(table))
     except OSError as error:
         raise OutputError(f"to write {path}", error.strerror or str(error), "free space or choose another") from error
 
 
 def read_part(path: Path) -> tuple[pa.Table, dict[str, Any]] | UnreadablePart:
-    """The part's rows and metadata, or why it cannot be read. Raises TableError for another or newer schema."""
+    """The part's rows and metadata, or why it cannot be read. Raises TableError for a newer schema.
+
+    A part without a seal, of an older version, is read too; what is not as that version wrote it is found where the
+    bytes, the columns or the words show it.
+    """
+    found = _open(path)
+    if isinstance(found, UnreadablePart):
+        return found
+    file, metadata = found
     try:
-        # one buffer, no per-file thread pool: a store holds thousands of small parts
-        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+        table = file.read(use_threads=False)
+    except Exception as error:  # damaged bytes stop the reader anywhere
         return UnreadablePart(path.name, _short(error))
-    metadata = _metadata(path, table.schema)
-    if isinstance(metadata, dict) and not table.schema.equals(ARROW_SCHEMA):
-        _refuse(path, table.schema)
-    return metadata if isinstance(metadata, UnreadablePart) else (table, metadata)
+    wrong = _other_columns(table.schema)
+    return (table, metadata) if wrong is None else UnreadablePart(path.name, wrong)
 
 
 def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
-    """The part's metadata alone, from its footer. Raises TableError for a newer schema."""
+    """The part's metadata alone, or why its rows cannot be read. Raises TableError for a newer schema."""
+    found = _open(path)
+    if isinstance(found, UnreadablePart):
+        return found
+    file, metadata = found
+    wrong = _other_columns(file.schema_arrow)
+    if wrong is None and seal.KEY not in file.schema_arrow.metadata:  # its rows alone can tell
+        part = read_part(path)
+        frame = part if isinstance(part, UnreadablePart) else frame_of_part(path, part[0])
+        return frame if isinstance(frame, UnreadablePart) else metadata
+    return metadata if wrong is None else UnreadablePart(path.name, wrong)
+
+
+def frame_of_part(path: Path, table: pa.Table) -> pd.DataFrame | UnreadablePart:
+    """The rows as a checked frame, or why they break the schema."""
     try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
+        return check(to_frame(table), path.name)
+    except Exception as error:  # text that is no UTF-8, times out of range
         return UnreadablePart(path.name, _short(error))
-    return _metadata(path, schema)
 
 
-def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any] | UnreadablePart:
-    stored = schema.metadata or {}
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Rows with the columns' pandas dtypes, unchecked."""
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS.get)
+    return frame
+
+
+def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]] | UnreadablePart:
+    """The part as a file whose rows can be read, with its metadata; sealed bytes are compared with the seal first."""
+    try:
+        if not path.is_file():
+            return UnreadablePart(path.name, "no file")
+        # one buffer, no per-file thread pool: a store holds thousands of small parts
+        data = path.read_bytes()
+        sealed = seal.is_sealed(data)
+        if sealed and not seal.is_whole(data):
+            return UnreadablePart(path.name, "other bytes than were written")
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        stored = file.schema_arrow.metadata or {}
+    except Exception as error:  # damaged bytes stop the reader anywhere
+        return UnreadablePart(path.name, _short(error))
+    metadata = _metadata(path, stored, sealed=sealed)
+    return metadata if isinstance(metadata, UnreadablePart) else (file, metadata)
+
+
+def _metadata(path: Path, stored: Mapping[bytes, bytes], *, sealed: bool) -> dict[str, Any] | UnreadablePart:
     if VERSION_KEY not in stored:
         return UnreadablePart(path.name, "a Parquet file that stmbench did not write")
     try:
         version, metadata = int(stored[VERSION_KEY]), json.loads(stored[METADATA_KEY])
-    except (KeyError, ValueError):
-        return UnreadablePart(path.name, "its metadata is damaged")
+    except (KeyError, ValueError, RecursionError):
+        return UnreadablePart(path.name, DAMAGED)
     if version > SCHEMA_VERSION:
+        if not sealed:  # every newer version seals its parts
+            return UnreadablePart(path.name, DAMAGED)
         raise TableError(
             f"schema version {SCHEMA_VERSION} or older", f"version {version} in {path.name}", "update stmbench"
         )
-    if not isinstance(metadata, dict):
-        return UnreadablePart(path.name, "its metadata is damaged")
-    return metadata
+    fault = fault_in(metadata)
+    return metadata if fault is None else UnreadablePart(path.name, f"{DAMAGED}: {fault}")
 
 
-def _refuse(path: Path, schema: pa.Schema) -> None:
+def _other_columns(schema: pa.Schema) -> str | None:
+    """How a part's columns differ from the table's, in words; None where they do not."""
     for field in ARROW_SCHEMA:
         index = schema.get_field_index(field.name)
         if index < 0:
-            raise TableError(f"the column {field.name!r} in {path.name}", "none", "measure this unit again (--fresh)")
+            return f"expected the column {field.name!r}, got none"
         if schema.field(index).type != field.type:
-            raise TableError(
-                f"{field.name} as {field.type} in {path.name}",
-                str(schema.field(index).type),
-                "measure this unit again (--fresh)",
-            )
+            return f"expected {field.name} as {field.type}, got {schema.field(index).type}"
     unknown = [name for name in schema.names if name not in ARROW_SCHEMA.names]
-    got = f"an unknown column {unknown[0]!r}" if unknown else "another order of columns"
-    raise TableError(f"the schema's columns in {path.name}", got, "measure this unit again (--fresh)")
+    if unknown:
+        return f"expected the table's columns, got an unknown one, {unknown[0]!r}"
+    return None if schema.names == ARROW_SCHEMA.names else "expected the table's order of columns, got another"
 
 
 def _short(error: Exception) -> str:

@@ -4,7 +4,7 @@
     <folder>/parts/<key>.<name>       arrays of that unit (artifacts)
 
 A part is there as a whole or not at all, so a run that was killed goes on where it stopped: `has(key)` says what is
-done.
+done. A part knows its own hash (`seal`) and those of its artifacts: what was damaged since is not done.
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables.parts import ARROW_SCHEMA, UnreadablePart, read_metadata, read_part, write_part
+from stmbench.tables.artifacts import METADATA as ARTIFACTS
+from stmbench.tables.artifacts import facts_of, fault_of
+from stmbench.tables.metadata import fault_in
+from stmbench.tables.parts import UnreadablePart, read_metadata, read_part, write_part
+from stmbench.tables.reading import read_frame
 from stmbench.tables.rows import Row, frame_of
-from stmbench.tables.schema import check
 from stmbench.tables.writing import sweep
-
-READERS = 8  # threads; small parts are bound by system calls and decompression, both outside the interpreter lock
 
 
 def unit_key(facts: Mapping[str, Any]) -> str:
@@ -69,25 +67,50 @@ class Store:
         return self
 
     def has(self, key: str) -> bool:
-        """Whether the unit's part is there and readable; a truncated part counts as missing, so it is made again."""
+        """Whether the unit's part and its artifacts are there as they were written; damaged ones are made again."""
+        return self._path(key).is_file() and self.fault(key) is None
+
+    def fault(self, key: str) -> str | None:
+        """Why what the store holds of a unit does not count, with the file's name; None where it does, or has nothing.
+
+        Raises TableError for a part of a newer schema.
+        """
         path = self._path(key)
-        return path.is_file() and not isinstance(read_metadata(path), UnreadablePart)
+        if not path.exists():
+            return None
+        stored = read_metadata(path)
+        if isinstance(stored, UnreadablePart):
+            return f"{stored.part}: {stored.reason}"
+        for place, facts in self._artifacts(path, stored).items():
+            reason = fault_of(self.folder / place, facts)
+            if reason is not None:
+                return f"{place}: {reason}"
+        return None
 
     def write(self, key: str, rows: Iterable[Row], *, metadata: Mapping[str, Any]) -> Path:
         """Check the rows and write them as the unit's part, at once; an older part of that key is replaced.
 
         Args:
             metadata: what JSON can hold. `commit` (text), `machine` and `software` (mappings), `warnings` (list of
-                text) and `mixers` (mixer -> title, abbreviation, palette_slot) come back in `read().attrs`.
+                text) and `mixers` (mixer -> title, abbreviation, palette_slot) come back in `read().attrs`. Sizes and
+                hashes of the rows' artifacts are added.
 
         Raises:
-            TableError: rows that break the schema, or none. OutputError: no space, no permission.
+            TableError: rows or metadata that break the schema, or no rows. OutputError: no space, no permission.
         """
         path, frame = self._path(key), frame_of(rows)
         if frame.empty:
             raise TableError("at least one row in a part", "none", "record a 'skipped' row with the reason")
         if not self.parts.is_dir():
             self.require_writable()
+        try:
+            files = facts_of(self.folder, frame["artifact"].dropna())
+        except OSError as error:
+            got = f"{error.filename} ({error.strerror or error})"
+            raise OutputError("artifacts that can be read", got, "see to the disk and measure again") from error
+        metadata = {**metadata, ARTIFACTS: files}
+        if (fault := fault_in(metadata)) is not None:
+            raise TableError("metadata in its form (tables.metadata)", fault, "correct it")
         write_part(path, frame, metadata)
         return path
 
@@ -129,28 +152,28 @@ class Store:
     def read(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
         """Every row of every readable part, in the order of their making, as one checked data frame.
 
-        With `keys`, of these parts alone; one that is not there adds nothing.
+        With `keys`, of these parts alone; one that is not there adds nothing. Where an artifact beside its part is not
+        what was written, rows lose its name, and those without a value are left out.
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
-        rows), machines, software and warnings (lists without doubles), unreadable (list of UnreadablePart).
+        rows), machines, software and warnings (lists without doubles), unreadable (list of UnreadablePart: parts and
+        artifacts that are damaged or gone).
 
         Raises:
-            TableError: no store, a part of a newer schema, or rows that break the schema.
+            TableError: no store, or a part of a newer schema.
         """
         if not self.parts.is_dir():
             raise TableError("a result store", f"{str(self.folder)!r}", "name the folder given to --out")
         wanted = None if keys is None else set(keys)
         files = [path for path in self._files() if wanted is None or path.stem in wanted]
-        with ThreadPoolExecutor(READERS) as pool:
-            results = list(pool.map(read_part, files))
-        good = [result for result in results if not isinstance(result, UnreadablePart)]
-        table = pa.concat_tables([t.replace_schema_metadata(None) for t, _ in good] or [ARROW_SCHEMA.empty_table()])
-        dtypes = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        frame = table.to_pandas(types_mapper=dtypes.get)
-        frame = check(frame.sort_values("created_utc", kind="stable", ignore_index=True), str(self.folder))
-        frame.attrs.update(_attributes([(t.num_rows, metadata) for t, metadata in good]))
-        frame.attrs["unreadable"] = [result for result in results if isinstance(result, UnreadablePart)]
-        return frame
+        return read_frame(self.folder, files)
+
+    def _artifacts(self, path: Path, metadata: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+        """Place -> facts of a part's artifacts; parts of older versions have no facts, but names in their rows."""
+        if ARTIFACTS in metadata:
+            return dict(metadata[ARTIFACTS])
+        part = read_part(path)
+        return {} if isinstance(part, UnreadablePart) else dict.fromkeys(part[0]["artifact"].drop_null().to_pylist())
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.parts.glob("*.parquet") if "." not in path.stem)
@@ -159,19 +182,6 @@ class Store:
         if not key or not all(letter.isalnum() or letter in "-_" for letter in key):
             raise TableError("a unit's key (unit_key)", repr(key), "use letters, digits, - and _")
         return self.parts / f"{key}.parquet"
-
-
-def _attributes(parts: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
-    mixers: dict[str, Any] = {}
-    commits: Counter[str] = Counter()
-    lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
-    for rows, metadata in parts:
-        mixers.update(metadata.get("mixers") or {})
-        commits[str(metadata.get("commit") or "unknown")] += rows
-        found = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
-        for name, values in [*found, ("warnings", metadata.get("warnings") or [])]:
-            lists[name] += [value for value in values if value and value not in lists[name]]
-    return {"mixers": mixers, "commits": dict(commits), **lists}
 
 
 def read(folder: str | Path) -> pd.DataFrame:

@@ -80,11 +80,8 @@ class Training(Analysis):
 
     def units(self) -> Iterator[Unit]:
         self.store.require_writable()
-        for key, run in self._by_key.items():
-            unit = self.unit_of(run)
-            if self.store.has(key) and not self.folder(run).result.is_file():
-                self.store.remove(key)  # rows without their weights do not do
-            yield unit
+        for run in self._by_key.values():
+            yield self.unit_of(run)
 
     def measure(self, unit: Unit) -> Outcome:
         run = self._by_key[unit.key]

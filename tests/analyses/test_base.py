@@ -145,3 +145,32 @@ def test_rows_of_another_commit_are_said(tmp_path: Path) -> None:
     new.software = {**new.software, "commit": "2" * 40}
     old.run()
     assert new.run().warnings == ["parts of commit 11111111 were kept; --fresh measures them again"]
+
+
+def test_what_was_damaged_is_measured_again_and_said(tmp_path: Path) -> None:
+    """Flipped bits in the footer, where a part's metadata is: the unit does not vanish, and the store heals."""
+    store = Store(tmp_path)
+    (key, *_) = Draw(store).run().keys
+    path = store.parts / f"{key}.parquet"
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 1
+    path.write_bytes(data)
+    again = Draw(store)
+    report = again.run()
+    assert again.measured == [MODELS[0]]
+    assert report.kept == 2
+    assert report.warnings == [f"damaged, and measured again: {key}.parquet: other bytes than were written"]
+    assert store.read().attrs["unreadable"] == []
+    assert Draw(store).run().warnings == []
+
+
+def test_metadata_without_a_status_is_not_done(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (key, *_) = Draw(store).run().keys
+    metadata = store.metadata(key)
+    store.write(key, [Draw(store).row(metric="number", value=1, model=MODELS[0])], metadata={
+        name: value for name, value in metadata.items() if name not in ("status", "disturbances")
+    })  # fmt: skip
+    again = Draw(store)
+    again.run()
+    assert again.measured == [MODELS[0]]

@@ -28,7 +28,7 @@ def test_what_failed_and_was_skipped_is_said(tmp_path: Path) -> None:
     folder = str(tmp_path / "h")
     assert stmbench("history", "add", str(source.folder), "-H", folder, "--repository", str(tmp_path)).exit_code == 0
     done = stmbench("dashboard", folder, "--out", str(tmp_path / "site"))
-    assert "warning: skipped the part broken.parquet of commit abcdef1234" in done.stderr
+    assert "warning: skipped the file broken.parquet of commit abcdef1234" in done.stderr
     assert "broken.parquet of commit abcdef1234" in (tmp_path / "site" / "index.html").read_text()
 
 

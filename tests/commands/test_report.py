@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stmbench.tables import Row, Store
+from stmbench.tables import Row, Store, seal
 from stmbench.tables.parts import VERSION_KEY
 from tests.commands import run
 from tests.tables.frames import MIXERS, failed_row, profile_rows
@@ -59,9 +59,10 @@ def test_a_damaged_part_is_named_and_the_rest_reported(tmp_path: Path) -> None:
     result = run.stmbench("report", folder, "--format", "html", "--out", str(tmp_path / "r"))
     assert result.exit_code == 0, result.output
     page = (tmp_path / "r.html").read_text()
-    assert "2 parts could not be read and are left out" in page
-    assert "The part b.parquet" in page
-    assert "The part c.parquet" in page
+    assert "2 files of the store could not be read and are left out" in page
+    assert "The file b.parquet" in page
+    assert "The file c.parquet" in page
+    assert "skipped the file c.parquet" in result.stderr
     assert "131.0" in page
 
 
@@ -81,7 +82,7 @@ def test_only_failed_units_still_give_their_reasons(tmp_path: Path) -> None:
 def _newer(folder: Path) -> str:
     path = Path(store(folder)) / "parts" / "a.parquet"
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, VERSION_KEY: b"99"}), path)
+    path.write_bytes(seal.sealed(table.replace_schema_metadata({**table.schema.metadata, VERSION_KEY: b"99"})))
     return str(folder)
 
 
@@ -93,7 +94,7 @@ def test_stores_that_cannot_be_reported(tmp_path: Path) -> None:
     cases: dict[str, list[str]] = {
         "expected a result store, got": [str(tmp_path / "missing")],
         "expected rows to report, got none in": [str(tmp_path / "empty")],
-        "parts that cannot be read: 1, such as a.parquet": [str(tmp_path / "broken")],
+        "files that cannot be read: 1, such as a.parquet": [str(tmp_path / "broken")],
         "got version 99 in a.parquet (store ": [store(tmp_path / "good"), _newer(tmp_path / "newer")],
     }
     for words, stores in cases.items():

@@ -39,7 +39,7 @@ def test_command_prints_or_writes_the_same(tmp_path: Path) -> None:
     (store.parts / "b.parquet").write_text("damaged")
     printed = CliRunner().invoke(app, [str(store.folder)])
     assert printed.exit_code == 0
-    assert "skipped the part b.parquet" in printed.stderr
+    assert "skipped the file b.parquet" in printed.stderr
     written = CliRunner().invoke(app, [str(store.folder), "--out", str(tmp_path / "out.csv")])
     assert written.exit_code == 0
     assert written.stdout == ""

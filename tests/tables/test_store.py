@@ -17,6 +17,7 @@ from stmbench.errors import OutputError, TableError
 from stmbench.tables import COLUMNS, Store, read, unit_key, writing
 from stmbench.tables import parts as parts_module
 from tests.tables.frames import MIXERS, failed_row, profile_rows
+from tests.tables.unsealed import unsealed
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_parts_add_up_and_a_key_is_replaced(store: Store) -> None:
     store.write(unit_key({"unit": 0}), [failed_row()], metadata={"commit": "one"})
     assert store.read().attrs["commits"] == {"one": 1, "two": 2}
     assert store.keys(commit="two") == [unit_key({"unit": 1})]
-    assert store.metadata(unit_key({"unit": 1})) == {"commit": "two"}
+    assert store.metadata(unit_key({"unit": 1})) == {"commit": "two", "artifacts": {}}
     store.remove(unit_key({"unit": 1}))
     assert store.keys() == [unit_key({"unit": 0})]
     assert not store.has(unit_key({"unit": 1}))
@@ -63,7 +64,7 @@ def test_unit_key_is_canonical() -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "arquet"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "other bytes than were written"),
         (lambda path: path.write_bytes(b""), ""),
         (lambda path: path.write_text("not parquet at all"), "arquet"),
         (lambda path: pq.write_table(pa.table({"a": [1]}), path), "did not write"),
@@ -94,18 +95,22 @@ def test_newer_schema_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) 
             use()
 
 
-def test_changed_column_is_refused_by_name(store: Store) -> None:
+def test_part_with_another_column_is_named_and_made_again(store: Store) -> None:
     path = store.write("a", [failed_row()], metadata={})
-    table = pq.read_table(path)
+    store.write("b", [failed_row()], metadata={})
+    table = unsealed(path)
     index = table.schema.get_field_index("value")
     for changed, words in (
-        (table.drop_columns(["value"]), "the column 'value' in a.parquet, got none"),
-        (table.append_column("extra", pa.array([1])), "an unknown column 'extra'"),
-        (table.set_column(index, "value", pa.array(["x"])), "value as double in a.parquet, got string"),
+        (table.drop_columns(["value"]), "expected the column 'value', got none"),
+        (table.append_column("extra", pa.array([1])), "an unknown one, 'extra'"),
+        (table.set_column(index, "value", pa.array(["x"])), "expected value as double, got string"),
     ):
         pq.write_table(changed, path)
-        with pytest.raises(TableError, match=words):
-            store.read()
+        frame = store.read()
+        (unreadable,) = frame.attrs["unreadable"]
+        assert words in unreadable.reason
+        assert len(frame) == 1
+        assert not store.has("a")
 
 
 def test_empty_store_has_the_columns_and_no_rows(store: Store) -> None:

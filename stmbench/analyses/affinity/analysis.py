@@ -68,8 +68,6 @@ class AffinityAnalysis(ImageAnalysis):
 
     def _study(self, kind: type[Study], model: str, conditions: dict[str, Any]) -> tuple[Unit, Work]:
         unit = self.unit(kind.task, model, conditions)
-        if kind is not Numbers and not self.store.artifact(unit.key, MAPS).is_file():
-            self.store.remove(unit.key)  # a part without its maps does not do
 
         def work() -> Outcome:
             subject = self.subject(model)

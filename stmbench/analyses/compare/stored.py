@@ -83,7 +83,7 @@ def _read(store: Store) -> pd.DataFrame:
     frame = store.read()
     if frame.empty:
         unreadable = frame.attrs["unreadable"]
-        got = f"{len(unreadable)} parts that cannot be read" if unreadable else "none"
+        got = f"{len(unreadable)} files that cannot be read" if unreadable else "none"
         raise TableError(f"rows in the store {str(store.folder)!r}", got, "measure something with --out")
     if not (frame["status"] == "ok").any() and not (frame["status"] == "not resolved").any():
         reason = frame["reason"].dropna()
@@ -154,7 +154,7 @@ def _notes(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> list
         if len(frame.attrs["commits"]) > 1:
             commits = ", ".join(commit[:12] for commit in frame.attrs["commits"])
             notes.append(f"{folder} holds rows of {len(frame.attrs['commits'])} commits ({commits}), taken together")
-        notes += [f"{folder}: skipped the part {part}: {reason}" for part, reason in frame.attrs["unreadable"]]
+        notes += [f"{folder}: skipped the file {part}: {reason}" for part, reason in frame.attrs["unreadable"]]
         notes += [f"while {name} was measured, {warning}" for warning in frame.attrs["warnings"]]
     weights = [_weights(frame) for frame in frames]
     for model in sorted(weights[0].keys() & weights[1].keys()):
