@@ -58,9 +58,7 @@ def read_weights(source: Checkpoint | str | Path | Mapping[str, Any]) -> StoredW
         given, content, name = Checkpoint(path=Path()), source, "state dict"
     else:
         given = Checkpoint.of(source)
-        content, name = _read_file(given.path), source_of(given.path)
-    if not isinstance(content, Mapping):
-        raise CheckpointError("a state dict", f"a {type(content).__name__}", "pass the file that holds the weights")
+        content, name = read_content(given.path), source_of(given.path)
     sets = weight_sets(content)
     taken = chosen(sets, key=given.key, weights=given.weights)
     return StoredWeights(
@@ -68,6 +66,14 @@ def read_weights(source: Checkpoint | str | Path | Mapping[str, Any]) -> StoredW
         source=f"{name}#{taken.key}" if len(sets) > 1 else name,
         remark=_remark(name, taken, sets) if len(sets) > 1 else None,
     )
+
+
+def read_content(path: Path) -> Mapping[Any, Any]:
+    """Everything that a file holds. Raises CheckpointError where that is not safe, or no mapping."""
+    content = _read_file(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError("a state dict", f"a {type(content).__name__}", "pass the file that holds the weights")
+    return content
 
 
 def _checked(taken: WeightSet) -> dict[str, Tensor]:

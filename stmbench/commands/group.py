@@ -18,7 +18,7 @@ from stmbench.errors import StmbenchError, UnknownNameError
 COMMANDS = (
     *("list", "run", "train"),
     *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
-    *("report", "compare", "history", "dashboard", "export"),
+    *("report", "compare", "history", "dashboard", "export", "convert"),
     *("new", "check"),
 )
 

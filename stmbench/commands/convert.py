@@ -1,0 +1,78 @@
+"""`stmbench convert`: a checkpoint as safetensors, and what it holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stmbench.commands import analyse, options, streams
+from stmbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stmbench.checkpoints.inspecting import Contents
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def convert(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY is the place of the weights in it.")
+    ],
+    weights: analyse.Weights = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Show names, shapes and family instead of writing.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The new file; default: FILE.safetensors.")
+    ] = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a checkpoint's weights as safetensors, or show what a file holds, without a model and without running code.
+
+    The copy has plain names, without prefixes of wrappers, and tables call it as they call the original.
+    """
+    if inspect and out is not None:
+        raise ConfigError("--inspect or --out", "both", "leave one out")
+    if as_json and not inspect:
+        raise ConfigError("--json beside --inspect", "--json alone", "add --inspect, or leave --json out")
+    from stmbench.checkpoints import inspecting
+    from stmbench.checkpoints.selection import Checkpoint
+
+    checkpoint = Checkpoint.parse(file, weights=weights)
+    if inspect:
+        found = inspecting.inspect(checkpoint)
+        streams.echo(json.dumps([_facts(item) for item in found], indent=2) if as_json else _text(found))
+        return
+    place = out or checkpoint.path.with_suffix(".safetensors")
+    stored = inspecting.write_safetensors(checkpoint, place)
+    if stored.remark:
+        typer.secho(f"warning: {stored.remark}", err=True, fg=typer.colors.YELLOW)
+    typer.echo(f"{len(stored.state)} tensors of {stored.source} written to {place}", err=True)
+
+
+def _facts(item: Contents) -> dict[str, Any]:
+    tensors = [{"name": entry.name, "shape": entry.shape, "dtype": entry.dtype} for entry in item.entries]
+    return {"key": item.key, "averaged": item.averaged, "family": item.family, "tensors": tensors}
+
+
+def _text(found: list[Contents]) -> str:
+    lines = []
+    for item in found:
+        kind = "averaged" if item.averaged else "raw"
+        count = f"{len(item.entries)} entries, {item.numbers:,} numbers"
+        lines.append(f"{item.key or 'the whole file'}: {kind} weights, {count}; names of: {item.family}")
+        width = max((len(entry.name) for entry in item.entries), default=0)
+        for entry in item.entries:
+            shape = "" if entry.shape is None else "x".join(map(str, entry.shape)) or "one number"
+            lines.append(f"  {entry.name:{width}}  {shape}  {entry.dtype}")
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """A file's names may hold anything: what would move a terminal's cursor is shown as an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
