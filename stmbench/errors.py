@@ -40,9 +40,15 @@ class InputError(StmbenchError):
         if inner := _NESTED.fullmatch(got):
             where, expected, got, remedy = inner.groups()
             got += f" ({where.strip(' :')})" if where.strip(" :") else ""
+        expected, got = _short(expected), _short(got)
         self.expected, self.got, self.remedy = expected, got, remedy
         message = f"expected {expected}, got {got}; {remedy}"
         super().__init__(" ".join(message.split()))
+
+
+def _short(text: str) -> str:
+    """Without its middle where nobody would read it all: 5,000 digits, a path of 5,000 letters."""
+    return text if len(text) <= 600 else f"{text[:300]} ... {text[-200:]}"
 
 
 class UnknownNameError(InputError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stmbench.commands import session, suggestions, values
+from stmbench.commands import options, session, suggestions, values
 from stmbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,9 +63,18 @@ NumImages = Annotated[
 Resolution = Annotated[
     str | None, typer.Option("--resolution", metavar="SIZE", help="224 or 224x320 (H x W); default: the model's own.")
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images in a batch.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", metavar="N", min=1, max=options.LARGEST_BATCH, help="Images in a batch.")
+]
 Workers = Annotated[
-    int, typer.Option("--workers", metavar="N", min=0, help="Threads that decode images ahead; 0: when asked.")
+    int,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=0,
+        max=options.MOST_THREADS,
+        help="Threads that decode images ahead; 0: when asked.",
+    ),
 ]
 LimitCorrupt = Annotated[
     int, typer.Option("--limit-corrupt", metavar="N", min=0, help="Images that cannot be read and may be skipped.")

@@ -54,10 +54,15 @@ def compare(
     resolution: Annotated[
         str | None, typer.Option("--resolution", metavar="SIZE", help="224 or 224x320 (H x W); default: design.")
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images in a batch.")] = 4,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", metavar="N", min=1, max=options.LARGEST_BATCH, help="Images in a batch."),
+    ] = 4,
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.")] = "fp32",
     device: options.Device = "auto",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of each side.")] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads of each side.")
+    ] = 1,
     clock: Annotated[
         str, typer.Option("--clock", metavar="CLOCK", help="auto, wall, or processor: one thread's time on the CPU.")
     ] = "auto",

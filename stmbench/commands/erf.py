@@ -63,7 +63,7 @@ def erf(
             "one definition to show", ", ".join(named), "run the command again for the other: it is quick"
         )
     numbers = tuple(_number(text, "a stage such as 3", "--stages") for text in values.items(stages))
-    if any(number != int(number) or number < 1 for number in numbers):
+    if not all(number.is_integer() and number >= 1 for number in numbers):
         raise ConfigError("stages that are whole numbers from 1", ", ".join(values.items(stages)), "change --stages")
     percents = tuple(_number(text, "a percentage such as 50", "--percent") for text in values.items(percent))
     names = analyse.selection(ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin)

@@ -66,6 +66,7 @@ class CommandGroup(SuggestingGroup):
         settings["standalone_mode"] = False
         session.start()
         try:
+            usage.require_values(sys.argv[1:] if args is None else args)
             code = super().main(args, prog_name, *rest, **settings)
         except StmbenchError as error:
             self._fail(error, str(error))

@@ -63,5 +63,7 @@ Dtype = Annotated[
         "--dtype", metavar="DTYPES", help="fp32, bf16, fp16, comma-separated.", autocompletion=suggestions.dtypes
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of weights, data and order.")]
+LARGEST_SEED = 2**63 - 1  # what a column of the table holds
+LARGEST_BATCH, MOST_THREADS = 2**20, 1024  # beyond any machine: a slip of the finger
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, data and order.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else there.")]

@@ -50,7 +50,8 @@ def profile(
     ] = False,
     device: options.Device = "auto",
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads; default: torch's choice.")
+        int | None,
+        typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads; default: torch's choice."),
     ] = None,
     images: Annotated[
         str, typer.Option("--images", metavar="KIND", help="noise, or photos: bundled photographs.")
@@ -116,6 +117,5 @@ def profile(
 def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise ConfigError("a batch size of at least 1, or auto", repr(text), "change --batch-size")
-    return int(text)
+    expected = f"a batch size from 1 to {options.LARGEST_BATCH}, or auto"
+    return values.whole(text, expected, "change --batch-size", least=1, most=options.LARGEST_BATCH)

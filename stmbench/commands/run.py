@@ -99,6 +99,4 @@ def _workers(text: str) -> int:
         import os
 
         return min(8, os.cpu_count() or 1)
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise ConfigError("a number of workers, or auto", repr(text), "change --workers")
-    return int(text)
+    return values.whole(text, "a number of workers, or auto", "change --workers", least=1, most=options.MOST_THREADS)

@@ -38,9 +38,17 @@ def train(
             "relations; default: the embedded set's own, or stm.",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the recipe's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, max=1_000_000, help="In place of the recipe's.")
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Images in a step, of all processes; lr grows with it.")
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            max=options.LARGEST_BATCH,
+            help="Images in a step, of all processes; lr grows with it.",
+        ),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="In place of the recipe's, at its batch size.")] = None,
     change: Annotated[
@@ -69,9 +77,13 @@ def train(
         typer.Option("--resume", metavar="PATH", help="Go on from this run's folder or state.pt, in place of --out's."),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Curves for TensorBoard, too.")] = False,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images ahead.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, max=options.MOST_THREADS, help="Processes that decode images ahead.")
+    ] = 0,
     limit_corrupt: analyse.LimitCorrupt = 10,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: torch's.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads; default: torch's.")
+    ] = None,
     device: options.Device = "auto",
     fresh: analyse.Fresh = False,
     out: options.Out = Path("results/train"),
@@ -151,10 +163,13 @@ def train(
 
 
 def _seeds(text: str) -> list[int]:
-    items = values.items(text)
-    if not items or not all(item.isascii() and item.isdigit() and int(item[:11]) < 2**32 for item in items):
-        raise ConfigError("seeds such as 0,1,2, below 2^32", repr(text), "change --seeds")
-    return [int(item) for item in items]
+    expected, remedy = "seeds such as 0,1,2, below 2^32", "change --seeds"
+    seeds = [values.whole(item.strip(), expected, remedy, most=2**32 - 1) for item in text.split(",") if item.strip()]
+    if not seeds:
+        raise ConfigError(expected, repr(text), remedy)
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError("each seed once", repr(text), remedy)
+    return seeds
 
 
 def _changes(texts: list[str]) -> dict[str, object]:
@@ -168,6 +183,10 @@ def _changes(texts: list[str]) -> dict[str, object]:
             raise ConfigError("a field of the recipe and a value", repr(text), "write --set mixup=0")
         try:
             found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError("a value such as 0.1, null or [0.5, 1]", repr(value), "correct --set") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # digits without end, brackets without end
+            raise ConfigError("a value such as 0.1, null or [0.5, 1]", _short(value), "correct --set") from error
     return found
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."

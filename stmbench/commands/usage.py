@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stmbench.errors import InputError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, UnknownNameError
+
+
+def require_values(words: Sequence[str]) -> None:
+    """Refuse empty words: they stand where a script's variable was not set, and would otherwise mean the default.
+
+    Raises:
+        ConfigError: a word, or the value of `--option=value`, with nothing but blanks and commas in it.
+    """
+    for before, word in zip(["stmbench", *words], words, strict=False):
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", "")
+        if word.strip(" ,\t\n") and not (equals and not value.strip(" ,\t\n")):
+            continue
+        after, got = (option, value) if equals else (before, word)
+        raise ConfigError(f"a value after `{after}`", repr(got), "leave both out, or set the variable it comes from")
 
 
 def line(error: Exception, words: Sequence[str]) -> str | None:
-    """One line for a usage error of the parser; None for an error that is none.
+    """One line for a usage error of the parser, or for what this machine has not; None for any other error.
 
     The parser's classes moved between versions of Typer (its own copy of click, or click), so they are told by what
     they carry.
@@ -18,6 +32,8 @@ def line(error: Exception, words: Sequence[str]) -> str | None:
         error: what the parser raised.
         words: the command line, where a refused value is looked up: the error does not carry it.
     """
+    if isinstance(error, OSError | MemoryError):
+        return _of_the_machine(error)
     if not hasattr(error, "format_message"):
         return None
     ctx: Any = getattr(error, "ctx", None)
@@ -37,6 +53,14 @@ def line(error: Exception, words: Sequence[str]) -> str | None:
     if demand == reason or value is None:
         return str(InputError(f"a valid value for {_name(parameter)}", reason, see))
     return str(InputError(f"{_name(parameter)} to be {demand.split(',')[0]}", repr(value), see))
+
+
+def _of_the_machine(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return str(InputError("enough memory", "too little", "ask for less at once"))
+    where = f" for {str(error.filename)[-200:]!r}" if error.filename is not None else ""
+    got = f"{error.strerror or type(error).__name__}{where}"
+    return str(InputError("files that can be read and written", got, "correct the path, or make room"))
 
 
 def _name(parameter: Any) -> str:

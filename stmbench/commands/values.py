@@ -9,6 +9,7 @@ import typer
 from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
 from stmbench.errors import ConfigError, UnknownNameError
 
+LARGEST = 16_384  # pixels a side: a slip of the finger
 SMALLEST = 32  # pixels a side: the last of the four stages still has one row
 
 
@@ -36,6 +37,14 @@ def items(values: Iterable[str] | str | None) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def whole(text: str, expected: str, remedy: str, *, least: int = 0, most: int) -> int:
+    """A whole number from `least` to `most`; else ConfigError says what was `expected`."""
+    # int() refuses 4,300 digits and more, in words of its own
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most):
+        raise ConfigError(expected, repr(text) if len(text) <= 40 else f"{len(text)} characters", remedy)
+    return int(text)
+
+
 def resolutions(text: str) -> list[tuple[int, int]]:
     """(H, W) of every item: `224` is (224, 224), `224x320` is 224 rows of 320 pixels. Sides are at least 32."""
     found = []
@@ -43,7 +52,8 @@ def resolutions(text: str) -> list[tuple[int, int]]:
         sides = item.lower().split("x")
         if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
             raise ConfigError("a resolution such as 224 or 224x320", repr(item), "change --resolution")
-        height, width = int(sides[0]), int(sides[-1])
+        expected = f"a resolution of at most {LARGEST}"
+        height, width = (whole(side, expected, "change --resolution", most=LARGEST) for side in (sides[0], sides[-1]))
         if min(height, width) < SMALLEST:
             raise ConfigError(f"a resolution of at least {SMALLEST}", repr(item), "change --resolution")
         found.append((height, width))
@@ -77,7 +87,9 @@ def device(text: str, *, elsewhere: bool = False) -> str:
 
     kind, _, index = text.partition(":")
     known = ["auto", "cpu", "cuda"]
-    if kind not in known or (index and (kind != "cuda" or not index.isdigit())):
+    if kind not in known or (
+        index and (kind != "cuda" or not (index.isascii() and index.isdigit() and len(index) < 10))
+    ):
         raise UnknownNameError("device", text, known)
     count = torch.cuda.device_count()
     if kind == "auto":

@@ -43,6 +43,9 @@ class TrainingSettings:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
         _require(0 < self.data_fraction <= 1, "a data fraction above 0 and up to 1", self.data_fraction)
         _require(self.accumulate >= 1, "accumulate >= 1", self.accumulate)
+        if self.recipe.batch_size % self.accumulate:
+            got = f"{self.recipe.batch_size} images in {self.accumulate} passes"
+            raise ConfigError("a batch size that can be divided", got, "change --batch-size or --accumulate")
         _require(self.workers >= 0, "workers >= 0", self.workers)
         _require(self.keep_every is None or self.keep_every >= 1, "keep_every >= 1", self.keep_every)
 

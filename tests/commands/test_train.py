@@ -107,7 +107,7 @@ REFUSED = {
     "a warm-up as long": (("--recipe", "stm", "--epochs", "20"), "fewer warmup_epochs than the 20 epochs, got 20"),
     "recipe": (("--recipe", "stn"), "a recipe, got 'stn'; did you mean stm"),
     "seeds": (("--seeds", "a"), "seeds such as 0,1,2, below 2^32, got 'a'"),
-    "a large seed": (("--seeds", "0,4294967296"), "below 2^32, got '0,4294967296'"),
+    "a large seed": (("--seeds", "0,4294967296"), "below 2^32, got '4294967296'"),
     "no data": (("--data-fraction", "0"), "a data fraction above 0 and up to 1, got 0.0"),
     "too much": (("--data-fraction", "2"), "a data fraction above 0 and up to 1, got 2.0"),
     "a batch": (("--batch-size", "5000"), "at least the 5000 images of one step, got 1442 in digits's train"),

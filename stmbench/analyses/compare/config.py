@@ -44,7 +44,7 @@ class LiveConfig:
         _require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
         _require(self.batch_size >= 1, "a batch size of at least 1", self.batch_size, "change --batch-size")
         _require(self.threads is None or self.threads >= 1, "at least 1 thread", self.threads, "change --threads")
-        _require(self.seconds > 0, "a time limit above 0 s", self.seconds, "change --time-budget")
+        _require(0 < self.seconds < math.inf, "a time limit above 0 s", self.seconds, "change --time-budget")
         _require(0 < self.margin < 1, "a margin above 0 and below 1", self.margin, "3 % is --margin 0.03")
         _require(0 <= self.plant <= 1, "a planted slowdown from 0 to 1", self.plant, "5 % is --plant 0.05")
         if self.clock not in CLOCKS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from stmbench.analyses.erf.stages import Stage, chosen_stages
 from stmbench.analyses.erf.strides import probe
 from stmbench.analyses.erf.study import StageMaps
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
+from stmbench.analyses.models import outline
 from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
@@ -49,11 +51,19 @@ class Erf(ImageAnalysis):
         config = self.config
         for model in self.request.models:
             stages = None if config.stages is None else list(config.stages)
+            if stages is not None:
+                self._require_stages(model, stages)
             # the metric's name and the centre's rule: rows from before them are measured again
             rules = {"metric": METRIC, "centre": "reachable"}
             conditions: dict[str, Any] = {"stages": stages, "percents": list(config.percents), **rules}
             unit = self.unit("maps", model, {**conditions, "definitions": list(config.definitions)})
             yield unit, self._work_of(unit, model)
+
+    @staticmethod
+    def _require_stages(model: str, stages: list[int]) -> None:
+        """Refuse stages that the model has not, before anything is written. Raises ConfigError."""
+        with contextlib.suppress(UnitError):  # a model without stages fails when its turn comes
+            chosen_stages(outline(model), stages)
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:

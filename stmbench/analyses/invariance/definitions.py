@@ -35,6 +35,8 @@ LEVELS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
     ("scale", AUTHORS): tuple(round(0.2 + 0.125 * n, 3) for n in range(15)),
 }
 
+LARGEST: Final[dict[str, float]] = {"translation": 8192, "rotation": 360}  # pixels, degrees: no image asks for more
+
 
 def require_protocol(kind: str, protocol: str) -> None:
     """Raise UnknownNameError for a protocol that this kind of perturbation does not have."""
@@ -82,6 +84,8 @@ def require_levels(kind: Kind, levels: tuple[float, ...]) -> None:
     for level in levels:
         if not level >= 0 or level == float("inf"):
             raise ConfigError("levels of at least 0", f"{level:g}", "change --levels")
+        if level > LARGEST.get(kind, level):
+            raise ConfigError(f"levels of {kind} up to {LARGEST[kind]}", f"{level:g}", "change --levels")
         if kind == "translation" and level != round(level):
             raise ConfigError("whole pixels as levels of translation", f"{level:g}", "change --levels")
         if kind == "scale" and not 0.01 <= level <= 10:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,8 +64,8 @@ class ProfileConfig:
         batch, threads = self.batch_size, self.threads
         _require(batch is None or batch >= 1, "a batch size of at least 1, or auto", batch, "change --batch-size")
         _require(threads is None or threads >= 1, "at least 1 thread", threads, "change --threads")
-        _require(self.target_width > 0, "a target width above 0", self.target_width, "change --target-width")
-        _require(self.time_budget > 0, "a time budget above 0 s", self.time_budget, "change --time-budget")
+        _require(0 < self.target_width < math.inf, "a target width above 0", self.target_width, "change --target-width")
+        _require(0 < self.time_budget < math.inf, "a time budget above 0 s", self.time_budget, "change --time-budget")
 
     @property
     def definition(self) -> str:
