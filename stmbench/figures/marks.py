@@ -60,7 +60,7 @@ def words(point: Point, metric: str) -> str:
     text = f"{point.label}: {shown.name}{place}, {number(point.value, metric)}{unit}"
     if point.errors is not None:
         text += f" (95 %: {number(point.low, metric)} to {number(point.high, metric)})"
-    return text if point.resolved else f"{text}, not resolved"
+    return text if point.flaw is None else f"{text}, {point.flaw}"
 
 
 def marks_in(figure: Figure) -> dict[str, Mark]:

@@ -31,7 +31,8 @@ class Point:
     value: float
     low: float
     high: float
-    resolved: bool
+    status: str
+    count: int | None  # of the samples behind it
     baseline: str | None
     condition: str | None
     level: float
@@ -51,6 +52,20 @@ class Point:
     def is_untrained(self) -> bool:
         """Whether the model has random weights."""
         return is_random(self.facts["weights"])
+
+    @property
+    def resolved(self) -> bool:
+        """Whether nothing is wrong with it: it is drawn full."""
+        return self.status == "ok"
+
+    @property
+    def flaw(self) -> str | None:
+        """What is wrong with it, in a few words; None where nothing is."""
+        if self.status == "suspect":
+            return "suspect: it breaks a check"
+        if self.status == "ok":
+            return None
+        return "not resolved" if self.errors is None else "interval wider than was asked for"
 
     @property
     def errors(self) -> tuple[float, float] | None:
@@ -86,7 +101,8 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 value=row["value"],
                 low=row["ci_low"],
                 high=row["ci_high"],
-                resolved=row["status"] == "ok",
+                status=row["status"],
+                count=None if pd.isna(row["num_samples"]) else int(row["num_samples"]),
                 baseline=None if pd.isna(row["baseline"]) else row["baseline"],
                 condition=None if pd.isna(row["condition"]) else row["condition"],
                 level=row["level"],

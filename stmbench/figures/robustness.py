@@ -178,7 +178,7 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[float], strokes: Mappin
 def _said(point: Point) -> str:
     spread = "" if point.errors is None else f" (95 %: {100 * point.low:.1f} to {100 * point.high:.1f})"
     text = f"{point.label}, {eps_words(point.level)}: {100 * point.value:.1f} %{spread}"
-    return text if point.resolved else f"{text}, suspect: it breaks a check"
+    return text if point.flaw is None else f"{text}, {point.flaw}"
 
 
 def _conditions(every: list[Point], metric: str) -> list[str]:

@@ -18,7 +18,8 @@ CAPTIONS: Final = {
         "Throughput",
         "Images per second of each model, fastest first; whiskers are 95 % bootstrap intervals.",
         "All models are timed in turn, in a fresh random order each round, beside a fixed probe workload; rounds in "
-        "which the probe is an outlier are dropped. A hatched bar is not resolved.",
+        "which the probe is an outlier are dropped. A hatched bar has an interval, or a ratio with one, that "
+        "is wider than was asked for (--target-width).",
     ),
     "ranks": Caption(
         "Probability of each rank",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from stmbench.figures.points import labels
 from stmbench.reporting.content import Caveat, Kind
-from stmbench.reporting.overview import troubles, unresolved
+from stmbench.reporting.overview import troubles, wide
 from stmbench.tables.weights import are_random
 
 DRAWN_FROM_FILES = ("erf", "affinity")
@@ -21,7 +21,7 @@ MOST = 12  # of one kind, beyond which the rest is counted
 
 
 def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
-    """Of the rows of one analysis: untrained weights, what is not resolved or suspect, failed and skipped units.
+    """Of the rows of one analysis: untrained weights, wide intervals, what is suspect, failed and skipped units.
 
     Args:
         quality: whether the numbers depend on what a model has learned; cost and speed do not.
@@ -32,9 +32,9 @@ def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
         who = "All models have" if all_of_them else f"{listed(names)} {'has' if len(names) == 1 else 'have'}"
         text = f"{who} random weights: the numbers describe structure and initialisation, not what training would give."
         found.append(Caveat(kind="untrained", text=text))
-    pairs = [_pairs(what, why) for what, why in unresolved(frame)]
+    pairs = [_pairs(what, why) for what, why in wide(frame)]
     suspects = _reasons(frame[(frame["status"] == "suspect") & (frame["kind"] == "summary")], "suspect")
-    return (*found, *_few(pairs, "not resolved"), *_few(suspects, "suspect"), *left_out(frame))
+    return (*found, *_few(pairs, "wide"), *_few(suspects, "suspect"), *left_out(frame))
 
 
 def left_out(frame: pd.DataFrame) -> list[Caveat]:
@@ -98,7 +98,7 @@ def listed(names: Iterable[str]) -> str:
 
 def _pairs(what: list[str], why: str) -> Caveat:
     shown = "; ".join(what) if len(what) <= FEW else f"{len(what)} pairs of models, among them {'; '.join(what[:3])}"
-    return Caveat(kind="not resolved", text=f"{shown}: {why}" if why else shown)
+    return Caveat(kind="wide", text=f"{shown}: {why}" if why else shown)
 
 
 def _reasons(rows: pd.DataFrame, kind: Kind) -> list[Caveat]:

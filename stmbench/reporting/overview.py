@@ -76,12 +76,14 @@ def baseline(frame: pd.DataFrame) -> str | None:
     return next((model for model in frame["model"].dropna().unique() if model in against), None)
 
 
-def unresolved(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
-    """(pairs of models, why) of the ratios that are not resolved; each pair once, pairs of one reason together."""
+def wide(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
+    """(pairs of models, why) of the ratios with too wide an interval; each pair once, pairs of one reason together."""
     names = labels(frame)
     reasons: dict[str, dict[str, None]] = {}
     seen: set[frozenset[str]] = set()
-    rows = frame[(frame["status"] == "not resolved") & (frame["kind"] == "summary") & frame["baseline"].notna()]
+    rows = frame[
+        (frame["status"].isin(("wide", "not resolved"))) & (frame["kind"] == "summary") & frame["baseline"].notna()
+    ]
     for row in rows.to_dict("records"):
         model, other = names[row["model"]], names.get(row["baseline"], row["baseline"])
         if frozenset((model, other)) not in seen:

@@ -69,12 +69,12 @@ SCHEMA: Final = (
     Column("ci_high", "float", "upper end of the 95 % interval"),
     Column("num_samples", "int", "raw samples behind a summary"),
     Column("artifact", "string", "file with an array, relative to the store's folder"),
-    Column("status", "string", "ok, failed, skipped, not resolved, suspect (it breaks a check)", required=True),
-    Column("reason", "string", "why it failed, was skipped, is not resolved or is suspect"),
+    Column("status", "string", "ok, failed, skipped, wide, not resolved, suspect (breaks a check)", required=True),
+    Column("reason", "string", "why it failed, was skipped, is wide, not resolved or suspect"),
 )
 COLUMNS: Final = tuple(column.name for column in SCHEMA)
 KINDS: Final = ("raw", "summary")
-STATUSES: Final = ("ok", "failed", "skipped", "not resolved", "suspect")
+STATUSES: Final = ("ok", "failed", "skipped", "wide", "not resolved", "suspect")
 # base units only: a figure scales them for the eye, the table never does
 UNITS: Final = (
     *("1", "count", "s", "bytes", "bytes/s", "images/s", "px", "bit", "degree", "Hz", "J", "J/image", "W", "celsius"),

@@ -134,10 +134,10 @@ def test_what_is_not_resolved_says_so() -> None:
         for s in all_
         if s.metric == "throughput_ratio" and s.key
     }
-    wide = dict.fromkeys([("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")], "not resolved")
+    wide = dict.fromkeys([("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")], "wide")
     assert status == {("a", "b"): None, ("b", "a"): None, **wide}
     (rate,) = found_in(all_, "throughput", C)
-    assert rate.columns["status"] == "not resolved"
+    assert rate.columns["status"] == "wide"
     assert "wider than 0.03" in rate.columns["reason"]
     assert "after 40 s of sampling" in rate.columns["reason"]
 
@@ -145,7 +145,7 @@ def test_what_is_not_resolved_says_so() -> None:
 def test_too_few_rounds_resolve_nothing() -> None:
     data = samples({A: [2.0, 2.0], B: [1.0, 1.0]})
     all_ = list(summaries(data, seed=0, target_width=0.03, macs={}, traffic={}))
-    assert {s.columns["status"] for s in all_ if s.metric == "throughput_ratio"} == {"not resolved"}
+    assert {s.columns["status"] for s in all_ if s.metric == "throughput_ratio"} == {"wide"}
 
 
 def test_stages_are_compared_within_themselves() -> None:

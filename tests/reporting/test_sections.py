@@ -11,6 +11,7 @@ import pytest
 
 from stmbench.reporting import compose, read_stores
 from stmbench.reporting.content import Section
+from stmbench.reporting.sections.profile import headline
 from stmbench.tables import Row, Store
 from tests.tables.frames import MIXERS, failed_row, profile_rows
 from tests.tables.robustness_frames import attacked, frame, of_five
@@ -173,6 +174,34 @@ def test_the_lead_of_a_profile_compares_within_one_setting() -> None:
     assert only([*rows, *turned]).lead == f"{first} In the other setting another model is the fastest."
     third = [like(row, resolution=896) for row in larger]
     assert only([*rows, *turned, *third]).lead.endswith(" In 1 of the other 2 settings another model is the fastest.")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "status", "verdict", "interval"),
+    [
+        (3.015, 2.831, 3.086, "wide", "faster", "2.831 to 3.086*"),
+        (3.015, 2.831, 3.086, "not resolved", "faster", "2.831 to 3.086*"),  # of an older store
+        (0.5, 0.4, 0.6, "wide", "slower", "0.400 to 0.600*"),
+        (1.2, 0.9, 1.5, "wide", "not resolved", "0.900 to 1.500*"),
+        (1.005, 0.995, 1.015, "ok", "no difference shown", "0.995 to 1.015"),
+        (1.01, 1.001, 1.019, "ok", "faster", "1.001 to 1.019"),
+        (1.01, None, None, "ok", "no interval", "–"),
+    ],
+)
+def test_a_verdict_follows_from_its_interval(
+    value: float, low: float | None, high: float | None, status: str, verdict: str, interval: str
+) -> None:
+    changed = {"value": value, "ci_low": low, "ci_high": high, "status": status}
+    changed |= {"reason": None if status == "ok" else "wider than 0.03"}
+    rows = [
+        like(row, **changed) if row.metric == "throughput_ratio" else row
+        for row in profile_rows(["halo_attn", "dw_conv"], raw=False)
+    ]
+    table = headline(frame(rows))
+    assert table is not None
+    assert [cell.text for cell in table.lines[0].cells][2:] == [interval, verdict]
+    assert ("--target-width" in table.note) == ("*" in interval)
+    assert [caveat.kind for caveat in only(rows).caveats] == (["wide"] if "*" in interval else [])
 
 
 def test_a_machine_that_failed_is_named() -> None:

@@ -36,12 +36,13 @@ def summaries(
     """Everything that is derived from the samples.
 
     Args:
-        target_width: of the ratios' intervals; a wider one makes its row, and its subjects' rows, 'not resolved'.
+        target_width: of the ratios' intervals; a wider one makes its row, and its subjects' rows, 'wide'. The
+            verdict is another matter: an interval may be wide and still exclude 1.
         macs: multiply-adds per image, for the subjects whose achieved rate is wanted.
         traffic: bytes moved per image.
     """
     reason = f"the interval is wider than {target_width:.3g} of the ratio after {samples.seconds:.0f} s of sampling"
-    unresolved = {"status": "not resolved", "reason": reason}
+    too_wide = {"status": "wide", "reason": reason}
     intervals = samples.intervals(seed=seed)
     wide = {
         pair
@@ -50,12 +51,12 @@ def summaries(
     }
     touched = {key for pair in wide for key in pair}
     for key in samples.sampled:
-        status = unresolved if key in touched else {}
+        status = too_wide if key in touched else {}
         yield Summary(metric="throughput", interval=samples.rate(key, seed=seed), key=key, columns=status)
         yield from _latency(samples, key, seed)
         yield from _roofline(samples, key, seed, macs, traffic)
     for a, b in samples.pairs():
-        status = unresolved if (a, b) in wide else {}
+        status = too_wide if (a, b) in wide else {}
         for one, other in ((a, b), (b, a)):
             ratio = samples.ratio(one, other, seed=seed)
             yield Summary(metric="throughput_ratio", interval=ratio, key=one, columns={"baseline": other[0], **status})

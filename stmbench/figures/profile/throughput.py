@@ -13,7 +13,10 @@ from stmbench.figures.style import INK, MUTED, canvas, heading, rows_height, row
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
-    """Bars of images/s. A hatched, lighter bar is not resolved. Raises TableError where there is no throughput."""
+    """Bars of images/s; hatched and lighter where less sure than was asked for.
+
+    Raises TableError where there is no throughput.
+    """
     chosen = points(frame, "throughput")
     rows = by_setting(chosen, lambda point: -point.value)
     with canvas(rows_height(len(rows.names)), width=rows_width(rows.names)) as (figure, (axes,)):
@@ -38,7 +41,7 @@ def throughput(frame: pd.DataFrame) -> Figure:
         heading(axes, "Throughput", subtitle(chosen))
         if not all(point.resolved for point in chosen):
             axes.annotate(
-                "hatched: not resolved", (1, 1), (0, 9), "axes fraction", textcoords="offset points", ha="right",
-                va="center", color=MUTED, fontsize=8.5,
+                "hatched: interval wider than asked for", (1, 1), (0, 9), "axes fraction", textcoords="offset points",
+                ha="right", va="center", color=MUTED, fontsize=8.5,
             )  # fmt: skip
     return figure

@@ -32,7 +32,8 @@ COLUMNS: Final = (
     ("Achieved", "GMAC/s", "achieved", "achieved_macs_per_second"),
     ("Of peak", "%", "peak_share", "peak_share"),
 )
-NOTE: Final = "Small numbers are 95 % intervals. An asterisk: not resolved, the interval is wider than was asked for."
+WIDE: Final = "* wider than was asked for (--target-width)."
+NOTE: Final = "Small numbers are 95 % intervals. An asterisk: wider than was asked for (--target-width)."
 
 
 def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
@@ -83,6 +84,7 @@ def headline(frame: pd.DataFrame) -> Table | None:
             )
             for line, ratio in rows
         ),
+        note="" if all(ratio.resolved for _, ratio in rows) else WIDE,
     )
 
 
@@ -159,12 +161,14 @@ def _rank(line: Overview) -> Cell:
 def _interval(ratio: Point) -> str:
     if ratio.errors is None:
         return "–"
-    return f"{number(ratio.low, 'throughput_ratio')} to {number(ratio.high, 'throughput_ratio')}"
+    mark = "" if ratio.resolved else "*"
+    return f"{number(ratio.low, 'throughput_ratio')} to {number(ratio.high, 'throughput_ratio')}{mark}"
 
 
 def _verdict(ratio: Point) -> str:
-    if not ratio.resolved:
-        return "not resolved"
+    """What the interval says. Where it holds 1, its width decides whether a difference is not shown or not resolved."""
     if ratio.errors is None:
         return "no interval"
-    return "faster" if ratio.low > 1 else "slower" if ratio.high < 1 else "no difference shown"
+    if ratio.low > 1 or ratio.high < 1:
+        return "faster" if ratio.low > 1 else "slower"
+    return "no difference shown" if ratio.resolved else "not resolved"

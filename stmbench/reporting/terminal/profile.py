@@ -18,8 +18,8 @@ NARROWEST, WIDEST = 12, 28  # columns of a model's name
 def profile_table(frame: pd.DataFrame) -> Table:
     """One row per model and conditions. Raises TableError where the table has no profile.
 
-    A throughput or ratio that is not resolved carries an asterisk, which the caption explains; failed and skipped
-    units stand in the caption with their reasons.
+    A throughput or ratio whose interval is wider than asked for carries an asterisk, which the caption explains;
+    failed and skipped units stand in the caption with their reasons.
     """
     chosen = frame[frame["analysis"] == "profile"]
     chosen.attrs = frame.attrs
@@ -66,8 +66,8 @@ def _with_interval(point: Point | None) -> Text:
 
 def _caption(frame: pd.DataFrame) -> Text | None:
     notes = []
-    if (frame["status"] == "not resolved").any():
-        notes.append("* not resolved: the interval is wider than was asked for")
+    if frame["status"].isin(("wide", "not resolved")).any():
+        notes.append("* the 95 % interval is wider than was asked for (--target-width)")
     for trouble in troubles(frame):
         times = f" ({trouble.times} times)" if trouble.times > 1 else ""
         notes.append(f"{trouble.model}: {trouble.status}{times}, {trouble.reason}")
