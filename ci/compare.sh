@@ -35,6 +35,22 @@ set -euo pipefail
 : "${SUMMARY:=${GITHUB_STEP_SUMMARY:-}}"  # a file that the Markdown is appended to
 
 say() { printf '%s\n' "$*" >&2; }
+refuse() { say "expected $1, got '$2'; $3"; exit 2; }
+
+# what reaches git is a name and nothing else: no option, and no refspec that writes a branch here
+for setting in BASE HEAD REMOTE HISTORY_BRANCH; do
+    if [[ ${!setting} == [-+]* || ${!setting} == *[[:space:][:cntrl:]]* ]]; then
+        refuse "$setting to be a name" "${!setting}" "take the option out"
+    fi
+done
+for setting in BASE HEAD; do
+    if [[ ${!setting} == *:* ]]; then refuse "$setting to be a commit" "${!setting}" "take the colon out"; fi
+done
+if [[ $REMOTE == ext::* || $REMOTE == fd::* ]]; then refuse "REMOTE to be a remote" "$REMOTE" "name one, or a URL"; fi
+if ! git check-ref-format "refs/heads/$HISTORY_BRANCH"; then
+    refuse "HISTORY_BRANCH to be a branch's name" "$HISTORY_BRANCH" "such as stmbench-history"
+fi
+if ! [[ $KEEP =~ ^[1-9][0-9]{0,8}$ ]]; then refuse "KEEP to be a number from 1" "$KEEP" "such as 500"; fi
 
 cd "$(git rev-parse --show-toplevel)"
 mkdir -p "$OUT"
@@ -71,13 +87,13 @@ if [ -n "$MIXERS" ]; then CHOICE+=(--mixers "$MIXERS"); fi
 if [ -n "$RESOLUTION" ]; then CHOICE+=(--resolution "$RESOLUTION"); fi
 CHOICE+=(--batch-size "$BATCH_SIZE")
 
-resolve() { git rev-parse --quiet --verify "$1^{commit}" 2>/dev/null; }
+resolve() { git rev-parse --quiet --verify --end-of-options "$1^{commit}" 2>/dev/null; }
 
 head_sha=$(resolve "$HEAD") || { say "expected HEAD to be a commit, got '$HEAD'; fetch it first"; exit 2; }
 base_sha=''
 if [ -n "${BASE//0/}" ]; then
     if ! resolve "$BASE" >/dev/null; then
-        git fetch --quiet --depth=1 "$REMOTE" "$BASE" 2>/dev/null || true  # a shallow clone has head alone
+        git fetch --quiet --depth=1 -- "$REMOTE" "$BASE" 2>/dev/null || true  # a shallow clone has head alone
     fi
     if ! base_sha=$(resolve "$BASE"); then
         if ! [[ $BASE =~ ^[0-9a-f]{40,64}$ ]]; then
@@ -88,6 +104,17 @@ if [ -n "${BASE//0/}" ]; then
     fi
 fi
 if [ -z "$base_sha" ]; then base_sha=$(resolve "$head_sha^") || true; fi
+
+# the history's branch is written to: it may be none that holds the code
+if [ -n "$RECORD" ]; then
+    default=$(git ls-remote --symref -- "$REMOTE" HEAD 2>/dev/null | sed -n 's|^ref: refs/heads/\(.*\)\tHEAD$|\1|p') || true
+    current=$(git symbolic-ref --quiet --short HEAD) || true
+    for taken in "$default" "$current" "${BASE#refs/heads/}" "${BASE#"$REMOTE/"}" "${GITHUB_BASE_REF:-}"; do
+        if [ "$HISTORY_BRANCH" = "$taken" ]; then
+            refuse "HISTORY_BRANCH to be a branch of its own" "$HISTORY_BRANCH" "such as stmbench-history"
+        fi
+    done
+fi
 
 # 1. compare ----------------------------------------------------------------------------------------------------------
 
@@ -130,14 +157,17 @@ if [ -n "$SUMMARY" ]; then cat "$OUT/compare.md" >>"$SUMMARY"; fi
 
 if [ -z "$RECORD" ]; then exit "$code"; fi
 
+measured=0
 declare -a FILES=()
 for plugin in ${PLUGINS[@]+"${PLUGINS[@]}"}; do FILES+=(--plugin "$WORK/head/$plugin"); done
 (cd "$WORK/head" && "${COMMAND[@]}" profile "${CHOICE[@]}" --time-budget "$SECONDS_PER_MODEL" --fresh \
-    --out "$OUT/store" ${FILES[@]+"${FILES[@]}"} ${MORE_PROFILE[@]+"${MORE_PROFILE[@]}"}) >&2
+    --out "$OUT/store" ${FILES[@]+"${FILES[@]}"} ${MORE_PROFILE[@]+"${MORE_PROFILE[@]}"}) >&2 || measured=$?
+# 1: some models failed, which their rows say
+if [ "$measured" -gt 1 ]; then say "stmbench profile left with $measured and nothing to record"; exit 2; fi
 
 # as the remote has it now, made where it does not exist yet: a branch without parents that starts with nothing
 branch_as_it_is() {
-    if [ -n "$PUSH" ] && git fetch --quiet "$REMOTE" "$HISTORY_BRANCH" 2>/dev/null; then
+    if [ -n "$PUSH" ] && git fetch --quiet -- "$REMOTE" "refs/heads/$HISTORY_BRANCH" 2>/dev/null; then
         git rev-parse FETCH_HEAD
     elif resolve "refs/heads/$HISTORY_BRANCH"; then
         :
@@ -154,6 +184,9 @@ fi
 attempts=3
 while :; do
     start=$(branch_as_it_is)
+    if git merge-base "$start" "$head_sha" >/dev/null; then
+        refuse "HISTORY_BRANCH to be a branch of its own" "$HISTORY_BRANCH, which holds the code" "name another"
+    fi
     history=$WORK/history-$attempts
     tree "history-$attempts" "$start" --detach
     "${COMMAND[@]}" history add "$OUT/store" --history "$history/history" --commit "$head_sha" \
@@ -166,7 +199,7 @@ while :; do
         (cd "$history" && "${GIT[@]}" commit --quiet --no-verify -m "Measures of ${head_sha:0:12}")
     fi
     made=$(git -C "$history" rev-parse HEAD)
-    if [ -z "$PUSH" ] || git push --quiet "$REMOTE" "$made:refs/heads/$HISTORY_BRANCH"; then break; fi
+    if [ -z "$PUSH" ] || git push --quiet -- "$REMOTE" "$made:refs/heads/$HISTORY_BRANCH"; then break; fi
     attempts=$((attempts - 1))
     if [ "$attempts" -eq 0 ]; then say "the history could not be pushed to $REMOTE"; exit 2; fi
 done

@@ -158,3 +158,48 @@ def test_a_history_that_another_job_pushes_to_as_well(fake: Fake, repository: Pa
     assert (tmp_path / "clone1" / "stmbench-ci" / "dashboard" / "index.html").read_text().split() == sorted(shas)
     assert git(tmp_path / "clone1", "status", "--short") == "?? stmbench-ci/"
     assert git(tmp_path / "clone1", "branch", "--format=%(refname:short)") == "main"
+
+
+BAD = {
+    "an option as base": ({"BASE": "--upload-pack=touch bad;"}, "expected BASE to be a name, got '--upload-pack"),
+    "an option as head": ({"HEAD": "--help"}, "expected HEAD to be a name"),
+    "an option as remote": ({"REMOTE": "--upload-pack=touch bad;", "BASE": "gone"}, "expected REMOTE to be a name"),
+    "a command as remote": ({"REMOTE": "ext::touch% bad", "BASE": "gone"}, "expected REMOTE to be a "),
+    "a refspec": ({"BASE": "main:refs/heads/other"}, "expected BASE to be a commit"),
+    "a forced one": ({"BASE": "+main"}, "expected BASE to be a name"),
+    "an option as history": ({"HISTORY_BRANCH": "--upload-pack=touch bad;"}, "expected HISTORY_BRANCH to be a name"),
+    "no branch": ({"HISTORY_BRANCH": "a..b"}, "expected HISTORY_BRANCH to be a branch's name, got 'a..b'"),
+    "the branch that is checked out": ({"HISTORY_BRANCH": "main"}, "expected HISTORY_BRANCH to be a branch of its own"),
+    "the base": ({"HISTORY_BRANCH": "old", "BASE": "old"}, "expected HISTORY_BRANCH to be a branch of its own"),
+    "the remote's default": ({"HISTORY_BRANCH": "trunk"}, "expected HISTORY_BRANCH to be a branch of its own"),
+    "a branch with the code": ({"HISTORY_BRANCH": "older"}, "got 'older, which holds the code'"),
+    "no number": ({"KEEP": "many"}, "expected KEEP to be a number from 1, got 'many'"),
+    "a sum": ({"KEEP": "a[$(touch bad)]"}, "expected KEEP to be a number from 1"),
+    "none": ({"KEEP": "0"}, "expected KEEP to be a number from 1, got '0'"),
+}
+
+
+@pytest.mark.parametrize(("settings", "line"), BAD.values(), ids=BAD.keys())
+def test_settings_that_are_refused(
+    fake: Fake, repository: Path, tmp_path: Path, settings: dict[str, str], line: str
+) -> None:
+    git(tmp_path, "clone", "--quiet", "--bare", repository.as_uri(), "origin")
+    git(tmp_path / "origin", "branch", "-m", "main", "trunk")
+    git(repository, "remote", "add", "origin", (tmp_path / "origin").as_uri())
+    for name, place in (("old", "HEAD^"), ("older", "HEAD^^")):
+        git(repository, "branch", name, place)
+    before = git(repository, "for-each-ref")
+    done = compare(repository, **_settings(fake, RECORD="1", PUSH="", **settings))
+    assert done.returncode == 2, done.stderr
+    assert line in done.stderr
+    assert done.stderr.count("expected ") == 1
+    assert git(repository, "for-each-ref") == before
+    assert not list(tmp_path.rglob("bad"))
+
+
+def test_models_that_fail_are_recorded_too(fake: Fake, repository: Path) -> None:
+    fake.path.write_text(FAKE.replace('> "$2/part" ;;', '> "$2/part"; exit 1 ;;'))
+    assert compare(repository, **_settings(fake, RECORD="1")).returncode == 0
+    assert "<history><add>" in fake.calls()
+    fake.path.write_text(FAKE.replace('> "$2/part" ;;', '> "$2/part"; exit 2 ;;'))
+    assert compare(repository, **_settings(fake, RECORD="1")).returncode == 2
