@@ -14,7 +14,7 @@ from torch import Tensor
 from stmbench.checkpoints.families import family_of
 from stmbench.checkpoints.reading import StoredWeights, read_content, read_weights
 from stmbench.checkpoints.selection import Checkpoint, WeightSet, chosen, weight_sets
-from stmbench.errors import OutputError
+from stmbench.errors import CheckpointError, OutputError
 from stmbench.tables.writing import replacing
 
 
@@ -54,8 +54,11 @@ def inspect(checkpoint: Checkpoint) -> list[Contents]:
     return [_contents(item) for item in sets]
 
 
-def write_safetensors(checkpoint: Checkpoint, out: Path) -> StoredWeights:
+def write_safetensors(checkpoint: Checkpoint, out: Path) -> tuple[StoredWeights, int]:
     """Write one set of weights with plain names; tables call the copy as they call the original.
+
+    Returns:
+        The weights, and how many tensors were written.
 
     Raises:
         CheckpointError: weights that cannot be loaded. OutputError: a file that is there, or cannot be written.
@@ -63,15 +66,19 @@ def write_safetensors(checkpoint: Checkpoint, out: Path) -> StoredWeights:
     if out.exists():
         raise OutputError("a new file", f"{out}, which exists", "name another one with --out, or remove it")
     stored = read_weights(checkpoint)
+    try:
+        state = stored.state
+    except CheckpointError:  # names that a prefix alone tells apart
+        state = stored.tensors
     # tensors that share memory, as tied weights do, have no place in this format
-    tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in stored.state.items()}
+    tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
     try:
         with replacing(out) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt", "source": stored.source})
     except Exception as error:  # safetensors has errors of its own for a full disk
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise OutputError(f"to write {out}", reason, "choose another place with --out") from error
-    return stored
+    return stored, len(tensors)
 
 
 def _contents(item: WeightSet) -> Contents:

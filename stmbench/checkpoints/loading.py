@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stmbench.checkpoints import position_tables
 from stmbench.checkpoints.families import OTHER, family_of
 from stmbench.checkpoints.naming import is_counter, plain
 from stmbench.checkpoints.reading import StoredWeights, read_weights
@@ -18,6 +19,7 @@ from stmbench.checkpoints.selection import Checkpoint
 from stmbench.errors import CheckpointError
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack; it plays no part in a forward pass
+RESIZED = "+resized"  # in a label: not all tensors are those of the file
 _SHOWN = 5  # tensors named in a message, besides their number
 
 
@@ -25,7 +27,7 @@ _SHOWN = 5  # tensors named in a message, besides their number
 class LoadedWeights:
     """Where a model's weights came from: a name without folders, and a hash of the tensors as the model holds them.
 
-    `remark` says which of several sets of weights was taken, and what else the file holds.
+    `remark` says which of several sets of weights was taken, what else the file holds, and which tables were resized.
     """
 
     source: str
@@ -39,7 +41,10 @@ class LoadedWeights:
 
 
 def load_checkpoint(
-    model: nn.Module, source: Checkpoint | StoredWeights | str | Path | Mapping[str, Any]
+    model: nn.Module,
+    source: Checkpoint | StoredWeights | str | Path | Mapping[str, Any],
+    *,
+    resize_tables: bool = False,
 ) -> LoadedWeights:
     """Load weights into `model`, in place.
 
@@ -48,9 +53,10 @@ def load_checkpoint(
         source: a path (.pth, .pt, .safetensors), a `Checkpoint` that also says which of the file's weights, or a state
             dict; bare, or wrapped as training scripts do it ('model', 'state_dict', ...). Where raw weights and their
             running average ('model_ema', 'state_dict_ema', 'ema', ...) are there, the average is taken. Names are the
-            model's own or those of the authors' published files, whose position tables are resized to the model's
-            design size as the authors' code does it; prefixes of wrappers ('module.', ...) do not matter. Values take
-            the model's dtype and device.
+            model's own or those of the authors' published files; prefixes of wrappers ('module.', ...) do not matter.
+            Values take the model's dtype and device.
+        resize_tables: whether tables of relative positions and position embeddings are resized where the model's window
+            or resolution is another than the file's; else they are refused.
 
     Returns:
         The source's name, the hash of the loaded tensors, and what is to be said about the choice.
@@ -63,11 +69,18 @@ def load_checkpoint(
     wanted = model.state_dict()
     given = _with_own_prefixes(stored, wanted)
     state = _translated(given, wanted)
+    tables = _resized_tables(state, wanted) if resize_tables or stored.resize_tables else {}
+    state |= tables
     _check(state, wanted)
     with torch.no_grad():
         for name, value in state.items():
             wanted[name].copy_(value)
-    return LoadedWeights(source=stored.source, sha256=state_hash(wanted), remark=stored.remark)
+    resized = f"resized {len(tables)} of its tables of positions ({_some(list(tables))})" if tables else None
+    return LoadedWeights(
+        source=f"{stored.source}{RESIZED}" if tables else stored.source,
+        sha256=state_hash(wanted),
+        remark="; ".join(filter(None, (stored.remark, resized))) or None,
+    )
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:
@@ -105,6 +118,16 @@ def _translated(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
     return state
 
 
+def _resized_tables(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tables of positions that have another size than the model's, at the model's."""
+    found = {
+        name: position_tables.resized(name, value, tuple(wanted[name].shape))
+        for name, value in state.items()
+        if name in wanted and value.shape != wanted[name].shape
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     missing = [name for name in wanted if name not in state and not name.endswith(_OPTIONAL) and not is_counter(name)]
     unexpected = [name for name in state if name not in wanted]
@@ -122,6 +145,8 @@ def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     problems = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds if names]
     if problems:
         remedy = "load it into the model it was made for (same architecture, scale, num_classes and options)"
+        if len(problems) == 1 and len(_resized_tables(state, wanted)) == len(misshapen) > 0:
+            remedy = f"resize its tables of positions with --resize-tables, or {remedy}"
         raise CheckpointError(f"the model's {len(wanted)} tensors", ", ".join(problems), remedy)
 
 

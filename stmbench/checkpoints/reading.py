@@ -35,11 +35,13 @@ class StoredWeights:
         tensors: by the names that the file has, on the CPU.
         source: what tables call them; with the key where the file holds more than one set of weights.
         remark: which set was taken and what else is there; None where there is no choice.
+        resize_tables: whether whoever asked for the weights wants tables of positions resized.
     """
 
     tensors: dict[str, Tensor]
     source: str
     remark: str | None = None
+    resize_tables: bool = False
 
     @functools.cached_property
     def state(self) -> dict[str, Tensor]:
@@ -65,6 +67,7 @@ def read_weights(source: Checkpoint | str | Path | Mapping[str, Any]) -> StoredW
         tensors=_checked(taken),
         source=f"{name}#{taken.key}" if len(sets) > 1 else name,
         remark=_remark(name, taken, sets) if len(sets) > 1 else None,
+        resize_tables=given.resize_tables,
     )
 
 

@@ -40,11 +40,13 @@ class Checkpoint:
         key: the place of the weights in the file, such as 'model_ema'; None leaves the choice to `weights`.
         weights: 'ema' for the running average, 'raw' for the weights that were trained; None is the average where
             there is one, as papers report it.
+        resize_tables: whether tables of positions are resized where the model's window or resolution is another.
     """
 
     path: Path
     key: str | None = None
     weights: Kind | None = None
+    resize_tables: bool = False
 
     @classmethod
     def of(cls, source: Checkpoint | str | Path) -> Checkpoint:
@@ -52,17 +54,17 @@ class Checkpoint:
         return source if isinstance(source, Checkpoint) else cls(path=Path(source).expanduser())
 
     @classmethod
-    def parse(cls, text: str, *, weights: str | None = None) -> Checkpoint:
+    def parse(cls, text: str, *, weights: str | None = None, resize_tables: bool = False) -> Checkpoint:
         """`FILE` or `FILE#KEY`; a file that has a '#' in its name wins. Raises ConfigError."""
         if weights is not None and weights not in KINDS:
             raise ConfigError("ema or raw weights", repr(weights), "change --weights")
         kind: Kind | None = "ema" if weights == "ema" else "raw" if weights == "raw" else None
         file, mark, key = text.rpartition("#")
         if not mark or Path(text).expanduser().exists():
-            return cls(path=Path(text).expanduser(), weights=kind)
+            return cls(path=Path(text).expanduser(), weights=kind, resize_tables=resize_tables)
         if not file or not key:
             raise ConfigError("a checkpoint as FILE#KEY", repr(text), "name both, or the file alone")
-        return cls(path=Path(file).expanduser(), key=key, weights=kind)
+        return cls(path=Path(file).expanduser(), key=key, weights=kind, resize_tables=resize_tables)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-import torch.nn.functional as F
 from torch import Tensor
-
-from stmbench.architectures.stages import resized_position
 
 RECOGNISED = re.compile(r"^downsample_layers\.0\.stem\.")  # a key that only these files have
 # constants that the authors register as buffers; ours are computed from the map at hand
@@ -65,37 +62,9 @@ def renamed(key: str) -> str | None:
 
 
 def reshaped(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`value` in our layout, and with its position table resized to `shape` as the authors resize theirs.
-
-    Args:
-        name: our name of the tensor.
-        value: the authors' tensor.
-        shape: our tensor's shape. What still differs from it afterwards is an error for the caller to name.
-    """
+    """`value` in our layout. What still differs from our `shape` is for the caller to resize or to name."""
     if name.endswith(".position"):  # (1, C, H, W) -> (1, H, W, C)
-        value = value.permute(0, 2, 3, 1) if value.ndim == 4 else value
-        same_width = value.ndim == 4 and value.shape[-1] == shape[-1]
-        return resized_position(value, *shape[1:3]) if same_width else value
-    if name.endswith(".relative_bias") and value.shape[1:] == shape[1:]:
-        return _resized_bias(value, shape[0])
-    if name.endswith((".height_rel", ".width_rel")) and value.shape[1:] == shape[1:]:
-        return _resized_offsets(value, shape[0])
+        return value.permute(0, 2, 3, 1) if value.ndim == 4 else value
     if value.ndim > len(shape) and value.numel() == math.prod(shape):  # 1x1 convolutions, layer scales
         return value.reshape(shape)
     return value
-
-
-def _resized_bias(table: Tensor, rows: int) -> Tensor:
-    """(S*S, heads) -> (rows, heads), bicubic."""
-    if table.shape[0] == rows:
-        return table
-    old, new = math.isqrt(table.shape[0]), math.isqrt(rows)
-    grid = F.interpolate(table.T.reshape(1, -1, old, old), (new, new), mode="bicubic")
-    return grid.reshape(-1, rows).T
-
-
-def _resized_offsets(table: Tensor, rows: int) -> Tensor:
-    """(S, d) -> (rows, d), linear with aligned corners."""
-    if table.shape[0] == rows:
-        return table
-    return F.interpolate(table.T[None], rows, mode="linear", align_corners=True)[0].T

@@ -46,6 +46,13 @@ Weights = Annotated[
         autocompletion=suggestions.weights,
     ),
 ]
+ResizeTables = Annotated[
+    bool,
+    typer.Option(
+        "--resize-tables",
+        help="Resize a checkpoint's tables of positions where the model's window or resolution is another.",
+    ),
+]
 Dataset = Annotated[
     str,
     typer.Option(
@@ -112,6 +119,7 @@ def request(
     *,
     checkpoints: Sequence[str] | None,
     weights: str | None = None,
+    resize_tables: bool = False,
     dataset: str,
     split: str = "test",
     num_images: int | None,
@@ -134,7 +142,7 @@ def request(
 
     return ImageRequest(
         models=tuple(names),
-        checkpoints=checkpoints_of(names, checkpoints or (), weights),
+        checkpoints=checkpoints_of(names, checkpoints or (), weights, resize_tables),
         dataset=dataset,
         split=split,
         num_images=num_images,
@@ -173,7 +181,9 @@ def run(
     Output(out, as_json=as_json).run(make, table, figures, fresh=fresh)
 
 
-def checkpoints_of(names: Sequence[str], texts: Sequence[str], weights: str | None = None) -> dict[str, Checkpoint]:
+def checkpoints_of(
+    names: Sequence[str], texts: Sequence[str], weights: str | None = None, resize_tables: bool = False
+) -> dict[str, Checkpoint]:
     """model -> checkpoint, from `MODEL=FILE[#KEY]`, or from one `FILE[#KEY]` for the only model.
 
     Raises:
@@ -181,8 +191,9 @@ def checkpoints_of(names: Sequence[str], texts: Sequence[str], weights: str | No
     """
     from stmbench.checkpoints.selection import Checkpoint
 
-    if weights is not None and not texts:
-        raise ConfigError("--checkpoint beside --weights", repr(weights), "name the file, or leave --weights out")
+    for option, is_given in (("--weights", weights is not None), ("--resize-tables", resize_tables)):
+        if is_given and not texts:
+            raise ConfigError(f"--checkpoint beside {option}", f"{option} alone", f"name a file, or leave {option} out")
     found: dict[str, Checkpoint] = {}
     for text in texts:
         name = next((name for name in names if text.startswith(f"{name}=")), None)
@@ -195,7 +206,7 @@ def checkpoints_of(names: Sequence[str], texts: Sequence[str], weights: str | No
             file = text.removeprefix(f"{name}=")
         if name in found:
             raise ConfigError("one checkpoint for each model", f"two for {name}", "leave one out")
-        found[name] = Checkpoint.parse(file, weights=weights)
+        found[name] = Checkpoint.parse(file, weights=weights, resize_tables=resize_tables)
     return found
 
 

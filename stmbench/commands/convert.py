@@ -49,10 +49,10 @@ def convert(
         streams.echo(json.dumps([_facts(item) for item in found], indent=2) if as_json else _text(found))
         return
     place = out or checkpoint.path.with_suffix(".safetensors")
-    stored = inspecting.write_safetensors(checkpoint, place)
+    stored, count = inspecting.write_safetensors(checkpoint, place)
     if stored.remark:
         typer.secho(f"warning: {stored.remark}", err=True, fg=typer.colors.YELLOW)
-    typer.echo(f"{len(stored.state)} tensors of {stored.source} written to {place}", err=True)
+    typer.echo(f"{count} tensors of {stored.source} written to {place}", err=True)
 
 
 def _facts(item: Contents) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stmbench.architectures.catalog import create_model
-from stmbench.checkpoints import load_checkpoint, stm_evaluation
+from stmbench.checkpoints import load_checkpoint
 from stmbench.checkpoints.loading import state_hash
 from stmbench.errors import CheckpointError
 from tests.checkpoints.test_golden import filled
@@ -146,24 +146,3 @@ def test_unsafe_and_broken_files_are_refused_in_one_line(tmp_path: Path) -> None
         message = str(caught.value)
         assert "expected" in message, what
         assert "\n" not in message, what
-
-
-TABLES = {
-    # name: (the authors' shape, ours)
-    "stages.0.blocks.0.mixer.relative_bias": ((121, 3), (169, 3)),
-    "stages.0.blocks.0.mixer.height_rel": ((19, 32), (25, 32)),
-    "stages.0.blocks.0.mixer.width_rel": ((31, 32), (25, 32)),
-    "stages.0.position": ((1, 8, 56, 56), (1, 64, 64, 8)),
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_position_tables_are_resized(name: str) -> None:
-    """A constant table stays that constant; a linear one keeps its ends where the corners are aligned."""
-    theirs, ours = TABLES[name]
-    resized = stm_evaluation.reshaped(name, torch.full(theirs, 0.5), ours)
-    assert resized.shape == ours
-    assert torch.allclose(resized, torch.tensor(0.5))
-    if name.endswith("_rel"):
-        line = torch.linspace(0, 1, theirs[0])[:, None].expand(theirs)
-        assert torch.allclose(stm_evaluation.reshaped(name, line, ours)[[0, -1], 0], torch.tensor([0.0, 1.0]))

@@ -51,6 +51,13 @@ def test_tied_and_strided_tensors_are_copied(tmp_path: Path) -> None:
     assert all(torch.equal(copy[name], value) for name, value in state.items())
 
 
+def test_names_that_a_prefix_alone_tells_apart_are_kept(tmp_path: Path) -> None:
+    state = {"model.w": torch.zeros(2), "encoder.w": torch.ones(2)}
+    torch.save(state, tmp_path / "mine.pth")
+    assert run.stmbench("convert", str(tmp_path / "mine.pth")).exit_code == 0
+    assert load_file(tmp_path / "mine.safetensors").keys() == state.keys()
+
+
 def test_inspect_shows_names_shapes_and_family(tmp_path: Path) -> None:
     both(tmp_path / "mine.pth")
     shown = run.stmbench("convert", str(tmp_path / "mine.pth"), "--inspect")

@@ -83,7 +83,7 @@ def _leaves(command: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 # what copies and draws stores knows no model, and so no mixer's code
-WITHOUT_MODELS = ("history add", "history list", "history prune", "dashboard")
+WITHOUT_MODELS = ("history add", "history list", "history prune", "dashboard", "convert")
 
 
 def test_every_command_takes_plugins_and_debug() -> None:

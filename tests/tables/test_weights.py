@@ -14,6 +14,7 @@ from stmbench.tables.weights import are_random, is_random, random_label, recipe_
         (random_label(3), True, "random init", ("random:", "3")),
         ("digits.e12.s0:1a2b", False, "digits.e12.s0:1a2b", ("digits.e12", "0")),
         ("digits.0.1.e12.s10:1a2b", False, "digits.0.1.e12.s10:1a2b", ("digits.0.1.e12", "10")),
+        ("digits.e12.s0+resized:1a2b", False, "digits.e12.s0+resized:1a2b", ("digits.e12+resized", "0")),
         ("weights.s1.pth:1a2b", False, "weights.s1.pth:1a2b", ("weights.s1.pth:1a2b", "")),
         (None, False, "None", ("", "")),
         (pd.NA, False, "<NA>", ("", "")),
