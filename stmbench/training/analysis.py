@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from stmbench.training.folder import RunFolder, folder_name
 from stmbench.training.loop import Loop
 from stmbench.training.rows import training_rows
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.state import STATE, load_state
+from stmbench.training.state import load_state
 from stmbench.training.world import World
 
 CHECKPOINTS = "checkpoints"  # of a store: one folder for each run
@@ -156,27 +156,45 @@ class Training(Analysis):
 
         if self.world.is_first:
             folder.prepare(fresh=self._fresh)
-        loop = Loop(run, self.data(run), self.world, keep=folder.keep, tell=tell)
-        state = self._state(run, folder)
-        if state is not None:
-            loop.restore(state)
+        loop, said = self._begun(
+            run, folder, lambda: Loop(run, self.data(run), self.world, keep=folder.keep, tell=tell)
+        )
         record = loop.run()
         weights = LoadedWeights(source=folder.source, sha256=state_hash(loop.result.state_dict())).label
         rows = training_rows(self, run, loop, self.store.place(folder.result), weights)
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
+        if said is not None:
+            notes |= {"warnings": [said], "disturbances": [{"kind": "state", "amount": 1.0, "text": said}]}
         return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
 
-    def _state(self, run: TrainingSettings, folder: RunFolder) -> dict[str, Any] | None:
-        """Where to go on from: `resume`, or what an interrupted run of the same facts left, unless it is damaged.
+    def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:
+        """A loop where the run is to go on: from `resume`, or from the newest state of its own that can be used.
 
-        The first process decides for all: a state may be written while another one looks.
+        Which states there are is the first process's to say: one may be written while another process looks.
+
+        Returns:
+            The loop, and what has to be said of states that could not be used.
         """
-        path = folder.path / STATE if self._resume is None else self._resume
-        if not self.world.tell(path.exists()):
-            return None
-        try:
-            return load_state(path, self.facts(run))
-        except CheckpointError:
-            if self._resume is not None:
-                raise
-            return None  # it was ours and cannot be read: from the beginning, then
+        loop, refused = make(), list[str]()
+        for path in self.world.tell(folder.states if self._resume is None else [self._resume]):
+            try:
+                loop.restore(load_state(path, self.facts(run)))
+            except Exception as error:  # of another version, its inside can be anything
+                if self._resume is not None:
+                    raise _unusable(path, error) from error
+                refused.append(f"{path.name} ({_unusable(path, error).got})")
+                folder.refused.add(path.name)
+                loop = make()  # it may be restored in part
+            else:
+                done = f"went on from {path.name}, after {len(loop.record.losses)} steps"
+                break
+        else:
+            done = "began anew"
+        return loop, f"{run.model}: could not use {' and '.join(refused)}, {done}" if refused else None
+
+
+def _unusable(path: Path, error: Exception) -> CheckpointError:
+    if isinstance(error, CheckpointError):
+        return error
+    got = f"{path.name}, which does not fit ({reason_of(error)})"
+    return CheckpointError("the state of a run of this model", got, "start anew with --fresh")

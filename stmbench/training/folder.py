@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import time
@@ -13,9 +15,10 @@ from stmbench.errors import OutputError
 from stmbench.tables.writing import sweep
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.state import STATE, save_state, save_weights
+from stmbench.training.state import PREVIOUS, STATE, save_state, save_weights
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+REFUSED = "state.refused.pt"  # a state that could not be used is set aside, for who wants to look
 
 
 class RunFolder:
@@ -23,6 +26,7 @@ class RunFolder:
 
     def __init__(self, path: Path, settings: TrainingSettings, source: str, facts: Mapping[str, Any]) -> None:
         self.path, self.settings, self.source, self.facts = path, settings, source, facts
+        self.refused: set[str] = set()  # names of states that could not be used
         self._saved = time.monotonic()
         self._board: Any = None
 
@@ -30,6 +34,11 @@ class RunFolder:
     def result(self) -> Path:
         """The weights that the run is for."""
         return self.path / (LAST if self.settings.recipe.ema is None else "last.ema.safetensors")
+
+    @property
+    def states(self) -> list[Path]:
+        """What an interrupted run left to go on from, the newest first."""
+        return [path for path in (self.path / STATE, self.path / PREVIOUS) if path.exists()]
 
     def prepare(self, *, fresh: bool) -> None:
         """Clear away what a killed process was writing; with `fresh`, all that is there. Raises OutputError."""
@@ -58,7 +67,11 @@ class RunFolder:
             if loop.average is not None:
                 self._weights(self.result.name, loop.average.module.state_dict(), self.source)
             # last: where this one is missing or older, the run goes on from there and writes the others again
+            if STATE in self.refused:  # it must not push out the one before it
+                with contextlib.suppress(OSError):
+                    os.replace(self.path / STATE, self.path / REFUSED)
             save_state(self.path / STATE, loop.state(), self.facts)
+            self.refused.clear()
             self._saved = time.monotonic()
 
     def _weights(self, name: str, weights: Mapping[str, Any], source: str) -> None:

@@ -3,11 +3,15 @@
 last.safetensors        the newest weights            best.safetensors   those of the highest accuracy so far
 last.ema.safetensors    their average, with an ema    epoch-0010.safetensors   with keep_every
 state.pt                weights, optimiser, average, place in the run: everything that `--resume` needs
+state.previous.pt       the one before: where state.pt is damaged, the run goes on from here
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +22,11 @@ from torch import Tensor
 
 from stmbench.errors import CheckpointError, OutputError
 from stmbench.tables.writing import replacing
+from stmbench.training.progress import Record
 
-STATE = "state.pt"
+STATE, PREVIOUS = "state.pt", "state.previous.pt"
 FORMAT = 1
+KEYS = ("model", "optimizer", "average", "scaler", "record")
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], *, source: str, facts: Mapping[str, Any]) -> None:
@@ -35,28 +41,51 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], *, source: str, fact
 
 
 def save_state(path: Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write what a run needs to go on. Raises OutputError as `save_weights`."""
+    """Write what a run needs to go on, and keep the state before it. Raises OutputError as `save_weights`."""
     content = {"format": FORMAT, "facts": json.dumps(dict(facts), sort_keys=True), **state}
-    _replace(path, lambda temporary: torch.save(content, temporary))
+
+    def write(temporary: Path) -> None:
+        torch.save(content, temporary)
+        _keep(path, previous_of(path))
+
+    _replace(path, write)
+
+
+def previous_of(path: Path) -> Path:
+    """Where the state before this one is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def load_state(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The state of a run of exactly these facts.
 
     Raises:
-        CheckpointError: no such file, a damaged one, or one of another model, recipe or data; says what differs.
+        CheckpointError: no such file, a damaged or incomplete one, one of another format, or one of another model,
+            recipe or data; says what differs.
     """
     if path.is_dir():
         path = path / STATE
     if not path.is_file():
         raise CheckpointError("the state of a training run", f"no file at {path}", "name a run's folder or state.pt")
+    previous = previous_of(path)
+    anew = f"go on from {previous.name} beside it" if previous.is_file() else "start anew with --fresh"
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as file:
+            whole = file.testzip() is None  # torch reads on over a flipped bit
+        found: Any = torch.load(path, map_location="cpu", weights_only=True) if whole else None
         version, stored = found.pop("format"), json.loads(found.pop("facts"))
     except Exception as error:  # damaged bytes stop the reader anywhere
-        raise CheckpointError("a state.pt of stmbench", f"{path.name}, damaged or foreign", "start anew") from error
-    if version > FORMAT:
-        raise CheckpointError(f"a state of format {FORMAT}", f"format {version}", "update stmbench")
+        raise CheckpointError("a state.pt of stmbench", f"{path.name}, damaged or foreign", anew) from error
+    if version != FORMAT:
+        got = f"format {version!r} in {path.name}"
+        raise CheckpointError(f"a state of format {FORMAT}", got, f"use the stmbench that wrote it, or {anew}")
+    missing = [key for key in KEYS if key not in found]
+    if missing:
+        raise CheckpointError(f"a state with {', '.join(KEYS)}", f"{path.name} without {missing[0]}", anew)
+    try:
+        Record.of(found["record"])
+    except Exception as error:
+        raise CheckpointError("a state with a run's record", f"another in {path.name}", anew) from error
     wanted = json.loads(json.dumps(dict(facts)))
     different = list(_differences(stored, wanted))
     if different:
@@ -74,6 +103,18 @@ def _differences(old: Any, new: Any, name: str = "") -> Any:
             yield from _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
     elif old != new:
         yield name, old, new
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Let the older state have its other name as well; there is a whole one under either at any time."""
+    if not path.is_file():
+        return
+    previous.unlink(missing_ok=True)
+    try:
+        os.link(path, previous)
+    except OSError:  # a file system without links
+        with contextlib.suppress(OSError):
+            os.replace(path, previous)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -180,17 +180,6 @@ def test_a_damaged_state(tmp_path: Path, finished: tuple[Path, TrainingSettings]
         training(tmp_path / "out", run, resume=tmp_path, fresh=True)
 
 
-def test_a_truncated_state_of_its_own_begins_anew(tmp_path: Path, finished: tuple[Path, TrainingSettings]) -> None:
-    root, run = finished
-    training(tmp_path / "out", run).run()
-    (state,) = tmp_path.glob(f"out/checkpoints/*/{STATE}")
-    state.write_bytes(state.read_bytes()[:1000])
-    (state.parent / "last.safetensors").unlink()
-    assert training(tmp_path / "out", run).run().measured == 1, "rows without their weights do not do"
-    weights = [load_file(next(folder.glob("out/checkpoints/*/last.safetensors"))) for folder in (tmp_path, root)]
-    assert state_hash(weights[0]) == state_hash(weights[1])
-
-
 def test_fresh_trains_again(tmp_path: Path, finished: tuple[Path, TrainingSettings]) -> None:
     _, run = finished
     training(tmp_path / "out", run).run()
