@@ -23,6 +23,7 @@ from stmbench.analyses.models import facts_of, mixer_facts
 from stmbench.analyses.unit import Unit
 from stmbench.errors import ForsakenError
 from stmbench.measure import environment, interference
+from stmbench.measure.arithmetic import Arithmetic
 from stmbench.measure.interference import Disturbance
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import METRIC_UNITS
@@ -84,6 +85,7 @@ class Analysis(abc.ABC):
 
     name: ClassVar[str]
     metric_units: Mapping[str, str] = {}  # of metrics that the schema does not name
+    tuned: ClassVar[bool] = False  # whether cuDNN takes its fastest algorithms, rather than ones that repeat exactly
 
     def __init__(self, *, store: Store, seed: int, device: str, listener: Listener | None = None) -> None:
         self.store, self.seed, self.device = store, seed, device
@@ -110,6 +112,11 @@ class Analysis(abc.ABC):
     def headline(self, unit: Unit) -> str | None:
         """The metric that a failed unit's rows are named for."""
         return None
+
+    def arithmetic(self, unit: Unit) -> Arithmetic:
+        """How a unit is computed."""
+        tf32 = unit.conditions.get("dtype") == "tf32"
+        return Arithmetic(tf32=tf32, benchmark=self.tuned, deterministic=not self.tuned)
 
     def remarks(self) -> list[str]:
         """What a reader of the rows has to know about what was measured. Asked at the end of a run."""
@@ -176,7 +183,8 @@ class Analysis(abc.ABC):
         _seed_everything(unit.seed)
         before, start = interference.take(), time.monotonic()
         try:
-            outcome, status = self.measure(unit), "ok"
+            with self.arithmetic(unit).applied():
+                outcome, status = self.measure(unit), "ok"
         except (KeyboardInterrupt, ForsakenError):
             raise
         except BaseException as error:  # a model may also call sys.exit
@@ -211,6 +219,7 @@ class Analysis(abc.ABC):
             "seed": unit.seed,
             "plugins": dict(unit.plugins),
             "mixers": mixer_facts(unit.models),
+            "arithmetic": self.arithmetic(unit).facts,
             "machine": self.machine_facts,
             "machine_id": self.machine,
             "software": self.software,

@@ -21,6 +21,7 @@ from stmbench.data.sampling import choose
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.measure.allocator import keep_freed_memory
+from stmbench.measure.arithmetic import Arithmetic, require_dtype
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 
@@ -72,6 +73,7 @@ class ImageAnalysis(Analysis):
 
     def __init__(self, request: ImageRequest, store: Store, *, listener: Listener | None = None) -> None:
         super().__init__(store=store, seed=request.seed, device=request.device, listener=listener)
+        require_dtype(request.dtype, request.device)
         self.request = request
         self.images = open_set(request.dataset, split=request.split, seed=request.seed)
         self.indices = choose(self.images, request.num_images, request.seed)
@@ -79,6 +81,9 @@ class ImageAnalysis(Analysis):
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._subject: tuple[str, Subject] | None = None
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
+
+    def arithmetic(self, unit: Unit) -> Arithmetic:
+        return dataclasses.replace(super().arithmetic(unit), tf32=self.request.dtype == "tf32")
 
     @abc.abstractmethod
     def plan(self) -> Iterator[tuple[Unit, Work]]:

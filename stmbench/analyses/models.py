@@ -12,7 +12,7 @@ from torch import nn
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.mixers.base import MIXERS, MixerEntry
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def build_model(
     """A model with random weights that depend on `seed` alone, in eval mode unless `train`.
 
     Args:
-        dtype: of the weights: fp32, bf16, fp16.
+        dtype: of the weights: fp32 (and tf32), bf16, fp16.
         channels_last: whether 4-D weights are stored channels last.
     """
     with torch.random.fork_rng(devices=[]):

@@ -81,7 +81,7 @@ def load_subject(
     Args:
         name: of the model, options in brackets included.
         checkpoint: weights; None leaves random ones that depend on `seed` alone.
-        dtype: fp32, bf16 or fp16, of the weights and of what goes through them.
+        dtype: fp32 (or tf32), bf16 or fp16, of the weights and of what goes through them.
         num_classes: of the head, for random weights and where the name does not say it; with a checkpoint it is the
             checkpoint's. None is the model's own.
         resolution: of the images, in place of the model's input size.

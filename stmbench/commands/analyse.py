@@ -87,7 +87,7 @@ LimitCorrupt = Annotated[
     int, typer.Option("--limit-corrupt", metavar="N", min=0, help="Images that cannot be read and may be skipped.")
 ]
 Dtype = Annotated[
-    str, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.", autocompletion=suggestions.dtypes)
+    str, typer.Option("--dtype", metavar="DTYPE", help="fp32, tf32, bf16 or fp16.", autocompletion=suggestions.dtypes)
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again what the store already holds.")]
 

@@ -58,7 +58,7 @@ def compare(
         int,
         typer.Option("--batch-size", metavar="N", min=1, max=options.LARGEST_BATCH, help="Images in a batch."),
     ] = 4,
-    dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.")] = "fp32",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="fp32, tf32, bf16 or fp16.")] = "fp32",
     device: options.Device = "auto",
     threads: Annotated[
         int, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads of each side.")

@@ -60,7 +60,7 @@ Device = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        "--dtype", metavar="DTYPES", help="fp32, bf16, fp16, comma-separated.", autocompletion=suggestions.dtypes
+        "--dtype", metavar="DTYPES", help="fp32, tf32, bf16, fp16, comma-separated.", autocompletion=suggestions.dtypes
     ),
 ]
 LARGEST_SEED = 2**63 - 1  # what a column of the table holds

@@ -9,7 +9,7 @@ from stmbench.mixers import BUILTIN
 
 SCALE_NAMES = ("nano", "micro", "tiny", "small", "base")
 SCALES_HELP = f"Size of the models: {', '.join(SCALE_NAMES)}."
-DTYPE_NAMES = ("fp32", "bf16", "fp16")
+DTYPE_NAMES = ("fp32", "tf32", "bf16", "fp16")
 DATASET_NAMES = ("digits", "photos", "shapes")
 
 

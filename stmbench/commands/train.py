@@ -60,7 +60,7 @@ def train(
     ] = "0",
     resolution: analyse.Resolution = None,
     dtype: Annotated[
-        str, typer.Option("--dtype", metavar="DTYPE", help="fp32; bf16 or fp16 by autocast; fp64.")
+        str, typer.Option("--dtype", metavar="DTYPE", help="fp32; tf32; bf16 or fp16 by autocast; fp64.")
     ] = "fp32",
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Backward passes in a step.")] = 1,
     grad_checkpointing: Annotated[

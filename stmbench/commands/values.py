@@ -70,7 +70,7 @@ def scale(text: str) -> str:
 
 
 def dtypes(text: str) -> list[str]:
-    """Names out of fp32, bf16, fp16."""
+    """Names out of fp32, tf32, bf16, fp16."""
     found = items(text)
     for name in found or [text]:
         if name not in DTYPE_NAMES:

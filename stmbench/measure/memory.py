@@ -8,6 +8,7 @@ CUDA the caching allocator counts.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from stmbench.errors import UnitError
 
@@ -82,14 +84,30 @@ def peak_of_child(spec: MemorySpec, *, timeout: float = 900.0, command: list[str
 
 
 def peak_of_cuda(build: Callable[[], Callable[[], object]], device: str | torch.device, runs: int = 2) -> MemoryReading:
-    """Build a model on a CUDA device, run it, and return what the allocator held above what it held before."""
+    """Build a model on a CUDA device, run it until it is warm, and return what the allocator then held at most.
+
+    Above what it held before. The workspaces that cuBLAS keeps, and the larger ones with which cuDNN tries algorithms
+    in the first pass, are not the model's.
+    """
+    settle_cuda(device)
+    gc.collect()
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     baseline = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
     run = build()
     for _ in range(runs):
         run()
     torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    torch.cuda.synchronize(device)
     peak = torch.cuda.max_memory_allocated(device)
-    return MemoryReading(bytes=peak - baseline, baseline=baseline, method="CUDA allocator's peak")
+    return MemoryReading(bytes=peak - baseline, baseline=baseline, method="CUDA allocator's peak, warm")
+
+
+def settle_cuda(device: str | torch.device) -> None:
+    """Let the libraries make the workspaces that they keep for any model, or the first one would pay for them."""
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        x = torch.zeros(64, 64, device=device, dtype=dtype)
+        torch.mm(x, x)
+        nn.functional.linear(x, x, x[0])  # with a bias it goes another way

@@ -54,7 +54,8 @@ class Probe:
         shape = (self.size.side, self.size.side)
         self._a, self._b = (torch.randn(shape, generator=generator).to(where, dtype) for _ in range(2))
         self._product = torch.empty(shape, device=where, dtype=dtype)
-        self._source = torch.ones(self.size.copy_bytes // 4, device=where)
+        # not of ones: what a device has to move costs power when bits change
+        self._source = torch.arange(self.size.copy_bytes // 4, device=where, dtype=torch.float32)
         self._target = torch.empty_like(self._source)
 
     def compute(self) -> float:

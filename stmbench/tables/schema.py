@@ -50,7 +50,7 @@ SCHEMA: Final = (
     Column("split", "string", "of the dataset"),
     Column("num_images", "int", "images that the value rests on"),
     Column("device", "string", "cpu, cuda:0"),
-    Column("dtype", "string", "fp32, bf16, fp16"),
+    Column("dtype", "string", "fp32, tf32, bf16, fp16"),
     Column("compile", "bool", "whether the model was compiled"),
     Column("resolution", "int", "side of the square input, px"),
     Column("batch_size", "int", "images in one forward pass"),

@@ -15,6 +15,7 @@ from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.errors import CheckpointError, ConfigError, ForsakenError, StmbenchError
+from stmbench.measure.arithmetic import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.weights import random_label
 from stmbench.training.board import require_board
@@ -46,6 +47,7 @@ class Training(Analysis):
     """
 
     name = "train"
+    tuned = True
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Training(Analysis):
             raise ConfigError("--resume or --fresh", "both", "leave one out")
         if any(run.tensorboard for run in runs):
             require_board()
+        for run in runs:
+            require_dtype(run.dtype, self.device)
         self.runs, self._resume, self._fresh = list(runs), resume, fresh
         self._data: tuple[Any, TrainingData] | None = None
         self._by_key = {self.unit_of(run).key: run for run in self.runs}
@@ -109,8 +113,10 @@ class Training(Analysis):
     def follow(self) -> None:
         """What every process but the first does: train along, until the first has nothing left."""
         while (key := self.world.tell(END)) is not END:
-            with contextlib.suppress(StmbenchError):  # the first process has it too and writes it down
-                self._train(self._by_key[key])
+            run = self._by_key[key]
+            # an error the first process has too, and it writes it down
+            with contextlib.suppress(StmbenchError), self.arithmetic(self.unit_of(run)).applied():
+                self._train(run)
 
     def unit_of(self, run: TrainingSettings) -> Unit:
         """The unit of a run; known before it is trained."""

@@ -8,7 +8,7 @@ from typing import Any
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.training.recipe import Recipe
 
-DTYPES = ("fp32", "bf16", "fp16", "fp64")
+DTYPES = ("fp32", "tf32", "bf16", "fp16", "fp64")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class TrainingSettings:
     test_split: str = "test"
     data_fraction: float = 1.0  # of each class
     seed: int = 0
-    dtype: str = "fp32"  # fp32; bf16 and fp16 by autocast; fp64 throughout
+    dtype: str = "fp32"  # fp32; tf32; bf16 and fp16 by autocast; fp64 throughout
     accumulate: int = 1
     resolution: tuple[int, int] | None = None
     grad_checkpointing: bool = False

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stmbench.errors import UnitError
+from stmbench.measure import memory
 from stmbench.measure.memory import MemorySpec, peak_of_child, peak_of_cuda
 from stmbench.measure.memory_child import highest_rss, status_bytes
 
@@ -49,6 +50,7 @@ def test_the_kernels_words_are_read() -> None:
 def test_cuda_peaks_count_above_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     held = {"now": 1000, "peak": 5000}
     events: list[str] = []
+    monkeypatch.setattr(memory, "settle_cuda", lambda device: events.append("settle"))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held["now"])
@@ -56,4 +58,10 @@ def test_cuda_peaks_count_above_what_was_there(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held["peak"])
     reading = peak_of_cuda(lambda: events.append("build") or (lambda: events.append("run")), "cuda:0", runs=2)
     assert reading.bytes == 4000
-    assert events == ["reset", "build", "run", "run"]
+    # what only the first passes need is not the model's
+    assert events == ["settle", "build", "run", "run", "reset", "run"]
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_the_libraries_are_given_what_they_keep_before(device: str | torch.device) -> None:
+    memory.settle_cuda(device)

@@ -7,6 +7,7 @@ import math
 import os
 
 from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.measure.arithmetic import require_dtype
 
 CLOCKS = ("auto", "processor", "wall")
 # Models are built anew, each in a fresh process, this many times in the time limit, or every two seconds: where memory
@@ -50,6 +51,7 @@ class LiveConfig:
         if self.clock not in CLOCKS:
             raise UnknownNameError("clock", self.clock, CLOCKS)
         on_device = self.clock == "processor" and self.device != "cpu"
+        require_dtype(self.dtype, self.device)
         _require(not on_device, "the wall clock on a device", "processor", "leave --clock out")
 
     @property

@@ -74,9 +74,14 @@ class Worker:
         import stmbench
 
         device = torch.device(request["device"])
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[request["dtype"]]
+        named = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        dtype = named[request["dtype"]]
         if device.type == "cuda":
-            self.wait = torch.cuda.synchronize
+            self.wait = lambda: torch.cuda.synchronize(device)  # which need not be the current one
+            # as in a profile, and the same on both sides: fp32 is fp32 in products and convolutions alike
+            tf32 = request["dtype"] == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+            torch.backends.cudnn.benchmark = True
         torch.manual_seed(request["seed"])
         model = stmbench.create_model(request["model"]).to(device=device, dtype=dtype).eval()
         sides = request["resolution"] or getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))[1:]
@@ -125,12 +130,14 @@ def make_probe(device: Any, dtype: Any) -> Callable[[], None]:
     import torch
 
     side, size = (sizes.get(device.type, sizes["cpu"]) for sizes in (PROBE_SIDE, PROBE_BYTES))
-    matrix = torch.ones(side, side, device=device, dtype=dtype)
-    product, source = torch.empty_like(matrix), torch.ones(size // 4, device=device)
+    # of ones a processor makes quick work, since hardly a bit changes: its power limit comes into play later
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(side, side, generator=generator).to(device=device, dtype=dtype) for _ in range(2))
+    product, source = torch.empty_like(a), torch.arange(size // 4, device=device, dtype=torch.float32)
     target = torch.empty_like(source)
 
     def probe() -> None:
-        torch.mm(matrix, matrix, out=product)
+        torch.mm(a, b, out=product)
         target.copy_(source)
 
     return probe

@@ -17,6 +17,7 @@ from stmbench.analyses.profile.tasks import Tasks
 from stmbench.analyses.unit import Unit
 from stmbench.data.photos import photos
 from stmbench.errors import InputError, StmbenchError
+from stmbench.measure.arithmetic import require_dtype
 from stmbench.measure.clock import Timer, timer_for
 from stmbench.tables import Store
 
@@ -39,6 +40,7 @@ class Profile(Analysis):
     """
 
     name = "profile"
+    tuned = True
     metric_units: Mapping[str, str] = {
         "batch_size": "count",
         "elements_moved": "count",
@@ -51,6 +53,8 @@ class Profile(Analysis):
         self, config: ProfileConfig, store: Store, *, listener: Listener | None = None, timer: Timer | None = None
     ) -> None:
         super().__init__(store=store, seed=config.seed, device=config.device, listener=listener)
+        for dtype in config.dtypes:
+            require_dtype(dtype, config.device)
         self.config = config
         self.timer = timer or timer_for(config.device)
         if config.threads is not None:

@@ -46,7 +46,6 @@ class Subject:
 
     def __init__(self, spec: SubjectSpec) -> None:
         self.spec = spec
-        _exact_products()
         self.model = build_model(
             spec.model,
             seed=spec.seed,
@@ -166,10 +165,3 @@ def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
     fields["resolution"] = tuple(fields["resolution"])
     spec = SubjectSpec(**fields)
     return lambda: Subject(spec).run(arguments["batch"])
-
-
-def _exact_products() -> None:
-    """fp32 means fp32: by default cuDNN's convolutions take TF32 and matrix products do not, which is not fair."""
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.benchmark = True

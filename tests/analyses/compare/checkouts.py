@@ -18,10 +18,28 @@ class version:
 class cuda:
     is_available = staticmethod(lambda: False)
 
+    @staticmethod
+    def synchronize(device=None):
+        if device is None or device.name != "cuda:1":
+            raise RuntimeError("waited for a device that has nothing to do")
+
+
+class backends:
+    class cuda:
+        class matmul:
+            allow_tf32 = None
+
+    class cudnn:
+        allow_tf32 = benchmark = None
+
 
 class device:
     def __init__(self, name):
-        self.type = name
+        self.name, self.type = name, name.partition(":")[0]
+
+
+class Generator:
+    manual_seed = lambda self, seed: self
 
 
 class Tensor:
@@ -44,7 +62,7 @@ set_num_threads = lambda count: threads.__setitem__(0, count)
 get_num_threads = lambda: threads[0]
 manual_seed = lambda seed: None
 no_grad = contextlib.nullcontext
-randn = ones = empty_like = lambda *_, **__: Tensor()
+randn = ones = arange = empty_like = lambda *_, **__: Tensor()
 mm = lambda a, b, out: out
 """
 STMBENCH = """

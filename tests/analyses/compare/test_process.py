@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stmbench.analyses.compare import process
+from stmbench.analyses.compare import worker as live_worker
 from stmbench.analyses.compare.process import Process, WorkerError
 from stmbench.analyses.compare.sides import side
 from stmbench.errors import InputError
@@ -158,3 +160,31 @@ def test_the_worker_asks_stmbench_for_a_model_alone() -> None:
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert used == {"create_model", "__file__"}
     assert imported == {"__future__", "collections.abc", "typing"}
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "tf32"])
+def test_the_device_that_works_is_waited_for(tmp_path: Path, dtype: str) -> None:
+    source = STMBENCH.replace(
+        "    return MODELS",
+        "    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul\n"
+        "    flags = cudnn.allow_tf32 + 2 * products.allow_tf32 + 4 * cudnn.benchmark\n"
+        "    torch.FakeModel.parameters = lambda _: [Flags(flags)]\n"
+        "    return MODELS",
+    )
+    source += "\n\nclass Flags(int):\n    numel = lambda self: int(self)\n"
+    with worker(checkout(tmp_path, source=source)) as started:
+        started.ask("hello", **HELLO)
+        answer = started.ask("load", model="any", **{**LOAD, "device": "cuda:1", "dtype": dtype})
+        assert answer["params"] == (7 if dtype == "tf32" else 4), "cuDNN's trials, and TF32 on both sides alike"
+        assert len(started.ask("run", passes=1, core=None)["passes"]) == 2
+
+
+def test_the_probe_does_not_multiply_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_worker, "PROBE_SIDE", {"cpu": 8})
+    monkeypatch.setattr(live_worker, "PROBE_BYTES", {"cpu": 64})
+    products: list[torch.Tensor] = []
+    monkeypatch.setattr(torch, "mm", lambda a, b, out: products.extend((a, b)))
+    live_worker.make_probe(torch.device("cpu"), torch.float32)()
+    a, b = products
+    assert a.unique().numel() == b.unique().numel() == 64
+    assert not torch.equal(a, b)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from stmbench.errors import ConfigError
+from stmbench.measure.arithmetic import Arithmetic, require_dtype
+
+
+@pytest.fixture(autouse=True)
+def flags() -> Iterator[None]:
+    """The process's own, whatever a test does."""
+    cudnn, products = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    before = cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    yield
+    torch.set_float32_matmul_precision(products)
+    cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("benchmark", [False, True])
+@pytest.mark.parametrize("outside", ["highest", "high", "medium"])
+def test_flags_hold_inside_and_are_put_back(tf32: bool, benchmark: bool, outside: str) -> None:
+    cudnn = torch.backends.cudnn
+    torch.set_float32_matmul_precision(outside)
+    cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = not tf32, not benchmark, benchmark
+    wanted = Arithmetic(tf32=tf32, benchmark=benchmark, deterministic=not benchmark)
+    with contextlib.suppress(KeyError), wanted.applied():
+        assert Arithmetic.now() == wanted
+        assert torch.backends.cuda.matmul.allow_tf32 is cudnn.allow_tf32 is tf32
+        cudnn.benchmark = not benchmark  # the work may do so
+        torch.set_float32_matmul_precision("medium")
+        raise KeyError
+    assert (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic) == (not tf32, not benchmark, benchmark)
+    assert torch.get_float32_matmul_precision() == outside
+
+
+def test_products_of_the_cpu_stay_as_they_are() -> None:
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    with Arithmetic(tf32=True).applied():
+        found = x @ x
+    assert torch.equal(found, x @ x)
+
+
+def test_tf32_is_refused_where_fp32_would_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index == 1 else (8, 0))
+    require_dtype("tf32", "cuda:0")
+    require_dtype("fp32", "cpu")
+    with pytest.raises(ConfigError, match=r"^expected tf32 on a CUDA device, got tf32 on cpu; use --dtype fp32$"):
+        require_dtype("tf32", "cpu")
+    with pytest.raises(ConfigError, match=r"got one of compute capability 7\.5"):
+        require_dtype("tf32", "cuda:1")
