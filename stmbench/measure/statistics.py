@@ -1,7 +1,8 @@
 """What the samples say: paired ratios, bootstrap intervals, ranks, outlier rounds. Pure functions of arrays.
 
 The bootstrap is the percentile bootstrap (Efron 1979). Rounds are what is resampled, never single runs: runs of one
-round share its moment on the machine.
+round share its moment on the machine. Neighbouring rounds share some of it too, so they are resampled in blocks, whose
+length follows from how much they do (`blocks`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from stmbench.measure.blocks import autocorrelation, block_length, resamples, shortfall
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -42,11 +45,6 @@ class Interval:
         )
 
 
-def resamples(rounds: int, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.intp]:
-    """(draws, rounds) indices into the rounds, drawn with replacement."""
-    return np.random.default_rng(seed).integers(0, rounds, size=(draws, rounds))
-
-
 def interval(
     values: ArrayLike,
     statistic: Callable[..., Floats],
@@ -55,10 +53,12 @@ def interval(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
-    """`statistic` of the rounds with its percentile bootstrap interval.
+    """`statistic` of the rounds with its percentile bootstrap interval, widened by what blocks of rounds cut off.
+
+    It ends where the values end.
 
     Args:
-        values: (rounds,) or (rounds, repeats); rounds are resampled whole.
+        values: (rounds,) or (rounds, repeats), in the order of measuring; rounds are resampled whole, in blocks.
         statistic: called as `statistic(samples, axis=-1)`, like `numpy.median`.
     """
     data = np.asarray(values, dtype=np.float64)
@@ -68,9 +68,13 @@ def interval(
     if count == 0:
         return Interval(estimate=math.nan, low=math.nan, high=math.nan, count=0)
     estimate = float(statistic(data.reshape(1, -1), axis=-1)[0])
-    drawn = data[resamples(count, draws=draws, seed=seed)].reshape(draws, -1)
+    correlation = autocorrelation(np.median(data, axis=1))
+    length = block_length(correlation, count)
+    drawn = data[resamples(count, length=length, draws=draws, seed=seed)].reshape(draws, -1)
     tail = (1 - level) / 2
-    low, high = np.quantile(statistic(drawn, axis=-1), [tail, 1 - tail])
+    ends = np.quantile(statistic(drawn, axis=-1), [tail, 1 - tail])
+    ends = estimate + (ends - estimate) * shortfall(correlation, length, count)
+    low, high = np.clip(ends, data.min(), data.max())
     return Interval(estimate=estimate, low=float(low), high=float(high), count=count)
 
 
@@ -107,15 +111,19 @@ def paired_ratio(
 def rank_probabilities(values: Mapping[str, ArrayLike], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Floats]:
     """For each subject the probability of every rank (index 0 = the largest median), over resampled rounds.
 
+    Blocks are as long as the subject needs whose values, relative to the round's mean, resemble their neighbours most.
+
     Args:
-        values: subject -> (rounds,) values of the same rounds in the same order.
+        values: subject -> (rounds,) values of the same rounds in the order of measuring, positive.
 
     Returns:
         subject -> (subjects,) probabilities that sum to 1.
     """
     names = list(values)
     table = np.stack([np.asarray(values[name], dtype=np.float64) for name in names])  # (subjects, rounds)
-    drawn = resamples(table.shape[1], draws=draws, seed=seed)
+    count = table.shape[1]
+    correlation = max(autocorrelation(row) for row in np.log(table) - np.log(table).mean(axis=0))
+    drawn = resamples(count, length=block_length(correlation, count), draws=draws, seed=seed)
     medians = np.stack([np.median(row[drawn], axis=-1) for row in table])  # (subjects, draws)
     ranks = (-medians).argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
     return {name: np.bincount(ranks[i], minlength=len(names)) / draws for i, name in enumerate(names)}

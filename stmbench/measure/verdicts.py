@@ -18,6 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stmbench.measure.blocks import resamples
 from stmbench.measure.statistics import Floats, outliers
 from stmbench.tables.verdicts import Verdict
 
@@ -105,8 +106,7 @@ def median_error(values: Floats, *, draws: int = DRAWS, seed: int = 0) -> float:
     """
     count = len(values)
     length = max(1, round(count ** (1 / 3)))
-    starts = np.random.default_rng(seed).integers(0, count, size=(draws, -(-count // length)))
-    places = (starts[:, :, None] + np.arange(length)).reshape(draws, -1)[:, :count] % count
+    places = resamples(count, length=length, draws=draws, seed=seed)
     return float(np.median(values[places], axis=1).std())
 
 
