@@ -60,7 +60,7 @@ def peak_of_child(spec: MemorySpec, *, timeout: float = 900.0, command: list[str
     try:
         done = subprocess.run(
             command or [sys.executable, "-m", CHILD],
-            input=json.dumps(dataclasses.asdict(spec)),
+            input=json.dumps({**dataclasses.asdict(spec), "parent": os.getpid()}),
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -1,13 +1,20 @@
-"""What the tests' child process runs: holds so many MiB, prints, or fails."""
+"""What the tests' child process runs: holds so many MiB, prints, fails, or never ends."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 
 def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
     print("a plug-in may print while it is imported")
+
+    if "waits" in arguments:
+        Path(arguments["waits"]).write_text(str(os.getpid()))
+        while True:  # as a model that takes long: the interpreter is never idle
+            pass
 
     def build() -> Callable[[], object]:
         import torch

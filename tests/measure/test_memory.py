@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +45,37 @@ def test_a_child_that_dies_is_a_failed_unit(code: str, words: str) -> None:
     spec = MemorySpec(target=TARGET, arguments={})
     with pytest.raises(UnitError, match=words):
         peak_of_child(spec, timeout=1.0 if "sleep" in code else 60.0, command=[sys.executable, "-c", code])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="nothing says whether a process runs")
+def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
+    written = tmp_path / "pid"
+    code = (
+        "from stmbench.measure.memory import MemorySpec, peak_of_child\n"
+        f"peak_of_child(MemorySpec(target={TARGET!r}, arguments={{'waits': {str(written)!r}}}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        _until(lambda: written.is_file() and written.read_text() != "")
+        child = int(written.read_text())
+        assert _runs(child)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    _until(lambda: not _runs(child))
+
+
+def _until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()  # a container may have nobody to bury it
+    except OSError:
+        return False
 
 
 def test_the_kernels_words_are_read() -> None:
