@@ -41,7 +41,7 @@ def block_length(correlation: float, count: int) -> int:
     It is the length that estimates a variance best with circular blocks, where neighbours are correlated by r, their
     neighbours by r^2, and so on (Politis and White 2004).
     """
-    best = (6 * count) ** (1 / 3) * (correlation / (1 - correlation**2)) ** (2 / 3)
+    best: float = (6 * count) ** (1 / 3) * (correlation / (1 - correlation**2)) ** (2 / 3)
     return max(1, min(math.ceil(best), count // 4))
 
 
