@@ -19,10 +19,16 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
+from typing import Final
 
 # an error of ours inside what came: where it happened, perhaps the name of its class, and its three pieces
 _NESTED = re.compile(r"(.*?)(?:\b\w+Error: )?\bexpected (.+?), got (.+); (.+)", re.DOTALL)
+
+# control, format, surrogate, private, unassigned, separators of lines and paragraphs
+HIDDEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+KEPT: Final = frozenset("\n\t\u00ad\u200b\u200c\u200d")  # lines, places to break at, and joiners of letters
 
 
 class StmbenchError(Exception):
@@ -43,12 +49,26 @@ class InputError(StmbenchError):
         expected, got = _short(expected), _short(got)
         self.expected, self.got, self.remedy = expected, got, remedy
         message = f"expected {expected}, got {got}; {remedy}"
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
 
 
 def _short(text: str) -> str:
     """Without its middle where nobody would read it all: 5,000 digits, a path of 5,000 letters."""
     return text if len(text) <= 600 else f"{text[:300]} ... {text[-200:]}"
+
+
+def printable(text: str) -> str:
+    """The text with `\\x1b` or `\\u202e` in place of characters that are not seen; lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(_shown(letter) for letter in text)
+
+
+def _shown(letter: str) -> str:
+    if letter in KEPT or unicodedata.category(letter) not in HIDDEN:
+        return letter
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class UnknownNameError(InputError):

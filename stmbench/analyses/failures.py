@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from stmbench.analyses.unit import Unit
-from stmbench.errors import StmbenchError
+from stmbench.errors import StmbenchError, printable
 from stmbench.tables import Row
 
 # of an absolute path, not of an address; the file's name stays
@@ -25,7 +25,7 @@ def failures_in(unit: Unit, rows: Iterable[Row]) -> list[str]:
 def reason_of(error: BaseException) -> str:
     """One line for a row: the kind of error, unless the message says enough by itself, and its first line."""
     # a traceback inside the message would put this machine's folders into the table
-    text = FOLDERS.sub("", " ".join(str(error).split()))[:300]
+    text = printable(FOLDERS.sub("", " ".join(str(error).split()))[:300])
     if isinstance(error, SystemExit):
         return f"its code called sys.exit({text})"
     return text if isinstance(error, StmbenchError) else f"{type(error).__name__}: {text}"

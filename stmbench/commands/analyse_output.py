@@ -17,6 +17,7 @@ from stmbench.commands import streams
 from stmbench.commands.ending import end
 from stmbench.commands.profile_output import TABLE_WIDTH, rows_as_json, what_was_done
 from stmbench.commands.profile_progress import ProgressLine
+from stmbench.errors import printable
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
 from stmbench.tables import Store
@@ -71,7 +72,7 @@ class Output:
         self._note(line, "red")
 
     def _note(self, text: str, style: str = "") -> None:
-        self._notes.print(Text(text, style=style), soft_wrap=True)
+        self._notes.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def untrained(frame: pd.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stmbench.commands import options, streams, suggestions
+from stmbench.errors import printable
 
 if TYPE_CHECKING:
     from stmbench.mixers.conformance import Outcome
@@ -66,9 +67,8 @@ def _print(name: str, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         console.print(f"  {marks[outcome.status]}  {outcome.check}: {outcome.promise}")
         if outcome.found:
-            console.print(
-                f"        {'found' if outcome.status == 'failed' else 'because'}: {outcome.found}", markup=False
-            )
+            word = "found" if outcome.status == "failed" else "because"
+            console.print(f"        {word}: {printable(outcome.found)}", markup=False)
         if outcome.remedy:
             console.print(f"        remedy: {outcome.remedy}", markup=False)
     failed = sum(outcome.status == "failed" for outcome in outcomes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stmbench.commands import analyse, options, streams
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from stmbench.checkpoints.inspecting import Contents
@@ -70,9 +70,4 @@ def _text(found: list[Contents]) -> str:
         for entry in item.entries:
             shape = "" if entry.shape is None else "x".join(map(str, entry.shape)) or "one number"
             lines.append(f"  {entry.name:{width}}  {shape}  {entry.dtype}")
-    return "\n".join(map(_printable, lines))
-
-
-def _printable(line: str) -> str:
-    """A file's names may hold anything: what would move a terminal's cursor is shown as an escape."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return "\n".join(map(printable, lines))

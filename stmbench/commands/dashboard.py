@@ -29,14 +29,13 @@ def dashboard(
     debug: options.Debug = False,
 ) -> None:
     """Draw every metric of every model over the commits, find the steps, and write a page and a feed of regressions."""
-    from stmbench.history.commits import one_line
     from stmbench.history.events import events_of
     from stmbench.history.folder import History
     from stmbench.history.series import machines_of
     from stmbench.reporting.dashboard.page import write_dashboard
 
     machines = machines_of(History(history).records())
-    paths = write_dashboard(machines, out, title=one_line(title), commit_url=commit_url, url=url)
+    paths = write_dashboard(machines, out, title=title, commit_url=commit_url, url=url)
     for machine in machines:
         for text in machine.unreadable:
             typer.secho(f"warning: skipped the file {text}", err=True, fg=typer.colors.YELLOW)

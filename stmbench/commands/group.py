@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from stmbench.commands import session, streams, usage
-from stmbench.errors import StmbenchError, UnknownNameError
+from stmbench.errors import StmbenchError, UnknownNameError, printable
 
 COMMANDS = (
     *("list", "run", "train"),
@@ -84,5 +84,5 @@ class CommandGroup(SuggestingGroup):
     def _fail(self, error: Exception, line: str) -> NoReturn:
         if session.current().debug:
             traceback.print_exception(error)
-        typer.secho(f"error: {line}", err=True, fg=typer.colors.RED)
+        typer.secho(f"error: {printable(line)}", err=True, fg=typer.colors.RED)
         sys.exit(2)

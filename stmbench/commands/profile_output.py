@@ -19,6 +19,7 @@ from stmbench.analyses.profile.config import ProfileConfig
 from stmbench.commands import streams
 from stmbench.commands.ending import end
 from stmbench.commands.profile_progress import ProgressLine
+from stmbench.errors import printable
 from stmbench.figures import profile_figures, save
 from stmbench.reporting import compose, placed, profile_table, write_report
 from stmbench.tables import Store
@@ -78,7 +79,7 @@ class Output:
         self._note(line, "red")
 
     def _note(self, text: str, style: str = "") -> None:
-        self._notes.print(Text(text, style=style), soft_wrap=True)
+        self._notes.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def rows_as_json(frame: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from stmbench.commands.analyse_output import untrained
 from stmbench.commands.ending import end
 from stmbench.commands.profile_output import TABLE_WIDTH
 from stmbench.commands.run_progress import RunProgress
-from stmbench.errors import InputError
+from stmbench.errors import InputError, printable
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
 from stmbench.reporting.beside import beside_section, beside_table
@@ -150,4 +150,4 @@ class RunOutput:
         self._note(line, "red")
 
     def _note(self, text: str, style: str = "") -> None:
-        self._notes.print(Text(text, style=style), soft_wrap=True)
+        self._notes.print(Text(printable(text), style=style), soft_wrap=True)

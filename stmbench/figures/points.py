@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from stmbench.errors import TableError
+from stmbench.errors import TableError, printable
 from stmbench.figures.palette import Look, look
 from stmbench.tables.weights import is_random
 
@@ -131,7 +131,7 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     for name, row in full.items():
         abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"]) if bare[name] else name
         short[name] = f"{abbreviation} {row['scale']}" if bare[name] and len(scales) > 1 else str(abbreviation)
-    return {name: _printable(text) for name, text in _unique(short).items()}
+    return {name: printable(text) for name, text in _unique(short).items()}
 
 
 def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
@@ -178,8 +178,3 @@ def _words(facet: str, value: Any) -> str:
 def _unique(short: dict[str, str]) -> dict[str, str]:
     taken = list(short.values())
     return {name: text if taken.count(text) == 1 else name for name, text in short.items()}
-
-
-def _printable(text: str) -> str:
-    """Control characters, which no SVG may hold, become replacement characters."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

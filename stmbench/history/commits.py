@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, printable
 
 SHA = re.compile(r"[0-9a-f]{7,64}")
 SUBJECT_LENGTH = 200
@@ -51,9 +51,8 @@ def find(name: str, repository: Path) -> Commit:
 
 
 def one_line(text: str) -> str:
-    """Text without line ends and control characters, and not endless."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:SUBJECT_LENGTH]
+    """Text on one line, with control characters escaped, and not endless."""
+    return printable(" ".join(text.split()))[:SUBJECT_LENGTH]
 
 
 def parse_date(text: str, option: str) -> datetime.datetime:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from stmbench.errors import OutputError, TableError
 from stmbench.history.values import Summary, as_json, from_json, summarise
 from stmbench.tables import Store
+from stmbench.tables.printable import printable_in
 from stmbench.tables.writing import write_file
 
 VERSION: Final = 1  # of record.json and summary.json
@@ -66,7 +67,7 @@ class Record:
         """
         stamp = stamp_of(self.store)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            stored = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
+            stored = printable_in(json.loads((self.folder / SUMMARY).read_text(encoding="utf-8")))
             if (stored["version"], stored["parts"]) == (VERSION, stamp):
                 return from_json(stored)
         made = summarise(self.store.read())
@@ -99,7 +100,7 @@ def read_record(folder: Path) -> Record:
     """The record in a folder. Raises TableError where record.json is damaged or of a newer version."""
     path = folder / RECORD
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = printable_in(json.loads(path.read_text(encoding="utf-8")))
         version = int(stored.pop("version"))
         if version > VERSION:
             raise TableError(

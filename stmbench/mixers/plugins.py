@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from stmbench.errors import DuplicateNameError, InputError, PluginError
+from stmbench.errors import DuplicateNameError, InputError, PluginError, printable
 from stmbench.mixers.base import MIXERS, MixerConfig, MixerEntry, Site
 from stmbench.mixers.naming import require_name
 
@@ -155,6 +155,10 @@ def _check_facts(entry: MixerEntry) -> None:
         raise PluginError(
             f"a config of {name} derived from MixerConfig", repr(entry.config), "write class Config(MixerConfig)"
         )
+    for fact in ("title", "abbreviation", "method", "citation"):
+        text = getattr(entry, fact) or ""
+        if printable(text) != text or "\n" in text:
+            raise PluginError(f"{fact} of {name} in letters that are seen", repr(text), "take the others out")
     for fact, allowed in (("sampling", ("local", "global", "learned")), ("weights", ("static", "dynamic", "both"))):
         if getattr(entry, fact) not in allowed:
             raise PluginError(f"{fact} of {name} among {', '.join(allowed)}", repr(getattr(entry, fact)), "change it")

@@ -12,6 +12,7 @@ from stmbench.reporting.content import Report, Section, Subject
 from stmbench.reporting.facts import facts
 from stmbench.reporting.sections import sections
 from stmbench.reporting.sections.profile import headline
+from stmbench.tables.printable import printable_frame
 
 
 def compose(frame: pd.DataFrame, *, title: str | None = None, first: tuple[Section, ...] = ()) -> Report:
@@ -23,6 +24,7 @@ def compose(frame: pd.DataFrame, *, title: str | None = None, first: tuple[Secti
         title: default: what was compared.
         first: sections that stand before those of the analyses.
     """
+    frame = printable_frame(frame)
     found = (*first, *sections(frame))
     profile = frame[frame["analysis"] == "profile"]
     profile.attrs = frame.attrs

@@ -12,6 +12,7 @@ from stmbench.reporting.formats.html import html
 from stmbench.reporting.formats.latex import latex
 from stmbench.reporting.formats.markdown import markdown
 from stmbench.reporting.formats.pdf import pdf
+from stmbench.tables.printable import printable_in
 from stmbench.tables.writing import write_file
 
 # format -> suffix, renderer
@@ -26,13 +27,13 @@ FORMATS: Final[dict[str, tuple[str, Callable[[Report], str | bytes]]]] = {
 def write_report(report: Report, stem: str | Path, formats: Sequence[str] = ("html",)) -> list[Path]:
     """Write the report at `places(stem, formats)`, in the order of the formats; returns the paths.
 
-    Each file is rendered as a whole before it is written.
+    Each file is rendered as a whole before it is written, with control characters escaped.
 
     Raises:
         UnknownNameError: an unknown format. ConfigError: a package that a format needs is not there; files of the
             formats before it stay. OutputError: a place that is a folder, or cannot be written.
     """
-    paths = places(stem, formats)
+    paths, report = places(stem, formats), printable_in(report)
     for name, path in zip(formats, paths, strict=True):
         write_file(path, FORMATS[name][1](report))
     return paths

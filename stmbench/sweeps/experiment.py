@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, UnknownNameError, printable
 from stmbench.sweeps.kinds import ImageKind, Kind
 from stmbench.training.presets import default_recipe, recipe_for
 from stmbench.training.settings import DTYPES
@@ -173,4 +173,4 @@ class Experiment:
     @property
     def heading(self) -> str:
         """The title; a miniature says that it is one."""
-        return f"{self.title} (miniature)" if self.miniature else self.title
+        return printable(f"{self.title} (miniature)" if self.miniature else self.title)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from stmbench.tables.artifacts import METADATA as ARTIFACTS
 from stmbench.tables.artifacts import fault_of
 from stmbench.tables.parts import ARROW_SCHEMA, UnreadablePart, frame_of_part, read_part, to_frame
+from stmbench.tables.printable import printable_frame
 from stmbench.tables.schema import check
 
 READERS = 8  # threads; small parts are bound by system calls and decompression, both outside the interpreter lock
@@ -22,7 +23,7 @@ Part = tuple[pa.Table, dict[str, Any]]
 
 
 def read_frame(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
-    """The rows of a store's parts with their attrs; see `Store.read`."""
+    """The rows of a store's parts with their attrs, as they can be shown; see `Store.read`."""
     with ThreadPoolExecutor(READERS) as pool:
         results = list(pool.map(read_part, files))
     try:
@@ -33,7 +34,7 @@ def read_frame(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
     good = [result for result in results if not isinstance(result, UnreadablePart)]
     frame.attrs.update(_attributes([(table.num_rows, metadata) for table, metadata in good]))
     frame.attrs["unreadable"] = [result for result in results if isinstance(result, UnreadablePart)]
-    return _without_damaged(folder, frame, [metadata for _, metadata in good])
+    return printable_frame(_without_damaged(folder, frame, [metadata for _, metadata in good]))
 
 
 def _frame(folder: Path, results: Sequence[Part | UnreadablePart]) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def test_commits_are_told_by_git_or_by_the_user(tmp_path: Path) -> None:
     for wrong in ("main", "", "--all", "123", "../x"):
         with pytest.raises(ConfigError, match="a commit"):
             commits.find(wrong, tmp_path)
-    assert commits.one_line("a\n\tb\x1b[31m" + "c" * 300) == "a b [31m" + "c" * 192
+    assert commits.one_line("a\n\tb\x1b[31m" + "c" * 300) == "a b\\x1b[31m" + "c" * 189
     assert commits.parse_date("2026-01-01", "--date") == START
     assert commits.parse_date("2026-01-01T01:00:00+01:00", "--date") == START
     with pytest.raises(ConfigError, match="change --before"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stmbench.analyses.compare.sides import Side
-from stmbench.errors import StmbenchError
+from stmbench.errors import StmbenchError, printable
 
 WORKER = Path(__file__).with_name("worker.py")
 ANSWER_SECONDS = 300.0  # a model of base scale is built in seconds; what takes longer hangs
@@ -85,7 +85,7 @@ class Process:
         except ValueError:
             raise WorkerError(self._last_words(), died=True) from None
         if not answer.pop("ok"):
-            raise WorkerError(answer["reason"])
+            raise WorkerError(printable(answer["reason"]))
         return answer
 
     def close(self) -> None:

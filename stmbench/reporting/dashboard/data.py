@@ -15,6 +15,7 @@ from stmbench.history.events import Event, events_of
 from stmbench.history.series import MachineSeries, Series
 from stmbench.history.steps import Floats
 from stmbench.reporting.dashboard import words
+from stmbench.tables.printable import printable_in
 
 
 def payload(machines: Sequence[MachineSeries], *, commit_url: str | None) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def payload(machines: Sequence[MachineSeries], *, commit_url: str | None) -> dic
     Args:
         commit_url: address of a commit's page, with {commit} for its SHA.
     """
-    return {"commitUrl": commit_url, "machines": [_machine(machine) for machine in machines]}
+    return {"commitUrl": commit_url, "machines": printable_in([_machine(machine) for machine in machines])}
 
 
 def script_text(data: object) -> str:

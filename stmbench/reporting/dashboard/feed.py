@@ -10,6 +10,7 @@ from html import escape
 from typing import Final
 from urllib.parse import urlencode
 
+from stmbench.errors import printable
 from stmbench.history.events import Event, events_of
 from stmbench.history.series import MachineSeries
 from stmbench.reporting.dashboard import words
@@ -31,7 +32,7 @@ def feed_text(machines: Sequence[MachineSeries], *, title: str, url: str | None)
     base = "" if url is None else url.rstrip("/") + "/"
     latest = max(facts.date for machine in machines for facts in machine.commits)
     _add(root, "id", uuid.uuid5(NAMESPACE, url or title).urn)
-    _add(root, "title", f"{title}: regressions")
+    _add(root, "title", _xml(f"{title}: regressions"))
     _add(root, "updated", _time(latest))
     _add(ET.SubElement(root, f"{{{ATOM}}}author"), "name", "stmbench")
     _add(root, "link", rel="alternate", type="text/html", href=f"{base}index.html")
@@ -96,5 +97,5 @@ def _time(date: datetime.datetime) -> str:
 
 
 def _xml(text: str) -> str:
-    """Text without the characters that XML 1.0 cannot hold; the writer escapes the rest."""
-    return "".join(letter for letter in text if letter in "\t\n" or (letter >= " " and letter not in "\ufffe\uffff"))
+    """Text with the characters that XML 1.0 cannot hold shown as escapes; the writer escapes the rest."""
+    return printable(text)

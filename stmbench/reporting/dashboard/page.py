@@ -14,6 +14,7 @@ from stmbench.history.events import events_of
 from stmbench.history.series import MachineSeries
 from stmbench.reporting.dashboard.data import payload, script_text
 from stmbench.reporting.dashboard.feed import feed_text
+from stmbench.tables.printable import printable
 from stmbench.tables.writing import write_file
 
 PAGE, FEED = "index.html", "feed.xml"
@@ -41,6 +42,7 @@ def write_dashboard(
         TableError: no record. ConfigError: an address that is none. OutputError: the folder cannot be written.
     """
     _check(machines, commit_url, url)
+    title = printable(title)
     folder = Path(folder)
     texts = {
         PAGE: render(machines, title=title, commit_url=commit_url),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from stmbench.errors import printable
 from stmbench.reporting.content import Cell, Report, Table
 
 # brackets and stars are bare in text, but after the end of a row they would be taken as its option
@@ -48,8 +49,8 @@ def escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """On one line, without control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    """On one line, control characters escaped."""
+    return "".join(letter if letter.isprintable() else " " for letter in printable(text))
 
 
 def _table(whole: Table) -> str:
