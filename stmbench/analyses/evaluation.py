@@ -17,6 +17,7 @@ from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.image_set import ImageSet
+from stmbench.data.loading import Batch
 from stmbench.data.sampling import require_labels
 from stmbench.errors import ConfigError
 from stmbench.measure.calibration import calibration_error
@@ -27,6 +28,7 @@ from stmbench.tables import Row, Store
 from stmbench.tables.writing import replacing
 
 TOP = 5
+ONE_ANSWER = ("nll", "brier")  # have no meaning where several answers are right
 FILE = "predictions.parquet"
 
 Floats = NDArray[np.float64]
@@ -69,6 +71,7 @@ class Evaluation(ImageAnalysis):
     """
 
     name = "eval"
+    knows_several_answers = True
     metric_units: Mapping[str, str] = {"predictions": "count"}
 
     def __init__(
@@ -153,15 +156,15 @@ class Evaluation(ImageAnalysis):
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:
-            subject = self.subject(model)
-            require_labels(self.images, self.indices, subject.num_classes)
+            subject = self.labelled_subject(model)
             loaded = self.pixel_batches(subject)
             parts: list[dict[str, Tensor]] = []
             done = 0
             self.say(f"evaluating {model}", 0, len(self.indices))
             for batch in loaded:
                 assert batch.labels is not None
-                found = judge(subject.logits(batch.images), batch.labels)
+                logits = subject.logits(batch.images)
+                found = judge(logits, self._right(logits, batch))
                 parts.append({"indices": torch.tensor(batch.indices), **found})
                 done += len(batch)
                 self.say(f"evaluating {model}", done, len(self.indices))
@@ -170,12 +173,25 @@ class Evaluation(ImageAnalysis):
             rows = [
                 self.interval_row(subject, metric, interval, num_images=interval.count)
                 for metric, interval in scores(predictions, subject.num_classes, seed=self.seed).items()
+                if self.images.answers is None or metric not in ONE_ANSWER
             ]
             if self.keep_predictions:
                 rows.append(self._kept(unit, subject, predictions))
-            return Outcome(rows=rows, notes={"num_classes": subject.num_classes, **self.damage(loaded)})
+            return Outcome(rows=rows, notes={"num_classes": subject.num_classes, **self.damage(loaded, subject)})
 
         return work
+
+    def _right(self, logits: Tensor, batch: Batch) -> Tensor:
+        """(B,) labels; where several are right, the one that the model puts first."""
+        assert batch.labels is not None
+        answers = self.images.answers
+        if answers is None:
+            return batch.labels
+        found = [
+            max(answers[index], key=lambda label: (row[label], -label))
+            for index, row in zip(batch.indices, logits.tolist(), strict=True)
+        ]
+        return torch.tensor(found)
 
     def _kept(self, unit: Unit, subject: Subject, predictions: Predictions) -> Any:
         path = self.store.artifact(unit.key, FILE)

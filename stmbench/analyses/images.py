@@ -7,9 +7,10 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
+from stmbench.analyses.class_check import on_its_classes, what_is_left_out
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
@@ -17,7 +18,7 @@ from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.cache import PixelCache
 from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.data.sampling import choose
+from stmbench.data.sampling import choose, require_labels
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.measure.allocator import keep_freed_memory
@@ -33,13 +34,16 @@ class ImageRequest:
     """Models, images, and how they are brought together.
 
     `checkpoints` are files by model; a model without one keeps random weights. `num_images` None is the whole set;
-    `resolution` (H, W) None is each model's own; `batch_size`, `workers` and `limit_corrupt` do not change a result.
+    `classes` and `labels` are those of `open_set`; `resolution` (H, W) None is each model's own; `batch_size`,
+    `workers` and `limit_corrupt` do not change a result.
     """
 
     models: tuple[str, ...]
     checkpoints: Mapping[str, Path | Checkpoint] = dataclasses.field(default_factory=dict)
     dataset: str
     split: str = "test"
+    classes: str | None = None
+    labels: Path | None = None
     num_images: int | None = None
     resolution: tuple[int, int] | None = None
     seed: int = 0
@@ -71,11 +75,20 @@ class ImageAnalysis(Analysis):
         images: the opened set; `indices`: the chosen images.
     """
 
+    knows_several_answers: ClassVar[bool] = False  # of an image
+
     def __init__(self, request: ImageRequest, store: Store, *, listener: Listener | None = None) -> None:
         super().__init__(store=store, seed=request.seed, device=request.device, listener=listener)
         require_dtype(request.dtype, request.device)
         self.request = request
-        self.images = open_set(request.dataset, split=request.split, seed=request.seed)
+        self.images = open_set(
+            request.dataset, split=request.split, seed=request.seed, classes=request.classes, labels=request.labels
+        )
+        if self.images.answers is not None and not self.knows_several_answers:
+            remedy = "use --classes imagenet-1k, or `stmbench eval`"
+            raise ConfigError(
+                f"one right answer for each image, for {self.name}", f"several in {self.images.name}", remedy
+            )
         self.indices = choose(self.images, request.num_images, request.seed)
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
@@ -122,6 +135,16 @@ class ImageAnalysis(Analysis):
             self._subject = model, subject
         return self._subject[1]
 
+    def labelled_subject(self, model: str) -> Subject:
+        """The model, on the classes that the set's labels count.
+
+        Raises:
+            InputError: no labels, or classes that are not the model's.
+        """
+        subject = on_its_classes(self.subject(model), self.images, self.request.checkpoints.get(model))
+        require_labels(self.images, self.indices, subject.num_classes)
+        return subject
+
     def weights(self, model: str) -> str:
         """The table's `weights`. Raises CheckpointError for weights that do not fit."""
         return weights_label(model, self.request.checkpoints.get(model), self.request.seed)
@@ -129,7 +152,7 @@ class ImageAnalysis(Analysis):
     def remarks(self) -> list[str]:
         files = self.request.checkpoints
         found = {model: weights_remark(model, files.get(model)) for model in self.request.models}
-        return [f"{model}: {remark}" for model, remark in found.items() if remark]
+        return [*self.images.remarks, *(f"{model}: {remark}" for model, remark in found.items() if remark)]
 
     def pixel_batches(self, subject: Subject, *, batch_size: int | None = None) -> Batches:
         """The chosen images as the model sees them before normalisation; decoded once for all models that agree."""
@@ -216,16 +239,20 @@ class ImageAnalysis(Analysis):
         left = spent / units * max(0.0, self._todo - units) if units > 0 else None
         self.tell(Progress(text=text, done=done, total=total, seconds_left=left))
 
-    def damage(self, found: Batches) -> dict[str, Any]:
-        """What was skipped, for the notes of an outcome: metadata, and a warning that the run's end shows."""
-        if not found.corrupt:
-            return {"corrupt": []}
+    def damage(self, found: Batches, subject: Subject | None = None) -> dict[str, Any]:
+        """What was passed over, skipped or left out: metadata, and warnings that the run's end shows."""
         reasons = [item.reason for item in found.corrupt]
-        count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
-        text = f"skipped {count} of {self.images.name}: {'; '.join(reasons[:3])}"
-        text += ", ..." if len(reasons) > 3 else ""
+        left = None if subject is None else what_is_left_out(subject, self.images)
+        said = [("classes", 1.0, left)] if left else []
+        if reasons:
+            count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
+            text = f"skipped {count} of {self.images.name}: {'; '.join(reasons[:3])}"
+            said.append(("corrupt", float(len(reasons)), text + (", ..." if len(reasons) > 3 else "")))
+        known = {"corrupt": reasons, "passed_over": list(self.images.remarks)}
+        if not said:
+            return known
         return {
-            "corrupt": reasons,
-            "warnings": [text],
-            "disturbances": [{"kind": "corrupt", "amount": float(len(reasons)), "text": text}],
+            **known,
+            "warnings": [text for _, _, text in said],
+            "disturbances": [{"kind": kind, "amount": amount, "text": text} for kind, amount, text in said],
         }

@@ -113,8 +113,8 @@ def load_subject(
 
 
 def classes_for(image_set: ImageSet) -> int | None:
-    """Classes of an untrained model for this set: an embedded set's own number; None, the model's, for one on disk."""
-    return len(image_set.classes) if image_set.embedded and image_set.classes is not None else None
+    """Classes of an untrained model for this set: as many as it names; None, the model's own, where it names none."""
+    return len(image_set.classes) if image_set.outputs is None and image_set.classes is not None else None
 
 
 def weights_label(name: str, checkpoint: Checkpoint | str | Path | None, seed: int) -> str:

@@ -27,6 +27,8 @@ def affinity(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = 8,
     layers: Annotated[
         list[str] | None,
@@ -106,6 +108,8 @@ def affinity(
         resize_tables=resize_tables,
         dataset=dataset,
         split=split,
+        classes=classes,
+        labels=labels,
         num_images=num_images,
         resolution=resolution,
         seed=seed,

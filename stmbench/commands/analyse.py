@@ -63,6 +63,20 @@ Dataset = Annotated[
     ),
 ]
 Split = Annotated[str, typer.Option("--split", metavar="NAME", help="Of the data set; on disk 'test' finds 'val' too.")]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="FILE|WORD",
+        help="Which of the model's outputs a class is: a CSV or JSON file (name, index), imagenet-1k, imagenet-a, "
+        "imagenet-r, imagenet-real, imagenet-v2, or numbers (a class's name is the index).",
+        autocompletion=suggestions.classes,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="A CSV file (image, label) with the labels of a folder's images."),
+]
 NumImages = Annotated[
     int | None,
     typer.Option("--num-images", metavar="N", help="Images, balanced over the classes and drawn by --seed."),
@@ -122,6 +136,8 @@ def request(
     resize_tables: bool = False,
     dataset: str,
     split: str = "test",
+    classes: str | None = None,
+    labels: Path | None = None,
     num_images: int | None,
     resolution: str | None = None,
     seed: int,
@@ -145,6 +161,8 @@ def request(
         checkpoints=checkpoints_of(names, checkpoints or (), weights, resize_tables),
         dataset=dataset,
         split=split,
+        classes=classes,
+        labels=labels,
         num_images=num_images,
         resolution=None if sizes is None else sizes[0],
         seed=seed,

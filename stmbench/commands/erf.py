@@ -26,6 +26,8 @@ def erf(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = 28,
     stages: Annotated[
         list[str] | None,
@@ -75,6 +77,8 @@ def erf(
         resize_tables=resize_tables,
         dataset=dataset,
         split=split,
+        classes=classes,
+        labels=labels,
         num_images=num_images,
         resolution=resolution,
         seed=seed,

@@ -25,6 +25,8 @@ def evaluate(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "digits",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = None,
     resolution: analyse.Resolution = None,
     keep_predictions: Annotated[
@@ -54,6 +56,8 @@ def evaluate(
         resize_tables=resize_tables,
         dataset=dataset,
         split=split,
+        classes=classes,
+        labels=labels,
         num_images=num_images,
         resolution=resolution,
         seed=seed,

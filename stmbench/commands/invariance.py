@@ -46,6 +46,8 @@ def translation(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = NUM_IMAGES,
     levels: Levels = None,
     pad: Pad = "none",
@@ -82,6 +84,8 @@ def rotation(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = NUM_IMAGES,
     levels: Levels = None,
     order: Annotated[str, typer.Option("--order", metavar="ORDER", help="Turn before or after the crop.")] = "before",
@@ -116,6 +120,8 @@ def scale_(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = NUM_IMAGES,
     levels: Levels = None,
     pad: Pad = "none",
@@ -154,12 +160,14 @@ def _run(kind: Any, ctx: typer.Context, given: dict[str, Any], *, pad: str, orde
 
     options_of_ours: Any = {"fill": pad, "order": order}  # checked by the config
     config = InvarianceConfig(kind=kind, protocol=given["definition"], levels=levels or None, **options_of_ours)
-    taken = ("dataset", "split", "num_images", "resolution", "seed", "device", "dtype", "batch_size", "workers")
+    taken = ("dataset", "split", "classes", "labels", "num_images", "resolution", "seed", "device", "dtype")
     request = analyse.request(
         names,
         checkpoints=given["checkpoint"],
         weights=given["weights"],
         resize_tables=given["resize_tables"],
+        batch_size=given["batch_size"],
+        workers=given["workers"],
         limit_corrupt=given["limit_corrupt"],
         **{name: given[name] for name in taken},
     )

@@ -25,6 +25,8 @@ def robustness(
     resize_tables: analyse.ResizeTables = False,
     dataset: analyse.Dataset = "photos",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     num_images: analyse.NumImages = 56,
     attacks: Annotated[
         list[str] | None,
@@ -82,6 +84,8 @@ def robustness(
         resize_tables=resize_tables,
         dataset=dataset,
         split=split,
+        classes=classes,
+        labels=labels,
         num_images=num_images,
         resolution=resolution,
         seed=seed,

@@ -10,6 +10,7 @@ from stmbench.mixers import BUILTIN
 SCALE_NAMES = ("nano", "micro", "tiny", "small", "base")
 SCALES_HELP = f"Size of the models: {', '.join(SCALE_NAMES)}."
 DTYPE_NAMES = ("fp32", "tf32", "bf16", "fp16")
+CLASS_MAPS = ("imagenet-1k", "imagenet-a", "imagenet-r", "imagenet-real", "imagenet-v2", "numbers")
 DATASET_NAMES = ("digits", "photos", "shapes")
 
 
@@ -36,6 +37,11 @@ dtypes = _list_of(DTYPE_NAMES)
 weights = _one_of(("ema", "raw"))
 mixers = _list_of(BUILTIN)
 models = _list_of(tuple(f"unified_{mixer}_{scale}" for mixer in BUILTIN for scale in SCALE_NAMES))
+
+
+def classes(incomplete: str) -> list[str]:
+    """Mappings by name, and files and folders that begin as typed."""
+    return [name for name in CLASS_MAPS if name.startswith(incomplete)] + _paths(incomplete)
 
 
 def datasets(incomplete: str) -> list[str]:

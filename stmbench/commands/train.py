@@ -26,6 +26,8 @@ def train(
     dataset: analyse.Dataset = "digits",
     train_split: Annotated[str, typer.Option("--train-split", metavar="NAME", help="Trained on.")] = "train",
     split: analyse.Split = "test",
+    classes: analyse.Classes = None,
+    labels: analyse.Labels = None,
     data_fraction: Annotated[
         float, typer.Option("--data-fraction", metavar="SHARE", help="Of each class's training images, from 0 to 1.")
     ] = 1.0,
@@ -121,6 +123,8 @@ def train(
             dataset=dataset,
             train_split=train_split,
             test_split=split,
+            classes=classes,
+            labels=labels,
             data_fraction=data_fraction,
             seed=seed,
             dtype=dtype,

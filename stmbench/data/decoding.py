@@ -27,6 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".pbm", ".bmp", ".gif", ".t
 
 def decode(source: Path | bytes, title: str) -> Image.Image:
     """A file, or its content, as an RGB image in memory. Raises ImageError, with `title`, for what cannot be read."""
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise ImageError(f"{title}: not a regular file")  # to open a pipe or a device might wait for ever
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL remarks on odd tags, which is no matter of ours

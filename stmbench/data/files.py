@@ -20,7 +20,8 @@ class FileSet(ImageSet):
         name: of the set; `split`: of the part that it is.
         root: the folder; `paths`: of the files, relative to it.
         targets: a label for each file, or None.
-        classes: the labels' names.
+        classes: the labels' names; None where labels are numbers of a model's classes, or where there are none.
+        remarks: what was passed over when the files were listed.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class FileSet(ImageSet):
         paths: Sequence[str],
         targets: Sequence[int] | None,
         classes: tuple[str, ...] | None,
+        remarks: tuple[str, ...] = (),
     ) -> None:
         self.name, self.split, self.root, self.paths, self.classes = name, split, root, paths, classes
+        self.remarks = remarks
         self._labels = None if targets is None else np.asarray(targets, dtype=np.int64)
 
     def __len__(self) -> int:

@@ -1,14 +1,15 @@
-"""Image files in folders: class folders as torchvision's ImageFolder reads them, ImageNet's lists, flat folders."""
+"""Image files in folders: a folder for each class, ImageNet's lists, flat folders without labels."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
-from torchvision.datasets.folder import find_classes, make_dataset
-
-from stmbench.data import splits
+from stmbench.data import splits, walking
 from stmbench.data.decoding import SUFFIXES
 from stmbench.data.files import FileSet
+from stmbench.data.label_files import read_list
+from stmbench.data.walking import Passed
 from stmbench.errors import InputError
 
 META = "meta"
@@ -20,25 +21,42 @@ def open_folder(path: Path, split: str) -> FileSet:
     Raises:
         InputError: no images. ConfigError: a split that is not there; without split folders all is 'test'.
     """
-    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if folders and all(name in splits.KNOWN for name in folders):
-        found = splits.find(split, folders, path.name)
-        return _read(path / found, path.name, found)
+    passed: Passed = Counter()
+    parts = split_folders(path, passed)
+    if parts:
+        found = splits.find(split, parts, path.name)
+        return _read(path / found, path.name, found, [path / name for name in parts], passed)
     if path.name in splits.KNOWN and path.name in splits.candidates(split):
-        return _read(path, path.parent.name, path.name)
+        beside = [path.parent / name for name in walking.folders_in(path.parent, Counter()) if name in splits.KNOWN]
+        return _read(path, path.parent.name, path.name, beside, passed)
     splits.find(split, ["test"], f"{path.name}, which has no folder for each split")
-    return _read(path, path.name, "all")
+    return _read(path, path.name, "all", [path], Counter())
+
+
+def split_folders(path: Path, passed: Passed) -> list[str]:
+    """The folders for splits within a folder; none where its folders are classes, whatever they are called.
+
+    Where a training part stands beside a held-out one they are no classes, and other folders are passed over.
+    """
+    folders = walking.folders_in(path, passed)
+    parts = [name for name in folders if name in splits.KNOWN]
+    both = set(parts) & set(splits.TRAIN) and set(parts) & set(splits.HELD_OUT)
+    if not both and len(parts) < len(folders):
+        return []
+    for name in sorted(set(folders) - set(parts)):
+        passed[f"{name}/ beside {', '.join(f'{part}/' for part in parts)}"] += 1
+    return parts
 
 
 def lists_in(path: Path) -> dict[str, Path]:
     """split -> list, for the lists of a folder with meta/."""
     found = {file.stem: file for file in sorted((path / META).glob("*.txt")) if file.stem in splits.KNOWN}
-    return {name: file for name, file in found.items() if (path / name).is_dir()}
+    return {name: file for name, file in found.items() if (path / name).is_dir() and file.is_file()}
 
 
 def pick_list(path: Path, lists: dict[str, Path], split: str) -> Path:
     """The list of a split. The widespread test.txt of ImageNet has label 0 throughout: val.txt goes before it."""
-    told = {name: file for name, file in lists.items() if set(_entries(file)[1]) != {0}}
+    told = {name: file for name, file in lists.items() if set(read_list(file)[1]) != {0}}
     held_out = split == "test" and set(told) & set(splits.HELD_OUT)
     return lists[splits.find(split, told if held_out else lists, path.name)]
 
@@ -50,47 +68,46 @@ def open_list(file: Path) -> FileSet:
         InputError: a line that is none, no lines, or no such folder.
     """
     root = file.parent.parent if file.parent.name == META else file.parent
-    paths, labels = _entries(file)
+    paths, labels = read_list(file)
     folder = root / file.stem
     if not folder.is_dir():
         raise InputError(f"a folder {file.stem}/ for the images of {file.name}", "none", f"put it beside {META}/")
     if not paths:
         raise InputError("a list of images", f"{file.name}, which is empty", "write lines such as: name.JPEG 65")
-    classes = tuple(str(number) for number in range(max(0, *labels) + 1))
-    return FileSet(name=root.name, split=file.stem, root=folder, paths=paths, targets=labels, classes=classes)
+    return FileSet(name=root.name, split=file.stem, root=folder, paths=paths, targets=labels, classes=None)
 
 
-def _entries(file: Path) -> tuple[list[str], list[int]]:
-    paths, labels = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        path, _, label = line.strip().rpartition(" ")
-        if not path or not label.lstrip("-").isdigit():
-            got = f"{line.strip()[:80]!r} in line {number}"
-            raise InputError(f"a file and a label in every line of {file.name}", got, "write: name.JPEG 65")
-        paths.append(path.strip())
-        labels.append(int(label))
-    return paths, labels
-
-
-def _read(root: Path, name: str, split: str) -> FileSet:
-    flat = sorted(entry.name for entry in root.iterdir() if _is_image(entry.name) and entry.is_file())
-    try:
-        classes, numbers = find_classes(root)
-    except FileNotFoundError:
-        classes, numbers = [], {}
-    found = make_dataset(str(root), numbers, is_valid_file=_is_image, allow_empty=True) if classes else []
-    if found:
-        paths = [Path(path).relative_to(root).as_posix() for path, _ in found]
-        labels = [label for _, label in found]
-        return FileSet(name=name, split=split, root=root, paths=paths, targets=labels, classes=tuple(classes))
+def _read(root: Path, name: str, split: str, beside: list[Path], passed: Passed) -> FileSet:
+    """The images of `root`; classes are the folders with an image in any of the split folders `beside` each other."""
+    found = {folder: list(walking.images_below(root / folder, passed)) for folder in walking.folders_in(root, passed)}
+    flat = walking.flat_images(root, passed)
+    known = {folder for folder, images in found.items() if images}
+    for other in beside:
+        if other != root:
+            known |= {folder for folder in walking.folders_in(other, Counter()) if _holds_images(other / folder)}
+    passed[walking.EMPTY] += sum(folder not in known for folder in found)
+    paths = [f"{folder}/{image}" for folder, images in found.items() for image in images]
+    if paths:
+        passed[walking.OUTSIDE] += len(flat)
+        classes = tuple(sorted(known))
+        ranks = {folder: rank for rank, folder in enumerate(classes)}
+        labels = [ranks[folder] for folder, images in found.items() for _ in images]
+        return FileSet(
+            name=name,
+            split=split,
+            root=root,
+            paths=paths,
+            targets=labels,
+            classes=classes,
+            remarks=walking.remark(name, passed),
+        )
     if flat:
-        return FileSet(name=name, split=split, root=root, paths=flat, targets=None, classes=None)
+        remarks = walking.remark(name, passed)
+        return FileSet(name=name, split=split, root=root, paths=flat, targets=None, classes=None, remarks=remarks)
     got = f"{root.name!r}, which {'has none' if any(root.iterdir()) else 'is empty'}"
     remedy = f"put images ({', '.join(SUFFIXES[:3])}, ...) into a folder for each class"
     raise InputError("a folder with images", got, remedy)
 
 
-def _is_image(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES) and not Path(path).name.startswith(".")
+def _holds_images(folder: Path) -> bool:
+    return next(walking.images_below(folder, Counter()), None) is not None

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from PIL import Image
 from stmbench.data import splits
 from stmbench.data.decoding import decode
 from stmbench.data.image_set import ImageSet, Labels, digest
+from stmbench.data.label_files import LARGEST
 from stmbench.errors import ImageError, InputError
 
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
@@ -28,21 +29,24 @@ class SavedSet(ImageSet):
     def __init__(self, folder: Path, *, name: str, split: str) -> None:
         self.name, self.split, self._folder = name, split, folder
         state, info = _json(folder / STATE), _json(folder / INFO)
-        features: Mapping[str, Any] = info.get("features") or {}
+        features = info.get("features")
+        if not isinstance(features, dict):
+            raise InputError("named columns", f"none in {INFO} of {name}", REMEDY)
         column = next((key for key, kind in features.items() if _type(kind) == "Image"), None)
         if column is None:
             got = f"{name} with {', '.join(features) or 'no columns'}"
             raise InputError("a data set with a column of images", got, "choose another data set")
-        files = [folder / item["filename"] for item in state.get("_data_files", [])]
         if state.get("_indices_data_files"):
             raise InputError("a data set without an index of its own", name, REMEDY)
-        table = pa.concat_tables([_table(file) for file in files])
-        self._images = table.column(column)
+        table = _joined([_table(file) for file in _files(folder, state)], name)
+        self._images = _column(table, column, name)
+        if not _holds_images(self._images.type):
+            raise InputError("images as bytes and path", f"{self._images.type} in {column!r} of {name}", REMEDY)
         label = next((key for key, kind in features.items() if _type(kind) == "ClassLabel"), None) or next(
-            (key for key in LABEL_NAMES if key in features and pa.types.is_integer(table.schema.field(key).type)), None
+            (key for key in LABEL_NAMES if key in features and _is_integer(table, key)), None
         )
-        self._labels = None if label is None else table.column(label).to_numpy().astype(np.int64)
-        self.classes = None if label is None else _classes(features[label], self._labels)
+        self._labels = None if label is None else _numbers(_column(table, label, name), label, name)
+        self.classes = None if label is None or self._labels is None else _names(features[label], self._labels, name)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -86,7 +90,10 @@ def open_saved(path: Path, split: str) -> SavedSet:
         InputError: no images in it, or damaged files. ConfigError: a split that is not there.
     """
     if (path / DICT).is_file():
-        found = splits.find(split, _json(path / DICT).get("splits", []), path.name)
+        known = _json(path / DICT).get("splits")
+        if not _is_list(known) or not all(isinstance(item, str) and Path(item).name == item for item in known):
+            raise InputError("names of splits", f"others in {DICT} of {path.name}", REMEDY)
+        found = splits.find(split, known, path.name)
         return SavedSet(path / found, name=path.name, split=found)
     if path.name in splits.candidates(split):  # one split of a saved dictionary, named by its own folder
         return SavedSet(path, name=path.parent.name, split=path.name)
@@ -101,21 +108,84 @@ def _table(file: Path) -> pa.Table:
         raise InputError("an Arrow stream", f"{file.name} ({str(error)[:80]})", REMEDY) from error
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _files(folder: Path, state: Mapping[str, Any]) -> list[Path]:
+    """The Arrow files of a split, which lie in its own folder."""
+    found = state.get("_data_files")
+    names = [item.get("filename") if isinstance(item, dict) else None for item in found] if _is_list(found) else []
+    texts = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
+    if not names or len(texts) < len(names):
+        raise InputError("names of Arrow files", f"others in {STATE} of {folder.name}", REMEDY)
+    missing = [name for name in texts if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"the Arrow file {missing[0]}", f"none in {folder.name}", "fetch the data set again")
+    return [folder / name for name in texts]
+
+
+def _joined(tables: list[pa.Table], name: str) -> pa.Table:
     try:
+        return pa.concat_tables(tables)
+    except pa.ArrowException as error:
+        raise InputError(f"the same columns in every file of {name}", str(error)[:80], REMEDY) from error
+
+
+def _column(table: pa.Table, key: str, name: str) -> pa.ChunkedArray:
+    if table.schema.names.count(key) != 1:
+        raise InputError(f"one column {key!r} in {name}", f"{', '.join(table.schema.names)[:80]}", REMEDY)
+    return table.column(key)
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind):
+        return False
+    fields = {field.name: field.type for field in kind}
+    holds = "path" in fields and "bytes" in fields
+    return holds and (pa.types.is_binary(fields["bytes"]) or pa.types.is_large_binary(fields["bytes"]))
+
+
+def _numbers(column: pa.ChunkedArray, label: str, name: str) -> Labels | None:
+    """Labels; none where all of them are -1, as in test parts whose labels are kept secret."""
+    if not pa.types.is_integer(column.type) or column.null_count:
+        got = f"{column.type} with {column.null_count} empty ones in {label!r}"
+        raise InputError(f"a whole number for every image of {name}", got, REMEDY)
+    values = column.to_numpy()
+    if len(values) and (values == -1).all():
+        return None
+    wrong = np.flatnonzero((values < 0) | (values > LARGEST))
+    if len(wrong):
+        got = f"{values[wrong[0]]} in row {wrong[0]} of {name}"
+        raise InputError(f"a label from 0 to {LARGEST}", got, "write the number of the class, from 0")
+    found: Labels = values.astype(np.int64)
+    return found
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """An object; an empty one for other JSON."""
+    try:
+        if not file.is_file():
+            raise FileNotFoundError(file.name)
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"a readable {file.name}", f"none in {file.parent.name}", REMEDY) from error
     return found if isinstance(found, dict) else {}
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _is_integer(table: pa.Table, key: str) -> bool:
+    return key in table.schema.names and pa.types.is_integer(table.schema.field(key).type)
 
 
 def _type(feature: Any) -> str:
     return str(feature.get("_type", "")) if isinstance(feature, dict) else ""
 
 
-def _classes(feature: Mapping[str, Any], labels: Labels | None) -> tuple[str, ...]:
+def _names(feature: Mapping[str, Any], labels: Labels, name: str) -> tuple[str, ...] | None:
     names = feature.get("names")
-    if names:
-        return tuple(map(str, names))
-    highest = -1 if labels is None or not len(labels) else int(labels.max())
-    return tuple(str(number) for number in range(highest + 1))
+    if not names:
+        return None
+    if not _is_list(names) or (len(labels) and int(labels.max()) >= len(names)):
+        got = f"label {labels.max()} with {len(names) if _is_list(names) else 'no'} names in {name}"
+        raise InputError("a name for every label", got, REMEDY)
+    return tuple(map(str, names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,27 @@ Labels = NDArray[np.int64]
 class ImageSet(abc.ABC):
     """Numbered images.
 
-    `name` has no folders of this machine in it; `split` is the one that was found; `classes` are the labels' names,
-    None where there are no labels; `embedded` says that the set is part of stmbench, so that a model without trained
-    weights may be built with its number of classes.
+    `name` has no folders of this machine in it; `split` is the one that was found; `embedded` says that the set is
+    part of stmbench.
+
+    Attributes:
+        classes: the labels' names; None where labels are numbers of a model's classes, or where there are none.
+        outputs: the model's output that stands for each class, where a mapping says so (see `MappedSet`).
+        model_classes: how many classes a model of these outputs has, where the mapping says that.
+        answers: image -> all labels that are right, where several are.
+        remarks: sentences on what was passed over.
+        damaged: what was lost before any image was read, such as the end of a shard; counted as corrupt images.
     """
 
     name: str
     split: str
     classes: tuple[str, ...] | None
     embedded: bool = False
+    outputs: tuple[int, ...] | None = None
+    model_classes: int | None = None
+    answers: Sequence[tuple[int, ...]] | None = None
+    remarks: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
@@ -45,6 +57,14 @@ class ImageSet(abc.ABC):
     def labels(self) -> Labels | None:
         """(len,) labels, without opening an image; None where the set has none."""
 
+    @property
+    def num_classes(self) -> int | None:
+        """Classes that the names say, or as many as the largest label needs; None without labels."""
+        if self.classes is not None:
+            return len(self.classes)
+        labels = self.labels()
+        return None if labels is None or not len(labels) else int(labels.max()) + 1
+
     def groups(self) -> Labels:
         """(len,) what a sample is to be balanced over: the classes, unless the set knows better."""
         labels = self.labels()
@@ -64,5 +84,5 @@ def digest(items: Iterable[object]) -> str:
     """SHA-256, in hex, of the items' texts in order."""
     found = hashlib.sha256()
     for item in items:
-        found.update(f"{item}\0".encode())
+        found.update(f"{item}\0".encode("utf-8", "surrogateescape"))  # names of files may be no UTF-8
     return found.hexdigest()

@@ -41,9 +41,9 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corrupt:
-    """An image that was skipped, and why, by name."""
+    """An image that was skipped, and why, by name; without an index what the set lost before it was numbered."""
 
-    index: int
+    index: int | None
     reason: str
 
 
@@ -76,6 +76,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         self.corrupt = []
+        self._note([Corrupt(index=None, reason=damage) for damage in self.image_set.damaged])
         given = False
         for chunk in self._read():
             good = [(index, found) for index, found in chunk if not isinstance(found, Corrupt)]

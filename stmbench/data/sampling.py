@@ -51,10 +51,18 @@ def require_labels(image_set: ImageSet, indices: Sequence[int], num_classes: int
     """
     labels = image_set.labels()
     if labels is None:
-        remedy = "use a set with labels: a folder for each class, meta/val.txt, or digits"
+        remedy = "use a folder for each class, meta/val.txt, --labels FILE.csv, or digits"
         raise InputError("images with labels", f"{image_set.name}, which has none", remedy)
     low, high = int(labels[list(indices)].min()), int(labels[list(indices)].max())
     if low < 0 or high >= num_classes:
-        got = f"label {low if low < 0 else high} in {image_set.name}"
+        got = f"label {low if low < 0 else high} in {image_set.name}{_classes(image_set)}"
         remedy = "use a set that the model was made for, or name the model with its num_classes"
         raise InputError(f"labels from 0 to {num_classes - 1}, the model's", got, remedy)
+
+
+def _classes(image_set: ImageSet) -> str:
+    """The classes that were found, for a message."""
+    if image_set.classes is None:
+        return ""
+    names = ", ".join(image_set.classes[:5]) + (", ..." if len(image_set.classes) > 5 else "")
+    return f" with the classes {names}"

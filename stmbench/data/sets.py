@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from stmbench.data.image_set import ImageSet
@@ -22,7 +23,14 @@ EMBEDDED: Mapping[str, tuple[str, str]] = {
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
 
-def open_set(name_or_path: str, *, split: str = "test", seed: int = 0) -> ImageSet:
+def open_set(
+    name_or_path: str,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    classes: str | None = None,
+    labels: Path | None = None,
+) -> ImageSet:
     """An image set.
 
     Args:
@@ -30,18 +38,32 @@ def open_set(name_or_path: str, *, split: str = "test", seed: int = 0) -> ImageS
             path, see `stmbench.data.places`.
         split: train, test, ...; on disk 'test' also finds 'val' or 'validation', whose name the set then carries.
         seed: of sets that are drawn (shapes).
+        classes: a file, or a word of `class_maps.WORDS`, that says which output of a model stands for a class.
+        labels: a CSV file with the labels of the images in a folder.
 
     Raises:
         UnknownNameError: neither a set nor a path, or an option that the set does not have. ConfigError: a split that
             it does not have.
-        InputError: nothing usable at the path, or an extra that is not installed.
+        InputError: nothing usable at the path, labels or classes that do not fit, or an extra that is not installed.
     """
+    found = _opened(name_or_path, split, seed, labels)
+    if classes is None:
+        return found
+    from stmbench.data.class_maps import class_map
+    from stmbench.data.mapped_set import mapped
+
+    return mapped(found, class_map(classes))
+
+
+def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> ImageSet:
     match = _NAME.match(name_or_path.strip())
     if match and match["name"] in EMBEDDED:
+        if labels is not None:
+            raise ConfigError("--labels with a folder of images", name_or_path, "leave --labels out")
         return _embedded(match["name"], match["options"] or "", split, seed)
     from stmbench.data.places import open_place
 
-    found = open_place(name_or_path, split)
+    found = open_place(name_or_path, split, labels)
     if found is None:
         if re.search(r"[/\\.*]", name_or_path):
             remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"

@@ -82,6 +82,10 @@ class Training(Analysis):
     def headline(self, unit: Unit) -> str | None:
         return "accuracy"
 
+    def remarks(self) -> list[str]:
+        sets = [images for run in self.runs for images in (self.data(run).train, self.data(run).test)]
+        return [*dict.fromkeys(text for images in sets for text in (*images.remarks, *images.damaged))]
+
     def units(self) -> Iterator[Unit]:
         self.store.require_writable()
         for run in self._by_key.values():
@@ -139,7 +143,7 @@ class Training(Analysis):
         name = folder_name(run.model, data.train.name, run.seed, self.unit_of(run).key)
         share = "" if run.data_fraction == 1 else f".{run.data_fraction:g}"
         source = f"{data.train.name}{share}.e{recipe.epochs}.s{run.seed}"
-        return RunFolder(self.store.folder / CHECKPOINTS / name, run, source, self.facts(run))
+        return RunFolder(self.store.folder / CHECKPOINTS / name, run, source, self.facts(run), data.train.classes)
 
     def facts(self, run: TrainingSettings) -> dict[str, Any]:
         """What a state must agree on."""
@@ -148,7 +152,7 @@ class Training(Analysis):
     def data(self, run: TrainingSettings) -> TrainingData:
         """The run's images; opened once for runs that share them."""
         options = dict(ModelName.parse(run.model).options)
-        sets = (run.dataset, run.train_split, run.test_split, run.data_fraction, run.seed)
+        sets = (run.dataset, run.train_split, run.test_split, run.classes, run.labels, run.data_fraction, run.seed)
         asked = (*sets, run.recipe.batch_size, options.get("num_classes"))
         if self._data is None or self._data[0] != asked:
             self._data = asked, open_data(run)

@@ -6,11 +6,13 @@ import dataclasses
 import functools
 from pathlib import Path
 
+import numpy as np
+
 from stmbench.architectures.catalog import ModelName
 from stmbench.data.image_set import ImageSet
 from stmbench.data.sampling import choose, require_labels
 from stmbench.data.sets import open_set
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, InputError
 from stmbench.training.settings import TrainingSettings
 
 
@@ -36,20 +38,18 @@ def open_data(settings: TrainingSettings) -> TrainingData:
         ConfigError: a split that is not there, classes that differ, a model with another number of classes, fewer
             images than a step takes. InputError: no set, or one without labels.
     """
-    train = _opened(settings.dataset, settings.train_split)
-    test = _opened(settings.dataset, settings.test_split)
+    train, test = _opened(settings, settings.train_split), _opened(settings, settings.test_split)
     for found in (train, test):
-        if found.labels() is None or found.classes is None:
+        if found.labels() is None:
             require_labels(found, range(len(found)), 0)
-            raise ConfigError("a data set that names its classes", found.name, "use a folder for each class")
-    assert train.classes is not None
-    if train.classes != test.classes:
-        strangers = sorted({*train.classes} ^ {*(test.classes or ())})
-        got = f"{', '.join(strangers[:3])} in one of them" if strangers else "another order"
-        raise ConfigError(f"the same classes in {train.split} and {test.split}", got, "correct the folders")
-    classes = len(train.classes)
+        if found.answers is not None:
+            raise ConfigError("one right answer for each image", f"several in {found.name}", "change --classes")
+        if len(found.damaged) > settings.limit_corrupt:
+            expected = f"at most {settings.limit_corrupt} corrupt images (--limit-corrupt)"
+            raise InputError(expected, "; ".join(found.damaged[:3]), "fetch the files again")
+    classes = _num_classes(train, test)
     asked = dict(ModelName.parse(settings.model).options).get("num_classes", classes)
-    if asked != classes:
+    if asked != classes and (train.classes is not None or asked < classes):
         remedy = f"leave num_classes out of {settings.model}, or use another set"
         raise ConfigError(f"a data set with the model's {asked} classes", f"{classes} in {train.name}", remedy)
     count = len(train) if settings.data_fraction == 1 else round(len(train) * settings.data_fraction)
@@ -58,17 +58,42 @@ def open_data(settings: TrainingSettings) -> TrainingData:
         got = f"{count} in {train.name}'s {train.split}"
         raise ConfigError(f"at least the {settings.recipe.batch_size} images of one step", got, remedy)
     chosen = choose(train, None if count == len(train) else count, settings.seed)
-    return TrainingData(train=train, test=test, chosen=tuple(chosen), num_classes=classes)
+    return TrainingData(train=train, test=test, chosen=tuple(chosen), num_classes=asked)
+
+
+def _num_classes(train: ImageSet, test: ImageSet) -> int:
+    """Classes of both sets. Raises ConfigError where they differ, or for test images of a class without training."""
+    if train.classes != test.classes:
+        strangers = sorted({*(train.classes or ())} ^ {*(test.classes or ())})
+        got = f"{', '.join(strangers[:3])} in one of them" if strangers else "another order"
+        raise ConfigError(f"the same classes in {train.split} and {test.split}", got, "correct the folders")
+    known, asked = train.labels(), test.labels()
+    assert known is not None
+    assert asked is not None
+    strange = np.setdiff1d(asked, known)
+    if len(strange):
+        names = [train.classes[label] if train.classes else str(label) for label in strange[:3]]
+        got = f"none of {', '.join(names)}, which {test.split} has"
+        raise ConfigError(f"images of every class in {train.name}'s {train.split}", got, "correct the folders")
+    classes = train.num_classes
+    assert classes is not None
+    return classes
 
 
 @functools.lru_cache(maxsize=8)
-def _listed(dataset: str, split: str, stamp: tuple[int, ...]) -> ImageSet:
+def _listed(dataset: str, split: str, classes: str | None, labels: Path | None, stamp: tuple[int, ...]) -> ImageSet:
     """A set, listed once in a process: an experiment asks for it at every task, and a million files take a while."""
-    return open_set(dataset, split=split, seed=0)
+    return open_set(dataset, split=split, seed=0, classes=classes, labels=labels)
 
 
-def _opened(dataset: str, split: str) -> ImageSet:
-    return _listed(dataset, split, _stamp(dataset))
+def _opened(settings: TrainingSettings, split: str) -> ImageSet:
+    stamp = (*_stamp(settings.dataset), *_changed(settings.labels), *_changed(settings.classes))
+    return _listed(settings.dataset, split, settings.classes, settings.labels, stamp)
+
+
+def _changed(file: str | Path | None) -> tuple[int, ...]:
+    path = None if file is None else Path(file).expanduser()
+    return () if path is None or not path.is_file() else (path.stat().st_mtime_ns,)
 
 
 def _stamp(dataset: str) -> tuple[int, ...]:
@@ -76,6 +101,6 @@ def _stamp(dataset: str) -> tuple[int, ...]:
     path = Path(dataset).expanduser()
     if not path.is_dir():
         return ()
-    within = sorted(path.iterdir())
+    within = sorted(item for item in path.iterdir() if item.exists())
     deeper = [place for item in within if item.is_dir() for place in sorted(item.iterdir()) if place.is_dir()]
     return tuple(place.stat().st_mtime_ns for place in (path, *within, *deeper))

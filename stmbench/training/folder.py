@@ -22,10 +22,20 @@ REFUSED = "state.refused.pt"  # a state that could not be used is set aside, for
 
 
 class RunFolder:
-    """Keeps what a loop reaches. `source` is what tables call the weights, `facts` what the run is a function of."""
+    """Keeps what a loop reaches.
 
-    def __init__(self, path: Path, settings: TrainingSettings, source: str, facts: Mapping[str, Any]) -> None:
-        self.path, self.settings, self.source, self.facts = path, settings, source, facts
+    `source` is what tables call the weights, `facts` what the run is a function of, `classes` the outputs' names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: TrainingSettings,
+        source: str,
+        facts: Mapping[str, Any],
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        self.path, self.settings, self.source, self.facts, self.classes = path, settings, source, facts, classes
         self.refused: set[str] = set()  # names of states that could not be used
         self._saved = time.monotonic()
         self._board: Any = None
@@ -75,7 +85,7 @@ class RunFolder:
             self._saved = time.monotonic()
 
     def _weights(self, name: str, weights: Mapping[str, Any], source: str) -> None:
-        save_weights(self.path / name, weights, source=source, facts=self.facts)
+        save_weights(self.path / name, weights, source=source, facts=self.facts, classes=self.classes)
 
     def _log(self, loop: Loop) -> None:
         if not self.settings.tensorboard:

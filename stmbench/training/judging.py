@@ -79,5 +79,6 @@ class Judge:
                 loss = F.cross_entropy(logits, labels, reduction="sum")
                 sums[:2] += torch.stack([right, loss]).cpu()
                 sums[2] += len(batch)
-        sums[3] = len(self._batches.corrupt)
+        # what the set itself has lost is counted by one process
+        sums[3] = sum(item.index is not None or self._world.is_first for item in self._batches.corrupt)
         return sums

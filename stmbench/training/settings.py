@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from stmbench.errors import ConfigError, UnknownNameError
@@ -24,6 +25,8 @@ class TrainingSettings:
     dataset: str
     train_split: str = "train"
     test_split: str = "test"
+    classes: str | None = None  # and labels: see `open_set`; the sets' fingerprints stand for them
+    labels: Path | None = None
     data_fraction: float = 1.0  # of each class
     seed: int = 0
     dtype: str = "fp32"  # fp32; tf32; bf16 and fp16 by autocast; fp64 throughout

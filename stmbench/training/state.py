@@ -29,14 +29,25 @@ FORMAT = 1
 KEYS = ("model", "optimizer", "average", "scaler", "record")
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor], *, source: str, facts: Mapping[str, Any]) -> None:
+def save_weights(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    facts: Mapping[str, Any],
+    classes: tuple[str, ...] | None = None,
+) -> None:
     """Write a checkpoint that `load_checkpoint` reads; `source` is what tables call these weights.
+
+    `classes` are the names of the outputs, which an evaluation compares with those of its set.
 
     Raises:
         OutputError: no space or no permission; an older file stays.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     metadata = {"format": "pt", "source": source, "training": json.dumps(dict(facts), sort_keys=True)}
+    if classes is not None:
+        metadata["classes"] = json.dumps(classes)
     _replace(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 

@@ -158,13 +158,13 @@ def test_a_model_whose_logits_are_no_numbers_fails_alone(tmp_path: Path, value: 
 
 def test_weights_come_from_the_checkpoint_with_its_number_of_classes(tmp_path: Path) -> None:
     torch.manual_seed(7)
-    model = create_model(MODEL, num_classes=12).eval()
+    model = create_model(MODEL, num_classes=10).eval()
     torch.save({"model": model.state_dict()}, tmp_path / "trained.pth")
     evaluation(tmp_path / "out", checkpoints={MODEL: tmp_path / "trained.pth"}).run()
     frame = Store(tmp_path / "out").read()
     assert frame["weights"].str.startswith("trained.pth:").all()
     (key,) = Store(tmp_path / "out").keys()
-    assert Store(tmp_path / "out").metadata(key)["num_classes"] == 12
+    assert Store(tmp_path / "out").metadata(key)["num_classes"] == 10
 
 
 def test_weights_of_another_model_are_refused_before_anything_is_written(tmp_path: Path) -> None:

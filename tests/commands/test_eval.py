@@ -116,3 +116,16 @@ def test_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str
     assert refusal.startswith(line)
     assert piece in refusal
     assert not Path("store").exists()
+
+
+def test_classes_and_labels_from_files(tmp_path: Path) -> None:
+    root = tree(tmp_path / "flat", {"x": 3})
+    (tmp_path / "truth.csv").write_text("000.png,owl\n001.png,hen\n002.png,owl\n")
+    (tmp_path / "map.csv").write_text("name,index\nhen,4\nowl,7\n")
+    labelled = ("--models", DW, "--dataset", str(root / "x"), "--labels", str(tmp_path / "truth.csv"))
+    result = run.stmbench("eval", *labelled, "--classes", str(tmp_path / "map.csv"), "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert "x[classes=map.csv]: judged on 2 classes, the logits of the model's others are left out" in result.stderr
+    assert set(read(tmp_path / "out")["dataset"].str.partition(":")[0]) == {"x[classes=map.csv]"}
+    assert "did you mean imagenet-a" in run.refusal("eval", *labelled, "--classes", "imagenet-aa")
+    assert "got no file at no.csv" in run.refusal("eval", "--models", DW, "--dataset", str(root), "--labels", "no.csv")

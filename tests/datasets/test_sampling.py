@@ -70,7 +70,8 @@ def test_labels_must_be_the_models() -> None:
     images = MemorySet([0, 1, 12])
     require_labels(images, [0, 1, 2], 13)
     require_labels(images, [0, 1], 10)  # the images that are used count
-    with pytest.raises(InputError, match=r"labels from 0 to 9, the model's, got label 12 in memory; .*num_classes"):
+    message = r"labels from 0 to 9, the model's, got label 12 in memory with the classes 0, 1, .*; .*num_classes"
+    with pytest.raises(InputError, match=message):
         require_labels(images, [0, 1, 2], 10)
     with pytest.raises(InputError, match="got label -1 in memory"):
         require_labels(MemorySet([0, -1]), [0, 1], 10)

@@ -17,7 +17,6 @@ from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batch
 from stmbench.data.perturbations import Perturbation, Source
-from stmbench.data.sampling import require_labels
 from stmbench.errors import UnitError
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
@@ -54,9 +53,7 @@ class Invariance(ImageAnalysis):
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:
-            subject = self.subject(model)
-            if self.labelled:
-                require_labels(self.images, self.indices, subject.num_classes)
+            subject = self.labelled_subject(model) if self.labelled else self.subject(model)
             config = self.config
             made = perturbation(
                 config.kind,
@@ -74,7 +71,7 @@ class Invariance(ImageAnalysis):
             path = self.store.artifact(unit.key, FILE)
             answers.write(path)
             rows = list(self._rows(subject, answers, self.store.place(path)))
-            return Outcome(rows=rows, notes=self.damage(loaded))
+            return Outcome(rows=rows, notes=self.damage(loaded, subject))
 
         return work
 

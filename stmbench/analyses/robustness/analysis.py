@@ -19,7 +19,6 @@ from stmbench.analyses.robustness.summary import Summary, comparison_summaries, 
 from stmbench.analyses.robustness.target import Target
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
-from stmbench.data.sampling import require_labels
 from stmbench.tables import Row, Store
 
 ARTIFACT = "predictions.npz"
@@ -88,9 +87,7 @@ class Robustness(ImageAnalysis):
                 self._passes_left, self._passes_kept = self._passes_left + self._passes_kept, 0.0
             text, started = f"{attack.title} on {model}", time.monotonic()
             self._tell(text, 0.0, attack)
-            subject = self.subject(model)
-            if self.labelled:
-                require_labels(self.images, self.indices, subject.num_classes)
+            subject = self.labelled_subject(model) if self.labelled else self.subject(model)
             target = Target(
                 subject.model, subject.preprocessing.normalise, device=str(subject.device), dtype=subject.dtype
             )
@@ -126,7 +123,8 @@ class Robustness(ImageAnalysis):
             ]
             notes = {"resolution": columns["resolution"], "preprocessing": subject.preprocessing.facts}
             return Outcome(
-                rows=rows, notes={**notes, "attack_seconds": time.monotonic() - started, **self.damage(batches)}
+                rows=rows,
+                notes={**notes, "attack_seconds": time.monotonic() - started, **self.damage(batches, subject)},
             )
 
         return work

@@ -1,0 +1,98 @@
+"""Whether a set's classes are a model's: labels of other classes give wrong accuracies that nothing shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.analyses.subjects import Subject
+from stmbench.checkpoints.class_names import class_names
+from stmbench.checkpoints.selection import Checkpoint
+from stmbench.data.class_maps import IMAGENET, NUMBERS, SYNSET, synsets
+from stmbench.data.image_set import ImageSet
+from stmbench.errors import InputError
+
+SHOWN = 4
+FILE = "write a CSV of name,index (index: the model's output) and give it with --classes FILE.csv"
+
+
+class ChosenOutputs(nn.Module):
+    """A model's logits of some classes, (B, len(outputs)), in their order."""
+
+    def __init__(self, model: nn.Module, outputs: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model = model
+        device = next(model.parameters(), torch.empty(0)).device
+        self.register_buffer("outputs", torch.tensor(outputs, device=device), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, len(outputs))."""
+        logits: Tensor = self.model(images)
+        return logits.index_select(1, self.outputs)  # type: ignore[arg-type]
+
+
+def on_its_classes(subject: Subject, images: ImageSet, checkpoint: Checkpoint | Path | None) -> Subject:
+    """The model, cut down to the outputs of the set's classes where a mapping says which they are.
+
+    Raises:
+        InputError: classes that are not the model's, by number or by name; labels beyond its outputs.
+    """
+    if images.outputs is not None:
+        if images.model_classes not in (None, subject.num_classes):
+            got = f"{subject.num_classes} in {subject.name}"
+            raise InputError(f"a model of the {images.model_classes} classes of {images.name}", got, "map with a file")
+        if images.outputs[-1] >= subject.num_classes:
+            got = f"output {images.outputs[-1]} for {(images.classes or ('?',))[-1]!r}"
+            raise InputError(f"outputs below {subject.num_classes}, the model's number", got, "correct --classes")
+        if images.outputs == tuple(range(subject.num_classes)):
+            return subject
+        model = ChosenOutputs(subject.model, images.outputs).eval()
+        return dataclasses.replace(subject, model=model, num_classes=len(images.outputs))
+    if images.classes is not None:
+        _require_same(subject, images.name, images.classes, None if subject.is_untrained else checkpoint)
+    return subject
+
+
+def what_is_left_out(subject: Subject, images: ImageSet) -> str | None:
+    """A sentence on the outputs that the set's classes leave out."""
+    if not isinstance(subject.model, ChosenOutputs):
+        return None
+    return f"{images.name}: judged on {subject.num_classes} classes, the logits of the model's others are left out"
+
+
+def _require_same(subject: Subject, name: str, classes: tuple[str, ...], checkpoint: Checkpoint | Path | None) -> None:
+    if len(classes) != subject.num_classes:
+        synset = all(SYNSET.fullmatch(found) for found in classes)
+        remedy = f"use --classes imagenet-1k (or {', '.join(IMAGENET[1:])})" if synset else FILE
+        got = f"{len(classes)} in {name} ({_listed(classes)})"
+        raise InputError(f"the model's {subject.num_classes} classes", got, remedy)
+    known = None if checkpoint is None else _names_of(subject, classes, checkpoint)
+    if known is not None and known != classes:
+        first = next(place for place, (one, other) in enumerate(zip(known, classes, strict=True)) if one != other)
+        got = f"{classes[first]!r} in its place in {name} ({_listed(classes)})"
+        raise InputError(f"the model's classes ({_listed(known)}), {known[first]!r} for number {first}", got, FILE)
+    if known is None and checkpoint is not None and all(found.isdecimal() for found in classes):
+        order = tuple(sorted(classes, key=lambda found: (int(found), found)))
+        if order != classes:
+            got = f"{_listed(classes)} in {name}, in alphabetical order"
+            remedy = f"use --classes {NUMBERS} where a folder's name is the model's output; else {FILE}"
+            raise InputError("classes whose order is sure", got, remedy)
+
+
+def _names_of(subject: Subject, classes: tuple[str, ...], checkpoint: Checkpoint | Path) -> tuple[str, ...] | None:
+    """The model's names of its classes: from the checkpoint, its timm config, or ImageNet's where that is meant."""
+    named = class_names(checkpoint)
+    if named is None:
+        config = getattr(subject.model, "pretrained_cfg", None) or {}
+        labels = config.get("label_names") if isinstance(config, dict) else getattr(config, "label_names", None)
+        named = tuple(map(str, labels)) if labels else None
+    if named is None and subject.num_classes == len(synsets()) and all(SYNSET.fullmatch(found) for found in classes):
+        named = synsets()
+    return named if named is not None and len(named) == subject.num_classes else None
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -1,0 +1,116 @@
+"""Which output of a model stands for a class of a set: from a file, or ImageNet's subsets as timm lists them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from timm.data.imagenet_info import ImageNetInfo
+
+from stmbench.data.label_files import read_table, read_text, whole_label
+from stmbench.errors import ConfigError, InputError, UnknownNameError
+
+REAL = "imagenet-real"
+IMAGENET = ("imagenet-1k", "imagenet-a", "imagenet-r", REAL, "imagenet-v2")
+NUMBERS = "numbers"
+WORDS = (*IMAGENET, NUMBERS)
+SYNSET = re.compile(r"n[0-9]{8}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassMap:
+    """`find` gives a class's output; None for a name that the map does not have. `title` goes into the set's name.
+
+    `names` are the classes in the order that numbered labels count them; None where a number is a name like others.
+    `size` is the number of outputs of the models that it is made for; None where any may be.
+    """
+
+    title: str
+    find: Callable[[str], int | None]
+    names: tuple[str, ...] | None = None
+    size: int | None = None
+
+
+def class_map(text: str) -> ClassMap:
+    """The map that a word of `WORDS` or a CSV or JSON file stands for.
+
+    Raises:
+        InputError: no such word or file, or a file that maps nothing.
+    """
+    if text == NUMBERS:
+        return ClassMap(title=NUMBERS, find=_number)
+    if text in IMAGENET:
+        return _imagenet(text)
+    file = Path(text).expanduser()
+    if not file.exists() and not re.search(r"[/\\.]", text):
+        raise UnknownNameError("word or file for --classes", text, WORDS)
+    table = _json(file) if file.suffix.lower() == ".json" else _csv(file)
+    return ClassMap(title=file.name, find=table.get)
+
+
+def synsets() -> tuple[str, ...]:
+    """The 1,000 classes of ImageNet-1k in the order of the models' outputs."""
+    return tuple(ImageNetInfo("imagenet-1k").label_names())  # type: ignore[no-untyped-call]
+
+
+@functools.cache
+def real_labels() -> tuple[tuple[int, ...], ...]:
+    """Of each of the 50,000 validation images: all right answers (Beyer et al. 2020), none for some."""
+    return tuple(tuple(answers) for answers in json.loads(_packaged("imagenet_real_labels.json")))
+
+
+def _imagenet(word: str) -> ClassMap:
+    table = {name: number for number, name in enumerate(synsets())}
+    size = len(table)
+    if word == "imagenet-v2":  # its folders are called by number
+        return ClassMap(title=word, find=lambda name: table.get(name, _number(name)), size=size)
+    if word in ("imagenet-a", "imagenet-r"):
+        part = _packaged(f"{word.replace('-', '_')}_synsets.txt").split()
+        table = {name: table[name] for name in part}
+    return ClassMap(title=word, find=table.get, names=tuple(table), size=size)
+
+
+def _packaged(name: str) -> str:
+    content = pkgutil.get_data("timm.data", f"_info/{name}")
+    if content is None:
+        raise ConfigError("a timm that lists ImageNet's subsets", f"one without {name}", "update timm")
+    return content.decode("utf-8")
+
+
+def _number(name: str) -> int | None:
+    return int(name) if re.fullmatch(r"[0-9]{1,6}", name) else None
+
+
+def _csv(file: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line, name, number in read_table(file, "a table of classes and their numbers"):
+        _add(found, name, whole_label(number, f"line {line} of {file.name}"), file)
+    return found
+
+
+def _json(file: Path) -> dict[str, int]:
+    """`{"cat": 0, "dog": 1}`, or a list of names in order."""
+    try:
+        content: Any = json.loads(read_text(file, "a JSON file of classes and their numbers"))
+    except (ValueError, RecursionError) as error:
+        raise InputError("a JSON file of classes and their numbers", file.name, f"correct it ({error})") from error
+    if isinstance(content, list):
+        content = {str(name): number for number, name in enumerate(content)}
+    if not isinstance(content, Mapping) or not content:
+        raise InputError('classes and their numbers ({"cat": 0})', f"{file.name} without any", "correct the file")
+    found: dict[str, int] = {}
+    for name, number in content.items():
+        _add(found, str(name), whole_label(json.dumps(number).strip('"'), f"{name!r} of {file.name}"), file)
+    return found
+
+
+def _add(found: dict[str, int], name: str, number: int, file: Path) -> None:
+    if found.setdefault(name, number) != number:
+        got = f"{found[name]} and {number} for {name!r} in {file.name}"
+        raise InputError("one number for each class", got, "correct the file")
