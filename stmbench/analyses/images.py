@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.class_check import on_its_classes, what_is_left_out
+from stmbench.analyses.class_check import on_its_classes
+from stmbench.analyses.image_damage import damage
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
@@ -241,18 +242,4 @@ class ImageAnalysis(Analysis):
 
     def damage(self, found: Batches, subject: Subject | None = None) -> dict[str, Any]:
         """What was passed over, skipped or left out: metadata, and warnings that the run's end shows."""
-        reasons = [item.reason for item in found.corrupt]
-        left = None if subject is None else what_is_left_out(subject, self.images)
-        said = [("classes", 1.0, left)] if left else []
-        if reasons:
-            count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
-            text = f"skipped {count} of {self.images.name}: {'; '.join(reasons[:3])}"
-            said.append(("corrupt", float(len(reasons)), text + (", ..." if len(reasons) > 3 else "")))
-        known = {"corrupt": reasons, "passed_over": list(self.images.remarks)}
-        if not said:
-            return known
-        return {
-            **known,
-            "warnings": [text for _, _, text in said],
-            "disturbances": [{"kind": kind, "amount": amount, "text": text} for kind, amount, text in said],
-        }
+        return damage(found, self.images, subject)
