@@ -1,4 +1,4 @@
-"""The authors' models under deterministic weights: our logits equal theirs to 1e-6 of the logits' norm."""
+"""The authors' models under deterministic weights: our logits equal theirs to 1e-11 of the logits' norm."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from tests.data.paths import GOLDEN
 
 MIXERS = {"halo": "halo_attn", "pvt": "sr_attn", "swin": "sw_attn", "convnext": "dw_conv", "dcn_v3": "dcnv3"}
 CASES = [(authors, mixer, scale) for scale in ("micro", "tiny") for authors, mixer in MIXERS.items()]
+# of the logits' norm, in float64: what is left is the order of sums
+EXACT = 1e-11
+# the authors' DCNv3 makes its sampling places with float32 numbers in between
+LOOSER = {"dcn_v3": 1e-8}
 
 
 def filled(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
@@ -37,12 +41,12 @@ def test_logits_equal_the_authors(authors: str, mixer: str, scale: str) -> None:
         logits = model.forward_head(features)
 
     norms = torch.tensor(expected["logits_norm"], dtype=torch.float64)
-    assert torch.all((logits.norm(dim=1) - norms).abs() < 1e-6 * norms)
+    limit = LOOSER.get(authors, EXACT)
+    assert torch.all((logits.norm(dim=1) - norms).abs() < limit * norms)
     head = torch.tensor(expected["logits_head"], dtype=torch.float64)
-    # the file gives eight decimals
-    assert torch.all((logits[:, : head.shape[1]] - head).abs().amax(dim=1) < 1e-6 * norms)
+    assert torch.all((logits[:, : head.shape[1]] - head).abs().amax(dim=1) < limit * norms)
     assert logits.argmax(dim=1).tolist() == expected["argmax"]
     assert [list(m.shape[1:]) for m in maps] == expected["stage_shape"]
     means = torch.stack([m.abs().mean() for m in maps])
-    assert torch.allclose(means, torch.tensor(expected["stage_mean_abs"], dtype=torch.float64), rtol=1e-6, atol=0)
+    assert torch.allclose(means, torch.tensor(expected["stage_mean_abs"], dtype=torch.float64), rtol=limit, atol=0)
     assert sum(p.numel() for p in model.parameters()) == expected["params"]
