@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from stmbench.analyses.evaluation import Evaluation
+from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.subjects import weights_label
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
 from stmbench.commands.analyse import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
+from stmbench.tables import Store
 from tests.commands import run
 
 MODEL = "unified_dw_conv_nano"
@@ -126,14 +128,15 @@ def test_a_checkpoint_as_text(tmp_path: Path) -> None:
             Checkpoint.parse(text)
 
 
-def test_a_command_says_which_and_writes_the_key_into_the_rows(tmp_path: Path) -> None:
+def test_a_run_says_which_and_writes_the_key_into_the_rows(tmp_path: Path) -> None:
     state = create_model(MODEL, num_classes=10).state_dict()
     torch.save({"model": state, "model_ema": state, "epoch": 3}, tmp_path / "mine.pth")
-    few = ("eval", "--models", MODEL, "--num-images", "10", "--json", "--out", str(tmp_path / "out"))
-    result = run.stmbench(*few, "--checkpoint", f"{MODEL}={tmp_path}/mine.pth")
-    assert result.exit_code == 0, result.output
-    assert {row["weights"].rpartition(":")[0] for row in json.loads(result.stdout)} == {"mine.pth#model_ema"}
-    assert f"warning: {MODEL}: mine.pth: took the weights model_ema (averaged)" in result.stderr
+    checkpoints = checkpoints_of([MODEL], [f"{MODEL}={tmp_path}/mine.pth"])
+    request = ImageRequest(models=(MODEL,), checkpoints=checkpoints, dataset="digits", num_images=10)
+    report = Evaluation(request, store := Store(tmp_path / "out")).run()
+    assert report.failures == []
+    assert {label.rpartition(":")[0] for label in store.read(report.keys)["weights"]} == {"mine.pth#model_ema"}
+    assert [line for line in report.warnings if f"{MODEL}: mine.pth: took the weights model_ema (averaged)" in line]
 
 
 def test_a_key_and_a_kind_of_weights_mean_the_same(tmp_path: Path) -> None:
