@@ -10,8 +10,8 @@ PROFILE: Final = Definition(
     text="Every model runs once in each round, in a fresh random order, beside a fixed probe workload. Rounds in which "
     "the probe is an outlier are dropped, whatever the models did in them. A ratio is taken within rounds, and its "
     "95 % interval comes from resampling blocks of these. MACs are multiply-adds of convolutions, linear layers, "
-    "matrix products (attention included, fused or not) and bilinear sampling for one image; norms, activations and pooling "
-    "are not in them.",
+    "matrix products (attention included, fused or not) and bilinear sampling for one image; norms, activations and "
+    "pooling are not in them.",
     formulas=(
         Formula(quantity="throughput ratio of a to b", equals="exp( median over rounds r of ln( t_b(r) / t_a(r) ) )"),
         Formula(quantity="probability of rank k", equals="share of bootstrap resamples in which the model is k-th"),
