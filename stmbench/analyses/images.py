@@ -34,7 +34,8 @@ Work = Callable[[], Outcome]
 class ImageRequest:
     """Models, images, and how they are brought together.
 
-    `checkpoints` are files by model; a model without one keeps random weights. `num_images` None is the whole set;
+    `checkpoints` are files by model; a model without one keeps random weights. `num_images` None is the whole set,
+    and with `or_fewer` as many as there are where there are fewer;
     `classes` and `labels` are those of `open_set`; `resolution` (H, W) None is each model's own; `batch_size`,
     `workers` and `limit_corrupt` do not change a result.
     """
@@ -46,6 +47,7 @@ class ImageRequest:
     classes: str | None = None
     labels: Path | None = None
     num_images: int | None = None
+    or_fewer: bool = False
     resolution: tuple[int, int] | None = None
     seed: int = 0
     device: str = "cpu"
@@ -90,7 +92,7 @@ class ImageAnalysis(Analysis):
             raise ConfigError(
                 f"one right answer for each image, for {self.name}", f"several in {self.images.name}", remedy
             )
-        self.indices = choose(self.images, request.num_images, request.seed)
+        self.indices = choose(self.images, self._count(), request.seed)
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._subject: tuple[str, Subject] | None = None
@@ -98,6 +100,11 @@ class ImageAnalysis(Analysis):
 
     def arithmetic(self, unit: Unit) -> Arithmetic:
         return dataclasses.replace(super().arithmetic(unit), tf32=self.request.dtype == "tf32")
+
+    def _count(self) -> int | None:
+        """Images to choose; None for all."""
+        wanted = self.request.num_images
+        return None if wanted is not None and self.request.or_fewer and len(self.images) <= wanted else wanted
 
     @abc.abstractmethod
     def plan(self) -> Iterator[tuple[Unit, Work]]:
@@ -153,7 +160,9 @@ class ImageAnalysis(Analysis):
     def remarks(self) -> list[str]:
         files = self.request.checkpoints
         found = {model: weights_remark(model, files.get(model)) for model in self.request.models}
-        return [*self.images.remarks, *(f"{model}: {remark}" for model, remark in found.items() if remark)]
+        wanted, count = self.request.num_images, len(self.indices)
+        few = [f"all {count} images of {self.images.name}, which has no {wanted}"] if (wanted or 0) > count else []
+        return [*self.images.remarks, *few, *(f"{model}: {remark}" for model, remark in found.items() if remark)]
 
     def pixel_batches(self, subject: Subject, *, batch_size: int | None = None) -> Batches:
         """The chosen images as the model sees them before normalisation; decoded once for all models that agree."""

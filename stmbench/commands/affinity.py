@@ -102,6 +102,7 @@ def affinity(
         **{name: value for name, value in asked.items() if value is not None},  # type: ignore[arg-type]
     )
     request = analyse.request(
+        ctx,
         names,
         checkpoints=checkpoint,
         weights=weights,

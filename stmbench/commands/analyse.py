@@ -129,6 +129,7 @@ def selection(
 
 
 def request(
+    ctx: typer.Context,
     names: Sequence[str],
     *,
     checkpoints: Sequence[str] | None,
@@ -164,6 +165,7 @@ def request(
         classes=classes,
         labels=labels,
         num_images=num_images,
+        or_fewer=not values.given(ctx, "num_images"),
         resolution=None if sizes is None else sizes[0],
         seed=seed,
         device=values.device(device),

@@ -71,6 +71,7 @@ def erf(
     percents = tuple(_number(text, "a percentage such as 50", "--percent") for text in values.items(percent))
     names = analyse.selection(ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin)
     request = analyse.request(
+        ctx,
         names,
         checkpoints=checkpoint,
         weights=weights,

@@ -50,6 +50,7 @@ def evaluate(
     """
     names = analyse.selection(ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin)
     request = analyse.request(
+        ctx,
         names,
         checkpoints=checkpoint,
         weights=weights,

@@ -162,6 +162,7 @@ def _run(kind: Any, ctx: typer.Context, given: dict[str, Any], *, pad: str, orde
     config = InvarianceConfig(kind=kind, protocol=given["definition"], levels=levels or None, **options_of_ours)
     taken = ("dataset", "split", "classes", "labels", "num_images", "resolution", "seed", "device", "dtype")
     request = analyse.request(
+        ctx,
         names,
         checkpoints=given["checkpoint"],
         weights=given["weights"],

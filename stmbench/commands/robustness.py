@@ -78,6 +78,7 @@ def robustness(
         steps=steps,
     )
     request = analyse.request(
+        ctx,
         names,
         checkpoints=checkpoint,
         weights=weights,

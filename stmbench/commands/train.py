@@ -112,14 +112,18 @@ def train(
     from stmbench.reporting.terminal.training import training_table
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
-    from stmbench.training.presets import default_recipe, recipe_for
+    from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
     from stmbench.training.settings import TrainingSettings
     from stmbench.training.world import join, leave
 
+    preset = recipe or default_recipe(dataset)
+    mixer_of = {name: facts_of(name).mixer for name in names}
+    recipes = {name: recipe_for(preset, mixer, **changes) for name, mixer in mixer_of.items()}
     runs = [
         TrainingSettings(
             model=name,
-            recipe=recipe_for(recipe or default_recipe(dataset), facts_of(name).mixer, **changes),
+            recipe=recipes[name],
+            remarks=tuple(filter(None, [warmup_remark(recipes[name], preset, mixer_of[name], **changes)])),
             dataset=dataset,
             train_split=train_split,
             test_split=split,

@@ -28,7 +28,7 @@ def choose(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
     if num_images < 1:
         raise InputError("a number of images >= 1", repr(num_images), "change --num-images")
     if num_images > available:
-        remedy = "lower --num-images, or leave it out to use all"
+        remedy = f"lower --num-images to {available}, or leave it out"
         raise InputError(f"at least {num_images} images in {image_set.name}", f"{available}", remedy)
     random = np.random.default_rng(seed)
     order = random.permutation(available)

@@ -11,7 +11,7 @@ from stmbench.sweeps.experiment import Experiment
 from stmbench.sweeps.kinds import ImageKind, Kind
 from stmbench.sweeps.resources import Resources
 from stmbench.sweeps.tasks import Task
-from stmbench.training.presets import default_recipe, recipe_for
+from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
 from stmbench.training.settings import TrainingSettings
 
 
@@ -130,10 +130,12 @@ class _Planner:
         lines, data = self.experiment.training, self.experiment.data
         if data is None:
             raise ConfigError("`data` to train on", "none", "add it to the experiment")
-        recipe = recipe_for(lines.recipe or default_recipe(data.set), facts_of(model).mixer, **lines.change)
+        preset, mixer = lines.recipe or default_recipe(data.set), facts_of(model).mixer
+        recipe = recipe_for(preset, mixer, **lines.change)
         return TrainingSettings(
             model=model,
             recipe=recipe,
+            remarks=tuple(filter(None, [warmup_remark(recipe, preset, mixer, **lines.change)])),
             dataset=self.dataset,
             train_split=data.train,
             test_split=data.test,

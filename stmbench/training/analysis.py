@@ -18,6 +18,7 @@ from stmbench.errors import CheckpointError, ConfigError, ForsakenError, Stmbenc
 from stmbench.measure.arithmetic import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.weights import random_label
+from stmbench.training import small_sets
 from stmbench.training.board import require_board
 from stmbench.training.data import TrainingData, open_data
 from stmbench.training.folder import RunFolder, folder_name
@@ -69,8 +70,11 @@ class Training(Analysis):
             require_board()
         for run in runs:
             require_dtype(run.dtype, self.device)
-        self.runs, self._resume, self._fresh = list(runs), resume, fresh
+        self._resume, self._fresh = resume, fresh
         self._data: tuple[Any, TrainingData] | None = None
+        self.runs = [self.fitted(run) for run in runs]
+        fewer = (small_sets.remark(asked, run) for asked, run in zip(runs, self.runs, strict=True))
+        self._remarks = [*dict.fromkeys(text for run in runs for text in run.remarks), *filter(None, fewer)]
         self._by_key = {self.unit_of(run).key: run for run in self.runs}
         if resume is not None:
             load_state(resume, self.facts(self.runs[0]))  # refused before anything is written
@@ -84,7 +88,7 @@ class Training(Analysis):
 
     def remarks(self) -> list[str]:
         sets = [images for run in self.runs for images in (self.data(run).train, self.data(run).test)]
-        return [*dict.fromkeys(text for images in sets for text in (*images.remarks, *images.damaged))]
+        return [*self._remarks, *dict.fromkeys(text for images in sets for text in (*images.remarks, *images.damaged))]
 
     def units(self) -> Iterator[Unit]:
         self.store.require_writable()
@@ -122,9 +126,13 @@ class Training(Analysis):
             with contextlib.suppress(StmbenchError), self.arithmetic(self.unit_of(run)).applied():
                 self._train(run)
 
+    def fitted(self, run: TrainingSettings) -> TrainingSettings:
+        """The run with a batch that its images fill."""
+        return small_sets.fitted(run, len(self.data(run).chosen), self.world.size)
+
     def unit_of(self, run: TrainingSettings) -> Unit:
         """The unit of a run; known before it is trained."""
-        data = self.data(run)
+        data, run = self.data(run), self.fitted(run)
         return Unit(
             analysis=self.name,
             definition=self.definition,
@@ -139,6 +147,7 @@ class Training(Analysis):
 
     def folder(self, run: TrainingSettings) -> RunFolder:
         """Where the run's weights are, or will be."""
+        run = self.fitted(run)
         data, recipe = self.data(run), run.recipe
         name = folder_name(run.model, data.train.name, run.seed, self.unit_of(run).key)
         share = "" if run.data_fraction == 1 else f".{run.data_fraction:g}"
@@ -147,13 +156,13 @@ class Training(Analysis):
 
     def facts(self, run: TrainingSettings) -> dict[str, Any]:
         """What a state must agree on."""
-        return {"model": run.model, "seed": run.seed, "dataset": self.data(run).fingerprints, **run.facts}
+        return {"model": run.model, "seed": run.seed, "dataset": self.data(run).fingerprints, **self.fitted(run).facts}
 
     def data(self, run: TrainingSettings) -> TrainingData:
         """The run's images; opened once for runs that share them."""
         options = dict(ModelName.parse(run.model).options)
         sets = (run.dataset, run.train_split, run.test_split, run.classes, run.labels, run.data_fraction, run.seed)
-        asked = (*sets, run.recipe.batch_size, options.get("num_classes"))
+        asked = (*sets, options.get("num_classes"))
         if self._data is None or self._data[0] != asked:
             self._data = asked, open_data(run)
         return self._data[1]

@@ -35,8 +35,8 @@ def open_data(settings: TrainingSettings) -> TrainingData:
     """Open both splits.
 
     Raises:
-        ConfigError: a split that is not there, classes that differ, a model with another number of classes, fewer
-            images than a step takes. InputError: no set, or one without labels.
+        ConfigError: a split that is not there, classes that differ, a model with another number of classes, no
+            images. InputError: no set, or one without labels.
     """
     train, test = _opened(settings, settings.train_split), _opened(settings, settings.test_split)
     for found in (train, test):
@@ -53,10 +53,9 @@ def open_data(settings: TrainingSettings) -> TrainingData:
         remedy = f"leave num_classes out of {settings.model}, or use another set"
         raise ConfigError(f"a data set with the model's {asked} classes", f"{classes} in {train.name}", remedy)
     count = len(train) if settings.data_fraction == 1 else round(len(train) * settings.data_fraction)
-    if count < settings.recipe.batch_size:
-        remedy = "lower --batch-size, or train on more images"
-        got = f"{count} in {train.name}'s {train.split}"
-        raise ConfigError(f"at least the {settings.recipe.batch_size} images of one step", got, remedy)
+    if not count:
+        got = f"none of {len(train)} in {train.name}'s {train.split}"
+        raise ConfigError("images to train on", got, "raise --data-fraction")
     chosen = choose(train, None if count == len(train) else count, settings.seed)
     return TrainingData(train=train, test=test, chosen=tuple(chosen), num_classes=asked)
 

@@ -91,17 +91,36 @@ NAMES = (BY_FAMILY, *PRESETS)
 def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
     """A preset with `changes` of its fields; `stm` is Hu et al.'s for the mixer's family.
 
+    Where the epochs alone are changed, to no more than the preset's warm-up, the warm-up keeps its share of them.
+
     Raises:
         UnknownNameError: no such preset or field. ConfigError: a value that the recipe refuses.
     """
-    if name not in NAMES:
-        raise UnknownNameError("recipe", name, NAMES)
-    preset = PRESETS[name if name != BY_FAMILY else _of_family(mixer)]
+    preset = _preset(name, mixer)
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     for key in changes:
         if key not in fields:
             raise UnknownNameError("field of a recipe", key, fields)
-    return dataclasses.replace(preset, **read(changes, Recipe))
+    values = read(changes, Recipe)
+    epochs = values.get("epochs")
+    if "warmup_epochs" not in values and isinstance(epochs, int) and 1 <= epochs <= preset.warmup_epochs:
+        values["warmup_epochs"] = preset.warmup_epochs / preset.epochs * epochs
+    return dataclasses.replace(preset, **values)
+
+
+def warmup_remark(recipe: Recipe, name: str, mixer: str | None = None, **changes: Any) -> str | None:
+    """A sentence on a warm-up that fewer epochs have shortened."""
+    preset = _preset(name, mixer)
+    if "warmup_epochs" in changes or recipe.warmup_epochs == preset.warmup_epochs:
+        return None
+    before = f"the recipe's {preset.warmup_epochs:g} of {preset.epochs} epochs"
+    return f"warmed up for {recipe.warmup_epochs:.2g} of {recipe.epochs} epochs, in place of {before}"
+
+
+def _preset(name: str, mixer: str | None) -> Recipe:
+    if name not in NAMES:
+        raise UnknownNameError("recipe", name, NAMES)
+    return PRESETS[name if name != BY_FAMILY else _of_family(mixer)]
 
 
 def default_recipe(dataset: str) -> str:

@@ -40,6 +40,7 @@ class TrainingSettings:
     keep_every: int | None = None  # epochs; their weights stay
     save_seconds: float = 30.0  # between two savings of the state
     tensorboard: bool = False
+    remarks: tuple[str, ...] = ()  # on how these settings came about
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

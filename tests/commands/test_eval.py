@@ -129,3 +129,14 @@ def test_classes_and_labels_from_files(tmp_path: Path) -> None:
     assert set(read(tmp_path / "out")["dataset"].str.partition(":")[0]) == {"x[classes=map.csv]"}
     assert "did you mean imagenet-a" in run.refusal("eval", *labelled, "--classes", "imagenet-aa")
     assert "got no file at no.csv" in run.refusal("eval", "--models", DW, "--dataset", str(root), "--labels", "no.csv")
+
+
+def test_fewer_images_than_a_command_takes_by_itself(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pets", {"cat": 3, "dog": 2})
+    arguments = ("erf", "--models", DW, "--dataset", str(root), "--resolution", "32", "--out", str(tmp_path / "out"))
+    result = run.stmbench(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "all 5 images of pets, which has no 28" in result.stderr
+    assert set(read(tmp_path / "out")["num_images"].dropna()) == {5}
+    asked = run.refusal(*arguments, "--num-images", "6")
+    assert asked == "expected at least 6 images in pets, got 5; lower --num-images to 5, or leave it out"

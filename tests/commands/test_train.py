@@ -104,13 +104,15 @@ REFUSED = {
     "a pair": (("--set", "betas=3"), "betas as a list of 2 numbers, got 3"),
     "no value": (("--set", "mixup"), "a field of the recipe and a value, got 'mixup'"),
     "open list": (("--set", "betas=[0.9"), "a value such as 0.1, null or [0.5, 1], got '[0.9'"),
-    "a warm-up as long": (("--recipe", "stm", "--epochs", "20"), "fewer warmup_epochs than the 20 epochs, got 20"),
+    "a warm-up as long": (
+        ("--recipe", "stm", "--epochs", "20", "--set", "warmup_epochs=20"),
+        "fewer warmup_epochs than the 20 epochs, got 20",
+    ),
     "recipe": (("--recipe", "stn"), "a recipe, got 'stn'; did you mean stm"),
     "seeds": (("--seeds", "a"), "seeds such as 0,1,2, below 2^32, got 'a'"),
     "a large seed": (("--seeds", "0,4294967296"), "below 2^32, got '4294967296'"),
     "no data": (("--data-fraction", "0"), "a data fraction above 0 and up to 1, got 0.0"),
     "too much": (("--data-fraction", "2"), "a data fraction above 0 and up to 1, got 2.0"),
-    "a batch": (("--batch-size", "5000"), "at least the 5000 images of one step, got 1442 in digits's train"),
     "dtype": (("--dtype", "fp23"), "a dtype, got 'fp23'"),
     "sizes": (("--resolution", "32,64"), "one resolution, got '32,64'"),
     "split": (("--train-split", "val"), "the split 'train' or 'test' of digits, got 'val'"),
@@ -131,7 +133,23 @@ def test_data_that_do_not_fit(tmp_path: Path) -> None:
     assert "a data set with the model's 10 classes, got 2 in pets" in fewer
     tree(data / "test", {"mouse": 1})
     other = run.refusal(*base, "--models", IDENTITY, "--dataset", str(data))
-    assert "the same classes in train and test, got mouse in one of them" in other
+    assert "images of every class in pets's train, got none of mouse, which test has; correct the folders" in other
+
+
+def test_a_few_images_are_enough(tmp_path: Path) -> None:
+    tree(tmp_path / "pets" / "train", {"cat": 21, "dog": 21})
+    tree(tmp_path / "pets" / "val", {"cat": 2, "dog": 2})
+    arguments = ("--models", IDENTITY, "--dataset", str(tmp_path / "pets"), "--resolution", "32", "--epochs", "1")
+    result = run.stmbench("train", *arguments, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    said = "fewer images than the batch of 4096, trained in batches of 42 with a learning rate of 4.1e-05"
+    assert said in result.stderr
+    assert "warmed up for 0.067 of 1 epochs, in place of the recipe's 20 of 300 epochs" in result.stderr
+    frame = read(tmp_path / "out")
+    assert set(frame["batch_size"].dropna()) == {42}
+    assert len(frame[frame["metric"] == "train_loss"]) == 1
+    again = run.stmbench("train", *arguments, "--out", str(tmp_path / "out"))
+    assert "0 units of work measured" in again.stderr
 
 
 def test_losses_that_are_not_finite(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class ImageKind(Kind):
             dataset=self.set or subjects.dataset,
             split=self.split or subjects.split,
             num_images=self.num_images,
+            or_fewer=self.num_images == type(self).num_images,  # the default, or as good as that
             resolution=(self.resolution, self.resolution) if self.resolution else None,
             seed=subjects.seed,
             device=subjects.device,
