@@ -60,7 +60,12 @@ def mixer(
     )
     try:
         with file.open("x", encoding="utf-8") as stream:  # x: never over a file that is there
-            stream.write(text)
+            try:
+                stream.write(text)
+                stream.flush()
+            except OSError:
+                file.unlink()  # half a file would be in the way of the next try
+                raise
     except FileExistsError as error:
         raise OutputError(
             "a file that does not exist yet", str(file), "choose another --out, or move it away"

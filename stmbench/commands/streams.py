@@ -80,6 +80,8 @@ def _place(error: BaseException) -> str:
 def _own_output() -> Iterator[None]:
     """Keep standard output for `out`; descriptor 1 is standard error meanwhile, for C code and children too."""
     current, real = session.current(), sys.stdout
+    if real is None:  # closed by the caller: refused before anything is measured for nobody
+        raise OutputError("standard output", "none, it is closed", "redirect it to a file or /dev/null")
     with contextlib.ExitStack() as stack:
         stream = real
         if _descriptor(real) == 1 and _descriptor(sys.stderr) == 2:

@@ -123,9 +123,7 @@ class History:
         home = self.folder / machine
         try:
             home.mkdir(parents=True, exist_ok=True)
-            for left in home.glob(".*.tmp"):
-                if time.time() - left.stat().st_mtime > STALE_AFTER_S:
-                    shutil.rmtree(left, ignore_errors=True)
+            _sweep(home)
             folder = home / f".{secrets.token_hex(8)}.tmp"
             folder.mkdir()
         except OSError as error:
@@ -137,6 +135,7 @@ class History:
     def remove(self, record: Record) -> None:
         """Remove a record: out of sight at once, then from the disk. Raises OutputError."""
         try:
+            _sweep(record.folder.parent)
             shutil.rmtree(_hide(record.folder))
         except OSError as error:
             raise OutputError(
@@ -148,6 +147,13 @@ class History:
     def _of_commit(self, machine: str, sha: str) -> list[Path]:
         found = (self.folder / machine).glob(f"[!.]*-{sha[:12]}/{RECORD}")
         return [path.parent for path in sorted(found) if read_record(path.parent).facts.commit == sha]
+
+
+def _sweep(home: Path) -> None:
+    """Remove what killed runs left a day ago or earlier."""
+    for left in home.glob(".*.tmp"):
+        if time.time() - left.stat().st_mtime > STALE_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _hide(folder: Path) -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -162,8 +163,14 @@ class Store:
         Raises:
             TableError: no store, or a part of a newer schema.
         """
-        if not self.parts.is_dir():
-            raise TableError("a result store", f"{str(self.folder)!r}", "name the folder given to --out")
+        try:
+            if not self.parts.is_dir():
+                raise TableError("a result store", f"{str(self.folder)!r}", "name the folder given to --out")
+            with os.scandir(self.parts):  # a folder that cannot be listed would look empty
+                pass
+        except OSError as error:
+            got = f"{str(self.folder)!r} ({error.strerror or error})"
+            raise TableError("a result store that can be read", got, "ask its owner, or copy it") from error
         wanted = None if keys is None else set(keys)
         files = [path for path in self._files() if wanted is None or path.stem in wanted]
         return read_frame(self.folder, files)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from stmbench.errors import OutputError
 
 STALE_AFTER_S = 24 * 3600.0
+# .<stem>.<host>-<process>-<random>.tmp: in a folder of the user's, nobody else's files may look like ours
+_OURS: Final = re.compile(r"\..+\.(?P<host>[^\W_]+)-(?P<process>\d+)-[0-9a-f]+\.tmp")
+_SWEPT: Final = set[Path]()  # folders that this process has written to
 
 
 @contextlib.contextmanager
@@ -23,7 +27,9 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give the block a temporary file's path to write to. It becomes `path` when the block ends, and goes if it fails.
 
     Folders above `path` are made. The temporary file has the writer's host and process in its name, so that `sweep`
-    removes files whose writer was killed and no others.
+    removes files whose writer was killed and no others; the first write of a process to a folder sweeps it. A link
+    stays one: what it leads to is replaced. What is no file, such as a device or a pipe, cannot be replaced by one: the
+    block is given its own path.
 
     Args:
         durable: whether the file is on the disk, and not in a cache, before it has its name.
@@ -31,8 +37,16 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Raises:
         OSError: no space, no permission; an older file stays as it is.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.parent.absolute()
+    if folder not in _SWEPT:
+        _SWEPT.add(folder)
+        sweep(folder)
     try:
         yield temporary
         if durable:
@@ -82,17 +96,18 @@ def _sync(path: Path) -> None:
 
 
 def _is_stale(temporary: Path) -> bool:
+    ours = _OURS.fullmatch(temporary.name)
+    if ours is None or not temporary.is_file():
+        return False
     if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
         return True
-    host, _, rest = temporary.name.rsplit(".", 2)[-2].partition("-")
-    pid = rest.partition("-")[0]
-    return host == _host() and pid.isdigit() and not _is_running(int(pid))
+    return ours["host"] == _host() and not _is_running(int(ours["process"]))
 
 
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
