@@ -68,7 +68,7 @@ class RunOutput:
         ]
         todo = [task for task in self.tasks if not done[task.name] and task.missing is None]
         seconds = total(todo, estimates, self.workers)
-        console.print(plan_table(self.experiment.heading, lines, seconds, self.workers))
+        console.print(plan_table(self.experiment.heading, lines, seconds, self.workers, self.experiment.about))
         if any(task.missing for task in self.tasks) and not self.experiment.miniature:
             self._note(f"the miniature needs nothing: stmbench run {shlex.quote(str(self.file))} --mini")
 
@@ -129,6 +129,7 @@ class RunOutput:
         self._lines("failed", report.failures, "red")
         measured, kept = sum(r.measured for r in report.results), sum(r.kept for r in report.results)
         self._note(f"{len(report.results)} tasks done: {measured} units of work measured, {kept} taken from the store")
+        frame.attrs["about"] = self.experiment.about
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
         first = (beside_section(beside, mixers),) if len(beside) else ()

@@ -16,9 +16,11 @@ MOST = 8  # names in a line, beyond which they are counted
 
 
 def facts(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """(name, text), those that are known. `frame.attrs` are a store's, and may hold `command` and `stores`."""
+    """(name, text), those that are known. `frame.attrs` are a store's, and may hold `command`, `stores`, and what an
+    experiment says `about` itself."""
     times = frame["created_utc"]
     found = [
+        *frame.attrs.get("about", ()),
         ("Models", _models(frame)),
         ("Data", _few(str(name).partition(":")[0] for name in frame["dataset"].dropna().unique())),
         ("Weights", _weights(frame)),

@@ -171,6 +171,12 @@ class Experiment:
                 raise RefusedKeyError("analyses", f"training to keep the weights of epoch {epoch}", got, remedy)
 
     @property
+    def about(self) -> tuple[tuple[str, str], ...]:
+        """(name, text) of what the file says about itself: the paper, what of it is reproduced, a note."""
+        said = (("Paper", self.paper), ("Reproduces", self.reproduces), ("Note", self.note))
+        return tuple((name, printable(" ".join(text.split()))) for name, text in said if text.strip())
+
+    @property
     def heading(self) -> str:
         """The title; a miniature says that it is one."""
         return printable(f"{self.title} (miniature)" if self.miniature else self.title)

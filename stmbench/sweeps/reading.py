@@ -18,6 +18,7 @@ from stmbench.sweeps.typed import convert, typed
 from stmbench.tables.published import published, published_names
 
 MINI, INCLUDE = "mini", "include"
+DEEPEST, MOST = 8, 64  # files that include one another, and files in all
 OWN = ("name", "miniature")  # fields of Experiment that a file does not set
 KEYS = (*(field.name for field in dataclasses.fields(Experiment) if field.name not in OWN), MINI, INCLUDE)
 
@@ -44,13 +45,14 @@ def plugins_of(path: str | Path, *, mini: bool = False) -> list[Path]:
     return [found.file.parent / name for name in convert(found, tuple[str, ...], "`plugins`")]
 
 
-def merged(path: Path, before: tuple[Path, ...] = ()) -> dict[str, Located]:
+def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = None) -> dict[str, Located]:
     """The keys of a file and of what it includes; its own win.
 
     Raises:
-        InputError: no such file. ConfigError: files that include each other, or one that is not there.
+        InputError: no such file. ConfigError: files that include each other, one that is not there, or too many.
     """
-    found = read_lines(path)
+    found, seen = read_lines(path), [] if seen is None else seen
+    seen.append(path)
     _known(found.value, KEYS)
     keys: dict[str, Located] = {}
     before = (*before, path.resolve())
@@ -63,7 +65,10 @@ def merged(path: Path, before: tuple[Path, ...] = ()) -> dict[str, Located]:
             raise ConfigError("files that include others in one direction", got, "remove one `include`")
         if not included.is_file():
             raise ConfigError(f"the file included in {item.place}", f"none at {included}", "correct the path")
-        keys |= merged(included, before)
+        if len(before) >= DEEPEST or len(seen) >= MOST:  # twice the next one, in each of 30 files, is a billion
+            expected = f"at most {DEEPEST} files that include one another, and {MOST} in all, in {item.place}"
+            raise ConfigError(expected, "more", "put them together")
+        keys |= merged(included, before, seen)
     return {**keys, **{key: item for key, item in found.value.items() if key != INCLUDE}}
 
 

@@ -143,7 +143,7 @@ LINES = [
     (f"eval --dataset {'a' * 5000}", ""),
     ("report /dev/null", ""),
     ("export /dev/null", ""),
-    ("run /dev/null", "keys and values in null"),
+    ("run /dev/null", "an experiment file, got /dev/null (a pipe or a device)"),
     ("history prune --keep 0", "--keep to be greater than or equal to 1"),
     ("history prune --before someday", "--before"),
 ]

@@ -121,6 +121,21 @@ def test_a_plugin_of_the_file_is_run_where_that_is_allowed(tmp_path: Path) -> No
     assert "unified_passthrough_nano" in set(read(out)["model"])
 
 
+def test_what_a_file_says_about_itself_is_shown(tmp_path: Path) -> None:
+    about = "paper: Hu et al. 2022\nreproduces: Table 3\nnote: 'half the images,\\n not all'\n".replace("\\n", "\n")
+    text = f"title: T\nmodels: [unified_identity_nano]\n{about}data: {{set: digits}}\n"
+    path = str(write(tmp_path, text + "analyses: [{analysis: eval, num_images: 2}]\n"))
+    out = tmp_path / "store"
+    plan = run.stmbench("run", path, "--dry-run", "--out", str(out))
+    result = run.stmbench("run", path, "--workers", "1", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    page = (out / "report.html").read_text()
+    for name, text in (("Paper", "Hu et al. 2022"), ("Reproduces", "Table 3"), ("Note", "half the images, not all")):
+        assert f"{name.lower()}: {text}" in plan.stdout
+        assert name in page
+        assert text in page
+
+
 BAD = {
     ("--mini",): "expected a miniature in e.yaml, got a file without the key `mini`; run it without --mini",
     ("--engine", "rai"): "expected an engine, got 'rai'; did you mean ray?",

@@ -23,10 +23,15 @@ class PlanLine:
     missing: str | None
 
 
-def plan_table(heading: str, lines: Sequence[PlanLine], seconds: float, workers: int) -> Table:
-    """A row for each kind of task, and below it the time for all and what is missing."""
+def plan_table(
+    heading: str, lines: Sequence[PlanLine], seconds: float, workers: int, about: Sequence[tuple[str, str]] = ()
+) -> Table:
+    """A row for each kind of task, and below it the time for all and what is missing; `about` stands above."""
+    above = Text(heading)
+    for name, text in about:
+        above.append(f"\n{name.lower()}: {text}", style="not italic dim")
     table = Table(
-        title=Text(heading),
+        title=above,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
