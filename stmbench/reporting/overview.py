@@ -24,6 +24,9 @@ class Line:
     ratio: Point | None  # to the first model
     p50: Point | None
     p99: Point | None
+    cold: Point | None  # latencies at p50
+    graph: Point | None
+    graph_cold: Point | None
     peak_memory: Point | None
     energy: Point | None
     achieved: Point | None
@@ -47,6 +50,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
     first = baseline(frame)
     ratios = [point for point in found["throughput_ratio"] if point.baseline == first]
     p50s, p99s = ([point for point in found["latency"] if point.condition == name] for name in ("p50", "p99"))
+    others = {name: [point for point in found[name] if point.condition == "p50"] for name in _LATENCIES}
     ranks = sorted(found["rank_probability"], key=lambda point: point.value)
     result = []
     for point in _subjects(found["throughput"], found["params"], found["macs"]):
@@ -60,6 +64,9 @@ def lines(frame: pd.DataFrame) -> list[Line]:
                 ratio=match(point, ratios),
                 p50=match(point, p50s),
                 p99=match(point, p99s),
+                cold=match(point, others["latency_cold"]),
+                graph=match(point, others["latency_graph"]),
+                graph_cold=match(point, others["latency_graph_cold"]),
                 peak_memory=match(point, found["peak_memory"]),
                 energy=match(point, found["energy"]),
                 achieved=match(point, found["achieved_macs_per_second"]),
@@ -107,7 +114,9 @@ def troubles(frame: pd.DataFrame) -> list[Trouble]:
     ]
 
 
+_LATENCIES = ("latency_cold", "latency_graph", "latency_graph_cold")
 _METRICS = (
+    *_LATENCIES,
     *("params", "macs", "activations", "throughput", "throughput_ratio", "latency", "peak_memory"),
     *("achieved_macs_per_second", "peak_share", "rank_probability", "energy"),
 )

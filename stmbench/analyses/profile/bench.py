@@ -12,13 +12,15 @@ import torch
 from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
-from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, name_of
+from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.subjects import Subject, SubjectSpec
 from stmbench.measure import batch as batch_size
 from stmbench.measure.allocator import keep_freed_memory
+from stmbench.measure.batch import is_out_of_memory
 from stmbench.measure.clock import Timer
 from stmbench.measure.compiling import Compilation
 from stmbench.measure.interleave import Sample, rounds
+from stmbench.measure.latencies import Cold, Flush, Warm, replay_of
 from stmbench.measure.probe import Probe
 from stmbench.measure.warmup import warm_up
 
@@ -42,9 +44,11 @@ class Bench:
         self.config, self.setting, self.timer = config, setting, timer
         self._subjects: dict[Key, Subject] = {}
         self._probe: Probe | None = None
+        self._flush: Flush | None = None
         self._work: dict[str, Callable[[], float]] = {}
         self._names: dict[str, Name] = {}
         self.failures: dict[Key, str] = {}
+        self.uncaptured: dict[Key, str] = {}  # why there is no CUDA graph of them
         self.graphs: dict[str, dict[str, int]] = {}  # what the compiler made of each subject, for the metadata
         self._compiled: Compilation | None = None
         self.allocator = ""  # whose memory the timed work runs in, in words
@@ -122,7 +126,7 @@ class Bench:
 
     def sample(self, *, first: int) -> Iterable[list[tuple[Name, Sample]]]:
         """Rounds without end, from number `first` on."""
-        repeats = {name: LATENCY_REPEATS for name in self._work if self._names[name][0] == "latency"}
+        repeats = {name: LATENCY_REPEATS for name in self._work if self._names[name][0] in LATENCIES}
         for samples in rounds(self._work, seed=self.config.seed, first=first, repeats=repeats):
             yield [(self._names[sample.subject], sample) for sample in samples]
 
@@ -137,25 +141,43 @@ class Bench:
         self._subjects.clear()
         self._work.clear()
         self._names.clear()
-        self._probe = None
+        self._probe = self._flush = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _add(self, key: Key, load: Load) -> None:
         subject = self.subject(key)
-        batches = {"throughput": load.batch, **({"latency": 1} if self.config.mode == "infer" else {})}
-        timed = {}
-        for what, batch in batches.items():
+        timed: dict[str, Callable[[], float]] = {}
+        for batch, passes in ((load.batch, load.passes), *([(1, 1)] if self.config.mode == "infer" else [])):
             run = subject.run(batch)
             found = subject.compile(batch, run)  # allocates and tunes, too: it tells nothing about being steady
             if found is not None:
                 self.graphs[f"{name_of(key)}, batch {batch}"] = found.facts
-            timed[what] = self._timed(repeated(run, load.passes if what == "throughput" else 1))
-            warm_up(timed[what], maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
+            sample = self._timed(repeated(run, passes))
+            warm_up(sample, maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
+            timed |= self._latencies(key, run) if timed else {"throughput": sample}
         for what, sample in timed.items():
             name = f"{what} {key[0]} {key[1]}"
             self._work[name], self._names[name] = sample, (what, key)
+
+    def _latencies(self, key: Key, run: Callable[[], object]) -> dict[str, Callable[[], float]]:
+        """Ways to time one image, by metric; a graph that cannot be captured is left out, with the reason."""
+        if self._flush is None:
+            self._flush = Flush(self.config.device)
+        runs = {"latency": run}
+        if self.config.device.startswith("cuda"):
+            try:
+                runs["latency_graph"] = replay_of(run, self.config.device)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                self.uncaptured[key] = reason_of(error)
+        found: dict[str, Callable[[], float]] = {}
+        for metric, work in runs.items():
+            found[metric] = Warm(work, self.timer, LATENCY_REPEATS)
+            found[f"{metric}_cold"] = Cold(work, self.timer, self._flush)
+        return found
 
     def _allocator(self) -> str:
         return keep_freed_memory() if self.config.device == "cpu" else "torch's caching allocator"

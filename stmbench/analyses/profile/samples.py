@@ -13,7 +13,9 @@ from stmbench.measure.statistics import Floats, Interval
 
 MIN_ROUNDS = 10  # fewer say nothing about an interval's ends
 MOST_OUTLIERS = 0.25  # of the rounds; more are no outliers: the machine went at two speeds, and pairs bear that
-LATENCY_REPEATS = 4  # batch-1 runs of a model in one round
+LATENCY_REPEATS = 4  # batch-1 runs of a model in one round, of each kind
+# one image: eagerly with warm and with cold caches; on CUDA also as the replay of a graph
+LATENCIES = ("latency", "latency_cold", "latency_graph", "latency_graph_cold")
 
 Key = tuple[str, int | None]  # model, stage
 
@@ -30,7 +32,7 @@ class Samples:
 
     subjects: list[Key] = dataclasses.field(default_factory=list)  # in the order of the tables
     throughput: dict[Key, dict[int, float]] = dataclasses.field(default_factory=dict)
-    latency: dict[Key, dict[int, list[float]]] = dataclasses.field(default_factory=dict)
+    latency: dict[str, dict[Key, dict[int, list[float]]]] = dataclasses.field(default_factory=dict)  # by metric
     peak: dict[int, float] = dataclasses.field(default_factory=dict)
     bandwidth: dict[int, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of sampling, all blocks together
@@ -45,8 +47,9 @@ class Samples:
             match metric:
                 case "throughput":
                     self.throughput.setdefault(key, {})[number] = value
-                case "latency":
-                    self.latency.setdefault(key, {}).setdefault(number // LATENCY_REPEATS, []).append(value)
+                case _ if metric in LATENCIES:
+                    by_round = self.latency.setdefault(metric, {}).setdefault(key, {})
+                    by_round.setdefault(number // LATENCY_REPEATS, []).append(value)
                 case "probe_peak":
                     self.peak[number] = value
                 case "probe_bandwidth":
@@ -83,9 +86,9 @@ class Samples:
         """(rounds,) images/s of one subject."""
         return np.asarray([self.throughput[key][number] for number in rounds])
 
-    def latencies(self, key: Key) -> Floats:
-        """(rounds, repeats) seconds of one subject, of the rounds that count; none where latency is not sampled."""
-        values = self.latency.get(key, {})
+    def latencies(self, key: Key, metric: str = "latency") -> Floats:
+        """(rounds, repeats) seconds of one subject, of the rounds that count; none where it is not sampled."""
+        values = self.latency.get(metric, {}).get(key, {})
         rows = [values[number] for number in self.kept(key) if len(values.get(number, [])) == LATENCY_REPEATS]
         return np.asarray(rows, dtype=np.float64).reshape(len(rows), LATENCY_REPEATS)
 

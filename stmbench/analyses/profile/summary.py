@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.analyses.profile.samples import Key, Samples
+from stmbench.analyses.profile.samples import LATENCIES, Key, Samples
 from stmbench.measure import statistics
 from stmbench.measure.statistics import Interval
 
@@ -65,13 +65,14 @@ def summaries(
 
 
 def _latency(samples: Samples, key: Key, seed: int) -> Iterator[Summary]:
-    values = samples.latencies(key)
-    if values.size == 0:
-        return
-    for name, quantile in PERCENTILES.items():
-        found = statistics.quantile_interval(values, quantile, seed=seed)
-        found = dataclasses.replace(found, count=values.size)
-        yield Summary(metric="latency", interval=found, key=key, columns={"condition": name, "batch_size": 1})
+    for metric in LATENCIES:
+        values = samples.latencies(key, metric)
+        if values.size == 0:
+            continue
+        for name, quantile in PERCENTILES.items():
+            found = statistics.quantile_interval(values, quantile, seed=seed)
+            found = dataclasses.replace(found, count=values.size)
+            yield Summary(metric=metric, interval=found, key=key, columns={"condition": name, "batch_size": 1})
 
 
 def _roofline(

@@ -11,7 +11,7 @@ from stmbench.analyses.base import Outcome
 from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load
 from stmbench.analyses.profile.costs import Cost, parts_of
 from stmbench.analyses.profile.parts import PartClock
-from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
+from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples
 from stmbench.analyses.profile.subjects import Subject
 from stmbench.analyses.profile.summary import summaries
 from stmbench.analyses.profile.train_step import TrainStep, autocast
@@ -180,8 +180,8 @@ class Tasks:
             work = {COMPUTE: size.macs, COPY: size.bytes_moved}[what]
             return self.row(metric, work / seconds, sample=number)
         load = loads[key]
-        if what == "latency":
-            return self.row("latency", seconds, key, sample=number * LATENCY_REPEATS + repeat, batch_size=1)
+        if what in LATENCIES:
+            return self.row(what, seconds, key, sample=number * LATENCY_REPEATS + repeat, batch_size=1)
         return self.row("throughput", load.batch * load.passes / seconds, key, sample=number, batch_size=load.batch)
 
     def _phases(self, subject: Subject, key: Key, batch: int) -> list[Row]:
