@@ -10,6 +10,7 @@ import torch
 from stmbench.errors import InputError
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "failed to allocate")
+TOO_LARGE = ("invalid configuration",)  # a kernel's grid that the batch made larger than CUDA takes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,10 @@ class BatchChoice:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for every way in which torch says that an allocation failed, on the CPU and on accelerators."""
+    """True for every way in which torch says that a batch is too large, on the CPU and on accelerators."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY + TOO_LARGE)
 
 
 def choose(

@@ -65,7 +65,7 @@ def replay_of(run: Run, device: str | torch.device) -> Run:
         RuntimeError: the work cannot be captured, since it waits for the device or copies from the host.
     """
     with torch.cuda.device(device):
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(GRAPH_WARMUPS):

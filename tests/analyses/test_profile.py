@@ -25,6 +25,7 @@ UNITS = {
     "peak_memory": "bytes",
     "throughput": "images/s",
     "latency": "s",
+    "latency_cold": "s",
     "throughput_ratio": "1",
     "rank_probability": "1",
     "achieved_macs_per_second": "MAC/s",
@@ -74,7 +75,8 @@ def test_sampling_stops_when_resolved_and_goes_on_for_a_narrower_target(tmp_path
     first.run()
     frame = read(tmp_path)
     rounds = len(raw(frame, "probe_peak"))
-    assert rounds - summary(frame, "dropped_rounds")["value"].item() == 10, "the fewest that may resolve anything"
+    # the fewest that may resolve anything; of ten one may look like an outlier until the eleventh comes
+    assert rounds - summary(frame, "dropped_rounds")["value"].item() in (10, 11)
     narrower = profile(tmp_path, time_budget=120.0, target_width=1e-9)
     report = narrower.run()
     frame = read(tmp_path)

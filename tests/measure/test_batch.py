@@ -75,6 +75,7 @@ def test_batches_that_take_long_or_do_not_fit_are_not_tried() -> None:
         (MemoryError(), True),
         (RuntimeError("MPS backend out of memory"), True),
         (RuntimeError("shape mismatch"), False),
+        (RuntimeError("CUDA error: invalid configuration argument"), True),
         (ValueError("out of memory"), False),
     ],
 )

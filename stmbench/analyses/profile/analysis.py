@@ -24,6 +24,7 @@ from stmbench.tables import Store
 HEADLINES = {
     "costs": "macs",
     "batch": "throughput",
+    "shared_batch": "throughput",
     "memory": "peak_memory",
     "rounds": "throughput",
     "parts": "part_time",

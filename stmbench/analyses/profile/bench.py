@@ -14,6 +14,7 @@ from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.subjects import Subject, SubjectSpec
+from stmbench.errors import InputError
 from stmbench.measure import batch as batch_size
 from stmbench.measure.allocator import keep_freed_memory
 from stmbench.measure.batch import is_out_of_memory
@@ -110,6 +111,12 @@ class Bench:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
+                if is_out_of_memory(error):
+                    if self.config.batch_size is None:
+                        raise  # all of them get a smaller batch
+                    got = f"one of {load.batch} images that does not"
+                    remedy = "lower --batch-size, or profile fewer models at a time"
+                    error = InputError("a batch that fits into memory beside the other models", got, remedy)
                 self.failures[key] = reason_of(error)
                 self._subjects.pop(key, None)
         for name, work in ((COMPUTE, self._probe.compute), (COPY, self._probe.copy)):

@@ -47,11 +47,16 @@ class SettingRun:
         alive = {key: unit for key, unit in trials.items() if self.profile.is_done(unit)}
         if not alive:
             return
-        loads = self._loads(alive)
-        self.samples.subjects = list(loads)
-        batch = next(iter(loads.values())).batch
+        batch = self._common_batch(alive)
         if fixed is None:
+            shared = self._shared(alive, batch)
+            yield shared
+            if not self.profile.is_done(shared):
+                return
+            batch = int(self._notes(shared)["batch"])
             yield from self._memory(list(alive), batch)
+        loads = self._loads(alive, batch)
+        self.samples.subjects = list(loads)
         yield from self._rounds(loads, batch)
         if self.samples.sampled:
             yield from self._after(self.samples.sampled, batch)
@@ -88,14 +93,22 @@ class SettingRun:
                 fitting.append(key)
         return fitting
 
-    def _loads(self, trials: dict[Key, Unit]) -> dict[Key, Load]:
+    def _common_batch(self, trials: dict[Key, Unit]) -> int:
         """One batch size for all: the largest that any of them chose, unless it does not fit another."""
-        chosen = {key: (self._chosen_batch(unit), self._notes(unit)) for key, unit in trials.items()}
-        limits = [notes["limit"] for _, notes in chosen.values() if notes["limit"] is not None]
-        batch = min([max(batch for batch, _ in chosen.values()), *limits])
+        limits: list[int] = [limit for unit in trials.values() if (limit := self._notes(unit)["limit"]) is not None]
+        return min([max(self._chosen_batch(unit) for unit in trials.values()), *limits])
+
+    def _shared(self, trials: dict[Key, Unit], batch: int) -> Unit:
+        def work() -> Outcome:
+            return self.tasks.shared_batch(lambda size: self._loads(trials, size), batch)
+
+        return self._unit("shared_batch", list(trials), work, batch_size=batch)
+
+    def _loads(self, trials: dict[Key, Unit], batch: int) -> dict[Key, Load]:
+        rates = {key: max(self._notes(unit)["rates"].values()) for key, unit in trials.items()}
+        compiled = self.config.compile
         return {
-            key: Load(batch=batch, passes=passes_for(batch, max(notes["rates"].values()), compiled=self.config.compile))
-            for key, (_, notes) in chosen.items()
+            key: Load(batch=batch, passes=passes_for(batch, rate, compiled=compiled)) for key, rate in rates.items()
         }
 
     def _rounds(self, loads: dict[Key, Load], batch: int) -> Iterator[Unit]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from stmbench.analyses.base import Outcome
 from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load
 from stmbench.analyses.profile.costs import Cost, parts_of
 from stmbench.analyses.profile.parts import PartClock
+from stmbench.analyses.profile.peaks import peak_of
+from stmbench.analyses.profile.residence import fitting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples
 from stmbench.analyses.profile.subjects import Subject
 from stmbench.analyses.profile.summary import summaries
@@ -18,7 +21,6 @@ from stmbench.analyses.profile.train_step import TrainStep, autocast
 from stmbench.errors import InputError, UnitError
 from stmbench.measure.batch import is_out_of_memory
 from stmbench.measure.energy import EnergyCounter, joules_per_image
-from stmbench.measure.memory import MemorySpec, peak_of_child, peak_of_cuda
 from stmbench.measure.statistics import median_interval
 from stmbench.tables import Row
 
@@ -29,7 +31,6 @@ MIN_SAMPLE_SECONDS = 0.02  # a shorter sample would be the clock's and the sched
 COMPILED_GAIN = 2.0  # how many times as fast a compiled model may be as the eager one that its batch was chosen with
 BLOCK_SECONDS = 5.0  # of sampling in one part: what a killed run loses at most, and one round at least
 PART_REPEATS = 5
-PREPARE = "stmbench.analyses.profile.subjects:prepare"
 
 
 class Tasks:
@@ -38,6 +39,7 @@ class Tasks:
     def __init__(self, profile: Profile, bench: Bench) -> None:
         self.profile, self.bench = profile, bench
         self.config, self.setting = bench.config, bench.setting
+        self._told: set[tuple[str, Key]] = set()  # what rows were given for
 
     def row(self, metric: str, value: float | None, key: Key | None = None, **columns: Any) -> Row:
         """A row of this setting; `key` names the subject, None the machine."""
@@ -73,32 +75,32 @@ class Tasks:
         return Outcome(rows=[self.row("batch_size", batch, key, kind="summary")], notes=notes)
 
     def memory(self, key: Key, batch: int) -> Outcome:
-        """Peak memory of the eager model, on noise: a compiler's or picture reader's memory is not the model's."""
-        spec = dataclasses.replace(self.bench.spec(key), compile=False, images="noise")
-        if self.config.device.startswith("cuda"):
-            reading = peak_of_cuda(lambda: Subject(spec).run(batch), self.config.device)
-        else:
-            arguments = {"spec": dataclasses.asdict(spec), "batch": batch, "plugins": list(self.config.plugins)}
-            reading = peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=self.profile.threads))
+        """Peak memory of the eager model, on noise."""
+        reading = peak_of(self.bench, key, batch, threads=self.profile.threads)
         # null rather than False beside compiled rows: it is their model's memory too
         compiled = None if self.config.compile else False
         columns = {"kind": "summary", "batch_size": batch, "compile": compiled, "dataset": self._dataset("noise")}
         row = self.row("peak_memory", reading.bytes, key, **columns)
         return Outcome(rows=[row], notes={"method": reading.method, "baseline_bytes": reading.baseline})
 
+    def shared_batch(self, loads_at: Callable[[int], Mapping[Key, Load]], batch: int) -> Outcome:
+        """The batch of all subjects: the one that suits them, halved while they do not fit into memory together."""
+        smallest = 2 if self.config.mode == "train" else 1
+
+        def tell(size: int) -> None:
+            self.profile.say(f"trying all models together, batch {size}")
+
+        found = fitting(self.bench, loads_at, batch, smallest=smallest, tell=tell)
+        loads = loads_at(found)
+        columns = {"kind": "summary", "condition": "shared"}
+        rows = [self.row("batch_size", found, key, **columns) for key in loads if key not in self.bench.failures]
+        return Outcome(rows=[*self._left_out(loads), *rows], notes={"batch": found, "wanted": batch})
+
     def block(self, loads: Mapping[Key, Load], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
         """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""
-        known_failures = set(self.bench.failures)
         tell(samples.rounds, 0.0)
         self.bench.prepare(loads)
-        rows = [
-            self.row("throughput", None, key, status="failed", reason=reason, batch_size=loads[key].batch)
-            for key, reason in self.bench.failures.items()
-            if key not in known_failures
-        ]
-        if len(self.bench.failures) == len(loads):
-            raise UnitError(f"no model is left to sample: {next(iter(self.bench.failures.values()))}")
-        seconds = 0.0
+        rows, seconds = self._left_out(loads), 0.0
         for round_ in self.bench.sample(first=samples.rounds):
             for (what, key), sample in round_:
                 rows.append(self._raw(what, key, sample.round, sample.repeat, sample.seconds, loads))
@@ -167,6 +169,21 @@ class Tasks:
         ]
         return Outcome(rows=rows, notes={"sampling_seconds": samples.seconds, "rounds": samples.rounds})
 
+    def _left_out(self, loads: Mapping[Key, Load]) -> list[Row]:
+        """Rows for what the bench cannot sample, once. Raises UnitError where it is everything."""
+        failures = self.bench.failures
+        if len(failures) == len(loads):
+            raise UnitError(f"no model is left to sample: {next(iter(failures.values()))}")
+        found = [("throughput", "failed", key, reason, loads[key].batch) for key, reason in failures.items()]
+        found += [("latency_graph", "skipped", key, reason, 1) for key, reason in self.bench.uncaptured.items()]
+        rows = [
+            self.row(metric, None, key, status=status, reason=reason, batch_size=batch)
+            for metric, status, key, reason, batch in found
+            if (metric, key) not in self._told
+        ]
+        self._told |= {(metric, key) for metric, _, key, _, _ in found}
+        return rows
+
     def _dataset(self, images: str) -> str:
         height, width = self.setting.resolution
         return f"{images}:3x{height}x{width}"
@@ -212,8 +229,6 @@ class Tasks:
 
 def forward_of(subject: Subject, data: Any) -> Callable[[], object]:
     """One eager forward pass, in the mode the subject is in."""
-    import torch
-
     spec = subject.spec
 
     def forward() -> object:
