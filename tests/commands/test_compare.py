@@ -67,12 +67,15 @@ def test_bad_input(args: tuple[str, ...], line: str) -> None:
     assert line in run.refusal(*args)
 
 
-def test_models_that_run_nowhere_are_bad_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "reason"), [("refuses", "ValueError: a reason in two lines"), ("exits", "its code called sys.exit(0)")]
+)
+def test_models_that_run_nowhere_are_bad_input(tmp_path: Path, model: str, reason: str) -> None:
     folder = str(checkout(tmp_path))
-    result = run.stmbench("compare", folder, folder, "--live", *QUICK, "--models", "refuses")
+    result = run.stmbench("compare", folder, folder, "--live", *QUICK, "--models", model)
     assert (result.exit_code, result.stdout) == (2, "")
     line = result.stderr.splitlines()[-1]  # after the line of progress
-    assert "expected a model that runs, got at base and head: ValueError: a reason in two lines" in line
+    assert f"expected a model that runs, got at base and head: {reason}" in line
 
 
 def test_made_up_checkouts_live(tmp_path: Path) -> None:

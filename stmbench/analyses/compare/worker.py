@@ -150,6 +150,11 @@ def version_of(package: str) -> str | None:
         return None
 
 
+def reason_of(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:300]
+    return f"its code called sys.exit({text})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
+
+
 def serve(worker: Worker, answers: TextIO, *, inside: bool) -> None:
     """Answer requests until there are none; `inside` a child, until its model is unloaded."""
     for line in sys.stdin:
@@ -165,7 +170,7 @@ def serve(worker: Worker, answers: TextIO, *, inside: bool) -> None:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit of a model is no end of this side
-            answer = {"ok": False, "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+            answer = {"ok": False, "reason": reason_of(error)}
         answers.write(json.dumps(answer) + "\n")
         if inside and request["do"] == "unload":
             os._exit(0)

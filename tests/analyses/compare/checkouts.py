@@ -84,6 +84,8 @@ def create_model(name):
         os.abort()
     if name == "refuses":
         raise ValueError("a reason\\nin two lines")
+    if name == "exits":
+        sys.exit(0)
     if name == "hangs":
         import time
         time.sleep(600)
