@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 from torch import Tensor, nn
 
 from stmbench.mixers.affinity import (
@@ -118,13 +119,27 @@ class ContainerPam(Mixer):
         """(B, H, W, C) -> (B, H, W, C)."""
         projected = self.qkv(x)
         dynamic = attended(projected, self.config.heads) if self.attends else None
-        return self._mixed(projected, dynamic, slowly=False)
+        return self._mixed(projected, dynamic)
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same map with a softmax that can be read, and the whole matrix applied token by token."""
+        """The same map with a softmax that can be read, and the whole matrix applied head by head."""
+        batch, height, width, dim = x.shape
         projected = self.qkv(x)
-        dynamic = attended_slowly(projected, self.config.heads) if self.attends else None
-        return self._mixed(projected, dynamic, slowly=True)
+        alpha, beta = self.shares()
+        mixed = torch.zeros_like(x)
+        if self.attends:
+            mixed = mixed + alpha * attended_slowly(projected, self.config.heads)
+        if self.static is not None:
+            matrices = self.static.reference((height, width))
+            depth = dim // self.config.heads
+            tokens = projected[..., -dim:].flatten(1, 2)  # B, N, C
+            parts = [
+                matrices[head % len(matrices)] @ tokens[..., head * depth : (head + 1) * depth]
+                for head in range(self.config.heads)
+            ]
+            mixed = mixed + beta * torch.cat(parts, dim=-1).reshape(batch, height, width, dim)
+        y: Tensor = self.proj(mixed)
+        return y
 
     def affinity(self, x: Tensor) -> Affinity:
         """(B, H, W, C) -> (B, heads, H * W, H * W)."""
@@ -160,18 +175,13 @@ class ContainerPam(Mixer):
         static = 0 if self.static is None else self.static.macs(height, width, dim)
         return attention + 2 * tokens * dim * dim + static
 
-    def _mixed(self, projected: Tensor, dynamic: Tensor | None, *, slowly: bool) -> Tensor:
+    def _mixed(self, projected: Tensor, dynamic: Tensor | None) -> Tensor:
         alpha, beta = self.shares()
         mixed = None if dynamic is None else alpha * dynamic
         if self.static is not None:
             height, width = projected.shape[1:3]
             values = projected[..., -self.config.dim :]
-            split = split_into_heads(values, self.config.heads)
-            if slowly:
-                matrices = self.static.matrix((height, width)).expand(self.config.heads, -1, -1)
-                static = (matrices[None, :, :, :, None] * split[:, :, None]).sum(3)  # B, heads, N, N, d summed over N
-            else:
-                static = self.static(split, (height, width))
+            static = self.static(split_into_heads(values, self.config.heads), (height, width))
             share = beta * joined_heads(static, height, width)
             mixed = share if mixed is None else mixed + share
         assert mixed is not None

@@ -95,6 +95,16 @@ class LocalWeights(nn.Module):
         found: Tensor = self.weight_norm(self.expand(F.relu(self.norm(self.reduce(both)))))
         return found
 
+    def reference(self, x: Tensor, context: Tensor) -> Tensor:
+        """The same, channel by channel: with two groups channel c of x is followed by channel c of K."""
+        dim = x.shape[1]
+        both = x.new_zeros(x.shape[0], 2 * dim, *x.shape[2:])
+        for channel in range(dim):
+            first, second = (channel, dim + channel) if self.halves == 1 else (2 * channel, 2 * channel + 1)
+            both[:, first], both[:, second] = x[:, channel], context[:, channel]
+        found: Tensor = self.weight_norm(self.expand(self.norm(self.reduce(both)).clamp(min=0)))
+        return found
+
     def macs(self, height: int, width: int) -> int:
         """Multiply-adds of the two convolutions."""
         return height * width * (self.reduce.weight.numel() + self.expand.weight.numel())
@@ -117,6 +127,13 @@ class SplitAttention(nn.Module):
         shares = logits.unflatten(1, (-1, 2)).softmax(2)
         found: Tensor = dynamic * shares[:, :, 0] + static * shares[:, :, 1]
         return found
+
+    def reference(self, dynamic: Tensor, static: Tensor) -> Tensor:
+        """The same with one share: the other is what is left of 1. Channel c has the logits 2 c and 2 c + 1."""
+        pooled = dynamic.mean((2, 3), keepdim=True) + static.mean((2, 3), keepdim=True)
+        logits = self.expand(self.norm(self.reduce(pooled)).clamp(min=0))
+        share = 1 / (1 + (logits[:, 1::2] - logits[:, 0::2]).exp())
+        return share * dynamic + (1 - share) * static
 
     def macs(self) -> int:
         """Multiply-adds for one image; its size plays no part."""
@@ -148,6 +165,10 @@ class Contextual(Mixer):
         found: Tensor = self.split(dynamic, static)
         return found
 
+    def fused_slowly(self, dynamic: Tensor, static: Tensor) -> Tensor:
+        """`fused` as the reference has it."""
+        return self.fused(dynamic, static) if self.split is None else self.split.reference(dynamic, static)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         x = x.permute(0, 3, 1, 2)
@@ -160,7 +181,7 @@ class Contextual(Mixer):
         """The same map with the aggregation tap by tap and channel by channel."""
         x = x.permute(0, 3, 1, 2)
         static = self.context(x)
-        weights, value = self.weights(x, static), self._value(x).permute(0, 3, 1, 2)
+        weights, value = self.weights.reference(x, static), self.value_norm(self.value(x))
         dim, halves = self.config.dim, self.config.halves
         height, width = x.shape[2:]
         padded, mixed = F.pad(value, (1, 1, 1, 1)), torch.zeros_like(value)
@@ -171,8 +192,8 @@ class Contextual(Mixer):
                 row, column = divmod(tap, KERNEL)
                 shifted = padded[:, channel, row : row + height, column : column + width]
                 mixed[:, channel] += weights[:, group * KERNEL**2 + tap] * shifted
-        dynamic = F.silu(self.norm(mixed))
-        return self.fused(dynamic, static).permute(0, 2, 3, 1)
+        dynamic = self.norm(mixed)
+        return self.fused_slowly(dynamic * dynamic.sigmoid(), static).permute(0, 2, 3, 1)
 
     def affinity(self, x: Tensor) -> StencilAffinity:
         """(B, H, W, C) -> (B, C/8, H * W, H * W), of the local aggregation."""

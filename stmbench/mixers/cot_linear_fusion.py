@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from stmbench.mixers.base import register_mixer
@@ -33,3 +34,7 @@ class CotLinearFusion(Contextual):
     def fused(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """Y + K."""
         return dynamic + static
+
+    def fused_slowly(self, dynamic: Tensor, static: Tensor) -> Tensor:
+        """The sum of the two as they stand side by side."""
+        return torch.stack((dynamic, static)).sum(0)

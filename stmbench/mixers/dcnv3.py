@@ -121,22 +121,30 @@ class Dcnv3(Mixer):
         return offsets + _base_places(height, width, offsets), softmax_of_few(logits)
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same map, point by point: four neighbours, four weights, zero outside."""
+        """The same map, point by point from their coordinates: four neighbours, four weights, zero outside."""
         batch, height, width, dim = x.shape
         groups = self.config.groups
-        places, weights = self.points(x)
+        u = F.gelu(self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)))
+        offsets, logits = self.offsets(u), self.weights(u)
         value = self.proj_in(x).view(batch, height, width, groups, dim // groups)
-        image, group = torch.arange(batch).view(-1, 1, 1, 1), torch.arange(groups)
+        image = torch.arange(batch).view(-1, 1, 1)
+        rows, columns = torch.arange(height)[:, None], torch.arange(width)
         y = torch.zeros_like(value)
-        for k in range(POINTS):
-            px, py = places[..., k, 0], places[..., k, 1]
-            for dx in (0, 1):
-                for dy in (0, 1):
-                    cx, cy = px.floor() + dx, py.floor() + dy
-                    near = (1 - (px - cx).abs()) * (1 - (py - cy).abs()) * weights[..., k]
-                    inside = (cx >= 0) & (cx < width) & (cy >= 0) & (cy < height)
-                    tokens = value[image, cy.long().clamp(0, height - 1), cx.long().clamp(0, width - 1), group]
-                    y = y + tokens * (near * inside)[..., None]
+        for group in range(groups):
+            first = group * POINTS
+            weights = logits[..., first : first + POINTS].exp()
+            weights = weights / weights.sum(-1, keepdim=True)
+            for k in range(POINTS):
+                # the points go down column by column: k // 3 counts columns, k % 3 rows
+                px = columns + (k // 3 - 1) + offsets[..., 2 * (first + k)]
+                py = rows + (k % 3 - 1) + offsets[..., 2 * (first + k) + 1]
+                for dx in (0, 1):
+                    for dy in (0, 1):
+                        cx, cy = px.floor() + dx, py.floor() + dy
+                        near = (1 - (px - cx).abs()) * (1 - (py - cy).abs()) * weights[..., k]
+                        inside = (cx >= 0) & (cx < width) & (cy >= 0) & (cy < height)
+                        tokens = value[image, cy.long().clamp(0, height - 1), cx.long().clamp(0, width - 1), group]
+                        y[..., group, :] += tokens * (near * inside)[..., None]
         mixed: Tensor = self.proj_out(y.flatten(3))
         return mixed
 

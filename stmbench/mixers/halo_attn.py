@@ -140,7 +140,9 @@ class HaloAttn(Mixer):
         """The same map, query by query: gather the keys that exist, weigh them, sum."""
         config, (height, width) = self.config, x.shape[1:3]
         depth, window = config.dim // config.heads, config.window
-        x = pad_to_windows(x, window)
+        bottom, right = -height % window, -width % window
+        x = torch.cat((x, x.new_zeros(x.shape[0], bottom, width, config.dim)), dim=1)
+        x = torch.cat((x, x.new_zeros(x.shape[0], height + bottom, right, config.dim)), dim=2)
         q, kv, y = self.q(x), self.kv(x), torch.zeros_like(x)
         for row in range(height):
             for column in range(width):

@@ -78,6 +78,22 @@ class StaticMatrix(nn.Module):
         columns = self._resized(self.whole.transpose(1, 2), size)  # heads, N' columns, N rows
         return self._resized(columns.transpose(1, 2), size) / self._growth(size)
 
+    def reference(self, size: Size) -> Tensor:
+        """`matrix`, with the interpolation written out as a matrix of its own for each axis."""
+        if self.whole is not None:
+            matrices = self.whole
+        else:
+            assert self.left is not None
+            assert self.right is not None
+            matrices = torch.einsum("hnr,hmr->hnm", self.left, self.right)
+        if size == self.config.resolution:
+            return matrices
+        height, width = self.config.resolution
+        down, across = _between(height, size[0], matrices), _between(width, size[1], matrices)
+        places = torch.einsum("iy,jx->ijyx", down, across).reshape(size[0] * size[1], height * width)
+        shrink = (height * width) / (size[0] * size[1])
+        return shrink * torch.einsum("in,hnm,jm->hij", places, matrices, places)
+
     def macs(self, height: int, width: int, dim: int) -> int:
         """N^2 C, or 2 N r C (and the factors' products with the values alone: resizing is not counted)."""
         tokens = height * width
@@ -107,3 +123,16 @@ class StaticMatrix(nn.Module):
                 got,
                 "build the model with img_size= that size, or leave resize=False out to interpolate the matrix",
             )
+
+
+def _between(old: int, new: int, like: Tensor) -> Tensor:
+    """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 among the old, or at the
+    first or last of them."""
+    weights = torch.zeros(new, old, dtype=like.dtype, device=like.device)
+    for i in range(new):
+        place = min(max((i + 0.5) * old / new - 0.5, 0.0), old - 1.0)
+        low = int(place)
+        weights[i, low] += low + 1 - place
+        if place > low:
+            weights[i, low + 1] += place - low
+    return weights

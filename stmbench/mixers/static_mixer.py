@@ -62,7 +62,7 @@ class StaticMixer(Mixer):
     def reference(self, x: Tensor) -> Tensor:
         """The same map, head by head, each with its whole matrix."""
         height, width = x.shape[1:3]
-        matrices = self.mix.matrix((height, width))
+        matrices = self.mix.reference((height, width))
         parts = self.proj_in(x).flatten(1, 2).chunk(self.config.heads, dim=-1)  # B, N, d each
         mixed = [torch.einsum("nm,bmd->bnd", matrix, part) for matrix, part in zip(matrices, parts, strict=True)]
         y: Tensor = self.proj_out(torch.cat(mixed, dim=-1).reshape(x.shape))

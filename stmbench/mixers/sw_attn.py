@@ -9,6 +9,7 @@ For a window's tokens X, head by head (their eq. 4, B from a (2M-1) x (2M-1) tab
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 import torch.nn.functional as F
@@ -116,27 +117,33 @@ class SwAttn(Mixer):
         return projected
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same map, window by window and head by head, with a softmax that can be read."""
-        height, width = x.shape[1:3]
+        """The same map, window by window and head by head; who sees whom, and through which entry of the table, follows
+        from the tokens' coordinates."""
         window, depth = self.config.window, self.config.dim // self.config.heads
-        x, shift = self._arrange(x)
-        bias = self._bias(x.shape[1], x.shape[2], shift)
-        y = torch.empty_like(x)
-        for index in range((x.shape[1] // window) * (x.shape[2] // window)):
-            top, left = (window * i for i in divmod(index, x.shape[2] // window))
-            tokens = x[:, top : top + window, left : left + window].flatten(1, 2)  # B, M^2, C
-            q, k, v = self.qkv(tokens).chunk(3, dim=-1)
-            heads = []
-            for head in range(self.config.heads):
-                part = slice(head * depth, (head + 1) * depth)
-                logits = q[..., part] @ k[..., part].transpose(1, 2) * depth**-0.5
-                logits = logits + bias[0, min(index, bias.shape[1] - 1), head]
-                heads.append(logits.softmax(dim=-1) @ v[..., part])
-            y[:, top : top + window, left : left + window] = torch.cat(heads, -1).reshape(
-                -1, window, window, x.shape[3]
-            )
-        y = y.roll((shift, shift), (1, 2))
-        projected: Tensor = self.proj(y[:, :height, :width])
+        height, width = x.shape[1:3]
+        shift = self.config.shift if height > window and width > window else 0
+        rows, columns = (math.ceil(size / window) * window for size in (height, width))
+        padded = x.new_zeros(x.shape[0], rows, columns, x.shape[3])
+        padded[:, :height, :width] = x
+        mixed = torch.zeros_like(padded)
+        y, x_ = (c.flatten() for c in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
+        # where a token is once the map has moved up and left; tokens above or left of the shift come back at the end
+        moved = torch.stack(((y - shift) % rows, (x_ - shift) % columns))
+        wrapped = torch.stack((y < shift, x_ < shift))
+        for down in range(rows // window):
+            for right in range(columns // window):
+                own = ((moved[0] // window == down) & (moved[1] // window == right)).nonzero()[:, 0]
+                tokens = padded[:, y[own], x_[own]]  # B, M^2, C
+                q, k, v = self.qkv(tokens).split(self.config.dim, dim=-1)
+                dy, dx = (place[own][:, None] - place[own][None, :] for place in moved)  # from key to query
+                entry = (dy + window - 1) * (2 * window - 1) + dx + window - 1
+                apart = (wrapped[:, own, None] != wrapped[:, None, own]).any(0)
+                for head in range(self.config.heads):
+                    part = slice(head * depth, (head + 1) * depth)
+                    logits = q[..., part] @ k[..., part].transpose(1, 2) / depth**0.5
+                    logits = logits + self.relative_bias[entry, head] + SEPARATED * apart
+                    mixed[:, y[own], x_[own], part] = logits.softmax(dim=-1) @ v[..., part]
+        projected: Tensor = self.proj(mixed[:, :height, :width])
         return projected
 
     def affinity(self, x: Tensor) -> WindowAffinity:

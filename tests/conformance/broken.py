@@ -65,6 +65,15 @@ class AlwaysSingle(Sound):
         return y.float() if y.dtype == torch.float64 else y
 
 
+class NoKernelForDouble(Sound):
+    """One unsupported dtype is one failure, though every comparison of numbers is made in it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            raise RuntimeError("\"mix\" not implemented for 'Double'")
+        return super().forward(x)
+
+
 class ChannelsFirstInMemory(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
@@ -161,6 +170,31 @@ class WrongReference(Sound):
         return super().forward(x) * (1 + 1e-6)
 
 
+class AnotherPathForTraining(Sound):
+    """The fast path of inference is right, the one that is differentiated is not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y if not torch.is_grad_enabled() else y * (1 + 1e-6)
+
+
+class TableOfTheDesignSize(Sound):
+    """An entry for each place of the design map: a smaller map would leave most of it without a gradient."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.side = {32: 56, 64: 28, 128: 14, 256: 7}[config.dim]
+        self.table = nn.Parameter(torch.zeros(self.side, self.side, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        below, right = (max(0, size - self.side) for size in x.shape[1:3])
+        table = nn.functional.pad(self.table, (0, 0, 0, right, 0, below))
+        return super().forward(x) + table[: x.shape[1], : x.shape[2]]
+
+    def reference(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
 class WrongMacs(Sound):
     def macs(self, height: int, width: int) -> int:
         return 2 * super().macs(height, width)
@@ -201,6 +235,7 @@ BROKEN: dict[str, MixerEntry] = {
     "any_size": entry(OnlySquare),
     "any_size (crops)": entry(MadeForTheDesignSize),
     "dtype": entry(AlwaysSingle),
+    "dtype (no kernel)": entry(NoKernelForDouble),
     "layout": entry(ChannelsFirstInMemory),
     "input_untouched": entry(WritesIntoItsInput),
     "deterministic": entry(RandomAtEval),
@@ -218,6 +253,7 @@ BROKEN: dict[str, MixerEntry] = {
     "bfloat16": entry(NanInBfloat16),
     "autocast": entry(NoAutocast),
     "reference": entry(WrongReference),
+    "reference (with gradients)": entry(AnotherPathForTraining),
     "macs": entry(WrongMacs),
     "copies": entry(ForgetsInACopy),
     "frozen_config": entry(Sound, Open),

@@ -10,7 +10,7 @@ from torch import nn
 
 from stmbench.measure.counting import count
 from stmbench.mixers.base import Inert
-from stmbench.mixers.conformance import CHECKS, conform
+from stmbench.mixers.conformance import CHECKS, conform, gradients
 from tests.conformance import broken, broken_affinity
 
 BROKEN = {**broken.BROKEN, **broken_affinity.BROKEN}
@@ -41,6 +41,39 @@ def test_a_sound_mixer_passes_everything() -> None:
         ("affinity", "skipped", "the mixer offers no affinity"),
         ("affinity_forms", "skipped", "needs affinity to pass"),
     ]
+
+
+def test_gradients_are_looked_at_on_the_design_map() -> None:
+    outcomes = conform(broken.entry(broken.TableOfTheDesignSize))
+    assert [(o.check, o.found) for o in outcomes if o.status == "failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        (broken.DeadParameter, "32 of 32 elements of unused get no gradient (stage 0): all of it"),
+        (broken.DeadThird, "1 of 33 elements of gain get no gradient (stage 0): [32]"),
+    ],
+)
+def test_dead_elements_are_named(module: type[nn.Module], found: str) -> None:
+    outcomes = {outcome.check: outcome for outcome in conform(broken.entry(module))}
+    assert outcomes["gradients"].found == found
+
+
+@pytest.mark.parametrize(
+    ("dead", "said"),
+    [
+        ([[0, 0], [0, 1], [0, 2]], "[0]"),
+        ([[1, 0], [1, 1], [1, 2], [2, 0], [2, 1], [2, 2]], "[1:3]"),
+        ([[0, 1], [3, 2]], "[0, 1], [3, 2]"),
+        ([[0, 1], [1, 1], [2, 1], [3, 1], [3, 2]], "[0, 1], [1, 1], [2, 1] and 2 more"),
+    ],
+)
+def test_places_are_slices_or_single_ones(dead: list[list[int]], said: str) -> None:
+    mask = torch.zeros(4, 3, dtype=torch.bool)
+    for row, column in dead:
+        mask[row, column] = True
+    assert gradients.elements(mask) == said
 
 
 def test_a_sound_mixer_with_an_affinity_passes_everything() -> None:

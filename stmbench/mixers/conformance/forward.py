@@ -62,6 +62,7 @@ def dtype(subject: Subject) -> None:
 @check(
     "the output is contiguous channels last, whatever the strides of the input",
     remedy="end with a contiguous (B, H, W, C) tensor; permute(0, 2, 3, 1) of a channels_last convolution is one",
+    needs=("shape", "dtype"),
 )
 def layout(subject: Subject) -> None:
     module, images = subject.module(), subject.images()
@@ -75,7 +76,11 @@ def layout(subject: Subject) -> None:
         _same(module(strided), found, "an input with other strides gives another result")
 
 
-@check("the input is not changed", remedy="leave out in-place operations (relu_, +=) on the input or a view of it")
+@check(
+    "the input is not changed",
+    remedy="leave out in-place operations (relu_, +=) on the input or a view of it",
+    needs=("shape", "dtype"),
+)
 def input_untouched(subject: Subject) -> None:
     module, images = subject.module(), subject.images()
     before = images.clone()
@@ -90,6 +95,7 @@ def input_untouched(subject: Subject) -> None:
 @check(
     "the same input gives the same result in eval mode",
     remedy="switch randomness off when self.training is False (nn.Dropout does)",
+    needs=("shape", "dtype"),
 )
 def deterministic(subject: Subject) -> None:
     module, images = subject.module(), subject.images()
