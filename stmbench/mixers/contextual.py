@@ -133,7 +133,8 @@ class SplitAttention(nn.Module):
         pooled = dynamic.mean((2, 3), keepdim=True) + static.mean((2, 3), keepdim=True)
         logits = self.expand(self.norm(self.reduce(pooled)).clamp(min=0))
         share = 1 / (1 + (logits[:, 1::2] - logits[:, 0::2]).exp())
-        return share * dynamic + (1 - share) * static
+        found: Tensor = share * dynamic + (1 - share) * static
+        return found
 
     def macs(self) -> int:
         """Multiply-adds for one image; its size plays no part."""

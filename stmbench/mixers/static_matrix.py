@@ -80,9 +80,8 @@ class StaticMatrix(nn.Module):
 
     def reference(self, size: Size) -> Tensor:
         """`matrix`, with the interpolation written out as a matrix of its own for each axis."""
-        if self.whole is not None:
-            matrices = self.whole
-        else:
+        matrices: Tensor | None = self.whole
+        if matrices is None:
             assert self.left is not None
             assert self.right is not None
             matrices = torch.einsum("hnr,hmr->hnm", self.left, self.right)
@@ -126,7 +125,7 @@ class StaticMatrix(nn.Module):
 
 
 def _between(old: int, new: int, like: Tensor) -> Tensor:
-    """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 among the old, or at the
+    """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 of the old ones, or at the
     first or last of them."""
     weights = torch.zeros(new, old, dtype=like.dtype, device=like.device)
     for i in range(new):
