@@ -125,8 +125,8 @@ class StaticMatrix(nn.Module):
 
 
 def _between(old: int, new: int, like: Tensor) -> Tensor:
-    """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 of the old ones, or at the
-    first or last of them."""
+    """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 of the old ones, or at
+    the first or last of them."""
     weights = torch.zeros(new, old, dtype=like.dtype, device=like.device)
     for i in range(new):
         place = min(max((i + 0.5) * old / new - 0.5, 0.0), old - 1.0)
