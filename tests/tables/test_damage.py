@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
+import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from stmbench.errors import TableError
+from stmbench.errors import OutputError, TableError
 from stmbench.tables import Store, seal
 from stmbench.tables.parts import METADATA_KEY
 from stmbench.tables.writing import write_arrays
@@ -56,7 +59,7 @@ def test_no_flipped_bit_of_a_part_is_read_as_a_value(store: Store) -> None:
         assert store.keys() == ["other"]
         fault = store.fault("k")
         assert str(fault).startswith("k.parquet: "), place
-        if place % 10 == 0:  # what `read` tells of it, at a tenth of the places
+        if place % 40 == 0:  # what `read` tells of it, at some of the places
             frame = store.read()
             assert len(frame) == 1
             assert [part.part for part in frame.attrs["unreadable"]] == ["k.parquet"]
@@ -164,3 +167,47 @@ def test_a_part_is_parquet_for_any_reader(store: Store) -> None:
     table = pq.read_table(store.parts / "k.parquet", page_checksum_verification=True)
     assert table.column("value").to_pylist()[0] == 96e9
     assert seal.KEY in table.schema.metadata
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_between_an_artifact_and_its_part(store: Store, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """The artifact is new and the part old: the rows stay, without the artifact, and the unit is made again."""
+    values = store.read(["k"])["value"].dropna().tolist()
+    write_arrays(store.artifact("k", "maps.npz"), {"map": [[1.0, 0.5], [0.75, 0.25]]})
+    replace = os.replace
+
+    def killed(*places: Any) -> None:
+        if when == "after":
+            replace(*places)
+        raise KeyboardInterrupt
+
+    row = dataclasses.replace(failed_row(), artifact="parts/k.maps.npz")
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("k", [row], metadata={"status": "ok"})
+    monkeypatch.undo()
+    frame = store.read(["k"])
+    if when == "after":
+        assert store.has("k")
+        assert frame["artifact"].tolist() == ["parts/k.maps.npz"]
+    else:
+        assert not store.has("k")
+        assert frame["value"].dropna().tolist() == values
+        assert frame["artifact"].isna().all()
+
+
+def test_a_full_disk_loses_nothing(store: Store) -> None:
+    """Whatever the size at which the disk is full, the older part stays as it is."""
+    before, frame = (store.parts / "k.parquet").read_bytes(), store.read()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for size in (0, 1, 4096, len(before) // 2):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            with pytest.raises(OutputError, match="free space or choose another"):
+                store.write("k", profile_rows(["dw_conv", "sw_attn"]), metadata={})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (store.parts / "k.parquet").read_bytes() == before
+    pd.testing.assert_frame_equal(store.read(), frame)
+    assert not list(store.parts.glob(".*"))

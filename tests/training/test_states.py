@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from stmbench.checkpoints.loading import state_hash
 from stmbench.errors import CheckpointError
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.state import PREVIOUS, STATE, load_state
+from stmbench.training.state import PREVIOUS, STATE, load_state, save_state
 from tests.training.runs import PLAIN, folders, settings, training
 
 STEPS = 3
@@ -149,3 +150,55 @@ def test_finished_files_are_checked(
     np.testing.assert_array_equal(np.load(losses), wanted[0])
     assert state_hash(load_file(folder / "last.safetensors")) == wanted[1]
     assert not [step for step in steps if 0 < step < 1]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_killed_anywhere_amid_a_save_a_whole_state_is_there(
+    tmp_path: Path, finished: tuple[Path, TrainingSettings], monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Before or after each operation on the folder; on a file system without links too."""
+    out, run = finished
+    facts = training(out, run).facts(run)
+    state = torch.load(next(out.glob(f"checkpoints/*/{STATE}")), weights_only=True)
+    content = {key: value for key, value in state.items() if key not in ("format", "facts")}
+    count, fatal = 0, 0
+
+    def watched(operation: Callable[..., object], able: bool = True) -> Callable[..., object]:
+        def act(*args: object, **options: object) -> object:
+            nonlocal count
+            if not able:
+                raise OSError(95, "Operation not supported")
+            for moment in ("before", "after"):
+                count += 1
+                if count == fatal:
+                    raise Killed
+                if moment == "before":
+                    result = operation(*args, **options)
+            return result
+
+        return act
+
+    monkeypatch.setattr(os, "link", watched(os.link, links))
+    monkeypatch.setattr(os, "replace", watched(os.replace))
+    survived = 0
+    for fatal in range(1, 9):
+        folder = tmp_path / str(fatal)
+        folder.mkdir()
+        count = -100
+        for _ in range(2):
+            save_state(folder / STATE, content, facts)
+        count = 0
+        try:
+            save_state(folder / STATE, content, facts)
+            survived += 1
+        except Killed:
+            pass
+        usable = [name for name in (STATE, PREVIOUS) if (folder / name).is_file()]
+        assert usable, fatal
+        for name in usable:
+            assert len(load_state(folder / name, facts)["record"]["losses"]) == STEPS
+    assert survived == 4, "two operations with two moments each"

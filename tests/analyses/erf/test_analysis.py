@@ -56,6 +56,22 @@ def test_a_second_run_takes_what_is_there_and_batches_do_not_matter(tmp_path: Pa
     assert np.allclose(first["value"], other["value"])
 
 
+def test_maps_that_are_gone_or_cut_are_made_again(tmp_path: Path) -> None:
+    _, frame = _run(tmp_path)
+    path = tmp_path / frame["artifact"].iloc[0]
+    with np.load(path) as file:
+        wanted = file["magnitude_3"]
+    path.write_bytes(path.read_bytes()[:-100])
+    for reason in ("bytes instead of", "the file is gone"):
+        report, again = _run(tmp_path)
+        assert (report.measured, report.kept) == (1, 0)
+        assert reason in report.warnings[0]
+        assert again["value"].tolist() == frame["value"].tolist()
+        with np.load(path) as file:
+            np.testing.assert_array_equal(file["magnitude_3"], wanted)
+        path.unlink()
+
+
 def test_some_stages_alone_agree_with_all(tmp_path: Path) -> None:
     _, some = _run(tmp_path / "some", ErfConfig(stages=(1,)))
     _, every = _run(tmp_path / "every")
