@@ -22,9 +22,10 @@ from stmbench.analyses.failures import failures_in, reason_of
 from stmbench.analyses.models import facts_of, mixer_facts
 from stmbench.analyses.unit import Unit
 from stmbench.errors import ForsakenError
-from stmbench.measure import environment, interference
+from stmbench.measure import environment
 from stmbench.measure.arithmetic import Arithmetic
 from stmbench.measure.interference import Disturbance
+from stmbench.measure.watching import MachineWatch
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import METRIC_UNITS
 
@@ -92,9 +93,10 @@ class Analysis(abc.ABC):
         self.tell: Listener = listener or (lambda _: None)
         now = datetime.datetime.now(datetime.timezone.utc)
         self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        self.machine_facts = environment.machine_facts()
+        self.machine_facts = environment.machine_facts(device)
         self.machine = environment.machine_id(self.machine_facts)
         self.software = environment.software_facts()
+        self.watch = MachineWatch(device)
 
     @property
     @abc.abstractmethod
@@ -181,18 +183,18 @@ class Analysis(abc.ABC):
 
     def _do(self, unit: Unit, report: Report) -> None:
         _seed_everything(unit.seed)
-        before, start = interference.take(), time.monotonic()
+        self.watch.begin()
+        start = time.monotonic()
         try:
             with self.arithmetic(unit).applied():
                 outcome, status = self.measure(unit), "ok"
         except (KeyboardInterrupt, ForsakenError):
             raise
         except BaseException as error:  # a model may also call sys.exit
-            reason = reason_of(error)
-            outcome, status = Outcome(rows=self._failed_rows(unit, reason)), "failed"
+            outcome, status = Outcome(rows=self._failed_rows(unit, reason_of(error))), "failed"
         seconds = time.monotonic() - start
-        timed = unit.machine is not None and not unit.derived
-        disturbed = interference.disturbances(before, interference.take()) if timed else []
+        self.watch.look()
+        disturbed = self.watch.end() if unit.is_timed else []
         self.store.write(unit.key, outcome.rows, metadata=self._metadata(unit, outcome, status, seconds, disturbed))
         report.failures += self.store.metadata(unit.key)["failures"]
         report.measured += status == "ok" and not unit.derived
@@ -220,6 +222,7 @@ class Analysis(abc.ABC):
             "plugins": dict(unit.plugins),
             "mixers": mixer_facts(unit.models),
             "arithmetic": self.arithmetic(unit).facts,
+            **(self.watch.facts if unit.is_timed else {}),
             "machine": self.machine_facts,
             "machine_id": self.machine,
             "software": self.software,

@@ -23,7 +23,7 @@ from stmbench.data.sampling import choose, require_labels
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.measure.allocator import keep_freed_memory
-from stmbench.measure.arithmetic import Arithmetic, require_dtype
+from stmbench.measure.arithmetic import require_dtype
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 
@@ -97,9 +97,6 @@ class ImageAnalysis(Analysis):
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._subject: tuple[str, Subject] | None = None
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
-
-    def arithmetic(self, unit: Unit) -> Arithmetic:
-        return dataclasses.replace(super().arithmetic(unit), tf32=self.request.dtype == "tf32")
 
     def _count(self) -> int | None:
         """Images to choose; None for all."""

@@ -37,6 +37,11 @@ class Unit:
         return unit_key(facts)
 
     @property
+    def is_timed(self) -> bool:
+        """Whether the machine's state while it was measured belongs to the result."""
+        return self.machine is not None and not self.derived
+
+    @property
     def group(self) -> str:
         """What `--fresh` forgets together."""
         return self.series or self.key

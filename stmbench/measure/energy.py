@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 
 from stmbench.measure.clock import Timer
+from stmbench.measure.nvml import nvml_of
 
 
 class EnergyCounter(Protocol):
@@ -56,23 +55,14 @@ def counter_for(device: str | torch.device, nvml: Any = None) -> EnergyCounter |
     Args:
         nvml: the pynvml module; imported where it is not given.
     """
-    where = torch.device(device)
-    if where.type != "cuda":
+    device_nvml = nvml_of(device, nvml)
+    if device_nvml is None:
         return None
-    if nvml is None:
-        try:
-            nvml = importlib.import_module("pynvml")
-        except ImportError:
-            return None
-    with contextlib.suppress(Exception):  # NVML has its own error classes, all of which mean: not to be had here
-        nvml.nvmlInit()
-        # NVML knows nothing of CUDA_VISIBLE_DEVICES: the identifier is what both agree on
-        handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(where).uuid}")
-        with contextlib.suppress(Exception):
-            nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            return TotalEnergy(nvml, handle)
-        nvml.nvmlDeviceGetPowerUsage(handle)
-        return IntegratedPower(nvml, handle)
+    library, handle = device_nvml.library, device_nvml.handle
+    if device_nvml.ask("GetTotalEnergyConsumption", of=handle) is not None:
+        return TotalEnergy(library, handle)
+    if device_nvml.ask("GetPowerUsage", of=handle) is not None:
+        return IntegratedPower(library, handle)
     return None
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,33 @@ import torch
 PACKAGES = ("stmbench", "torch", "torchvision", "timm", "numpy")
 
 
-def machine_facts() -> dict[str, Any]:
-    """What the machine is: processor, cores, memory in GiB, system, accelerators."""
+def machine_facts(device: str = "cpu") -> dict[str, Any]:
+    """What the machine is: processor, cores, memory in GiB, system, and the GPU that `device` is, whatever others see.
+
+    Neither CUDA_VISIBLE_DEVICES nor a device's number is in it: the same device is the same machine.
+    """
     return {
         "cpu": cpu_model(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "logical_cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        **_gpu_facts(torch.device(device)),
     }
 
 
-def machine_id(facts: dict[str, Any] | None = None) -> str:
+def _gpu_facts(device: torch.device) -> dict[str, Any]:
+    """The device in use and how large it is, which tells a slice of a GPU from the whole of it."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return {"gpus": []}
+    found = torch.cuda.get_device_properties(device)
+    size = {"gpu_memory_gib": round(found.total_memory / 2**30), "gpu_processors": found.multi_processor_count}
+    return {"gpus": [found.name], **size}
+
+
+def machine_id(facts: Mapping[str, Any]) -> str:
     """Twelve hex digits that stand for the machine's facts: timings of another machine are another measurement."""
-    text = json.dumps(facts if facts is not None else machine_facts(), sort_keys=True)
+    text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

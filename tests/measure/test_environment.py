@@ -5,6 +5,10 @@ import json
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
 
 from stmbench.measure import environment
 
@@ -18,13 +22,32 @@ def test_facts_name_no_user_host_or_folder() -> None:
 
 def test_the_machine_has_a_stable_short_name() -> None:
     facts = environment.machine_facts()
-    assert (
-        environment.machine_id(facts)
-        == environment.machine_id()
-        == environment.machine_id(dict(reversed(facts.items())))
-    )
-    assert len(environment.machine_id()) == 12
+    assert environment.machine_id(facts) == environment.machine_id(dict(reversed(facts.items())))
+    assert len(environment.machine_id(facts)) == 12
     assert environment.machine_id({**facts, "cores": -1}) != environment.machine_id(facts)
+
+
+def test_the_machine_is_the_device_in_use_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def visible(*names: str) -> None:
+        """What CUDA_VISIBLE_DEVICES leaves, in its order."""
+        found = [SimpleNamespace(name=name, total_memory=80 * 2**30, multi_processor_count=132) for name in names]
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(found))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(found))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: found[number].name)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found[device.index or 0])
+
+    def identifier(device: str) -> str:
+        return environment.machine_id(environment.machine_facts(device))
+
+    visible()
+    alone = identifier("cpu")
+    visible("H100", "L4")
+    both = {device: identifier(device) for device in ("cpu", "cuda:0", "cuda:1")}
+    assert both["cpu"] == alone, "a GPU that is not used does not make another machine"
+    assert len(set(both.values())) == 3
+    visible("L4")
+    assert identifier("cuda") == both["cuda:1"]
+    assert environment.machine_facts("cuda")["gpus"] == ["L4"]
 
 
 def test_versions_are_those_installed() -> None:

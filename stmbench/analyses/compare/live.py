@@ -18,8 +18,9 @@ from stmbench.analyses.compare.sampling import PROCESSOR, SIDES, WALL, Samples, 
 from stmbench.analyses.compare.sides import Side
 from stmbench.analyses.compare.stored import COST_MARGIN, machine_words
 from stmbench.errors import InputError
-from stmbench.measure import environment, interference
+from stmbench.measure import environment
 from stmbench.measure.verdicts import ALPHA, Effect, judge
+from stmbench.measure.watching import MachineWatch
 from stmbench.tables.verdicts import VERDICTS, Comparison, Finding
 
 Start = Callable[[Side], Worker]
@@ -53,6 +54,7 @@ class Live:
         self._start, self._clock, self._tell = start, clock, listener or (lambda _: None)
         self.samples: dict[tuple[int, str], Samples] = {}
         self._notes: list[str] = []
+        self._watch = MachineWatch(config.device, own=len(SIDES))
 
     def run(self) -> Comparison:
         """Measure every model, and the suspects again if that was asked for.
@@ -60,10 +62,11 @@ class Live:
         Raises:
             InputError: a side that does not start, or no model that runs on either.
         """
-        config, before = self.config, interference.take()
+        config = self.config
+        self._watch.begin()
         with Pair(self.sides, config, self._start) as pair:
             pair.workers()
-            machine = machine_words(environment.machine_facts())
+            machine = machine_words(environment.machine_facts(config.device))
             named = zip(SIDES, self.sides, strict=True)
             base, head = (side.version(pair.hello[name], machine) for name, side in named)
             measured = self._measure(pair, config.models, attempt=0)
@@ -76,7 +79,7 @@ class Live:
                 again = settle(self._measure(pair, suspects, attempt=1))
             findings = confirmed(findings, again)
         # the workers have ended by now, so that their time counts as ours
-        disturbed = [item.text for item in interference.disturbances(before, interference.take())]
+        disturbed = [*(item.text for item in self._watch.end()), *self._watch.blind]
         planted = [f"head was slowed down by {config.plant:.1%} on purpose (--plant)"] if config.plant else []
         notes = (*planted, *self._notes, *(f"meanwhile {text}" for text in disturbed))
         return Comparison(mode="live", base=base, head=head, findings=findings, alpha=ALPHA, notes=notes)
@@ -95,6 +98,8 @@ class Live:
 
     def _model(self, pair: Pair, model: str, number: int, tests: int, attempt: int) -> list[Measured]:
         def tell(samples: Samples) -> None:
+            if samples.rounds:
+                self._watch.look()
             again = " again" if attempt else ""
             text = f"sampling {model}{again}, round {len(samples.rounds) + 1}"
             limit = self.config.seconds

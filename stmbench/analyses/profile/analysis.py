@@ -73,6 +73,9 @@ class Profile(Analysis):
     def measure(self, unit: Unit) -> Outcome:
         return self._work.pop(unit.key)()
 
+    def remarks(self) -> list[str]:
+        return self.watch.blind if self.config.timing else []
+
     def units(self) -> Iterator[Unit]:
         if self.config.images == "photos":
             photos((32, 32), count=1)  # whether they can be had is better known now than in every unit

@@ -105,15 +105,15 @@ class Tasks:
             for (what, key), sample in round_:
                 rows.append(self._raw(what, key, sample.round, sample.repeat, sample.seconds, loads))
                 seconds += sample.seconds
+            self.profile.watch.look()
             tell(round_[0][1].round, seconds)
             if seconds >= BLOCK_SECONDS:
                 break
         self.bench.require_same_graphs()
-        passes = {f"{model} {stage}": load.passes for (model, stage), load in loads.items()}
         notes = {
             "sampling_seconds": seconds,
             "latency_repeats": LATENCY_REPEATS,
-            "passes": passes,
+            "passes": {f"{model} {stage}": load.passes for (model, stage), load in loads.items()},
             "clock": self.bench.timer.name,
             "allocator": self.bench.allocator,
             **({"compiled": self.bench.graphs} if self.config.compile else {}),

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+import torch
+
+from stmbench.measure.gpu_watch import watch_of
+from stmbench.measure.nvml import nvml_of
+from stmbench.measure.watching import MachineWatch
+from tests.measure.fake_nvml import FakeNvml
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: types.SimpleNamespace(uuid="abc"))
+
+
+def said(nvml: FakeNvml, *, looks: int = 10, own: int = 1) -> list[str]:
+    watch = watch_of("cuda:0", own=own, library=nvml)
+    assert watch is not None
+    watch.begin()
+    for _ in range(looks):
+        watch.look()
+    return [item.text for item in watch.disturbances()]
+
+
+CASES: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("nothing", {}, []),
+    ("idle and chosen clocks are no fault", {"reasons": [0x1 | 0x2]}, []),
+    ("a little slower", {"clocks": [1980, 1800]}, []),
+    ("slower", {"clocks": [1980, 1980, 1380]}, ["the GPU's clock fell by about 30 %"]),
+    ("power", {"reasons": [0x4]}, ["the GPU slowed down at its power limit, all of the time"]),
+    ("brake", {"reasons": [0x80] * 5 + [0]}, ["the GPU slowed down at its power limit, about 50 % of the time"]),
+    ("heat", {"reasons": [0x20, 0x40, 0]}, ["the GPU slowed down because of heat, about 20 % of the time"]),
+    ("an older library", {"old": True, "reasons": [0x8]}, ["the GPU slowed down because of heat, all of the time"]),
+    ("a limit", {"limit": 400_000}, ["the GPU's power limit is 400 W, and 700 W by default"]),
+    ("company", {"processes": 2}, ["another process was on the GPU"]),
+    ("more company", {"processes": 4}, ["3 other processes were on the GPU"]),
+    ("MIG", {"mig": (1, 1)}, ["the GPU is divided (MIG), and its other instances share clock and power"]),
+    ("a driver that tells nothing", {"reasons": None, "processes": None, "limit": None, "mig": None}, []),
+]
+
+
+@pytest.mark.parametrize(("state", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_disturbed_ten_looks(state: dict[str, Any], words: list[str]) -> None:
+    assert said(FakeNvml(**state)) == words
+
+
+def test_our_own_processes_are_no_company() -> None:
+    assert said(FakeNvml(processes=2), own=2) == []
+    assert said(FakeNvml(processes=3), own=2) == ["another process was on the GPU"]
+
+
+def test_nothing_is_said_without_a_look() -> None:
+    assert said(FakeNvml(processes=9, limit=1, reasons=[0x4]), looks=0) == []
+
+
+def test_begin_forgets() -> None:
+    watch = watch_of("cuda:0", library=FakeNvml(clocks=[600, 1980], reasons=[0x4, 0]))
+    assert watch is not None
+    watch.look()
+    watch.begin()
+    watch.look()
+    assert watch.disturbances() == []
+    facts = {"looks": 1, "sm_clock_mhz": [1980, 1980, 1980], "power_limit_w": 700.0, "default_power_limit_w": 700.0}
+    assert watch.facts == {**facts, "mig": False}
+
+
+def test_a_slice_is_asked_for_its_processes_and_the_whole_for_the_rest() -> None:
+    nvml = FakeNvml(uuids=("MIG-abc",))
+    assert said(nvml, looks=1) == ["the GPU is divided (MIG), and its other instances share clock and power"]
+    asked = dict(nvml.asked)
+    assert asked["nvmlDeviceGetComputeRunningProcesses"] == "MIG-abc"
+    assert asked["nvmlDeviceGetClockInfo"] == asked["nvmlDeviceGetEnforcedPowerLimit"] == "whole"
+
+
+def test_without_a_device_or_a_library_there_is_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert nvml_of("cpu", FakeNvml()) is None
+    assert nvml_of("cuda:0", FakeNvml(uuids=())) is None
+    assert nvml_of("cuda:0", types.SimpleNamespace()) is None
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
+    assert watch_of("cuda:0") is None
+    (line,) = MachineWatch("cuda:0").blind
+    assert line.endswith("NVML is not to be had (pip install 'stmbench[gpu]')")
+    assert MachineWatch("cpu").blind == []
+
+
+def test_processor_and_gpu_are_watched_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", FakeNvml(processes=2))
+    watch = MachineWatch("cuda:0")
+    watch.begin()
+    watch.look()
+    assert [item.kind for item in watch.end() if item.kind.startswith("GPU")] == ["GPU processes"]
+    assert watch.facts["gpu"]["looks"] == 1
+    assert watch.blind == []
