@@ -130,11 +130,11 @@ def _points(frame: pd.DataFrame, metric: str) -> list[Point]:
 
 
 def _subjects(timed: list[Point], *counted: list[Point]) -> Iterator[Point]:
-    """Timed subjects, and those of which only the costs are known."""
+    """Timed subjects, and those of which only the costs are known: at a size of their own, or without any timing."""
     yield from timed
-    known = {(point.model, point.facts["stage"]) for point in timed}
+    known = list(timed)
     for candidates in counted:
         for point in candidates:
-            if (point.model, point.facts["stage"]) not in known:
-                known.add((point.model, point.facts["stage"]))
+            if match(point, known) is None:
+                known.append(point)
                 yield point

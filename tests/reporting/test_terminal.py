@@ -10,7 +10,7 @@ from rich.console import Console
 
 from stmbench.errors import TableError
 from stmbench.reporting import profile_table
-from stmbench.tables import frame_of
+from stmbench.tables import Row, frame_of
 from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
 
 
@@ -45,6 +45,22 @@ def test_failures_and_dashes() -> None:
     counted = [row for row in profile_rows(["dw_conv"]) if row.metric in ("params", "macs")]
     row = next(line for line in shown(with_attrs(frame_of(counted))) if line.startswith("DW-Conv")).split()
     assert row == ["DW-Conv", "4.42", "0.648", *["–"] * 6]
+
+
+def test_sizes_that_were_only_counted_are_all_shown() -> None:
+    timed = [row for row in profile_rows(["dw_conv"]) if row.model]
+    counted = [row for row in timed if row.metric in ("params", "macs")]
+    larger = [dataclasses.replace(row, resolution=320, dataset="noise:3x320x320") for row in counted]
+    wide = [dataclasses.replace(row, resolution=None, dataset="noise:3x224x320") for row in counted]
+
+    def models(rows: list[Row]) -> list[str]:
+        lines = shown(with_attrs(frame_of(rows)))
+        return [line.split("  ")[0] for line in lines if line.startswith("DW-Conv")]
+
+    square = [dataclasses.replace(row, dataset="noise:3x224x224") for row in timed]
+    assert len(models([*square, *larger, *wide])) == 3
+    small = [row for row in square if row.metric in ("params", "macs")]
+    assert models([*small, *larger]) == ["DW-Conv · 224 px", "DW-Conv · 320 px"]
 
 
 def test_no_profile() -> None:
