@@ -127,17 +127,9 @@ class ImageAnalysis(Analysis):
         """The model with its weights, on its device. Only the last one stays in memory."""
         if self._subject is None or self._subject[0] != model:
             self._subject = None  # before the next one takes its place in memory
-            request = self.request
-            subject = load_subject(
-                model,
-                request.checkpoints.get(model),
-                request.seed,
-                request.device,
-                request.dtype,
-                classes_for(self.images),
-                request.resolution,
-            )
-            self._subject = model, subject
+            request, classes = self.request, classes_for(self.images)
+            where = (request.checkpoints.get(model), request.seed, request.device, request.dtype)
+            self._subject = model, load_subject(model, *where, classes, request.resolution)
         return self._subject[1]
 
     def labelled_subject(self, model: str) -> Subject:
@@ -235,8 +227,8 @@ class ImageAnalysis(Analysis):
 
     def interval_row(self, subject: Subject, metric: str, found: Interval, **columns: Any) -> Row:
         """A summary row with an interval over images."""
-        ends = {"ci_low": found.low, "ci_high": found.high, "num_samples": found.count}
-        known = {"kind": "summary", **{name: None if end != end else end for name, end in ends.items()}}
+        low, high = (None if end != end else end for end in (found.low, found.high))
+        known = {"kind": "summary", "num_samples": found.count, "ci_low": low, "ci_high": high}
         return self.image_row(subject, metric, found.estimate, **{**known, **columns})
 
     def say(self, text: str, done: float, total: float) -> None:
