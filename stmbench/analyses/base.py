@@ -56,11 +56,21 @@ class Report:
     """What a run did: the keys of all parts it stands on, and what there is to say about them."""
 
     keys: list[str] = dataclasses.field(default_factory=list)
-    measured: int = 0
-    kept: int = 0
+    made: list[str] = dataclasses.field(default_factory=list)  # keys of what this run measured
+    reused: list[str] = dataclasses.field(default_factory=list)  # keys of what the store had before it
     failures: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     disturbances: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)  # kind -> worst amount, words
+
+    @property
+    def measured(self) -> int:
+        """How many units of work this run did."""
+        return len(self.made)
+
+    @property
+    def kept(self) -> int:
+        """How many the store had before this run."""
+        return len(self.reused)
 
     @property
     def warnings(self) -> list[str]:
@@ -137,7 +147,8 @@ class Analysis(abc.ABC):
                 forgotten.add(unit.group)
                 self.forget(unit)
             if self.is_done(unit):
-                report.kept += 1
+                if unit.key not in report.made:
+                    report.reused.append(unit.key)
                 report.failures += self.store.metadata(unit.key).get("failures", [])
                 self._look_back(unit, report)
             else:
@@ -197,7 +208,8 @@ class Analysis(abc.ABC):
         disturbed = self.watch.end() if unit.is_timed else []
         self.store.write(unit.key, outcome.rows, metadata=self._metadata(unit, outcome, status, seconds, disturbed))
         report.failures += self.store.metadata(unit.key)["failures"]
-        report.measured += status == "ok" and not unit.derived
+        if status == "ok" and not unit.derived:
+            report.made.append(unit.key)
 
     def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
         metric = self.headline(unit)

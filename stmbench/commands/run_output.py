@@ -127,8 +127,8 @@ class RunOutput:
         self._lines("warning", [*untrained(frame), *report.warnings], "yellow")
         self._lines("skipped", [f"{name}: {reason}" for name, reason in report.skipped.items()], "yellow")
         self._lines("failed", report.failures, "red")
-        measured, kept = sum(r.measured for r in report.results), sum(r.kept for r in report.results)
-        self._note(f"{len(report.results)} tasks done: {measured} units of work measured, {kept} taken from the store")
+        kept = f", {len(report.reused)} taken from the store" if report.reused else ""
+        self._note(f"{len(report.results)} tasks done: {len(report.made)} units of work measured{kept}")
         frame.attrs["about"] = self.experiment.about
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}

@@ -32,8 +32,8 @@ def execute(task: Task, folder: Path, *, listener: Listener | None = None) -> Ta
     report = analysis.run(fresh=task.fresh or not _has_epochs(task, analysis))
     return TaskResult(
         name=task.name,
-        measured=report.measured,
-        kept=report.kept,
+        made=tuple(report.made),
+        reused=tuple(report.reused),
         failures=tuple(report.failures),
         warnings=tuple(report.warnings),
         keys=tuple(report.keys),

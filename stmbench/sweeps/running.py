@@ -24,6 +24,16 @@ class RunReport:
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
+    def made(self) -> set[str]:
+        """Keys of the units of work that this run measured."""
+        return {key for result in self.results for key in result.made}
+
+    @property
+    def reused(self) -> set[str]:
+        """Keys of those that the store had before this run: what one task measured and another took is not among."""
+        return {key for result in self.results for key in result.reused} - self.made
+
+    @property
     def failures(self) -> list[str]:
         """Lines on everything that did not work."""
         within = [f"{result.name}: {line}" for result in self.results for line in result.failures]

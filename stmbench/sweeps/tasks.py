@@ -50,9 +50,19 @@ class TaskResult:
     """What doing a task gave."""
 
     name: str
-    measured: int
-    kept: int
+    made: tuple[str, ...]  # keys of the units of work that it measured
+    reused: tuple[str, ...]  # of those that the store had: from before the run, or from another task of it
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
     keys: tuple[str, ...]  # of the parts it stands on
     seconds: float
+
+    @property
+    def measured(self) -> int:
+        """How many units of work it did."""
+        return len(self.made)
+
+    @property
+    def kept(self) -> int:
+        """How many the store had."""
+        return len(self.reused)

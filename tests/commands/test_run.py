@@ -29,7 +29,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     result = run.stmbench("run", str(write(folder, TINY)), "--workers", "1", "--out", str(folder / "store"))
     assert result.exit_code == 0, result.output
-    assert "7 tasks done: 6 units of work measured, 2 taken from the store" in result.stderr
+    assert "7 tasks done: 6 units of work measured\n" in result.stderr, "a fresh store has nothing to take from"
     assert "0 of 7 tasks done" in result.stderr
     assert "DW-Conv" in result.stdout
     return folder
@@ -53,7 +53,7 @@ def test_a_second_run_measures_nothing_and_leaves_the_same_rows(tiny: Path) -> N
     parts = {path: path.stat().st_mtime_ns for path in (tiny / "store" / "checkpoints").rglob("*") if path.is_file()}
     result = run.stmbench("run", str(tiny / "e.yaml"), "--workers", "1", "--out", str(tiny / "store"))
     assert result.exit_code == 0, result.output
-    assert "7 tasks done: 0 units of work measured, 8 taken from the store" in result.stderr
+    assert "7 tasks done: 0 units of work measured, 6 taken from the store" in result.stderr
     pd.testing.assert_frame_equal(values(tiny / "store"), before)
     assert {path: path.stat().st_mtime_ns for path in parts} == parts
 

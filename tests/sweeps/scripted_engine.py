@@ -9,11 +9,11 @@ from stmbench.sweeps.engines.base import Done, Engine, Event, Lost, Moved
 from stmbench.sweeps.tasks import Task, TaskResult
 
 
-def result(name: str, *, measured: int = 1, failures: tuple[str, ...] = ()) -> TaskResult:
+def result(
+    name: str, *, made: tuple[str, ...] = ("key",), reused: tuple[str, ...] = (), failures: tuple[str, ...] = ()
+) -> TaskResult:
     """Of a task that was done."""
-    return TaskResult(
-        name=name, measured=measured, kept=0, failures=failures, warnings=("noise",), keys=(), seconds=1.0
-    )
+    return TaskResult(name=name, made=made, reused=reused, failures=failures, warnings=("noise",), keys=(), seconds=1.0)
 
 
 class ScriptedEngine(Engine):

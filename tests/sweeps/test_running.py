@@ -14,7 +14,7 @@ from stmbench.sweeps.running import Run, RunReport, Standing
 from stmbench.sweeps.tasks import Task
 from stmbench.tables import read
 from tests.sweeps.files import MODELS
-from tests.sweeps.scripted_engine import ScriptedEngine
+from tests.sweeps.scripted_engine import ScriptedEngine, result
 
 MODEL = MODELS[1]
 
@@ -177,3 +177,13 @@ def test_an_engine_is_closed_whatever_happens() -> None:
     with pytest.raises(KeyboardInterrupt), engine:
         raise KeyboardInterrupt
     assert engine.closed
+
+
+def test_what_one_task_measured_and_another_took_is_not_called_taken_from_the_store() -> None:
+    report = RunReport(
+        results=[
+            result("counts", made=("a", "b"), reused=("old",)),
+            result("timings", made=("c",), reused=("a", "b", "old")),
+        ]
+    )
+    assert (report.made, report.reused) == ({"a", "b", "c"}, {"old"})
