@@ -23,6 +23,7 @@ from stmbench.errors import printable
 from stmbench.figures import profile_figures, save
 from stmbench.reporting import compose, placed, profile_table, write_report
 from stmbench.tables import Store
+from stmbench.tables.fitness import unfit
 
 TABLE_WIDTH = 100
 
@@ -49,13 +50,16 @@ class Output:
         frame = self.store.read(report.keys)
         frame.attrs["warnings"] = report.warnings
         measured = bool((frame["status"] != "failed").any())
+        above = unfit(report.warnings)
+        for line in above:
+            self._note(line, "bold red")
         if self._as_json:
             streams.echo(rows_as_json(frame))
         elif measured:
             # a pipe has no width of its own: the table gets the one it was laid out for
             streams.console(TABLE_WIDTH).print(profile_table(frame))
         paths = self._draw(frame, config) if measured else {}
-        for line in report.warnings:
+        for line in [line for line in report.warnings if line not in above]:
             self._note(f"warning: {line}", "yellow")
         for line in report.failures:
             self._note(f"failed: {line}", "red")

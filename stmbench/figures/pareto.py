@@ -117,7 +117,9 @@ def _draw(axes: Axes, pair: Pair, metric: str, factor: float) -> None:
             axes.errorbar(x, y, xerr=across, yerr=up, color=INK, elinewidth=0.9, capsize=2.5, zorder=3), cost.key, said
         )
     colour, marker = right.look
-    dot = axes.plot(x, y, marker=MarkerStyle(marker), color=colour, markersize=8, linestyle="", zorder=4)
+    inside = colour if cost.rounds is None else "white"  # a few rounds say little
+    dot = axes.plot(x, y, marker=MarkerStyle(marker), color=inside, markeredgecolor=colour, markersize=8, linestyle="",
+                    zorder=4)  # fmt: skip
     mark(dot, cost.key, said)
 
 

@@ -11,12 +11,15 @@ import pandas as pd
 
 from stmbench.errors import TableError, printable
 from stmbench.figures.palette import Look, look
+from stmbench.tables.fitness import FEWEST_ROUNDS
 from stmbench.tables.weights import is_random
 
 FACETS: Final = (
     *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
     "batch_size",
 )
+OF_SEVERAL: Final = ("throughput_ratio", "rank_probability")
+OF_ROUNDS: Final = (*OF_SEVERAL, "throughput", "achieved_macs_per_second", "peak_share")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +62,22 @@ class Point:
         return self.status == "ok"
 
     @property
+    def rounds(self) -> str | None:
+        """'3 rounds', where a profile's value stands on too few for an interval; else None."""
+        if self.status != "not resolved" or self.errors is not None or self.count is None:
+            return None
+        return "1 round" if self.count == 1 else f"{self.count} rounds"
+
+    @property
     def flaw(self) -> str | None:
         """What is wrong with it, in a few words; None where nothing is."""
         if self.status == "suspect":
             return "suspect: it breaks a check"
         if self.status == "ok":
             return None
-        return "not resolved" if self.errors is None else "interval wider than was asked for"
+        if self.errors is None:
+            return "not resolved" if self.rounds is None else self.rounds
+        return "interval wider than was asked for"
 
     @property
     def errors(self) -> tuple[float, float] | None:
@@ -78,7 +90,8 @@ class Point:
 def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     """The summary values of `metric`, in the table's order; of repeated measurements the newest.
 
-    Raises TableError, naming the metric, where the table has none of it.
+    Of too few rounds of a profile there are values without intervals, and neither ratios nor ranks, whatever an older
+    store says. Raises TableError, naming the metric, where the table has none of it.
     """
     chosen = summaries(frame, metric)
     chosen = chosen[chosen["model"].notna()]
@@ -89,6 +102,10 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     mixers = frame.attrs.get("mixers", {})
     found = []
     for row in chosen.to_dict("records"):
+        count = None if pd.isna(row["num_samples"]) else int(row["num_samples"])
+        few = metric in OF_ROUNDS and row["analysis"] == "profile" and count is not None and count < FEWEST_ROUNDS
+        if few and metric in OF_SEVERAL:
+            continue
         facts = {facet: None if pd.isna(row[facet]) else row[facet] for facet in FACETS}
         extra = [_words(facet, facts[facet]) for facet in suffixes if _says_more(facet, facts, suffixes)]
         found.append(
@@ -99,16 +116,18 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
                 mixer=None if pd.isna(row["mixer"]) else row["mixer"],
                 value=row["value"],
-                low=row["ci_low"],
-                high=row["ci_high"],
-                status=row["status"],
-                count=None if pd.isna(row["num_samples"]) else int(row["num_samples"]),
+                low=math.nan if few else row["ci_low"],
+                high=math.nan if few else row["ci_high"],
+                status="not resolved" if few else row["status"],
+                count=count,
                 baseline=None if pd.isna(row["baseline"]) else row["baseline"],
                 condition=None if pd.isna(row["condition"]) else row["condition"],
                 level=row["level"],
                 facts=facts,
             )
         )
+    if not found:
+        raise TableError(f"{metric!r} of {FEWEST_ROUNDS} rounds", "fewer", "profile again on a quieter machine")
     return found
 
 

@@ -104,6 +104,8 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
         chosen = [point for point in chosen if quantity.condition in (None, point.condition)]
         if quantity.analysis == "robustness":
             chosen = [point for point in chosen if point.level == max(other.level for other in chosen)]
+        if any(point.rounds is not None for point in chosen):
+            continue  # too few rounds to rank anything
         by_model = {point.model: point for point in chosen}
         if FEWEST <= len(by_model) == len(chosen):
             found[quantity.words] = by_model

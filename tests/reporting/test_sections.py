@@ -204,6 +204,31 @@ def test_a_verdict_follows_from_its_interval(
     assert [caveat.kind for caveat in only(rows).caveats] == (["wide"] if "*" in interval else [])
 
 
+def test_a_few_rounds_lead_to_nothing_even_in_older_stores() -> None:
+    rows = [
+        like(row, num_samples=3) if row.metric in ("throughput", "throughput_ratio", "rank_probability") else row
+        for row in profile_rows(["halo_attn", "dw_conv"], raw=False)
+    ]
+    section = only(rows)
+    assert section.lead == "2 models were timed in 3 rounds, too few to say which is faster: 10 are the fewest."
+    assert headline(frame(rows)) is None
+    assert "ranks" not in {plot.name for plot in section.plots}
+    table = next(table for table in section.tables if table.name == "profile")
+    place = [column.heading for column in table.columns].index("Throughput")
+    assert [line.cells[place].detail for line in table.lines] == ["3 rounds", "3 rounds"]
+    assert "Rank" not in {column.heading for column in table.columns}
+    (caveat,) = section.caveats
+    assert (caveat.kind, caveat.text.partition(":")[0]) == ("few rounds", "Halo-Attn and DW-Conv")
+
+
+def test_what_is_not_fit_to_publish_says_so_above_its_summary() -> None:
+    table = frame(profile_rows(["halo_attn", "dw_conv"], raw=False))
+    table.attrs["warnings"] = ["not fit to publish: others took about 50 % of the processor", "steal"]
+    report = compose(table)
+    assert report.lead.startswith("Not fit to publish: others took about 50 % of the processor. 2 models:")
+    assert [caveat.text for caveat in report.caveats] == ["steal"]
+
+
 def test_a_machine_that_failed_is_named() -> None:
     section = only([failed_row(), like(failed_row(reason="no probe"), model=None)])
     assert [caveat.text for caveat in section.caveats] == [

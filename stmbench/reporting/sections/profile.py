@@ -18,6 +18,7 @@ from stmbench.reporting.overview import Line as Overview
 from stmbench.reporting.overview import baseline, lines
 from stmbench.reporting.sections.published import published_table
 from stmbench.reporting.wide import cell, conditions
+from stmbench.tables.fitness import FEWEST_ROUNDS
 
 # heading, unit, the overview's field, the metric whose display it takes
 COLUMNS: Final = (
@@ -106,6 +107,13 @@ def lead(overview: list[Overview]) -> str:
     settings = list(dict.fromkeys(_setting(line) for line, _ in every))
     at = f"At {settings[0]}, " if len(settings) > 1 and settings[0] else ""
     name, lowest = (line.subject.name if at else line.subject.label for line in (best, last))
+    few = [point for _, point in timed if point.rounds is not None]
+    if few:
+        counts = sorted({point.count for point in few if point.count is not None})
+        rounds = few[0].rounds if len(counts) == 1 else f"{counts[0]} to {counts[-1]} rounds"
+        who = f"{len(timed)} models were" if several else f"{name} was"
+        which = "which is faster" if several else "how fast it is"
+        return f"{at}{who} timed in {rounds}, too few to say {which}: {FEWEST_ROUNDS} are the fewest."
     text = f"{at}{name} has the highest throughput of {len(timed)}" if several else f"{at}{name} was timed"
     text += f": {number(fastest.value, 'throughput')} images/s"
     if fastest.errors is not None:
