@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,14 @@ class Samples:
                 f"measure again on a quieter machine"
             )
         return None
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is to be kept beside the summary."""
+        known: dict[str, Any] = {"sampling_seconds": self.seconds, "rounds": self.rounds}
+        if (reason := self.unfit) is not None:
+            known |= {"warnings": [reason], "disturbances": [{"kind": "unfit", "amount": 1.0, "text": reason}]}
+        return known
 
     @property
     def is_enough(self) -> bool:

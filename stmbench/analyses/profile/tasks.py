@@ -167,10 +167,7 @@ class Tasks:
             )
             for item in found
         ]
-        notes: dict[str, Any] = {"sampling_seconds": samples.seconds, "rounds": samples.rounds}
-        if (reason := samples.unfit) is not None:
-            notes |= {"warnings": [reason], "disturbances": [{"kind": "unfit", "amount": 1.0, "text": reason}]}
-        return Outcome(rows=rows, notes=notes)
+        return Outcome(rows=rows, notes=samples.notes)
 
     def _left_out(self, loads: Mapping[Key, Load]) -> list[Row]:
         """Rows for what the bench cannot sample, once. Raises UnitError where it is everything."""
