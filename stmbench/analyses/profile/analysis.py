@@ -45,6 +45,7 @@ class Profile(Analysis):
     metric_units: Mapping[str, str] = {
         "batch_size": "count",
         "elements_moved": "count",
+        "elementwise": "count",
         "dropped_rounds": "count",
         "energy": "J/image",
         "phase_time": "s",
