@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from stmbench.analyses.models import build_model, facts_of
+from stmbench.analyses.models import build_model, facts_of, require_resolution
 from stmbench.analyses.profile.subjects import first_mixer, map_shape, mixers_of
 from stmbench.measure.counting import count
 
@@ -34,6 +34,7 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
         CountError: an operation that the counter has no rule for.
     """
     model = build_model(name, seed=seed)
+    require_resolution(model, name, resolution)
     counted = count(model, (3, *resolution), parts=parts_of(model))
     costs = [
         Cost(metric="params", value=counted.params),
@@ -70,6 +71,7 @@ def left_out(costs: list[Cost]) -> dict[str, Any] | None:
 def operator_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Cost]:
     """Costs of the mixer at each stage's first site, on that stage's map of one image."""
     model = build_model(name, seed=seed)
+    require_resolution(model, name, resolution)
     costs: list[Cost] = []
     for stage in stages_of(model):
         mixer = first_mixer(model, stage)
