@@ -138,7 +138,7 @@ LINES = [
     ("new mixer match", "a mixer name that is no word of Python's, got 'match'"),
     ("new mixer ../x", "a mixer name in lower case with underscores"),
     ("check lambda", "a mixer, got 'lambda'"),
-    (f"report {'a' * 5000}", "File name too long"),
+    (f"report {'a' * 5000}", "a result store"),
     (f"run {'a' * 5000}", "File name too long"),
     (f"eval --dataset {'a' * 5000}", ""),
     ("report /dev/null", ""),
