@@ -41,7 +41,7 @@ class Counts:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of all kinds in `MAC_KINDS`."""
+        """Multiply-adds of convolutions, linear layers, matrix products, sampling and Fourier transforms."""
         return self.total.macs
 
     @property

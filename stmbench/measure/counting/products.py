@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from stmbench.measure.counting.dataflow import is_sampled, origin
-from stmbench.measure.counting.handles import Call, complex_factor, handle, shape_of
+from stmbench.measure.counting.handles import Call, handle, shape_of
 from stmbench.measure.counting.tally import Tally
 
 
@@ -68,8 +68,7 @@ def summed_product(call: Call) -> Tally:
     if any(shape is None or prod(shape) == 1 for shape in shapes):
         return Tally()  # scaled by a number
     kind = "sampling" if any(is_sampled(factor) for factor in factors) else "matmul"
-    call.covers(node)
-    return call.tally(kind, prod(call.shape(0)) * complex_factor(factors) // complex_factor(call.inputs))
+    return call.tally(kind, prod(call.shape(0)))
 
 
 def _product(call: Call, macs: int, *operands: int) -> Tally:
