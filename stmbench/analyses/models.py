@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.errors import InputError
 from stmbench.mixers.base import MIXERS, MixerEntry
 
+SURE = 32  # pixels a side: from here on no network is known to be too deep
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -88,3 +90,33 @@ def design_size(name: str) -> tuple[int, int]:
     """(H, W) that the model was designed for."""
     _, height, width = getattr(outline(name), "default_cfg", {}).get("input_size", (3, 224, 224))
     return height, width
+
+
+def require_resolution(model: nn.Module, name: str, size: tuple[int, int]) -> None:
+    """Whether an image of `size` (H, W) gets through a model on the CPU in eval mode; only small ones are tried.
+
+    Raises:
+        InputError: it does not; names the smallest square that does.
+    """
+    if min(size) >= SURE:
+        return
+    reason = _obstacle(model, size)
+    if reason is None:
+        return
+    limit = next((side for side in range(min(size) + 1, 2 * SURE + 1) if _obstacle(model, (side, side)) is None), None)
+    remedy = "use its own resolution" if limit is None else f"use --resolution {limit} or more, the network's limit"
+    raise InputError(f"a resolution that {name} can take", f"{size[0]}x{size[1]} ({reason})", remedy)
+
+
+def _obstacle(model: nn.Module, size: tuple[int, int]) -> str | None:
+    """Why an image of this size does not get through; None where it does."""
+    like = next(model.parameters(), torch.empty(0))
+    channels = int(getattr(model, "default_cfg", {}).get("input_size", (3,))[0])
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, channels, *size, dtype=like.dtype, device=like.device))
+    except InputError as error:
+        return f"{error.expected} expected"
+    except Exception as error:
+        return (str(error).splitlines() or [type(error).__name__])[0][:100]
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES, outline
+from stmbench.analyses.models import DTYPES, outline, require_resolution
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.loading import load_checkpoint
@@ -99,6 +99,7 @@ def load_subject(
         model = create_model(name, **options)
     loaded = None if stored is None else load_checkpoint(model, stored)
     preprocessing = Preprocessing.of(model, resolution)
+    require_resolution(model.eval(), name, preprocessing.size)
     model = model.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Subject(
         name=name,

@@ -33,6 +33,10 @@ def create_model(name: str, **options: Any) -> nn.Module:
     if parsed.architecture == "timm":
         return _create_timm(parsed.base.removeprefix(TIMM), merged)
     timm_names.register_all()
+    sides = merged.get("img_size", 1)
+    pair = sides if isinstance(sides, tuple | list) else (sides,)
+    if any(isinstance(side, int) and side < 1 for side in pair):  # timm would raise an error of its own
+        raise ConfigError("img_size >= 1", repr(sides), "change the model's options")
     model: nn.Module = timm.create_model(parsed.base, **merged)
     return model
 

@@ -73,7 +73,7 @@ class ContainerBlock(nn.Module):
 
 
 class ContainerNet(Host):
-    """Images (B, in_chans, H, W), H and W >= 32 -> logits (B, num_classes)."""
+    """Images (B, in_chans, H, W), H and W >= `smallest` -> logits (B, num_classes)."""
 
     parts = PARTS
 

@@ -62,7 +62,7 @@ class ImageStem(nn.Module):
 
 
 class CotNet(Host):
-    """Images (B, in_chans, H, W), H and W >= 32 -> logits (B, num_classes)."""
+    """Images (B, in_chans, H, W), H and W >= `smallest` -> logits (B, num_classes)."""
 
     parts = PARTS
 

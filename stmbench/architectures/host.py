@@ -14,13 +14,13 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from stmbench.architectures.head import classifier
-from stmbench.architectures.host_config import MIN_SIZE, HostConfig
+from stmbench.architectures.host_config import REMEDY, HostConfig
 from stmbench.errors import ConfigError
 from stmbench.mixers.base import Mixer, Site, require
 
 
 class Host(nn.Module):
-    """Images (B, in_chans, H, W), H and W >= 32 -> logits (B, num_classes).
+    """Images (B, in_chans, H, W), H and W >= `smallest` -> logits (B, num_classes).
 
     A block says with `macs(height, width) -> {part: multiply-adds}` what it costs besides its mixer; a stem, a
     transition and a head have `macs(height, width) -> int` of their input. A head has `fc` (the classifier) and
@@ -37,6 +37,9 @@ class Host(nn.Module):
     def __init__(self, config: HostConfig) -> None:
         super().__init__()
         self.config: Any = config
+        self.smallest = config.smallest
+        smaller = f"img_size >= {self.smallest}, the network's limit"
+        require(min(config.img_size) >= self.smallest, smaller, config.img_size, REMEDY)
         self.num_classes = config.num_classes
         self.num_features = config.dims[-1]
         self.sites: list[Site] = []  # of the blocks that hold a mixer, at stages.<stage>.blocks.<block>.mixer
@@ -125,9 +128,9 @@ class Host(nn.Module):
         return list(taken)
 
     def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
-        if min(image.shape[-2:]) < MIN_SIZE:
-            size = f"{image.shape[-2]}x{image.shape[-1]}"
-            raise ConfigError(f"an image of at least {MIN_SIZE}x{MIN_SIZE}", size, "use a larger resolution")
+        if min(image.shape[-2:]) < self.smallest:
+            limit, size = f"{self.smallest}x{self.smallest}", f"{image.shape[-2]}x{image.shape[-1]}"
+            raise ConfigError(f"an image of at least {limit}, the network's limit", size, "use a larger resolution")
         x, maps = self.stem(image), []
         for index, stage in enumerate(self.stages):
             if index and len(self.transitions):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from stmbench.mixers.base import require
 
-MIN_SIZE: Final = 32  # of an image's side: the hosts divide it by up to 32
+LARGEST_STRIDE: Final = 32  # of a host's last map
 REMEDY: Final = "change the model's options"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostConfig(abc.ABC):
-    """Fields that all hosts share. `img_size` is the design size; images of any size are taken."""
+    """Fields that all hosts share. `img_size` is the design size; images of any other from `smallest` on are taken."""
 
     drop_path_rate: float = 0.0
     num_classes: int = 1000  # 0 for pooled features
@@ -22,7 +22,7 @@ class HostConfig(abc.ABC):
     img_size: tuple[int, int] = (224, 224)
 
     def __post_init__(self) -> None:
-        require(min(self.img_size) >= MIN_SIZE, f"img_size >= {MIN_SIZE}", self.img_size, REMEDY)
+        require(min(self.img_size) >= 1, "img_size >= 1", self.img_size, REMEDY)
         require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, REMEDY)
         require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, REMEDY)
         require(0 <= self.drop_path_rate < 1, "0 <= drop_path_rate < 1", self.drop_path_rate, REMEDY)
@@ -36,3 +36,8 @@ class HostConfig(abc.ABC):
     @abc.abstractmethod
     def maps(self, height: int, width: int) -> list[tuple[int, int]]:
         """(H, W) of each stage's map for an image of height x width."""
+
+    @property
+    def smallest(self) -> int:
+        """Side of the smallest image that leaves something of every map."""
+        return next(side for side in range(1, 2 * LARGEST_STRIDE + 1) if min(map(min, self.maps(side, side))) >= 1)

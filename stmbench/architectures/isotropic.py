@@ -16,7 +16,7 @@ from torch import nn
 
 from stmbench.architectures.blocks import BlockConfig, TransformerBlock
 from stmbench.architectures.host import Host, drop_path_rates
-from stmbench.architectures.host_config import MIN_SIZE, REMEDY, HostConfig
+from stmbench.architectures.host_config import LARGEST_STRIDE, REMEDY, HostConfig
 from stmbench.architectures.patches import ImageEmbedding, PoolingHead
 from stmbench.architectures.stages import Stage
 from stmbench.mixers.base import MixerEntry, Site, require
@@ -45,7 +45,7 @@ class IsotropicConfig(HostConfig):
         super().__post_init__()
         require(self.dim >= 1, "dim >= 1", self.dim, REMEDY)
         require(self.depth >= 4 and self.depth % 4 == 0, "a depth that is a multiple of four", self.depth, REMEDY)
-        require(1 <= self.patch <= MIN_SIZE, f"a patch of 1 to {MIN_SIZE} pixels", self.patch, REMEDY)
+        require(1 <= self.patch <= LARGEST_STRIDE, f"a patch of 1 to {LARGEST_STRIDE} pixels", self.patch, REMEDY)
 
     @property
     def dims(self) -> tuple[int, int, int, int]:
@@ -63,7 +63,7 @@ class IsotropicConfig(HostConfig):
 
 
 class Isotropic(Host):
-    """Images (B, in_chans, H, W), H and W >= 32 -> logits (B, num_classes)."""
+    """Images (B, in_chans, H, W), H and W >= the patch -> logits (B, num_classes)."""
 
     parts = PARTS
 

@@ -60,7 +60,7 @@ def profile(
         float, typer.Option("--target-width", help="Sample until the ratios' 95 % intervals are narrower than this.")
     ] = 0.03,
     time_budget: Annotated[
-        float, typer.Option("--time-budget", help="... or for this many seconds of sampling at each setting.")
+        float, typer.Option("--time-budget", help="... or for so many seconds a setting, 10 rounds at least.")
     ] = 120.0,
     seed: options.Seed = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what the store already holds.")] = False,

@@ -19,11 +19,11 @@ from stmbench.analyses.profile.config import ProfileConfig
 from stmbench.commands import streams
 from stmbench.commands.ending import end
 from stmbench.commands.profile_progress import ProgressLine
-from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import profile_figures, save
 from stmbench.reporting import compose, placed, profile_table, write_report
 from stmbench.tables import Store
+from stmbench.tables.fitness import unfit
 
 TABLE_WIDTH = 100
 
@@ -50,13 +50,16 @@ class Output:
         frame = self.store.read(report.keys)
         frame.attrs["warnings"] = report.warnings
         measured = bool((frame["status"] != "failed").any())
+        above = unfit(report.warnings)
+        for line in above:
+            self._note(line, "bold red")
         if self._as_json:
             streams.echo(rows_as_json(frame))
         elif measured:
             # a pipe has no width of its own: the table gets the one it was laid out for
             streams.console(TABLE_WIDTH).print(profile_table(frame))
         paths = self._draw(frame, config) if measured else {}
-        for line in report.warnings:
+        for line in [line for line in report.warnings if line not in above]:
             self._note(f"warning: {line}", "yellow")
         for line in report.failures:
             self._note(f"failed: {line}", "red")
@@ -66,17 +69,14 @@ class Output:
 
     def _draw(self, frame: pd.DataFrame, config: ProfileConfig) -> dict[str, Path]:
         folder = self.store.folder
-        names = RunNames(folder, frame)
         for name, figure in profile_figures(frame).items():
-            save(figure, folder / "figures" / names.of(name, folder / "figures" / f"{name}.svg"))
+            save(figure, folder / "figures" / name)
         frame = placed(frame, folder)
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         title = (
             f"Profile of {len(config.models)} models" if len(config.models) > 1 else f"Profile of {config.models[0]}"
         )
-        page = folder / names.of("profile", folder / "profile.html")
-        (page,) = write_report(compose(frame, title=title), page)
-        names.keep()
+        (page,) = write_report(compose(frame, title=title), folder / "profile")
         return {"page": page, "figures": folder / "figures"}
 
     def _error(self, line: str) -> None:

@@ -39,7 +39,7 @@ def line(error: Exception, words: Sequence[str]) -> str | None:
     ctx: Any = getattr(error, "ctx", None)
     path = getattr(ctx, "command_path", "stmbench")
     see = f"see `{path} --help`"
-    message = str(error.format_message()).strip().rstrip(".")
+    message = str(error.format_message()).strip().rstrip(".").removeprefix("Got ")
     if type(error).__name__ == "NoSuchOption":
         known = [name for parameter in ctx.command.get_params(ctx) for name in parameter.opts] if ctx else []
         return str(UnknownNameError(f"option of `{path}`", str(getattr(error, "option_name", "")), known))

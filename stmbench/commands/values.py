@@ -10,7 +10,7 @@ from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
 from stmbench.errors import ConfigError, UnknownNameError
 
 LARGEST = 16_384  # pixels a side: a slip of the finger
-SMALLEST = 32  # pixels a side: the last of the four stages still has one row
+SMALLEST = 1  # pixels a side; each network says its own limit
 
 
 def given(ctx: typer.Context, *names: str) -> list[str]:
@@ -46,7 +46,7 @@ def whole(text: str, expected: str, remedy: str, *, least: int = 0, most: int) -
 
 
 def resolutions(text: str) -> list[tuple[int, int]]:
-    """(H, W) of every item: `224` is (224, 224), `224x320` is 224 rows of 320 pixels. Sides are at least 32."""
+    """(H, W) of every item: `224` is (224, 224), `224x320` is 224 rows of 320 pixels. Sides are at least 1."""
     found = []
     for item in items(text):
         sides = item.lower().split("x")

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any, Final
 
 import pandas as pd
 
 from stmbench.errors import TableError, printable
 from stmbench.figures.palette import Look, look
+from stmbench.tables.fitness import FEWEST_ROUNDS
 from stmbench.tables.weights import is_random
 
 FACETS: Final = (
     *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
-    *("batch_size", "machine"),
+    "batch_size",
 )
-# what must be the same before two models are compared: of costs and speeds, and of all that depends on the answers
-OF_COSTS: Final = (
-    *("definition", "stage", "device", "dtype", "compile", "resolution", "dataset", "batch_size", "machine"),
-)
-OF_ANSWERS: Final = ("definition", "stage", "dtype", "resolution", "dataset")
+OF_SEVERAL: Final = ("throughput_ratio", "rank_probability")
+OF_ROUNDS: Final = (*OF_SEVERAL, "throughput", "achieved_macs_per_second", "peak_share")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Point:
     """A summary value in base units; `low` and `high` are its 95 % interval, NaN where there is none."""
 
-    analysis: str
     model: str
     name: str  # the model's, short
     setting: str  # in words, where one model was measured in several; else empty
@@ -60,16 +57,16 @@ class Point:
         return is_random(self.facts["weights"])
 
     @property
-    def comparable(self) -> tuple[Any, ...]:
-        """The setting that findings, fronts, ranks and ratios hold in: they never join points of different ones."""
-        if self.analysis == "profile":
-            return tuple(self.facts[facet] for facet in OF_COSTS)
-        return (*(self.facts[facet] for facet in OF_ANSWERS), self.is_untrained)
-
-    @property
     def resolved(self) -> bool:
         """Whether nothing is wrong with it: it is drawn full."""
         return self.status == "ok"
+
+    @property
+    def rounds(self) -> str | None:
+        """'3 rounds', where a profile's value stands on too few for an interval; else None."""
+        if self.status != "not resolved" or self.errors is not None or self.count is None:
+            return None
+        return "1 round" if self.count == 1 else f"{self.count} rounds"
 
     @property
     def flaw(self) -> str | None:
@@ -78,7 +75,9 @@ class Point:
             return "suspect: it breaks a check"
         if self.status == "ok":
             return None
-        return "not resolved" if self.errors is None else "interval wider than was asked for"
+        if self.errors is None:
+            return "not resolved" if self.rounds is None else self.rounds
+        return "interval wider than was asked for"
 
     @property
     def errors(self) -> tuple[float, float] | None:
@@ -91,7 +90,8 @@ class Point:
 def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     """The summary values of `metric`, in the table's order; of repeated measurements the newest.
 
-    Raises TableError, naming the metric, where the table has none of it.
+    Of too few rounds of a profile there are values without intervals, and neither ratios nor ranks, whatever an older
+    store says. Raises TableError, naming the metric, where the table has none of it.
     """
     chosen = summaries(frame, metric)
     chosen = chosen[chosen["model"].notna()]
@@ -102,34 +102,38 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     mixers = frame.attrs.get("mixers", {})
     found = []
     for row in chosen.to_dict("records"):
+        count = None if pd.isna(row["num_samples"]) else int(row["num_samples"])
+        few = metric in OF_ROUNDS and row["analysis"] == "profile" and count is not None and count < FEWEST_ROUNDS
+        if few and metric in OF_SEVERAL:
+            continue
         facts = {facet: None if pd.isna(row[facet]) else row[facet] for facet in FACETS}
         extra = [_words(facet, facts[facet]) for facet in suffixes if _says_more(facet, facts, suffixes)]
         found.append(
             Point(
-                analysis=row["analysis"],
                 model=row["model"],
                 name=names[row["model"]],
                 setting=" · ".join(extra),
                 look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
                 mixer=None if pd.isna(row["mixer"]) else row["mixer"],
                 value=row["value"],
-                low=row["ci_low"],
-                high=row["ci_high"],
-                status=row["status"],
-                count=None if pd.isna(row["num_samples"]) else int(row["num_samples"]),
+                low=math.nan if few else row["ci_low"],
+                high=math.nan if few else row["ci_high"],
+                status="not resolved" if few else row["status"],
+                count=count,
                 baseline=None if pd.isna(row["baseline"]) else row["baseline"],
                 condition=None if pd.isna(row["condition"]) else row["condition"],
                 level=row["level"],
                 facts=facts,
             )
         )
+    if not found:
+        raise TableError(f"{metric!r} of {FEWEST_ROUNDS} rounds", "fewer", "profile again on a quieter machine")
     return found
 
 
 def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order."""
     chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
-    chosen = chosen.assign(machine=_machines(chosen, frame.attrs))
     identity = ["model", "baseline", "condition", "level", "block", "head", *FACETS]
     newest = chosen.sort_values("created_utc", kind="stable").drop_duplicates(identity, keep="last")
     return newest.sort_index()
@@ -162,21 +166,9 @@ def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
 
 
 def _varying(chosen: pd.DataFrame) -> list[str]:
-    """Facets that tell points of one model apart, and those without which models would seem comparable."""
+    """Facets that tell points of one model apart; those that differ only between models need no mention."""
     counts = chosen.groupby("model")[list(FACETS)].nunique(dropna=True)
-    between = OF_COSTS if (chosen["analysis"] == "profile").all() else OF_ANSWERS
-    return [
-        facet
-        for facet in FACETS
-        if (counts[facet] > 1).any() or (facet in between and chosen[facet].nunique(dropna=True) > 1)
-    ]
-
-
-def _machines(chosen: pd.DataFrame, attrs: Mapping[Any, Any]) -> pd.Series:
-    """Of what was timed the number of the machine, from 1, in `attrs["machines"]`; null where it is not known."""
-    places = {run: place + 1 for run, place in attrs.get("machine_of_run", {}).items()}
-    timed = (chosen["analysis"] == "profile") & chosen["device"].notna()  # counts have no device
-    return chosen["run_id"].map(places).where(timed).astype("Int64")
+    return [facet for facet in FACETS if (counts[facet] > 1).any()]
 
 
 def _says_more(facet: str, facts: dict[str, Any], suffixes: list[str]) -> bool:
@@ -199,8 +191,6 @@ def _words(facet: str, value: Any) -> str:
             return " ".join(value.split(".")[1:-1]) or "inference"
         case "compile":
             return "compiled" if value else "eager"
-        case "machine":
-            return f"machine {value}"
     return str(value)
 
 

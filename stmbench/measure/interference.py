@@ -9,7 +9,8 @@ import dataclasses
 import glob
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 Read = Callable[[str], str | None]
 
@@ -102,6 +103,11 @@ def disturbances(before: Snapshot, after: Snapshot) -> list[Disturbance]:
             text = f"the processor's clock fell by about {round(10 * drop) * 10} %"
             found.append(Disturbance(kind="clock", amount=drop, text=text))
     return found
+
+
+def taken_by_others(found: Iterable[Mapping[str, Any]]) -> float:
+    """The share of the processor that the hypervisor and other processes took, of disturbances as mappings."""
+    return sum(float(item["amount"]) for item in found if item["kind"] in ("steal", "foreign load"))
 
 
 def _throttles(read: Read) -> int | None:

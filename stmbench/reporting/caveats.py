@@ -12,6 +12,7 @@ import pandas as pd
 from stmbench.figures.points import labels
 from stmbench.reporting.content import Caveat, Kind
 from stmbench.reporting.overview import troubles, wide
+from stmbench.tables.fitness import FEWEST_ROUNDS, few_rounds, unfit
 from stmbench.tables.weights import are_random
 
 DRAWN_FROM_FILES = ("erf", "affinity")
@@ -32,6 +33,7 @@ def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
         who = "All models have" if all_of_them else f"{listed(names)} {'has' if len(names) == 1 else 'have'}"
         text = f"{who} random weights: the numbers describe structure and initialisation, not what training would give."
         found.append(Caveat(kind="untrained", text=text))
+    found += _few_rounds(frame)
     pairs = [_pairs(what, why) for what, why in wide(frame)]
     suspects = _reasons(frame[(frame["status"] == "suspect") & (frame["kind"] == "summary")], "suspect")
     return (*found, *_few(pairs, "wide"), *_few(suspects, "suspect"), *left_out(frame))
@@ -59,7 +61,7 @@ def left_out(frame: pd.DataFrame) -> list[Caveat]:
 
 def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
     """Warnings of the runs, rows of several commits or machines, parts that could not be read."""
-    found = [str(text) for text in frame.attrs.get("warnings", [])]
+    found = [str(text) for text in frame.attrs.get("warnings", []) if not unfit([str(text)])]
     commits = frame.attrs.get("commits", {})
     if len(commits) > 1:
         shares = ", ".join(f"{str(commit)[:12]} ({rows} rows)" for commit, rows in commits.items())
@@ -99,6 +101,18 @@ def listed(names: Iterable[str]) -> str:
 def _pairs(what: list[str], why: str) -> Caveat:
     shown = "; ".join(what) if len(what) <= FEW else f"{len(what)} pairs of models, among them {'; '.join(what[:3])}"
     return Caveat(kind="wide", text=f"{shown}: {why}" if why else shown)
+
+
+def _few_rounds(frame: pd.DataFrame) -> list[Caveat]:
+    """Models that were timed in too few rounds, those with as many together."""
+    timed = frame[(frame["metric"] == "throughput") & (frame["kind"] == "summary") & (frame["analysis"] == "profile")]
+    rows = timed[timed["value"].notna() & (timed["num_samples"] < FEWEST_ROUNDS)]
+    together: dict[int, dict[str, None]] = {}
+    names = labels(rows)
+    for model, count in zip(rows["model"].astype(str), rows["num_samples"].astype(int), strict=True):
+        together.setdefault(count, {})[names[model]] = None
+    found = [(listed(models), few_rounds(count)) for count, models in together.items()]
+    return [Caveat(kind="few rounds", text=f"{who}: {why}") for who, why in found]
 
 
 def _reasons(rows: pd.DataFrame, kind: Kind) -> list[Caveat]:

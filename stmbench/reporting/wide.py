@@ -64,6 +64,8 @@ def cell(point: Point, metric: str) -> Cell:
     detail = ""
     if point.errors is not None:
         detail = f"{number(point.low, metric)} to {number(point.high, metric)}"
+    elif point.rounds is not None:
+        return Cell(text=number(point.value, metric), detail=point.rounds, value=point.value)
     return Cell(text=number(point.value, metric) + ("" if point.resolved else "*"), detail=detail, value=point.value)
 
 

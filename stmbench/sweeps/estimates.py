@@ -12,11 +12,13 @@ from stmbench.sweeps.kinds import ImageKind, images_of
 from stmbench.sweeps.kinds.base import Subjects
 from stmbench.sweeps.kinds.profile import ProfileKind
 from stmbench.sweeps.tasks import Task
+from stmbench.tables.fitness import FEWEST_ROUNDS
 from stmbench.training.data import open_data
 
 TRAINING_PASSES = 3.0  # forward, and twice that backward
 START_S = 1.0  # of any task
 PROFILE_S = 12.0  # of a model, besides its samples: memory, parts, warm-up
+ROUND_S = 0.6  # of a model in one round: a batch, and four single images
 TRY_S = 0.4
 BATCH = 8
 
@@ -34,7 +36,9 @@ class Estimator:
             kind = task.kind
             settings = max(1, len(kind.resolution)) * len(kind.dtype)
             models = len(task.models)
-            return START_S + (kind.time_budget * settings + PROFILE_S * models if kind.timing else models)
+            fewest = FEWEST_ROUNDS * ROUND_S * models  # run whatever the budget is
+            sampling = max(kind.time_budget, fewest) * settings
+            return START_S + (sampling + PROFILE_S * models if kind.timing else models)
         if len(task.models) > 1:
             return START_S
         if self._device.startswith("cuda") and not torch.cuda.is_available():

@@ -79,6 +79,25 @@ def test_models_of_two_design_sizes_need_a_resolution(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+def test_counts_are_taken_at_each_models_own_design_size(tmp_path: Path) -> None:
+    models = ("unified_dw_conv_nano", "timm:resnet18")
+    report = profile(tmp_path, models=models, timing=False).run()
+    assert not report.failures
+    frame = summary(read(tmp_path), "macs").set_index("model")
+    assert frame["resolution"].to_dict() == {"unified_dw_conv_nano": 32, "timm:resnet18": 224}
+    assert frame["value"]["timm:resnet18"] == 1_814_073_344
+
+
+def test_a_resolution_below_a_networks_limit_names_it(tmp_path: Path) -> None:
+    models = ("unified_dw_conv_nano", "container_identity_nano", "timm:test_vit")
+    report = profile(tmp_path, models=models, resolutions=((28, 28),), timing=False).run()
+    frame = read(tmp_path)
+    assert summary(frame, "macs")["model"].tolist() == ["unified_dw_conv_nano"]
+    assert "container_identity_nano can take, got 28x28" in report.failures[0]
+    assert report.failures[0].endswith("use --resolution 32 or more, the network's limit")
+    assert "timm:test_vit can take, got 28x28 (" in report.failures[1]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stmbench.analyses.profile.samples import LATENCY_REPEATS, MIN_ROUNDS, Key, Samples
+from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
 from stmbench.analyses.profile.summary import summaries
+from stmbench.measure.interference import taken_by_others
+from stmbench.tables.fitness import FEWEST_ROUNDS
 
 A, B, C = (("a", None), ("b", None), ("c", None))
 
@@ -85,7 +87,7 @@ def test_it_is_resolved_when_all_pairs_are_and_rounds_suffice() -> None:
     narrow = samples({A: noisy(2.0), B: noisy(1.0, seed=1)})
     assert narrow.is_resolved(0.03, seed=0)
     assert not narrow.is_resolved(1e-6, seed=0)
-    few = MIN_ROUNDS - 1
+    few = FEWEST_ROUNDS - 1
     assert not samples({A: noisy(2.0, few), B: noisy(1.0, few, 1)}).is_resolved(0.03, seed=0)
     wide = samples({A: noisy(2.0), B: noisy(1.0, seed=1), C: noisy(1.0, seed=2, spread=0.5)})
     assert not wide.is_resolved(0.03, seed=0)
@@ -142,10 +144,32 @@ def test_what_is_not_resolved_says_so() -> None:
     assert "after 40 s of sampling" in rate.columns["reason"]
 
 
-def test_too_few_rounds_resolve_nothing() -> None:
-    data = samples({A: [2.0, 2.0], B: [1.0, 1.0]})
-    all_ = list(summaries(data, seed=0, target_width=0.03, macs={}, traffic={}))
-    assert {s.columns["status"] for s in all_ if s.metric == "throughput_ratio"} == {"wide"}
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_too_few_rounds_have_no_interval_no_ratio_and_no_rank(count: int) -> None:
+    data = samples({A: [2.0] * count, B: [1.0] * count})
+    all_ = list(summaries(data, seed=0, target_width=0.03, macs={A: 5.0}, traffic={A: 2.0}))
+    timed = {"throughput", "latency", "achieved_macs_per_second", "peak_share"}
+    assert {s.metric for s in all_ if s.key} == {*timed, "arithmetic_intensity"}
+    for found in (s for s in all_ if s.metric in timed):
+        assert math.isnan(found.interval.low)
+        assert found.columns["status"] == "not resolved"
+        assert found.columns["reason"].startswith(f"{count} round")
+    assert not data.is_enough
+
+
+def test_a_machine_that_others_keep_busy_is_not_fit_to_publish() -> None:
+    data = samples({A: noisy(2.0), B: noisy(1.0, seed=1)})
+    assert data.unfit is None
+    data.taken = 0.19 * data.seconds
+    assert data.unfit is None
+    data.taken = 0.5 * data.seconds
+    assert data.unfit == (
+        "not fit to publish: others took about 50 % of the processor while rounds were sampled; "
+        "measure again on a quieter machine"
+    )
+    assert (samples({A: [1.0] * 3}).unfit or "").startswith("not fit to publish: 3 rounds, and 10 are the fewest")
+    block = [{"kind": "steal", "amount": 0.3}, {"kind": "foreign load", "amount": 0.2}, {"kind": "heat", "amount": 7.0}]
+    assert taken_by_others(block) == 0.5
 
 
 def test_stages_are_compared_within_themselves() -> None:

@@ -122,12 +122,13 @@ def test_names_carry_options_and_round_trip(text: str) -> None:
 
 
 BAD = {
+    "unified_halo_attn_tiny[img_size=0]": "expected img_size >= 1, got 0",
     "unified_halo_atn_tiny": "did you mean halo_attn",
     "unified_halo_attn_tyni": "did you mean tiny",
     "unified_halo_attn_tiny[halo=1": "correct the brackets",
     "unified_halo_attn_tiny[hallo=1]": "got 'hallo'",
     "unified_halo_attn_tiny[design=Z]": "a design",
-    "unified_halo_attn_tiny[img_size=16]": "img_size >= 32",
+    "container_identity_nano[img_size=31]": "img_size >= 32, the network's limit",
     "unified_halo_attn_tiny[dims=96-192]": "four dims",
     "unified_halo_attn_tiny[head_dim=5]": "divisible by head_dim",
     "timm:resnet19": "did you mean resnet18",
@@ -143,9 +144,28 @@ def test_bad_names_say_what_was_expected(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_small_images_are_refused() -> None:
-    with pytest.raises(InputError, match="at least 32x32, got 31x64"):
-        create_model("unified_dw_conv_nano")(torch.randn(1, 3, 31, 64))
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("unified_dw_conv_nano", 1),
+        ("cotnet_identity_nano", 1),
+        ("isotropic_identity_nano", 4),
+        ("container_identity_nano", 32),
+    ],
+)
+def test_images_down_to_the_networks_own_limit(name: str, limit: int) -> None:
+    model = create_model(name, num_classes=2).eval()
+    assert model.smallest == limit
+    for side in (limit, limit + 1, limit + 3):
+        maps = model.forward_intermediates(torch.randn(1, 3, side, side + 3), intermediates_only=True)
+        assert [tuple(found.shape[-2:]) for found in maps] == model.config.maps(side, side + 3)
+    with pytest.raises(InputError, match=f"at least {limit}x{limit}, the network's limit, got {limit - 1}x64"):
+        model(torch.randn(1, 3, limit - 1, 64))
+
+
+@pytest.mark.parametrize("mixer", ["halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3", "mh_mlp", "container", "cot"])
+def test_every_kind_of_mixer_takes_28_pixels(mixer: str) -> None:
+    assert torch.isfinite(create_model(f"unified_{mixer}_nano").eval()(torch.randn(1, 3, 28, 28))).all()
 
 
 def test_list_models() -> None:

@@ -93,7 +93,7 @@ REFUSED = [
     (["--split", "dev"], "expected the split 'train' or 'test' of digits, got 'dev'", "--split"),
     (["--num-images", "356"], "expected at least 356 images in digits, got 355", "--num-images"),
     (["--num-images", "0"], "expected a number of images >= 1, got 0", "--num-images"),
-    (["--resolution", "31"], "expected a resolution of at least 32, got '31'", "--resolution"),
+    (["--resolution", "0"], "expected a resolution of at least 1, got '0'", "--resolution"),
     (["--resolution", "32,64"], "expected one resolution, got '32,64'", "once for each"),
     (["--dtype", "fp8"], "expected a dtype, got 'fp8'", "did you mean"),
     (["--dtype", "fp32,bf16"], "expected one dtype, got 'fp32,bf16'", "once for each"),
@@ -140,3 +140,12 @@ def test_fewer_images_than_a_command_takes_by_itself(tmp_path: Path) -> None:
     assert set(read(tmp_path / "out")["num_images"].dropna()) == {5}
     asked = run.refusal(*arguments, "--num-images", "6")
     assert asked == "expected at least 6 images in pets, got 5; lower --num-images to 5, or leave it out"
+
+
+def test_images_of_28_pixels(tmp_path: Path) -> None:
+    few = ("--num-images", "10", "--resolution", "28", "--out", str(tmp_path))
+    result = run.stmbench("eval", "--models", f"{DW},container_identity_nano", *few)
+    assert "digits · test · 28 px" in result.stdout
+    assert "use --resolution 32 or more, the network's limit" in result.stderr
+    frame = read(tmp_path)
+    assert set(frame.loc[frame["status"] != "failed", "model"]) == {DW}

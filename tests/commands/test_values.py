@@ -37,8 +37,8 @@ def test_resolutions(given: str, sizes: list[tuple[int, int]]) -> None:
     ("read", "given", "line"),
     [
         (values.items, "m[x=1", "expected a list with closed brackets, got 'm[x=1'; close the bracket"),
-        (values.resolutions, "31", "expected a resolution of at least 32, got '31'; change --resolution"),
-        (values.resolutions, "224x16", "expected a resolution of at least 32, got '224x16'; change --resolution"),
+        (values.resolutions, "0", "expected a resolution of at least 1, got '0'; change --resolution"),
+        (values.resolutions, "224x0", "expected a resolution of at least 1, got '224x0'; change --resolution"),
         (values.resolutions, "big", "expected a resolution such as 224 or 224x320, got 'big'; change --resolution"),
         (values.resolutions, "-224", "expected a resolution such as 224 or 224x320, got '-224'; change --resolution"),
         (values.resolutions, "1e3", "expected a resolution such as 224 or 224x320, got '1e3'; change --resolution"),

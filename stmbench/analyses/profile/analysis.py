@@ -45,6 +45,7 @@ class Profile(Analysis):
     metric_units: Mapping[str, str] = {
         "batch_size": "count",
         "elements_moved": "count",
+        "elementwise": "count",
         "dropped_rounds": "count",
         "energy": "J/image",
         "phase_time": "s",
@@ -79,7 +80,14 @@ class Profile(Analysis):
     def units(self) -> Iterator[Unit]:
         if self.config.images == "photos":
             photos((32, 32), count=1)  # whether they can be had is better known now than in every unit
-        settings = list(self.config.settings(self._design_size()))
+        sizes = self._design_sizes()
+        if not self.config.timing and self.config.resolutions is None:  # counts are of one model, timings of them all
+            self.store.require_writable()
+            for model in self.config.models:
+                size = sizes.get(model, (224, 224))
+                yield self._costs(Setting(resolution=size, dtype=self.config.dtypes[0]), model)
+            return
+        settings = self._settings(sizes)
         self.store.require_writable()  # not before: what was refused until here leaves no folder
         costs: dict[tuple[int, int], list[Unit]] = {}
         for setting in settings:
@@ -138,8 +146,8 @@ class Profile(Analysis):
         conditions = {"resolution": setting.resolution, "images": config.images}
         return self.unit("costs", (model,), conditions, work, timed=False)
 
-    def _design_size(self) -> tuple[int, int]:
-        # building each model once also refuses wrong options before anything is written
+    def _design_sizes(self) -> dict[str, tuple[int, int]]:
+        """Of each model; building each once also refuses wrong options before anything is written."""
         sizes = {}
         for name in self.config.models:
             try:
@@ -148,9 +156,11 @@ class Profile(Analysis):
                 raise
             except BaseException:
                 continue  # its code fails: its units say so, and the others go on
-        if self.config.resolutions is not None:
-            return self.config.resolutions[0]
-        if len(set(sizes.values())) > 1:
+        return sizes
+
+    def _settings(self, sizes: Mapping[str, tuple[int, int]]) -> list[Setting]:
+        """What the models are compared in. Raises InputError for models without a common resolution."""
+        if self.config.resolutions is None and len(set(sizes.values())) > 1:
             got = ", ".join(f"{height}x{width}" for height, width in dict.fromkeys(sizes.values()))
-            raise InputError("models of one design size", got, "give --resolution")
-        return next(iter(sizes.values()), (224, 224))
+            raise InputError("models of one design size", got, "give --resolution, or --no-timing to count alone")
+        return list(self.config.settings(next(iter(sizes.values()), (224, 224))))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
-from stmbench.analyses.models import build_model, facts_of
+from stmbench.analyses.models import build_model, facts_of, require_resolution
 from stmbench.analyses.profile.subjects import first_mixer, map_shape, mixers_of
 from stmbench.measure.counting import count
+
+LEFT_OUT = 0.05  # of all multiplications: an elementwise share that is said
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,12 +34,14 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
         CountError: an operation that the counter has no rule for.
     """
     model = build_model(name, seed=seed)
+    require_resolution(model, name, resolution)
     counted = count(model, (3, *resolution), parts=parts_of(model))
     costs = [
         Cost(metric="params", value=counted.params),
         Cost(metric="macs", value=counted.macs),
         Cost(metric="activations", value=counted.activations),
         Cost(metric="elements_moved", value=counted.total.elements_moved),
+        Cost(metric="elementwise", value=counted.total.elementwise),
     ]
     entry = facts_of(name).entry
     if entry is not None and entry.published_convention is not None:
@@ -48,9 +53,25 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
     return costs
 
 
+def left_out(costs: list[Cost]) -> dict[str, Any] | None:
+    """What a model's multiply-adds do not hold, as a disturbance of its unit; None where it is little.
+
+    Elementwise operations are free; where they are more than LEFT_OUT of all multiplications, nobody should compare the
+    figure with others' in silence.
+    """
+    whole = {cost.metric: cost.value for cost in costs if cost.part is None and cost.stage is None}
+    elementwise, macs = whole.get("elementwise", 0), whole.get("macs", 0)
+    share = elementwise / (elementwise + macs) if elementwise else 0.0
+    if share <= LEFT_OUT:
+        return None
+    text = f"macs leave out {elementwise:.3g} elementwise multiplications, {100 * share:.0f} % of all of them"
+    return {"kind": "left out of macs", "amount": share, "text": text}
+
+
 def operator_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Cost]:
     """Costs of the mixer at each stage's first site, on that stage's map of one image."""
     model = build_model(name, seed=seed)
+    require_resolution(model, name, resolution)
     costs: list[Cost] = []
     for stage in stages_of(model):
         mixer = first_mixer(model, stage)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stmbench.measure import statistics
 from stmbench.measure.statistics import Floats, Interval
+from stmbench.tables.fitness import FEWEST_ROUNDS, UNFIT, few_rounds
 
-MIN_ROUNDS = 10  # fewer say nothing about an interval's ends
+UNFIT_SHARE = 0.2  # of the processor, taken by others on average while rounds were sampled
 MOST_OUTLIERS = 0.25  # of the rounds; more are no outliers: the machine went at two speeds, and pairs bear that
 LATENCY_REPEATS = 4  # batch-1 runs of a model in one round, of each kind
 # one image: eagerly with warm and with cold caches; on CUDA also as the replay of a graph
@@ -36,10 +38,12 @@ class Samples:
     peak: dict[int, float] = dataclasses.field(default_factory=dict)
     bandwidth: dict[int, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of sampling, all blocks together
+    taken: float = 0.0  # seconds times the share of the processor that others took meanwhile
 
-    def add(self, rows: pd.DataFrame, seconds: float) -> None:
-        """Take in the rows of one block, which took `seconds`."""
+    def add(self, rows: pd.DataFrame, seconds: float, *, taken: float = 0.0) -> None:
+        """Take in the rows of one block, which took `seconds`, and others `taken` of the processor meanwhile."""
         self.seconds += seconds
+        self.taken += seconds * min(taken, 1.0)
         good = rows[(rows["kind"] == "raw") & (rows["status"] == "ok")]
         columns = (good[name].tolist() for name in ("metric", "model", "stage", "sample", "value"))
         for metric, model, stage, number, value in zip(*columns, strict=True):
@@ -68,7 +72,7 @@ class Samples:
     def dropped(self) -> set[int]:
         """Rounds in which the probe was an outlier: the machine was not itself. None while too few."""
         numbers = sorted(self.peak)
-        if len(numbers) < MIN_ROUNDS:
+        if len(numbers) < FEWEST_ROUNDS:
             return set()
         found: set[int] = set()
         for values in (self.peak, self.bandwidth):
@@ -113,9 +117,31 @@ class Samples:
         return {**found, **{(key, key): self.rate(key, seed=seed) for key in self.sampled if key not in paired}}
 
     @property
+    def unfit(self) -> str | None:
+        """Why nothing of this may be published; None where it may."""
+        kept = self.rounds - len(self.dropped())
+        if kept < FEWEST_ROUNDS:
+            return f"{UNFIT}: {few_rounds(kept)}"
+        share = self.taken / self.seconds if self.seconds else 0.0
+        if share > UNFIT_SHARE:
+            return (
+                f"{UNFIT}: others took about {5 * round(20 * share)} % of the processor while rounds were sampled; "
+                f"measure again on a quieter machine"
+            )
+        return None
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is to be kept beside the summary."""
+        known: dict[str, Any] = {"sampling_seconds": self.seconds, "rounds": self.rounds}
+        if (reason := self.unfit) is not None:
+            known |= {"warnings": [reason], "disturbances": [{"kind": "unfit", "amount": 1.0, "text": reason}]}
+        return known
+
+    @property
     def is_enough(self) -> bool:
         """Whether there are rounds enough to believe an interval: a few can lie close together by chance."""
-        return self.rounds - len(self.dropped()) >= MIN_ROUNDS
+        return self.rounds - len(self.dropped()) >= FEWEST_ROUNDS
 
     def is_resolved(self, target_width: float, *, seed: int) -> bool:
         """Whether sampling may stop: rounds enough, and every interval narrower than the target."""

@@ -21,6 +21,8 @@ from stmbench.analyses.profile.samples import Key, Samples, name_of
 from stmbench.analyses.profile.tasks import Tasks, passes_for
 from stmbench.analyses.unit import Unit
 from stmbench.measure.energy import counter_for
+from stmbench.measure.interference import taken_by_others
+from stmbench.tables.fitness import FEWEST_ROUNDS
 
 if TYPE_CHECKING:
     from stmbench.analyses.profile.analysis import Profile
@@ -121,16 +123,19 @@ class SettingRun:
             )
             if not profile.is_done(unit):
                 spent = samples.seconds >= config.time_budget
-                if samples.rounds and (spent or samples.is_resolved(config.target_width, seed=config.seed)):
+                # the fewest rounds that say anything are run whatever the budget is
+                if samples.is_enough and (spent or samples.is_resolved(config.target_width, seed=config.seed)):
                     return
             yield unit
             if not profile.is_done(unit):
                 return  # the block failed, and its rows say why
-            samples.add(profile.store.read([unit.key]), self._notes(unit)["sampling_seconds"])
+            notes = self._notes(unit)
+            taken = taken_by_others(notes.get("disturbances", [])) if config.device == "cpu" else 0.0
+            samples.add(profile.store.read([unit.key]), notes["sampling_seconds"], taken=taken)
 
     def _block(self, loads: dict[Key, Load]) -> Outcome:
         # before the block: working the intervals out takes longer than a short round does
-        intervals = self.samples.intervals(seed=self.config.seed) if self.samples.rounds > 1 else {}
+        intervals = self.samples.intervals(seed=self.config.seed) if self.samples.is_enough else {}
         width = max((interval.relative_width for interval in intervals.values()), default=math.inf)
         return self.tasks.block(loads, self.samples, lambda number, spent: self._say_sampling(number, spent, width))
 
@@ -203,15 +208,19 @@ class SettingRun:
         return self.profile.store.metadata(unit.key)
 
     def _say_sampling(self, number: int, spent: float, width: float) -> None:
-        """`width` is that of the widest interval before this block."""
+        """`width` is that of the widest interval before this block; infinite before there are rounds enough."""
         config, before = self.config, self.samples.seconds
-        left = config.time_budget - before - spent
+        taken, rounds = before + spent, number + (spent > 0)
+        left = config.time_budget - taken
         text = f"sampling {self.setting.dtype}, round {number + 1}"
+        if rounds < FEWEST_ROUNDS:  # that many are run whatever the budget is
+            text += f" of at least {FEWEST_ROUNDS}"
+            left = max(left, taken / rounds * (FEWEST_ROUNDS - rounds)) if rounds else left
         if math.isfinite(width):
             text += f", widest interval {width:.1%} (wanted {config.target_width:.1%})"
             # an interval narrows with the square root of the rounds
-            left = min(left, before * (width / config.target_width) ** 2 - before - spent)
-        done = min(before + spent, config.time_budget)
+            left = min(left, before * (width / config.target_width) ** 2 - taken)
+        done = min(taken, config.time_budget)
         self.profile.say(text, done=done, total=config.time_budget, seconds_left=max(0.0, left))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from stmbench.analyses.profile.samples import LATENCIES, Key, Samples
 from stmbench.measure import statistics
 from stmbench.measure.statistics import Interval
+from stmbench.tables.fitness import FEWEST_ROUNDS, few_rounds
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -51,17 +53,35 @@ def summaries(
     }
     touched = {key for pair in wide for key in pair}
     for key in samples.sampled:
-        status = too_wide if key in touched else {}
-        yield Summary(metric="throughput", interval=samples.rate(key, seed=seed), key=key, columns=status)
-        yield from _latency(samples, key, seed)
-        yield from _roofline(samples, key, seed, macs, traffic)
+        found = [
+            Summary(metric="throughput", interval=samples.rate(key, seed=seed), key=key),
+            *_latency(samples, key, seed),
+            *_roofline(samples, key, seed, macs, traffic),
+        ]
+        count = len(samples.kept(key))
+        if count < FEWEST_ROUNDS:
+            yield from (_without_interval(item, count) for item in found)
+            continue
+        yield dataclasses.replace(found[0], columns=too_wide if key in touched else {})
+        yield from found[1:]
     for a, b in samples.pairs():
+        if len(samples.kept(a, b)) < FEWEST_ROUNDS:
+            continue
         status = too_wide if (a, b) in wide else {}
         for one, other in ((a, b), (b, a)):
             ratio = samples.ratio(one, other, seed=seed)
             yield Summary(metric="throughput_ratio", interval=ratio, key=one, columns={"baseline": other[0], **status})
     yield from _ranks(samples, seed)
     yield from _probe(samples, seed)
+
+
+def _without_interval(found: Summary, count: int) -> Summary:
+    """What a few rounds give: a value, of which nobody knows how sure it is."""
+    if math.isnan(found.interval.low):
+        return found  # counted, not timed
+    interval = dataclasses.replace(found.interval, low=math.nan, high=math.nan)
+    few = {"status": "not resolved", "reason": few_rounds(count)}
+    return dataclasses.replace(found, interval=interval, columns={**found.columns, **few})
 
 
 def _latency(samples: Samples, key: Key, seed: int) -> Iterator[Summary]:
@@ -94,7 +114,7 @@ def _ranks(samples: Samples, seed: int) -> Iterator[Summary]:
     for stage in dict.fromkeys(key[1] for key in samples.sampled):
         keys = [key for key in samples.sampled if key[1] == stage]
         rounds = samples.kept(*keys)
-        if not rounds:
+        if len(rounds) < FEWEST_ROUNDS:
             continue
         named = {key[0]: samples.rates(key, rounds) for key in keys}
         for model, shares in statistics.rank_probabilities(named, seed=seed).items():

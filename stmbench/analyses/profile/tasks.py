@@ -10,7 +10,7 @@ import torch
 
 from stmbench.analyses.base import Outcome
 from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load
-from stmbench.analyses.profile.costs import Cost, parts_of
+from stmbench.analyses.profile.costs import Cost, left_out, parts_of
 from stmbench.analyses.profile.parts import PartClock
 from stmbench.analyses.profile.peaks import peak_of
 from stmbench.analyses.profile.residence import fitting
@@ -56,7 +56,11 @@ class Tasks:
         """Costs without a clock; they depend on neither dtype nor device."""
         exact = {"kind": "summary", "dtype": None, "compile": None, "device": None}
         rows = [self.row(cost.metric, cost.value, (model, cost.stage), condition=cost.part, **exact) for cost in found]
-        return Outcome(rows=rows)
+        disturbance = left_out(found)
+        if disturbance is None:
+            return Outcome(rows=rows)
+        told = {**disturbance, "text": f"{model}: {disturbance['text']}"}
+        return Outcome(rows=rows, notes={"warnings": [told["text"]], "disturbances": [told]})
 
     def batch(self, key: Key, activations: float) -> Outcome:
         """The batch size of one subject: chosen, or the one asked for, tried."""
@@ -167,7 +171,7 @@ class Tasks:
             )
             for item in found
         ]
-        return Outcome(rows=rows, notes={"sampling_seconds": samples.seconds, "rounds": samples.rounds})
+        return Outcome(rows=rows, notes=samples.notes)
 
     def _left_out(self, loads: Mapping[Key, Load]) -> list[Row]:
         """Rows for what the bench cannot sample, once. Raises UnitError where it is everything."""

@@ -51,9 +51,10 @@ def latency(frame: pd.DataFrame) -> Figure:
                         zorder=3,
                     )
                     mark_point(drawn, point, "latency")
+                opacity = FILL[name] if point.rounds is None else 0.0  # a few rounds say little
                 ground = axes.plot(1e3 * point.value, row, marker=marker, color="white", markersize=7.5, zorder=4)
                 inside = axes.plot(
-                    1e3 * point.value, row, marker=marker, color=(colour, FILL[name]), markersize=7.5, zorder=5
+                    1e3 * point.value, row, marker=marker, color=(colour, opacity), markersize=7.5, zorder=5
                 )
                 edge = axes.plot(
                     1e3 * point.value, row, marker=marker, color="none", markeredgecolor=colour, markeredgewidth=1.3,

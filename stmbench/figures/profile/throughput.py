@@ -26,22 +26,26 @@ def throughput(frame: pd.DataFrame) -> Figure:
             mark_point(bar, point, "throughput")
             if not point.resolved:
                 bar[0].set(alpha=0.45, hatch="////", edgecolor="white", linewidth=0)
+                if point.rounds is not None:
+                    bar[0].set(alpha=1, hatch="", facecolor="white", edgecolor=point.look.colour, linewidth=1.2)
             end = point.value
             if point.errors is not None:
                 whiskers = [[length] for length in point.errors]
                 drawn = axes.errorbar(point.value, row, xerr=whiskers, color=INK, capsize=3, elinewidth=1.1, zorder=3)
                 mark_point(drawn, point, "throughput")
                 end = point.value + point.errors[1]
-            said = axes.annotate(
+            beside = axes.annotate(
                 number(point.value, "throughput"), (end, row), (6, 0), textcoords="offset points", va="center"
             )
-            mark(said, point.key)
+            mark(beside, point.key)
         axes.set_xlim(0, 1.12 * max(point.high if point.high > point.value else point.value for point in chosen))
         axes.set_xlabel("images/s")
         heading(axes, "Throughput", subtitle(chosen))
         if not all(point.resolved for point in chosen):
+            few = next((point.rounds for point in chosen if point.rounds is not None), None)
+            said = f"hollow: {few}, too few for an interval" if few else "hatched: interval wider than asked for"
             axes.annotate(
-                "hatched: interval wider than asked for", (1, 1), (0, 9), "axes fraction", textcoords="offset points",
-                ha="right", va="center", color=MUTED, fontsize=8.5,
+                said, (1, 1), (0, 9), "axes fraction", textcoords="offset points", ha="right", va="center",
+                color=MUTED, fontsize=8.5,
             )  # fmt: skip
     return figure

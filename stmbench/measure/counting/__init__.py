@@ -10,6 +10,7 @@ from stmbench.measure.counting import (  # noqa: F401  (they register their hand
     fourier,
     normalization,
     products,
+    recurrence,
     sampling,
 )
 from stmbench.measure.counting.counts import Counts, count, fvcore_default

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from math import prod
 
 from torch import _C, Tensor, nn
 
 from stmbench.errors import CountError
-from stmbench.measure.counting.free import FREE
-from stmbench.measure.counting.handles import HANDLES, Call, Handle, module_of
+from stmbench.measure.counting.free import FREE, MULTIPLYING
+from stmbench.measure.counting.handles import HANDLES, Call, Handle, complex_factor, module_of, shape_of
 from stmbench.measure.counting.tally import Tally
 
 with warnings.catch_warnings():
@@ -33,16 +34,25 @@ class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
         self._unknown: Counter[tuple[str, str]] = Counter()  # operation, module
         self._tallies: defaultdict[str, list[Tally]] = defaultdict(list)
         self.operations: Counter[str] = Counter()
+        self._elementwise: dict[str, tuple[str, int]] = {}  # a value's name: module, multiplications
+        self._covered: set[str] = set()  # values whose cost is in that of others
         self.set_op_handle(**{name: self._counted(name, rule) for name, rule in HANDLES.items()})
         self.total()  # traces
         self._refuse_unknown()
+        for name, (module, count) in self._elementwise.items():
+            if name not in self._covered:
+                self._tallies[module].append(Tally(elementwise=count))
         self.modules = {module: sum(tallies, Tally()) for module, tallies in self._tallies.items()}
 
     def _counted(self, name: str, rule: Handle) -> Callable[[list[_C.Value], list[_C.Value]], Counter[str]]:
         def fvcore_handle(inputs: Sequence[_C.Value], outputs: Sequence[_C.Value]) -> Counter[str]:
             call = Call(inputs, outputs)
             tally = rule(call)
-            self.operations[name] += 1
+            self._covered |= call.covered
+            if name not in FREE or tally.kinds:
+                self.operations[name] += 1
+            if not tally.kinds:
+                self._note_elementwise(outputs[0].node())
             self._tallies[call.module].append(tally)
             return Counter(tally.kinds)
 
@@ -55,7 +65,16 @@ class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
             name = f"{name}.{node.pyname()}"  # type: ignore[attr-defined]  # not in torch's stubs
         if name not in FREE:
             self._unknown[name, module_of(node)] += 1
+        self._note_elementwise(node)
         return True
+
+    def _note_elementwise(self, node: _C.Node) -> None:
+        if node.kind() not in MULTIPLYING:
+            return
+        output = node.output()
+        size = prod(shape_of(output) or ())
+        if size > 1:  # a number is a number's business
+            self._elementwise[output.debugName()] = module_of(node), size * complex_factor(list(node.inputs()))
 
     def _refuse_unknown(self) -> None:
         if self._unknown:

@@ -41,7 +41,7 @@ class Counts:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of convolutions, linear layers, matrix products, sampling and Fourier transforms."""
+        """Multiply-adds of all kinds in `MAC_KINDS`."""
         return self.total.macs
 
     @property

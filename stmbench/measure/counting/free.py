@@ -46,6 +46,12 @@ _REDUCTIONS = _named(
     prod sort std std_mean topk var var_mean
     """,
 )
+# those of the elementwise ones that multiply, divide or raise: free too, and told as a share of all multiplications
+_MULTIPLYING = """
+    addcdiv addcmul cos div divide exp exp2 expm1 lerp log log10 log1p log2 mul multiply polar pow reciprocal rsqrt sin
+    sqrt square true_divide
+"""
+MULTIPLYING = _named("aten", _MULTIPLYING) | {f"{name}_" for name in _named("aten", _MULTIPLYING)}
 # sizes and the like, which a trace computes as it goes
 _NUMBERS = _named(
     "aten",

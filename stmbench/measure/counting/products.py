@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from stmbench.measure.counting.dataflow import is_sampled, origin
-from stmbench.measure.counting.handles import Call, handle, shape_of
+from stmbench.measure.counting.handles import Call, complex_factor, handle, shape_of
 from stmbench.measure.counting.tally import Tally
 
 
@@ -68,7 +68,8 @@ def summed_product(call: Call) -> Tally:
     if any(shape is None or prod(shape) == 1 for shape in shapes):
         return Tally()  # scaled by a number
     kind = "sampling" if any(is_sampled(factor) for factor in factors) else "matmul"
-    return call.tally(kind, prod(call.shape(0)))
+    call.covers(node)
+    return call.tally(kind, prod(call.shape(0)) * complex_factor(factors) // complex_factor(call.inputs))
 
 
 def _product(call: Call, macs: int, *operands: int) -> Tally:

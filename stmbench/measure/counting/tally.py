@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from stmbench.errors import InputError
 
 # kinds whose multiply-adds make up `macs`
-MAC_KINDS = frozenset({"conv", "linear", "matmul", "sampling", "fft"})
+MAC_KINDS = frozenset({"conv", "linear", "matmul", "sampling", "fft", "recurrence"})
 # kinds that only some published figures include
 OTHER_KINDS = frozenset({"norm", "pool", "interpolation"})
 KINDS = MAC_KINDS | OTHER_KINDS
@@ -26,17 +26,25 @@ class Tally:
         elements_moved: elements that these, norms, activations and pooling must at least read (inputs and weights) and
             write, each operation by itself.
         params: parameters, each once.
+        elementwise: multiplications, divisions, powers and exponentials of single elements that no kind counts.
     """
 
     kinds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     activations: int = 0
     elements_moved: int = 0
     params: int = 0
+    elementwise: int = 0
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of convolutions, linear layers, matrix products, sampling and Fourier transforms."""
+        """Multiply-adds of all kinds in `MAC_KINDS`."""
         return self.under(MAC_KINDS)
+
+    @property
+    def elementwise_share(self) -> float:
+        """The part of all multiplications that `macs` leaves out, since they are of single elements; 0 to 1."""
+        every = self.macs + self.elementwise
+        return self.elementwise / every if every else 0.0
 
     def under(self, convention: Collection[str]) -> int:
         """Multiply-adds of the kinds that a convention counts. Raises InputError for a kind there is not."""
@@ -62,4 +70,5 @@ class Tally:
             activations=self.activations + other.activations,
             elements_moved=self.elements_moved + other.elements_moved,
             params=self.params + other.params,
+            elementwise=self.elementwise + other.elementwise,
         )

@@ -15,6 +15,7 @@ LIGHTEST: Final = 0.46  # lightness below which a colour is lifted on a dark gro
 KINDS: Final = {
     "warning": "Warning",
     "untrained": "Untrained",
+    "few rounds": "Few rounds",
     "wide": "Wide interval",
     "suspect": "Suspect",
     "failed": "Failed",

@@ -10,7 +10,7 @@ from rich.text import Text
 from stmbench.errors import TableError
 from stmbench.figures.points import Point
 from stmbench.figures.quantities import number
-from stmbench.reporting.overview import lines, troubles
+from stmbench.reporting.overview import Line, baseline, lines, troubles
 
 NARROWEST, WIDEST = 12, 28  # columns of a model's name
 
@@ -31,21 +31,21 @@ def profile_table(frame: pd.DataFrame) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("peak\nMiB", justify="right", no_wrap=True)
     table.add_column("rank", justify="right", no_wrap=True)
-    for line in lines(chosen):
+    first = baseline(chosen)
+    found = lines(chosen)
+    for line in found:
         table.add_row(
             Text(line.subject.label),  # not markup: a name may have brackets
             _value(line.params, "params"),
             _value(line.macs, "macs"),
             _with_interval(line.throughput),
-            "1"
-            if line.subject.model == line.baseline and line.ratio is None
-            else _marked(line.ratio, "throughput_ratio"),
+            "1" if line.subject.model == first and line.ratio is None else _marked(line.ratio, "throughput_ratio"),
             _value(line.p50, "latency"),
             _value(line.p99, "latency"),
             _value(line.peak_memory, "peak_memory"),
             "–" if line.rank is None else f"{line.rank.level:.0f}",
         )
-    table.caption = _caption(chosen)
+    table.caption = _caption(chosen, found)
     return table
 
 
@@ -55,19 +55,22 @@ def _value(point: Point | None, metric: str) -> str:
 
 def _marked(point: Point | None, metric: str) -> str:
     text = _value(point, metric)
-    return text if point is None or point.resolved else f"{text}*"
+    return text if point is None or point.errors is None or point.resolved else f"{text}*"
 
 
 def _with_interval(point: Point | None) -> Text:
     text = Text(_marked(point, "throughput"))
     if point is not None and point.errors is not None:
         text.append(f"\n{number(point.low, 'throughput')}–{number(point.high, 'throughput')}", style="dim")
+    elif point is not None and point.rounds is not None:
+        text.append(f"\n{point.rounds}", style="dim")
     return text
 
 
-def _caption(frame: pd.DataFrame) -> Text | None:
+def _caption(frame: pd.DataFrame, found: list[Line]) -> Text | None:
     notes = []
-    if frame["status"].isin(("wide", "not resolved")).any():
+    shown = [point for line in found for point in (line.throughput, line.ratio) if point is not None]
+    if any(point.errors is not None and not point.resolved for point in shown):
         notes.append("* the 95 % interval is wider than was asked for (--target-width)")
     for trouble in troubles(frame):
         times = f" ({trouble.times} times)" if trouble.times > 1 else ""

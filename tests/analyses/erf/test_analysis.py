@@ -98,9 +98,9 @@ def test_a_model_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_does_not_exist(tmp_path: Path) -> None:
-    report, frame = _run(tmp_path, ErfConfig(stages=(4,)))
-    assert report.failures
-    assert "a stage from 1 to 4" in frame["reason"].iloc[0]
+    with pytest.raises(ConfigError, match="expected a stage from 1 to 4, got 5; change --stages"):
+        _run(tmp_path, ErfConfig(stages=(4,)))
+    assert not list(tmp_path.glob("parts/*")), "refused before anything is measured"
 
 
 def test_nonsense_is_refused() -> None:

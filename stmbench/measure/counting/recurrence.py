@@ -1,0 +1,114 @@
+"""Recurrences written as elementwise operations: scans that carry a state over positions, step by step or by doubling.
+
+    h_t = a_t * h_(t-1) + b_t
+
+costs one multiply-add for each element and step, as a convolution or a product that did the same would. A step is a sum
+with a product in it, of which a factor is the sum of another such step, and with slices of a tensor (the positions)
+among its operands. Chains without slices (polynomials, gates of a layer) carry nothing over positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from torch import _C
+
+from stmbench.measure.counting.free import REARRANGING
+from stmbench.measure.counting.handles import Call, handle
+from stmbench.measure.counting.tally import Tally
+
+SUMS = frozenset({"aten::add", "aten::add_", "aten::sub", "aten::sub_", "aten::rsub"})
+FUSED = frozenset({"aten::addcmul", "aten::addcmul_"})
+PRODUCTS = frozenset({"aten::mul", "aten::mul_", "aten::multiply", "aten::multiply_"})
+_SLICES = frozenset(
+    {
+        "aten::select", "aten::slice", "aten::narrow", "aten::unbind", "aten::split", "aten::split_with_sizes",
+        "aten::chunk", "aten::index", "aten::index_select", "aten::unsafe_chunk", "aten::unsafe_split",
+        "aten::tensor_split",
+    }
+)  # fmt: skip
+# what a state may pass through on its way to the next step: shifted, padded, put beside others, bent
+_PASSING = REARRANGING | frozenset(
+    {
+        "aten::cat", "aten::concat", "aten::constant_pad_nd", "aten::pad", "aten::roll", "aten::stack", "aten::relu",
+        "aten::sigmoid", "aten::silu", "aten::tanh", "prim::ListConstruct", "prim::ListUnpack",
+    }
+)  # fmt: skip
+
+
+@handle(*sorted(SUMS | FUSED))
+def step(call: Call) -> Tally:
+    """One multiply-add an element where a state is carried; any other sum is free."""
+    node = call.outputs[0].node()
+    products = _products(node)
+    if not products or not _takes_slices(node, products):
+        return Tally()
+    factors = [factor for product in products for factor in product]
+    if not any(_comes_from_step(factor) for factor in factors) and not _feeds_step(call.outputs[0]):
+        return Tally()
+    call.covers(*(value.node() for value in node.inputs()))
+    return call.tally("recurrence", prod(call.output))
+
+
+def _products(node: _C.Node) -> list[list[_C.Value]]:
+    """The factors of each product that goes into a sum."""
+    if node.kind() in FUSED:
+        return [list(node.inputs())[1:3]]
+    if node.kind() not in SUMS:
+        return []
+    origins = [_behind(value) for value in list(node.inputs())[:2]]
+    return [list(origin.inputs())[:2] for origin in origins if origin.kind() in PRODUCTS]
+
+
+def _behind(value: _C.Value) -> _C.Node:
+    """The node that computed a value, up to views of it."""
+    node = value.node()
+    while node.kind() in REARRANGING and node.kind() not in _SLICES:
+        node = next(iter(node.inputs())).node()
+    return node
+
+
+def _takes_slices(node: _C.Node, products: list[list[_C.Value]]) -> bool:
+    values = [*node.inputs(), *(factor for product in products for factor in product)]
+    return any(_is_sliced(value) for value in values)
+
+
+def _is_sliced(value: _C.Value) -> bool:
+    node = value.node()
+    while node.kind() in _PASSING:
+        if node.kind() in _SLICES:
+            return True
+        inputs = list(node.inputs())
+        if node.kind() == "prim::ListConstruct":
+            return any(_is_sliced(item) for item in inputs)
+        node = inputs[0].node()
+    return False
+
+
+def _comes_from_step(value: _C.Value) -> bool:
+    """Whether a value is the sum of an earlier step, perhaps shifted or bent on the way."""
+    return any(_products(node) for node in _sources(value))
+
+
+def _sources(value: _C.Value) -> Iterator[_C.Node]:
+    node = value.node()
+    if node.kind() not in _PASSING:
+        yield node
+        return
+    inputs = list(node.inputs())
+    for item in inputs if node.kind() == "prim::ListConstruct" else inputs[:1]:
+        yield from _sources(item)
+
+
+def _feeds_step(value: _C.Value) -> bool:
+    """Whether a value is a factor of a later step's product."""
+    for use in value.uses():
+        user = use.user
+        if user.kind() in PRODUCTS or (user.kind() in FUSED and use.offset in (1, 2)):
+            sums = [user] if user.kind() in FUSED else [after.user for after in user.output().uses()]
+            if any(_products(after) and _takes_slices(after, _products(after)) for after in sums):
+                return True
+        elif user.kind() in _PASSING and any(_feeds_step(output) for output in user.outputs()):
+            return True
+    return False
