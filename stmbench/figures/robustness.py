@@ -29,6 +29,7 @@ STROKES: Final[tuple[Stroke, ...]] = (
 )  # of lines that share a look: one mixer with several weights
 WORDS: Final = {"apgd": "Auto-PGD", "fgsm_normalised": "FGSM on normalised input"}
 Panels = Mapping[str, list[Point]]
+Place = tuple[float, bool]  # what `place_of` gives
 
 
 def robustness_figures(frame: pd.DataFrame) -> dict[str, Figure]:
@@ -56,7 +57,7 @@ def robustness_figures(frame: pd.DataFrame) -> dict[str, Figure]:
 
 
 def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> Figure:
-    """Panels side by side: a line for each model over the eps asked for, 'clean' first, with 95 % intervals.
+    """Panels side by side: a line for each model, 'clean' first, then the eps asked for, with 95 % intervals.
 
     The eps are evenly spaced, as they would crowd at 0 otherwise. Hollow marks are suspect: they break a check. Models
     with random weights are labelled so.
@@ -66,7 +67,7 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
         attack: of all panels, where the titles do not say it.
     """
     every = [point for chosen in panels.values() for point in chosen]
-    levels = sorted({point.level for point in every})
+    levels = sorted({place_of(point) for point in every})
     labels = list(dict.fromkeys(point.label for point in every))
     firsts = {label: next(point for point in every if point.label == label) for label in labels}
     strokes = _strokes(firsts)
@@ -128,6 +129,16 @@ def attack_words(definition: str) -> str:
     return words if owner == "stmbench" else f"{words} ({owner})"
 
 
+def place_of(point: Point) -> Place:
+    """Where a point stands: eps, and whether it went through the attack; clean images stand before eps 0."""
+    return point.level, point.level > 0 or point.condition is not None
+
+
+def place_words(place: Place) -> str:
+    """'clean', else eps in 255ths."""
+    return eps_words(place[0]) if place[0] or not place[1] else "0/255"
+
+
 def eps_words(level: float) -> str:
     """'clean' for 0, else in 255ths."""
     return f"{255 * level:.3g}/255" if level else "clean"
@@ -151,12 +162,12 @@ def _strokes(firsts: Mapping[str, Point]) -> dict[str, Stroke]:
     return {label: STROKES[looks[:number].count(looks[number]) % len(STROKES)] for number, label in enumerate(firsts)}
 
 
-def _panel(axes: Axes, chosen: list[Point], levels: list[float], strokes: Mapping[str, Stroke]) -> None:
+def _panel(axes: Axes, chosen: list[Point], levels: list[Place], strokes: Mapping[str, Stroke]) -> None:
     present = [label for label in strokes if any(point.label == label for point in chosen)]
     for number, label in enumerate(present):
-        line = sorted((point for point in chosen if point.label == label), key=lambda point: point.level)
+        line = sorted((point for point in chosen if point.label == label), key=place_of)
         shift = SPREAD * ((number + 0.5) / len(present) - 0.5)
-        x = [levels.index(point.level) + shift for point in line]
+        x = [levels.index(place_of(point)) + shift for point in line]
         y = [100 * point.value for point in line]
         colour, marker = line[0].look
         lines = axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
@@ -169,7 +180,7 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[float], strokes: Mappin
             dot = axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=5.5, zorder=4,
                       markerfacecolor=colour if point.resolved else "white")  # fmt: skip
             mark(dot, point.key, _said(point))
-    axes.set_xticks(range(len(levels)), [eps_words(level) for level in levels])
+    axes.set_xticks(range(len(levels)), [place_words(level) for level in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)
     axes.set_xlabel("eps")
     axes.grid(axis="y")
@@ -177,7 +188,7 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[float], strokes: Mappin
 
 def _said(point: Point) -> str:
     spread = "" if point.errors is None else f" (95 %: {100 * point.low:.1f} to {100 * point.high:.1f})"
-    text = f"{point.label}, {eps_words(point.level)}: {100 * point.value:.1f} %{spread}"
+    text = f"{point.label}, {place_words(place_of(point))}: {100 * point.value:.1f} %{spread}"
     return text if point.flaw is None else f"{text}, {point.flaw}"
 
 

@@ -103,6 +103,7 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
             continue
         chosen = [point for point in chosen if quantity.condition in (None, point.condition)]
         if quantity.analysis == "robustness":
+            chosen = [point for point in chosen if point.condition is None]  # at eps 0 an attack changes nothing
             chosen = [point for point in chosen if point.level == max(other.level for other in chosen)]
         if any(point.rounds is not None for point in chosen):
             continue  # too few rounds to rank anything

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
 from stmbench.errors import TableError
+from stmbench.figures.robustness import robustness_figures
 from stmbench.reporting.terminal.robustness import robustness_table
 from stmbench.tables import Row
-from tests.tables.robustness_frames import PGD, attacked, frame, of_five
+from tests.tables.robustness_frames import EPS, PGD, attacked, frame, of_five
 
 
 def _printed(rows: list[Row], width: int = 80) -> str:
@@ -25,6 +27,17 @@ def test_every_share_stands_over_its_interval() -> None:
     (line,) = [number for number, text in enumerate(lines) if "Halo-Attn" in text]
     assert lines[line].split()[-4:] == ["78.0", "61.0", "34.0", "12.0"]
     assert lines[line + 1].split() == ["73.0–83.0", "56.0–66.0", "29.0–39.0", "7.0–17.0"]
+
+
+def test_the_attack_at_eps_0_stands_beside_the_clean_images() -> None:
+    at_zero = [dataclasses.replace(row, condition="attacked", value=0.7) for row in attacked() if row.level == EPS[0]]
+    rows = [*attacked(), *at_zero]
+    lines = _printed(rows).splitlines()
+    assert lines[0].split() == ["attack", "model", "clean", "0/255", "0.5/255", "2/255", "8/255"]
+    assert next(text for text in lines if "DW-Conv" in text).split()[2:] == ["78.0", "70.0", "61.0", "34.0", "12.0"]
+    (figure,) = robustness_figures(frame(rows)).values()
+    ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert ticks == ["clean", "0/255", "0.5/255", "2/255", "8/255"]
 
 
 def test_it_fits_a_narrow_terminal_with_the_longest_attack() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.analyses.compare.conditions import keys
-from stmbench.analyses.robustness.outcomes import Outcomes
+from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
 from stmbench.measure.statistics import Floats
 
 SAME_UNIT = ("analysis", "definition", "model", "run_id", "dataset", "split", "seed", "resolution", "dtype")
@@ -75,7 +75,10 @@ def _attacked(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Pair
         outcomes = Outcomes.read(folder / places[wanted])
     except (OSError, ValueError, KeyError):
         return None
-    hits = dict(outcomes.levels())[row["level"]].astype(np.float64)
+    found = outcomes.attacked_at_zero() if row["condition"] == AT_ZERO else dict(outcomes.levels())[row["level"]]
+    if found is None:
+        return None
+    hits = found.astype(np.float64)
     # the labels that a model gave itself say nothing of who is paired with whom: two versions may differ in them
     labels = np.zeros_like(outcomes.labels) if outcomes.own_labels else outcomes.labels
     order = np.argsort(outcomes.indices, kind="stable")

@@ -13,6 +13,8 @@ from stmbench.tables.writing import write_arrays
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+AT_ZERO = "attacked"  # the condition of rows at eps 0 that went through the attack: rows of the clean images have none
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcomes:
@@ -54,6 +56,10 @@ class Outcomes:
         """(eps, hits) of the clean images, at eps 0, and of every eps above 0, in ascending order."""
         attacked = [(float(eps), self.hits(level)) for level, eps in enumerate(self.eps) if eps > 0]
         return [(0.0, self.clean_hits), *attacked]
+
+    def attacked_at_zero(self) -> NDArray[np.bool_] | None:
+        """(N,) hits after the whole attack at eps 0; None where that was not asked for."""
+        return next((self.hits(level) for level, eps in enumerate(self.eps) if eps == 0), None)
 
     def write(self, path: Path) -> None:
         """Save as .npz, at once."""

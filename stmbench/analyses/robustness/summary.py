@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stmbench.analyses.robustness.attacks import ATTACKS
-from stmbench.analyses.robustness.outcomes import Outcomes
+from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
 from stmbench.analyses.robustness.validity import Verdict, against_fgsm, broken_at, common, verdicts
 from stmbench.measure.mcnemar import McNemar, mcnemar
 from stmbench.measure.shares import difference, share
@@ -58,6 +58,9 @@ def model_summaries(found: Mapping[str, Outcomes], panels: Mapping[str, list[Ver
             if not outcomes.own_labels and clean.any():
                 survived = share(hits[clean])
                 yield Summary(attack=attack, metric="accuracy_on_correct", interval=survived, columns=columns)
+        if (at_zero := outcomes.attacked_at_zero()) is not None:
+            columns = {"level": 0.0, "condition": AT_ZERO, **broken_at(checks, 0.0)}
+            yield Summary(attack=attack, metric=outcomes.metric, interval=share(at_zero), columns=columns)
         shown = outcomes.zero_share[np.isfinite(outcomes.zero_share)]
         if shown.size:
             zeros = dataclasses.replace(exact(float(shown.mean())), count=shown.size)

@@ -8,7 +8,16 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.figures.points import labels
-from stmbench.figures.robustness import METRICS, Panels, attack_words, eps_words, panels_of, robustness_figures
+from stmbench.figures.robustness import (
+    METRICS,
+    Panels,
+    attack_words,
+    eps_words,
+    panels_of,
+    place_of,
+    place_words,
+    robustness_figures,
+)
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import ROBUSTNESS
@@ -59,8 +68,8 @@ def _by_attack(panels: Panels, metric: str) -> list[Table]:
     found = []
     for number, (attack, points) in enumerate(panels.items(), 1):
         columns = [
-            Measured(Column(heading=eps_words(level), unit="%"), metric, [p for p in points if p.level == level])
-            for level in sorted({point.level for point in points})
+            Measured(Column(heading=place_words(place), unit="%"), metric, [p for p in points if place_of(p) == place])
+            for place in sorted({place_of(point) for point in points})
         ]
         note = f"{metric.capitalize()} in %; small numbers are 95 % intervals. An asterisk breaks a check of validity."
         table = by_model(f"robustness-{metric}-{number}", f"{metric.capitalize()} under {attack}", columns, note=note)
@@ -70,9 +79,9 @@ def _by_attack(panels: Panels, metric: str) -> list[Table]:
 
 def _lead(panels: Panels, metric: str) -> str:
     attack, points = next(iter(panels.items()))
-    strongest = max(point.level for point in points)
-    left = [point for point in points if point.level == strongest]
-    return best(left, metric, words=f"{metric} under {attack} at {eps_words(strongest)}")
+    strongest = max(place_of(point) for point in points)
+    left = [point for point in points if place_of(point) == strongest]
+    return best(left, metric, words=f"{metric} under {attack} at {place_words(strongest)}")
 
 
 def _tests(frame: pd.DataFrame) -> Table | None:

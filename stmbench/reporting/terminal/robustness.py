@@ -12,7 +12,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.points import Point, labels
-from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of
+from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of, place_of, place_words
 from stmbench.tables.weights import are_random
 
 SIGNIFICANT: Final = 0.05
@@ -32,16 +32,16 @@ def robustness_table(frame: pd.DataFrame) -> Group:
     if metric is None:
         raise TableError("rows of the analysis 'robustness'", "none", "run `stmbench robustness`")
     panels = panels_of(chosen, metric)
-    levels = sorted({point.level for points in panels.values() for point in points})
+    places = sorted({place_of(point) for points in panels.values() for point in points})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("attack", max_width=18, overflow="fold")
     table.add_column("model", min_width=10, max_width=26, overflow="fold")
-    for level in levels:
-        table.add_column(eps_words(level), justify="right", no_wrap=True)
+    for place in places:
+        table.add_column(place_words(place), justify="right", no_wrap=True)
     for title, points in panels.items():
         for number, label in enumerate(dict.fromkeys(point.label for point in points)):
-            of_model = {point.level: point for point in points if point.label == label}
-            cells = [_cell(of_model.get(level)) for level in levels]
+            of_model = {place_of(point): point for point in points if point.label == label}
+            cells = [_cell(of_model.get(place)) for place in places]
             table.add_row(Text(title if number == 0 else ""), Text(label), *cells)
         table.add_section()
     # below it rather than its caption, which would be broken at the table's width

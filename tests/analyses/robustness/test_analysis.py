@@ -209,12 +209,14 @@ def test_progress_says_how_long_it_will_take(tmp_path: Path, fresh: bool) -> Non
     assert left[-1] == pytest.approx(0, abs=1e-9)
 
 
-def test_eps_0_asked_for_is_one_row_and_checked_on_all_images(tmp_path: Path) -> None:
+def test_eps_0_asked_for_has_a_row_beside_the_clean_one_and_is_checked_on_all_images(tmp_path: Path) -> None:
     config = RobustnessConfig(eps=(0.0, 8 / 255))
     store = Store(tmp_path)
     report = Robustness(config, _request(models=MODELS[:1]), store).run()
     frame = store.read(report.keys)
     rows = frame[(frame["metric"] == "accuracy") & (frame["kind"] == "summary")]
-    assert rows["level"].tolist() == [0.0, 8 / 255]
+    assert rows["level"].tolist() == [0.0, 8 / 255, 0.0]
+    assert rows["condition"].fillna("").tolist() == ["", "", "attacked"]
     found = _outcomes(tmp_path, frame, MODELS[0])
+    assert rows["value"].iloc[2] == rows["value"].iloc[0] == found.clean_hits.mean()
     assert np.array_equal(found.probe, found.clean)

@@ -8,6 +8,7 @@ import torch
 from stmbench.analyses.robustness.attacks import ATTACKS, SOUND
 from stmbench.analyses.robustness.mistakes import fgsm_normalised
 from stmbench.analyses.robustness.runner import Images, attack_images
+from stmbench.analyses.robustness.summary import model_summaries
 from stmbench.analyses.robustness.target import Target
 from stmbench.analyses.robustness.validity import verdicts
 from tests.analyses.robustness.networks import MEAN, STD, Convolutions, normalise
@@ -52,3 +53,14 @@ def test_a_pixel_that_is_not_cut_moves_by_eps_times_std() -> None:
 def test_nothing_but_its_name_asks_for_it() -> None:
     assert SOUND == ("fgsm", "torchattacks_fgsm", "pgd", "apgd")
     assert ATTACKS["fgsm_normalised"].protocol(10) == "mistaken.fgsm_normalised.v1"
+
+
+def test_what_the_attack_did_at_eps_0_has_a_row_beside_the_clean_images() -> None:
+    found = attack_images(Target(Convolutions(), normalise), ATTACKS["fgsm_normalised"], _batches(), EPS)
+    at_zero = {
+        row.columns.get("condition"): row.interval.estimate
+        for row in model_summaries({"fgsm_normalised": found}, {"fgsm_normalised": list(verdicts(found))})
+        if row.metric == "accuracy" and row.columns["level"] == 0
+    }
+    assert at_zero == {None: 1.0, "attacked": np.mean(found.adversarial[0] == found.labels)}
+    assert at_zero["attacked"] < 1
