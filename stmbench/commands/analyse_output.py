@@ -17,6 +17,7 @@ from stmbench.commands import streams
 from stmbench.commands.ending import end
 from stmbench.commands.profile_output import TABLE_WIDTH, rows_as_json, what_was_done
 from stmbench.commands.profile_progress import ProgressLine
+from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
@@ -63,9 +64,12 @@ class Output:
 
     def _draw(self, frame: pd.DataFrame, figures: Callable[[pd.DataFrame], Mapping[str, Figure]]) -> dict[str, Path]:
         folder = self.store.folder
+        names, analysis = RunNames(folder, frame), str(frame["analysis"].iloc[0])
         for name, figure in figures(frame).items():
-            save(figure, folder / "figures" / name)
-        (page,) = write_report(compose(placed(frame, folder)), folder / str(frame["analysis"].iloc[0]))
+            save(figure, folder / "figures" / names.of(name, folder / "figures" / f"{name}.svg"))
+        page = folder / names.of(analysis, folder / f"{analysis}.html")
+        (page,) = write_report(compose(placed(frame, folder)), page)
+        names.keep()
         return {"page": page, "figures": folder / "figures"}
 
     def _error(self, line: str) -> None:

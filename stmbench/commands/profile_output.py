@@ -19,6 +19,7 @@ from stmbench.analyses.profile.config import ProfileConfig
 from stmbench.commands import streams
 from stmbench.commands.ending import end
 from stmbench.commands.profile_progress import ProgressLine
+from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import profile_figures, save
 from stmbench.reporting import compose, placed, profile_table, write_report
@@ -69,14 +70,17 @@ class Output:
 
     def _draw(self, frame: pd.DataFrame, config: ProfileConfig) -> dict[str, Path]:
         folder = self.store.folder
+        names = RunNames(folder, frame)
         for name, figure in profile_figures(frame).items():
-            save(figure, folder / "figures" / name)
+            save(figure, folder / "figures" / names.of(name, folder / "figures" / f"{name}.svg"))
         frame = placed(frame, folder)
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         title = (
             f"Profile of {len(config.models)} models" if len(config.models) > 1 else f"Profile of {config.models[0]}"
         )
-        (page,) = write_report(compose(frame, title=title), folder / "profile")
+        page = folder / names.of("profile", folder / "profile.html")
+        (page,) = write_report(compose(frame, title=title), page)
+        names.keep()
         return {"page": page, "figures": folder / "figures"}
 
     def _error(self, line: str) -> None:

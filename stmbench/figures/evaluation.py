@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.groups import within
 from stmbench.figures.marks import mark, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.style import canvas, heading, rows_axis, rows_height, rows_width
@@ -34,7 +35,9 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     Models with random weights are labelled so.
     """
     found = {metric: {point.label: point for point in points(frame, metric)} for metric in PANELS}
-    rows = sorted(found["accuracy"].values(), key=lambda point: -point.value)
+    groups = within(found["accuracy"].values()).values()  # trained models stand before untrained ones
+    apart = sorted(groups, key=lambda group: group[0].is_untrained)
+    rows = [point for group in apart for point in sorted(group, key=lambda point: -point.value)]
     names = [f"{point.label} (random init)" if point.is_untrained else point.label for point in rows]
     with canvas(rows_height(len(rows)), width=rows_width(names), columns=len(PANELS)) as (figure, panels):
         rows_axis(panels[0], names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -10,6 +10,14 @@ from matplotlib.axes import Axes
 from stmbench.figures.marks import mark
 from stmbench.figures.points import Point
 from stmbench.figures.style import MUTED, rows_axis
+
+
+def within(chosen: Iterable[Point]) -> dict[tuple[Any, ...], list[Point]]:
+    """Setting -> the points that may be compared there; settings and points keep their order."""
+    found: dict[tuple[Any, ...], list[Point]] = {}
+    for point in chosen:
+        found.setdefault(point.comparable, []).append(point)
+    return found
 
 
 class Rows(NamedTuple):
@@ -27,12 +35,13 @@ class Rows(NamedTuple):
 def by_setting(chosen: Sequence[Point], key: Callable[[Point], Any]) -> Rows:
     """Points sorted by `key` within each setting; settings keep the order in which they come.
 
-    Where settings are about as many as points (one checkpoint a model, say) nothing is gained by headings: then all are
-    sorted together, and each says its own.
+    Where settings that may be compared are about as many as points (one checkpoint a model, say) nothing is gained by
+    headings: then all are sorted together, and each says its own. Those that may not be compared always stand apart.
     """
     settings = list(dict.fromkeys(point.setting for point in chosen))
     if len(settings) == 1 or 2 * len(settings) > len(chosen):
-        flat = sorted(chosen, key=key)
+        apart = list(within(chosen).values())
+        flat = [point for group in apart for point in sorted(group, key=key)]
         return Rows([*flat], [point.label for point in flat])
     items: list[Point | str] = []
     for setting in settings:

@@ -7,7 +7,7 @@ from typing import Final
 
 from stmbench.figures.points import Point
 
-BINDING: Final = ("resolution", "dtype", "device", "compile")  # where both points say so, they must agree
+BINDING: Final = ("resolution", "dtype", "device", "compile", "machine")  # where both points say so, they must agree
 PREFERRED: Final = (*BINDING, "definition", "weights", "seed", "batch_size")
 
 
@@ -21,6 +21,12 @@ def join(ys: Sequence[Point], xs: Sequence[Point]) -> list[tuple[Point, Point]]:
     """Each y with its x; points without a partner are left out."""
     pairs = [(y, match(y, xs)) for y in ys]
     return [(y, x) for y, x in pairs if x is not None]
+
+
+def alike(point: Point, other: Point) -> bool:
+    """Whether the settings of two points agree in all that both say."""
+    pairs = zip(point.comparable, other.comparable, strict=True)
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def _may_match(a: Point, b: Point) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,14 +33,16 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
 
     Args:
         frame: rows of the analyses 'profile' and 'eval' (or 'train', where nothing was evaluated), joined on the
-            model and its input's size. Speed hardly depends on weights, so those of the profile may be other ones.
+            model, its input's size and the precision. Speed hardly depends on weights, so those of the profile may be
+            other ones; accuracies of random weights are left out. Each setting has a front of its own.
 
     Raises:
-        TableError: no model that has both.
+        TableError: no setting in which two models have both.
     """
-    pairs = joined(frame, metric)
+    pairs = [pair for group in fronts(frame, metric) for pair in group]
     if not pairs:
-        raise TableError(f"accuracy and {metric} of one model", "none", "run `stmbench eval` and `stmbench profile`")
+        got = "fewer in each setting"
+        raise TableError(f"accuracy and {metric} of two trained models", got, "run `stmbench eval` and `profile`")
     shown = display(metric)
     drawn = [(cost, cost.value / shown.factor, cost.value / shown.factor, shown.factor) for cost, _ in pairs]
     width, height = room_for_names([right for _, right in pairs])
@@ -52,10 +54,9 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
         axes.set_xlabel(f"{shown.name} ({shown.unit})")
         axes.set_ylabel("top-1 accuracy (%)")
         axes.grid(color=GRID)
-        untrained = all(right.is_untrained for _, right in pairs)
-        said = subtitle([cost for cost, _ in pairs]) + (" · random init" if untrained else "")
-        heading(axes, f"Accuracy and {shown.name}", said)
-        _front(axes, pairs, metric, shown.factor)
+        heading(axes, f"Accuracy and {shown.name}", subtitle([cost for cost, _ in pairs]))
+        for group in fronts(frame, metric):
+            _front(axes, group, metric, shown.factor)
         for pair in pairs:
             _draw(axes, pair, metric, shown.factor)
         name_points(figure, axes, [(right, cost.value / shown.factor, 100 * right.value) for cost, right in pairs])
@@ -63,7 +64,10 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
 
 
 def joined(frame: pd.DataFrame, metric: str) -> list[Pair]:
-    """Costs and accuracies of the same model and size; a model with several weights has several pairs."""
+    """Costs and accuracies of the same model, size and precision; a model with several weights has several pairs.
+
+    An accuracy of random weights is no result, and joins nothing.
+    """
     chosen = {}
     for name, analysis, wanted in (("cost", "profile", metric), ("right", accuracy_from(frame), "accuracy")):
         rows = frame[frame["analysis"] == analysis]
@@ -72,8 +76,16 @@ def joined(frame: pd.DataFrame, metric: str) -> list[Pair]:
             chosen[name] = points(rows, wanted)
         except TableError:
             return []
-    pairs = [Pair(cost, right) for right in chosen["right"] for cost in chosen["cost"] if _same(cost, right)]
-    return pairs
+    trained = [right for right in chosen["right"] if not right.is_untrained]
+    return [Pair(cost, right) for right in trained for cost in chosen["cost"] if _same(cost, right)]
+
+
+def fronts(frame: pd.DataFrame, metric: str) -> list[list[Pair]]:
+    """The pairs of each setting, of settings with at least two models: one model alone is no front."""
+    groups: dict[tuple[Any, ...], list[Pair]] = {}
+    for pair in joined(frame, metric):
+        groups.setdefault((pair.cost.comparable, pair.right.comparable), []).append(pair)
+    return [group for group in groups.values() if len({pair.right.model for pair in group}) > 1]
 
 
 def accuracy_from(frame: pd.DataFrame) -> str:
@@ -94,8 +106,8 @@ def front(values: Sequence[tuple[float, float]], *, more_is_better: bool) -> lis
 
 
 def _same(cost: Point, right: Point) -> bool:
-    sizes = cost.facts["resolution"], right.facts["resolution"]
-    return cost.model == right.model and (None in sizes or sizes[0] == sizes[1])
+    pairs = [(cost.facts[facet], right.facts[facet]) for facet in ("resolution", "dtype")]
+    return cost.model == right.model and all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def _front(axes: Axes, pairs: Sequence[Pair], metric: str, factor: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -16,16 +16,22 @@ from stmbench.tables.weights import is_random
 
 FACETS: Final = (
     *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
-    "batch_size",
+    *("batch_size", "machine"),
 )
 OF_SEVERAL: Final = ("throughput_ratio", "rank_probability")
 OF_ROUNDS: Final = (*OF_SEVERAL, "throughput", "achieved_macs_per_second", "peak_share")
+# what must be the same before two models are compared: of costs and speeds, and of all that depends on the answers
+OF_COSTS: Final = (
+    *("definition", "stage", "device", "dtype", "compile", "resolution", "dataset", "batch_size", "machine"),
+)
+OF_ANSWERS: Final = ("definition", "stage", "dtype", "resolution", "dataset")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Point:
     """A summary value in base units; `low` and `high` are its 95 % interval, NaN where there is none."""
 
+    analysis: str
     model: str
     name: str  # the model's, short
     setting: str  # in words, where one model was measured in several; else empty
@@ -55,6 +61,13 @@ class Point:
     def is_untrained(self) -> bool:
         """Whether the model has random weights."""
         return is_random(self.facts["weights"])
+
+    @property
+    def comparable(self) -> tuple[Any, ...]:
+        """The setting that findings, fronts, ranks and ratios hold in: they never join points of different ones."""
+        if self.analysis == "profile":
+            return tuple(self.facts[facet] for facet in OF_COSTS)
+        return (*(self.facts[facet] for facet in OF_ANSWERS), self.is_untrained)
 
     @property
     def resolved(self) -> bool:
@@ -110,6 +123,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
         extra = [_words(facet, facts[facet]) for facet in suffixes if _says_more(facet, facts, suffixes)]
         found.append(
             Point(
+                analysis=row["analysis"],
                 model=row["model"],
                 name=names[row["model"]],
                 setting=" · ".join(extra),
@@ -134,6 +148,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
 def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order."""
     chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
+    chosen = chosen.assign(machine=_machines(chosen, frame.attrs))
     identity = ["model", "baseline", "condition", "level", "block", "head", *FACETS]
     newest = chosen.sort_values("created_utc", kind="stable").drop_duplicates(identity, keep="last")
     return newest.sort_index()
@@ -166,9 +181,21 @@ def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
 
 
 def _varying(chosen: pd.DataFrame) -> list[str]:
-    """Facets that tell points of one model apart; those that differ only between models need no mention."""
+    """Facets that tell points of one model apart, and those without which models would seem comparable."""
     counts = chosen.groupby("model")[list(FACETS)].nunique(dropna=True)
-    return [facet for facet in FACETS if (counts[facet] > 1).any()]
+    between = OF_COSTS if (chosen["analysis"] == "profile").all() else OF_ANSWERS
+    return [
+        facet
+        for facet in FACETS
+        if (counts[facet] > 1).any() or (facet in between and chosen[facet].nunique(dropna=True) > 1)
+    ]
+
+
+def _machines(chosen: pd.DataFrame, attrs: Mapping[Any, Any]) -> pd.Series:
+    """Of what was timed the number of the machine, from 1, in `attrs["machines"]`; null where it is not known."""
+    places = {run: place + 1 for run, place in attrs.get("machine_of_run", {}).items()}
+    timed = (chosen["analysis"] == "profile") & chosen["device"].notna()  # counts have no device
+    return chosen["run_id"].map(places).where(timed).astype("Int64")
 
 
 def _says_more(facet: str, facts: dict[str, Any], suffixes: list[str]) -> bool:
@@ -191,6 +218,8 @@ def _words(facet: str, value: Any) -> str:
             return " ".join(value.split(".")[1:-1]) or "inference"
         case "compile":
             return "compiled" if value else "eager"
+        case "machine":
+            return f"machine {value}"
     return str(value)
 
 

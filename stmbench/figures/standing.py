@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.groups import within
 from stmbench.figures.marks import mark, words
 from stmbench.figures.pareto import accuracy_from
 from stmbench.figures.points import Point, points
 from stmbench.figures.style import GRID, MUTED, canvas, rows_axis, rows_width
 
 FEWEST: Final = 2  # models and quantities
+OF_LEARNING: Final = ("accuracy", "calibration_error")  # what untrained models have by chance
 HALF: Final = 0.38  # of a column, on either side of its middle
 
 
@@ -88,9 +90,11 @@ def standing(frame: pd.DataFrame) -> Figure:
 
 
 def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
-    """Quantity -> model -> point, of those with one value a model, for at least two models.
+    """Quantity -> model -> point, of those with one value a model, for at least two models of one setting.
 
-    Models that have fewer than half of the quantities are left out: they would have ranks in what is cheap to measure.
+    Of several settings the one with most models is ranked, the first of equals. How often random weights are right is
+    no result: they have no rank in it. Models that have fewer than half of the quantities are left out: they would have
+    ranks in what is cheap to measure.
     """
     found = {}
     for quantity in QUANTITIES:
@@ -104,7 +108,11 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
         chosen = [point for point in chosen if quantity.condition in (None, point.condition)]
         if quantity.analysis == "robustness":
             chosen = [point for point in chosen if point.condition is None]  # at eps 0 an attack changes nothing
-            chosen = [point for point in chosen if point.level == max(other.level for other in chosen)]
+            strongest = max((point.level for point in chosen), default=0.0)
+            chosen = [point for point in chosen if point.level == strongest]
+        if quantity.metric in OF_LEARNING:
+            chosen = [point for point in chosen if not point.is_untrained]
+        chosen = max(within(chosen).values(), key=lambda group: len({point.model for point in group}), default=[])
         if any(point.rounds is not None for point in chosen):
             continue  # too few rounds to rank anything
         by_model = {point.model: point for point in chosen}

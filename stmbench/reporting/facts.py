@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,7 +25,7 @@ def facts(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
         ("Data", _few(str(name).partition(":")[0] for name in frame["dataset"].dropna().unique())),
         ("Weights", _weights(frame)),
         ("Measured", _period(times.min(), times.max()) if len(frame) else ""),
-        ("Machine", "; ".join(_machine(machine) for machine in frame.attrs.get("machines", []))),
+        ("Machine", _machines(frame.attrs.get("machines", []))),
     ]
     for name, column, suffix in (("Device", "device", ""), ("Precision", "dtype", ""), ("Input", "resolution", " px")):
         found.append((name, _few(f"{value}{suffix}" for value in frame[column].dropna().unique())))
@@ -69,6 +69,12 @@ def _few(values: Any) -> str:
     found = list(dict.fromkeys(values))
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
     return ", ".join(found[:MOST]) + more
+
+
+def _machines(machines: Sequence[Any]) -> str:
+    """The machine; several by the numbers that tables and figures call them."""
+    words = [_machine(machine) for machine in machines]
+    return "; ".join(f"{number}: {said}" for number, said in enumerate(words, 1)) if len(words) > 1 else "".join(words)
 
 
 def _machine(machine: Any) -> str:

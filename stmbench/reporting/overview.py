@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from stmbench.errors import TableError
-from stmbench.figures.matching import match
+from stmbench.figures.matching import alike, match
 from stmbench.figures.points import Point, labels, points
 
 
@@ -21,7 +21,8 @@ class Line:
     macs: Point | None
     activations: Point | None
     throughput: Point | None
-    ratio: Point | None  # to the first model
+    baseline: str | None  # the first model of its setting, that ratios are given to
+    ratio: Point | None
     p50: Point | None
     p99: Point | None
     cold: Point | None  # latencies at p50
@@ -47,13 +48,14 @@ class Trouble:
 def lines(frame: pd.DataFrame) -> list[Line]:
     """The overview, in the table's order of models."""
     found = {metric: _points(frame, metric) for metric in _METRICS}
-    first = baseline(frame)
-    ratios = [point for point in found["throughput_ratio"] if point.baseline == first]
+    firsts = baselines(frame)
     p50s, p99s = ([point for point in found["latency"] if point.condition == name] for name in ("p50", "p99"))
     others = {name: [point for point in found[name] if point.condition == "p50"] for name in _LATENCIES}
     ranks = sorted(found["rank_probability"], key=lambda point: point.value)
     result = []
     for point in _subjects(found["throughput"], found["params"], found["macs"]):
+        ratios = [ratio for ratio in found["throughput_ratio"] if alike(point, ratio)]
+        first = next((model for model in firsts if any(ratio.baseline == model for ratio in ratios)), None)
         result.append(
             Line(
                 subject=point,
@@ -61,7 +63,8 @@ def lines(frame: pd.DataFrame) -> list[Line]:
                 macs=match(point, found["macs"]),
                 activations=match(point, found["activations"]),
                 throughput=match(point, found["throughput"]),
-                ratio=match(point, ratios),
+                baseline=first,
+                ratio=match(point, [ratio for ratio in ratios if ratio.baseline == first]),
                 p50=match(point, p50s),
                 p99=match(point, p99s),
                 cold=match(point, others["latency_cold"]),
@@ -71,16 +74,18 @@ def lines(frame: pd.DataFrame) -> list[Line]:
                 energy=match(point, found["energy"]),
                 achieved=match(point, found["achieved_macs_per_second"]),
                 peak_share=match(point, found["peak_share"]),
-                rank=match(point, ranks),  # of equal matches the last: the most probable
+                rank=match(
+                    point, [r for r in ranks if alike(point, r)]
+                ),  # of equal matches the last: the most probable
             )
         )
     return result
 
 
-def baseline(frame: pd.DataFrame) -> str | None:
-    """The model that ratios are given to: the table's first that others are compared with."""
+def baselines(frame: pd.DataFrame) -> list[str]:
+    """The models that others are compared with, in the table's order: a setting's ratios are to the first it has."""
     against = set(frame.loc[frame["metric"] == "throughput_ratio", "baseline"].dropna())
-    return next((model for model in frame["model"].dropna().unique() if model in against), None)
+    return [str(model) for model in frame["model"].dropna().unique() if model in against]
 
 
 def wide(frame: pd.DataFrame) -> list[tuple[list[str], str]]:

@@ -58,11 +58,13 @@ def _read(folder: str) -> pd.DataFrame:
 
 def _merged(attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"mixers": {}, "commits": {}, "machines": [], "software": [], "warnings": [],
-                             "unreadable": []}  # fmt: skip
+                             "machine_of_run": {}, "unreadable": []}  # fmt: skip
     for one in attrs:
         found["mixers"].update(one.get("mixers", {}))
         for commit, rows in one.get("commits", {}).items():
             found["commits"][commit] = found["commits"].get(commit, 0) + rows
         for name in ("machines", "software", "warnings", "unreadable"):
             found[name] += [value for value in one.get(name, []) if value not in found[name]]
+        for run, place in one.get("machine_of_run", {}).items():
+            found["machine_of_run"][run] = found["machines"].index(one["machines"][place])
     return found

@@ -32,7 +32,7 @@ def read_frame(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
         results = [_checked(path, result) for path, result in zip(files, results, strict=True)]
         frame = _frame(folder, results)
     good = [result for result in results if not isinstance(result, UnreadablePart)]
-    frame.attrs.update(_attributes([(table.num_rows, metadata) for table, metadata in good]))
+    frame.attrs.update(_attributes(good))
     frame.attrs["unreadable"] = [result for result in results if isinstance(result, UnreadablePart)]
     return printable_frame(_without_damaged(folder, frame, [metadata for _, metadata in good]))
 
@@ -69,14 +69,18 @@ def _without_damaged(folder: Path, frame: pd.DataFrame, parts: Sequence[dict[str
     return kept
 
 
-def _attributes(parts: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
     mixers: dict[str, Any] = {}
     commits: Counter[str] = Counter()
     lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
-    for rows, metadata in parts:
+    machine_of_run: dict[str, int] = {}
+    for table, metadata in parts:
         mixers.update(metadata.get("mixers") or {})
-        commits[str(metadata.get("commit") or "unknown")] += rows
+        commits[str(metadata.get("commit") or "unknown")] += table.num_rows
         found = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
         for name, values in [*found, ("warnings", metadata.get("warnings") or [])]:
             lists[name] += [value for value in values if value and value not in lists[name]]
-    return {"mixers": mixers, "commits": dict(commits), **lists}
+        if metadata.get("machine"):
+            place = lists["machines"].index(metadata["machine"])
+            machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), place))
+    return {"mixers": mixers, "commits": dict(commits), **lists, "machine_of_run": machine_of_run}

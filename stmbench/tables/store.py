@@ -157,8 +157,8 @@ class Store:
         what was written, rows lose its name, and those without a value are left out.
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
-        rows), machines, software and warnings (lists without doubles), unreadable (list of UnreadablePart: parts and
-        artifacts that are damaged or gone).
+        rows), machines, software and warnings (lists without doubles), machine_of_run (run_id -> place in machines),
+        unreadable (list of UnreadablePart: parts and artifacts that are damaged or gone).
 
         Raises:
             TableError: no store, or a part of a newer schema.

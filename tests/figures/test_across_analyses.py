@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from stmbench.errors import TableError
 from stmbench.figures.marks import marks_in
-from stmbench.figures.pareto import front, joined, pareto
+from stmbench.figures.pareto import front, fronts, joined, pareto
 from stmbench.figures.standing import Standing, ranked, standing, standings_of
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import profile_rows, with_attrs
@@ -25,7 +27,7 @@ def evaluated(half: float = 0.005, resolution: int = 224) -> list[Row]:
         dataclasses.replace(
             row, analysis="eval", definition="eval.v1", metric="accuracy", unit="1", value=ACCURACY[str(row.mixer)],
             ci_low=ACCURACY[str(row.mixer)] - half, ci_high=ACCURACY[str(row.mixer)] + half, resolution=resolution,
-            dataset="digits:3x224x224", batch_size=32,
+            dataset="digits:3x224x224", batch_size=32, weights="trained.s0:0a1b",
         )
         for row in like
     ]  # fmt: skip
@@ -62,6 +64,52 @@ def test_costs_and_accuracies_join_on_model_and_size() -> None:
     assert {pair.right.value for pair in joined(both, "macs")} == set(ACCURACY.values()), "an evaluation comes first"
     with pytest.raises(TableError, match="stmbench eval"):
         pareto(with_attrs(frame_of(profile_rows(raw=False))), "throughput")
+
+
+def changed(rows: Sequence[Row], **changes: Any) -> list[Row]:
+    return [dataclasses.replace(row, **changes) for row in rows]
+
+
+def of_scale(rows: Sequence[Row], scale: str, **changes: Any) -> list[Row]:
+    """The same mixers at another scale."""
+    return [
+        dataclasses.replace(row, model=f"unified_{row.mixer}_{scale}", scale=scale, **changes)
+        for row in rows
+        if row.model is not None
+    ]
+
+
+def test_accuracies_of_random_weights_join_nothing() -> None:
+    profile, half = profile_rows(raw=False), evaluated()[:2]
+    random = changed(evaluated()[2:], weights="random:0")
+    mixed = with_attrs(frame_of([*profile, *half, *random]))
+    assert {pair.right.value for pair in joined(mixed, "macs")} == {0.75, 0.72}
+    assert len(ranked(mixed)["accuracy"]) == 2
+    none = with_attrs(frame_of([*profile, *changed(evaluated(), weights="random:0")]))
+    assert "accuracy" not in ranked(none)
+    with pytest.raises(TableError, match="two trained models"):
+        pareto(none, "throughput")
+
+
+def test_a_front_is_of_one_setting_and_of_two_models() -> None:
+    tiny = of_scale([*profile_rows(raw=False), *evaluated()], "tiny", dtype="bf16")
+    both = with_attrs(frame_of([*profile_rows(raw=False), *evaluated(), *tiny]))
+    found = fronts(both, "throughput")
+    assert [{str(pair.cost.facts["dtype"]) for pair in group} for group in found] == [{"fp32"}, {"bf16"}]
+    lines = [line for line in pareto(both, "throughput").axes[0].lines if line.get_linestyle() == "--"]
+    assert len(lines) == 2
+    alone = with_attrs(frame_of([*profile_rows(["dcnv3"], raw=False), *evaluated()]))
+    assert len(joined(alone, "throughput")) == 1
+    with pytest.raises(TableError, match="two trained models"):
+        pareto(alone, "throughput")
+
+
+def test_ranks_hold_within_one_setting() -> None:
+    few = of_scale([row for row in profile_rows(raw=False) if row.mixer in ("sr_attn", "dcnv3")], "tiny", resolution=32)
+    columns = ranked(with_attrs(frame_of([*profile_rows(raw=False), *few])))
+    assert {len(columns[said]) for said in ("MACs", "throughput", "latency p50", "peak memory")} == {5}
+    assert {point.model.rpartition("_")[2] for point in columns["throughput"].values()} == {"micro"}
+    assert {point.setting for point in columns["throughput"].values()} == {"224 px"}
 
 
 @pytest.mark.parametrize("metric", ["throughput", "macs"])

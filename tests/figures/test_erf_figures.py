@@ -68,7 +68,8 @@ def test_trained_models_are_not_called_random(tmp_path: Path) -> None:
 
 
 def test_size_against_accuracy_where_both_are_known(tmp_path: Path) -> None:
-    table = _table(tmp_path)
+    assert set(erf_figures(_table(tmp_path), OURS, tmp_path)) == {"erf"}, "random weights join nothing"
+    table = _table(tmp_path, trained=True)
     figures = erf_figures(table, OURS, tmp_path)
     (axes,) = figures["erf_accuracy"].axes
     marks = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}

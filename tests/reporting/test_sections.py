@@ -11,11 +11,13 @@ import pytest
 
 from stmbench.reporting import compose, read_stores
 from stmbench.reporting.content import Section
+from stmbench.reporting.overview import lines
 from stmbench.reporting.sections.profile import headline
 from stmbench.tables import Row, Store
 from tests.tables.frames import MIXERS, failed_row, profile_rows
 from tests.tables.robustness_frames import attacked, frame, of_five
 
+TIMED = ("throughput", "throughput_ratio", "rank_probability")
 LEVELS = tuple(float(level) for level in range(0, 50, 5))
 
 
@@ -30,6 +32,7 @@ def only(rows: list[Row]) -> Section:
 
 
 def evaluated(values: dict[str, float], half: float = 0.02, **changes: Any) -> list[Row]:
+    changes = {"weights": "trained.s0:0a1b", **changes}
     return [
         like(attacked(mixer)[0], analysis="eval", definition="eval.v1", level=None, value=value, ci_low=value - half,
              ci_high=value + half, **changes)
@@ -66,9 +69,32 @@ def test_the_lead_of_an_evaluation(values: dict[str, float], expected: str) -> N
 
 
 def test_untrained_weights_are_said_once_and_trained_ones_are_not() -> None:
-    both = only([*evaluated({"dw_conv": 0.8}), *evaluated({"sr_attn": 0.7}, weights="a.pth:0123")])
+    both = only([*evaluated({"dw_conv": 0.8}, weights="random:0"), *evaluated({"sr_attn": 0.7})])
     assert [caveat.text[:28] for caveat in both.caveats] == ["DW-Conv has random weights: "]
-    assert only(evaluated({"dw_conv": 0.8}, weights="a.pth:0123")).caveats == ()
+    assert (
+        both.lead == "SR-Attn: accuracy 70.0 % (68.0 to 72.0). DW-Conv has random weights, whose accuracy is no result."
+    )
+    assert only(evaluated({"dw_conv": 0.8})).caveats == ()
+
+
+def test_untrained_accuracies_lead_nothing() -> None:
+    section = only(evaluated({"dw_conv": 0.0, "sr_attn": 0.0}, weights="random:0"))
+    assert section.lead == "DW-Conv and SR-Attn have random weights, whose accuracy is no result."
+    attack = only(of_five(weights="random:0"))
+    assert attack.lead == "5 models have random weights, whose accuracy under FGSM at 8/255 is no result."
+    mixed = only([*curve("dw_conv"), *curve("sr_attn", weights="trained.s0:0a1b")])
+    assert mixed.lead == (
+        "DW-Conv: mean consistency without training 77.5 % (70.0 to 80.0). "
+        "SR-Attn: mean consistency after training 77.5 % (70.0 to 80.0)."
+    )
+
+
+def test_accuracies_are_compared_on_the_same_data_size_and_precision() -> None:
+    two = [*evaluated({"dw_conv": 0.8, "sr_attn": 0.7}), *evaluated({"dcnv3": 0.9}, resolution=384)]
+    assert only(two).lead == (
+        "DW-Conv · 224 px has the highest accuracy of 2: 80.0 % (78.0 to 82.0), clear of all others' intervals. "
+        "DCNv3 · 384 px: accuracy 90.0 % (88.0 to 92.0)."
+    )
 
 
 def test_invariance_has_areas_and_levels_and_reasons_that_differ_in_a_number_are_counted() -> None:
@@ -96,13 +122,13 @@ def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> Non
     check = like(attacked()[0], metric="validity", condition="fgsm_not_below", value=None, ci_low=None, ci_high=None,
                  status="skipped", reason="only FGSM was run")  # fmt: skip
     tests = attacked(metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", value=0.0004, ci_low=None, ci_high=None)
-    section = only([*of_five(), check, *tests[:1]])
+    section = only([*of_five(weights="trained.s0:0a1b"), check, *tests[:1]])
     assert [table.title for table in section.tables] == ["Accuracy under FGSM", "McNemar's test between models"]
     assert [cell.text for cell in section.tables[1].lines[0].cells] == [
         "DW-Conv and SR-Attn", "FGSM", "clean", "< 0.001", "differ",
     ]  # fmt: skip
     assert section.lead.startswith("Halo-Attn has the highest accuracy under FGSM at 8/255 of 5: 12.0 %")
-    assert {caveat.kind for caveat in section.caveats} == {"untrained"}
+    assert {caveat.kind for caveat in only(of_five()).caveats} == {"untrained"}
 
 
 def test_tests_of_many_pairs_are_few_on_paper() -> None:
@@ -174,6 +200,50 @@ def test_the_lead_of_a_profile_compares_within_one_setting() -> None:
     assert only([*rows, *turned]).lead == f"{first} In the other setting another model is the fastest."
     third = [like(row, resolution=896) for row in larger]
     assert only([*rows, *turned, *third]).lead.endswith(" In 1 of the other 2 settings another model is the fastest.")
+
+
+def two_profiles() -> list[Row]:
+    """Two runs in one folder, of other models in another setting."""
+    small = profile_rows(["sr_attn", "dw_conv"], scale="nano", raw=False)
+    small = [like(row, resolution=32, batch_size=512 if row.metric in TIMED else row.batch_size) for row in small]
+    large = profile_rows(["halo_attn", "dcnv3"], scale="tiny", raw=False)
+    return [*small, *(like(row, batch_size=1 if row.metric in TIMED else row.batch_size) for row in large)]
+
+
+def test_two_profiles_in_one_folder_are_not_compared() -> None:
+    section = only(two_profiles())
+    assert section.lead == (
+        "At 32 px · batch 512, DW-Conv nano has the highest throughput of 2: 131.0 images/s (95 % interval 129.0 to "
+        "132.8), 1.11 times that of SR-Attn nano, the lowest. It is the fastest with a probability of 95 %. 1 setting "
+        "has other models: the table has them."
+    )
+    table = headline(frame(two_profiles()))
+    assert table is not None
+    assert table.title == "Throughput relative to the first model of each setting"
+    assert [(line.cells[0].text, line.cells[0].detail) for line in table.lines] == [
+        ("DW-Conv nano · 32 px · batch 512", "to SR-Attn nano"), ("DCNv3 tiny · 224 px · batch 1", "to Halo-Attn tiny"),
+    ]  # fmt: skip
+
+
+def test_a_ratio_stays_in_its_setting() -> None:
+    rows = profile_rows(["sr_attn", "dw_conv"], raw=False)
+    alone = [like(row, batch_size=1) for row in rows if row.metric == "throughput" and row.mixer == "dw_conv"]
+    (one, other) = [line for line in lines(frame([*rows, *alone])) if line.subject.mixer == "dw_conv"]
+    assert (one.subject.setting, one.ratio is None) == ("batch 64", False)
+    assert (other.subject.setting, other.ratio) == ("batch 1", None)
+
+
+def test_machines_are_not_compared(tmp_path: Path) -> None:
+    for name, value in (("one", 131.0), ("two", 500.0)):
+        rows = [like(row, run_id=name, value=value, ci_low=None, ci_high=None)
+                for row in profile_rows(["dw_conv"], raw=False) if row.metric == "throughput"]  # fmt: skip
+        Store(tmp_path / name).write("k", rows, metadata={"mixers": MIXERS, "machine": {"cpu": name}})
+    report = compose(read_stores([tmp_path / "one", tmp_path / "two"]))
+    assert [line.cells[0].text for line in report.sections[0].tables[0].lines] == [
+        "DW-Conv · machine 1", "DW-Conv · machine 2",
+    ]  # fmt: skip
+    assert dict(report.facts)["Machine"] == "1: one; 2: two"
+    assert report.sections[0].lead == "At machine 1, DW-Conv was timed: 131.0 images/s."
 
 
 @pytest.mark.parametrize(
@@ -264,8 +334,11 @@ def test_analyses_together_have_a_section_of_ranks_before_theirs() -> None:
     assert both.heading == "Accuracy, cost and rank"
     assert both.lead == "DW-Conv is on the front of accuracy and throughput of 3 models."
     assert [plot.name for plot in both.plots] == ["standing", "accuracy_throughput", "accuracy_macs"]
-    assert [caveat.kind for caveat in both.caveats] == ["untrained"]
-    ranks, *_ = compose(frame([*costs, *of_five()])).sections
+    assert both.caveats == ()
+    random = compose(frame([*costs, *(like(row, weights="random:0") for row in accuracies)])).sections
+    assert random[0].heading == "Ranks"
+    assert [caveat.kind for caveat in random[0].caveats] == ["untrained"]
+    ranks, *_ = compose(frame([*costs, *of_five(weights="trained.s0:0a1b")])).sections
     assert ranks.heading == "Ranks"
     # first in MACs and, of the three that have all quantities, in robustness; second in throughput
     assert ranks.lead == "SR-Attn has the best mean rank of 3 models: 1.3 over 3 quantities."

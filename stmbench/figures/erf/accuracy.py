@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
@@ -18,7 +16,10 @@ from stmbench.figures.style import canvas, heading
 
 
 def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:
-    """A mark for each model and weights that both tables know, with both intervals; None where there are none."""
+    """A mark for each trained model and weights that both tables know, with both intervals; None where there are none.
+
+    How often random weights are right is no result: they have no mark.
+    """
     rows = erf_rows(frame, definition)
     if rows.empty:
         return None
@@ -30,7 +31,7 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
     pairs = [
         (point, accuracy[point.model, str(point.facts["weights"])])
         for point in points(last, "erf")
-        if (point.model, str(point.facts["weights"])) in accuracy
+        if (point.model, str(point.facts["weights"])) in accuracy and not point.is_untrained
     ]
     if not pairs:
         return None
@@ -48,12 +49,8 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
         axes.set_ylabel("top-1 accuracy, %")
         axes.grid(axis="both")
         heading(axes, "Receptive field and accuracy", definition)
-        name_points(figure, axes, [(_named(size), size.value, 100 * right.value) for size, right in pairs])
+        name_points(figure, axes, [(size, size.value, 100 * right.value) for size, right in pairs])
     return figure
-
-
-def _named(size: Point) -> Point:
-    return dataclasses.replace(size, name=f"{size.name} (random init)") if size.is_untrained else size
 
 
 def _accuracy(frame: pd.DataFrame) -> dict[tuple[str, str], Point]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 
 from stmbench.figures.evaluation import evaluation_figures
+from stmbench.figures.groups import within
 from stmbench.figures.points import Point, labels
 from stmbench.figures.quantities import number
-from stmbench.reporting.caveats import caveats
+from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Plot, Section, Table
 from stmbench.reporting.definitions import EVALUATION
 from stmbench.reporting.wide import by_model, conditions, measured, points_of
 
+MOST: Final = 3  # settings with a sentence, models with a name
 METRICS: Final = ("accuracy", "accuracy_top5", "calibration_error", "nll", "brier")
 
 
@@ -62,11 +65,32 @@ def _differences(frame: pd.DataFrame) -> Table | None:
 
 
 def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:
-    """'A has the highest accuracy of 5: 98.1 % (97.0 to 99.0); its interval overlaps that of B.'"""
+    """'A has the highest accuracy of 5: 98.1 % (97.0 to 99.0); its interval overlaps that of B.'
+
+    A sentence for each setting. How often random weights are right is no result: they lead nothing, which is said.
+    """
+    no_result = [point for point in points if metric == "accuracy" and point.is_untrained]
+    groups = list(within(point for point in points if point not in no_result).values())
+    mixed = len({group[0].is_untrained for group in groups}) > 1
+    sentences = [_best_of(group, metric, words, mixed=mixed) for group in groups[:MOST]]
+    if len(groups) > MOST:
+        sentences.append(f"{len(groups) - MOST} more settings are in the table.")
+    if no_result:
+        names = list(dict.fromkeys(point.name for point in no_result))
+        who = listed(names) if len(names) <= MOST else f"{len(names)} models"
+        sentences.append(f"{who} {'has' if len(names) == 1 else 'have'} random weights, whose {words} is no result.")
+    return " ".join(sentences) or f"No {words} was measured."
+
+
+def _best_of(points: Sequence[Point], metric: str, words: str, *, mixed: bool) -> str:
+    """The sentence on the points of one setting, which labels name where there are several.
+
+    Args:
+        mixed: whether others are trained where these are not, or the other way round.
+    """
     ranked = sorted(points, key=lambda point: -point.value)
-    if not ranked:
-        return f"No {words} was measured."
     first = ranked[0]
+    words = f"{words} {'without' if first.is_untrained else 'after'} training" if mixed else words
     spread = f" ({number(first.low, metric)} to {number(first.high, metric)})" if first.errors is not None else ""
     value = f"{number(first.value, metric)} %{spread}"
     if len(ranked) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import PROFILE
 from stmbench.reporting.overview import Line as Overview
-from stmbench.reporting.overview import baseline, lines
+from stmbench.reporting.overview import lines
 from stmbench.reporting.sections.published import published_table
 from stmbench.reporting.wide import cell, conditions
 from stmbench.tables.fitness import FEWEST_ROUNDS
@@ -60,16 +60,18 @@ def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
 
 
 def headline(frame: pd.DataFrame) -> Table | None:
-    """Throughput as multiples of the first model's, the largest of a setting first, with interval and verdict."""
-    first = baseline(frame)
+    """Throughput as multiples of a setting's first model, the largest of a setting first, with interval and verdict."""
     rows = [(line, line.ratio) for line in lines(frame) if line.ratio is not None]
-    if first is None or not rows:
+    if not rows:
         return None
-    settings = list(dict.fromkeys(_setting(line) for line, _ in rows))
-    rows.sort(key=lambda row: (settings.index(_setting(row[0])), -row[1].value))
+    settings = list(dict.fromkeys(line.subject.comparable for line, _ in rows))
+    rows.sort(key=lambda row: (settings.index(row[0].subject.comparable), -row[1].value))
+    names = labels(frame)
+    firsts = list(dict.fromkeys(names[str(line.baseline)] for line, _ in rows))
+    to = "to {}" if len(firsts) > 1 else ""
     return Table(
         name="headline",
-        title=f"Throughput relative to {labels(frame)[first]}",
+        title=f"Throughput relative to {firsts[0] if len(firsts) == 1 else 'the first model of each setting'}",
         columns=(
             Column(heading="Model", is_number=False),
             Column(heading="Ratio"),
@@ -80,7 +82,7 @@ def headline(frame: pd.DataFrame) -> Table | None:
             Line(
                 key=line.subject.key,
                 cells=(
-                    Cell(text=line.subject.label),
+                    Cell(text=line.subject.label, detail=to.format(names[str(line.baseline)])),
                     Cell(text=number(ratio.value, "throughput_ratio"), value=ratio.value),
                     Cell(text=_interval(ratio), value=None if ratio.errors is None else ratio.low),
                     Cell(text=_verdict(ratio)),
@@ -96,16 +98,16 @@ def lead(overview: list[Overview]) -> str:
     """The fastest, by how much, and how sure that is."""
     every = [(line, line.throughput) for line in overview if line.throughput is not None]
     # of several sizes or precisions the first: a ratio across them says nothing of the models
-    timed = sorted(
-        (pair for pair in every if _setting(pair[0]) == _setting(every[0][0])), key=lambda pair: -pair[1].value
-    )
+    groups: dict[tuple[Any, ...], list[tuple[Overview, Point]]] = {}
+    for pair in every:
+        groups.setdefault(pair[1].comparable, []).append(pair)
+    timed = sorted(next(iter(groups.values()), []), key=lambda pair: -pair[1].value)
     if not timed:
         count = len(overview)
         return f"{count} {'model was' if count == 1 else 'models were'} counted; no timings were taken."
     (best, fastest), (last, slowest) = timed[0], timed[-1]
     several = len(timed) > 1
-    settings = list(dict.fromkeys(_setting(line) for line, _ in every))
-    at = f"At {settings[0]}, " if len(settings) > 1 and settings[0] else ""
+    at = f"At {best.subject.setting}, " if len(groups) > 1 and best.subject.setting else ""
     name, lowest = (line.subject.name if at else line.subject.label for line in (best, last))
     few = [point for _, point in timed if point.rounds is not None]
     if few:
@@ -122,25 +124,23 @@ def lead(overview: list[Overview]) -> str:
         text += f", {fastest.value / slowest.value:.2f} times that of {lowest}, the lowest"
     if several and best.rank is not None and best.rank.level == 1:
         text += f". It is the fastest with a probability of {number(best.rank.value, 'rank_probability')} %"
-    return f"{text}.{_elsewhere(every, settings[1:], best.subject.model) if several and at else ''}"
+    return f"{text}.{_elsewhere(list(groups.values())[1:], best.subject.model) if several and at else ''}"
 
 
-def _elsewhere(every: Sequence[tuple[Overview, Point]], settings: Sequence[str], best: str) -> str:
-    """In how many of the other settings another model is the fastest."""
-    fastest = [
-        max((pair for pair in every if _setting(pair[0]) == at), key=lambda pair: pair[1].value) for at in settings
-    ]
-    others = sum(line.subject.model != best for line, _ in fastest)
-    where = "the other setting" if len(settings) == 1 else f"the other {len(settings)} settings"
-    if not others:
-        return f" It is the fastest in {where} too."
-    which = f"{others} of {where}" if others < len(settings) else where
-    return f" In {which} another model is the fastest."
-
-
-def _setting(line: Overview) -> str:
-    """The conditions that tell a model's lines apart: '224 px', 'fp32'; '' where it has one line."""
-    return line.subject.setting
+def _elsewhere(groups: Sequence[Sequence[tuple[Overview, Point]]], best: str) -> str:
+    """In how many of the other settings another model is the fastest; and how many have models of their own."""
+    shared = [group for group in groups if any(line.subject.model == best for line, _ in group)]
+    others = sum(max(group, key=lambda pair: pair[1].value)[0].subject.model != best for group in shared)
+    count, apart = len(shared), len(groups) - len(shared)
+    where = "the other setting" if count == 1 else f"the other {count} settings"
+    text = ""
+    if shared and not others:
+        text = f" It is the fastest in {where} too."
+    elif shared:
+        text = f" In {f'{others} of {where}' if others < count else where} another model is the fastest."
+    if apart:
+        text += f" {apart} {'setting has' if apart == 1 else 'settings have'} other models: the table has them."
+    return text
 
 
 def _table(overview: list[Overview]) -> Table | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.pareto import accuracy_from, front, joined, pareto
+from stmbench.figures.pareto import Pair, accuracy_from, front, fronts, pareto
+from stmbench.figures.points import Point
 from stmbench.figures.standing import ranked, standing, standings
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
@@ -25,7 +26,8 @@ DRAWN: Final[tuple[tuple[str, Callable[[pd.DataFrame], Figure], str, str, str], 
     (
         "accuracy_throughput", lambda frame: pareto(frame, "throughput"), "Accuracy and throughput",
         f"Top-1 accuracy against images per second. {FRONT}",
-        "Joined on the model and its input's size. Speed hardly depends on weights.",
+        "Joined on the model, its input's size and the precision; each setting has its own front. Speed hardly depends "
+        "on weights.",
     ),
     (
         "accuracy_macs", lambda frame: pareto(frame, "macs"), "Accuracy and MACs",
@@ -33,6 +35,7 @@ DRAWN: Final[tuple[tuple[str, Callable[[pd.DataFrame], Figure], str, str, str], 
         "MACs are counted and have no interval.",
     ),
 )  # fmt: skip
+MOST: Final = 3  # settings that the lead has a sentence for
 DEFINITION: Final = Definition(
     text="A rank is 1 plus the number of models with a better value. The ranks that the intervals allow go from 1 plus "
     "the number of models that are surely better to the number of models less those that are surely worse.",
@@ -61,7 +64,7 @@ def together_section(frame: pd.DataFrame) -> Section | None:
         return None
     return Section(
         name="together",
-        heading="Accuracy, cost and rank" if joined(frame, "macs") else "Ranks",
+        heading="Accuracy, cost and rank" if fronts(frame, "macs") else "Ranks",
         lead=_lead(frame),
         plots=tuple(plots),
         tables=(table,),
@@ -89,20 +92,35 @@ def _table(frame: pd.DataFrame) -> Table | None:
         lines.append(Line(cells=tuple(cells), key=point.key))
     heads = [Column(heading="Model", is_number=False)]
     heads += [Column(heading=said[:1].upper() + said[1:]) for said in columns]
-    note = "1 is best. Small numbers: the ranks that the intervals allow."
+    note = f"1 is best. Small numbers: the ranks that the intervals allow.{_where(columns)}"
     return Table(name="ranks", title="Ranks", columns=tuple(heads), lines=tuple(lines), note=note)
 
 
 def _lead(frame: pd.DataFrame) -> str:
-    pairs = joined(frame, "throughput")
-    if not pairs:
+    groups = fronts(frame, "throughput")
+    if not groups:
         return _best_on_average(frame)
+    found = [_on_the_front(group, named=len(groups) > 1) for group in groups[:MOST]]
+    more = f" {len(groups) - MOST} more settings are in the figure." if len(groups) > MOST else ""
+    return f"{' '.join(found)}{more}"
+
+
+def _on_the_front(pairs: Sequence[Pair], *, named: bool) -> str:
+    """The sentence on one setting, with its name where there are several."""
     values = [(cost.value, right.value) for cost, right in pairs]
     places = front(values, more_is_better=True)
     names = list(dict.fromkeys(pairs[place].right.name for place in places))
     models = len({pair.right.model for pair in pairs})
     verb = "is" if len(names) == 1 else "are"
-    return f"{listed(names)} {verb} on the front of accuracy and throughput of {models} models."
+    at = f"At {pairs[0].cost.setting}, " if named and pairs[0].cost.setting else ""
+    return f"{at}{listed(names)} {verb} on the front of accuracy and throughput of {models} models."
+
+
+def _where(columns: Mapping[str, Mapping[str, Point]]) -> str:
+    """Which settings the ranks hold in, where the table has others."""
+    settings = {said: next(iter(column.values())).setting for said, column in columns.items()}
+    named = [f"{said} at {setting}" for said, setting in settings.items() if setting]
+    return f" Ranks hold within one setting: {', '.join(named)}." if named else ""
 
 
 def _best_on_average(frame: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from stmbench.errors import TableError
 from stmbench.figures.points import Point
 from stmbench.figures.quantities import number
-from stmbench.reporting.overview import Line, baseline, lines, troubles
+from stmbench.reporting.overview import Line, lines, troubles
 
 NARROWEST, WIDEST = 12, 28  # columns of a model's name
 
@@ -31,7 +31,6 @@ def profile_table(frame: pd.DataFrame) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("peak\nMiB", justify="right", no_wrap=True)
     table.add_column("rank", justify="right", no_wrap=True)
-    first = baseline(chosen)
     found = lines(chosen)
     for line in found:
         table.add_row(
@@ -39,7 +38,9 @@ def profile_table(frame: pd.DataFrame) -> Table:
             _value(line.params, "params"),
             _value(line.macs, "macs"),
             _with_interval(line.throughput),
-            "1" if line.subject.model == first and line.ratio is None else _marked(line.ratio, "throughput_ratio"),
+            "1"
+            if line.subject.model == line.baseline and line.ratio is None
+            else _marked(line.ratio, "throughput_ratio"),
             _value(line.p50, "latency"),
             _value(line.p99, "latency"),
             _value(line.peak_memory, "peak_memory"),
