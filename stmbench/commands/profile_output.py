@@ -12,10 +12,10 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from stmbench.analyses.base import Report
 from stmbench.analyses.match import match as match_models
 from stmbench.analyses.profile.analysis import Profile
 from stmbench.analyses.profile.config import ProfileConfig
+from stmbench.analyses.report import Report
 from stmbench.commands import streams
 from stmbench.commands.ending import end
 from stmbench.commands.profile_progress import ProgressLine

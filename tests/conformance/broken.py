@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, MixerEntry, Site
+from stmbench.mixers.base import Inert, MixerEntry, Site
 from tests.conformance.broken_configs import Counted, Credulous, Open, Restless
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(MixerConfig):
-    """Nothing but the channels."""
-
-
-class Sound(Mixer):
-    """A 3x3 depthwise convolution and a projection: keeps every promise. The others change one thing."""
-
-    config: Config
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        self.conv = nn.Conv2d(config.dim, config.dim, 3, padding=1, groups=config.dim)
-        self.proj = nn.Linear(config.dim, config.dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.proj(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        return mixed
-
-    def reference(self, x: Tensor) -> Tensor:
-        return Sound.forward(self, x)
-
-    def macs(self, height: int, width: int) -> int:
-        return height * width * (9 * self.config.dim + self.config.dim**2)
+from tests.conformance.broken_gradients import CutFromItsInput, DeadParameter, DeadThird, InfiniteGradient
+from tests.conformance.sound import Config, Sound
 
 
 class LosesARow(Sound):
@@ -101,45 +75,6 @@ class LeaksAcrossTheBatch(Sound):
         return self.forward(x)
 
 
-class DeadParameter(Sound):
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.unused = nn.Parameter(torch.zeros(config.dim))
-
-
-class DeadThird(Sound):
-    """One element of a parameter is never used."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.gain = nn.Parameter(torch.ones(config.dim + 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * self.gain[:-1]
-
-    def reference(self, x: Tensor) -> Tensor:
-        return self.forward(x)
-
-
-class InfiniteGradient(Sound):
-    """The square root of exactly zero: a fine value, and no slope."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.gain = nn.Parameter(torch.ones(config.dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + (self.gain - self.gain).abs().sqrt() * self.gain
-
-    def reference(self, x: Tensor) -> Tensor:
-        return self.forward(x)
-
-
-class CutFromItsInput(Sound):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.detach())
-
-
 class NanInBfloat16(Sound):
     """1e-3 is lost beside 1 in bfloat16, and 0 / 0 is left."""
 
@@ -176,23 +111,6 @@ class AnotherPathForTraining(Sound):
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
         return y if not torch.is_grad_enabled() else y * (1 + 1e-6)
-
-
-class TableOfTheDesignSize(Sound):
-    """An entry for each place of the design map: a smaller map would leave most of it without a gradient."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.side = {32: 56, 64: 28, 128: 14, 256: 7}[config.dim]
-        self.table = nn.Parameter(torch.zeros(self.side, self.side, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        below, right = (max(0, size - self.side) for size in x.shape[1:3])
-        table = nn.functional.pad(self.table, (0, 0, 0, right, 0, below))
-        return super().forward(x) + table[: x.shape[1], : x.shape[2]]
-
-    def reference(self, x: Tensor) -> Tensor:
-        return self.forward(x)
 
 
 class WrongMacs(Sound):

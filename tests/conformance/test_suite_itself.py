@@ -11,7 +11,7 @@ from torch import nn
 from stmbench.measure.counting import count
 from stmbench.mixers.base import Inert
 from stmbench.mixers.conformance import CHECKS, conform, gradients
-from tests.conformance import broken, broken_affinity
+from tests.conformance import broken, broken_affinity, broken_gradients
 
 BROKEN = {**broken.BROKEN, **broken_affinity.BROKEN}
 
@@ -44,15 +44,15 @@ def test_a_sound_mixer_passes_everything() -> None:
 
 
 def test_gradients_are_looked_at_on_the_design_map() -> None:
-    outcomes = conform(broken.entry(broken.TableOfTheDesignSize))
+    outcomes = conform(broken.entry(broken_gradients.TableOfTheDesignSize))
     assert [(o.check, o.found) for o in outcomes if o.status == "failed"] == []
 
 
 @pytest.mark.parametrize(
     ("module", "found"),
     [
-        (broken.DeadParameter, "32 of 32 elements of unused get no gradient (stage 0): all of it"),
-        (broken.DeadThird, "1 of 33 elements of gain get no gradient (stage 0): [32]"),
+        (broken_gradients.DeadParameter, "32 of 32 elements of unused get no gradient (stage 0): all of it"),
+        (broken_gradients.DeadThird, "1 of 33 elements of gain get no gradient (stage 0): [32]"),
     ],
 )
 def test_dead_elements_are_named(module: type[nn.Module], found: str) -> None:

@@ -53,8 +53,8 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
     return costs
 
 
-def left_out(costs: list[Cost]) -> dict[str, Any] | None:
-    """What a model's multiply-adds do not hold, as a disturbance of its unit; None where it is little.
+def left_out(model: str, costs: list[Cost]) -> dict[str, Any]:
+    """What a model's multiply-adds do not hold, as notes of its unit; none where it is little.
 
     Elementwise operations are free; where they are more than LEFT_OUT of all multiplications, nobody should compare the
     figure with others' in silence.
@@ -63,9 +63,10 @@ def left_out(costs: list[Cost]) -> dict[str, Any] | None:
     elementwise, macs = whole.get("elementwise", 0), whole.get("macs", 0)
     share = elementwise / (elementwise + macs) if elementwise else 0.0
     if share <= LEFT_OUT:
-        return None
-    text = f"macs leave out {elementwise:.3g} elementwise multiplications, {100 * share:.0f} % of all of them"
-    return {"kind": "left out of macs", "amount": share, "text": text}
+        return {}
+    text = f"{model}: macs leave out {elementwise:.3g} elementwise multiplications, {100 * share:.0f} % of all of them"
+    disturbance = {"kind": "left out of macs", "amount": share, "text": text}
+    return {"warnings": [text], "disturbances": [disturbance]}
 
 
 def operator_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Cost]:

@@ -56,11 +56,7 @@ class Tasks:
         """Costs without a clock; they depend on neither dtype nor device."""
         exact = {"kind": "summary", "dtype": None, "compile": None, "device": None}
         rows = [self.row(cost.metric, cost.value, (model, cost.stage), condition=cost.part, **exact) for cost in found]
-        disturbance = left_out(found)
-        if disturbance is None:
-            return Outcome(rows=rows)
-        told = {**disturbance, "text": f"{model}: {disturbance['text']}"}
-        return Outcome(rows=rows, notes={"warnings": [told["text"]], "disturbances": [told]})
+        return Outcome(rows=rows, notes=left_out(model, found))
 
     def batch(self, key: Key, activations: float) -> Outcome:
         """The batch size of one subject: chosen, or the one asked for, tried."""

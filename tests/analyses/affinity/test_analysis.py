@@ -17,8 +17,8 @@ from stmbench.analyses.affinity.analysis import AffinityAnalysis
 from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.visit import visit
 from stmbench.analyses.affinity.weights_study import Maps
-from stmbench.analyses.base import Report
 from stmbench.analyses.images import ImageRequest
+from stmbench.analyses.report import Report
 from stmbench.analyses.subjects import load_subject
 from stmbench.errors import InputError
 from stmbench.mixers.base import MIXERS, Mixer, MixerConfig, register_mixer

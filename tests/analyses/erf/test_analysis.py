@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from stmbench.analyses.base import Report
 from stmbench.analyses.erf.analysis import Erf
 from stmbench.analyses.erf.config import ErfConfig
 from stmbench.analyses.erf.definitions import DEFINITIONS, OURS
 from stmbench.analyses.images import ImageRequest
+from stmbench.analyses.report import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.tables import Store

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.base import Report
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.config import InvarianceConfig
+from stmbench.analyses.report import Report
 from stmbench.analyses.subjects import Subject
 from stmbench.architectures.catalog import create_model
 from stmbench.data.perturbations import Source, Translation

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from stmbench.analyses.base import Progress, Report
+from stmbench.analyses.base import Progress
 from stmbench.analyses.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
+from stmbench.analyses.report import Report
 from stmbench.analyses.robustness import library
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.config import RobustnessConfig

@@ -126,8 +126,10 @@ def test_a_product_of_complex_matrices_costs_four_real_ones() -> None:
 @pytest.mark.parametrize(("elementwise", "said"), [(0, None), (5, None), (6, "6 elementwise multiplications, 6 %")])
 def test_a_large_share_is_said(elementwise: int, said: str | None) -> None:
     assert Tally(kinds={"conv": 94}, elementwise=6).elementwise_share == 0.06
-    found = left_out([Cost(metric="macs", value=95), Cost(metric="elementwise", value=elementwise)])
-    assert (found is None) == (said is None)
-    if found is not None:
-        assert said in found["text"]
-        assert found["amount"] == pytest.approx(6 / 101)
+    found = left_out("m", [Cost(metric="macs", value=95), Cost(metric="elementwise", value=elementwise)])
+    assert bool(found) == (said is not None)
+    if said is not None:
+        (disturbance,) = found["disturbances"]
+        assert found["warnings"] == [disturbance["text"]]
+        assert disturbance["text"] == f"m: macs leave out {said} of all of them"
+        assert disturbance["amount"] == pytest.approx(6 / 101)
