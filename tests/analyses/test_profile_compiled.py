@@ -83,7 +83,7 @@ def test_a_model_whose_graph_breaks_has_no_rows_of_the_compiled_kind(tmp_path: P
     assert set(raw(frame[frame["status"] == "ok"], "throughput")["model"]) == {MODEL}
     for reason in frame[frame["status"] == "failed"]["reason"]:
         assert reason.startswith("expected 1 compiled graph without a break, got ")
-    (key,) = first.store.keys(task="rounds")
+    key, *_ = first.store.keys(task="rounds")
     noted = first.store.metadata(key)["compiled"]
     assert noted[f"{MODEL}, stage 0, batch 2"] == {"graphs": 1, "graph_breaks": 0}
     assert len(noted) == 8
