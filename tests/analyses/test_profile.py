@@ -20,6 +20,7 @@ UNITS = {
     "macs_published_convention": "MAC",
     "activations": "count",
     "elements_moved": "count",
+    "elementwise": "count",
     "part_macs": "MAC",
     "part_params": "count",
     "part_time": "s",
