@@ -43,7 +43,7 @@ class CommandGroup(SuggestingGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"stmbench.commands.{cmd_name}")
-        command = streams.guard(typer.main.get_command(module.app))
+        command = usage.watch(streams.guard(typer.main.get_command(module.app)))
         command.name = cmd_name
         # Rich keeps the source's line breaks, which a narrower terminal would break once more
         command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")

@@ -22,6 +22,38 @@ def require_values(words: Sequence[str]) -> None:
         raise ConfigError(f"a value after `{after}`", repr(got), "leave both out, or set the variable it comes from")
 
 
+def watch(command: Any) -> Any:
+    """Make `command`, and every command below it, refuse an option where another one's value should be."""
+    for below in getattr(command, "commands", {}).values():
+        watch(below)
+    parse = command.parse_args
+
+    def parse_args(ctx: Any, args: list[str]) -> Any:
+        _require_values_of(command.get_params(ctx), args)
+        return parse(ctx, args)
+
+    command.parse_args = parse_args
+    return command
+
+
+def _require_values_of(parameters: Sequence[Any], words: Sequence[str]) -> None:
+    """Raises ConfigError for `--jacobian --out x`: the parser would take '--out' for the value."""
+    valued = {
+        name
+        for parameter in parameters
+        if parameter.param_type_name == "option" and not parameter.is_flag and not parameter.count
+        for name in parameter.opts
+    }
+    place = 0
+    while place < len(words) and words[place] != "--":
+        takes = words[place] in valued
+        if takes and place + 1 < len(words) and words[place + 1].startswith("--"):
+            name, got = words[place], words[place + 1]
+            remedy = f"give the value, or write {name}={got} if that is it"
+            raise ConfigError(f"a value after `{name}`", repr(got), remedy)
+        place += 2 if takes else 1
+
+
 def line(error: Exception, words: Sequence[str]) -> str | None:
     """One line for a usage error of the parser, or for what this machine has not; None for any other error.
 

@@ -84,6 +84,14 @@ LINES = [
     ("profile --models ,", "a value after `--models`, got ','"),
     ("profile --models=", "a value after `--models`, got ''"),
     ("invariance translation '--levels= , '", "a value after `--levels`, got ' , '"),
+    # an option where the one before it has no value
+    (
+        "affinity --jacobian --out x",
+        "a value after `--jacobian`, got '--out'; give the value, or write --jacobian=--out",
+    ),
+    ("profile --models --json", "a value after `--models`, got '--json'"),
+    ("eval -m --json", "a value after `-m`, got '--json'"),
+    ("invariance scale --levels --no-such", "a value after `--levels`, got '--no-such'"),
     # numbers beyond all measure, and none
     ("profile --seed 18446744073709551616", "--seed"),
     ("eval --seed -1", "--seed to be greater than or equal to 0, got '-1'"),

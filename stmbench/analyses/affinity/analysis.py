@@ -21,12 +21,12 @@ from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
 from stmbench.errors import InputError, UnitError
+from stmbench.mixers.affinity import JACOBIAN_INSTEAD
 from stmbench.tables import Row, Store
 from stmbench.tables.writing import write_arrays
 
 MAPS = "maps.npz"
-REMEDY = "ask for the Jacobian affinity instead (--jacobian), which any mixer and any block has"
-NO_AFFINITY = f"the mixer has no affinity: {REMEDY}"
+NO_AFFINITY = f"the mixer has no affinity: {JACOBIAN_INSTEAD}"
 NO_MASS = "nothing of the row lies on the map"
 STUDIES: dict[str, type[Study]] = {study.task: study for study in (Numbers, Maps, Jacobians)}
 
@@ -57,7 +57,7 @@ class AffinityAnalysis(ImageAnalysis):
         found = [check_choice(model, config, self.request.resolution) for model in self.request.models]
         if not (config.jacobian or any(found)):  # one among others becomes rows that say so
             without = ", ".join(self.request.models)
-            raise InputError("a mixer that is a linear map of its values", f"{without}, without any", REMEDY)
+            raise InputError("a mixer that is a linear map of its values", f"{without}, without any", JACOBIAN_INSTEAD)
         places = {"positions": config.positions, "layers": config.layers, "per_image": config.per_image}
         for model in self.request.models:
             if config.jacobian:

@@ -8,6 +8,7 @@ from stmbench.mixers.affinity.base import DENSE_LIMIT, Affinity, Kind
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.contract import (
+    JACOBIAN_INSTEAD,
     HasAffinity,
     affinity_of,
     has_affinity,
@@ -22,6 +23,7 @@ from stmbench.mixers.affinity.windows import WindowAffinity
 
 __all__ = [
     "DENSE_LIMIT",
+    "JACOBIAN_INSTEAD",
     "Affinity",
     "AttentionAffinity",
     "Columns",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from stmbench.errors import InputError
 from stmbench.mixers.affinity.base import Affinity
+
+JACOBIAN_INSTEAD: Final = "ask for the Jacobian affinity, which any mixer and any block has: --jacobian mixer"
 
 
 @runtime_checkable
@@ -47,7 +49,7 @@ def affinity_of(module: nn.Module, name: str) -> HasAffinity:
     raise InputError(
         "a mixer that is a linear map of its values",
         f"{name}, which has no affinity",
-        "ask for the Jacobian affinity instead (--jacobian), which any mixer and any block has",
+        JACOBIAN_INSTEAD,
     )
 
 
