@@ -159,13 +159,16 @@ def test_a_model_that_gives_nan_fails_with_the_reason_and_the_rest_goes_on(tmp_p
     other = frame[(frame["model"] == MODELS[1]) & (frame["metric"] == "accuracy")]
     assert len(other) == 8
     assert frame["baseline"].isna().all()
-    again, _ = _run(tmp_path / "store", checkpoints={MODELS[0]: tmp_path / "nan.pth"})
-    assert (again.measured, again.kept) == (1, 1), "what failed is tried again"
+    again, later = _run(tmp_path / "store", checkpoints={MODELS[0]: tmp_path / "nan.pth"})
+    assert (again.measured, again.kept) == (0, 1)  # a failure measures nothing
+    assert again.failures == report.failures
+    tried = later[later["status"] == "failed"]
+    assert set(tried["run_id"]).isdisjoint(failed["run_id"]), "what failed is tried again"
 
 
 def test_labels_beyond_the_model_fail_it_in_words(tmp_path: Path) -> None:
     report, _ = _run(tmp_path, models=("unified_dw_conv_nano[num_classes=5]",))
-    assert "label" in report.failures[0]
+    assert "expected the model's 5 classes, got 10 in digits" in report.failures[0]
 
 
 def test_a_missing_torchattacks_stops_what_needs_it_before_anything_is_written(
