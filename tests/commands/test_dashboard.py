@@ -19,7 +19,7 @@ def test_a_history_becomes_a_page_and_a_feed(tmp_path: Path) -> None:
     assert [line.split()[-1] for line in done.stdout.splitlines()] == [
         str(tmp_path / "site" / name) for name in ("index.html", "feed.xml")
     ]
-    assert "<h1>Speed &amp; size</h1>" in (tmp_path / "site" / "index.html").read_text()
+    assert "<h1>Speed\\x1b &amp; size</h1>" in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_what_failed_and_was_skipped_is_said(tmp_path: Path) -> None:
