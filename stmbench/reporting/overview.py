@@ -10,6 +10,7 @@ import pandas as pd
 from stmbench.errors import TableError
 from stmbench.figures.matching import alike, match
 from stmbench.figures.points import Point, labels, points
+from stmbench.reporting.ranks import Ranks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Line:
     energy: Point | None
     achieved: Point | None
     peak_share: Point | None
-    rank: Point | None  # the most probable one: level is the rank, value its probability
+    ranks: Ranks | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,6 @@ def lines(frame: pd.DataFrame) -> list[Line]:
     firsts = baselines(frame)
     p50s, p99s = ([point for point in found["latency"] if point.condition == name] for name in ("p50", "p99"))
     others = {name: [point for point in found[name] if point.condition == "p50"] for name in _LATENCIES}
-    ranks = sorted(found["rank_probability"], key=lambda point: point.value)
     result = []
     for point in _subjects(found["throughput"], found["params"], found["macs"]):
         ratios = [ratio for ratio in found["throughput_ratio"] if alike(point, ratio)]
@@ -74,9 +74,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
                 energy=match(point, found["energy"]),
                 achieved=match(point, found["achieved_macs_per_second"]),
                 peak_share=match(point, found["peak_share"]),
-                rank=match(
-                    point, [r for r in ranks if alike(point, r)]
-                ),  # of equal matches the last: the most probable
+                ranks=Ranks.of(point, found["rank_probability"]),
             )
         )
     return result

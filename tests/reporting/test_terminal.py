@@ -24,7 +24,7 @@ def test_five_mixers() -> None:
     lines = shown(profile_frame())
     assert max(map(len, lines)) <= 100
     row = next(line for line in lines if line.startswith("DW-Conv")).split()
-    assert row == ["DW-Conv", "4.42", "0.648", "131.0", "2.148", "10.31", "16.03", "268", "1"]
+    assert row == ["DW-Conv", "4.42", "0.648", "131.0", "2.148", "10.31", "16.03", "268", "1–2"]
     assert next(line for line in lines if line.startswith("Halo-Attn")).split()[4] == "1"
     assert any("129.0–132.8" in line for line in lines)
     assert next(line for line in lines if line.startswith("DCNv3")).split()[4] == "0.852*"

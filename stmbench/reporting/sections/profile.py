@@ -37,7 +37,10 @@ COLUMNS: Final = (
     ("Of peak", "%", "peak_share", "peak_share"),
 )
 WIDE: Final = "* wider than was asked for (--target-width)."
-NOTE: Final = "Small numbers are 95 % intervals. An asterisk: wider than was asked for (--target-width)."
+NOTE: Final = (
+    "Small numbers are 95 % intervals; those of ranks are probabilities, of each rank from the first to the last that "
+    "together have 95 % or more. An asterisk: wider than was asked for (--target-width)."
+)
 
 
 def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
@@ -122,8 +125,9 @@ def lead(overview: list[Overview]) -> str:
         text += f" (95 % interval {number(fastest.low, 'throughput')} to {number(fastest.high, 'throughput')})"
     if several:
         text += f", {fastest.value / slowest.value:.2f} times that of {lowest}, the lowest"
-    if several and best.rank is not None and best.rank.level == 1:
-        text += f". It is the fastest with a probability of {number(best.rank.value, 'rank_probability')} %"
+    if several and best.ranks is not None and 1 in best.ranks.probabilities:
+        sure = number(best.ranks.probabilities[1], "rank_probability")
+        text += f". It is the fastest with a probability of {sure} %"
     return f"{text}.{_elsewhere(list(groups.values())[1:], best.subject.model) if several and at else ''}"
 
 
@@ -147,7 +151,7 @@ def _table(overview: list[Overview]) -> Table | None:
     shown = [column for column in COLUMNS if any(getattr(line, column[2]) is not None for line in overview)]
     if not overview or not shown:
         return None
-    has_ranks = any(line.rank is not None for line in overview)
+    has_ranks = any(line.ranks is not None for line in overview)
     heads = [Column(heading="Model", is_number=False), *(Column(heading=head, unit=unit) for head, unit, _, _ in shown)]
     heads += [Column(heading="Rank", unit="probability")] if has_ranks else []
     rows = []
@@ -163,10 +167,9 @@ def _cell(point: Point | None, metric: str) -> Cell:
 
 
 def _rank(line: Overview) -> Cell:
-    if line.rank is None:
+    if line.ranks is None:
         return Cell(text="–")
-    sure = f"{number(line.rank.value, 'rank_probability')} %"
-    return Cell(text=f"{line.rank.level:.0f}", detail=sure, value=line.rank.level)
+    return Cell(text=line.ranks.words, detail=line.ranks.detail, value=line.ranks.mean)
 
 
 def _interval(ratio: Point) -> str:

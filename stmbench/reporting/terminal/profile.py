@@ -44,7 +44,7 @@ def profile_table(frame: pd.DataFrame) -> Table:
             _value(line.p50, "latency"),
             _value(line.p99, "latency"),
             _value(line.peak_memory, "peak_memory"),
-            "–" if line.rank is None else f"{line.rank.level:.0f}",
+            "–" if line.ranks is None else line.ranks.words,
         )
     table.caption = _caption(chosen, found)
     return table
