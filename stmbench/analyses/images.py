@@ -15,6 +15,7 @@ from stmbench.analyses.image_damage import damage
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.mixer_share import faint_mixers
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.cache import PixelCache
 from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
@@ -96,6 +97,7 @@ class ImageAnalysis(Analysis):
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._subject: tuple[str, Subject] | None = None
+        self._faint: dict[str, Any] = {}  # what the units of the last subject say of its mixers
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
 
     def _count(self) -> int | None:
@@ -121,7 +123,8 @@ class ImageAnalysis(Analysis):
             self._ended += len(self._work) < before  # measured rather than kept
 
     def measure(self, unit: Unit) -> Outcome:
-        return self._work.pop(unit.key)()
+        outcome = self._work.pop(unit.key)()
+        return dataclasses.replace(outcome, notes={**outcome.notes, **self._faint})
 
     def subject(self, model: str) -> Subject:
         """The model with its weights, on its device. Only the last one stays in memory."""
@@ -129,7 +132,10 @@ class ImageAnalysis(Analysis):
             self._subject = None  # before the next one takes its place in memory
             request, classes = self.request, classes_for(self.images)
             where = (request.checkpoints.get(model), request.seed, request.device, request.dtype)
-            self._subject = model, load_subject(model, *where, classes, request.resolution)
+            found = load_subject(model, *where, classes, request.resolution)
+            label = model if found.is_untrained else f"{model} ({found.weights})"
+            self._faint = faint_mixers(label, found.model, found.preprocessing.size)
+            self._subject = model, found
         return self._subject[1]
 
     def labelled_subject(self, model: str) -> Subject:

@@ -21,6 +21,7 @@ from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
+from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store
 from stmbench.tables.weights import are_random
 
@@ -54,7 +55,7 @@ class Output:
             # a pipe has no width of its own: the table gets the one it was laid out for
             streams.console(TABLE_WIDTH).print(table(frame))
         paths = self._draw(frame, figures) if len(good) and figures else {}
-        for line in [*untrained(good), *report.warnings]:
+        for line in [*untrained(good), *faint_mixers(frame), *report.warnings]:
             self._note(f"warning: {line}", "yellow")
         for line in report.failures:
             self._note(f"failed: {line}", "red")

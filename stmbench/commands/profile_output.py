@@ -23,6 +23,7 @@ from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import profile_figures, save
 from stmbench.reporting import compose, placed, profile_table, write_report
+from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store
 from stmbench.tables.fitness import unfit
 
@@ -60,7 +61,7 @@ class Output:
             # a pipe has no width of its own: the table gets the one it was laid out for
             streams.console(TABLE_WIDTH).print(profile_table(frame))
         paths = self._draw(frame, config) if measured else {}
-        for line in [line for line in report.warnings if line not in above]:
+        for line in [*faint_mixers(frame), *(line for line in report.warnings if line not in above)]:
             self._note(f"warning: {line}", "yellow")
         for line in report.failures:
             self._note(f"failed: {line}", "red")

@@ -23,6 +23,7 @@ from stmbench.errors import InputError, printable
 from stmbench.figures import save
 from stmbench.reporting import compose, placed, write_report
 from stmbench.reporting.beside import beside_section, beside_table
+from stmbench.reporting.caveats import faint_mixers
 from stmbench.reporting.gallery import figures, tables
 from stmbench.reporting.terminal.plan import PlanLine, plan_table
 from stmbench.sweeps.engines.base import Engine, Moved
@@ -124,7 +125,7 @@ class RunOutput:
             save(figure, folder / name)
         if self.experiment.miniature:
             self._note(f"a miniature of {self.experiment.title}: its numbers are not the paper's experiment", "yellow")
-        self._lines("warning", [*untrained(frame), *report.warnings], "yellow")
+        self._lines("warning", [*untrained(frame), *faint_mixers(frame), *report.warnings], "yellow")
         self._lines("skipped", [f"{name}: {reason}" for name, reason in report.skipped.items()], "yellow")
         self._lines("failed", report.failures, "red")
         kept = f", {len(report.reused)} taken from the store" if report.reused else ""

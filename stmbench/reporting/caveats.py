@@ -62,6 +62,7 @@ def left_out(frame: pd.DataFrame) -> list[Caveat]:
 def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
     """Warnings of the runs, rows of several commits or machines, parts that could not be read."""
     found = [str(text) for text in frame.attrs.get("warnings", []) if not unfit([str(text)])]
+    found += faint_mixers(frame)
     commits = frame.attrs.get("commits", {})
     if len(commits) > 1:
         shares = ", ".join(f"{str(commit)[:12]} ({rows} rows)" for commit, rows in commits.items())
@@ -74,6 +75,23 @@ def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
     found += [f"The file {part} could not be read and is left out: {reason}" for part, reason in unreadable[:MOST]]
     found += _lost_maps(frame)
     return tuple(Caveat(kind="warning", text=text) for text in dict.fromkeys(found))
+
+
+def faint_mixers(frame: pd.DataFrame) -> list[str]:
+    """A line on the models whose mixers hardly take part, with the remedy; none where all do."""
+    shares: dict[str, float] = frame.attrs.get("faint_mixers", {})
+    if not shares:
+        return []
+    first = next(iter(shares))
+    base = first.partition(" (")[0]
+    scaled = f"{base[:-1]},layer_scale=1]" if base.endswith("]") else f"{base}[layer_scale=1]"
+    names = list(shares)[: 3 if len(shares) > 4 else 4]
+    who = listed(names if len(shares) <= 4 else [*names, f"{len(shares) - 3} more"])
+    most = f"{100 * max(shares.values()):.2g} %"
+    return [
+        f"the mixers of {who} contribute less than 1 % of the residual stream (at most {most}), so these models hardly "
+        f"show their mixers; begin with a larger layer scale, as in {scaled}, or train longer"
+    ]
 
 
 def _lost_maps(frame: pd.DataFrame) -> list[str]:

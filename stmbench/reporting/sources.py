@@ -58,9 +58,10 @@ def _read(folder: str) -> pd.DataFrame:
 
 def _merged(attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"mixers": {}, "commits": {}, "machines": [], "software": [], "warnings": [],
-                             "machine_of_run": {}, "unreadable": []}  # fmt: skip
+                             "machine_of_run": {}, "faint_mixers": {}, "unreadable": []}  # fmt: skip
     for one in attrs:
         found["mixers"].update(one.get("mixers", {}))
+        found["faint_mixers"].update(one.get("faint_mixers", {}))
         for commit, rows in one.get("commits", {}).items():
             found["commits"][commit] = found["commits"].get(commit, 0) + rows
         for name in ("machines", "software", "warnings", "unreadable"):

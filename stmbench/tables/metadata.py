@@ -10,6 +10,7 @@ _FORMS: Final[dict[str, tuple[tuple[type, ...], type | None]]] = {
     "artifacts": ((dict,), dict),  # place in the store -> bytes, sha256
     "commit": ((str, type(None)), None),
     "conditions": ((dict,), None),
+    "faint_mixers": ((dict,), float),  # model -> share of its mixers' branches in the residual stream
     "disturbances": ((list,), dict),  # kind, amount, text
     "machine": ((dict,), None),
     "mixers": ((dict,), dict),  # mixer -> title, abbreviation, palette_slot

@@ -71,11 +71,13 @@ def _without_damaged(folder: Path, frame: pd.DataFrame, parts: Sequence[dict[str
 
 def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
     mixers: dict[str, Any] = {}
+    faint: dict[str, float] = {}
     commits: Counter[str] = Counter()
     lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
     machine_of_run: dict[str, int] = {}
     for table, metadata in parts:
         mixers.update(metadata.get("mixers") or {})
+        faint.update(metadata.get("faint_mixers") or {})
         commits[str(metadata.get("commit") or "unknown")] += table.num_rows
         found = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
         for name, values in [*found, ("warnings", metadata.get("warnings") or [])]:
@@ -83,4 +85,5 @@ def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
         if metadata.get("machine"):
             place = lists["machines"].index(metadata["machine"])
             machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), place))
-    return {"mixers": mixers, "commits": dict(commits), **lists, "machine_of_run": machine_of_run}
+    places = {"machine_of_run": machine_of_run, "faint_mixers": faint}
+    return {"mixers": mixers, "commits": dict(commits), **lists, **places}

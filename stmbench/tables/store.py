@@ -158,6 +158,7 @@ class Store:
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
         rows), machines, software and warnings (lists without doubles), machine_of_run (run_id -> place in machines),
+        faint_mixers (model -> share of the residual stream, of those whose mixers hardly have one),
         unreadable (list of UnreadablePart: parts and artifacts that are damaged or gone).
 
         Raises:

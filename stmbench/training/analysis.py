@@ -13,7 +13,9 @@ from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
+from stmbench.architectures.mixer_share import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
+from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, ForsakenError, StmbenchError
 from stmbench.measure.arithmetic import require_dtype
 from stmbench.tables import Store
@@ -184,6 +186,8 @@ class Training(Analysis):
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
         if said is not None:
             notes |= {"warnings": [said], "disturbances": [{"kind": "state", "amount": 1.0, "text": said}]}
+        size = Preprocessing.of(loop.result, run.resolution).size
+        notes |= faint_mixers(f"{run.model} ({weights})", loop.result, size)
         return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
 
     def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import design_size, plugin_hashes
+from stmbench.analyses.models import build_model, design_size, plugin_hashes
 from stmbench.analyses.profile.bench import Bench
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.costs import model_costs, operator_costs
 from stmbench.analyses.profile.setting import SettingRun
 from stmbench.analyses.profile.tasks import Tasks
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.mixer_share import faint_mixers
 from stmbench.data.photos import photos
 from stmbench.errors import InputError, StmbenchError
 from stmbench.measure.arithmetic import require_dtype
@@ -141,7 +143,9 @@ class Profile(Analysis):
 
         def work() -> Outcome:
             self.say(f"counting {model}")
-            return tasks.costs(model, count(model, setting.resolution, seed=config.seed))
+            outcome = tasks.costs(model, count(model, setting.resolution, seed=config.seed))
+            said = faint_mixers(model, build_model(model, seed=config.seed), setting.resolution)
+            return dataclasses.replace(outcome, notes={**outcome.notes, **said})
 
         conditions = {"resolution": setting.resolution, "images": config.images}
         return self.unit("costs", (model,), conditions, work, timed=False)
