@@ -30,7 +30,7 @@ class Subject(NamedTuple):
     device: str | None
     dtype: str | None
     compile: bool | None
-    resolution: int | None
+    resolution: str | None
     batch_size: int | None
     stage: int | None
     condition: str | None
@@ -115,10 +115,17 @@ def from_json(stored: dict[str, Any]) -> Summary:
     pairs = zip(stored["subjects"], stored["values"], strict=True)
     return Summary(
         values=tuple(
-            Value(Subject(*subject), *(math.nan if x is None else float(x) for x in numbers))
+            Value(_subject(subject), *(math.nan if x is None else float(x) for x in numbers))
             for subject, numbers in pairs
         ),
         failures=tuple(Failure(*failure) for failure in stored["failures"]),
         mixers=dict(stored["mixers"]),
         unreadable=tuple(UnreadablePart(*part) for part in stored["unreadable"]),
     )
+
+
+def _subject(stored: list[Any]) -> Subject:
+    """The subject; its resolution was a number in summaries of older versions."""
+    subject = Subject(*stored)
+    side: Any = subject.resolution
+    return subject._replace(resolution=str(side)) if isinstance(side, int) else subject

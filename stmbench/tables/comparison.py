@@ -10,6 +10,7 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.tables.schema import METRIC_UNITS
+from stmbench.tables.sides import in_words
 from stmbench.tables.weights import recipe_and_seed
 
 PUBLISHED_COLUMNS = {"params": ("params_m", 1e6), "macs_published_convention": ("macs_g", 1e9)}
@@ -70,7 +71,7 @@ def _beside(rows: pd.DataFrame, line: PublishedValue) -> dict[str, Any]:
     for name, value in {**dict.fromkeys(SPECIAL), **line.conditions}.items():
         if name not in found.columns:
             raise TableError("a condition on a column of the table", repr(name), "correct the published column")
-        wanted = found[name].isna() if value is None else (found[name] == value)
+        wanted = found[name].isna() if value is None else (found[name] == _as_held(name, value))
         found = found[wanted.fillna(False).astype(bool)]
     kind = POINTS if METRIC_UNITS.get(line.metric) == "1" and line.metric.startswith("accuracy") else RELATIVE
     known = {
@@ -92,6 +93,10 @@ def _beside(rows: pd.DataFrame, line: PublishedValue) -> dict[str, Any]:
     ends = {name: row[name] if len(values) == 1 else float("nan") for name in ("ci_low", "ci_high")}
     spread = {"runs": len(values), "deviation": float(values.std(ddof=1)) if len(values) > 1 else float("nan")}
     return {**known, **taken, **ends, **spread, "measured": measured, "difference": difference}
+
+
+def _as_held(column: str, value: Any) -> Any:
+    return in_words(value) if column == "resolution" else value
 
 
 def _seeds(found: pd.DataFrame) -> pd.Series:

@@ -15,6 +15,7 @@ from stmbench.errors import OutputError, TableError
 from stmbench.tables import seal
 from stmbench.tables.metadata import fault_in
 from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type, check
+from stmbench.tables.sides import upgraded
 from stmbench.tables.writing import replacing
 
 VERSION_KEY, METADATA_KEY = b"stmbench.schema_version", b"stmbench.metadata"
@@ -64,7 +65,7 @@ def read_part(path: Path) -> tuple[pa.Table, dict[str, Any]] | UnreadablePart:
         return found
     file, metadata = found
     try:
-        table = file.read(use_threads=False)
+        table = upgraded(file.read(use_threads=False))
     except Exception as error:  # damaged bytes stop the reader anywhere
         return UnreadablePart(path.name, _short(error))
     wrong = _other_columns(table.schema)
@@ -77,7 +78,7 @@ def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
     if isinstance(found, UnreadablePart):
         return found
     file, metadata = found
-    wrong = _other_columns(file.schema_arrow)
+    wrong = _other_columns(upgraded(file.schema_arrow.empty_table()).schema)
     if wrong is None and seal.KEY not in file.schema_arrow.metadata:  # its rows alone can tell
         part = read_part(path)
         frame = part if isinstance(part, UnreadablePart) else frame_of_part(path, part[0])

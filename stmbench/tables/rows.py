@@ -12,6 +12,7 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.tables.schema import SCHEMA, Column, check, pandas_dtype
+from stmbench.tables.sides import in_words
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Row:
     device: str | None = None
     dtype: str | None = None
     compile: bool | None = None
-    resolution: int | None = None
+    resolution: str | int | tuple[int, int] | None = None  # words, once the row is made: '224', '32x64'
     batch_size: int | None = None
     stage: int | None = None
     block: int | None = None
@@ -55,6 +56,9 @@ class Row:
     artifact: str | None = None
     status: str = "ok"
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resolution", in_words(self.resolution))
 
 
 def frame_of(rows: Iterable[Row]) -> pd.DataFrame:

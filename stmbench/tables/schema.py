@@ -18,7 +18,7 @@ import pandas as pd
 
 from stmbench.errors import TableError
 
-SCHEMA_VERSION: Final = 1  # raise it when a column, a type or a meaning changes
+SCHEMA_VERSION: Final = 2  # raise it when a column, a type or a meaning changes
 
 Type = Literal["string", "int", "float", "bool", "time"]
 
@@ -52,7 +52,7 @@ SCHEMA: Final = (
     Column("device", "string", "cpu, cuda:0"),
     Column("dtype", "string", "fp32, tf32, bf16, fp16"),
     Column("compile", "bool", "whether the model was compiled"),
-    Column("resolution", "int", "side of the square input, px"),
+    Column("resolution", "string", "of the input, px: 224 for a square, 32x64 for a height of 32 and a width of 64"),
     Column("batch_size", "int", "images in one forward pass"),
     Column("stage", "int", "0-based"),
     Column("block", "int", "0-based, within the stage"),

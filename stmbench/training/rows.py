@@ -15,6 +15,7 @@ import numpy as np
 
 from stmbench.measure.shares import share_of
 from stmbench.tables import Row
+from stmbench.tables.sides import sides_words
 from stmbench.tables.writing import replacing
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
@@ -41,7 +42,7 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
         "split": data.test.split,
         "dtype": run.dtype,
         "compile": run.compile,
-        "resolution": height if height == width else None,
+        "resolution": sides_words(height, width),
         "batch_size": run.recipe.batch_size,
         "condition": None if run.data_fraction == 1 else f"data_fraction={run.data_fraction:g}",
     }

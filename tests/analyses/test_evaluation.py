@@ -203,5 +203,5 @@ def test_timms_models_and_half_precision(tmp_path: Path) -> None:
     assert report.failures == []
     frame = Store(tmp_path).read()
     assert set(frame["dtype"]) == {"fp32", "bf16"}
-    assert (frame["resolution"] == 32).all()
+    assert (frame["resolution"] == "32").all()
     assert frame.loc[frame["model"] == "timm:resnet18", "architecture"].eq("timm").all()

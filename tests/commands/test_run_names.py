@@ -22,7 +22,7 @@ def named(folder: Path, frame: pd.DataFrame) -> str:
 
 def test_a_run_in_another_setting_has_names_of_its_own(tmp_path: Path) -> None:
     first = profile_frame(raw=False)
-    smaller = first.assign(resolution=first["resolution"].where(first["resolution"].isna(), 64))
+    smaller = first.assign(resolution=first["resolution"].where(first["resolution"].isna(), "64"))
     assert named(tmp_path, first) == "throughput"
     assert named(tmp_path, smaller) == "throughput-64_px"
     assert named(tmp_path, smaller) == "throughput-64_px"

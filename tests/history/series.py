@@ -37,7 +37,7 @@ def subject(metric: str = "throughput", model: str | None = "unified_dw_conv_mic
         "definition": "profile.v2",
         "device": "cpu",
         "dtype": "fp32",
-        "resolution": 224,
+        "resolution": "224",
     }
     return Subject(**{**known, **columns})
 

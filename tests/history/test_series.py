@@ -9,6 +9,7 @@ import pytest
 
 from stmbench.history.events import events_of
 from stmbench.history.metrics import METRICS, is_worse
+from stmbench.history.values import Subject, Summary, Value, as_json, from_json
 from stmbench.tables.schema import METRIC_UNITS
 from tests.history.series import machines, noisy, record, subject
 from tests.history.stores import sha
@@ -102,3 +103,12 @@ def test_changes_below_what_a_metric_is_worth_are_no_events() -> None:
     steady = noisy((50, 100.0), (50, 101.0), scale=0.0005)  # 1 %, far above the noise, below SPEED
     assert events_of(machines({subject(): steady})[0]) == []
     assert len(events_of(machines({subject("params"): [1e6] * 5 + [1e6 + 1] * 5})[0])) == 1
+
+
+def test_a_summary_of_an_older_version_goes_on_in_the_same_series() -> None:
+    new = Summary(values=(Value(subject(), 1.0, 0.9, 1.1),), failures=(), mixers={}, unreadable=())
+    stored = as_json(new)
+    place = Subject._fields.index("resolution")
+    assert stored["subjects"][0][place] == "224"
+    stored["subjects"][0][place] = 224
+    assert from_json(stored) == new

@@ -51,7 +51,7 @@ def test_sizes_that_were_only_counted_are_all_shown() -> None:
     timed = [row for row in profile_rows(["dw_conv"]) if row.model]
     counted = [row for row in timed if row.metric in ("params", "macs")]
     larger = [dataclasses.replace(row, resolution=320, dataset="noise:3x320x320") for row in counted]
-    wide = [dataclasses.replace(row, resolution=None, dataset="noise:3x224x320") for row in counted]
+    wide = [dataclasses.replace(row, resolution="224x320", dataset="noise:3x224x320") for row in counted]
 
     def models(rows: list[Row]) -> list[str]:
         lines = shown(with_attrs(frame_of(rows)))
@@ -60,7 +60,7 @@ def test_sizes_that_were_only_counted_are_all_shown() -> None:
     square = [dataclasses.replace(row, dataset="noise:3x224x224") for row in timed]
     assert len(models([*square, *larger, *wide])) == 3
     small = [row for row in square if row.metric in ("params", "macs")]
-    assert models([*small, *larger]) == ["DW-Conv · 224 px", "DW-Conv · 320 px"]
+    assert models([*small, *larger, *wide]) == ["DW-Conv · 224 px", "DW-Conv · 320 px", "DW-Conv · 224x320 px"]
 
 
 def test_no_profile() -> None:

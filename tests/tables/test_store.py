@@ -91,7 +91,7 @@ def test_newer_schema_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(parts_module, "SCHEMA_VERSION", 99)
         store.write("a", [failed_row()], metadata={})
     for use in (store.read, lambda: store.has("a")):
-        with pytest.raises(TableError, match=r"schema version 1 or older, got version 99 in a.parquet; update"):
+        with pytest.raises(TableError, match=r"schema version 2 or older, got version 99 in a.parquet; update"):
             use()
 
 

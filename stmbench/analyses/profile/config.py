@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.tables.sides import sides_words
 
 MODES = ("infer", "train")
 LEVELS = ("model", "operator")
@@ -22,9 +23,9 @@ class Setting:
     dtype: str
 
     @property
-    def side(self) -> int | None:
-        """The side of a square input; None for another rectangle."""
-        return self.resolution[0] if self.resolution[0] == self.resolution[1] else None
+    def size(self) -> str:
+        """The resolution in words: '224', or '32x64' where the input is no square."""
+        return sides_words(*self.resolution)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

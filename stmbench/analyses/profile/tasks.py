@@ -46,7 +46,7 @@ class Tasks:
         known = {
             "dtype": self.setting.dtype,
             "compile": self.config.compile,
-            "resolution": self.setting.side,
+            "resolution": self.setting.size,
             "dataset": self._dataset(self.config.images),
             "stage": key[1] if key else None,
         }

@@ -20,6 +20,7 @@ from stmbench.analyses.robustness.target import Target
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
 from stmbench.tables import Row, Store
+from stmbench.tables.sides import sides_words
 
 ARTIFACT = "predictions.npz"
 OWN = "own_prediction"  # what is attacked where a set has no labels
@@ -114,7 +115,7 @@ class Robustness(ImageAnalysis):
                 "weights": subject.weights,
                 "definition": unit.definition,
                 "artifact": self.store.place(path),
-                "resolution": height if height == width else None,
+                "resolution": sides_words(height, width),
                 "batch_size": self.request.batch_size,
             }
             rows = [

@@ -19,6 +19,7 @@ from stmbench.figures.marks import mark, mark_legend, mark_point
 from stmbench.figures.points import Point, points, subtitle
 from stmbench.figures.scatter import extent, limits
 from stmbench.figures.style import GRID, INK, canvas, heading, log_axis, shorten
+from stmbench.tables.sides import side_of
 
 STYLES: Final[Any] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one for each precision or device
 
@@ -62,7 +63,7 @@ def by_size(frame: pd.DataFrame) -> dict[tuple[str, str], list[Point]]:
     """
     found: dict[tuple[str, str], list[Point]] = {}
     for point in points(frame, "throughput"):
-        if point.facts["resolution"] is not None and point.facts["stage"] is None and point.value > 0:
+        if not math.isnan(_side(point)) and point.facts["stage"] is None and point.value > 0:
             rest = [part for part in point.setting.split(" · ") if not part.endswith(" px") and part[:6] != "batch "]
             found.setdefault((point.name, " · ".join(rest)), []).append(point)
     kept = {}
@@ -100,4 +101,6 @@ def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:
 
 
 def _side(point: Point) -> float:
-    return math.nan if point.facts["resolution"] is None else float(point.facts["resolution"])
+    """The side of a square input, NaN for any other: sizes are told by one number."""
+    side = None if point.facts["resolution"] is None else side_of(str(point.facts["resolution"]))
+    return math.nan if side is None else float(side)

@@ -38,7 +38,7 @@ def test_every_stage_definition_and_percentage_has_a_row(tmp_path: Path) -> None
     assert set(frame["unit"]) == {"input_side"}
     assert frame["value"].max() <= 1  # the last map is 1x1: about its corner the square would be larger than the image
     assert set(frame["weights"]) == {"random:0"}
-    assert set(frame["resolution"]) == {32}
+    assert set(frame["resolution"]) == {"32"}
     ours = frame[frame["definition"] == OURS].set_index(["stage", "level"])["value"]
     assert (ours.unstack()[50] < ours.unstack()[90]).all()
     assert ours.unstack()[50].is_monotonic_increasing
