@@ -17,9 +17,10 @@ def damage(found: Batches, images: ImageSet, subject: Subject | None = None) -> 
     said = [("classes", 1.0, left)] if left else []
     if reasons:
         count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
-        text = f"skipped {count} of {images.name}: {'; '.join(reasons[:3])}"
+        text = f"skipped {count} of {images.name}{_replaced(found)}: {'; '.join(reasons[:3])}"
         said.append(("corrupt", float(len(reasons)), text + (", ..." if len(reasons) > 3 else "")))
-    known = {"corrupt": reasons, "passed_over": list(images.remarks)}
+    replaced = {images.title(broken): images.title(other) for broken, other in found.replaced.items()}
+    known = {"corrupt": reasons, "replaced": replaced, "passed_over": list(images.remarks)}
     if not said:
         return known
     return {
@@ -27,3 +28,12 @@ def damage(found: Batches, images: ImageSet, subject: Subject | None = None) -> 
         "warnings": [text for _, _, text in said],
         "disturbances": [{"kind": kind, "amount": amount, "text": text} for kind, amount, text in said],
     }
+
+
+def _replaced(found: Batches) -> str:
+    """How many of the chosen images others stand for, where any do."""
+    count, lost = len(found.replaced), len(found.corrupt)
+    if not count:
+        return ""
+    by = "another image" if count == 1 else "other images"
+    return f", replaced by {by}" if count == lost else f", {count} of them replaced by {by}"

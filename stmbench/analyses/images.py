@@ -20,7 +20,7 @@ from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.cache import PixelCache
 from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.data.sampling import choose, require_labels
+from stmbench.data.sampling import choose, require_labels, spares
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.measure.allocator import keep_freed_memory
@@ -36,10 +36,9 @@ Work = Callable[[], Outcome]
 class ImageRequest:
     """Models, images, and how they are brought together.
 
-    `checkpoints` are files by model; a model without one keeps random weights. `num_images` None is the whole set,
-    and with `or_fewer` as many as there are where there are fewer;
-    `classes` and `labels` are those of `open_set`; `resolution` (H, W) None is each model's own; `batch_size`,
-    `workers` and `limit_corrupt` do not change a result.
+    `checkpoints` are files by model; a model without one keeps random weights. `num_images` None is the whole set, and
+    with `or_fewer` as many as there are where there are fewer; `classes` and `labels` are those of `open_set`;
+    `resolution` (H, W) None is each model's own; `batch_size`, `workers` and `limit_corrupt` do not change a result.
     """
 
     models: tuple[str, ...]
@@ -169,7 +168,7 @@ class ImageAnalysis(Analysis):
 
     def batches(self, prepare: Prepare, *, batch_size: int | None = None, cache: PixelCache | None = None) -> Batches:
         """The chosen images; `prepare` is usually a method of the subject's preprocessing."""
-        request = self.request
+        request, count = self.request, len(self.indices)
         return batches(
             self.images,
             self.indices,
@@ -178,6 +177,7 @@ class ImageAnalysis(Analysis):
             workers=request.workers,
             limit_corrupt=request.limit_corrupt,
             cache=cache,
+            spare=lambda: spares(self.images, count, request.seed),
         )
 
     def unit(self, task: str, model: str, conditions: Mapping[str, Any] | None = None, **rest: Any) -> Unit:

@@ -1,4 +1,4 @@
-"""Batches of an image set: each image decoded once, ahead of its use where there are workers, corrupt ones skipped."""
+"""Batches of an image set: each image decoded once, ahead of its use where there are workers, corrupt ones replaced."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +23,7 @@ LIMIT_CORRUPT = 10  # images that may be skipped, unless the caller says otherwi
 AHEAD = 2  # batches that workers are ahead
 
 Prepare = Callable[[Image.Image], Tensor]
+Spare = Callable[[], NDArray[np.int64]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,11 @@ class Corrupt:
 
 
 class Batches:
-    """Iterates over batches; `corrupt` is what was skipped so far, in the order of the set."""
+    """Iterates over batches.
+
+    `corrupt` is what was skipped so far, in the order it was asked for; `replaced` says by which images, where there
+    are others: broken -> taken for it.
+    """
 
     def __init__(
         self,
@@ -60,6 +68,7 @@ class Batches:
         workers: int,
         limit_corrupt: int,
         cache: PixelCache | None = None,
+        spare: Spare | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError("a batch size of at least 1", repr(batch_size), "change --batch-size")
@@ -69,23 +78,50 @@ class Batches:
             raise InputError(f"a number of {what} of at least 0", got, "change --workers or --limit-corrupt")
         self.image_set, self.prepare, self.limit_corrupt, self.cache = image_set, prepare, limit_corrupt, cache
         self.chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-        self.workers, self.corrupt = workers, list[Corrupt]()
+        self.workers, self.corrupt, self.replaced = workers, list[Corrupt](), dict[int, int]()
+        self._spare, self._left = spare, cast("NDArray[np.int64] | None", None)
 
     def __len__(self) -> int:
         return len(self.chunks)
 
     def __iter__(self) -> Iterator[Batch]:
-        self.corrupt = []
+        self.corrupt, self.replaced, self._left = [], {}, None
         self._note([Corrupt(index=None, reason=damage) for damage in self.image_set.damaged])
         given = False
         for chunk in self._read():
-            good = [(index, found) for index, found in chunk if not isinstance(found, Corrupt)]
-            self._note([found for _, found in chunk if isinstance(found, Corrupt)])
+            good = [read for index, found in chunk if (read := self._good(index, found)) is not None]
             if good:
                 given = True
                 yield _batch(good)
         if not given and self.chunks:
             raise UnitError(f"no image could be read; the first: {self.corrupt[0].reason}")
+
+    def _good(self, index: int, found: _Read) -> tuple[int, tuple[Tensor, int | None]] | None:
+        """The image and its place; where it is corrupt that of another one, None where no other is left."""
+        place = index
+        while isinstance(found, Corrupt):
+            self._note([found])
+            other = self._other(index)
+            if other is None:
+                return None
+            place, found = other, self._one(other)
+        if place != index:
+            self.replaced[index] = place
+        return place, found
+
+    def _other(self, broken: int) -> int | None:
+        """The next spare image of the same class, or of any where there is none."""
+        if self._spare is None:
+            return None
+        if self._left is None:
+            self._left = self._spare()
+        if not self._left.size:
+            return None
+        groups = self.image_set.groups()
+        alike = self._left[groups[self._left] == groups[broken]]
+        taken = int(alike[0] if alike.size else self._left[0])
+        self._left = self._left[self._left != taken]
+        return taken
 
     def _note(self, found: list[Corrupt]) -> None:
         self.corrupt += found
@@ -137,13 +173,15 @@ def batches(
     workers: int = 0,
     limit_corrupt: int = LIMIT_CORRUPT,
     cache: PixelCache | None = None,
+    spare: Spare | None = None,
 ) -> Batches:
     """Batches of prepared images in the order of `indices`.
 
     Args:
         prepare: image -> tensor, such as `Preprocessing.pixels`; called in the workers.
         workers: threads that decode ahead; 0 decodes when asked.
-        limit_corrupt: images that may be skipped; a skipped image makes its batch smaller.
+        limit_corrupt: images that may be skipped; one that is not replaced makes its batch smaller.
+        spare: asked, at the first corrupt image of a pass, for the images that may take its place, the first first.
         cache: of this set and this `prepare`, which gives 8-bit pixels in [0, 1].
 
     Raises:
@@ -151,7 +189,14 @@ def batches(
             nothing but corrupt ones.
     """
     return Batches(
-        image_set, indices, prepare, batch_size=batch_size, workers=workers, limit_corrupt=limit_corrupt, cache=cache
+        image_set,
+        indices,
+        prepare,
+        batch_size=batch_size,
+        workers=workers,
+        limit_corrupt=limit_corrupt,
+        cache=cache,
+        spare=spare,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stmbench.data.image_set import ImageSet
 from stmbench.errors import InputError
@@ -30,6 +31,17 @@ def choose(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
     if num_images > available:
         remedy = f"lower --num-images to {available}, or leave it out"
         raise InputError(f"at least {num_images} images in {image_set.name}", f"{available}", remedy)
+    return [int(index) for index in _in_turn(image_set, seed)[:num_images]]
+
+
+def spares(image_set: ImageSet, num_images: int, seed: int) -> NDArray[np.int64]:
+    """The images that `choose` would take after the first `num_images`: what a broken one can be replaced by."""
+    return _in_turn(image_set, seed)[num_images:]
+
+
+def _in_turn(image_set: ImageSet, seed: int) -> NDArray[np.int64]:
+    """All images of a set, class by class in turn."""
+    available = len(image_set)
     random = np.random.default_rng(seed)
     order = random.permutation(available)
     _, groups = np.unique(image_set.groups()[order], return_inverse=True)
@@ -39,8 +51,7 @@ def choose(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
     sizes = np.diff(np.r_[starts, available])
     turn = np.empty(available, dtype=np.int64)  # the how-manieth of its group an image is
     turn[by_group] = np.arange(available) - np.repeat(starts, sizes)
-    chosen = order[np.lexsort((groups, turn))][:num_images]
-    return [int(index) for index in chosen]
+    return np.asarray(order[np.lexsort((groups, turn))], dtype=np.int64)
 
 
 def require_labels(image_set: ImageSet, indices: Sequence[int], num_classes: int) -> None:

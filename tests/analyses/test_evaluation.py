@@ -186,6 +186,24 @@ def test_corrupt_images_are_left_out_counted_and_named(tmp_path: Path) -> None:
     assert "more than 0 corrupt images, the limit (--limit-corrupt): dog/005.png" in strict.failures[0]
 
 
+def test_a_corrupt_image_is_replaced_where_the_set_has_more_and_that_is_said(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pets", {"cat": 4, "dog": 4})
+    for name in ("cat", "dog"):
+        for path in sorted((root / name).iterdir())[:2]:
+            path.write_bytes(BROKEN)
+    report = evaluation(tmp_path / "out", dataset=str(root), num_images=4).run()
+    frame = Store(tmp_path / "out").read()
+    assert (frame["num_images"] == 4).all(), "four are whole"
+    (warning,) = report.warnings
+    metadata = Store(tmp_path / "out").metadata(report.keys[0])
+    count = len(metadata["corrupt"])
+    assert 0 < len(metadata["replaced"]) <= count
+    assert warning.startswith(f"skipped {count} corrupt image")
+    assert "replaced by" in warning.partition(":")[0]
+    whole = evaluation(tmp_path / "out", dataset=str(root), num_images=5).run()
+    assert (Store(tmp_path / "out").read(whole.keys)["num_images"] == 4).all(), "no fifth is left"
+
+
 def test_labels_beyond_the_model_fail_the_unit_with_the_remedy(tmp_path: Path) -> None:
     root = imagenet(tmp_path / "imagenet", [3, 1200])
     report = evaluation(tmp_path / "out", dataset=str(root), num_images=None).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +11,7 @@ from torch import Tensor
 from stmbench.data.cache import PixelCache
 from stmbench.data.loading import Batches, batches
 from stmbench.data.preprocessing import to_pixels
+from stmbench.data.sampling import choose, spares
 from stmbench.errors import InputError, UnitError
 from tests.datasets.builders import picture
 from tests.datasets.memory_set import MemorySet
@@ -133,3 +135,28 @@ def test_a_full_cache_keeps_what_it_has() -> None:
 def test_sizes_that_make_no_sense(options: dict[str, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         batches(MemorySet(LABELS), [0], to_pixels, **options)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_a_corrupt_image_is_replaced_by_the_next_of_its_class(workers: int) -> None:
+    labels = [0, 1] * 8
+    chosen = choose(MemorySet(labels), 6, seed=3)
+    left = spares(MemorySet(labels), 6, seed=3).tolist()
+    assert [*chosen, *left] == choose(MemorySet(labels), 16, seed=3)
+    broken = chosen[2]
+    first, second = [index for index in left if labels[index] == labels[broken]][:2]
+    images = MemorySet(labels, corrupt=(broken, first))
+    found = batches(images, chosen, to_pixels, batch_size=4, workers=workers, spare=lambda: spares(images, 6, seed=3))
+    for _ in range(2):  # the same in each pass
+        assert [index for batch in found for index in batch.indices] == [*chosen[:2], second, *chosen[3:]]
+        assert found.replaced == {broken: second}
+        assert [item.index for item in found.corrupt] == [broken, first]
+
+
+def test_where_no_other_of_its_class_is_left_any_image_will_do_and_then_none() -> None:
+    images = MemorySet([0, 1, 1], corrupt=(0, 1))
+    found = batches(images, [0, 1], to_pixels, batch_size=2, spare=lambda: np.asarray([2]))
+    (batch,) = found
+    assert (batch.indices, found.replaced) == ((2,), {0: 2})
+    assert batch.labels is not None
+    assert batch.labels.tolist() == [1]
