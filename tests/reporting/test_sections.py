@@ -100,7 +100,8 @@ def test_invariance_has_areas_and_levels_and_reasons_that_differ_in_a_number_are
 
 def test_a_single_level_is_no_curve() -> None:
     section = only([row for row in curve("dw_conv", (0.0,)) if row.metric == "consistency"])
-    assert section.plots == section.tables == ()
+    assert section.plots == ()
+    assert [(table.title, len(table.lines)) for table in section.tables] == [("Also measured", 1)]
     assert section.lead == "No mean consistency was measured."
 
 
@@ -109,12 +110,25 @@ def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> Non
                  status="skipped", reason="only FGSM was run")  # fmt: skip
     tests = attacked(metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", value=0.0004, ci_low=None, ci_high=None)
     section = only([*of_five(weights="trained.s0:0a1b"), check, *tests[:1]])
-    assert [table.title for table in section.tables] == ["Accuracy under FGSM", "McNemar's test between models"]
+    titles = ["Accuracy under FGSM", "McNemar's test between models", "Also measured"]
+    assert [table.title for table in section.tables] == titles
     assert [cell.text for cell in section.tables[1].lines[0].cells] == [
         "DW-Conv and SR-Attn", "FGSM", "clean", "< 0.001", "differ",
     ]  # fmt: skip
     assert section.lead.startswith("Halo-Attn has the highest accuracy under FGSM at 8/255 of 5: 12.0 %")
     assert {caveat.kind for caveat in only(of_five()).caveats} == {"untrained"}
+
+
+def test_what_no_table_and_no_mark_shows_is_in_a_table_of_its_own() -> None:
+    known = attacked(metric="zero_gradient_share", level=None, ci_low=None, ci_high=None)[:1]
+    rest = only([*of_five(), *(like(row, value=0.4321) for row in known)]).tables[-1]
+    assert (rest.name, rest.title, len(rest.lines)) == ("robustness-rest", "Also measured", 1)
+    assert [cell.text for cell in rest.lines[0].cells][:2] == ["DW-Conv", "zero gradient share"]
+    assert only(of_five()).tables[-1].name != "robustness-rest"
+    many = [like(row, value=0.4321 + place / 1000, head=place) for place in range(300) for row in known]
+    rest = only([*of_five(), *many, *(like(row, metric="centroid_x", unit="px") for row in many)]).tables[-1]
+    assert len(rest.lines) == 500
+    assert rest.note == "Of 600 values the first 250 of each kind; `stmbench export` gives all."
 
 
 def test_tests_of_many_pairs_are_few_on_paper() -> None:

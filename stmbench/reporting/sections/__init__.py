@@ -15,6 +15,7 @@ from stmbench.reporting.sections.evaluation import evaluation_section
 from stmbench.reporting.sections.generic import generic_section
 from stmbench.reporting.sections.invariance import invariance_section
 from stmbench.reporting.sections.profile import profile_section
+from stmbench.reporting.sections.rest import with_the_rest
 from stmbench.reporting.sections.robustness import robustness_section
 from stmbench.reporting.sections.together import together_section
 from stmbench.reporting.sections.training import training_section
@@ -44,6 +45,6 @@ def sections(frame: pd.DataFrame) -> tuple[Section, ...]:
     for name in order:
         chosen = frame[frame["analysis"] == name]
         chosen.attrs = frame.attrs
-        build = BUILDERS.get(name, generic_section)
-        found.append(build(chosen, frame))
+        known = BUILDERS.get(name)
+        found.append(with_the_rest(known(chosen, frame), chosen) if known else generic_section(chosen, frame))
     return tuple(found)

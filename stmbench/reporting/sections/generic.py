@@ -26,7 +26,7 @@ def generic_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     rows = _last_steps(rows) if stepped else rows
     models = rows["model"].nunique()
     lead = f"{len(rows)} values of {models} {'model' if models == 1 else 'models'}." if len(rows) else "No value."
-    table = None if rows.empty else _table(name, rows, stepped=stepped)
+    table = None if rows.empty else values_table(f"rows-{name}", rows, stepped=stepped)
     return Section(
         name=name,
         heading=name.replace("_", " ").capitalize(),
@@ -45,7 +45,12 @@ def _last_steps(rows: pd.DataFrame) -> pd.DataFrame:
     return last
 
 
-def _table(name: str, rows: pd.DataFrame, *, stepped: bool) -> Table:
+def values_table(name: str, rows: pd.DataFrame, *, title: str = "Values", stepped: bool = False) -> Table:
+    """A line for each row, with the columns that tell rows apart.
+
+    Args:
+        stepped: whether rows are the last of values taken step by step, which is said.
+    """
     varying = [place for place in PLACES if rows[place].nunique(dropna=False) > 1]
     places = [place for place in PLACES if place in varying or (place == "step" and stepped)]
     names = labels(rows)
@@ -69,8 +74,8 @@ def _table(name: str, rows: pd.DataFrame, *, stepped: bool) -> Table:
     more = f"The first {MOST} of {len(rows)} rows; `stmbench export` gives all. " if len(rows) > MOST else ""
     steps = "Of values taken step by step the last is shown." if stepped else ""
     return Table(
-        name=f"rows-{name}",
-        title="Values",
+        name=name,
+        title=title,
         columns=(
             Column(heading="Model", is_number=False),
             Column(heading="Metric", is_number=False),
