@@ -83,7 +83,7 @@ def test_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("size", "accumulate", "batch", "said"),
-    [(3, 1, 16, "16 over 3 processes and 1 passes"), (2, 3, 16, "16 over 2 processes and 3 passes")],
+    [(3, 1, 16, "16 over 3 processes and 1 passes"), (2, 3, 16, "16 images in 3 passes")],
 )
 def test_a_batch_that_cannot_be_divided(size: int, accumulate: int, batch: int, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -49,7 +49,7 @@ class Analysis(JitModelAnalysis):  # type: ignore[misc]  # fvcore has no types
             call = Call(inputs, outputs)
             tally = rule(call)
             self._covered |= call.covered
-            if name not in FREE or tally.kinds:
+            if tally.kinds:
                 self.operations[name] += 1
             if not tally.kinds:
                 self._note_elementwise(outputs[0].node())

@@ -32,11 +32,11 @@ _MEMORY = _named(
 _ELEMENTWISE = _named(
     "aten",
     """
-    __and__ __or__ abs add addcdiv addcmul alpha_dropout bernoulli bitwise_and bitwise_not bitwise_or bucketize ceil
+    __and__ __or__ abs addcdiv alpha_dropout bernoulli bitwise_and bitwise_not bitwise_or bucketize ceil
     clamp clamp_max clamp_min clip complex conj cos cumsum div divide dropout eq exp exp2 expm1 feature_dropout floor
     floor_divide fmod frac ge greater gt imag isfinite isinf isnan le less lerp log log10 log1p log2 logical_and
     logical_not logical_or lt maximum minimum mul multiply nan_to_num ne neg polar pow real reciprocal remainder
-    resolve_conj round rsqrt rsub sign sin sqrt square sub subtract true_divide view_as_complex view_as_real
+    resolve_conj round rsqrt sign sin sqrt square subtract true_divide view_as_complex view_as_real
     """,
 )
 _REDUCTIONS = _named(
