@@ -184,6 +184,7 @@ def run(
     as_json: bool,
     table: Callable[[pd.DataFrame], RenderableType],
     figures: Callable[[pd.DataFrame], Mapping[str, Figure]] | None = None,
+    shown: str | None = None,
 ) -> None:
     """Run an analysis and show what came of it.
 
@@ -191,6 +192,7 @@ def run(
         make: listener -> the analysis, which has `out` as its store's folder.
         table: the run's rows as something that Rich prints.
         figures: the run's rows as figures by name, saved in OUT/figures.
+        shown: the definition that figures are drawn by, where the rows have several.
 
     Raises:
         InputError, typer.Exit: after everything was shown, where not one unit of work could be done, or some failed.
@@ -198,7 +200,7 @@ def run(
     from stmbench.commands.analyse_output import Output
 
     session.keep(f"what was measured stays in {out}, and the same command goes on from there")
-    Output(out, as_json=as_json).run(make, table, figures, fresh=fresh)
+    Output(out, as_json=as_json, shown=shown).run(make, table, figures, fresh=fresh)
 
 
 def checkpoints_of(

@@ -27,10 +27,11 @@ from stmbench.tables.weights import are_random
 
 
 class Output:
-    """One call of a command. With `as_json` standard output gets the rows and nothing else."""
+    """One call of a command. With `as_json` standard output gets the rows and nothing else; `shown` is the definition
+    that is drawn, where an analysis measures several."""
 
-    def __init__(self, folder: Path, *, as_json: bool) -> None:
-        self.store = Store(folder)
+    def __init__(self, folder: Path, *, as_json: bool, shown: str | None = None) -> None:
+        self.store, self._shown = Store(folder), shown
         self._as_json = as_json
         self._notes = Console(stderr=True)
 
@@ -65,7 +66,7 @@ class Output:
 
     def _draw(self, frame: pd.DataFrame, figures: Callable[[pd.DataFrame], Mapping[str, Figure]]) -> dict[str, Path]:
         folder = self.store.folder
-        names, analysis = RunNames(folder, frame), str(frame["analysis"].iloc[0])
+        names, analysis = RunNames(folder, frame, shown=self._shown), str(frame["analysis"].iloc[0])
         for name, figure in figures(frame).items():
             save(figure, folder / "figures" / names.of(name, folder / "figures" / f"{name}.svg"))
         page = folder / names.of(analysis, folder / f"{analysis}.html")

@@ -107,6 +107,7 @@ def erf(
         as_json=as_json,
         table=lambda frame: erf_table(frame, shown),
         figures=lambda frame: erf_figures(frame, shown, out, beside=read(out)),
+        shown=shown,
     )
 
 

@@ -14,7 +14,8 @@ from stmbench.tables.writing import write_file
 
 RECORD: Final = "figures.json"  # name -> what the run that has it was made of
 FACETS: Final = (
-    *("resolution", "batch_size", "dtype", "compile", "device", "dataset", "split", "num_images", "weights", "model"),
+    *("resolution", "batch_size", "dtype", "compile", "device", "dataset", "split", "num_images", "definition"),
+    *("weights", "model"),
 )
 LONGEST: Final = 40  # letters of one facet in a name, beyond which values are counted
 Facts = dict[str, list[str]]
@@ -27,8 +28,11 @@ class RunNames:
     what differs (`throughput-64_px-batch_1`); the same run done again has those that it had.
     """
 
-    def __init__(self, folder: Path, frame: pd.DataFrame) -> None:
+    def __init__(self, folder: Path, frame: pd.DataFrame, *, shown: str | None = None) -> None:
+        """`shown` is the definition that is drawn, where the rows have several."""
         self._file, self._facts = folder / RECORD, _facts(frame)
+        if shown is not None:
+            self._facts["definition"] = [shown]
         self._taken = _read(self._file)
 
     def of(self, name: str, *files: Path) -> str:

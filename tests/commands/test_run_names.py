@@ -27,6 +27,8 @@ def test_a_run_in_another_setting_has_names_of_its_own(tmp_path: Path) -> None:
     assert named(tmp_path, smaller) == "throughput-64_px"
     assert named(tmp_path, smaller) == "throughput-64_px"
     assert named(tmp_path, first) == "throughput"
+    trained = first.assign(definition="profile.train.v2")
+    assert named(tmp_path, trained) == "throughput-profile.train.v2"
     one = profile_frame(["dw_conv"], raw=False)
     assert named(tmp_path, one) == "throughput-unified_dw_conv_micro"
 
@@ -48,3 +50,12 @@ def test_a_second_profile_leaves_the_figures_of_the_first(tmp_path: Path) -> Non
     assert run.stmbench(*arguments, "64").exit_code == 0
     assert {path: path.read_bytes() for path in before} == before
     assert (tmp_path / "profile-64_px.html").is_file()
+
+
+def test_another_definition_leaves_the_picture_of_the_first(tmp_path: Path) -> None:
+    arguments = ("erf", "--models", "unified_dw_conv_nano", "--dataset", "digits", "--num-images", "4", "--stages", "1")
+    assert run.stmbench(*arguments, "--out", str(tmp_path)).exit_code == 0
+    before = (tmp_path / "figures" / "erf.svg").read_bytes()
+    assert run.stmbench(*arguments, "--out", str(tmp_path), "--definition", "paper.v1").exit_code == 0
+    assert (tmp_path / "figures" / "erf.svg").read_bytes() == before
+    assert b"paper.v1" in (tmp_path / "figures" / "erf-paper.v1.svg").read_bytes()
