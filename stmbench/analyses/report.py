@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 
+class Counted:
+    """Units of work counted by their keys: those that were measured, and those that the store had."""
+
+    made: Sequence[str]
+    reused: Sequence[str]
+
+    @property
+    def measured(self) -> int:
+        """How many units of work were done."""
+        return len(self.made)
+
+    @property
+    def kept(self) -> int:
+        """How many the store had."""
+        return len(self.reused)
+
+
 @dataclasses.dataclass(kw_only=True)
-class Report:
+class Report(Counted):
     """What a run did: the keys of all parts it stands on, and what there is to say about them."""
 
     keys: list[str] = dataclasses.field(default_factory=list)
@@ -16,16 +34,6 @@ class Report:
     failures: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     disturbances: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)  # kind -> worst amount, words
-
-    @property
-    def measured(self) -> int:
-        """How many units of work this run did."""
-        return len(self.made)
-
-    @property
-    def kept(self) -> int:
-        """How many the store had before this run."""
-        return len(self.reused)
 
     @property
     def warnings(self) -> list[str]:

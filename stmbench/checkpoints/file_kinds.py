@@ -56,7 +56,7 @@ def _archive(path: Path) -> tuple[str, str] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # zipfile has no word for a version it does not know
         return "a truncated or damaged torch file", _FETCH
     inside = [name.partition("/")[2] for name in names]
     if any(name.startswith("code/") for name in inside):

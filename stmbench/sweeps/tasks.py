@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from stmbench.analyses.report import Counted
 from stmbench.sweeps.kinds import Kind
 from stmbench.training.settings import TrainingSettings
 
@@ -46,7 +47,7 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskResult:
+class TaskResult(Counted):
     """What doing a task gave."""
 
     name: str
@@ -56,13 +57,3 @@ class TaskResult:
     warnings: tuple[str, ...]
     keys: tuple[str, ...]  # of the parts it stands on
     seconds: float
-
-    @property
-    def measured(self) -> int:
-        """How many units of work it did."""
-        return len(self.made)
-
-    @property
-    def kept(self) -> int:
-        """How many the store had."""
-        return len(self.reused)

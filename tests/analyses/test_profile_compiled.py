@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,10 @@ from stmbench.mixers.base import MixerConfig, register_mixer
 from stmbench.tables import read
 from tests.analyses.profiles import memory, profile, raw
 from tests.measure.fake_clock import ScriptedTimer
+from tests.measure.quick_compiler import quick_compiler
 
-__all__ = ["memory"]
+__all__ = ["memory", "quick_compiler"]
 MODEL = "unified_pooling_nano"
-
-
-@pytest.fixture(autouse=True)
-def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    torch._dynamo.reset()
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    yield
-    torch._dynamo.reset()
 
 
 def bench(**changes: Any) -> Bench:

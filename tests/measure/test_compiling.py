@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,14 +10,9 @@ from torch import Tensor, nn
 
 from stmbench.errors import UnitError
 from stmbench.measure.compiling import Compilation, compiled
+from tests.measure.quick_compiler import quick_compiler
 
-
-@pytest.fixture(autouse=True)
-def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    torch._dynamo.reset()
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    yield
-    torch._dynamo.reset()
+__all__ = ["quick_compiler"]
 
 
 class Scaled(nn.Module):

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stmbench.errors import UnitError
 from stmbench.measure import memory
@@ -99,6 +101,23 @@ def test_cuda_peaks_count_above_what_was_there(monkeypatch: pytest.MonkeyPatch) 
     assert events == ["settle", "build", "run", "run", "reset", "run"]
 
 
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
+    """The matrix products that are run, with their dtypes and devices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[str, torch.dtype, str]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in ("mm", "addmm"):
+            self.seen.add((name, args[-1].dtype, args[-1].device.type))
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
 def test_the_libraries_are_given_what_they_keep_before(device: str | torch.device) -> None:
-    memory.settle_cuda(device)
+    with Products() as products:
+        memory.settle_cuda(device)
+    dtypes = (torch.float32, torch.bfloat16, torch.float16)
+    assert products.seen == {(name, dtype, "cpu") for name in ("mm", "addmm") for dtype in dtypes}

@@ -6,6 +6,7 @@ the only way to their figures. Every one starts from a resize of the shorter sid
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -41,11 +42,16 @@ class _AuthorsCode(Perturbation):
         """One image at a time, as they do."""
         return torch.stack([_on_device_of(source, self._level(source, level)) for source in sources])
 
-    def _standard(self, source: Source) -> Tensor:
-        raise NotImplementedError
+    def prepare(self, image: Image.Image) -> Tensor:
+        """The resized image before the crop."""
+        return to_pixels(self._resized(image, self.preprocessing.crop_pct))
 
+    def _standard(self, source: Source) -> Tensor:
+        return self._cropped(_picture(source))
+
+    @abc.abstractmethod
     def _level(self, source: Source, level: float) -> Tensor:
-        raise NotImplementedError
+        """(3, H, W): one image at a level."""
 
     def _resized(self, image: Image.Image, ratio: float) -> Image.Image:
         """The shorter side at floor(input / ratio)."""
@@ -67,10 +73,6 @@ class AuthorsTranslation(_AuthorsCode):
 
     unit: ClassVar[str] = "px"
 
-    def prepare(self, image: Image.Image) -> Tensor:
-        """The resized image before the crop."""
-        return to_pixels(self._resized(image, self.preprocessing.crop_pct))
-
     def direction(self, source: Source, level: float) -> tuple[int, int]:
         """(dy, dx) in which the crop of this image goes at this level."""
         drawn = np.random.default_rng([self.seed, source.index, round(level)]).integers(len(AUTHORS_DIRECTIONS))
@@ -82,9 +84,6 @@ class AuthorsTranslation(_AuthorsCode):
         return float(_moved(rows, still_rows, self.preprocessing.size[0])), float(
             _moved(columns, still_columns, self.preprocessing.size[1])
         )
-
-    def _standard(self, source: Source) -> Tensor:
-        return self._cropped(_picture(source))
 
     def _level(self, source: Source, level: float) -> Tensor:
         rows, columns = self._cut(source, level)
@@ -111,13 +110,6 @@ class AuthorsRotation(_AuthorsCode):
     order: Order = "before"
 
     unit: ClassVar[str] = "degree"
-
-    def prepare(self, image: Image.Image) -> Tensor:
-        """The resized image before the crop."""
-        return to_pixels(self._resized(image, self.preprocessing.crop_pct))
-
-    def _standard(self, source: Source) -> Tensor:
-        return self._cropped(_picture(source))
 
     def _level(self, source: Source, level: float) -> Tensor:
         image = _picture(source)

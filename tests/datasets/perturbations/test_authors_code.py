@@ -56,8 +56,8 @@ def bytes_of(pixels: object) -> np.ndarray:
     return (np.asarray(pixels).transpose(1, 2, 0) * 255).round().astype(np.uint8)
 
 
-def same(found: object, expected: object) -> None:
-    assert np.array_equal(bytes_of(found), np.asarray(expected))
+def same(found: object, expected: object) -> bool:
+    return np.array_equal(bytes_of(found), np.asarray(expected))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -66,7 +66,7 @@ def test_the_untransformed_image_is_their_standard_transform(name: str) -> None:
     for kind in (AuthorsTranslation, AuthorsRotation, AuthorsScaling):
         made = kind(preprocessing=MODEL)
         source = Source(pixels=made.prepare(image), index=0)
-        same(made.reference([source])[0], centre_crop(resized(image, 256)))
+        assert same(made.reference([source])[0], centre_crop(resized(image, 256)))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -77,7 +77,7 @@ def test_translation(name: str, level: int) -> None:
     for index in range(6):
         source = Source(pixels=pixels, index=index)
         dy, dx = moves.direction(source, level)
-        same(moves.make([source], level)[0], shifted(large, dy * level, dx * level))
+        assert same(moves.make([source], level)[0], shifted(large, dy * level, dx * level))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -90,7 +90,7 @@ def test_rotation_before_and_after_the_crop(name: str, angle: int) -> None:
     }
     for order, theirs in expected.items():
         turn = AuthorsRotation(preprocessing=MODEL, order=order)  # type: ignore[arg-type]
-        same(turn.make([Source(pixels=turn.prepare(PICTURES[name]), index=0)], angle)[0], theirs)
+        assert same(turn.make([Source(pixels=turn.prepare(PICTURES[name]), index=0)], angle)[0], theirs)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -98,7 +98,7 @@ def test_rotation_before_and_after_the_crop(name: str, angle: int) -> None:
 def test_scale(name: str, ratio: float) -> None:
     scale = AuthorsScaling(preprocessing=MODEL)
     source = Source(pixels=scale.prepare(PICTURES[name]), index=0)
-    same(scale.make([source], ratio)[0], centre_crop(resized(PICTURES[name], int(224 / ratio))))
+    assert same(scale.make([source], ratio)[0], centre_crop(resized(PICTURES[name], int(224 / ratio))))
 
 
 def test_seven_of_eight_directions_are_drawn_anew_at_each_level() -> None:
