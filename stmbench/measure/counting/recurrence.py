@@ -14,6 +14,7 @@ from math import prod
 
 from torch import _C
 
+from stmbench.measure.counting.dataflow import origin
 from stmbench.measure.counting.free import REARRANGING
 from stmbench.measure.counting.handles import Call, handle
 from stmbench.measure.counting.tally import Tally
@@ -47,7 +48,7 @@ def step(call: Call) -> Tally:
     factors = [factor for product in products for factor in product]
     if not any(_comes_from_step(factor) for factor in factors) and not _feeds_step(call.outputs[0]):
         return Tally()
-    call.covers(*(value.node() for value in node.inputs()))
+    call.covers(*(origin(value) for value in node.inputs()))
     return call.tally("recurrence", prod(call.output))
 
 
@@ -57,16 +58,8 @@ def _products(node: _C.Node) -> list[list[_C.Value]]:
         return [list(node.inputs())[1:3]]
     if node.kind() not in SUMS:
         return []
-    origins = [_behind(value) for value in list(node.inputs())[:2]]
-    return [list(origin.inputs())[:2] for origin in origins if origin.kind() in PRODUCTS]
-
-
-def _behind(value: _C.Value) -> _C.Node:
-    """The node that computed a value, up to views of it."""
-    node = value.node()
-    while node.kind() in REARRANGING and node.kind() not in _SLICES:
-        node = next(iter(node.inputs())).node()
-    return node
+    sources = [origin(value) for value in list(node.inputs())[:2]]
+    return [list(source.inputs())[:2] for source in sources if source.kind() in PRODUCTS]
 
 
 def _takes_slices(node: _C.Node, products: list[list[_C.Value]]) -> bool:
