@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.analyses.compare.config import LAYOUTS, LOOKS, LiveConfig
-from stmbench.analyses.compare.live import Live
-from stmbench.analyses.compare.pair import Pair
-from stmbench.analyses.compare.process import Process
-from stmbench.analyses.compare.sampling import PROCESSOR, WALL, Round, Samples, is_clear, sample
-from stmbench.analyses.compare.sides import Side, side
+from stmbench.comparison.code_versions import Side, side
+from stmbench.comparison.config import LAYOUTS, LOOKS, LiveConfig
+from stmbench.comparison.live import Live
+from stmbench.comparison.process import Process
+from stmbench.comparison.sampling import PROCESSOR, WALL, Round, Samples, is_clear, sample
+from stmbench.comparison.worker_pair import Pair
 from stmbench.measure.verdicts import judge
 
 ROOT = Path(__file__).parents[1]

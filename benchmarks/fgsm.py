@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.models import DTYPES, build_model
+from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import attack_named, predict
 from stmbench.analyses.robustness.eps import PAPER, eps_of, ordered
 from stmbench.analyses.robustness.library import torchattacks
 from stmbench.analyses.robustness.runner import attack_images
-from stmbench.analyses.robustness.target import Target
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.measure.clock import timer_for

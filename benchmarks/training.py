@@ -23,11 +23,11 @@ from stmbench.data.image_set import ImageSet, Labels
 from stmbench.measure.clock import timer_for
 from stmbench.measure.statistics import median_interval, paired_ratio
 from stmbench.training.data import TrainingData
+from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
 from stmbench.training.presets import DIGITS, STM_CONV
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.world import World
 
 
 class Noise(ImageSet):

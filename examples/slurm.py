@@ -12,11 +12,11 @@ from typing import Any
 
 import submitit
 
-from stmbench.sweeps.execution import execute, is_done
-from stmbench.sweeps.planning import plan
-from stmbench.sweeps.reading import read_experiment
-from stmbench.sweeps.resources import Resources
-from stmbench.sweeps.tasks import Task
+from stmbench.experiments.execution import execute, is_done
+from stmbench.experiments.planning import plan
+from stmbench.experiments.reading import read_experiment
+from stmbench.experiments.resources import Resources
+from stmbench.experiments.tasks import Task
 from stmbench.tables import Store
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from torch import nn
 
 from stmbench.architectures.base import ARCHITECTURES, NAMED, ArchitectureEntry, NamedModel
-from stmbench.architectures.building import build_host
 from stmbench.architectures.container import ContainerNet
 from stmbench.architectures.container_config import NETWORKS
+from stmbench.architectures.model_factory import build_host
 from stmbench.mixers.base import MIXERS, MixerEntry
 
 CITATION = "Gao et al., Container: Context Aggregation Network, NeurIPS 2021"

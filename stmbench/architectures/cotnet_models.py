@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from stmbench.architectures.base import ARCHITECTURES, NAMED, ArchitectureEntry, NamedModel
-from stmbench.architectures.building import build_host
 from stmbench.architectures.cotnet import CotNet
 from stmbench.architectures.cotnet_config import NETWORKS, RELEASED
+from stmbench.architectures.model_factory import build_host
 from stmbench.mixers.base import MIXERS, MixerEntry
 
 CITATION = "Li et al., Contextual Transformer Networks for Visual Recognition, 2021"

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry
-from stmbench.architectures.building import build_host
 from stmbench.architectures.isotropic import Isotropic, IsotropicConfig
+from stmbench.architectures.model_factory import build_host
 from stmbench.mixers.base import MixerEntry
 
 NETWORKS = {

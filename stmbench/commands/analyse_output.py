@@ -20,7 +20,7 @@ from stmbench.commands.profile_progress import ProgressLine
 from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import save
-from stmbench.reporting import compose, placed, write_report
+from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store
 from stmbench.tables.weights import are_random
@@ -70,7 +70,7 @@ class Output:
         for name, figure in figures(frame).items():
             save(figure, folder / "figures" / names.of(name, folder / "figures" / f"{name}.svg"))
         page = folder / names.of(analysis, folder / f"{analysis}.html")
-        (page,) = write_report(compose(placed(frame, folder)), page)
+        (page,) = write_report(build_report(placed(frame, folder)), page)
         names.keep()
         return {"page": page, "figures": folder / "figures"}
 

@@ -94,7 +94,7 @@ def compare(
         given = values.given(ctx, *LIVE_ONLY)
         if given:
             raise ConfigError("--live beside options of a live comparison", f"--{given[0].replace('_', '-')}", "add it")
-        from stmbench.analyses.compare.stored import SPEED_MARGIN, StoredConfig, compare_stores
+        from stmbench.comparison.stored import SPEED_MARGIN, StoredConfig, compare_stores
 
         config = StoredConfig(
             speed_margin=SPEED_MARGIN if margin is None else margin, quality_margin=quality_margin, seed=seed
@@ -114,9 +114,9 @@ def compare(
         if len(values.dtypes(dtype)) != 1:
             raise ConfigError("one dtype", repr(dtype), "compare again for the other")
 
-        from stmbench.analyses.compare.config import LiveConfig
-        from stmbench.analyses.compare.sides import side
         from stmbench.commands.compare_output import live_comparison
+        from stmbench.comparison.code_versions import side
+        from stmbench.comparison.config import LiveConfig
 
         sides = [side(text, plugin or ()) for text in (base, head)]
         # models that are named need not be known here: head may have brought them in

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stmbench.analyses.compare.config import LiveConfig
-from stmbench.analyses.compare.live import Live
-from stmbench.analyses.compare.sampling import SIDES
-from stmbench.analyses.compare.sides import Side
 from stmbench.commands import streams
 from stmbench.commands.profile_progress import ProgressLine
+from stmbench.comparison.code_versions import Side
+from stmbench.comparison.config import LiveConfig
+from stmbench.comparison.live import Live
+from stmbench.comparison.sampling import SIDES
 from stmbench.errors import OutputError
 from stmbench.reporting import comparison as pages
 from stmbench.tables.verdicts import Comparison

@@ -22,7 +22,7 @@ from stmbench.commands.profile_progress import ProgressLine
 from stmbench.commands.run_names import RunNames
 from stmbench.errors import printable
 from stmbench.figures import profile_figures, save
-from stmbench.reporting import compose, placed, profile_table, write_report
+from stmbench.reporting import build_report, placed, profile_table, write_report
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store
 from stmbench.tables.fitness import unfit
@@ -80,7 +80,7 @@ class Output:
             f"Profile of {len(config.models)} models" if len(config.models) > 1 else f"Profile of {config.models[0]}"
         )
         page = folder / names.of("profile", folder / "profile.html")
-        (page,) = write_report(compose(frame, title=title), page)
+        (page,) = write_report(build_report(frame, title=title), page)
         names.keep()
         return {"page": page, "figures": folder / "figures"}
 

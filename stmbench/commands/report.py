@@ -45,12 +45,12 @@ def report(
         from stmbench.mixers.plugins import load_plugins
 
         load_plugins(plugin)
-    from stmbench.reporting import compose, places, read_stores, write_report
+    from stmbench.reporting import build_report, places, read_stores, write_report
 
     places(out, chosen)
     frame = read_stores(stores)
     for part, reason in frame.attrs["unreadable"]:
         typer.secho(f"warning: skipped the file {part}: {reason}", err=True, fg=typer.colors.YELLOW)
-    content = compose(frame, title=title)
+    content = build_report(frame, title=title)
     for path in write_report(content, out, chosen):
         streams.echo(path)

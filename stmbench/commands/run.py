@@ -60,10 +60,10 @@ def run(
     places = _places(data or [])
     number = _workers(workers)
     from stmbench.commands.run_output import RunOutput
+    from stmbench.experiments.planning import plan
+    from stmbench.experiments.reading import plugins_of, read_experiment
+    from stmbench.experiments.resources import Resources
     from stmbench.mixers.plugins import load_plugins
-    from stmbench.sweeps.planning import plan
-    from stmbench.sweeps.reading import plugins_of, read_experiment
-    from stmbench.sweeps.resources import Resources
 
     plugins = plugins_of(file, mini=mini)
     if plugins and not allow_plugins:

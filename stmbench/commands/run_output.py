@@ -20,21 +20,21 @@ from stmbench.commands.ending import end
 from stmbench.commands.profile_output import TABLE_WIDTH
 from stmbench.commands.run_progress import RunProgress
 from stmbench.errors import InputError, printable
+from stmbench.experiments.engines.base import Engine, Moved
+from stmbench.experiments.engines.local import LocalEngine
+from stmbench.experiments.engines.processes import ProcessEngine
+from stmbench.experiments.estimates import Estimator, total
+from stmbench.experiments.execution import is_done
+from stmbench.experiments.experiment import Experiment
+from stmbench.experiments.published import published_values
+from stmbench.experiments.running import Run, RunReport
+from stmbench.experiments.tasks import Task
 from stmbench.figures import save
-from stmbench.reporting import compose, placed, write_report
-from stmbench.reporting.beside import beside_section, beside_table
+from stmbench.reporting import build_report, placed, write_report
+from stmbench.reporting.analysis_views import figures, tables
 from stmbench.reporting.caveats import faint_mixers
-from stmbench.reporting.gallery import figures, tables
+from stmbench.reporting.published_comparison import beside_section, beside_table
 from stmbench.reporting.terminal.plan import PlanLine, plan_table
-from stmbench.sweeps.engines.base import Engine, Moved
-from stmbench.sweeps.engines.local import LocalEngine
-from stmbench.sweeps.engines.processes import ProcessEngine
-from stmbench.sweeps.estimates import Estimator, total
-from stmbench.sweeps.execution import is_done
-from stmbench.sweeps.experiment import Experiment
-from stmbench.sweeps.published import published_values
-from stmbench.sweeps.running import Run, RunReport
-from stmbench.sweeps.tasks import Task
 from stmbench.tables import Store
 from stmbench.tables.comparison import beside_published
 
@@ -94,7 +94,7 @@ class RunOutput:
 
     def _engine(self, name: str, address: str | None, tell: object) -> Engine:
         if name == "ray":
-            from stmbench.sweeps.engines.ray import RayEngine
+            from stmbench.experiments.engines.ray import RayEngine
 
             return RayEngine(self.folder, address)
         if self.workers == 1:
@@ -134,7 +134,7 @@ class RunOutput:
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
         first = (beside_section(beside, mixers),) if len(beside) else ()
-        content = compose(placed(frame, self.folder), title=self.experiment.heading, first=first)
+        content = build_report(placed(frame, self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
         for path in write_report(content, self.folder / "report", formats):
             self._note(f"report   {path}")

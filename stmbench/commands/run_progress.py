@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from stmbench.experiments.running import Standing
 from stmbench.reporting.durations import duration
-from stmbench.sweeps.running import Standing
 
 BETWEEN_DRAWS_S, BETWEEN_LINES_S = 0.3, 15.0
 MOST = 4  # running tasks that are shown

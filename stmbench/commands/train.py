@@ -112,9 +112,9 @@ def train(
     from stmbench.reporting.terminal.training import training_table
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
+    from stmbench.training.distributed import join, leave
     from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
     from stmbench.training.settings import TrainingSettings
-    from stmbench.training.world import join, leave
 
     preset = recipe or default_recipe(dataset)
     mixer_of = {name: facts_of(name).mixer for name in names}

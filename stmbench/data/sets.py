@@ -35,7 +35,7 @@ def open_set(
 
     Args:
         name_or_path: digits, photos or shapes, with options in brackets (`shapes[relation=same,count=6000]`); or a
-            path, see `stmbench.data.places`.
+            path, see `stmbench.data.dataset_detection`.
         split: train, test, ...; on disk 'test' also finds 'val' or 'validation', whose name the set then carries.
         seed: of sets that are drawn (shapes).
         classes: a file, or a word of `class_maps.WORDS`, that says which output of a model stands for a class.
@@ -61,7 +61,7 @@ def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> Im
         if labels is not None:
             raise ConfigError("--labels with a folder of images", name_or_path, "leave --labels out")
         return _embedded(match["name"], match["options"] or "", split, seed)
-    from stmbench.data.places import open_place
+    from stmbench.data.dataset_detection import open_place
 
     found = open_place(name_or_path, split, labels)
     if found is None:

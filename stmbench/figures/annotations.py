@@ -13,9 +13,9 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from stmbench.figures.marks import mark, mark_legend
-from stmbench.figures.points import Point
+from stmbench.figures.plot_data import Point
 from stmbench.figures.style import shorten
+from stmbench.figures.svg_annotations import mark, mark_legend
 
 MOST_BESIDE: Final = 10  # points beyond which names beside them cannot be told apart
 ANGLES: Final = (0, 180, 90, 270, 45, 315, 135, 225)  # degrees; right of the point first

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
-from stmbench.figures.marks import mark
-from stmbench.figures.points import Point
+from stmbench.figures.plot_data import Point
 from stmbench.figures.style import MUTED, rows_axis
+from stmbench.figures.svg_annotations import mark
 
 
 def within(chosen: Iterable[Point]) -> dict[tuple[Any, ...], list[Point]]:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
-from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import look
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
+from stmbench.figures.svg_annotations import mark, mark_legend
 from stmbench.tables.weights import are_random, is_random
 
 PREFIX: Final = "invariance_"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from stmbench.figures.points import Point
+from stmbench.figures.plot_data import Point
 
 BINDING: Final = ("resolution", "dtype", "device", "compile", "machine")  # where both points say so, they must agree
 PREFERRED: Final = (*BINDING, "definition", "weights", "seed", "batch_size")

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
-from stmbench.figures.marks import mark, mark_legend
-from stmbench.figures.points import Point, points, subtitle
+from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import MUTED, canvas, heading, shorten
+from stmbench.figures.svg_annotations import mark, mark_legend
 
 METRICS: Final = ("accuracy", "consistency")
 SPREAD: Final = 0.5  # of the distance between two eps: models stand beside each other, so that intervals can be read

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
-from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import look
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten
+from stmbench.figures.svg_annotations import mark, mark_legend
 
 PANELS: Final = {"train_loss": "training loss", "accuracy": "top-1 accuracy, %"}
 

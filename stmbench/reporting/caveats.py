@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Caveat, Kind
-from stmbench.reporting.overview import troubles, wide
+from stmbench.reporting.profile_table import troubles, wide
 from stmbench.tables.fitness import FEWEST_ROUNDS, few_rounds, unfit
 from stmbench.tables.weights import are_random
 

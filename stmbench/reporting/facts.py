@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import listed
 from stmbench.tables.weights import is_random
 

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
+from stmbench.figures.display_units import number
 from stmbench.figures.matching import alike, match
-from stmbench.figures.points import Point
-from stmbench.figures.quantities import number
+from stmbench.figures.plot_data import Point
 
 TAIL: Final = 0.025  # left out at either end: the ranks from `low` to `high` hold 95 % or more
 SHOWN: Final = 3  # probabilities

@@ -21,14 +21,14 @@ from stmbench.measure.arithmetic import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.weights import random_label
 from stmbench.training import small_sets
-from stmbench.training.board import require_board
 from stmbench.training.data import TrainingData, open_data
+from stmbench.training.distributed import World
 from stmbench.training.folder import RunFolder, folder_name
 from stmbench.training.loop import Loop
 from stmbench.training.rows import training_rows
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import load_state
-from stmbench.training.world import World
+from stmbench.training.tensorboard import require_board
 
 CHECKPOINTS = "checkpoints"  # of a store: one folder for each run
 END = None  # what the first process tells the others when there is nothing left to train

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from stmbench.training.world import World
+from stmbench.training.distributed import World
 
 
 def synchronised(model: nn.Module, world: World) -> nn.Module:

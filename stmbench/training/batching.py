@@ -12,10 +12,10 @@ from torch.utils.data.distributed import DistributedSampler
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError
 from stmbench.training.data import TrainingData
+from stmbench.training.distributed import World
 from stmbench.training.images import Key, TrainingImages
 from stmbench.training.seeds import order_seed
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.world import World
 
 
 class Places(Sampler[Key]):

@@ -20,7 +20,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
 from stmbench.errors import InputError
 from stmbench.tables import Store
-from tests.datasets.builders import encoded, picture, tree
+from tests.data.builders import encoded, picture, tree
 
 MODEL = "unified_dw_conv_nano"
 

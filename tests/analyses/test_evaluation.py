@@ -18,7 +18,7 @@ from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import CheckpointError, InputError
 from stmbench.tables import Store
-from tests.datasets.builders import BROKEN, imagenet, tree
+from tests.data.builders import BROKEN, imagenet, tree
 
 MODEL, OTHER = "unified_dw_conv_nano", "unified_sr_attn_nano"
 

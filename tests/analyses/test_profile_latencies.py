@@ -12,7 +12,7 @@ from stmbench.analyses.profile import bench, subjects
 from stmbench.analyses.profile.bench import Bench, Load
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS
-from stmbench.reporting.overview import lines
+from stmbench.reporting.profile_table import lines
 from stmbench.tables import read
 from tests.analyses.profiles import MODELS, memory, profile, raw, summary
 from tests.measure.fake_clock import ScriptedTimer

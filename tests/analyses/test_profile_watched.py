@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stmbench.analyses.compare.config import LiveConfig
-from stmbench.analyses.compare.live import Live
+from stmbench.comparison.config import LiveConfig
+from stmbench.comparison.live import Live
 from stmbench.measure.watching import MachineWatch
-from tests.analyses.compare.workers import BASE, HEAD, World
 from tests.analyses.profiles import memory, profile
+from tests.comparison.workers import BASE, HEAD, World
 from tests.measure.fake_nvml import FakeNvml
 
 __all__ = ["memory"]

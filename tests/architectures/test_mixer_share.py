@@ -13,7 +13,7 @@ from stmbench.architectures.blocks import BlockConfig, TransformerBlock
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.mixer_share import faint_mixers, mixer_share
 from stmbench.reporting import read_stores
-from stmbench.reporting.compose import compose
+from stmbench.reporting.build_report import build_report
 from tests.commands import run
 
 NAME = "unified_dw_conv_nano"
@@ -85,7 +85,7 @@ def test_commands_and_reports_say_that_mixers_hardly_take_part(tmp_path: Path, a
         (line,) = [line for line in result.stderr.splitlines() if "residual stream" in line]
         assert line.startswith(f"warning: the mixers of {NAME} contribute less than 1 % of the residual stream")
         assert SAID in line
-    report = compose(read_stores([tmp_path]))
+    report = build_report(read_stores([tmp_path]))
     assert [SAID in caveat.text for caveat in report.caveats if "residual" in caveat.text] == [True]
     assert SAID in (tmp_path / f"{arguments[0]}.html").read_text()
 

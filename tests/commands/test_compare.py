@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import stmbench as package
-from tests.analyses.compare import stores
-from tests.analyses.compare.checkouts import checkout
 from tests.commands import run
+from tests.comparison import stores
+from tests.comparison.checkouts import checkout
 
 HERE = str(Path(package.__file__).parents[1])
 QUICK = ("--resolution", "32", "--batch-size", "2", "--device", "cpu")

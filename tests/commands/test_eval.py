@@ -12,7 +12,7 @@ import torch
 from stmbench.architectures.catalog import create_model
 from stmbench.tables import COLUMNS, read
 from tests.commands import run
-from tests.datasets.builders import BROKEN, tree
+from tests.data.builders import BROKEN, tree
 
 FEW = ("--scale", "nano", "--num-images", "20")
 DW = "unified_dw_conv_nano"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
-from tests.sweeps.files import write
+from tests.experiments.files import write
 
 GOOD, BAD = "unified_identity_nano", "unified_quitter_nano"
 LOUD = """

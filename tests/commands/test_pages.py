@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.figures.quantities import number
+from stmbench.figures.display_units import number
 from stmbench.tables import read
 from tests.commands import run
 

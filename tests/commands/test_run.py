@@ -10,8 +10,8 @@ import pytest
 from stmbench.tables import Store, read
 from stmbench.tables import parts as store_parts
 from tests.commands import run
-from tests.sweeps.files import HEAD, MODELS, RANDOM, TINY, write
-from tests.sweeps.plugins import plugin
+from tests.experiments.files import HEAD, MODELS, RANDOM, TINY, write
+from tests.experiments.plugins import plugin
 
 TIMES = ("training_time", "throughput", "latency")
 

@@ -15,8 +15,8 @@ import pytest
 
 from stmbench.tables import read
 from tests.commands import run
-from tests.sweeps.files import HEAD, TINY, write
-from tests.sweeps.plugins import noted, sleeper
+from tests.experiments.files import HEAD, TINY, write
+from tests.experiments.plugins import noted, sleeper
 
 TIMES = ("training_time", "throughput", "latency")
 PATIENCE_S = 120.0

@@ -12,7 +12,7 @@ import pytest
 
 from stmbench.tables import COLUMNS, read
 from tests.commands import run
-from tests.datasets.builders import tree
+from tests.data.builders import tree
 from tests.training.runs import folders
 
 IDENTITY = "unified_identity_nano"

@@ -10,10 +10,10 @@ import torch
 
 from stmbench.architectures.catalog import create_model
 from stmbench.data.sets import EMBEDDED
+from stmbench.experiments.experiment import Experiment
+from stmbench.experiments.published import published_values
+from stmbench.experiments.reading import read_experiment
 from stmbench.mixers.base import MIXERS
-from stmbench.sweeps.experiment import Experiment
-from stmbench.sweeps.published import published_values
-from stmbench.sweeps.reading import read_experiment
 from stmbench.training.presets import PRESETS, default_recipe, recipe_for
 
 FOLDER = Path(__file__).parents[2] / "experiments"

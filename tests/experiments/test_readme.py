@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.sweeps.experiment import Column, DataLines, ModelLine, PublishedLines, TrainingLines
-from stmbench.sweeps.kinds import KINDS
-from stmbench.sweeps.published import published_values
-from stmbench.sweeps.reading import KEYS, read_experiment
+from stmbench.experiments.experiment import Column, DataLines, ModelLine, PublishedLines, TrainingLines
+from stmbench.experiments.published import published_values
+from stmbench.experiments.reading import KEYS, read_experiment
+from stmbench.experiments.steps import KINDS
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 TEXT = (FOLDER / "README.md").read_text(encoding="utf-8")

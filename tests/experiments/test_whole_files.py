@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stmbench.data import digits
-from stmbench.sweeps import estimates
+from stmbench.experiments import estimates
 from stmbench.tables import read
 from stmbench.training import data as training_data
 from tests.commands.run import stmbench

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import MOST_BESIDE
 from stmbench.figures.groups import by_setting
-from stmbench.figures.points import points
+from stmbench.figures.plot_data import points
 from stmbench.figures.profile.efficiency import efficiency
 from stmbench.figures.profile.parts import parts
 from stmbench.figures.profile.roofline import roofline

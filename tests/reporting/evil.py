@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.content import Report
 from stmbench.tables import frame_of
 from tests.tables.frames import failed_row, profile_rows, with_attrs
@@ -32,4 +32,4 @@ def evil_report(name: str) -> Report:
     frame.attrs.update(command=name, machines=[name], warnings=[name], stores=[name], unreadable=[(name, name)])
     frame.attrs["commits"] = {name: 1, "other": 2}
     frame.attrs["mixers"] = {"sr_attn": {"abbreviation": name, "title": name}}
-    return compose(frame, title=name)
+    return build_report(frame, title=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.content import Section
 from stmbench.tables import Row
 from tests.tables.robustness_frames import frame
@@ -17,5 +17,5 @@ def like(row: Row, **changes: Any) -> Row:
 
 def only(rows: list[Row]) -> Section:
     """The one section of a table."""
-    (section,) = compose(frame(rows)).sections
+    (section,) = build_report(frame(rows)).sections
     return section

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from stmbench.reporting.beside import beside_section, beside_table
+from stmbench.reporting.published_comparison import beside_section, beside_table
 from stmbench.tables.comparison import COLUMNS
 
 MODEL = "cotnet_cot_tiny"

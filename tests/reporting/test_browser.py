@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.formats.html import html
 from tests.reporting.browser import run
 from tests.reporting.evil import NAMES, evil_report
@@ -92,7 +92,7 @@ return {
 
 @pytest.fixture(scope="module")
 def five() -> str:
-    return html(compose(profile_frame(raw=False)))
+    return html(build_report(profile_frame(raw=False)))
 
 
 @pytest.fixture(scope="module")

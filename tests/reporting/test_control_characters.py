@@ -17,8 +17,8 @@ from stmbench.reporting.dashboard.page import write_dashboard
 from stmbench.tables import Store, read
 from stmbench.tables.printable import printable_in
 from tests.commands import run
+from tests.experiments.files import write
 from tests.history.series import machines, noisy, subject
-from tests.sweeps.files import write
 from tests.tables.frames import failed_row, profile_rows
 
 BAD = "a\x1b[31mred\x00\x07\u202eb"

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.terminal.erf import erf_table
 from stmbench.tables import Row
 from tests.tables.robustness_frames import attacked, frame
@@ -50,13 +50,13 @@ def test_a_field_larger_than_the_image_is_explained() -> None:
     assert said in " ".join(printed(fields(least=0.9)).split())
     assert said not in " ".join(printed(fields()).split())
     for least, times in ((0.9, 1), (0.2, 0)):
-        (section,) = compose(frame(fields(least=least))).sections
+        (section,) = build_report(frame(fields(least=least))).sections
         assert sum(said in caveat.text for caveat in section.caveats) == times
 
 
 @pytest.mark.parametrize("level", [50.0, 90.0, 99.5])
 def test_every_percentage_is_shown(level: float) -> None:
-    (section,) = compose(frame(fields(level=level))).sections
+    (section,) = build_report(frame(fields(level=level))).sections
     assert section.lead.startswith(f"ERF@{level:g} of the last stage is largest for ")
     (table,) = section.tables
     assert {column.unit for column in table.columns[1:]} == {f"ERF@{level:g}"}

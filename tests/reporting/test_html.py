@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stmbench.errors import OutputError, UnknownNameError
-from stmbench.reporting import compose, write_report
+from stmbench.reporting import build_report, write_report
 from stmbench.reporting.formats.html import html as render
 from stmbench.tables import frame_of
 from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
@@ -21,7 +21,7 @@ EVIL = '<script>alert("x")</script>&$x_{$'
 
 @functools.cache
 def page_of_five() -> str:
-    return render(compose(profile_frame(), title="T"))
+    return render(build_report(profile_frame(), title="T"))
 
 
 class Ids(html.parser.HTMLParser):
@@ -77,7 +77,7 @@ def test_what_a_user_gave_is_escaped() -> None:
     rows += [row for row in profile_rows(["dw_conv"]) if row.model is None]
     frame = with_attrs(frame_of([*rows, failed_row(EVIL, reason=EVIL)]))
     frame.attrs.update(command=EVIL, machines=[EVIL], warnings=[EVIL], commits={EVIL: 1, "b": 2}, stores=[EVIL])
-    text = render(compose(frame, title=EVIL))
+    text = render(build_report(frame, title=EVIL))
     assert "<script>alert" not in text
     assert text.count("<script>") == 1, "the page's own"
     assert "&lt;script&gt;alert" in text
@@ -93,7 +93,7 @@ def test_it_says_what_was_compared_and_what_to_be_wary_of() -> None:
         machines=[{"cpu": "A processor", "logical_cores": 2, "memory_gib": 8}],
     )
     frame.attrs["warnings"] = ["time was stolen"]
-    text = render(compose(frame, title="Five mixers"))
+    text = render(build_report(frame, title="Five mixers"))
     for words in (
         "DW-Conv has the highest throughput of 5: 131.0 images/s (95 % interval 129.0 to 132.8)",
         "It is the fastest with a probability of 95 %",
@@ -122,11 +122,11 @@ def test_it_says_what_was_compared_and_what_to_be_wary_of() -> None:
     ],
 )
 def test_pages_of_little(rows: list, words: str) -> None:
-    assert words in render(compose(with_attrs(frame_of(rows))))
+    assert words in render(build_report(with_attrs(frame_of(rows))))
 
 
 def test_written_at_once_or_not_at_all(tmp_path: Path) -> None:
-    report = compose(profile_frame(["dw_conv"]))
+    report = build_report(profile_frame(["dw_conv"]))
     (path,) = write_report(report, tmp_path / "new" / "page")
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]

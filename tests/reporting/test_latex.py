@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.formats.latex import escaped, latex
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
@@ -46,7 +46,7 @@ def test_escapes(text: str, expected: str) -> None:
 
 
 def test_a_table_is_whole() -> None:
-    text = latex(compose(profile_frame()))
+    text = latex(build_report(profile_frame()))
     assert text.count(r"\begin{tabular}{@{}lrrl@{}}") == 1
     assert r"\caption{Throughput relative to Halo-Attn}" in text
     assert r"DW-Conv & 2.148 & 2.115 to 2.182 & faster \\" in text

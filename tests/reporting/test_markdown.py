@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markdown_it import MarkdownIt
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.formats.markdown import markdown
 from stmbench.reporting.formats.markdown_text import escaped
 from tests.reporting.evil import NAMES, evil_report
@@ -44,7 +44,7 @@ def test_numbers_stay_numbers_and_nobody_is_mentioned() -> None:
 
 
 def test_tables() -> None:
-    text = markdown(compose(profile_frame()))
+    text = markdown(build_report(profile_frame()))
     assert "| DW-Conv | 2.148 | 2.115 to 2.182 | faster |" in text
     assert "| --- | ---: | ---: | --- |" in text
     assert text.startswith("# 5 models compared\n")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stmbench.errors import ConfigError
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.formats.pdf import pdf
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
@@ -32,14 +32,14 @@ def without_typst(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_typst")
 def test_without_typst_the_extra_is_named() -> None:
     with pytest.raises(ConfigError, match=r"pip install 'stmbench\[report\]'"):
-        pdf(compose(profile_frame(["dw_conv"])))
+        pdf(build_report(profile_frame(["dw_conv"])))
 
 
 def test_the_same_content_gives_the_same_bytes() -> None:
     pytest.importorskip("typst")
     frame = profile_frame(["dw_conv", "sr_attn"], raw=False)
     some = frame[frame["metric"].isin(["throughput", "macs"])]
-    first, second = (pdf(compose(some)) for _ in range(2))
+    first, second = (pdf(build_report(some)) for _ in range(2))
     assert first.startswith(b"%PDF-")
     assert first == second
     assert b"CreationDate" not in first

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.reporting import compose, read_stores
-from stmbench.reporting.overview import lines
+from stmbench.reporting import build_report, read_stores
+from stmbench.reporting.profile_table import lines
 from stmbench.reporting.sections.profile import headline
 from stmbench.tables import Row, Store
 from tests.reporting.rows import like, only
@@ -77,7 +77,7 @@ def test_machines_are_not_compared(tmp_path: Path) -> None:
         rows = [like(row, run_id=name, value=value, ci_low=None, ci_high=None)
                 for row in profile_rows(["dw_conv"], raw=False) if row.metric == "throughput"]  # fmt: skip
         Store(tmp_path / name).write("k", rows, metadata={"mixers": MIXERS, "machine": {"cpu": name}})
-    report = compose(read_stores([tmp_path / "one", tmp_path / "two"]))
+    report = build_report(read_stores([tmp_path / "one", tmp_path / "two"]))
     assert [line.cells[0].text for line in report.sections[0].tables[0].lines] == [
         "DW-Conv · machine 1", "DW-Conv · machine 2",
     ]  # fmt: skip
@@ -133,7 +133,7 @@ def test_a_few_rounds_lead_to_nothing_even_in_older_stores() -> None:
 def test_what_is_not_fit_to_publish_says_so_above_its_summary() -> None:
     table = frame(profile_rows(["halo_attn", "dw_conv"], raw=False))
     table.attrs["warnings"] = ["not fit to publish: others took about 50 % of the processor", "steal"]
-    report = compose(table)
+    report = build_report(table)
     assert report.lead.startswith("Not fit to publish: others took about 50 % of the processor. 2 models:")
     assert [caveat.text for caveat in report.caveats] == ["steal"]
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from stmbench.reporting import compose
+from stmbench.reporting import build_report
 from stmbench.reporting.ranks import Ranks
 from stmbench.tables import frame_of
 from tests.tables.frames import profile_rows, with_attrs
@@ -37,7 +37,7 @@ def test_two_models_that_may_change_places_have_both_ranks_in_the_report() -> No
         else row
         for row in profile_rows(list(chances))
     ]
-    (section,) = [s for s in compose(with_attrs(frame_of(rows))).sections if s.name == "profile"]
+    (section,) = [s for s in build_report(with_attrs(frame_of(rows))).sections if s.name == "profile"]
     table = next(table for table in section.tables if table.name == "profile")
     cells = {line.cells[0].text: line.cells[-1] for line in table.lines}
     assert {name: (cell.text, cell.detail) for name, cell in cells.items()} == {

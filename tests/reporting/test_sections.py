@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stmbench.reporting import compose, read_stores
+from stmbench.reporting import build_report, read_stores
 from stmbench.tables import Row, Store
 from tests.reporting.rows import like, only
 from tests.tables.frames import MIXERS, profile_rows
@@ -172,7 +172,7 @@ def test_stores_are_joined_and_their_artifacts_found(tmp_path: Path) -> None:
     whole = read_stores([tmp_path / "one", str(tmp_path / "two"), tmp_path / "one" / ".." / "one"])
     assert len(whole) == 8
     assert all(Path(path).is_file() for path in whole["artifact"])
-    report = compose(whole)
+    report = build_report(whole)
     assert [subject.label for subject in report.subjects] == ["DW-Conv", "SR-Attn"]
     assert {caveat.text for caveat in report.caveats} >= {"of one", "of two"}
     assert any("Rows of 2 commits" in caveat.text for caveat in report.caveats)
@@ -188,7 +188,7 @@ def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
         for mixer, name in (("dw_conv", "good"), ("sr_attn", "cut"), ("dcnv3", "gone"))
     ]  # fmt: skip
     store.write("k", rows, metadata={"mixers": MIXERS})
-    report = compose(read_stores([tmp_path]))
+    report = build_report(read_stores([tmp_path]))
     assert [caveat.text for caveat in report.caveats] == [
         "Files of maps that are missing or damaged: 2, such as k.cut.npz; their pictures are left out."
     ]
@@ -201,16 +201,16 @@ def test_analyses_together_have_a_section_of_ranks_before_theirs() -> None:
     accuracies = [like(row, resolution=224) for row in evaluated({"dw_conv": 0.8, "sr_attn": 0.7, "dcnv3": 0.75})]
     costs = [row for row in profile_rows(["dw_conv", "sr_attn", "dcnv3"], raw=False)
              if row.metric in ("throughput", "macs")]  # fmt: skip
-    both, _, _ = compose(frame([*costs, *accuracies])).sections
+    both, _, _ = build_report(frame([*costs, *accuracies])).sections
     assert both.heading == "Accuracy, cost and rank"
     assert both.lead == "DW-Conv is on the front of accuracy and throughput of 3 models."
     assert [plot.name for plot in both.plots] == ["standing", "accuracy_throughput", "accuracy_macs"]
     assert both.caveats == ()
-    random = compose(frame([*costs, *(like(row, weights="random:0") for row in accuracies)])).sections
+    random = build_report(frame([*costs, *(like(row, weights="random:0") for row in accuracies)])).sections
     assert random[0].heading == "Ranks"
     assert [caveat.kind for caveat in random[0].caveats] == ["untrained"]
-    ranks, *_ = compose(frame([*costs, *of_five(weights="trained.s0:0a1b")])).sections
+    ranks, *_ = build_report(frame([*costs, *of_five(weights="trained.s0:0a1b")])).sections
     assert ranks.heading == "Ranks"
     # first in MACs and, of the three that have all quantities, in robustness; second in throughput
     assert ranks.lead == "SR-Attn has the best mean rank of 3 models: 1.3 over 3 quantities."
-    assert len(compose(frame(costs)).sections) == 1
+    assert len(build_report(frame(costs)).sections) == 1

@@ -11,13 +11,13 @@ from stmbench.tables import Store
 from stmbench.training import loop
 from stmbench.training.analysis import Training
 from stmbench.training.data import TrainingData
+from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
 from stmbench.training.presets import DIGITS, STM_CONV
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.world import World
-from tests.datasets.builders import tree
-from tests.datasets.memory_set import MemorySet
+from tests.data.builders import tree
+from tests.data.memory_set import MemorySet
 
 IDENTITY = "unified_identity_nano"
 PLAIN = dataclasses.replace(DIGITS, epochs=3, batch_size=16, lr_batch=16, lr=1e-3)

@@ -16,11 +16,11 @@ from stmbench.checkpoints.loading import state_hash
 from stmbench.errors import CheckpointError, ConfigError, OutputError, UnitError
 from stmbench.tables import read
 from stmbench.training import loop
+from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import STATE, load_state, save_state, save_weights
-from stmbench.training.world import World
-from tests.datasets.memory_set import MemorySet
+from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, STEPS, folders, memory, settings, trained, training
 
 resource = pytest.importorskip("resource")

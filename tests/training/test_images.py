@@ -12,8 +12,8 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, ImageError
 from stmbench.training.images import TrainingImages, posterised, transform_of
 from stmbench.training.presets import PRESETS
-from tests.datasets.builders import picture
-from tests.datasets.memory_set import MemorySet
+from tests.data.builders import picture
+from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, RANDOM
 
 SIZE = Preprocessing(size=(32, 32))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stmbench.errors import ConfigError, OutputError
-from stmbench.training.world import World, join, launched_rank
+from stmbench.training.distributed import World, join, launched_rank
 from tests.training import two_processes
 from tests.training.runs import RANDOM, memory, settings, trained
 from tests.training.two_processes import NORMS, RUNS

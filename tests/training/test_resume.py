@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from stmbench.analyses.base import Progress
 from stmbench.checkpoints.loading import state_hash
 from stmbench.training import loop
+from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import Recipe
 from stmbench.training.state import STATE
-from stmbench.training.world import World
 from tests.training.runs import PLAIN, RANDOM, STEPS, folders, memory, settings, trained, training
 
 

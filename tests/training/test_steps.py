@@ -12,8 +12,8 @@ from torch import nn
 
 from stmbench.errors import ConfigError
 from stmbench.training import building
+from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
-from stmbench.training.world import World
 from tests.training.runs import PLAIN, RANDOM, memory, settings, trained
 
 # without shifts; SGD, whose steps are the gradients and not their signs

@@ -17,9 +17,9 @@ from stmbench.architectures.stages import ChannelsLastBatchNorm
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import OutputError, StmbenchError
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.judging import Judge
-from stmbench.training.world import World, join, leave
-from tests.datasets.memory_set import MemorySet
+from stmbench.training.distributed import World, join, leave
+from stmbench.training.validation import Judge
+from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, memory, settings, trained
 
 # BatchNorm in the head alone, in each block, and over (B, H, W, C) maps; one with a clipped norm and two passes a step

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.affinity.config import AffinityConfig
-from stmbench.analyses.affinity.influence import block_path, influence
+from stmbench.analyses.affinity.jacobian import block_path, influence
 from stmbench.analyses.affinity.layers import Layer
 from stmbench.analyses.affinity.maps import MEAN, LayerMaps
 from stmbench.analyses.affinity.numbers import metric_levels, row_numbers
+from stmbench.analyses.affinity.row_statistics import entry_sums
 from stmbench.analyses.affinity.study import Finding, Study
-from stmbench.analyses.affinity.sums import entry_sums
 from stmbench.analyses.affinity.tabulate import items
 from stmbench.analyses.subjects import Subject
 from stmbench.mixers.affinity import map_columns

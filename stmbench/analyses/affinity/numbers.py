@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.affinity.geometry import FIXED, Geometry
-from stmbench.analyses.affinity.sums import (
+from stmbench.analyses.affinity.row_statistics import (
     DISTANCE,
     DX,
     DY,

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from stmbench.analyses.erf.squares import Floats
+from stmbench.analyses.erf.square_extent import Floats
 from stmbench.errors import UnknownNameError
 
 DECADES = 3  # of the scale-free logarithm

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.analyses.erf.centre import Grid
 from stmbench.analyses.erf.definitions import Definition
 from stmbench.analyses.erf.gradients import GradientMaps
-from stmbench.analyses.erf.squares import Floats, profile, rings, sides_holding
+from stmbench.analyses.erf.square_extent import Floats, profile, rings, sides_holding
+from stmbench.analyses.erf.unit_location import Grid
 from stmbench.measure.statistics import DRAWS, LEVEL, Interval
 
 KEPT = 2**25  # values of single images' maps that are kept for one stage; beyond it images are added up in groups

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stmbench.analyses.robustness.target import Target
+from stmbench.analyses.robustness.attack_target import Target
 from stmbench.errors import UnitError
 
 

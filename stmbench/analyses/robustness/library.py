@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmbench.analyses.robustness.target import Target
+from stmbench.analyses.robustness.attack_target import Target
 from stmbench.errors import InputError
 
 PGD_REACH = 2.5  # steps of alpha = 2.5 eps / steps reach every corner of the ball (Madry et al. 2018, section C)

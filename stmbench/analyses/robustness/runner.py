@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import Attack, predict
 from stmbench.analyses.robustness.outcomes import Outcomes
-from stmbench.analyses.robustness.target import Target
 from stmbench.errors import UnitError
 
 PROBED = 4  # images that are attacked at eps 0 too; all of them are where eps 0 is asked for

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
-from stmbench.figures.marks import mark, mark_legend
 from stmbench.figures.palette import Look, look
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
+from stmbench.figures.svg_annotations import mark, mark_legend
 from stmbench.tables.weights import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of

@@ -13,7 +13,7 @@ from stmbench.figures.affinity.depth import distance_by_depth, locality_by_depth
 from stmbench.figures.affinity.maps import compared, maps_of
 from stmbench.figures.affinity.mixture import mixture_by_depth
 from stmbench.figures.affinity.rows import read_maps
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from stmbench.figures.affinity.rows import MEAN, ModelMaps, Panel, Strip
-from stmbench.figures.marks import mark
 from stmbench.figures.style import INK, MUTED, STYLE, shorten
+from stmbench.figures.svg_annotations import mark
 
 SIDE: Final = 1.0  # inches of a panel
 GAP: Final = 0.1  # inches between panels

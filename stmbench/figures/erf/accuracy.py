@@ -8,11 +8,11 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import name_points, room_for_names
+from stmbench.figures.display_units import number
 from stmbench.figures.erf.maps import erf_rows
-from stmbench.figures.marks import mark, words
-from stmbench.figures.points import Point, points
-from stmbench.figures.quantities import number
+from stmbench.figures.plot_data import Point, points
 from stmbench.figures.style import canvas, heading
+from stmbench.figures.svg_annotations import mark, words
 
 
 def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:

@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 from stmbench.figures.affinity.maps import HEAT, MARK
 from stmbench.figures.erf.accuracy import against_accuracy
 from stmbench.figures.erf.maps import ErfMap, erf_rows, read_maps
-from stmbench.figures.marks import mark
 from stmbench.figures.style import MUTED, STYLE, shorten
+from stmbench.figures.svg_annotations import mark
 
 SIDE: Final = 1.25  # inches of a panel
 GAP: Final = 0.12

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.tables.weights import is_random
 
 

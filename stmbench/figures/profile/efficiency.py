@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from stmbench.errors import TableError
 from stmbench.figures.annotations import name_points, room_for_names
 from stmbench.figures.matching import join
-from stmbench.figures.points import points, subtitle
+from stmbench.figures.plot_data import points, subtitle
 from stmbench.figures.scatter import along, draw_points, extent, limits
 from stmbench.figures.style import GRID, canvas, heading, log_axis
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
 from stmbench.figures.groups import by_setting, setting_axis
-from stmbench.figures.marks import mark, mark_point
-from stmbench.figures.points import Point, points, subtitle
+from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, rows_width
+from stmbench.figures.svg_annotations import mark, mark_point
 
 MOST_NUMBERS = 10  # ranks beyond which the percentages would not fit
 

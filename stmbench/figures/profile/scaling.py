@@ -15,10 +15,10 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from stmbench.errors import TableError
-from stmbench.figures.marks import mark, mark_legend, mark_point
-from stmbench.figures.points import Point, points, subtitle
+from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.scatter import extent, limits
 from stmbench.figures.style import GRID, INK, canvas, heading, log_axis, shorten
+from stmbench.figures.svg_annotations import mark, mark_legend, mark_point
 from stmbench.tables.sides import side_of
 
 STYLES: Final[Any] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one for each precision or device

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stmbench.errors import TableError
-from stmbench.figures.points import Point, points
+from stmbench.figures.plot_data import Point, points
 from stmbench.figures.style import INK, MUTED, canvas, heading, shorten
 
 SETTING: Final = ("definition", "device", "dtype", "compile", "resolution", "batch_size")

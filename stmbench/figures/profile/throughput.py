@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stmbench.figures.display_units import number
 from stmbench.figures.groups import by_setting, setting_axis
-from stmbench.figures.marks import mark, mark_point
-from stmbench.figures.points import points, subtitle
-from stmbench.figures.quantities import number
+from stmbench.figures.plot_data import points, subtitle
 from stmbench.figures.style import INK, MUTED, canvas, heading, rows_height, rows_width
+from stmbench.figures.svg_annotations import mark, mark_point
 
 
 def throughput(frame: pd.DataFrame) -> Figure:

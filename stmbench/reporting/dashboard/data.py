@@ -14,7 +14,7 @@ from stmbench.figures.palette import look
 from stmbench.history.events import Event, events_of
 from stmbench.history.series import MachineSeries, Series
 from stmbench.history.steps import Floats
-from stmbench.reporting.dashboard import words
+from stmbench.reporting.dashboard import labels
 from stmbench.tables.printable import printable_in
 
 
@@ -57,7 +57,7 @@ def name_of(machine: MachineSeries) -> str:
 
 
 def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
-    subject, how = series.subject, words.shown(series.subject)
+    subject, how = series.subject, labels.shown(series.subject)
     # of a relative metric the noise is a share of its level
     noise = series.fit.noise * (max(series.fit.levels, default=0.0) if series.metric.relative else 1.0) / how.factor
     has_interval = bool(np.isfinite(series.low).any())
@@ -69,7 +69,7 @@ def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
         "unit": how.unit,
         "decimals": how.decimals,
         "better": series.metric.better,
-        "where": words.conditions(subject),
+        "where": labels.conditions(subject),
         "probe": int(series.by_probe),
         "colour": look(subject.mixer or subject.model or "", machine.mixers).colour,
         "values": packed(series.values / how.factor),
@@ -82,7 +82,7 @@ def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
 
 
 def _event(event: Event, places: dict[int, int], sha_places: dict[str, int]) -> dict[str, Any]:
-    before, after = words.before_and_after(event)
+    before, after = labels.before_and_after(event)
     return {
         "series": places[id(event.series)],
         "commit": event.step.position,
@@ -90,8 +90,8 @@ def _event(event: Event, places: dict[int, int], sha_places: dict[str, int]) -> 
         "last": sha_places[event.suspects[-1].commit],
         "before": before,
         "after": after,
-        "change": words.change(event),
-        "verdict": words.verdict(event),
+        "change": labels.change(event),
+        "verdict": labels.verdict(event),
         "worse": {True: 1, False: -1, None: 0}[event.worse],
     }
 

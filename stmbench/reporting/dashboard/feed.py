@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from stmbench.errors import printable
 from stmbench.history.events import Event, events_of
 from stmbench.history.series import MachineSeries
-from stmbench.reporting.dashboard import words
+from stmbench.reporting.dashboard import labels
 from stmbench.reporting.dashboard.data import name_of
 
 ATOM: Final = "http://www.w3.org/2005/Atom"
@@ -74,13 +74,13 @@ def _entry(machine: MachineSeries, events: list[Event], base: str) -> ET.Element
 def _title(event: Event) -> str:
     subject = event.series.subject
     word = " drifts" if event.step.gradual else ""
-    return f"{subject.model}: {words.shown(subject).name}{word} {words.change(event)}"
+    return f"{subject.model}: {labels.shown(subject).name}{word} {labels.change(event)}"
 
 
 def _line(event: Event) -> str:
     subject = event.series.subject
-    before, after = words.before_and_after(event)
-    where = words.conditions(subject)
+    before, after = labels.before_and_after(event)
+    where = labels.conditions(subject)
     line = f"{_title(event)}, {before} to {after}" + (f" ({where})" if where else "")
     if len(event.suspects) > 1:
         first, last = event.suspects[0].commit[:12], event.suspects[-1].commit[:12]

@@ -10,6 +10,7 @@ import pandas as pd
 from stmbench.figures.invariance import PREFIX
 from stmbench.reporting.content import Section
 from stmbench.reporting.sections.affinity import affinity_section
+from stmbench.reporting.sections.cross_analysis import together_section
 from stmbench.reporting.sections.erf import erf_section
 from stmbench.reporting.sections.evaluation import evaluation_section
 from stmbench.reporting.sections.generic import generic_section
@@ -17,7 +18,6 @@ from stmbench.reporting.sections.invariance import invariance_section
 from stmbench.reporting.sections.profile import profile_section
 from stmbench.reporting.sections.rest import with_the_rest
 from stmbench.reporting.sections.robustness import robustness_section
-from stmbench.reporting.sections.together import together_section
 from stmbench.reporting.sections.training import training_section
 
 Builder = Callable[[pd.DataFrame, pd.DataFrame], Section]

@@ -8,12 +8,12 @@ from typing import Final
 import pandas as pd
 
 from stmbench.figures.affinity.figures import affinity_figures
-from stmbench.figures.points import labels
-from stmbench.figures.quantities import display, number
+from stmbench.figures.display_units import display, number
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import AFFINITY
-from stmbench.reporting.wide import conditions
+from stmbench.reporting.model_table import conditions
 from stmbench.tables.weights import weights_words
 
 METRICS: Final = (

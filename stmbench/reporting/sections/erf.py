@@ -7,14 +7,14 @@ from typing import Final
 
 import pandas as pd
 
+from stmbench.figures.display_units import number
 from stmbench.figures.erf.figures import erf_figures
 from stmbench.figures.erf.maps import beyond_the_image, erf_rows
-from stmbench.figures.points import Point
-from stmbench.figures.quantities import number
+from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Plot, Section, Table
 from stmbench.reporting.definitions import ERF
-from stmbench.reporting.wide import Measured, by_model, conditions, points_of
+from stmbench.reporting.model_table import Measured, by_model, conditions, points_of
 
 OURS: Final = "stmbench.magnitude.linear.v1"  # shown where it is there; the others are compared in a table
 CAPTIONS: Final = {

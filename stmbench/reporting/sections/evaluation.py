@@ -7,14 +7,14 @@ from typing import Final
 
 import pandas as pd
 
+from stmbench.figures.display_units import number
 from stmbench.figures.evaluation import evaluation_figures
 from stmbench.figures.groups import within
-from stmbench.figures.points import Point, labels
-from stmbench.figures.quantities import number
+from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Plot, Section, Table
 from stmbench.reporting.definitions import EVALUATION
-from stmbench.reporting.wide import by_model, conditions, measured, points_of
+from stmbench.reporting.model_table import by_model, conditions, measured, points_of
 
 MOST: Final = 3  # settings with a sentence, models with a name
 METRICS: Final = ("accuracy", "accuracy_top5", "calibration_error", "nll", "brier")

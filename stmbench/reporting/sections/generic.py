@@ -6,11 +6,11 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.figures.points import labels
-from stmbench.figures.quantities import display, number
+from stmbench.figures.display_units import display, number
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Line, Section, Table
-from stmbench.reporting.wide import conditions
+from stmbench.reporting.model_table import conditions
 
 PLACES: Final = ("weights", "dataset", "split", "device", "dtype", "resolution", "batch_size", "stage", "block", "head",
                  "position", "baseline", "condition", "level", "step", "definition")  # fmt: skip

@@ -11,8 +11,8 @@ from stmbench.figures.invariance import PANELS, PREFIX, invariance_figures
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Column, Plot, Section, Table
 from stmbench.reporting.definitions import INVARIANCE
+from stmbench.reporting.model_table import Measured, by_model, conditions, measured, points_of
 from stmbench.reporting.sections.evaluation import best
-from stmbench.reporting.wide import Measured, by_model, conditions, measured, points_of
 
 MOST: Final = 8  # levels in a table; all are in the figure and in the store
 UNITS: Final = {"translation": " px", "rotation": "°", "scale": ""}

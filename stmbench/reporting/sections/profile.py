@@ -8,16 +8,16 @@ from typing import Any, Final
 import pandas as pd
 
 from stmbench.figures import profile_figures
-from stmbench.figures.points import Point, labels
-from stmbench.figures.quantities import number
+from stmbench.figures.display_units import number
+from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.captions import CAPTIONS
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import PROFILE
-from stmbench.reporting.overview import Line as Overview
-from stmbench.reporting.overview import lines
+from stmbench.reporting.model_table import cell, conditions
+from stmbench.reporting.profile_table import Line as Overview
+from stmbench.reporting.profile_table import lines
 from stmbench.reporting.sections.published import published_table
-from stmbench.reporting.wide import cell, conditions
 from stmbench.tables.fitness import FEWEST_ROUNDS
 
 # heading, unit, the overview's field, the metric whose display it takes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from stmbench.errors import TableError
-from stmbench.figures.quantities import display, number
+from stmbench.figures.display_units import display, number
 from stmbench.reporting.content import Cell, Column, Line, Table
 from stmbench.tables.comparison import compare_with_table3
 from stmbench.tables.published import published

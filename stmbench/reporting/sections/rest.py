@@ -7,8 +7,8 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.figures.marks import marks_in
-from stmbench.figures.quantities import number
+from stmbench.figures.display_units import number
+from stmbench.figures.svg_annotations import marks_in
 from stmbench.reporting.content import Section
 from stmbench.reporting.sections.generic import MOST, values_table
 

@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from stmbench.errors import TableError
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.figures.robustness import (
     METRICS,
     Panels,
@@ -21,8 +21,8 @@ from stmbench.figures.robustness import (
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import ROBUSTNESS
+from stmbench.reporting.model_table import Measured, by_model, conditions
 from stmbench.reporting.sections.evaluation import best
-from stmbench.reporting.wide import Measured, by_model, conditions
 
 SIGNIFICANT: Final = 0.05
 TESTS_ON_PAPER: Final = 30  # the surest; 23 models at four eps make a thousand

@@ -10,8 +10,8 @@ from stmbench.figures.training import training_figures
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Plot, Section
 from stmbench.reporting.definitions import TRAINING
+from stmbench.reporting.model_table import by_model, conditions, measured, points_of
 from stmbench.reporting.sections.evaluation import best
-from stmbench.reporting.wide import by_model, conditions, measured, points_of
 
 METRICS: Final = ("accuracy", "best_accuracy", "training_time")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.erf.maps import beyond_the_image, erf_rows
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.tables.weights import weights_words
 
 STAGES_ABREAST = 5  # more would leave a terminal of 80 columns no room for the models' names

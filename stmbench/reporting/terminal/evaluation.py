@@ -9,7 +9,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.evaluation import PERCENT
-from stmbench.figures.points import Point, points
+from stmbench.figures.plot_data import Point, points
 from stmbench.tables.weights import weights_words
 
 HEADINGS = {

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.invariance import PREFIX
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.tables.weights import weights_words
 
 SHOWN: Final = {  # metric -> (heading, factor, digits)

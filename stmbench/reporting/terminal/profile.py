@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.points import Point
-from stmbench.figures.quantities import number
-from stmbench.reporting.overview import Line, lines, troubles
+from stmbench.figures.display_units import number
+from stmbench.figures.plot_data import Point
+from stmbench.reporting.profile_table import Line, lines, troubles
 
 NARROWEST, WIDEST = 12, 28  # columns of a model's name
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.points import Point, labels
+from stmbench.figures.plot_data import Point, labels
 from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of, place_of, place_words
 from stmbench.tables.weights import are_random
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.points import labels
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.durations import duration
 
 

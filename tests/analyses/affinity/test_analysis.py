@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stmbench.analyses.affinity.analysis import AffinityAnalysis
 from stmbench.analyses.affinity.config import AffinityConfig
-from stmbench.analyses.affinity.visit import visit
+from stmbench.analyses.affinity.forward_hooks import visit
 from stmbench.analyses.affinity.weights_study import Maps
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.report import Report

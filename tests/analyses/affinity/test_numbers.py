@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stmbench.analyses.affinity import sums
+from stmbench.analyses.affinity import row_statistics
 from stmbench.analyses.affinity.geometry import Geometry
 from stmbench.analyses.affinity.numbers import NAMES, layer_numbers
 from stmbench.mixers.affinity import (
@@ -81,7 +81,7 @@ def test_numbers_of_mixers_are_those_of_their_dense_rows(name: str, monkeypatch:
         expected = written_out(affinity)
         torch.testing.assert_close(found.expand_as(expected), expected, rtol=1e-4, atol=1e-4)
         assert len(found) == (1 if affinity.dynamic is None else 2)
-        monkeypatch.setattr(sums, "BLOCK", 1000)  # a few rows at a time
+        monkeypatch.setattr(row_statistics, "BLOCK", 1000)  # a few rows at a time
         torch.testing.assert_close(numbers(affinity, geometry(affinity)), found, rtol=1e-5, atol=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_numbers_of_a_mixture_are_those_of_its_dense_rows(sparse: bool, monkeypa
         found = every[part].expand(2, -1, -1)
         there = written_out(piece).isfinite()  # a beta of 0 leaves a head without a static part
         torch.testing.assert_close(found[there], written_out(piece)[there], rtol=1e-3, atol=1e-3)
-    monkeypatch.setattr(sums, "BLOCK", 1000)
+    monkeypatch.setattr(row_statistics, "BLOCK", 1000)
     torch.testing.assert_close(numbers(affinity, geometry(affinity)), written_out(affinity), rtol=1e-3, atol=1e-3)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from stmbench.analyses.erf.centre import Grid
 from stmbench.analyses.erf.definitions import DEFINITIONS, OURS
 from stmbench.analyses.erf.gradients import GradientMaps
 from stmbench.analyses.erf.study import StageMaps
+from stmbench.analyses.erf.unit_location import Grid
 
 FREE = [name for name in DEFINITIONS if name != "authors_code.v1"]
 

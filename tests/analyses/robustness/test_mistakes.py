@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from stmbench.analyses.robustness.attack_target import Target
+from stmbench.analyses.robustness.attack_validity import fgsm_normalised
 from stmbench.analyses.robustness.attacks import ATTACKS, SOUND
-from stmbench.analyses.robustness.mistakes import fgsm_normalised
 from stmbench.analyses.robustness.runner import Images, attack_images
 from stmbench.analyses.robustness.summary import model_summaries
-from stmbench.analyses.robustness.target import Target
 from stmbench.analyses.robustness.validity import verdicts
 from tests.analyses.robustness.networks import MEAN, STD, Convolutions, normalise
 

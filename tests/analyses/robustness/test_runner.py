@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from stmbench.analyses.robustness import fgsm
+from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.analyses.robustness.runner import PROBED, Images, attack_images
 from stmbench.analyses.robustness.summary import model_summaries, panel
-from stmbench.analyses.robustness.target import Target
 from stmbench.analyses.robustness.validity import TOLERANCE, against_fgsm, broken_at, verdicts
 from stmbench.errors import UnitError
 from tests.analyses.robustness.networks import Constant, Convolutions, Linear, ModeSensitive, normalise

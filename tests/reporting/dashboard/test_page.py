@@ -13,7 +13,7 @@ import pytest
 
 from stmbench.errors import ConfigError, OutputError, TableError, printable
 from stmbench.history.events import events_of
-from stmbench.reporting.dashboard import words
+from stmbench.reporting.dashboard import labels
 from stmbench.reporting.dashboard.data import payload
 from stmbench.reporting.dashboard.page import render, write_dashboard
 from tests.history.series import machines, noisy, subject
@@ -52,16 +52,16 @@ WORDS = [
 @pytest.mark.parametrize(("metric", "before", "after", "levels", "change"), WORDS)
 def test_steps_in_words(metric: str, before: float, after: float, levels: tuple[str, str], change: str) -> None:
     (event,) = events_of(machines({subject(metric): [before] * 8 + [after] * 8})[0])
-    assert words.before_and_after(event) == levels
-    assert words.change(event) == change
+    assert labels.before_and_after(event) == levels
+    assert labels.change(event) == change
 
 
 def test_conditions_are_told_and_a_profiles_noise_is_not() -> None:
-    told = words.conditions(subject("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224"))
+    told = labels.conditions(subject("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224"))
     assert told == "cpu, fp32, compiled, 224 px, batch 1, p50"
-    assert words.conditions(subject(resolution=None, dataset="noise:3x224x320")) == "cpu, fp32, 224x320 px"
+    assert labels.conditions(subject(resolution=None, dataset="noise:3x224x320")) == "cpu, fp32, 224x320 px"
     robust = subject("accuracy", analysis="robustness", definition="fgsm.v1", dataset="digits:ab12", level=0.5)
-    assert words.conditions(robust) == "fgsm.v1, cpu, fp32, digits, 224 px, level 0.5"
+    assert labels.conditions(robust) == "fgsm.v1, cpu, fp32, digits, 224 px, level 0.5"
 
 
 def test_what_users_named_cannot_leave_its_place(tmp_path: Path) -> None:

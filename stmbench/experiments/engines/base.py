@@ -1,0 +1,63 @@
+"""What an engine is to the run that uses it: tasks go in, events come out."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+from stmbench.experiments.tasks import Task, TaskResult
+
+ATTEMPTS = 3  # at a task whose worker died
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A task went on: `share` of it is done, where it knows."""
+
+    name: str
+    text: str
+    share: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Done:
+    """A task ended."""
+
+    result: TaskResult
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A task could not be done, for `reason`: it was refused, or its worker died again and again."""
+
+    name: str
+    reason: str
+
+
+Event = Moved | Done | Lost
+
+
+class Engine(abc.ABC):
+    """Does tasks. Use it as a context manager: leaving stops what still runs."""
+
+    name: ClassVar[str]
+    slots: int = 1  # tasks at a time
+
+    @abc.abstractmethod
+    def submit(self, task: Task) -> None:
+        """Begin a task, or queue it; the caller keeps to `slots`, and to one where the task is to run alone."""
+
+    @abc.abstractmethod
+    def wait(self) -> list[Event]:
+        """What happened since the last call; blocks until something did."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Stop everything; what the store has, it has."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

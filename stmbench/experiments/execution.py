@@ -1,0 +1,123 @@
+"""Doing a task: the analysis that it stands for, on a store; and whether a store has it already."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from stmbench.analyses.base import Analysis, Listener
+from stmbench.analyses.images import ImageAnalysis
+from stmbench.analyses.profile.analysis import Profile
+from stmbench.errors import StmbenchError
+from stmbench.experiments.steps import Subjects
+from stmbench.experiments.tasks import Task, TaskResult
+from stmbench.mixers.plugins import load_plugins
+from stmbench.tables import Store
+from stmbench.training.analysis import Training
+from stmbench.training.distributed import World
+from stmbench.training.folder import RunFolder
+
+
+def execute(task: Task, folder: Path, *, listener: Listener | None = None) -> TaskResult:
+    """Do what of the task the store does not have.
+
+    Raises:
+        StmbenchError: a task that cannot be begun; what fails within is in the result.
+    """
+    began = time.monotonic()
+    load_plugins([Path(name) for name in task.plugins])
+    analysis = analysis_of(task, folder, listener)
+    report = analysis.run(fresh=task.fresh or not _has_epochs(task, analysis))
+    return TaskResult(
+        name=task.name,
+        made=tuple(report.made),
+        reused=tuple(report.reused),
+        failures=tuple(report.failures),
+        warnings=tuple(report.warnings),
+        keys=tuple(report.keys),
+        seconds=time.monotonic() - began,
+    )
+
+
+def analysis_of(task: Task, folder: Path, listener: Listener | None = None) -> Analysis:
+    """The analysis that a task stands for. Raises what its config and its data raise."""
+    store = Store(folder)
+    if task.kind is None:
+        return Training(task.runs, store, world=World(device=torch.device(task.device)), listener=listener)
+    subjects = Subjects(
+        models=task.models,
+        checkpoints={model: Path(file) for model, file in weights_of(task, folder).items()},
+        dataset=task.dataset,
+        split=task.split,
+        seed=task.seed,
+        device=task.device,
+        control=task.control,
+        plugins=task.plugins,
+    )
+    return task.kind.make(subjects, store, listener)
+
+
+def weights_of(task: Task, folder: Path) -> dict[str, str]:
+    """model -> checkpoint; of trained weights the place where they are, or will be."""
+    found = dict(task.files)
+    for run in task.runs if task.kind is not None else ():
+        kept = Training([run], Store(folder)).folder(run)
+        path = kept.result if task.epoch is None else _epoch_file(kept, task.epoch)
+        found[run.model] = str(path)
+    return found
+
+
+def is_done(task: Task, folder: Path) -> bool:
+    """Whether the store has all of a task; of a timed profile, whose units depend on one another, its summaries."""
+    if task.missing or not (folder / "parts").is_dir():
+        return False
+    if not all(Path(file).is_file() for file in weights_of(task, folder).values()):
+        return False
+    try:
+        analysis = analysis_of(task, folder)
+        if isinstance(analysis, Training):
+            done = (
+                analysis.is_done(analysis.unit_of(run)) and analysis.folder(run).result.is_file() for run in task.runs
+            )
+            return all(done) and _has_epochs(task, analysis)
+        if isinstance(analysis, ImageAnalysis):
+            return all(analysis.is_done(unit) for unit, _ in analysis.plan())
+        assert isinstance(analysis, Profile)
+        return _is_profiled(analysis)
+    except StmbenchError:
+        return False
+
+
+def _epoch_file(folder: RunFolder, epoch: int) -> Path:
+    return folder.path / f"epoch-{epoch:04d}.safetensors"
+
+
+def _has_epochs(task: Task, analysis: Analysis) -> bool:
+    """Whether a finished training left the epochs' weights that are wanted now: what it keeps is no part of its key."""
+    if not isinstance(analysis, Training):
+        return True
+    for run in task.runs:
+        if run.keep_every and analysis.is_done(analysis.unit_of(run)):
+            epochs = range(run.keep_every, run.recipe.epochs + 1, run.keep_every)
+            if not all(_epoch_file(analysis.folder(run), epoch).is_file() for epoch in epochs):
+                return False
+    return True
+
+
+def _is_profiled(analysis: Profile) -> bool:
+    """Whether every setting has its summary, or, where nothing is timed, every model its costs."""
+    config, store = analysis.config, analysis.store
+    task = "summary" if config.timing else "costs"
+    keys = store.keys(analysis="profile", task=task, definition=analysis.definition, seed=config.seed, status="ok")
+    parts = [(set(part["models"]), part["conditions"]) for part in map(store.metadata, keys)]
+    for side in config.resolutions or (None,):
+        for dtype in config.dtypes if config.timing else (None,):
+            asked = {"images": config.images, "resolution": side and list(side), "dtype": dtype}
+            asked = {name: value for name, value in asked.items() if value is not None}
+            found = [models for models, facts in parts if all(facts.get(name) == asked[name] for name in asked)]
+            together = found if config.timing else [set[str]().union(*found)]
+            if not any(set(config.models) <= models for models in together):
+                return False
+    return True

@@ -1,0 +1,170 @@
+"""From an experiment to tasks: what is trained, then every analysis of every model, then what compares them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from stmbench.analyses.models import facts_of
+from stmbench.errors import ConfigError
+from stmbench.experiments.experiment import Experiment
+from stmbench.experiments.resources import Resources
+from stmbench.experiments.steps import ImageKind, Kind
+from stmbench.experiments.tasks import Task
+from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
+from stmbench.training.settings import TrainingSettings
+
+
+def plan(
+    experiment: Experiment,
+    resources: Resources,
+    *,
+    anyway: bool = False,
+    plugins: tuple[str, ...] = (),
+    fresh: bool = False,
+) -> list[Task]:
+    """The tasks in an order in which they can be done.
+
+    Args:
+        anyway: run on this device what asks for another.
+        plugins: paths of the plug-in files that define mixers of the experiment.
+        fresh: whether what a store holds is done again.
+
+    Raises:
+        ConfigError, UnknownNameError: a recipe that makes no sense.
+    """
+    tasks = _Planner(experiment, resources, anyway).tasks()
+    return [dataclasses.replace(task, plugins=plugins, fresh=fresh and not _combines(task)) for task in tasks]
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment, resources: Resources, anyway: bool) -> None:
+        self.experiment, self.resources = experiment, resources
+        self.lacks = None if anyway else resources.lacks(experiment.device)
+        self.models = [line.model for line in experiment.models]
+        self.trains = experiment.weights == "trained"
+        data = experiment.data
+        self.dataset, self.no_data = ("photos", None) if data is None else resources.place(data.set)
+
+    def tasks(self) -> Iterator[Task]:
+        if self.trains:
+            for fraction in self._fractions:
+                for model in self.models:
+                    for seed in self.experiment.seeds:
+                        yield self._training(model, seed, fraction)
+        for number, kind in enumerate(self.experiment.analyses):
+            if isinstance(kind, ImageKind):
+                yield from self._looks(kind, number)
+            else:
+                yield Task(
+                    name=self._name(kind, number),
+                    kind=kind,
+                    models=tuple(self.models),
+                    seed=self.experiment.seeds[0],
+                    device=self.resources.device,
+                    alone=kind.alone,
+                    missing=self.lacks,
+                )
+
+    def _training(self, model: str, seed: int, fraction: float) -> Task:
+        run = self.run_of(model, seed, fraction)
+        return Task(
+            name=_training_name(run),
+            kind=None,
+            models=(model,),
+            seed=seed,
+            runs=(run,),
+            device=self.resources.device,
+            missing=self.lacks or self.no_data,
+        )
+
+    def _looks(self, kind: ImageKind, number: int) -> Iterator[Task]:
+        """An analysis of each model and weights; then, where models are compared, of all with the same weights."""
+        for fraction in self._fractions:
+            for seed in self.experiment.seeds:
+                for epoch in kind.at_epochs or (None,):
+                    one_by_one = [self._look(kind, number, (model,), seed, fraction, epoch) for model in self.models]
+                    yield from one_by_one
+                    if kind.combines and len(self.models) > 1:
+                        task = self._look(kind, number, tuple(self.models), seed, fraction, epoch)
+                        if all(item.missing is None for item in one_by_one):
+                            yield _after(task, tuple(item.name for item in one_by_one))
+
+    def _look(
+        self, kind: ImageKind, number: int, models: tuple[str, ...], seed: int, fraction: float, epoch: int | None
+    ) -> Task:
+        experiment, resources = self.experiment, self.resources
+        dataset, missing = (self.dataset, self.no_data) if kind.set is None else resources.place(kind.set)
+        runs: tuple[TrainingSettings, ...] = ()
+        files: dict[str, str] = {}
+        if self.trains:
+            runs = tuple(self.run_of(model, seed, fraction) for model in models)
+            missing = missing or self.no_data
+        elif experiment.weights == "files":
+            for model in models:
+                file, lacking = resources.checkpoint(model)
+                files |= {model: file} if file else {}
+                missing = missing or lacking
+        words = [self._name(kind, number), *(models if len(models) == 1 else ("all models",))]
+        words += [f"s{seed}"] if len(experiment.seeds) > 1 else []
+        words += [f"{fraction:g} of the data"] if len(self._fractions) > 1 else []
+        words += [f"epoch {epoch}"] if epoch is not None else []
+        return Task(
+            name=" · ".join(words),
+            kind=kind,
+            models=models,
+            seed=experiment.seeds[0] if self.trains else seed,
+            runs=runs,
+            files=files,
+            epoch=epoch,
+            dataset=dataset,
+            split=kind.split or (experiment.data.test if experiment.data and kind.set is None else "test"),
+            device=resources.device,
+            control=experiment.control,
+            needs=tuple(_training_name(run) for run in runs),
+            missing=self.lacks or missing,
+        )
+
+    def run_of(self, model: str, seed: int, fraction: float) -> TrainingSettings:
+        """How a model is trained."""
+        lines, data = self.experiment.training, self.experiment.data
+        if data is None:
+            raise ConfigError("`data` to train on", "none", "add it to the experiment")
+        preset, mixer = lines.recipe or default_recipe(data.set), facts_of(model).mixer
+        recipe = recipe_for(preset, mixer, **lines.change)
+        return TrainingSettings(
+            model=model,
+            recipe=recipe,
+            remarks=tuple(filter(None, [warmup_remark(recipe, preset, mixer, **lines.change)])),
+            dataset=self.dataset,
+            train_split=data.train,
+            test_split=data.test,
+            data_fraction=fraction,
+            seed=seed,
+            dtype=lines.dtype,
+            accumulate=lines.accumulate,
+            keep_every=lines.keep_every,
+        )
+
+    @property
+    def _fractions(self) -> tuple[float, ...]:
+        return self.experiment.data.fractions if self.trains and self.experiment.data else (1.0,)
+
+    def _name(self, kind: Kind, number: int) -> str:
+        """Of an analysis; numbered where there are several of a kind."""
+        same = [other for other in self.experiment.analyses if other.name == kind.name]
+        return kind.name if len(same) == 1 else f"{kind.name} {number + 1}"
+
+
+def _combines(task: Task) -> bool:
+    """Whether a task only compares what others measured."""
+    return task.kind is not None and task.kind.combines and len(task.models) > 1
+
+
+def _training_name(run: TrainingSettings) -> str:
+    share = "" if run.data_fraction == 1 else f" · {run.data_fraction:g} of the data"
+    return f"train · {run.model} · s{run.seed}{share}"
+
+
+def _after(task: Task, needs: tuple[str, ...]) -> Task:
+    return dataclasses.replace(task, needs=(*task.needs, *needs))

@@ -1,0 +1,178 @@
+"""From an experiment file to an `Experiment`; every complaint names the file and the line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+
+from stmbench.analyses.selection import by_name
+from stmbench.architectures.catalog import create_model
+from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
+from stmbench.experiments.experiment import (
+    DataLines,
+    Experiment,
+    ModelLine,
+    PublishedLines,
+    RefusedKeyError,
+    TrainingLines,
+)
+from stmbench.experiments.lines import Located, read_lines
+from stmbench.experiments.steps import KINDS, Kind
+from stmbench.experiments.typed import convert, typed
+from stmbench.tables.published import published, published_names
+
+MINI, INCLUDE = "mini", "include"
+DEEPEST, MOST = 8, 64  # files that include one another, and files in all
+OWN = ("name", "miniature")  # fields of Experiment that a file does not set
+KEYS = (*(field.name for field in dataclasses.fields(Experiment) if field.name not in OWN), MINI, INCLUDE)
+
+
+def read_experiment(path: str | Path, *, mini: bool = False) -> Experiment:
+    """The experiment in a file.
+
+    Args:
+        mini: its miniature: what the file has under `mini` takes the place of the keys beside it.
+
+    Raises:
+        InputError: no such file, or one without a miniature. ConfigError, UnknownNameError: anything in it that makes
+            no sense, with its line.
+    """
+    return _experiment(Path(path), _chosen(Path(path), mini), mini)
+
+
+def plugins_of(path: str | Path, *, mini: bool = False) -> list[Path]:
+    """The plug-in files that an experiment names, beside the file that names them; not run, and no value of another key
+    is looked at."""
+    found = _chosen(Path(path), mini).get("plugins")
+    if found is None:
+        return []
+    return [found.file.parent / name for name in convert(found, tuple[str, ...], "`plugins`")]
+
+
+def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = None) -> dict[str, Located]:
+    """The keys of a file and of what it includes; its own win.
+
+    Raises:
+        InputError: no such file. ConfigError: files that include each other, one that is not there, or too many.
+    """
+    found, seen = read_lines(path), [] if seen is None else seen
+    seen.append(path)
+    _known(found.value, KEYS)
+    keys: dict[str, Located] = {}
+    before = (*before, path.resolve())
+    for item in _items(found.value[INCLUDE]) if INCLUDE in found.value else ():
+        included = path.parent / convert(item, str, f"`{INCLUDE}`")
+        place = included.resolve()
+        if place in before:
+            circle = " -> ".join(step.name for step in (*before[before.index(place) :], place))
+            got = f"{circle} in {item.place}"
+            raise ConfigError("files that include others in one direction", got, "remove one `include`")
+        if not included.is_file():
+            raise ConfigError(f"the file included in {item.place}", f"none at {included}", "correct the path")
+        if len(before) >= DEEPEST or len(seen) >= MOST:  # twice the next one, in each of 30 files, is a billion
+            expected = f"at most {DEEPEST} files that include one another, and {MOST} in all, in {item.place}"
+            raise ConfigError(expected, "more", "put them together")
+        keys |= merged(included, before, seen)
+    return {**keys, **{key: item for key, item in found.value.items() if key != INCLUDE}}
+
+
+def _chosen(path: Path, mini: bool) -> dict[str, Located]:
+    """The keys of the experiment, or of its miniature, which is not compared with what the experiment is."""
+    keys = merged(path)
+    small = keys.pop(MINI, None)
+    if small is not None:
+        if not isinstance(small.value, dict):
+            raise ConfigError(f"keys and values under `mini` in {small.place}", repr(small.plain), "correct it")
+        _known(small.value, tuple(key for key in KEYS if key not in (MINI, INCLUDE)))
+    if not mini:
+        return keys
+    if small is None:
+        raise InputError(f"a miniature in {path.name}", "a file without the key `mini`", "run it without --mini")
+    return {**{key: item for key, item in keys.items() if key != "published"}, **small.value}
+
+
+def _experiment(path: Path, keys: dict[str, Located], mini: bool) -> Experiment:
+    hints = get_type_hints(Experiment)
+    values: dict[str, Any] = {"name": path.stem, "miniature": mini}
+    for required in ("title", "models"):
+        if required not in keys:
+            raise ConfigError(f"`{required}:` in {path.name}", "none", "add it, see experiments/README.md")
+    for key, item in keys.items():
+        match key:
+            case "models":
+                values[key] = tuple(_models(item))
+            case "analyses":
+                values[key] = tuple(_analysis(line) for line in _items(item))
+            case "data":
+                values[key] = None if item.value is None else typed(item, DataLines, "the data")
+            case "training":
+                values[key] = typed(item, TrainingLines, "the training")
+            case "published":
+                values[key] = tuple(_published(line) for line in _items(item))
+            case _:
+                values[key] = convert(item, hints[key], f"`{key}`")
+    try:
+        return Experiment(**values)
+    except RefusedKeyError as error:
+        where = f"{keys[error.key].key_place}" if error.key in keys else path.name
+        raise ConfigError(f"{error.expected} in {where}", error.got, error.remedy) from error
+
+
+def _models(found: Located) -> list[ModelLine]:
+    lines = []
+    for item in _items(found):
+        line = typed(item, ModelLine, "the model") if isinstance(item.value, dict) else None
+        text = line.model if line else convert(item, str, "a model")
+        try:
+            names = by_name([text])
+            _check_options(text)
+        except StmbenchError as error:
+            remedy = getattr(error, "remedy", "correct it")
+            raise ConfigError(f"a model in {item.place}", repr(text), remedy) from error
+        lines += [dataclasses.replace(line, model=name) if line else ModelLine(model=name) for name in names]
+    return lines
+
+
+def _check_options(model: str) -> None:
+    """Options are the model's own to refuse: it is built, without memory for its weights."""
+    if "[" in model:
+        with torch.device("meta"):
+            create_model(model)
+
+
+def _analysis(found: Located) -> Kind:
+    """`erf`, or `{analysis: erf, num_images: 50}`."""
+    if isinstance(found.value, str):
+        found = dataclasses.replace(found, value={"analysis": found})
+    if not isinstance(found.value, dict) or "analysis" not in found.value:
+        raise ConfigError(f"`analysis: NAME` in {found.place}", repr(found.plain), f"name one of {', '.join(KINDS)}")
+    name = found.value["analysis"]
+    if name.value not in KINDS:
+        raise UnknownNameError(f"analysis in {name.place}", str(name.value), KINDS)
+    rest = {key: item for key, item in found.value.items() if key != "analysis"}
+    return typed(dataclasses.replace(found, value=rest), KINDS[name.value], f"the analysis {name.value}")
+
+
+def _published(found: Located) -> PublishedLines:
+    lines = typed(found, PublishedLines, "the published table")
+    if lines.table not in published_names():
+        raise UnknownNameError(f"published table in {found.value['table'].place}", lines.table, published_names())
+    known = list(published(lines.table).columns)
+    for key in ("columns", "where"):
+        for name, item in found.value[key].value.items() if key in found.value else ():
+            if name not in known:
+                raise UnknownNameError(f"column of {lines.table} in {item.key_place}", name, known)
+    return lines
+
+
+def _items(found: Located) -> list[Located]:
+    return found.value if isinstance(found.value, list) else [found]
+
+
+def _known(keys: dict[str, Located], known: tuple[str, ...]) -> None:
+    for key, item in keys.items():
+        if key not in known:
+            raise UnknownNameError(f"key in {item.key_place}", key, known)

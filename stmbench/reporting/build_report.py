@@ -1,0 +1,71 @@
+"""From a table to a report: sections, the summary before them, and who can be switched on and off."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from stmbench import __version__
+from stmbench.figures.palette import look
+from stmbench.figures.plot_data import labels
+from stmbench.reporting.caveats import of_stores
+from stmbench.reporting.content import Report, Section, Subject
+from stmbench.reporting.facts import facts
+from stmbench.reporting.sections import sections
+from stmbench.reporting.sections.profile import headline
+from stmbench.tables.fitness import unfit
+from stmbench.tables.printable import printable_frame
+
+
+def build_report(frame: pd.DataFrame, *, title: str | None = None, first: tuple[Section, ...] = ()) -> Report:
+    """The content of a report.
+
+    Args:
+        frame: checked rows of one or more stores with their attrs and `artifact` as paths that can be opened
+            (`sources.read_stores`); `attrs["command"]` is said where it is there.
+        title: default: what was compared.
+        first: sections that stand before those of the analyses.
+    """
+    frame = printable_frame(frame)
+    found = (*first, *sections(frame))
+    profile = frame[frame["analysis"] == "profile"]
+    profile.attrs = frame.attrs
+    return Report(
+        title=title or _title(frame),
+        lead=_lead(frame, found),
+        headline=headline(profile),
+        facts=facts(frame),
+        caveats=of_stores(frame),
+        subjects=_subjects(frame),
+        sections=found,
+        rows=len(frame),
+        version=__version__,
+    )
+
+
+def _title(frame: pd.DataFrame) -> str:
+    models = list(labels(frame).values())
+    if not models:
+        return "Report of a store"
+    return f"{models[0]}" if len(models) == 1 else f"{len(models)} models compared"
+
+
+def _lead(frame: pd.DataFrame, found: tuple[Section, ...]) -> str:
+    names = [section.heading.lower() for section in found]
+    models = frame["model"].dropna().nunique()
+    if frame["value"].notna().any():
+        above = "".join(f"{text[0].upper()}{text[1:]}. " for text in unfit(frame.attrs.get("warnings", [])))
+        return above + f"{models} {'model' if models == 1 else 'models'}: {'; '.join(names)}."
+    return "Nothing could be measured: every unit of work failed or was skipped. The reasons are below."
+
+
+def _subjects(frame: pd.DataFrame) -> tuple[Subject, ...]:
+    """Mixers and models without one, in the table's order; a mixer's name is its abbreviation."""
+    mixers, names = frame.attrs.get("mixers", {}), labels(frame)
+    found: dict[str, Subject] = {}
+    rows = frame.loc[frame["model"].notna(), ["model", "mixer"]].drop_duplicates()
+    for row in rows.to_dict("records"):
+        has_mixer = not pd.isna(row["mixer"])
+        key = str(row["mixer"] if has_mixer else row["model"])
+        label = mixers.get(key, {}).get("abbreviation", key) if has_mixer else names[key]
+        found.setdefault(key, Subject(key=key, label=str(label), colour=look(key, mixers).colour))
+    return tuple(found.values())

@@ -1,0 +1,103 @@
+"""Answers that two stores kept are paired by image, and only where they are those behind the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stmbench.comparison.stored import StoredConfig, compare_stores
+from tests.comparison import stores
+from tests.comparison.stores import compared, only
+
+HITS = [1, 0] * 200  # no fewer than 390 images that all agree lie within half a point
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(("flips", "paired", "unpaired"), [(0, "same", "not resolved"), (18, "worse", "not resolved")])
+def test_answers_that_were_kept_are_paired_by_image(
+    tmp_path: Path, keep: bool, flips: int, paired: str, unpaired: str
+) -> None:
+    lost = [0 if number < 2 * flips else hit for number, hit in enumerate(HITS)]
+    base, head = (
+        stores.evaluation(tmp_path / name, hits, keep=keep, key=name) for name, hits in (("base", HITS), ("head", lost))
+    )
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert finding.effect == pytest.approx(-flips / 400)
+    assert finding.verdict == (paired if keep else unpaired)
+    assert ("paired by image" in finding.conditions) == keep
+
+
+def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
+    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
+    rows = [stores.invariance(tmp_path / name, hits, key=name) for name, hits in (("base", HITS), ("head", lost))]
+    comparison = compared(tmp_path, *rows)
+    assert {item.metric for item in comparison.findings} == {"consistency auc"}  # no test for each level
+    finding = only(comparison, "consistency auc")
+    assert finding.verdict == "worse"
+    assert finding.effect == pytest.approx(-9 / 400)
+    assert finding.conditions.endswith("paired by image")
+
+
+@pytest.mark.parametrize("own_labels", [False, True])
+def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool) -> None:
+    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
+    base, head = (
+        stores.attacked(tmp_path / name, hits, own_labels=own_labels, key=name)
+        for name, hits in (("base", HITS), ("head", lost))
+    )
+    found = compared(tmp_path, base, head).findings
+    # that a model agrees with itself on clean images is no finding
+    assert [item.verdict for item in found] == (["worse"] if own_labels else ["worse", "same"])
+    assert found[0].effect == pytest.approx(-18 / 400)
+    assert found[0].conditions.endswith("paired by image")
+    (tmp_path / "head" / "parts" / "head.predictions.npz").unlink()
+    alone = compare_stores(tmp_path / "base", tmp_path / "head", StoredConfig()).findings
+    assert not any("paired" in item.conditions for item in alone)
+    assert {item.verdict for item in alone} == {"not resolved"}
+
+
+def test_four_flips_of_ten_are_no_regression(tmp_path: Path) -> None:
+    base, head = (
+        stores.evaluation(tmp_path / name, hits, key=name)
+        for name, hits in (("base", [1] * 10), ("head", [0] * 4 + [1] * 6))
+    )
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert (finding.verdict, finding.p_value, finding.reason) == ("not resolved", 0.125, "the change may be chance")
+    assert finding.low == pytest.approx(-0.646, abs=5e-4)
+    assert finding.high == pytest.approx(-0.021, abs=5e-4)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_five_right_of_five_twice_is_neither_exact_nor_the_same(tmp_path: Path, keep: bool) -> None:
+    base, head = (stores.evaluation(tmp_path / name, [1] * 5, keep=keep, key=name) for name in ("base", "head"))
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert (finding.verdict, finding.effect) == ("not resolved", 0)
+    assert finding.low is not None
+    assert finding.low < -0.25
+    assert finding.reason == "the interval reaches beyond the margin"
+
+
+def test_a_difference_of_shares_stays_between_minus_one_and_one(tmp_path: Path) -> None:
+    base = stores.evaluation(tmp_path / "base", [1] * 10, keep=False)
+    head = stores.evaluation(tmp_path / "head", [0] * 9 + [1], keep=False)
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert finding.low is not None
+    assert finding.high is not None
+    assert -1 < finding.low < -0.9 < finding.high < 0
+
+
+def test_answers_that_do_not_add_up_to_the_row_are_not_used(tmp_path: Path) -> None:
+    base = stores.evaluation(tmp_path / "base", HITS)
+    head = stores.evaluation(tmp_path / "head", [1, *HITS[1:-1], 1])
+    stores.evaluation(tmp_path / "head", HITS)  # its predictions take the place of the others
+    assert "paired" not in only(compared(tmp_path, base, head), "accuracy").conditions
+
+
+def test_predictions_of_other_images_are_not_paired(tmp_path: Path) -> None:
+    base = stores.evaluation(tmp_path / "base", HITS)
+    head = stores.evaluation(tmp_path / "head", HITS)
+    (tmp_path / "head" / "parts" / "eval.predictions.parquet").unlink()
+    finding = only(compared(tmp_path, base, head), "accuracy")
+    assert "paired" not in finding.conditions
+    assert finding.verdict == "not resolved"

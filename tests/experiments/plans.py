@@ -1,0 +1,23 @@
+"""Plans of experiments that tests write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stmbench.experiments.planning import plan
+from stmbench.experiments.reading import read_experiment
+from stmbench.experiments.resources import Resources
+from stmbench.experiments.tasks import Task
+from tests.experiments.files import write
+
+
+def planned(folder: Path, text: str, *, resources: Resources | None = None, **options: Any) -> list[Task]:
+    """The tasks of an experiment with this text."""
+    return plan(read_experiment(write(folder, text)), resources or Resources(), **options)
+
+
+def named(tasks: list[Task], name: str) -> Task:
+    """The one task of this name."""
+    (found,) = [task for task in tasks if task.name == name]
+    return found

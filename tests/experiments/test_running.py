@@ -1,0 +1,189 @@
+"""The order of tasks, what becomes of those that cannot be done, and where a run says it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from stmbench.experiments import running
+from stmbench.experiments.engines.base import Moved
+from stmbench.experiments.running import Run, RunReport, Standing
+from stmbench.experiments.steps.image_analyses import ErfKind
+from stmbench.experiments.tasks import Task
+from stmbench.tables import read
+from tests.experiments.files import MODELS
+from tests.experiments.scripted_engine import ScriptedEngine, result
+
+MODEL = MODELS[1]
+
+
+def task(name: str, *needs: str, training: bool = False, alone: bool = False, missing: str | None = None) -> Task:
+    kind = None if training else ErfKind()
+    return Task(name=name, kind=kind, models=(MODEL,), seed=3, needs=needs, alone=alone, missing=missing)
+
+
+def run(
+    tasks: Sequence[Task],
+    engine: ScriptedEngine,
+    folder: Path,
+    estimates: dict[str, float | None] | None = None,
+) -> tuple[RunReport, list[Standing]]:
+    told: list[Standing] = []
+    report = Run(tasks, engine, folder, estimates=estimates or {}, tell=told.append).run()
+    return report, told
+
+
+def reasons(folder: Path) -> dict[str, tuple[str, str]]:
+    """What the store says of tasks that were not done: reason -> (status, analysis)."""
+    frame = read(folder)
+    columns = zip(frame["reason"], frame["status"], frame["analysis"], strict=True)
+    return {reason: (status, analysis) for reason, status, analysis in columns}
+
+
+def test_a_task_waits_for_what_it_needs(tmp_path: Path) -> None:
+    engine = ScriptedEngine(slots=4)
+    report, _ = run([task("look", "train"), task("train", training=True), task("other")], engine, tmp_path)
+    assert engine.together == [["train", "other"], ["other", "look"], ["look"]]
+    assert {result.name for result in report.results} == {"look", "train", "other"}
+    assert not report.failures
+    assert not report.skipped
+    assert report.warnings == ["noise"], "each once"
+
+
+def test_what_is_needed_may_be_done_elsewhere(tmp_path: Path) -> None:
+    report, _ = run([task("look", "a task of no plan")], ScriptedEngine(), tmp_path)
+    assert [result.name for result in report.results] == ["look"]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_no_more_tasks_than_slots_are_under_way(tmp_path: Path, slots: int) -> None:
+    engine = ScriptedEngine(slots=slots)
+    run([task(str(number)) for number in range(5)], engine, tmp_path)
+    assert max(map(len, engine.together)) == slots
+    assert engine.order == ["0", "1", "2", "3", "4"]
+
+
+def test_a_task_that_is_to_run_alone_does(tmp_path: Path) -> None:
+    engine = ScriptedEngine(slots=3)
+    tasks = [task("a"), task("profile", alone=True), task("b"), task("c", "profile"), task("second", alone=True)]
+    run(tasks, engine, tmp_path)
+    for names in engine.together:
+        assert len(names) == 1 or not {"profile", "second"} & set(names)
+    assert sorted(engine.order) == sorted(item.name for item in tasks)
+
+
+def test_a_lost_task_is_a_row_and_stops_only_what_needs_it(tmp_path: Path) -> None:
+    engine = ScriptedEngine(slots=2, ends={"train": "its process died"})
+    tasks = [task("train", training=True), task("look", "train"), task("both", "look", "other"), task("other")]
+    report, _ = run(tasks, engine, tmp_path)
+    assert report.lost == {"train": "its process died"}
+    assert report.skipped == {
+        "look": "needs 'train', which was not done",
+        "both": "needs 'look', which was not done",
+    }
+    assert report.failures == ["train: its process died"]
+    assert [result.name for result in report.results] == ["other"]
+    assert reasons(tmp_path) == {
+        "its process died": ("failed", "train"),
+        "needs 'train', which was not done": ("skipped", "erf"),
+        "needs 'look', which was not done": ("skipped", "erf"),
+    }
+    (row,) = read(tmp_path).query("status == 'failed'").to_dict("records")
+    assert (row["model"], row["mixer"], row["scale"], row["seed"]) == (MODEL, "dw_conv", "nano", 3)
+
+
+def test_weights_of_a_training_that_failed_are_not_looked_at(tmp_path: Path) -> None:
+    engine = ScriptedEngine(ends={"train": ("the loss is not finite",), "eval": ("a failure",)})
+    tasks = [task("train", training=True), task("look", "train"), task("eval"), task("both", "eval")]
+    report, _ = run(tasks, engine, tmp_path)
+    assert report.failures == ["train: the loss is not finite", "eval: a failure"]
+    assert set(report.skipped) == {"look"}, "a unit that failed within an analysis stops no comparison of the others"
+
+
+def test_a_later_run_that_does_the_task_removes_the_reason(tmp_path: Path) -> None:
+    tasks = [task("train", training=True), task("look", "train")]
+    run(tasks, ScriptedEngine(ends={"train": "no memory"}), tmp_path)
+    run(tasks, ScriptedEngine(ends={"train": "again no memory"}), tmp_path)
+    assert set(reasons(tmp_path)) == {"again no memory", "needs 'train', which was not done"}
+    run(tasks, ScriptedEngine(ends={"look": "other trouble"}), tmp_path)
+    assert set(reasons(tmp_path)) == {"other trouble"}
+    run(tasks, ScriptedEngine(), tmp_path)
+    assert len(read(tmp_path)) == 0
+
+
+def test_a_task_that_lacks_something_is_never_begun(tmp_path: Path) -> None:
+    engine = ScriptedEngine()
+    report, _ = run([task("a", missing="a GPU"), task("b", "a"), task("c")], engine, tmp_path)
+    assert engine.order == ["c"]
+    assert report.skipped == {"a": "missing: a GPU", "b": "needs 'a', which was not done"}
+    assert "missing: a GPU" in reasons(tmp_path)
+    run([task("a"), task("b", "a"), task("c")], ScriptedEngine(), tmp_path)
+    assert len(read(tmp_path)) == 0, "the machine has a GPU now"
+
+
+def test_a_run_tells_where_it_stands(tmp_path: Path) -> None:
+    engine = ScriptedEngine(moves=lambda name: [Moved(name=name, text=f"half of {name}", share=0.5)])
+    _, told = run([task("a"), task("b"), task("c", missing="data")], engine, tmp_path)
+    assert [standing.done for standing in told] == [1, 2, 2, 3], "what is skipped counts as done with"
+    assert {standing.total for standing in told} == {3}
+    assert told[0].running == {"a": "a"}
+    assert told[-1].running == {}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_the_time_left_follows_how_the_estimates_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(running, "time", clock)
+
+    def pass_time(name: str) -> list[Moved]:
+        clock.now += 20.0  # twice the estimate
+        return []
+
+    estimates: dict[str, float | None] = {"a": 10.0, "b": 10.0, "c": None}
+    _, told = run([task("a"), task("b"), task("c")], ScriptedEngine(moves=pass_time), tmp_path, estimates)
+    assert [standing.seconds_left for standing in told] == [20.0, 20.0, 20.0, 0.0, 0.0, 0.0]
+
+
+def test_time_left_of_tasks_that_share_and_of_one_that_is_under_way(tmp_path: Path) -> None:
+    told: list[Standing] = []
+    tasks = [task("a"), task("b"), task("alone", alone=True)]
+    engine = ScriptedEngine(slots=2)
+    estimates: dict[str, float | None] = {"a": 8.0, "b": 8.0, "alone": 5.0}
+    going = Run(tasks, engine, tmp_path, estimates=estimates, tell=told.append)
+    going.say()
+    going._start()
+    going.hear(Moved(name="a", text="half", share=0.5))
+    going.hear(Moved(name="b", text="beyond", share=1.5))
+    assert [standing.seconds_left for standing in told] == [13.0, 13.0, 13.0, 11.0, 7.0]
+    assert told[-1].running == {"a": "half", "b": "beyond"}
+
+
+def test_nothing_is_said_of_time_where_nothing_is_known(tmp_path: Path) -> None:
+    _, told = run([task("a")], ScriptedEngine(), tmp_path, {"a": None})
+    assert {standing.seconds_left for standing in told} == {None}
+
+
+def test_an_engine_is_closed_whatever_happens() -> None:
+    engine = ScriptedEngine()
+    with pytest.raises(KeyboardInterrupt), engine:
+        raise KeyboardInterrupt
+    assert engine.closed
+
+
+def test_what_one_task_measured_and_another_took_is_not_called_taken_from_the_store() -> None:
+    report = RunReport(
+        results=[
+            result("counts", made=("a", "b"), reused=("old",)),
+            result("timings", made=("c",), reused=("a", "b", "old")),
+        ]
+    )
+    assert (report.made, report.reused) == ({"a", "b", "c"}, {"old"})
