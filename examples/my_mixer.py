@@ -19,7 +19,8 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer, require
+from stmbench.errors import require
+from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

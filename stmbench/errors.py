@@ -1,18 +1,18 @@
-"""Every error stmbench raises on purpose.
+"""The exceptions that stmbench raises on purpose, and `require`, the check of a configuration value.
 
-StmbenchError                 caught once, in the commands: one line, exit code 2
-├── InputError                something the user gave: 'expected X, got Y', and the remedy
-│   ├── UnknownNameError      a name that is not registered (suggests the nearest ones)
-│   ├── ConfigError           a configuration value that makes no sense
+StmbenchError                 caught once, by the commands: one line, exit code 2
+├── InputError                invalid user input: 'expected X, got Y', and the remedy
+│   ├── UnknownNameError      a name that is not registered (suggests similar ones)
+│   ├── ConfigError           an invalid configuration value
 │   ├── PluginError           a plug-in file that cannot be used
-│   ├── CheckpointError       weights that do not belong to the model, or are not safe to load
-│   ├── TableError            rows or a store that break the schema
-│   └── OutputError           a place that cannot be written
-├── DuplicateNameError        a second registration of a name
+│   ├── CheckpointError       weights that do not fit the model, or are not safe to load
+│   ├── TableError            rows or a store that violate the schema
+│   └── OutputError           a file or folder that cannot be written
+├── DuplicateNameError        a name registered twice
 ├── CountError                an operation the MAC counter has no rule for
-├── ImageError                one image that cannot be read; counted, named and skipped up to a limit
-├── ForsakenError             one of several processes that train together failed: none can go on
-└── UnitError                 one unit of work that failed; becomes a row with status and reason
+├── ImageError                one image that cannot be read; skipped and reported, up to a limit
+├── PeerFailureError          another process of a distributed run failed, so this one cannot continue
+└── UnitError                 one failed unit of work; becomes a row with status and reason
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-# an error of ours inside what came: where it happened, perhaps the name of its class, and its three pieces
+# one of our messages inside `got`: where it happened, perhaps the class name, and its three parts
 _NESTED = re.compile(r"(.*?)(?:\b\w+Error: )?\bexpected (.+?), got (.+); (.+)", re.DOTALL)
 
-# control, format, surrogate, private, unassigned, separators of lines and paragraphs
+# Unicode categories: control, format, surrogate, private, unassigned, line and paragraph separators
 HIDDEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-KEPT: Final = frozenset("\n\t\u00ad\u200b\u200c\u200d")  # lines, places to break at, and joiners of letters
+KEPT: Final = frozenset("\n\t\u00ad\u200b\u200c\u200d")  # newline, tab, soft hyphen, zero-width space and joiners
 
 
 class StmbenchError(Exception):
-    """Base of the hierarchy. `str(error)` is one line, fit for a terminal."""
+    """Base of the hierarchy. `str(error)` is a single line for the terminal."""
 
 
 class InputError(StmbenchError):
-    """What the user gave cannot be used: says what was expected, what came, and the remedy.
+    """Invalid user input: what was expected, what was given instead, and the remedy.
 
-    Where `got` is such a sentence itself (the reason of another process, or of a row), it is told instead of being
-    wrapped into a second one.
+    If `got` is such a message itself (the reason reported by another process or stored in a row), that message is
+    shown rather than nested in a second one.
     """
 
     def __init__(self, expected: str, got: str, remedy: str) -> None:
@@ -53,12 +53,12 @@ class InputError(StmbenchError):
 
 
 def _short(text: str) -> str:
-    """Without its middle where nobody would read it all: 5,000 digits, a path of 5,000 letters."""
+    """The text without its middle if it is very long, such as a number of 5,000 digits."""
     return text if len(text) <= 600 else f"{text[:300]} ... {text[-200:]}"
 
 
 def printable(text: str) -> str:
-    """The text with `\\x1b` or `\\u202e` in place of characters that are not seen; lines and tabs stay."""
+    """The text with invisible characters escaped as `\\x1b` or `\\u202e`; newlines and tabs are kept."""
     if text.isprintable():
         return text
     return "".join(_shown(letter) for letter in text)
@@ -72,7 +72,7 @@ def _shown(letter: str) -> str:
 
 
 class UnknownNameError(InputError):
-    """A name that is not among `known`; the nearest known names are the remedy."""
+    """A name that is not in `known`; the remedy suggests the closest known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -88,19 +88,25 @@ class UnknownNameError(InputError):
 
 
 class ConfigError(InputError):
-    """A configuration value that makes no sense."""
+    """An invalid configuration value."""
+
+
+def require(condition: bool, expected: str, got: object, remedy: str = "change the option") -> None:
+    """Raise ConfigError unless `condition` holds: the check of a config's `__post_init__`."""
+    if not condition:
+        raise ConfigError(expected, repr(got), remedy)
 
 
 class PluginError(InputError):
-    """A plug-in file that does not import, registers nothing, or breaks the mixer contract."""
+    """A plug-in file that cannot be imported, registers nothing, or violates the mixer contract."""
 
 
 class CheckpointError(InputError):
-    """Weights that are unreadable, unsafe, or another model's."""
+    """Weights that are unreadable, unsafe to load, or belong to another model."""
 
 
 class TableError(InputError):
-    """Rows that break the schema, or a store this version cannot read."""
+    """Rows that violate the schema, or a store that this version cannot read."""
 
 
 class OutputError(InputError):
@@ -108,20 +114,20 @@ class OutputError(InputError):
 
 
 class DuplicateNameError(StmbenchError):
-    """A second registration of a name in one registry."""
+    """A name registered twice in one registry."""
 
 
 class CountError(StmbenchError):
-    """An operation the MAC counter has no rule for: a silent zero would make it look free."""
+    """An operation that the MAC counter has no rule for: counting it as zero would make it look free."""
 
 
 class ImageError(StmbenchError):
-    """One image that cannot be read: damaged, missing, or of a kind that has no colours."""
+    """One image that cannot be read: damaged, missing, or in a mode that cannot be converted to RGB."""
 
 
-class ForsakenError(StmbenchError):
-    """One of several processes that work together failed while the others wait for it: no unit of it can go on."""
+class PeerFailureError(StmbenchError):
+    """Another process of a distributed run failed while this one waited for it: no unit of the run can continue."""
 
 
 class UnitError(StmbenchError):
-    """One unit of work failed; the message becomes the row's reason, the other units go on."""
+    """One unit of work failed: the message becomes the row's reason, and the other units continue."""

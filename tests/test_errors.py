@@ -9,7 +9,7 @@ import pytest
 from stmbench import errors
 
 
-def test_an_input_error_says_what_was_expected_what_came_and_the_remedy() -> None:
+def test_an_input_error_states_what_was_expected_what_was_given_and_the_remedy() -> None:
     error = errors.InputError("a\n  number", "'x'", "give a number")
     assert str(error) == "expected a number, got 'x'; give a number"
     assert (error.expected, error.got, error.remedy) == ("a\n  number", "'x'", "give a number")
@@ -44,6 +44,14 @@ def test_an_unknown_name_comes_with_the_nearest(name: str, known: list[str], rem
     assert str(error) == f"expected a mixer, got {name!r}; {remedy}"
 
 
+def test_require_raises_a_config_error_only_if_the_condition_fails() -> None:
+    errors.require(True, "kernel >= 1", 3)
+    with pytest.raises(errors.ConfigError, match=r"^expected kernel >= 1, got 0; change the option$"):
+        errors.require(False, "kernel >= 1", 0)
+    with pytest.raises(errors.ConfigError, match=r"^expected a name, got 'x'; change the recipe$"):
+        errors.require(False, "a name", "x", "change the recipe")
+
+
 def test_the_article_fits_the_kind() -> None:
     assert str(errors.UnknownNameError("architecture", "x", [])).startswith("expected an architecture,")
 
@@ -51,7 +59,7 @@ def test_the_article_fits_the_kind() -> None:
 @pytest.mark.parametrize(
     "kind", [errors.ConfigError, errors.PluginError, errors.CheckpointError, errors.TableError, errors.OutputError]
 )
-def test_what_the_user_can_mend_is_an_input_error(kind: type[errors.InputError]) -> None:
+def test_what_the_user_can_fix_is_an_input_error(kind: type[errors.InputError]) -> None:
     assert issubclass(kind, errors.InputError)
     assert isinstance(kind("a", "b", "c"), errors.StmbenchError)
 

@@ -22,7 +22,7 @@ from stmbench.analyses.failures import failures_in, reason_of
 from stmbench.analyses.models import facts_of, mixer_facts
 from stmbench.analyses.report import Report
 from stmbench.analyses.unit import Unit
-from stmbench.errors import ForsakenError
+from stmbench.errors import PeerFailureError
 from stmbench.measure import environment
 from stmbench.measure.arithmetic import Arithmetic
 from stmbench.measure.interference import Disturbance
@@ -167,7 +167,7 @@ class Analysis(abc.ABC):
         try:
             with self.arithmetic(unit).applied():
                 outcome, status = self.measure(unit), "ok"
-        except (KeyboardInterrupt, ForsakenError):
+        except (KeyboardInterrupt, PeerFailureError):
             raise
         except BaseException as error:  # a model may also call sys.exit
             outcome, status = Outcome(rows=self._failed_rows(unit, reason_of(error))), "failed"

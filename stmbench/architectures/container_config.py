@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 
 from stmbench.architectures.host_config import REMEDY, HostConfig
-from stmbench.mixers.base import SCALES, require
+from stmbench.errors import require
+from stmbench.mixers.base import SCALES
 
 PATCHES = (4, 2, 2, 2)  # sides of the patches of the four embeddings, as released (section 3.4 says 4, 4, 2, 2)
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from stmbench.architectures.downsampling import halved
 from stmbench.architectures.host_config import REMEDY, HostConfig
-from stmbench.mixers.base import SCALES, require
+from stmbench.errors import require
+from stmbench.mixers.base import SCALES
 
 EXPANSION = 4  # of a bottleneck's width, after it
 Pooling = Literal["average", "blur"]

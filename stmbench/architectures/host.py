@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from stmbench.architectures.head import classifier
 from stmbench.architectures.host_config import REMEDY, HostConfig
-from stmbench.errors import ConfigError
-from stmbench.mixers.base import Mixer, Site, require
+from stmbench.errors import ConfigError, require
+from stmbench.mixers.base import Mixer, Site
 
 
 class Host(nn.Module):

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Final
 
-from stmbench.mixers.base import require
+from stmbench.errors import require
 
 LARGEST_STRIDE: Final = 32  # of a host's last map
 REMEDY: Final = "change the model's options"

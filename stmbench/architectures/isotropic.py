@@ -19,7 +19,8 @@ from stmbench.architectures.host import Host, drop_path_rates
 from stmbench.architectures.host_config import LARGEST_STRIDE, REMEDY, HostConfig
 from stmbench.architectures.patches import ImageEmbedding, PoolingHead
 from stmbench.architectures.stages import Stage
-from stmbench.mixers.base import MixerEntry, Site, require
+from stmbench.errors import require
+from stmbench.mixers.base import MixerEntry, Site
 
 NORM_EPS = 1e-6
 _BLOCK = r"stages\.\d+\.blocks\.\d+\."

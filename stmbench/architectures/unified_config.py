@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from stmbench.architectures.downsampling import halved
 from stmbench.architectures.host_config import REMEDY, HostConfig
-from stmbench.mixers.base import Preset, require
+from stmbench.errors import require
+from stmbench.mixers.base import Preset
 
 Design = Literal["A", "B", "C", "D", "E"]
 DESIGNS = ("A", "B", "C", "D", "E")

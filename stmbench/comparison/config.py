@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 
-from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.errors import UnknownNameError, require
 from stmbench.measure.arithmetic import require_dtype
 
 CLOCKS = ("auto", "processor", "wall")
@@ -41,18 +41,18 @@ class LiveConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(bool(self.models), "at least one model", "none", "name models, or a --scale")
-        _require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
-        _require(self.batch_size >= 1, "a batch size of at least 1", self.batch_size, "change --batch-size")
-        _require(self.threads is None or self.threads >= 1, "at least 1 thread", self.threads, "change --threads")
-        _require(0 < self.seconds < math.inf, "a time limit above 0 s", self.seconds, "change --time-budget")
-        _require(0 < self.margin < 1, "a margin above 0 and below 1", self.margin, "3 % is --margin 0.03")
-        _require(0 <= self.plant <= 1, "a planted slowdown from 0 to 1", self.plant, "5 % is --plant 0.05")
+        require(bool(self.models), "at least one model", "none", "name models, or a --scale")
+        require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
+        require(self.batch_size >= 1, "a batch size of at least 1", self.batch_size, "change --batch-size")
+        require(self.threads is None or self.threads >= 1, "at least 1 thread", self.threads, "change --threads")
+        require(0 < self.seconds < math.inf, "a time limit above 0 s", self.seconds, "change --time-budget")
+        require(0 < self.margin < 1, "a margin above 0 and below 1", self.margin, "3 % is --margin 0.03")
+        require(0 <= self.plant <= 1, "a planted slowdown from 0 to 1", self.plant, "5 % is --plant 0.05")
         if self.clock not in CLOCKS:
             raise UnknownNameError("clock", self.clock, CLOCKS)
         on_device = self.clock == "processor" and self.device != "cpu"
         require_dtype(self.dtype, self.device)
-        _require(not on_device, "the wall clock on a device", "processor", "leave --clock out")
+        require(not on_device, "the wall clock on a device", "processor", "leave --clock out")
 
     @property
     def cores(self) -> tuple[int, ...]:
@@ -87,8 +87,3 @@ class LiveConfig:
         """In words, without the resolution."""
         threads = {None: "", 1: ", 1 thread"}.get(self.threads, f", {self.threads} threads")
         return f"batch {self.batch_size}, {self.dtype}, {self.device}{threads if self.device == 'cpu' else ''}"
-
-
-def _require(condition: bool, expected: str, got: object, remedy: str) -> None:
-    if not condition:
-        raise ConfigError(expected, repr(got), remedy)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmbench.mixers.base import require
+from stmbench.errors import require
 
 
 def head_number(dim: int, head_dim: int, heads: int | None) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor, nn
 
 from stmbench import mixers
-from stmbench.errors import ConfigError, PluginError, UnknownNameError
+from stmbench.errors import ConfigError, PluginError, UnknownNameError, require
 from stmbench.registry import Registry
 
 SCALES = ("nano", "micro", "tiny", "small", "base")
@@ -171,12 +171,6 @@ def register_mixer(
         return module
 
     return decorate
-
-
-def require(condition: bool, expected: str, got: object, remedy: str = "change the mixer's options") -> None:
-    """Raise ConfigError unless `condition` holds: what a config's `__post_init__` checks itself with."""
-    if not condition:
-        raise ConfigError(expected, repr(got), remedy)
 
 
 def _default_config_at(config: type[MixerConfig]) -> Callable[..., MixerConfig]:

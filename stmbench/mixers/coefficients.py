@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import Affinity, ScaledAffinity
-from stmbench.mixers.base import require
 
 LEARNED: Literal["learned"] = "learned"
 Share = float | Literal["learned"]

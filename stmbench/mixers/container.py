@@ -16,6 +16,7 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
@@ -28,7 +29,7 @@ from stmbench.mixers.affinity import (
     square_offsets,
 )
 from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer, require
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer
 from stmbench.mixers.coefficients import LEARNED, Coefficients, Gate, Share, check_shares
 from stmbench.mixers.nano import narrow_heads
 from stmbench.mixers.stencils import kernel_sum

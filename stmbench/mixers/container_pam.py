@@ -15,6 +15,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
@@ -25,7 +26,7 @@ from stmbench.mixers.affinity import (
     split_into_heads,
 )
 from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer, require
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer
 from stmbench.mixers.coefficients import LEARNED, Coefficients, Gate, Share, check_shares
 from stmbench.mixers.nano import narrow_heads
 from stmbench.mixers.static_matrix import MatrixConfig, StaticMatrix

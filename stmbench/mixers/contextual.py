@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, map_columns, square_offsets
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, require
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site
 from stmbench.mixers.local_aggregation import local_sums
 
 SHARED = 8  # channels of the values that share a weight

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import (
     PointAffinity,
     bilinear_points,
@@ -25,7 +26,7 @@ from stmbench.mixers.affinity import (
     split_into_heads,
     with_outside,
 )
-from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer
 from stmbench.mixers.bilinear import softmax_of_few, weighted_samples
 
 POINTS = 9

@@ -13,8 +13,9 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
-from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, split_into_heads
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer
 from stmbench.mixers.halo_windows import key_places, offset_rows, outside
 from stmbench.mixers.windows import (
     attended_windows,

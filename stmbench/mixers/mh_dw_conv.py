@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.attention import head_number
-from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer, require
+from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer
 from stmbench.mixers.nano import narrow_heads
 from stmbench.mixers.stencils import kernel_sum
 

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
-from stmbench.mixers.base import Mixer, MixerConfig, register_mixer, require
+from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ import dataclasses
 
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import AttentionAffinity, joined_heads, map_columns, split_into_heads
 from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer, require
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer
 from stmbench.mixers.nano import narrow_heads
 
 

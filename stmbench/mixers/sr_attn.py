@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import AttentionAffinity, joined_heads, map_columns, reduced_columns, split_into_heads
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer, require
+from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

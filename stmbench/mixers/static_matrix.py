@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmbench.errors import ConfigError
-from stmbench.mixers.base import require
+from stmbench.errors import ConfigError, require
 
 Size = tuple[int, int]
 

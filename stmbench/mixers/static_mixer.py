@@ -12,8 +12,9 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from stmbench.errors import require
 from stmbench.mixers.affinity import MatrixAffinity, joined_heads, map_columns, split_into_heads
-from stmbench.mixers.base import Mixer, MixerConfig, require
+from stmbench.mixers.base import Mixer, MixerConfig
 from stmbench.mixers.static_matrix import MatrixConfig, StaticMatrix
 
 

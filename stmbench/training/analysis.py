@@ -16,7 +16,7 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_share import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import CheckpointError, ConfigError, ForsakenError, StmbenchError
+from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError
 from stmbench.measure.arithmetic import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.weights import random_label
@@ -110,7 +110,7 @@ class Training(Analysis):
             raise
         except BaseException as error:
             # the others wait for this one amid a step: all end, and the launcher says so
-            raise ForsakenError(f"{unit.task} of {run.model}: {reason_of(error)}") from error
+            raise PeerFailureError(f"{unit.task} of {run.model}: {reason_of(error)}") from error
 
     def forget(self, unit: Unit) -> None:
         super().forget(unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, require
 from stmbench.training.fields import require_types
 
 DecayRule = Literal["none_on_tables", "authors_code"]
@@ -51,25 +51,25 @@ class Recipe:
     def __post_init__(self) -> None:
         require_types(self, REMEDY)
         for name in ("epochs", "batch_size", "lr_batch"):
-            _require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name), REMEDY)
         for name in ("warmup_epochs", "warmup_lr", "min_lr", "weight_decay", "mixup", "cutmix", "crop_pixels"):
-            _require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
-        _require(self.color_jitter >= 0, "color_jitter >= 0", self.color_jitter)
-        _require(self.lr > 0, "lr > 0", self.lr)
+            require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name), REMEDY)
+        require(self.color_jitter >= 0, "color_jitter >= 0", self.color_jitter, REMEDY)
+        require(self.lr > 0, "lr > 0", self.lr, REMEDY)
         if self.warmup_epochs >= self.epochs:
             expected = f"fewer warmup_epochs than the {self.epochs} epochs"
             raise ConfigError(expected, repr(self.warmup_epochs), "lower warmup_epochs too (--set warmup_epochs=0)")
         for name in ("label_smoothing", "random_erasing", "hflip", "dropout"):
-            _require(0 <= getattr(self, name) <= 1, f"{name} from 0 to 1", getattr(self, name))
-        _require(self.drop_path is None or 0 <= self.drop_path < 1, "0 <= drop_path < 1", self.drop_path)
-        _require(self.ema is None or 0 < self.ema < 1, "an ema between 0 and 1", self.ema)
-        _require(self.clip_grad is None or self.clip_grad > 0, "clip_grad > 0", self.clip_grad)
-        _require(all(0 <= beta < 1 for beta in self.betas), "betas from 0 to less than 1", self.betas)
-        _require(0 <= self.momentum < 1, "0 <= momentum < 1", self.momentum)
+            require(0 <= getattr(self, name) <= 1, f"{name} from 0 to 1", getattr(self, name), REMEDY)
+        require(self.drop_path is None or 0 <= self.drop_path < 1, "0 <= drop_path < 1", self.drop_path, REMEDY)
+        require(self.ema is None or 0 < self.ema < 1, "an ema between 0 and 1", self.ema, REMEDY)
+        require(self.clip_grad is None or self.clip_grad > 0, "clip_grad > 0", self.clip_grad, REMEDY)
+        require(all(0 <= beta < 1 for beta in self.betas), "betas from 0 to less than 1", self.betas, REMEDY)
+        require(0 <= self.momentum < 1, "0 <= momentum < 1", self.momentum, REMEDY)
         if self.crop_scale is not None:
             low, high = self.crop_scale
-            _require(0 < low <= high <= 1, "crop_scale with 0 < low <= high <= 1", self.crop_scale)
-            _require(self.crop_pixels == 0, "crop_scale or crop_pixels", "both")
+            require(0 < low <= high <= 1, "crop_scale with 0 < low <= high <= 1", self.crop_scale, REMEDY)
+            require(self.crop_pixels == 0, "crop_scale or crop_pixels", "both", REMEDY)
 
     @property
     def scaled_lr(self) -> float:
@@ -90,8 +90,3 @@ class Recipe:
     def facts(self) -> dict[str, Any]:
         """The fields as JSON holds them."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-
-
-def _require(condition: bool, expected: str, got: object) -> None:
-    if not condition:
-        raise ConfigError(expected, repr(got), REMEDY)

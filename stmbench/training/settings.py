@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.errors import ConfigError, UnknownNameError, require
 from stmbench.training.recipe import Recipe
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16", "fp64")
@@ -45,13 +45,13 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
-        _require(0 < self.data_fraction <= 1, "a data fraction above 0 and up to 1", self.data_fraction)
-        _require(self.accumulate >= 1, "accumulate >= 1", self.accumulate)
+        require(0 < self.data_fraction <= 1, "a data fraction above 0 and up to 1", self.data_fraction)
+        require(self.accumulate >= 1, "accumulate >= 1", self.accumulate)
         if self.recipe.batch_size % self.accumulate:
             got = f"{self.recipe.batch_size} images in {self.accumulate} passes"
             raise ConfigError("a batch size that can be divided", got, "change --batch-size or --accumulate")
-        _require(self.workers >= 0, "workers >= 0", self.workers)
-        _require(self.keep_every is None or self.keep_every >= 1, "keep_every >= 1", self.keep_every)
+        require(self.workers >= 0, "workers >= 0", self.workers)
+        require(self.keep_every is None or self.keep_every >= 1, "keep_every >= 1", self.keep_every)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -63,8 +63,3 @@ class TrainingSettings:
             "accumulate": self.accumulate,
             "resolution": list(self.resolution) if self.resolution else None,
         }
-
-
-def _require(condition: bool, expected: str, got: object) -> None:
-    if not condition:
-        raise ConfigError(expected, repr(got), "change the option")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from stmbench.analyses.match import TOLERANCE, Match, match
 from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.errors import InputError, UnknownNameError
+from stmbench.errors import InputError, UnknownNameError, require
 from stmbench.measure.counting import count
-from stmbench.mixers.base import MIXERS, Mixer, MixerConfig, register_mixer, require
+from stmbench.mixers.base import MIXERS, Mixer, MixerConfig, register_mixer
 
 OURS = [f"unified_{mixer}_nano" for mixer in ("sw_attn", "dw_conv", "dcnv3")]
 

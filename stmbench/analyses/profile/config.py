@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
 
-from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.errors import UnknownNameError, require
 from stmbench.tables.sides import sides_words
 
 MODES = ("infer", "train")
@@ -56,17 +55,17 @@ class ProfileConfig:
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(bool(self.models), "at least one model", "none", "name models, or a --scale")
-        _require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
+        require(bool(self.models), "at least one model", "none", "name models, or a --scale")
+        require(len(set(self.models)) == len(self.models), "each model once", ", ".join(self.models), "drop doubles")
         words = (("mode", self.mode, MODES), ("level", self.level, LEVELS), ("kind of images", self.images, IMAGES))
         for kind, word, known in words:
             if word not in known:
                 raise UnknownNameError(kind, word, known)
         batch, threads = self.batch_size, self.threads
-        _require(batch is None or batch >= 1, "a batch size of at least 1, or auto", batch, "change --batch-size")
-        _require(threads is None or threads >= 1, "at least 1 thread", threads, "change --threads")
-        _require(0 < self.target_width < math.inf, "a target width above 0", self.target_width, "change --target-width")
-        _require(0 < self.time_budget < math.inf, "a time budget above 0 s", self.time_budget, "change --time-budget")
+        require(batch is None or batch >= 1, "a batch size of at least 1, or auto", batch, "change --batch-size")
+        require(threads is None or threads >= 1, "at least 1 thread", threads, "change --threads")
+        require(0 < self.target_width < math.inf, "a target width above 0", self.target_width, "change --target-width")
+        require(0 < self.time_budget < math.inf, "a time budget above 0 s", self.time_budget, "change --time-budget")
 
     @property
     def definition(self) -> str:
@@ -79,8 +78,3 @@ class ProfileConfig:
         for resolution in self.resolutions or (design,):
             for dtype in self.dtypes:
                 yield Setting(resolution=resolution, dtype=dtype)
-
-
-def _require(condition: bool, expected: str, got: Any, remedy: str) -> None:
-    if not condition:
-        raise ConfigError(expected, repr(got), remedy)
