@@ -30,7 +30,7 @@ from stmbench.comparison.live import Live
 from stmbench.comparison.process import Process
 from stmbench.comparison.sampling import PROCESSOR, WALL, Round, Samples, is_clear, sample
 from stmbench.comparison.worker_pair import Pair
-from stmbench.measure.verdicts import judge
+from stmbench.measure.verdicts import decide_verdict
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("unified_dw_conv_micro", "unified_halo_attn_micro", "unified_dcnv3_micro")
@@ -118,7 +118,7 @@ def trial(layouts: list[list[Round]], slowdown: float, clock: int, random: np.ra
         if number in config(MODELS, 60.0).looks and is_clear(samples, clock=clock, margin=MARGIN, tests=1):
             break
     effect = samples.effect(clock)
-    verdict = judge(effect, min(1.0, len(LOOKS) * effect.p_value), margin=math.log1p(MARGIN))
+    verdict = decide_verdict(effect, min(1.0, len(LOOKS) * effect.p_value), margin=math.log1p(MARGIN))
     return verdict, len(samples.layouts)
 
 

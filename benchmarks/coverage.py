@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 
-from stmbench.measure.blocks import resamples
+from stmbench.measure.bootstrap import block_resamples, paired_ratio
 from stmbench.measure.calibration import bin_gaps, calibration_error
-from stmbench.measure.statistics import Floats, paired_ratio
+from stmbench.measure.statistics import Floats
 
 DRAWS = 500
 
@@ -31,7 +31,7 @@ def ratios(trials: int) -> None:
                 logs = 0.05 * neighbours(rho, count, random)
                 found = paired_ratio(np.exp(logs), np.ones(count), draws=DRAWS, seed=seed)
                 held.append(found.low <= 1 <= found.high)
-                medians = np.median(logs[resamples(count, draws=DRAWS, seed=seed)], axis=1)
+                medians = np.median(logs[block_resamples(count, draws=DRAWS, seed=seed)], axis=1)
                 low, high = np.quantile(medians, [0.025, 0.975])
                 single.append(low <= 0 <= high)
                 widths.append(math.log(found.high / found.low) / (high - low))

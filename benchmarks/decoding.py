@@ -25,9 +25,9 @@ from stmbench.data.loading import batches
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
+from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.clock import timer_for
 from stmbench.measure.interleave import rounds
-from stmbench.measure.statistics import median_interval
 
 SIDE, BATCH = 224, 16
 

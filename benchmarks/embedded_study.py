@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stmbench.measure.resampling import mean_intervals
+from stmbench.measure.bootstrap import mean_intervals
 from stmbench.tables import read
 
 CONTROL = "identity"

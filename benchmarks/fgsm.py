@@ -27,9 +27,9 @@ from stmbench.analyses.robustness.library import torchattacks
 from stmbench.analyses.robustness.runner import attack_images
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
+from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
 from stmbench.measure.interleave import rounds
-from stmbench.measure.statistics import median_interval, paired_ratio
 
 MICRO = [f"unified_{mixer}_micro" for mixer in ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")]
 EPS = ordered(eps_of(text) for text in PAPER)

@@ -22,9 +22,9 @@ from torchvision.models.swin_transformer import ShiftedWindowAttention
 from torchvision.ops import deform_conv2d
 
 from stmbench.architectures.catalog import create_model
+from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
 from stmbench.measure.interleave import rounds
-from stmbench.measure.statistics import median_interval, paired_ratio
 from stmbench.mixers.base import Site
 from stmbench.mixers.bilinear import grid_sums
 from stmbench.mixers.dcnv3 import POINTS, Dcnv3

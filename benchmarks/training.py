@@ -20,8 +20,8 @@ from PIL import Image
 from stmbench.architectures.catalog import create_model
 from stmbench.data.digits import Digits
 from stmbench.data.image_set import ImageSet, Labels
+from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.measure.statistics import median_interval, paired_ratio
 from stmbench.training.data import TrainingData
 from stmbench.training.distributed import World
 from stmbench.training.loop import Loop

@@ -20,9 +20,9 @@ from stmbench.data.image_set import ImageSet
 from stmbench.data.loading import Batch
 from stmbench.data.sampling import require_labels
 from stmbench.errors import ConfigError
+from stmbench.measure.bootstrap import mean_intervals
 from stmbench.measure.calibration import calibration_error
-from stmbench.measure.resampling import mean_intervals
-from stmbench.measure.shares import difference, share
+from stmbench.measure.proportions import paired_proportion_difference, proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 from stmbench.tables.writing import replacing
@@ -135,7 +135,7 @@ class Evaluation(ImageAnalysis):
             if model == self.control:
                 continue
             common = control.index.intersection(hits[model].index)
-            paired = difference(hits[model][common].to_numpy(), control[common].to_numpy())
+            paired = paired_proportion_difference(hits[model][common].to_numpy(), control[common].to_numpy())
             ends = {"ci_low": paired.low, "ci_high": paired.high, "num_samples": paired.count}
             rows.append(
                 self.row(
@@ -228,9 +228,9 @@ def judge(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 def scores(predictions: Predictions, num_classes: int, *, seed: int) -> dict[str, Interval]:
     """metric -> interval. Top-5 accuracy only where there are more than five classes: else it is 1 by definition."""
-    found = {"accuracy": share(predictions.correct)}
+    found = {"accuracy": proportion(predictions.correct)}
     if num_classes > TOP:
-        found["accuracy_top5"] = share(predictions.rank < TOP)
+        found["accuracy_top5"] = proportion(predictions.rank < TOP)
     means = mean_intervals(np.stack([predictions.nll, predictions.brier], axis=1), seed=seed)
     found |= dict(zip(("nll", "brier"), means, strict=True))
     correct = predictions.correct.astype(np.float64)

@@ -6,8 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from stmbench.measure.statistics import holm
-from stmbench.measure.verdicts import MIN_ROUNDS, Effect, detectable, judge
+from stmbench.measure.statistics import MIN_ROUNDS, holm
+from stmbench.measure.verdicts import Effect, decide_verdict, minimum_detectable_effect
 from stmbench.tables.verdicts import VERDICTS, Finding, Kind
 
 
@@ -84,11 +84,11 @@ def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
         return plain
     margin = item.on_scale(item.margin)
     p_value = effect.p_value if p_corrected is None else p_corrected
-    verdict = judge(effect, p_value, margin=margin, lower_is_better=item.lower_is_better)
+    verdict = decide_verdict(effect, p_value, margin=margin, lower_is_better=item.lower_is_better)
     if verdict == "same" and not item.claims_same:
         verdict = "not resolved"
     low, high = (item.shown(end) for end in effect.interval)
-    smallest = item.shown(detectable(effect.error, margin=margin, tests=tests * item.looks))
+    smallest = item.shown(minimum_detectable_effect(effect.error, margin=margin, tests=tests * item.looks))
     known = item.is_test and math.isfinite(effect.error)
     return dataclasses.replace(
         plain,

@@ -19,7 +19,7 @@ from stmbench.comparison.stored import COST_MARGIN, machine_words
 from stmbench.comparison.worker_pair import LoadError, Pair
 from stmbench.errors import InputError
 from stmbench.measure import environment
-from stmbench.measure.verdicts import ALPHA, Effect, judge
+from stmbench.measure.verdicts import ALPHA, Effect, decide_verdict
 from stmbench.measure.watching import MachineWatch
 from stmbench.tables.verdicts import VERDICTS, Comparison, Finding
 
@@ -136,7 +136,7 @@ class Live:
         base, head = (float(np.median(values[keep])) / images for values in samples.table("passes", clock))
         if clock == PROCESSOR:
             waiting = samples.waiting(seed=config.seed)
-            if judge(waiting, waiting.p_value, margin=math.log1p(WAITING)) in ("worse", "better"):
+            if decide_verdict(waiting, waiting.p_value, margin=math.log1p(WAITING)) in ("worse", "better"):
                 factor = math.exp(waiting.estimate)
                 self._notes.append(
                     f"{model}: by the wall clock head takes another {factor:.2f} times as long: it waits"

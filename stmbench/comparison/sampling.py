@@ -12,8 +12,9 @@ import numpy as np
 from stmbench.comparison.config import LOOKS, LiveConfig
 from stmbench.comparison.process import Worker
 from stmbench.measure.interleave import order_of
+from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats
-from stmbench.measure.verdicts import Effect, groups_error, judge, kept_rounds, paired_effect
+from stmbench.measure.verdicts import Effect, between_group_error, decide_verdict, paired_effect
 
 SIDES: Final = ("base", "head")
 WALL, PROCESSOR = 0, 1
@@ -64,7 +65,7 @@ class Samples:
     def _effect(self, base: Floats, head: Floats, keep: Any, seed: int) -> Effect:
         effect = paired_effect(base[keep], head[keep], seed=seed)
         layout = np.searchsorted(self.layouts, np.flatnonzero(keep), side="right")
-        seen = groups_error(np.log(head[keep] / base[keep]), layout)
+        seen = between_group_error(np.log(head[keep] / base[keep]), layout)
         error = max(effect.error, seen)
         return dataclasses.replace(effect, error=error).widened(BETWEEN_LAYOUTS / math.sqrt(max(1, len(self.layouts))))
 
@@ -75,7 +76,7 @@ def is_clear(samples: Samples, *, clock: int, margin: float, tests: int, seed: i
     if math.isinf(effect.error) or math.isnan(effect.estimate):
         return False
     corrected = min(1.0, len(LOOKS) * tests * effect.p_value)
-    return judge(effect, corrected, margin=math.log1p(margin)) != "not resolved"
+    return decide_verdict(effect, corrected, margin=math.log1p(margin)) != "not resolved"
 
 
 def sample(

@@ -11,7 +11,7 @@ import pandas as pd
 from stmbench.comparison.conditions import newest, words
 from stmbench.comparison.findings import Measured
 from stmbench.comparison.paired_predictions import paired_answers
-from stmbench.measure.differences import difference_of_intervals, difference_of_shares, paired_difference
+from stmbench.measure.differences import difference_of_intervals, difference_of_proportions, paired_difference
 from stmbench.measure.statistics import Interval
 from stmbench.measure.verdicts import Effect
 
@@ -77,7 +77,9 @@ def _difference(rows: list[Any]) -> Effect | None:
     if rows[0]["metric"] in HIGHER and all(counts):
         hits = [float(row["value"]) * count for row, count in zip(rows, counts, strict=True)]
         if all(abs(number - round(number)) < 1e-6 * max(1.0, number) for number in hits):
-            return difference_of_shares(*((round(number), count) for number, count in zip(hits, counts, strict=True)))
+            return difference_of_proportions(
+                *((round(number), count) for number, count in zip(hits, counts, strict=True))
+            )
     if any(not row["ci_high"] > row["ci_low"] for row in rows):
         return None
     base, head = (

@@ -12,8 +12,9 @@ import pandas as pd
 from stmbench.analyses.profile.samples import LATENCY_REPEATS
 from stmbench.comparison.conditions import Key, keys, same_machine, words
 from stmbench.comparison.findings import Measured
+from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats
-from stmbench.measure.verdicts import kept_rounds, unpaired_effect
+from stmbench.measure.verdicts import unpaired_effect
 
 # Two processes of the same model, each beside a probe, agree to 1.4 to 1.6 % (standard deviation; dw_conv, sw_attn) or
 # 5 % (halo_attn, dcnv3) on two shared cores when no burst hits. Resampling one run's rounds cannot see that.

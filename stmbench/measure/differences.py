@@ -1,56 +1,57 @@
-"""Differences between two sets of answers, as effects: image by image where the images are the same, else as samples.
+"""Differences between two sets of predictions as effects, with tests that are exact for few images.
 
-A bootstrap of few answers, or of answers that nearly all agree, has a width near 0 and a p-value that is far too small.
-So what is right or wrong is counted: McNemar's exact test with Agresti and Min's interval where answers are paired,
-Fisher's exact test with Newcombe's interval where they are not. What has a value for each image (a log-likelihood, an
-area under a curve) gets the same two on its own scale: signs are flipped, and the interval has Agresti and Min's form.
+With few predictions, or predictions that nearly all agree, a bootstrap interval has almost no width and its p-value is
+far too small. Hits are therefore counted: McNemar's exact test with Agresti and Min's interval for two models on the
+same images, Fisher's exact test with Newcombe's interval for independent samples. Values per image (a log-likelihood,
+an area under a curve) are treated likewise on their own scale: a sign-flip test and an interval of the same form.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stmbench.measure.mcnemar import mcnemar
-from stmbench.measure.shares import Z, difference, share_of
+from stmbench.measure.proportions import Z, paired_proportion_difference, wilson_interval
 from stmbench.measure.statistics import Floats, Interval
 from stmbench.measure.verdicts import Effect
 
-EXACT_SIGNS: Final = 16  # differing images whose 2^n signs are all tried; beyond, the normal limit with a correction
+EXACT_SIGNS: Final = 16  # up to so many differing images all 2^n signs are tried; beyond, a corrected normal limit
+EXACT_PAIRS: Final = 1000  # discordant pairs; beyond, the corrected chi-square p is within 2 % of the exact one
 
 
 def paired_difference(base: ArrayLike, head: ArrayLike, *, reach: float | None = None) -> Effect:
-    """The mean over images of head - base, of the same images in the same order: (images,) each.
+    """The mean over images of head - base; (images,) each, of the same images in the same order.
 
     Args:
-        reach: the largest difference that one image can make: 1 for shares, 2 for Brier scores; None where there is no
-            largest one, and then the largest value at either side stands for it.
+        reach: the largest difference that one image can make: 1 for proportions, 2 for Brier scores. None if there is
+            no bound; the largest value on either side then takes its place.
     """
     before, after = np.asarray(base, dtype=np.float64), np.asarray(head, dtype=np.float64)
     if all(np.isin(values, (0, 1)).all() for values in (before, after)):
         hits = after.astype(bool), before.astype(bool)
-        return _effect(difference(*hits), p=mcnemar(*hits).p)
+        return _effect(paired_proportion_difference(*hits), p=mcnemar(*hits).p)
     if reach is None:
         reach = float(max(np.abs(before).max(), np.abs(after).max()))
     return _effect(_mean_interval(after - before, reach), p=sign_flip_p(after - before))
 
 
-def difference_of_shares(base: tuple[int, int], head: tuple[int, int]) -> Effect:
-    """Head's share minus base's, of (hits, images) each, of which nothing says who is paired with whom.
+def difference_of_proportions(base: tuple[int, int], head: tuple[int, int]) -> Effect:
+    """The proportion of head minus that of base, from (hits, images) each, for images that cannot be paired.
 
-    Newcombe's (1998, method 10) interval from the two of Wilson, and Fisher's exact test.
+    Newcombe's (1998, method 10) interval from the two Wilson intervals, and Fisher's exact test.
     """
-    return difference_of_intervals(share_of(*base), share_of(*head), p=fisher_p(base, head))
+    return difference_of_intervals(wilson_interval(*base), wilson_interval(*head), p=fisher_p(base, head))
 
 
 def difference_of_intervals(base: Interval, head: Interval, *, p: float | None = None) -> Effect:
-    """Head's estimate minus base's, from their 95 % intervals taken as independent.
+    """The estimate of head minus that of base, from independent 95 % intervals.
 
-    Each end is as far from the difference as the two distances that lead there, root of the sum of squares (Newcombe
-    1998; Zou and Donner 2008). `p` None is that of a normal difference.
+    The distance of each end from the difference is the root of the sum of squares of the two distances that lead there
+    (Newcombe 1998; Zou and Donner 2008). If `p` is None, a normal difference is assumed.
     """
     estimate = head.estimate - base.estimate
     low = estimate - math.hypot(head.estimate - head.low, base.high - base.estimate)
@@ -59,19 +60,55 @@ def difference_of_intervals(base: Interval, head: Interval, *, p: float | None =
     return _effect(Interval(estimate=estimate, low=low, high=high, count=count), p=p)
 
 
-def sign_flip_p(differences: ArrayLike) -> float:
-    """Two-sided p of no difference: were the two sides alike, each image's difference might have had the other sign.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """How many images only the first model gets right, how many only the second, and the two-sided p of no change."""
 
-    Exact up to 16 images that differ. Beyond, the sum is compared with a normal one of the same variance, less the
-    smallest of the differences (for differences of 1 that is McNemar's test with Edwards' correction).
+    only_first: int
+    only_second: int
+    p: float
+    exact: bool
+
+    @property
+    def discordant(self) -> int:
+        """The number of images that the test is based on."""
+        return self.only_first + self.only_second
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
+    """McNemar's (1947) test of two (N,) arrays of hits on the same images in the same order.
+
+    Without a difference each discordant image is a fair coin: p = min(1, 2 P(Binomial(b + c, 1/2) <= min(b, c))), exact
+    up to 1000 discordant images; beyond, chi-square with one degree of freedom and Edwards' continuity correction,
+    (|b - c| - 1)^2 / (b + c).
+    """
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"expected two sets of hits on the same images, got shapes {a.shape} and {b.shape}")
+    only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
+    total, fewer = only_first + only_second, min(only_first, only_second)
+    exact = total <= EXACT_PAIRS
+    if exact:
+        tail = sum(math.comb(total, k) for k in range(fewer + 1))
+        p = min(1.0, 2 * tail / 2**total)  # division of integers rounds correctly, however large they are
+    else:
+        p = math.erfc(math.sqrt(max(0, abs(only_first - only_second) - 1) ** 2 / total / 2))
+    return McNemar(only_first=only_first, only_second=only_second, p=p, exact=exact)
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Two-sided p of no difference: without one, each image's difference could equally have had the other sign.
+
+    Exact up to 16 differing images. Beyond, the sum is compared with a normal distribution of the same variance, less
+    the smallest of the differences (for differences of 1 this is McNemar's test with Edwards' correction).
     """
     values = np.asarray(differences, dtype=np.float64)
     sizes, total = np.abs(values[values != 0]), abs(float(values.sum()))
     if not sizes.size:
         return 1.0
     if sizes.size > EXACT_SIGNS:
-        reached = max(0.0, total - float(sizes.min())) / float(np.sqrt(np.square(sizes).sum()))
-        return math.erfc(reached / math.sqrt(2))
+        score = max(0.0, total - float(sizes.min())) / float(np.sqrt(np.square(sizes).sum()))
+        return math.erfc(score / math.sqrt(2))
     sums: Floats = np.zeros(1)
     for size in sizes:
         sums = np.concatenate([sums + size, sums - size])
@@ -79,15 +116,15 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 
 def fisher_p(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Two-sided p of Fisher's exact test of two (hits, images): tables no more probable than the one seen."""
+    """Two-sided p of Fisher's exact test of two (hits, images): all tables no more probable than the observed one."""
     (a, n), (b, m) = first, second
     hits = a + b
-    places = range(max(0, hits - m), min(n, hits) + 1)
-    logs = np.asarray([_log_choose(n, x) + _log_choose(m, hits - x) for x in places])
+    possible = range(max(0, hits - m), min(n, hits) + 1)
+    logs = np.asarray([_log_choose(n, x) + _log_choose(m, hits - x) for x in possible])
     logs -= logs.max()
-    chances = np.exp(logs)
-    seen = chances[a - places.start]
-    return float(min(1.0, chances[chances <= seen * (1 + 1e-7)].sum() / chances.sum()))
+    weights = np.exp(logs)
+    observed = weights[a - possible.start]
+    return float(min(1.0, weights[weights <= observed * (1 + 1e-7)].sum() / weights.sum()))
 
 
 def _log_choose(n: int, k: int) -> float:
@@ -95,7 +132,7 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def _mean_interval(differences: Floats, reach: float) -> Interval:
-    """Of (images,) differences: two images more, of which half a one has `reach` and half a one has minus `reach`.
+    """The mean of (images,) differences after adding one image at half weight each of `reach` and of minus `reach`.
 
     For differences of -1, 0 and 1 and a reach of 1 this is Agresti and Min's interval.
     """
@@ -107,6 +144,7 @@ def _mean_interval(differences: Floats, reach: float) -> Interval:
     return Interval(estimate=estimate, low=min(estimate, low), high=max(estimate, high), count=count)
 
 
-def _effect(found: Interval, *, p: float | None) -> Effect:
-    error = (found.high - found.low) / (2 * Z)
-    return Effect(estimate=found.estimate, error=error, count=found.count, ends=(found.low, found.high), p=p)
+def _effect(interval: Interval, *, p: float | None) -> Effect:
+    error = (interval.high - interval.low) / (2 * Z)
+    ends = (interval.low, interval.high)
+    return Effect(estimate=interval.estimate, error=error, count=interval.count, ends=ends, p=p)

@@ -1,12 +1,12 @@
-"""From samples of base and head to a verdict: pure functions of arrays. docs/compare.md has reasons and error rates.
+"""The verdict on a change between base and head: effects, their errors, and the decision (see docs/compare.md).
 
-An effect is a number whose zero means 'no change': the logarithm of head / base, or head - base. It comes with a
-standard error, from resampling blocks of neighbouring rounds (bursts last longer than a round) and from what resampling
-one run cannot see: how much two runs of the same code differ.
+An effect is a number for which 0 means no change: the logarithm of head / base, or head - base. Its standard error
+combines what the bootstrap of the rounds finds with what resampling a single run cannot see: how much two runs of the
+same code differ.
 
-A change is claimed when it is both sure (its p-value, corrected for several looks and findings, is below alpha) and
-large enough to matter (the estimate is beyond the margin). 'same' is claimed when the whole 95 % interval lies within
-the margin. All else is not resolved.
+A change is claimed if it is both significant (its p-value, corrected for interim looks and for the number of findings,
+is below alpha) and relevant (the estimate exceeds the margin). 'same' is claimed if the whole 95 % interval lies within
+the margin. Everything else is not resolved.
 """
 
 from __future__ import annotations
@@ -16,25 +16,22 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from stmbench.measure.blocks import resamples
-from stmbench.measure.statistics import Floats, outliers
+from stmbench.measure.bootstrap import MEDIAN_ERROR_DRAWS, median_standard_error
+from stmbench.measure.statistics import MIN_ROUNDS, Floats
 from stmbench.tables.verdicts import Verdict
 
 ALPHA = 0.01  # of all claims of a comparison together
 POWER = 0.8
-DRAWS = 1000
-MIN_ROUNDS = 20  # fewer have no standard error worth the name
-MOST_OUTLIERS = 0.25  # of the rounds; more are no outliers: the machine went at two speeds, and pairs bear that
 _NORMAL = NormalDist()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Effect:
-    """`estimate` of a change (0: none), its standard `error`, and the `count` of rounds or images it stands on.
+    """The `estimate` of a change (0: none), its standard `error`, and the `count` of rounds or images behind it.
 
-    `ends` and `p` are those of what is no normal sample, such as a few answers: an interval and a test of its own.
+    `ends` and `p` are an interval and a p-value from an exact method, for data that are not normal (few predictions).
     """
 
     estimate: float
@@ -53,7 +50,7 @@ class Effect:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no change. An effect without error is certain: 0, or 1 where there is none."""
+        """Two-sided p-value of no change. Without any error it is 0, or 1 if the estimate is 0."""
         if self.p is not None:
             return self.p
         if self.error == 0:
@@ -61,33 +58,22 @@ class Effect:
         return 2 * _NORMAL.cdf(-abs(self.estimate) / self.error)
 
     def widened(self, between: float) -> Effect:
-        """With the standard deviation `between` two measurements of the same thing added to its error."""
+        """The effect with the standard deviation `between` repeated measurements added to its error."""
         return dataclasses.replace(self, error=math.hypot(self.error, between))
 
 
-def kept_rounds(*probes: ArrayLike) -> NDArray[np.bool_]:
-    """(rounds,) True where no probe, (rounds,) seconds each, is an outlier beyond 3 MAD; all True while too few."""
-    logs = [np.log(np.asarray(probe, dtype=np.float64)) for probe in probes]
-    keep = np.ones(len(logs[0]), dtype=bool)
-    if len(keep) < MIN_ROUNDS:
-        return keep
-    for values in logs:
-        wrong = outliers(values)
-        if wrong.mean() <= MOST_OUTLIERS:
-            keep &= ~wrong
-    return keep
-
-
-def paired_effect(base: ArrayLike, head: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Effect:
-    """The median over rounds of log(head / base); both (rounds,) and positive, in the order of measuring."""
+def paired_effect(base: ArrayLike, head: ArrayLike, *, draws: int = MEDIAN_ERROR_DRAWS, seed: int = 0) -> Effect:
+    """The median over rounds of log(head / base); both (rounds,), positive, in the order of measurement."""
     logs = np.log(np.asarray(head, dtype=np.float64)) - np.log(np.asarray(base, dtype=np.float64))
     if len(logs) < MIN_ROUNDS:
         return Effect(estimate=float(np.median(logs)) if len(logs) else math.nan, error=math.inf, count=len(logs))
-    return Effect(estimate=float(np.median(logs)), error=median_error(logs, draws=draws, seed=seed), count=len(logs))
+    return Effect(
+        estimate=float(np.median(logs)), error=median_standard_error(logs, draws=draws, seed=seed), count=len(logs)
+    )
 
 
-def unpaired_effect(base: ArrayLike, head: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Effect:
-    """The logarithm of median(head) / median(base), of separate runs: (rounds,) each, positive."""
+def unpaired_effect(base: ArrayLike, head: ArrayLike, *, draws: int = MEDIAN_ERROR_DRAWS, seed: int = 0) -> Effect:
+    """The logarithm of median(head) / median(base) of two separate runs; (rounds,) each, positive."""
     logs = [np.log(np.asarray(values, dtype=np.float64)) for values in (base, head)]
     count = min(map(len, logs))
     if count == 0:
@@ -95,39 +81,28 @@ def unpaired_effect(base: ArrayLike, head: ArrayLike, *, draws: int = DRAWS, see
     estimate = float(np.median(logs[1]) - np.median(logs[0]))
     if count < MIN_ROUNDS:
         return Effect(estimate=estimate, error=math.inf, count=count)
-    errors = [median_error(values, draws=draws, seed=seed + side) for side, values in enumerate(logs)]
+    errors = [median_standard_error(values, draws=draws, seed=seed + side) for side, values in enumerate(logs)]
     return Effect(estimate=estimate, error=math.hypot(*errors), count=count)
 
 
-def median_error(values: Floats, *, draws: int = DRAWS, seed: int = 0) -> float:
-    """Standard error of the median of neighbours that resemble each other: the circular block bootstrap.
-
-    Blocks of n^(1/3) values (Künsch 1989; Politis and Romano 1992), from any start, wrapping round the end.
-    """
-    count = len(values)
-    length = max(1, round(count ** (1 / 3)))
-    places = resamples(count, length=length, draws=draws, seed=seed)
-    return float(np.median(values[places], axis=1).std())
-
-
-def groups_error(values: Floats, groups: ArrayLike) -> float:
-    """Standard error of a median from how much the medians of groups differ; 0 where fewer than three say anything.
+def between_group_error(values: Floats, groups: ArrayLike) -> float:
+    """Standard error of a median from the spread of the groups' medians; 0 for fewer than three groups.
 
     Args:
         values: (n,).
-        groups: (n,) the group of each.
+        groups: (n,) the group of each value.
     """
     members = np.asarray(groups)
     medians = [np.median(values[members == group]) for group in np.unique(members)]
     return float(np.std(medians, ddof=1) / math.sqrt(len(medians))) if len(medians) >= 3 else 0.0
 
 
-def judge(effect: Effect, p_corrected: float, *, margin: float, lower_is_better: bool = True) -> Verdict:
+def decide_verdict(effect: Effect, p_corrected: float, *, margin: float, lower_is_better: bool = True) -> Verdict:
     """The verdict on one effect.
 
     Args:
-        p_corrected: its p-value after all corrections.
-        margin: on the effect's own scale, >= 0.
+        p_corrected: its p-value after all corrections for multiple testing.
+        margin: the largest irrelevant change, on the scale of the effect, >= 0.
     """
     if math.isnan(effect.estimate):
         return "not resolved"
@@ -137,7 +112,7 @@ def judge(effect: Effect, p_corrected: float, *, margin: float, lower_is_better:
     return "same" if -margin <= low and high <= margin else "not resolved"
 
 
-def detectable(error: float, *, margin: float, tests: int = 1) -> float:
-    """The smallest true effect that is claimed with probability POWER when `tests` tests share alpha."""
+def minimum_detectable_effect(error: float, *, margin: float, tests: int = 1) -> float:
+    """The smallest true effect that is claimed with probability POWER if `tests` tests share alpha."""
     needed = -_NORMAL.inv_cdf(ALPHA / tests / 2) * error
     return max(needed, margin) + _NORMAL.inv_cdf(POWER) * error

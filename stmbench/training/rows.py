@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stmbench.measure.shares import share_of
+from stmbench.measure.proportions import wilson_interval
 from stmbench.tables import Row
 from stmbench.tables.sides import sides_words
 from stmbench.tables.writing import replacing
@@ -65,7 +65,7 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
         if epoch.accuracy_raw is not None:
             rows.append(row("accuracy_raw", epoch.accuracy_raw, **judged))
     last = record.epochs[-1]
-    found = share_of(round(last.accuracy * last.test_images), last.test_images)
+    found = wilson_interval(round(last.accuracy * last.test_images), last.test_images)
     ends = {"ci_low": found.low, "ci_high": found.high, "num_samples": found.count, "num_images": found.count}
     params = sum(parameter.numel() for parameter in loop.model.parameters())
     key = analysis.unit_of(run).key

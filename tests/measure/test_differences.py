@@ -7,15 +7,17 @@ import math
 import numpy as np
 import pytest
 
+from stmbench.measure import differences
 from stmbench.measure.differences import (
     difference_of_intervals,
-    difference_of_shares,
+    difference_of_proportions,
     fisher_p,
+    mcnemar,
     paired_difference,
     sign_flip_p,
 )
 from stmbench.measure.statistics import Interval
-from stmbench.measure.verdicts import judge
+from stmbench.measure.verdicts import decide_verdict
 
 
 @pytest.mark.parametrize(
@@ -34,14 +36,14 @@ def test_shares_have_mcnemars_p_and_agresti_and_mins_interval(
     assert effect.p_value == pytest.approx(p)
     assert effect.interval == pytest.approx(interval, abs=0.005)
     verdict = "not resolved" if p > 0.01 else "better" if effect.estimate > 0 else "worse"
-    assert judge(effect, effect.p_value, margin=0.005, lower_is_better=False) == verdict
+    assert decide_verdict(effect, effect.p_value, margin=0.005, lower_is_better=False) == verdict
 
 
 def test_equal_answers_are_the_same_once_there_are_enough() -> None:
     for count, verdict in ((200, "not resolved"), (400, "same")):
         effect = paired_difference(np.ones(count), np.ones(count))
         assert effect.error > 0
-        assert judge(effect, effect.p_value, margin=0.005) == verdict
+        assert decide_verdict(effect, effect.p_value, margin=0.005) == verdict
 
 
 def test_values_of_two_kinds_get_what_shares_get() -> None:
@@ -99,10 +101,10 @@ def test_fishers_exact_test(first: tuple[int, int], second: tuple[int, int], p: 
 
 
 def test_unpaired_shares_have_newcombes_interval() -> None:
-    effect = difference_of_shares((48, 80), (56, 70))  # Newcombe 1998, table II, (a), method 10
+    effect = difference_of_proportions((48, 80), (56, 70))  # Newcombe 1998, table II, (a), method 10
     assert effect.estimate == pytest.approx(0.2)
     assert effect.interval == pytest.approx((0.0524, 0.3339), abs=5e-5)
-    assert difference_of_shares((5, 5), (5, 5)).interval == pytest.approx((-0.4345, 0.4345), abs=5e-4)
+    assert difference_of_proportions((5, 5), (5, 5)).interval == pytest.approx((-0.4345, 0.4345), abs=5e-4)
 
 
 def test_unpaired_means_have_a_normal_p() -> None:
@@ -110,3 +112,53 @@ def test_unpaired_means_have_a_normal_p() -> None:
     effect = difference_of_intervals(base, head)
     assert effect.interval == pytest.approx((0.2 - 0.02**0.5, 0.2 + 0.02**0.5))
     assert effect.p_value == pytest.approx(math.erfc(1.959964 * 0.2 / 0.02**0.5 / 2**0.5))
+
+
+def _hits(only_first: int, only_second: int, both: int = 3, neither: int = 2) -> tuple[list[bool], list[bool]]:
+    first = [True] * only_first + [False] * only_second + [True] * both + [False] * neither
+    second = [False] * only_first + [True] * only_second + [True] * both + [False] * neither
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (5, 0, 2 / 2**5),
+        (10, 2, 2 * (1 + 12 + 66) / 2**12),
+        (6, 6, 1.0),
+        (9, 1, 22 / 1024),
+        (470, 530, 0.06202319509836343),  # scipy.stats.binomtest(470, 1000)
+    ],
+)
+def test_few_discordant_images_are_counted_exactly(only_first: int, only_second: int, p: float) -> None:
+    test = mcnemar(*_hits(only_first, only_second))
+    assert test.exact
+    assert test.p == pytest.approx(p, rel=1e-12)
+    assert (test.only_first, test.only_second, test.discordant) == (only_first, only_second, only_first + only_second)
+    assert mcnemar(*reversed(_hits(only_first, only_second))).p == test.p
+
+
+def test_many_take_the_corrected_chi_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = mcnemar(*_hits(121, 99))
+    monkeypatch.setattr(differences, "EXACT_PAIRS", 25)
+    approximate = mcnemar(*_hits(121, 99))
+    statistic = (abs(121 - 99) - 1) ** 2 / 220
+    assert not approximate.exact
+    assert approximate.p == pytest.approx(math.erfc(math.sqrt(statistic / 2)))
+    assert approximate.p == pytest.approx(test.p, rel=0.01)
+    monkeypatch.undo()
+    assert mcnemar(*_hits(600, 600)).p == 1.0
+    assert not mcnemar(*_hits(600, 600)).exact
+
+
+def test_fair_coins_are_rejected_no_more_often_than_promised() -> None:
+    rng = np.random.default_rng(0)
+    rejected = [mcnemar(rng.random(80) < 0.5, rng.random(80) < 0.5).p < 0.05 for _ in range(2000)]
+    assert 0.01 < np.mean(rejected) <= 0.05
+
+
+def test_other_images_are_no_comparison() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        mcnemar([True], [True, False])

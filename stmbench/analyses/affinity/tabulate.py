@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from stmbench.measure.resampling import mean_intervals
+from stmbench.measure.bootstrap import mean_intervals
 from stmbench.measure.statistics import Floats, Interval
 
 

@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stmbench.analyses.erf.definitions import Definition
 from stmbench.analyses.erf.gradients import GradientMaps
 from stmbench.analyses.erf.square_extent import Floats, profile, rings, sides_holding
 from stmbench.analyses.erf.unit_location import Grid
-from stmbench.measure.statistics import DRAWS, LEVEL, Interval
+from stmbench.measure.bootstrap import DRAWS, group_weights, percentile_interval
+from stmbench.measure.statistics import Interval
 
 KEPT = 2**25  # values of single images' maps that are kept for one stage; beyond it images are added up in groups
 AT_ONCE = 2**23  # values of resampled maps made at a time
@@ -65,7 +65,8 @@ class StageMaps:
         for definition in chosen:
             found = self._sides(definition, percents, seed=seed)
             for percent, (estimate, drawn) in zip(percents, found, strict=True):
-                yield Size(definition=definition, percent=percent, interval=_interval(estimate, drawn, self.seen))
+                interval = percentile_interval(estimate, drawn, self.seen, omit_nan=True)
+                yield Size(definition=definition, percent=percent, interval=interval)
 
     def _sides(self, definition: Definition, percents: Sequence[float], *, seed: int) -> list[tuple[float, Floats]]:
         """For each percentage the side of the mean map, and of resampled ones, over the input's side."""
@@ -82,28 +83,12 @@ class StageMaps:
         drawn_mass = []
         if definition.is_linear:
             own = profile(sums[used], number, len(sides))  # the mean of profiles is the profile of the mean
-            for times in _times(self._counts[used], DRAWS, DRAWS, seed):
+            for times in group_weights(self._counts[used], draws=DRAWS, step=DRAWS, seed=seed):
                 drawn_mass.append(times @ own)
         else:
             step = max(1, AT_ONCE // math.prod(self.image))
-            for times in _times(self._counts[used], NONLINEAR_DRAWS, step, seed):
+            for times in group_weights(self._counts[used], draws=NONLINEAR_DRAWS, step=step, seed=seed):
                 maps = np.tensordot(times.astype(np.float32), sums[used], axes=1)
                 drawn_mass.append(profile(definition.scaled(maps.astype(np.float64)), number, len(sides)))
         drawn = np.concatenate(drawn_mass)
         return [(e, sides_holding(drawn, ratios, p / 100)) for e, p in zip(estimates, percents, strict=True)]
-
-
-def _times(counts: NDArray[np.int64], draws: int, step: int, seed: int) -> Iterator[Floats]:
-    """(<= step, groups) weights of the groups in each resample, such that weights times sums is a mean over images."""
-    random, groups = np.random.default_rng(seed), len(counts)
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        drawn = random.multinomial(groups, np.full(groups, 1 / groups), size=rows).astype(np.float64)
-        yield drawn / (drawn @ counts)[:, None]
-
-
-def _interval(estimate: float, drawn: Floats, count: int) -> Interval:
-    if not len(drawn):
-        return Interval(estimate=estimate, low=math.nan, high=math.nan, count=count)
-    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(estimate=estimate, low=float(low), high=float(high), count=count)

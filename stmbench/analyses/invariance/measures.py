@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stmbench.measure.resampling import mean_intervals
-from stmbench.measure.shares import mean_share, share
+from stmbench.measure.bootstrap import mean_intervals
+from stmbench.measure.proportions import mean_proportion, proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables.writing import write_arrays
 
@@ -111,8 +111,8 @@ def curve(
         found = mean_intervals(joined, seed=seed)
         of_area = None if area is None else found[-1]
     else:
-        found = [share(column == 1) for column in chosen.T]
-        of_area = None if area is None else mean_share(np.clip(area, 0, 1))
+        found = [proportion(column == 1) for column in chosen.T]
+        of_area = None if area is None else mean_proportion(np.clip(area, 0, 1))
         if metric != "accuracy":
             known = Interval(estimate=1.0, low=1.0, high=1.0, count=len(chosen))
             found = [known if place == unmoved else one for place, one in zip(places, found, strict=True)]

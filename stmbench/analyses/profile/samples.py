@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stmbench.measure import statistics
+from stmbench.measure import bootstrap, statistics
+from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables.fitness import FEWEST_ROUNDS, UNFIT, few_rounds
 
 UNFIT_SHARE = 0.2  # of the processor, taken by others on average while rounds were sampled
-MOST_OUTLIERS = 0.25  # of the rounds; more are no outliers: the machine went at two speeds, and pairs bear that
 LATENCY_REPEATS = 4  # batch-1 runs of a model in one round, of each kind
 # one image: eagerly with warm and with cold caches; on CUDA also as the replay of a graph
 LATENCIES = ("latency", "latency_cold", "latency_graph", "latency_graph_cold")
@@ -72,14 +72,9 @@ class Samples:
     def dropped(self) -> set[int]:
         """Rounds in which the probe was an outlier: the machine was not itself. None while too few."""
         numbers = sorted(self.peak)
-        if len(numbers) < FEWEST_ROUNDS:
-            return set()
-        found: set[int] = set()
-        for values in (self.peak, self.bandwidth):
-            wrong = statistics.outliers(np.log([values[number] for number in numbers]))
-            if wrong.mean() <= MOST_OUTLIERS:
-                found |= {number for number, is_wrong in zip(numbers, wrong, strict=True) if is_wrong}
-        return found
+        probes = ([values[number] for number in numbers] for values in (self.peak, self.bandwidth))
+        keep = kept_rounds(*probes, min_rounds=FEWEST_ROUNDS)
+        return {number for number, is_kept in zip(numbers, keep, strict=True) if not is_kept}
 
     def kept(self, *keys: Key) -> list[int]:
         """Rounds that count and that hold every one of these subjects."""
@@ -104,11 +99,11 @@ class Samples:
     def ratio(self, a: Key, b: Key, *, seed: int) -> Interval:
         """Throughput of a over that of b, paired by round."""
         rounds = self.kept(a, b)
-        return statistics.paired_ratio(self.rates(a, rounds), self.rates(b, rounds), seed=seed)
+        return bootstrap.paired_ratio(self.rates(a, rounds), self.rates(b, rounds), seed=seed)
 
     def rate(self, key: Key, *, seed: int) -> Interval:
         """Throughput of one subject in images/s."""
-        return statistics.median_interval(self.rates(key, self.kept(key)), seed=seed)
+        return bootstrap.median_interval(self.rates(key, self.kept(key)), seed=seed)
 
     def intervals(self, *, seed: int) -> dict[tuple[Key, Key], Interval]:
         """Every pair's ratio; with one subject in a stage its own throughput, as the pair of it with itself."""
@@ -145,4 +140,4 @@ class Samples:
 
     def is_resolved(self, target_width: float, *, seed: int) -> bool:
         """Whether sampling may stop: rounds enough, and every interval narrower than the target."""
-        return self.is_enough and statistics.resolved(self.intervals(seed=seed).values(), target_width)
+        return self.is_enough and statistics.all_resolved(self.intervals(seed=seed).values(), target_width)

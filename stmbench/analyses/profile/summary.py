@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stmbench.analyses.profile.samples import LATENCIES, Key, Samples
-from stmbench.measure import statistics
+from stmbench.measure import bootstrap, statistics
 from stmbench.measure.statistics import Interval
 from stmbench.tables.fitness import FEWEST_ROUNDS, few_rounds
 
@@ -49,7 +49,7 @@ def summaries(
     wide = {
         pair
         for pair, interval in intervals.items()
-        if not (samples.is_enough and statistics.resolved([interval], target_width))
+        if not (samples.is_enough and statistics.all_resolved([interval], target_width))
     }
     touched = {key for pair in wide for key in pair}
     for key in samples.sampled:
@@ -90,7 +90,7 @@ def _latency(samples: Samples, key: Key, seed: int) -> Iterator[Summary]:
         if values.size == 0:
             continue
         for name, quantile in PERCENTILES.items():
-            found = statistics.quantile_interval(values, quantile, seed=seed)
+            found = bootstrap.quantile_interval(values, quantile, seed=seed)
             found = dataclasses.replace(found, count=values.size)
             yield Summary(metric=metric, interval=found, key=key, columns={"condition": name, "batch_size": 1})
 
@@ -104,7 +104,7 @@ def _roofline(
     yield Summary(metric="achieved_macs_per_second", interval=achieved, key=key)
     rounds = samples.kept(key)
     peaks = np.asarray([samples.peak[number] for number in rounds])
-    share = statistics.paired_ratio(samples.rates(key, rounds) * macs[key], peaks, seed=seed)
+    share = bootstrap.paired_ratio(samples.rates(key, rounds) * macs[key], peaks, seed=seed)
     yield Summary(metric="peak_share", interval=share, key=key)
     if traffic.get(key):
         yield Summary(metric="arithmetic_intensity", interval=exact(macs[key] / traffic[key]), key=key)
@@ -117,7 +117,7 @@ def _ranks(samples: Samples, seed: int) -> Iterator[Summary]:
         if len(rounds) < FEWEST_ROUNDS:
             continue
         named = {key[0]: samples.rates(key, rounds) for key in keys}
-        for model, shares in statistics.rank_probabilities(named, seed=seed).items():
+        for model, shares in bootstrap.rank_probabilities(named, seed=seed).items():
             for rank, share in enumerate(shares, start=1):
                 interval = dataclasses.replace(exact(float(share)), count=len(rounds))
                 columns = {"level": float(rank)}
@@ -127,7 +127,7 @@ def _ranks(samples: Samples, seed: int) -> Iterator[Summary]:
 def _probe(samples: Samples, seed: int) -> Iterator[Summary]:
     rounds = samples.kept()
     for metric, values in (("probe_peak", samples.peak), ("probe_bandwidth", samples.bandwidth)):
-        found = statistics.median_interval([values[number] for number in rounds], seed=seed)
+        found = bootstrap.median_interval([values[number] for number in rounds], seed=seed)
         yield Summary(metric=metric, interval=found)
     dropped = dataclasses.replace(exact(float(len(samples.dropped()))), count=samples.rounds)
     yield Summary(metric="dropped_rounds", interval=dropped)

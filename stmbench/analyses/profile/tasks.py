@@ -20,8 +20,8 @@ from stmbench.analyses.profile.summary import summaries
 from stmbench.analyses.profile.train_step import TrainStep, autocast
 from stmbench.errors import InputError, UnitError
 from stmbench.measure.batch import is_out_of_memory
+from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.energy import EnergyCounter, joules_per_image
-from stmbench.measure.statistics import median_interval
 from stmbench.tables import Row
 
 if TYPE_CHECKING:

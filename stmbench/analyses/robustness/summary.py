@@ -13,8 +13,8 @@ import numpy as np
 from stmbench.analyses.robustness.attacks import ATTACKS
 from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
 from stmbench.analyses.robustness.validity import Verdict, against_fgsm, broken_at, common, verdicts
-from stmbench.measure.mcnemar import McNemar, mcnemar
-from stmbench.measure.shares import difference, share
+from stmbench.measure.differences import McNemar, mcnemar
+from stmbench.measure.proportions import paired_proportion_difference, proportion
 from stmbench.measure.statistics import Interval, holm
 
 ITERATING = ("pgd", "apgd")  # attacks that must not find less than FGSM does
@@ -53,14 +53,14 @@ def model_summaries(found: Mapping[str, Outcomes], panels: Mapping[str, list[Ver
         for eps, hits in outcomes.levels():
             columns = {"level": eps, **broken_at(checks, eps)}
             known = eps == 0 and outcomes.own_labels  # 1 by definition
-            found_share = dataclasses.replace(exact(1.0), count=len(hits)) if known else share(hits)
+            found_share = dataclasses.replace(exact(1.0), count=len(hits)) if known else proportion(hits)
             yield Summary(attack=attack, metric=outcomes.metric, interval=found_share, columns=columns)
             if not outcomes.own_labels and clean.any():
-                survived = share(hits[clean])
+                survived = proportion(hits[clean])
                 yield Summary(attack=attack, metric="accuracy_on_correct", interval=survived, columns=columns)
         if (at_zero := outcomes.attacked_at_zero()) is not None:
             columns = {"level": 0.0, "condition": AT_ZERO, **broken_at(checks, 0.0)}
-            yield Summary(attack=attack, metric=outcomes.metric, interval=share(at_zero), columns=columns)
+            yield Summary(attack=attack, metric=outcomes.metric, interval=proportion(at_zero), columns=columns)
         shown = outcomes.zero_share[np.isfinite(outcomes.zero_share)]
         if shown.size:
             zeros = dataclasses.replace(exact(float(shown.mean())), count=shown.size)
@@ -93,7 +93,7 @@ def comparison_summaries(attack: str, found: Mapping[str, Outcomes]) -> Iterator
             tests[model, baseline] = mcnemar(mine, theirs)
             columns = {"baseline": baseline, "level": eps}
             metric = f"{found[model].metric}_difference"
-            paired = difference(mine, theirs)
+            paired = paired_proportion_difference(mine, theirs)
             yield Summary(attack=attack, metric=metric, interval=paired, model=model, columns=columns)
         adjusted = holm([test.p for test in tests.values()])
         for ((model, baseline), test), holm_p in zip(tests.items(), adjusted, strict=True):

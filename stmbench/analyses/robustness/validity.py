@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stmbench.analyses.robustness.eps import words
 from stmbench.analyses.robustness.outcomes import Outcomes
-from stmbench.measure.mcnemar import mcnemar
+from stmbench.measure.differences import mcnemar
 
 # x + eps and (x + eps) - x are rounded in float32: half a unit in the last place of 1 each, and as much for eps itself
 TOLERANCE: Final = 2.0**-22

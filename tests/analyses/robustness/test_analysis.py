@@ -20,7 +20,7 @@ from stmbench.analyses.robustness.config import RobustnessConfig
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, UnknownNameError
-from stmbench.measure.mcnemar import mcnemar
+from stmbench.measure.differences import mcnemar
 from stmbench.tables import Store
 
 MODELS = ("unified_dw_conv_nano", "unified_sr_attn_nano")

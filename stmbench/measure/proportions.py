@@ -1,7 +1,7 @@
-"""Intervals of shares of images, and of means of what lies between 0 and 1.
+"""Confidence intervals of proportions of images, and of means of values between 0 and 1.
 
-An attack often leaves none or all of the images, and then every bootstrap resample says the same: 0 to 0, however few
-the images are. These intervals keep a width there, and hold their 95 % for few images as well as for many.
+If none or all of the images are hits, as is common under an attack, all bootstrap resamples agree and the interval has
+no width, however few images there are. The intervals here keep their width, and their 95 % coverage for few images.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from stmbench.measure.statistics import LEVEL, Floats, Interval
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 
 
-def share(hits: NDArray[np.bool_]) -> Interval:
-    """The share of (N,) hits; see `share_of`."""
-    return share_of(int(hits.sum()), len(hits))
+def proportion(hits: NDArray[np.bool_]) -> Interval:
+    """The proportion of (N,) hits; see `wilson_interval`."""
+    return wilson_interval(int(hits.sum()), len(hits))
 
 
-def share_of(number: int, count: int) -> Interval:
-    """The share p of `number` hits among N images with Wilson's (1927) score interval; NaN where there is no image.
+def wilson_interval(number: int, count: int) -> Interval:
+    """The proportion p of `number` hits among N images with Wilson's (1927) score interval; NaN without images.
 
     (p + z^2/2N -+ z sqrt(p(1-p)/N + z^2/4N^2)) / (1 + z^2/N)
     """
@@ -32,15 +32,16 @@ def share_of(number: int, count: int) -> Interval:
     p = number / count
     centre, scale = p + Z**2 / (2 * count), 1 + Z**2 / count
     margin = Z * math.sqrt(p * (1 - p) / count + (Z / (2 * count)) ** 2)
-    # at p = 0 and 1 an end is the estimate itself, but for rounding
+    # at p = 0 and 1 one end is the estimate itself, except for rounding
     low, high = min(p, max(0.0, (centre - margin) / scale)), max(p, min(1.0, (centre + margin) / scale))
     return Interval(estimate=p, low=low, high=high, count=count)
 
 
-def mean_share(values: Floats) -> Interval:
+def mean_proportion(values: Floats) -> Interval:
     """The mean of (N,) values in [0, 1], such as areas under curves of hits, with Agresti and Coull's (1998) interval.
 
-    z^2/2 images of 0 and as many of 1 are added, and the mean of all has a normal interval; for hits that is theirs.
+    z^2/2 values of 0 and as many of 1 are added, and the mean of all of them has a normal interval. For hits this is
+    exactly their interval.
     """
     count = len(values)
     if not count:
@@ -53,10 +54,10 @@ def mean_share(values: Floats) -> Interval:
     return Interval(estimate=estimate, low=min(estimate, low), high=max(estimate, high), count=count)
 
 
-def difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Interval:
-    """The first share minus the second, of (N,) hits each on the same images, with Agresti and Min's (2005) interval.
+def paired_proportion_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Interval:
+    """The first proportion minus the second, of (N,) hits each on the same images, by Agresti and Min (2005).
 
-    Of N images b are hits of the first alone and c of the second alone. With half an image more in each of the four
+    Of N images b are hits of the first only and c of the second only. With half an image added to each of the four
     cells, b* = b + 1/2, c* = c + 1/2, N* = N + 2:  (b* - c*)/N* -+ z sqrt(b* + c* - (b* - c*)^2/N*) / N*.
     """
     count = len(first)
