@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from stmbench.analyses.failures import failures_in, reason_of
-from stmbench.analyses.models import facts_of, mixer_facts
+from stmbench.analyses.models import facts_of, mixer_facts, own_weights
 from stmbench.analyses.report import Report
 from stmbench.analyses.unit import Unit
 from stmbench.errors import PeerFailureError
@@ -157,7 +157,7 @@ class Analysis(abc.ABC):
         if model is not None:
             facts = facts_of(model)
             known |= {"architecture": facts.architecture, "mixer": facts.mixer, "scale": facts.scale}
-            known["weights"] = f"random:{self.seed}"
+            known["weights"] = own_weights(model, self.seed)
         return Row(**{**known, **columns})
 
     def _do(self, unit: Unit, report: Report) -> None:

@@ -15,6 +15,7 @@ from stmbench.analyses.image_damage import damage
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.given_models import is_given
 from stmbench.architectures.mixer_share import faint_mixers
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.cache import PixelCache
@@ -187,7 +188,7 @@ class ImageAnalysis(Analysis):
             "dataset": self.images.fingerprint(),
             "num_images": len(self.indices),
             "resolution": request.resolution,
-            "num_classes": classes_for(self.images) if model not in request.checkpoints else None,
+            "num_classes": None if model in request.checkpoints or is_given(model) else classes_for(self.images),
             "dtype": request.dtype,
             "device": request.device.partition(":")[0],
         }
@@ -206,6 +207,7 @@ class ImageAnalysis(Analysis):
 
     def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
         known = {
+            "definition": unit.definition,
             "status": "failed",
             "reason": reason,
             "dataset": self.images.column,

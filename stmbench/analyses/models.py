@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from stmbench.architectures import given_models
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import InputError
 from stmbench.mixers.base import MIXERS, MixerEntry
+from stmbench.tables.weights import random_label
 
 SURE = 32  # pixels a side: from here on no network is known to be too deep
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -38,9 +40,16 @@ def facts_of(name: str) -> ModelFacts:
 
 
 def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
-    """mixer -> SHA-256 of the plug-in file it comes from, for the models whose mixer comes from one."""
+    """SHA-256 of code that is not stmbench's: mixer -> its plug-in's file, and given module -> its fingerprint."""
+    names = list(names)
     entries = [facts_of(name).entry for name in names]
-    return {entry.name: entry.plugin_sha256 for entry in entries if entry is not None and entry.plugin_sha256}
+    found = {entry.name: entry.plugin_sha256 for entry in entries if entry is not None and entry.plugin_sha256}
+    return {**found, **given_models.fingerprints_of(names)}
+
+
+def own_weights(name: str, seed: int) -> str:
+    """The table's `weights` of a model without a checkpoint: random ones, or those that a given module brings."""
+    return given_models.given_weights(name) if given_models.is_given(name) else random_label(seed)
 
 
 def mixer_facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -62,7 +71,7 @@ def build_model(
     channels_last: bool = False,
     train: bool = False,
 ) -> nn.Module:
-    """A model with random weights that depend on `seed` alone, in eval mode unless `train`.
+    """A model with random weights that depend on `seed` alone (a given module has its own), in eval mode by default.
 
     Args:
         dtype: of the weights: fp32 (and tf32), bf16, fp16.
@@ -79,6 +88,8 @@ def build_model(
 
 def outline(name: str, **options: Any) -> nn.Module:
     """The model, to be asked for its modules and shapes: without storage where it can be built so."""
+    if given_models.is_given(name):
+        return given_models.copy_of(name, without_storage=True)
     try:
         with torch.device("meta"):
             return create_model(name, **options)

@@ -9,24 +9,25 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES, outline, require_resolution
+from stmbench.analyses.models import DTYPES, outline, own_weights, require_resolution
 from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.architectures.given_models import is_given
 from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.loading import load_checkpoint
 from stmbench.checkpoints.reading import StoredWeights, read_weights
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import UnitError
-from stmbench.tables.weights import is_random, random_label
+from stmbench.errors import CheckpointError, UnitError
+from stmbench.tables.weights import is_random
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
     """A model in eval mode without gradients of its parameters.
 
-    `weights` is the table's: 'random:<seed>', or the file's name and the hash of the tensors. `remark` says which of a
-    file's weights were taken.
+    `weights` is the table's: 'random:<seed>', the file's name and the hash of the tensors, or 'given:' and their hash.
+    `remark` says which of a file's weights were taken.
     """
 
     name: str
@@ -51,11 +52,14 @@ class Subject:
         """(B, 3, H, W) float32 in [0, 1] -> (B, num_classes) float32 on the model's device, in inference mode.
 
         Raises:
-            UnitError: NaN or infinite logits.
+            UnitError: NaN or infinite logits, or none.
         """
         with torch.inference_mode():
-            found: Tensor = self.model(self.input(pixels)).float()
-        return finite(found)
+            found = self.model(self.input(pixels))
+        if not isinstance(found, Tensor) or found.ndim != 2:
+            what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise UnitError(f"expected logits (B, classes), got {what}; give a model with a classifier")
+        return finite(found.float())
 
 
 def finite(logits: Tensor) -> Tensor:
@@ -90,8 +94,8 @@ def load_subject(
         CheckpointError: weights that cannot be read or are another model's. UnknownNameError, ConfigError: the name.
     """
     options = dict(ModelName.parse(name).options)
-    stored = None if checkpoint is None else read_weights(checkpoint)
-    if "num_classes" not in options:
+    stored = None if checkpoint is None else _stored(name, checkpoint)
+    if "num_classes" not in options and not is_given(name):
         wanted = num_classes if stored is None else _classes_in(name, stored)
         options |= {} if wanted is None else {"num_classes": wanted}
     with torch.random.fork_rng(devices=[]):
@@ -104,7 +108,7 @@ def load_subject(
     return Subject(
         name=name,
         model=model,
-        weights=random_label(seed) if loaded is None else loaded.label,
+        weights=own_weights(name, seed) if loaded is None else loaded.label,
         remark=None if loaded is None else loaded.remark,
         preprocessing=preprocessing,
         num_classes=int(getattr(model, "num_classes", options.get("num_classes", 1000))),
@@ -124,7 +128,7 @@ def weights_label(name: str, checkpoint: Checkpoint | str | Path | None, seed: i
     Raises:
         CheckpointError: weights that cannot be read or are another model's.
     """
-    return random_label(seed) if checkpoint is None else _described(name, checkpoint)[0]
+    return own_weights(name, seed) if checkpoint is None else _described(name, checkpoint)[0]
 
 
 def weights_remark(name: str, checkpoint: Checkpoint | str | Path | None) -> str | None:
@@ -143,6 +147,13 @@ def _described(name: str, checkpoint: Checkpoint | str | Path) -> tuple[str, str
 def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> tuple[str, str | None]:
     subject = load_subject(name, checkpoint)
     return subject.weights, subject.remark
+
+
+def _stored(name: str, checkpoint: Checkpoint | str | Path) -> StoredWeights:
+    if is_given(name):
+        got = f"{Checkpoint.of(checkpoint).path.name} for {name}"
+        raise CheckpointError("no checkpoint for a module, which has weights", got, "load them into the module")
+    return read_weights(checkpoint)
 
 
 def _classes_in(name: str, stored: StoredWeights) -> int | None:

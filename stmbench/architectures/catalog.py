@@ -8,7 +8,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from stmbench.architectures import timm_names
+from stmbench.architectures import given_models, timm_names
 from stmbench.architectures.names import TIMM, ModelName, model_names
 from stmbench.errors import ConfigError, UnknownNameError
 
@@ -20,7 +20,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
     Args:
         name: `unified_halo_attn_tiny`, with options in brackets (`unified_halo_attn_tiny[design=C,halo=1]`), or
-            `timm:<name>`.
+            `timm:<name>`. A name that `model_name_of` gave stands for a deep copy of that module, with its weights.
         options: of the architecture (num_classes, in_chans, img_size, drop_path_rate, dims, depths, design, ...), of
             the mixer (halo, window, ...), and timm's (features_only, out_indices, ...). They win over the name's.
 
@@ -30,6 +30,11 @@ def create_model(name: str, **options: Any) -> nn.Module:
     """
     parsed = ModelName.parse(name)
     merged = {**parsed.options, **options}
+    if given_models.is_given(parsed.base):
+        if merged:
+            got = ", ".join(merged)
+            raise ConfigError(f"no options for {parsed.base}, a module that is built already", got, "leave them out")
+        return given_models.copy_of(parsed.base)
     if parsed.architecture == "timm":
         return _create_timm(parsed.base.removeprefix(TIMM), merged)
     timm_names.register_all()

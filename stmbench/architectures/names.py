@@ -11,6 +11,7 @@ from stmbench.errors import InputError, UnknownNameError
 from stmbench.mixers.base import MIXERS, SCALES
 
 TIMM = "timm:"
+MODULE = "module:"  # given as an object, see `given_models`
 _OPTION = re.compile(r"^\s*(\w+)\s*=\s*(.+?)\s*$")
 
 
@@ -18,8 +19,8 @@ _OPTION = re.compile(r"^\s*(\w+)\s*=\s*(.+?)\s*$")
 class ModelName:
     """A model name taken apart: `unified_halo_attn_tiny[design=C,halo=1]`.
 
-    `base` is the registered name without options. A timm model has the architecture "timm", no mixer and no scale; a
-    model with a name of its own has no scale.
+    `base` is the registered name without options. A timm model has the architecture "timm" and a module given as an
+    object "module", no mixer and no scale; a model with a name of its own has no scale.
     """
 
     text: str
@@ -38,8 +39,10 @@ class ModelName:
             InputError: brackets that cannot be read.
         """
         base, options = _split_options(text.strip())
-        if base.startswith(TIMM):
-            return cls(text=text, base=base, architecture="timm", mixer=None, scale=None, options=options)
+        for prefix in (TIMM, MODULE):
+            if base.startswith(prefix):
+                kind = prefix.removesuffix(":")
+                return cls(text=text, base=base, architecture=kind, mixer=None, scale=None, options=options)
         if base in NAMED:
             entry = NAMED.get(base)
             return cls(

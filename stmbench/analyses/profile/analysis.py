@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import build_model, design_size, plugin_hashes
+from stmbench.analyses.models import build_model, design_size, own_weights, plugin_hashes
 from stmbench.analyses.profile.bench import Bench
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.costs import model_costs, operator_costs
@@ -121,7 +121,7 @@ class Profile(Analysis):
             definition=self.definition,
             task=task,
             models=models,
-            weights=tuple(f"random:{self.seed}" for _ in models),
+            weights=tuple(own_weights(model, self.seed) for model in models),
             conditions=conditions,
             seed=self.seed,
             machine=self.machine if timed else None,
