@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What only a GPU shows: the five mixers at tiny in half precision, trained, compiled and at batch 1.
 #
-#   bash benchmarks/gpu.sh OUT        tables on the screen, stores under OUT; about 5 minutes on one H100
-#   PYTHON=python3 BUDGET=10 bash benchmarks/gpu.sh OUT
+#   bash benchmarks/gpu.sh OUT        tables on the screen, stores under OUT
+#   PYTHON=python3 BUDGET=8 bash benchmarks/gpu.sh OUT    about 2 minutes a run on one H200, more where models are compiled
 set -uo pipefail
 out=${1:?expected a folder for the stores, got nothing}
 python=${PYTHON:-python} budget=${BUDGET:-15}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,22 @@ def test_what_is_compiled_while_it_is_timed_is_refused() -> None:
     under_test.subject((MODEL, 3)).run(3)()
     with pytest.raises(UnitError, match="expected 0 compiled graphs without a break, got 1 graph and"):
         under_test.require_same_graphs()
+
+
+def test_the_compilers_advice_to_round_products_is_left_out_and_nothing_else() -> None:
+    subject = bench().subject((MODEL, 3))
+    run = subject.run(2)
+
+    def first_call() -> None:
+        warnings.warn("TensorFloat32 tensor cores available but not enabled", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+        run()
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        subject.compile(2, first_call)
+    assert "something else" in [str(warning.message) for warning in seen]
+    assert not [warning for warning in seen if "TensorFloat32" in str(warning.message)]
 
 
 def test_the_batch_is_chosen_without_the_compiler() -> None:

@@ -24,6 +24,17 @@ def test_the_work_is_what_it_says() -> None:
     assert all(size.macs >= 2**30 and size.copy_bytes >= 2**26 for size in SIZES.values()), "larger than a cache"
 
 
+def test_a_probe_counts_every_copy_that_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = ProbeSize(side=8, copy_bytes=64, copies=3)
+    assert size.bytes_moved == 3 * 128
+    probe, copied = Probe("cpu", torch.float32, ScriptedTimer(), size), []
+    copy_ = torch.Tensor.copy_
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda to, source: (copied.append(source.numel()), copy_(to, source))[1])
+    probe.copy()
+    assert copied == [16, 16, 16]
+    assert torch.equal(probe._target, torch.arange(16.0))
+
+
 def test_every_probe_multiplies_the_same_matrices() -> None:
     first, second = (Probe("cpu", torch.float32, ScriptedTimer(), SMALL) for _ in range(2))
     assert torch.equal(first._a, second._a)
