@@ -56,6 +56,12 @@ def open_set(
 
 
 def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> ImageSet:
+    if name_or_path.startswith("given:"):
+        from stmbench.data.given_images import open_given
+
+        if labels is not None:
+            raise ConfigError("--labels with a folder of images", name_or_path, "give labels with the images")
+        return open_given(name_or_path, split)
     match = _NAME.match(name_or_path.strip())
     if match and match["name"] in EMBEDDED:
         if labels is not None:
