@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from stmbench.errors import DuplicateNameError, UnknownNameError
 
 T = TypeVar("T")
+
+
+def matches(pattern: str, *texts: str) -> bool:
+    """Whether any text matches a shell pattern or, if the pattern has no `*` or `?`, contains it; case is ignored."""
+    lowered = pattern.lower()
+    wanted = lowered if "*" in lowered or "?" in lowered else f"*{glob.escape(lowered)}*"
+    return any(fnmatch.fnmatchcase(text.lower(), wanted) for text in texts)
 
 
 class Registry(Generic[T]):

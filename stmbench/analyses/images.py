@@ -16,7 +16,7 @@ from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
-from stmbench.architectures.mixer_share import faint_mixers
+from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.cache import PixelCache
 from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches

@@ -86,20 +86,20 @@ def build_model(
     return model.train(train)
 
 
-def outline(name: str, **options: Any) -> nn.Module:
-    """The model, to be asked for its modules and shapes: without storage where it can be built so."""
+def meta_model(name: str, **options: Any) -> nn.Module:
+    """The model on the meta device if possible, for its modules and shapes: without memory for its weights."""
     if given_models.is_given(name):
         return given_models.copy_of(name, without_storage=True)
     try:
         with torch.device("meta"):
             return create_model(name, **options)
-    except RuntimeError:  # a builder that computes with values, which there are none of
+    except RuntimeError:  # a builder that computes with values, which meta tensors lack
         return create_model(name, **options)
 
 
 def design_size(name: str) -> tuple[int, int]:
     """(H, W) that the model was designed for."""
-    _, height, width = getattr(outline(name), "default_cfg", {}).get("input_size", (3, 224, 224))
+    _, height, width = getattr(meta_model(name), "default_cfg", {}).get("input_size", (3, 224, 224))
     return height, width
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stmbench.architectures.base import ARCHITECTURES
-from stmbench.architectures.catalog import ModelName, list_models
+from stmbench.architectures.catalog import ModelName, is_pattern, list_models
 from stmbench.errors import UnknownNameError
 from stmbench.mixers.base import MIXERS
 
@@ -14,8 +14,7 @@ def by_name(names: Sequence[str]) -> tuple[str, ...]:
     """Models by name; `*`, `?` outside brackets make a shell pattern. Raises UnknownNameError for what matches none."""
     found: list[str] = []
     for name in names:
-        pattern = name.partition("[")[0]
-        if "*" in pattern or "?" in pattern:
+        if is_pattern(name):
             matches = list_models(name)
             if not matches:
                 raise UnknownNameError("model or a pattern that matches one", name, list_models())

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES, outline, own_weights, require_resolution
+from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_resolution
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import is_given
 from stmbench.checkpoints.families import num_classes_of
@@ -158,7 +158,7 @@ def _stored(name: str, checkpoint: Checkpoint | str | Path) -> StoredWeights:
 
 def _classes_in(name: str, stored: StoredWeights) -> int | None:
     """Rows of the classifier in a checkpoint; None where it has none that is known, which loading then says."""
-    classifier = getattr(outline(name), "default_cfg", {}).get("classifier")
+    classifier = getattr(meta_model(name), "default_cfg", {}).get("classifier")
     if isinstance(classifier, (tuple, list)):  # a second head, for distillation, has as many
         classifier = next(iter(classifier), None)
     return num_classes_of(stored.tensors, classifier) if classifier else None

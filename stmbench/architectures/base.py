@@ -1,7 +1,7 @@
-"""The architectures that a mixer can be plugged into, and the models that have a name of their own.
+"""The registries of architectures, which any mixer plugs into, and of models with names of their own.
 
 An architecture turns a mixer and a scale into a model called `<architecture>_<mixer>_<scale>`. Models that papers
-released under names of their own (`cotnet50`) are registered beside them, under these names.
+released under other names (`cotnet50`) are registered alongside them, under those names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import nn
 
 from stmbench.registry import Registry
 
+MODULES = ("unified", "container", "cotnet", "isotropic")  # each registers an architecture, named models, or both
 Builder = Callable[..., nn.Module]  # (MixerEntry, scale, **options) -> model
 
 
@@ -22,22 +23,25 @@ Builder = Callable[..., nn.Module]  # (MixerEntry, scale, **options) -> model
 class ArchitectureEntry:
     """What the registry knows about an architecture.
 
-    `mixers` are those it is compared with unless others are named; `cfg` are changes to timm's description of its
-    models (`first_conv`, `classifier`, ...).
+    Attributes:
+        build: (mixer's entry, scale, **options) -> model.
+        default_size: scale -> side in pixels of the images it was designed for.
+        mixers: those compared in it unless others are named.
+        cfg: changes to timm's description of its models (`first_conv`, `classifier`, ...).
     """
 
     name: str
     title: str
     citation: str
     build: Builder
-    default_size: Callable[[str], int]  # scale -> side of the images it was designed for
+    default_size: Callable[[str], int]
     mixers: tuple[str, ...]
     cfg: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NamedModel:
-    """A model with a name of its own: `build(**options)` makes it, `mixer` is what it is known for."""
+    """A model with a name of its own: `build(**options)` makes it, `mixer` is the mixer it was published with."""
 
     name: str
     architecture: str
@@ -52,11 +56,5 @@ def _load() -> None:
         importlib.import_module(f"stmbench.architectures.{module}")
 
 
-MODULES = (
-    "unified_models",
-    "container_models",
-    "cotnet_models",
-    "isotropic_models",
-)  # each registers architectures, named models, or both
 ARCHITECTURES: Registry[ArchitectureEntry] = Registry("architecture", load=_load)
-NAMED: Registry[NamedModel] = Registry("model", load=_load)
+NAMED_MODELS: Registry[NamedModel] = Registry("model", load=_load)

@@ -1,4 +1,4 @@
-"""Residual blocks around a mixer. A block never asks which mixer it holds."""
+"""Residual blocks around a mixer, and the stage that holds them. A block never asks which mixer it holds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import dataclasses
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from timm.layers.mlp import Mlp
+from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlockConfig:
-    """`dim` channels; `drop_path` is the probability of dropping a branch; `scale` the layer scale's first value, None
-    for no layer scale."""
+    """What a block takes besides its mixer.
+
+    Attributes:
+        dim: channels.
+        drop_path: probability of dropping a residual branch in training (stochastic depth, Huang et al. 2016).
+        scale: first value of the layer scale (Touvron et al. 2021), None for no layer scale.
+    """
 
     dim: int
     mlp_ratio: float
@@ -42,7 +49,7 @@ class TransformerBlock(nn.Module):
         return y
 
     def macs(self, height: int, width: int) -> dict[str, int]:
-        """Multiply-adds besides the mixer's, by part."""
+        """Multiply-adds besides the mixer's, by part of the network."""
         return {"mlps": mlp_macs(self.mlp, height, width)}
 
 
@@ -62,12 +69,12 @@ class ConvNextBlock(nn.Module):
         return y
 
     def macs(self, height: int, width: int) -> dict[str, int]:
-        """Multiply-adds besides the mixer's, by part."""
+        """Multiply-adds besides the mixer's, by part of the network."""
         return {"mlps": mlp_macs(self.mlp, height, width)}
 
 
 class Branch(nn.Module):
-    """A residual branch's end: x + drop_path(scale * y), with one learned scale for each channel (layer scale)."""
+    """The end of a residual branch: x + drop_path(scale * y), with one learned scale per channel (layer scale)."""
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
@@ -80,6 +87,42 @@ class Branch(nn.Module):
             dropped: Tensor = x + self.drop_path(y if self.scale is None else self.scale * y)
             return dropped
         return x + y if self.scale is None else torch.addcmul(x, self.scale, y)  # one pass over memory
+
+
+class Stage(nn.Module):
+    """A position embedding (if any), blocks of one width, and the norm after them: (B, H, W, C) -> (B, H, W, C)."""
+
+    def __init__(self, blocks: list[nn.Module], position: Tensor | None, norm: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.position = None if position is None else nn.Parameter(position)  # (1, H, W, C)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        if self.position is not None:  # it stays in the residual stream
+            x = x + resized_position(self.position, x.shape[1], x.shape[2])
+        if self.grad_checkpointing and self.training:
+            x = checkpoint_seq(self.blocks, x, use_reentrant=False)
+        else:
+            for block in self.blocks:
+                x = block(x)
+        y: Tensor = self.norm(x)
+        return y
+
+
+def resized_position(table: Tensor, height: int, width: int) -> Tensor:
+    """A position embedding (1, H, W, C) at another size, bilinear with aligned corners, as Hu et al. resize theirs."""
+    if table.shape[1:3] == (height, width):
+        return table
+    resized = F.interpolate(table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
+    return resized.permute(0, 2, 3, 1)
+
+
+def new_position(size: tuple[int, int], dim: int) -> Tensor:
+    """First values (1, H, W, C) of a position embedding: a truncated normal of standard deviation 0.02."""
+    return nn.init.trunc_normal_(torch.empty(1, *size, dim), std=0.02)
 
 
 def mlp_macs(mlp: Mlp, height: int, width: int) -> int:

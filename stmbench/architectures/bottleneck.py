@@ -1,7 +1,7 @@
 """ResNet's bottleneck around a mixer, channels last: 1x1 convolution, mixer, 1x1 convolution, and the shortcut.
 
-He et al., CVPR 2016; what a stride is made of follows Li et al. 2021 (CoTNet) and, for the D form, He et al. 2019
-("Bag of Tricks", ResNet-D). All modules take and give maps (B, H, W, C).
+He et al., CVPR 2016; the stride is implemented as in Li et al. 2021 (CoTNet) and, for the D form, as in He et al. 2019
+("Bag of Tricks", ResNet-D). All maps are (B, H, W, C).
 """
 
 from __future__ import annotations
@@ -14,37 +14,18 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from stmbench.architectures.cotnet_config import EXPANSION, Pooling
-from stmbench.architectures.downsampling import halved
-from stmbench.architectures.stages import ChannelsLastBatchNorm
+from stmbench.architectures.layers import ChannelsLast, ChannelsLastBatchNorm, ChannelsLastConv, halved
 
 
-class Convolution(nn.Conv2d):
-    """A convolution of a channels-last map, without bias: (B, H, W, C) -> (B, H', W', C')."""
+class Convolution(ChannelsLastConv):
+    """A convolution without bias: (B, H, W, C) -> (B, H/stride, W/stride, C')."""
 
     def __init__(self, in_dim: int, out_dim: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__(in_dim, out_dim, kernel, stride=stride, padding=kernel // 2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H', W', C')."""
-        y: Tensor = super().forward(x.permute(0, 3, 1, 2))
-        return y.permute(0, 2, 3, 1)
-
-
-class ChannelsLast(nn.Module):
-    """A module of (B, C, H, W) maps on channels-last ones."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H', W', C')."""
-        y: Tensor = self.inner(x.permute(0, 3, 1, 2))
-        return y.permute(0, 2, 3, 1)
-
 
 class PlainConv(nn.Module):
-    """What a block without mixer has in its place: 3x3 convolution, BatchNorm, ReLU."""
+    """The spatial layer of a block without mixer: 3x3 convolution, BatchNorm, ReLU."""
 
     def __init__(self, dim: int, stride: int) -> None:
         super().__init__()
@@ -60,7 +41,7 @@ class PlainConv(nn.Module):
 
 
 class SplitAttentionConv(nn.Module):
-    """ResNeSt's split-attention convolution of radix 1 (Zhang et al. 2020): a 3x3 convolution, then channel shares."""
+    """ResNeSt's split-attention convolution of radix 1 (Zhang et al. 2020): a 3x3 convolution, then channel weights."""
 
     def __init__(self, dim: int, stride: int) -> None:
         super().__init__()
@@ -73,20 +54,20 @@ class SplitAttentionConv(nn.Module):
         """(B, H, W, C) -> (B, H/stride, W/stride, C)."""
         x = F.silu(self.norm(self.conv(x))).permute(0, 3, 1, 2)
         pooled = x.mean((2, 3), keepdim=True)
-        shares = self.expand(F.silu(self.hidden_norm(self.reduce(pooled)))).sigmoid()
-        y: Tensor = (x * shares).permute(0, 2, 3, 1)
+        weights = self.expand(F.silu(self.hidden_norm(self.reduce(pooled)))).sigmoid()
+        y: Tensor = (x * weights).permute(0, 2, 3, 1)
         return y
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-adds for an output of height x width; the shares cost the same at any size."""
+        """Multiply-adds for an output of height x width; the channel weights cost the same at any size."""
         return height * width * self.conv.weight.numel() + self.reduce.weight.numel() + self.expand.weight.numel()
 
 
 class Bottleneck(nn.Module):
     """relu(shortcut(x) + conv1x1(mixer(relu(conv1x1(x))))): (B, H, W, C) -> (B, H/stride, W/stride, 4 planes).
 
-    `mixer` is None in a block whose convolution stays (`deep`: a split-attention one). A stride is an average before
-    the mixer or the stride of the convolution that stays; with `pooling` 'blur' it is a blur after either.
+    Without a mixer the block keeps a convolution (`deep`: a split-attention one). A stride is average pooling before
+    the mixer, or the stride of the convolution; with `pooling` 'blur' it is a blur after either.
     """
 
     def __init__(
@@ -97,12 +78,13 @@ class Bottleneck(nn.Module):
         out_dim = EXPANSION * planes
         self.stride, self.blurs = stride, pooling == "blur"
         self.conv1, self.norm1 = Convolution(in_dim, width), ChannelsLastBatchNorm(width)
-        own, blur = 1 if self.blurs else stride, stride > 1 and self.blurs
+        spatial_stride, blur = 1 if self.blurs else stride, stride > 1 and self.blurs
         if mixer is None:
-            self.spatial: nn.Module = SplitAttentionConv(width, own) if deep else PlainConv(width, own)
+            convolution = SplitAttentionConv if deep else PlainConv
+            self.spatial: nn.Module = convolution(width, spatial_stride)
         else:
             self.mixer = mixer
-        average = own > 1 and mixer is not None
+        average = spatial_stride > 1 and mixer is not None
         self.pool = ChannelsLast(nn.AvgPool2d(3, stride, padding=1)) if average else nn.Identity()
         self.blur = ChannelsLast(BlurPool2d(width, stride=stride)) if blur else nn.Identity()
         self.conv3, self.norm3 = Convolution(width, out_dim), ChannelsLastBatchNorm(out_dim)
@@ -117,11 +99,11 @@ class Bottleneck(nn.Module):
         return F.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
     def mixing_size(self, height: int, width: int) -> tuple[int, int]:
-        """(H, W) of the map that is mixed, for an input of height x width: a blur halves it afterwards."""
+        """(H, W) of the mixer's map, for an input of height x width: a blur halves it only afterwards."""
         return (height, width) if self.stride == 1 or self.blurs else (halved(height), halved(width))
 
-    def macs_of(self, height: int, width: int) -> dict[str, int]:
-        """Multiply-adds besides the mixer's, by part, for the block's input of height x width."""
+    def macs(self, height: int, width: int) -> dict[str, int]:
+        """Multiply-adds besides the mixer's, by part of the network, for an input of height x width."""
         out = (halved(height), halved(width)) if self.stride > 1 else (height, width)
         mixing = self.mixing_size(height, width)
         points = height * width * self.conv1.weight.numel() + out[0] * out[1] * self.conv3.weight.numel()
@@ -129,15 +111,15 @@ class Bottleneck(nn.Module):
         points += 0 if spatial is None else spatial.macs(*mixing)
         if self.stride > 1 and self.blurs:
             points += out[0] * out[1] * 9 * self.conv1.out_channels  # the blur is a depthwise 3x3 convolution
-        found = {"bottlenecks": points, "shortcuts": 0}
+        macs = {"bottlenecks": points, "shortcuts": 0}
         for module in [] if self.shortcut is None else self.shortcut.modules():
             if isinstance(module, nn.Conv2d):
-                found["shortcuts"] = out[0] * out[1] * module.weight.numel()
-        return found
+                macs["shortcuts"] = out[0] * out[1] * module.weight.numel()
+        return macs
 
 
 def _shortcut(in_dim: int, out_dim: int, stride: int, *, deep: bool) -> nn.Module:
-    """1x1 convolution and BatchNorm; `deep` takes the average of what the stride would skip."""
+    """1x1 convolution and BatchNorm; `deep` averages the positions that a stride would skip."""
     layers: list[nn.Module] = [Convolution(in_dim, out_dim, 1, 1 if deep else stride), ChannelsLastBatchNorm(out_dim)]
     if deep and stride > 1:
         layers.insert(0, ChannelsLast(nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False)))

@@ -1,32 +1,36 @@
-"""Models by name: ours, those of the user's plug-ins, and any of timm's."""
+"""Models by name: ours, those of the user's plug-ins, and all of timm's."""
 
 from __future__ import annotations
 
-import fnmatch
 from typing import Any
 
 import timm
 from torch import nn
 
-from stmbench.architectures import given_models, timm_names
-from stmbench.architectures.names import TIMM, ModelName, model_names
+from stmbench.architectures import given_models, timm_registry
+from stmbench.architectures.model_names import TIMM, ModelName, is_pattern, model_names
 from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.registry import matches
 
-__all__ = ["ModelName", "create_model", "list_models"]
+__all__ = ["ModelName", "create_model", "is_pattern", "list_models"]
 
 
 def create_model(name: str, **options: Any) -> nn.Module:
     """A model with random weights.
 
     Args:
-        name: `unified_halo_attn_tiny`, with options in brackets (`unified_halo_attn_tiny[design=C,halo=1]`), or
-            `timm:<name>`. A name that `model_name_of` gave stands for a deep copy of that module, with its weights.
+        name: `unified_halo_attn_tiny`, `cotnet50` or `timm:<name>`, with options in brackets if needed
+            (`unified_halo_attn_tiny[design=C,halo=1]`). A name from `model_name_of` stands for a deep copy of that
+            module, with its weights.
         options: of the architecture (num_classes, in_chans, img_size, drop_path_rate, dims, depths, design, ...), of
             the mixer (halo, window, ...), and timm's (features_only, out_indices, ...). They win over the name's.
 
+    Returns:
+        Images (B, in_chans, H, W) -> logits (B, num_classes).
+
     Raises:
-        UnknownNameError: no such model, mixer or scale; the nearest names are suggested.
-        ConfigError: an option that the model does not have, or a value it refuses.
+        UnknownNameError: no such model, mixer or scale; suggests the nearest names.
+        ConfigError: an option that the model does not have, or a bad value.
     """
     parsed = ModelName.parse(name)
     merged = {**parsed.options, **options}
@@ -37,7 +41,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
         return given_models.copy_of(parsed.base)
     if parsed.architecture == "timm":
         return _create_timm(parsed.base.removeprefix(TIMM), merged)
-    timm_names.register_all()
+    timm_registry.register_all()
     sides = merged.get("img_size", 1)
     pair = sides if isinstance(sides, tuple | list) else (sides,)
     if any(isinstance(side, int) and side < 1 for side in pair):  # timm would raise an error of its own
@@ -47,10 +51,14 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Registered names that match a shell pattern; `timm:...` patterns are looked up in timm."""
+    """Registered names that match a shell pattern, or that contain the text if it has no wildcard.
+
+    With `timm:` before the pattern, timm's names are searched instead.
+    """
     if pattern.startswith(TIMM):
-        return [TIMM + name for name in timm.list_models(pattern.removeprefix(TIMM))]
-    return fnmatch.filter(model_names(), pattern)
+        wanted = pattern.removeprefix(TIMM)
+        return [TIMM + name for name in timm.list_models() if matches(wanted, name)]
+    return [name for name in model_names() if matches(pattern, name)]
 
 
 def _create_timm(name: str, options: dict[str, Any]) -> nn.Module:
@@ -59,5 +67,5 @@ def _create_timm(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, **options)
     except TypeError as error:
-        raise ConfigError(f"options that timm's {name} takes", str(error), "remove or rename the option") from error
+        raise ConfigError(f"options of timm's {name}", str(error), "remove or rename the option") from error
     return model

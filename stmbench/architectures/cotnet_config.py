@@ -1,4 +1,4 @@
-"""What the cotnet host takes besides the mixer, and its networks at each scale and of the authors' names.
+"""The cotnet architecture's options, and its networks: one for each scale, and the authors' released ones.
 
 Li et al., "Contextual Transformer Networks for Visual Recognition", 2021, section 3.3, Tables 1 and 2: ResNets whose
 3 x 3 convolutions are replaced. `tiny`, `small` and `base` have the depths of 50, 101 and 152 layers; `micro` and
@@ -10,28 +10,32 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from stmbench.architectures.downsampling import halved
-from stmbench.architectures.host_config import REMEDY, HostConfig
+from stmbench.architectures.backbone import REMEDY, BackboneConfig
+from stmbench.architectures.layers import halved
 from stmbench.errors import require
 from stmbench.mixers.base import SCALES
 
-EXPANSION = 4  # of a bottleneck's width, after it
+EXPANSION = 4  # channels after a bottleneck, as a multiple of its `planes`
 Pooling = Literal["average", "blur"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CotNetConfig(HostConfig):
-    """What the host takes besides the mixer.
+class CotNetConfig(BackboneConfig):
+    """Options besides the mixer's.
 
-    `widths` are those of the bottlenecks, whose 3 x 3 convolution is replaced in the blocks of the stages `replaced`
-    (numbers from 2, as the papers count res2 to res5), of `alternate` in every other block. `dims` are those of the
-    stages' maps. `deep` is SE-CoTNetD's form: a stem of three 3 x 3 convolutions without pooling, average pooling in
-    the shortcuts, split-attention convolutions where nothing is replaced, and stride 2 in every stage. `pooling` is how
-    a block halves the map: an average before the mixer, or a blur after it.
+    Attributes:
+        widths: channels inside the bottlenecks of each stage.
+        planes: a quarter of the channels of each stage's map.
+        replaced: the stages whose blocks hold the mixer in place of their 3 x 3 convolution, counted from 2 (res2) to 5
+            (res5) as in the papers.
+        alternate: the stages in which every other block does.
+        deep: SE-CoTNetD's form: a stem of three 3 x 3 convolutions without pooling, average pooling in the shortcuts,
+            split-attention convolutions in blocks without mixer, and stride 2 in every stage.
+        pooling: how a block halves the map: an average before the mixer, or a blur after it.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    planes: tuple[int, int, int, int] = (64, 128, 256, 512)  # a quarter of a stage's channels
+    planes: tuple[int, int, int, int] = (64, 128, 256, 512)
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
     stem_width: int = 64
     replaced: tuple[int, ...] = (2, 3, 4, 5)
@@ -41,8 +45,8 @@ class CotNetConfig(HostConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._require_four("widths", "planes", "depths")
         for name in ("widths", "planes", "depths"):
-            require(len(getattr(self, name)) == 4, f"four {name}, one for each stage", getattr(self, name), REMEDY)
             require(all(n >= 1 for n in getattr(self, name)), f"{name} >= 1", getattr(self, name), REMEDY)
         for name in ("replaced", "alternate"):
             stages = getattr(self, name)
@@ -56,15 +60,15 @@ class CotNetConfig(HostConfig):
         return tuple(EXPANSION * plane for plane in self.planes)
 
     def holds_mixer(self, stage: int, block: int) -> bool:
-        """Whether a block's convolution is replaced; both count from 0."""
+        """Whether a block holds the mixer; stage and block count from 0."""
         return stage + 2 in self.replaced or (stage + 2 in self.alternate and block % 2 == 0)
 
-    def strides(self, stage: int) -> int:
-        """Of a stage's first block."""
+    def stride(self, stage: int) -> int:
+        """Stride of a stage's first block."""
         return 2 if stage or self.deep else 1
 
     def stem_maps(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(H, W) after the stem's convolutions, and what the first stage gets."""
+        """(H, W) after the stem's convolutions, and (H, W) of the first stage's input."""
         first = (halved(height), halved(width))
         return [first, first if self.deep else (halved(first[0]), halved(first[1]))]
 
@@ -72,7 +76,7 @@ class CotNetConfig(HostConfig):
         """(H, W) of each stage's map for an image of height x width."""
         size, sizes = self.stem_maps(height, width)[-1], []
         for stage in range(4):
-            size = (halved(size[0]), halved(size[1])) if self.strides(stage) == 2 else size
+            size = (halved(size[0]), halved(size[1])) if self.stride(stage) == 2 else size
             sizes.append(size)
         return sizes
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from stmbench.architectures.feature_nodes import with_nodes
 from stmbench.architectures.fingerprints import code_hash, weights_hash
 from stmbench.architectures.input_config import input_config, timm_config
-from stmbench.architectures.names import MODULE
+from stmbench.architectures.model_names import MODULE
 from stmbench.errors import ConfigError, InputError, UnknownNameError, require
 
 WEIGHTS: Final = "given:"  # the table's `weights` of a given module; behind it the start of the weights' hash

@@ -1,9 +1,9 @@
-"""The isotropic architecture: one width and one resolution throughout, in DeiT's shape.
+"""The isotropic architecture: DeiT's shape, with one width and one resolution throughout.
 
 Touvron et al., "Training data-efficient image transformers", ICML 2021, Table 1, without the class token: a 16 x 16
 patch embedding, a learned position embedding, blocks x + mixer(LN(x)), x + mlp(LN(x)) without layer scale, a
-LayerNorm and a global average. Gao et al., "Container", section 4.1 and Fig. 1, put CONTAINER-PAM into it. The blocks
-are counted in four quarters, so that the maps after each are the model's four stages.
+LayerNorm and global average pooling. Gao et al., "Container", section 4.1 and Fig. 1, put CONTAINER-PAM into it. The
+blocks are grouped into four quarters; the maps after each are the model's four stages.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import torch
 from torch import nn
 
-from stmbench.architectures.blocks import BlockConfig, TransformerBlock
-from stmbench.architectures.host import Host, drop_path_rates
-from stmbench.architectures.host_config import LARGEST_STRIDE, REMEDY, HostConfig
-from stmbench.architectures.patches import ImageEmbedding, PoolingHead
-from stmbench.architectures.stages import Stage
+from stmbench.architectures.backbone import LARGEST_STRIDE, REMEDY, Backbone, BackboneConfig
+from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry
+from stmbench.architectures.blocks import BlockConfig, Stage, TransformerBlock, new_position
+from stmbench.architectures.heads import PoolingHead
+from stmbench.architectures.layers import ImageEmbedding
+from stmbench.architectures.model_factory import build_backbone
 from stmbench.errors import require
-from stmbench.mixers.base import MixerEntry, Site
+from stmbench.mixers.base import MixerEntry
 
 NORM_EPS = 1e-6
 _BLOCK = r"stages\.\d+\.blocks\.\d+\."
@@ -34,7 +34,7 @@ PARTS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IsotropicConfig(HostConfig):
+class IsotropicConfig(BackboneConfig):
     """`dim` channels in every block, `depth` blocks (a multiple of four), patches of `patch` x `patch` pixels."""
 
     dim: int
@@ -63,7 +63,16 @@ class IsotropicConfig(HostConfig):
         return [(height // self.patch, width // self.patch)] * 4
 
 
-class Isotropic(Host):
+NETWORKS = {
+    "nano": IsotropicConfig(dim=64, depth=4, patch=4, img_size=(32, 32)),
+    "micro": IsotropicConfig(dim=192),  # DeiT-Ti
+    "tiny": IsotropicConfig(dim=384, drop_path_rate=0.1),  # DeiT-S
+    "small": IsotropicConfig(dim=576, drop_path_rate=0.1),
+    "base": IsotropicConfig(dim=768, drop_path_rate=0.1),  # DeiT-B
+}
+
+
+class Isotropic(Backbone):
     """Images (B, in_chans, H, W), H and W >= the patch -> logits (B, num_classes)."""
 
     parts = PARTS
@@ -75,18 +84,34 @@ class Isotropic(Host):
         self.transitions = nn.ModuleList()
         self.stages = nn.ModuleList(self._stage(mixer, index, mixer_options) for index in range(4))
         self.head = PoolingHead(config.dim, config.num_classes)
-        self._complete(mixer.own_init)
+        self._finish(mixers_init_themselves=mixer.own_init)
 
     def _stage(self, mixer: MixerEntry, index: int, options: dict[str, Any]) -> Stage:
         config = self.config
-        resolution = config.maps(*config.img_size)[index]
         blocks: list[nn.Module] = []
-        for number, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depths)[index]):
-            site = Site(stage=index, block=number, dim=config.dim, resolution=resolution)
-            self.sites.append(site)
+        for module, rate in self._build_mixers(mixer, index, options):
             block = BlockConfig(
                 dim=config.dim, mlp_ratio=config.mlp_ratio, norm_eps=NORM_EPS, drop_path=rate, scale=None
             )
-            blocks.append(TransformerBlock(mixer.build(site, **options), block))
-        position = nn.init.trunc_normal_(torch.empty(1, *resolution, config.dim), std=0.02) if index == 0 else None
+            blocks.append(TransformerBlock(module, block))
+        position = new_position(config.maps(*config.img_size)[0], config.dim) if index == 0 else None
         return Stage(blocks, position, nn.LayerNorm(config.dim, eps=NORM_EPS) if index == 3 else nn.Identity())
+
+
+def build_isotropic(mixer: MixerEntry, scale: str, **options: Any) -> nn.Module:
+    """An `Isotropic` model. Raises ConfigError for an option that neither it nor the mixer has, or a bad value."""
+    preset = mixer.preset(scale).options
+    return build_backbone(Isotropic, NETWORKS[scale], mixer, architecture="isotropic", preset=preset, **options)
+
+
+ARCHITECTURES.register(
+    "isotropic",
+    ArchitectureEntry(
+        name="isotropic",
+        title="Isotropic architecture (DeiT)",
+        citation="Touvron et al., ICML 2021; Gao et al., NeurIPS 2021, section 4.1",
+        build=build_isotropic,
+        default_size=lambda scale: NETWORKS[scale].img_size[0],
+        mixers=("self_attn", "container_pam"),
+    ),
+)

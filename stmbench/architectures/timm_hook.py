@@ -1,4 +1,4 @@
-"""Lets timm learn our names when both packages are imported, in either order, without importing timm ourselves."""
+"""Registers our models with timm as soon as both packages are imported, in either order, without importing timm."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from types import ModuleType
 
 
 def install() -> None:
-    """Register our models now if timm is imported already, or as soon as it is."""
+    """Register our models now if timm has been imported, or else as soon as it is."""
     if "timm" in sys.modules:
         _register()
     elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TimmFinder())
 
 
-# modules of ours that may be half imported when timm is: registering needs none of their names
-_READY = ("base", "catalog", "names", "timm_hook", "timm_names")
+# registering works while these modules of ours are still being imported
+_SAFE_WHILE_IMPORTING = ("base", "catalog", "model_names", "timm_hook", "timm_registry")
 
 
 def _register() -> None:
-    """Tell timm our names, unless it was one of our own networks that imported timm: create_model does it later."""
-    if _is_within_a_network():
+    """Register our models, unless a module of our own networks imported timm: then create_model does it later."""
+    if _is_importing_a_network():
         return
-    from stmbench.architectures import timm_names
+    from stmbench.architectures import timm_registry
 
-    timm_names.register_all()
+    timm_registry.register_all()
 
 
-def _is_within_a_network() -> bool:
+def _is_importing_a_network() -> bool:
     """Whether a module of a mixer or an architecture is being imported right now."""
     for name, module in list(sys.modules.items()):
         package, _, last = name.rpartition(".")
-        ours = package == "stmbench.architectures" and last not in _READY
+        ours = package == "stmbench.architectures" and last not in _SAFE_WHILE_IMPORTING
         if (ours or package.startswith("stmbench.mixers")) and getattr(module.__spec__, "_initializing", False):
             return True
     return False
 
 
 class _TimmFinder(importlib.abc.MetaPathFinder):
-    """Finds timm as Python would, and registers our models after it has run."""
+    """Finds timm as Python would, and registers our models once it is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of timm itself with our loader around its own; nothing for other modules."""
+        """The spec of timm with our loader around its own; None for other modules."""
         if fullname != "timm":
             return None
         sys.meta_path.remove(self)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from stmbench.architectures.stages import resized_position
+from stmbench.architectures.blocks import resized_position
 
 Shape = tuple[int, ...]
 _MOST_EXTRA = 5  # rows that are no place: class, distillation and register tokens

@@ -114,13 +114,14 @@ def compare(
         if len(values.dtypes(dtype)) != 1:
             raise ConfigError("one dtype", repr(dtype), "compare again for the other")
 
+        from stmbench.architectures.model_names import is_pattern
         from stmbench.commands.compare_output import live_comparison
         from stmbench.comparison.code_versions import side
         from stmbench.comparison.config import LiveConfig
 
         sides = [side(text, plugin or ()) for text in (base, head)]
         # models that are named need not be known here: head may have brought them in
-        if not named or any(set("*?") & set(name.partition("[")[0]) for name in named):
+        if not named or any(map(is_pattern, named)):
             from stmbench.analyses.selection import by_name, by_scale
             from stmbench.mixers.plugins import load_plugins
 

@@ -13,7 +13,7 @@ from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
-from stmbench.architectures.mixer_share import faint_mixers
+from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError

@@ -1,4 +1,4 @@
-"""The container and isotropic hosts: the paper's Table 2, any mixer, any size, and what they refuse."""
+"""The container and isotropic architectures: the paper's Table 2, any mixer, any size, and what they refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cotnet host: the authors' counts, any mixer at any size, and stages that keep their convolution."""
+"""The cotnet architecture: the authors' counts, any mixer at any size, and stages that keep their convolution."""
 
 from __future__ import annotations
 

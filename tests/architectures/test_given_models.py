@@ -15,7 +15,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from stmbench.analyses.models import build_model, facts_of, outline, own_weights, plugin_hashes
+from stmbench.analyses.models import build_model, facts_of, meta_model, own_weights, plugin_hashes
 from stmbench.analyses.subjects import load_subject
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import (
@@ -131,7 +131,7 @@ def test_what_is_known_of_a_name() -> None:
     assert subject.weights.startswith("given:")
     assert plugin_hashes([name, "unified_dw_conv_nano"]).keys() == {name}
     assert plugin_hashes([name])[name].startswith(name[-8:])
-    assert all(parameter.is_meta for parameter in outline(name).parameters())
+    assert all(parameter.is_meta for parameter in meta_model(name).parameters())
     assert ModelName.parse(name).base == name
 
 

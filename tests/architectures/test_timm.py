@@ -14,21 +14,54 @@ from stmbench.mixers import BUILTIN
 from stmbench.mixers.base import SCALES
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
-ORDERS = ("import stmbench, timm", "import timm, stmbench", "import stmbench; import timm.data; import timm")
+ORDERS = (
+    "import stmbench, timm; from timm import create_model",
+    "import timm; from timm import create_model; import stmbench",
+    "import stmbench; import timm.data; import timm; create_model = timm.create_model",
+)
 
 
 @pytest.mark.parametrize("imports", ORDERS)
 def test_timm_learns_our_names_in_either_order(imports: str) -> None:
-    code = f"{imports}; print(timm.is_model('unified_halo_attn_tiny'), len(timm.list_models('unified_*')))"
+    classes = "create_model('unified_dw_conv_nano[num_classes=5]').num_classes"
+    code = f"{imports}; print(timm.is_model('unified_halo_attn_tiny'), len(timm.list_models('unified_*')), {classes})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", str(len(SCALES) * len(BUILTIN))]
+    assert done.stdout.split() == ["True", str(len(SCALES) * len(BUILTIN)), "5"]
 
 
-@pytest.mark.parametrize("module", ["architectures.unified", "architectures.bottleneck", "architectures.stages"])
+@pytest.mark.parametrize("module", ["architectures.unified", "architectures.bottleneck", "architectures.blocks"])
 def test_a_module_of_ours_may_be_what_imports_timm(module: str) -> None:
     code = f"import stmbench.{module}, timm; stmbench.create_model('cotnet_cot_nano'); print(timm.is_model('cotnet50'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True"]
+
+
+def test_options_in_brackets() -> None:
+    model = timm.create_model("unified_dw_conv_nano[kernel=5,layer_scale=0.5]", num_classes=3)
+    assert model.stages[0].blocks[0].mixer.conv.kernel_size == (5, 5)
+    assert float(model.stages[0].blocks[0].branch1.scale[0].detach()) == 0.5
+    assert model.num_classes == 3
+    assert timm.create_model("cotnet_cot_nano[num_classes=7]", num_classes=4).num_classes == 4, "arguments win"
+    features = timm.create_model("unified_dw_conv_nano[dims=8-16-32-64]", features_only=True)
+    assert features.feature_info.channels() == [8, 16, 32, 64]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("unified_dw_conv_nano[window=7]", stmbench.errors.ConfigError, "an option of unified_dw_conv .* got 'window'"),
+        ("unified_dw_conv_nano[kernel", stmbench.errors.InputError, r"name\[key=value,key=value\]"),
+        ("resnet18[window=7]", RuntimeError, "Unknown model"),
+        ("unified_nothing_nano[halo=1]", RuntimeError, "Unknown model"),
+    ],
+)
+def test_bad_options_in_brackets(name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        timm.create_model(name)
+
+
+def test_names_of_timm_keep_their_tags() -> None:
+    assert timm.create_model("resnet18.a1_in1k").pretrained_cfg["tag"] == "a1_in1k"
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

@@ -7,8 +7,9 @@ import re
 import pytest
 import torch
 
-from stmbench.architectures.catalog import ModelName, create_model, list_models
-from stmbench.architectures.stages import resized_position
+from stmbench.architectures.base import ARCHITECTURES
+from stmbench.architectures.blocks import resized_position
+from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
 from stmbench.errors import InputError
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
@@ -172,3 +173,32 @@ def test_list_models() -> None:
     assert len(list_models()) >= 25
     assert list_models("unified_halo_attn_t*") == ["unified_halo_attn_tiny"]
     assert "timm:resnet18" in list_models("timm:resnet*")
+
+
+def test_a_text_without_wildcards_is_searched_for() -> None:
+    assert list_models("HALO_attn_t") == [f"{name}_halo_attn_tiny" for name in ARCHITECTURES]
+    assert list_models("cotnet50") == ["cotnet50"]
+    assert "timm:resnet18" in list_models("timm:net18")
+    assert list_models("no such thing") == []
+
+
+def test_a_mixer_has_one_title_in_every_architecture() -> None:
+    titles = [ModelName.parse(f"{name}_halo_attn_tiny").title.split(" · ") for name in ARCHITECTURES]
+    assert {(mixer, scale) for mixer, _, scale in titles} == {("Halo Attention", "tiny")}
+    assert [architecture for _, architecture, _ in titles] == [ARCHITECTURES.get(name).title for name in ARCHITECTURES]
+    assert ModelName.parse("cotnet50[deep=True]").title.startswith("Contextual Transformer Block · CoTNet")
+    assert ModelName.parse("timm:resnet18").title == "resnet18 · timm"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unified_*_nano", True),
+        ("unified_??_attn_nano", True),
+        ("a[b=*]", False),
+        ("a*[b=1]", True),
+        ("cotnet50", False),
+    ],
+)
+def test_wildcards_inside_brackets_make_no_pattern(name: str, expected: bool) -> None:
+    assert is_pattern(name) == expected

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import outline
+from stmbench.analyses.models import meta_model
 from stmbench.analyses.subjects import load_subject
 from stmbench.checkpoints import family_of, load_checkpoint
 from stmbench.checkpoints.families import num_classes_of
@@ -53,7 +53,7 @@ def test_the_family_of_every_published_file(file: Path) -> None:
     [("unified_sw_attn_nano", "stmbench"), ("timm:convnext_atto", "none that is known"), ("timm:pvt_v2_b0", "none")],
 )
 def test_what_is_no_authors_file(name: str, title: str) -> None:
-    assert family_of(outline(name).state_dict()).title.startswith(title)
+    assert family_of(meta_model(name).state_dict()).title.startswith(title)
 
 
 def test_uniformers_names_look_like_containers_and_are_not() -> None:
@@ -64,13 +64,13 @@ def test_uniformers_names_look_like_containers_and_are_not() -> None:
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.backbone."])
 def test_ten_classes_of_every_family(name: str, prefix: str) -> None:
     state = {f"{prefix}{key}": value for key, value in authors(*MODELS[name], classes=10).items()}
-    classifier = outline(name).default_cfg["classifier"]  # type: ignore[index, union-attr]
+    classifier = meta_model(name).default_cfg["classifier"]  # type: ignore[index, union-attr]
     assert num_classes_of(state, str(classifier)) == 10
 
 
 @pytest.mark.parametrize("name", ["unified_sw_attn_nano", "timm:resnet18", "timm:vit_tiny_patch16_224"])
 def test_ten_classes_under_the_models_own_names(name: str) -> None:
-    model = outline(name, num_classes=10)
+    model = meta_model(name, num_classes=10)
     assert num_classes_of(model.state_dict(), str(model.default_cfg["classifier"])) == 10  # type: ignore[index]
 
 

@@ -13,7 +13,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from stmbench.architectures.stages import ChannelsLastBatchNorm
+from stmbench.architectures.layers import ChannelsLastBatchNorm
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import OutputError, StmbenchError
 from stmbench.training.batch_norm import synchronised

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stmbench.analyses.affinity.config import AffinityConfig
-from stmbench.analyses.models import outline
+from stmbench.analyses.models import meta_model
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import InputError
@@ -81,7 +81,7 @@ def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] 
         InputError: there is no such layer, position or head.
     """
     options = dict(ModelName.parse(name).options)
-    model = outline(name, **options)
+    model = meta_model(name, **options)
     layers = layers_of(model, name, Preprocessing.of(model, resolution).size)
     chosen = chosen_layers(layers, config.layers, name)
     for layer in chosen:

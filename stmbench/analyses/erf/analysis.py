@@ -18,7 +18,7 @@ from stmbench.analyses.erf.strides import probe
 from stmbench.analyses.erf.study import StageMaps
 from stmbench.analyses.erf.unit_location import Grid, grids
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.models import outline
+from stmbench.analyses.models import meta_model
 from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
@@ -63,7 +63,7 @@ class Erf(ImageAnalysis):
     def _require_stages(model: str, stages: list[int]) -> None:
         """Refuse stages that the model has not, before anything is written. Raises ConfigError."""
         with contextlib.suppress(UnitError):  # a model without stages fails when its turn comes
-            chosen_stages(outline(model), stages)
+            chosen_stages(meta_model(model), stages)
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:

@@ -16,7 +16,7 @@ from stmbench.analyses.profile.costs import model_costs, operator_costs
 from stmbench.analyses.profile.setting import SettingRun
 from stmbench.analyses.profile.tasks import Tasks
 from stmbench.analyses.unit import Unit
-from stmbench.architectures.mixer_share import faint_mixers
+from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.data.photos import photos
 from stmbench.errors import InputError, StmbenchError
 from stmbench.measure.arithmetic import require_dtype

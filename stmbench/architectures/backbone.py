@@ -1,30 +1,82 @@
-"""What every host of mixers shares: the path from an image to logits, and the interface that analyses and timm use.
+"""What every backbone shares: its options, the path from image to logits, and the interface for analyses and timm.
 
-A host builds four things and leaves the rest to this base: `stem` (image -> tokens), `stages` (each with `blocks`),
-`transitions` between them (none where the blocks carry the stride) and a `head`. All maps are (B, H, W, C).
+A backbone builds a `stem` (image -> tokens), `stages` (each with `blocks`), `transitions` between stages (none if the
+blocks carry the stride) and a `head`; this base does the rest. All maps are channels last, (B, H, W, C).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+import abc
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import torch
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from stmbench.architectures.head import classifier
-from stmbench.architectures.host_config import REMEDY, HostConfig
+from stmbench.architectures.heads import classifier
 from stmbench.errors import ConfigError, require
-from stmbench.mixers.base import Mixer, Site
+from stmbench.mixers.base import Mixer, MixerEntry, Site
+
+LARGEST_STRIDE: Final = 32  # of a backbone's last map
+REMEDY: Final = "change the model's options"
 
 
-class Host(nn.Module):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackboneConfig(abc.ABC):
+    """Options that all backbones share.
+
+    Attributes:
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0 in the first.
+        num_classes: 0 for pooled features instead of logits.
+        img_size: (H, W) of the images the model is designed for; it takes any other size from `smallest` on.
+    """
+
+    drop_path_rate: float = 0.0
+    num_classes: int = 1000
+    in_chans: int = 3
+    img_size: tuple[int, int] = (224, 224)
+
+    def __post_init__(self) -> None:
+        require(min(self.img_size) >= 1, "img_size >= 1", self.img_size, REMEDY)
+        require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, REMEDY)
+        require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, REMEDY)
+        require(0 <= self.drop_path_rate < 1, "0 <= drop_path_rate < 1", self.drop_path_rate, REMEDY)
+
+    if TYPE_CHECKING:  # fields of some backbones, properties of others: a property here would be taken for a default
+
+        @property
+        def dims(self) -> tuple[int, ...]:
+            """Channels of each stage's map."""
+
+        @property
+        def depths(self) -> tuple[int, ...]:
+            """Blocks of each stage."""
+
+    @abc.abstractmethod
+    def maps(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(H, W) of each stage's map for an image of height x width."""
+
+    @property
+    def smallest(self) -> int:
+        """Side of the smallest image for which no map is empty."""
+        return next(side for side in range(1, 2 * LARGEST_STRIDE + 1) if min(map(min, self.maps(side, side))) >= 1)
+
+    def _require_four(self, *names: str) -> None:
+        """Raise ConfigError unless each of these fields has one value per stage."""
+        for name in names:
+            values = getattr(self, name)
+            require(len(values) == 4, f"four {name}, one for each stage", values, REMEDY)
+
+
+class Backbone(nn.Module):
     """Images (B, in_chans, H, W), H and W >= `smallest` -> logits (B, num_classes).
 
-    A block says with `macs(height, width) -> {part: multiply-adds}` what it costs besides its mixer; a stem, a
-    transition and a head have `macs(height, width) -> int` of their input. A head has `fc` (the classifier) and
-    `width`, the features it gets. A subclass calls `_complete` when its four things are there.
+    A subclass sets the four modules and then calls `_finish`. Stem, transitions and head have `macs(height, width)`:
+    multiply-adds for an input of that size; a block's `macs` maps parts of the network to multiply-adds, without its
+    mixer's. A head also has `fc` (the classifier) and `width` (the features it takes). `parts` maps the parts to
+    regular expressions of their modules' paths.
     """
 
     parts: ClassVar[Mapping[str, str]]
@@ -34,7 +86,7 @@ class Host(nn.Module):
     transitions: nn.ModuleList
     head: nn.Module
 
-    def __init__(self, config: HostConfig) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config: Any = config
         self.smallest = config.smallest
@@ -42,40 +94,52 @@ class Host(nn.Module):
         require(min(config.img_size) >= self.smallest, smaller, config.img_size, REMEDY)
         self.num_classes = config.num_classes
         self.num_features = config.dims[-1]
-        self.sites: list[Site] = []  # of the blocks that hold a mixer, at stages.<stage>.blocks.<block>.mixer
+        self.mixer_positions: list[Site] = []  # of stages.<stage>.blocks.<block>.mixer
 
-    def _complete(self, mixers_own_init: bool) -> None:
-        """Describe the stages to timm, and give weights their first values."""
+    def _build_mixers(
+        self, mixer: MixerEntry, stage: int, options: dict[str, Any]
+    ) -> Iterator[tuple[nn.Module, float]]:
+        """Each block's mixer and drop path rate, for a stage that has a mixer in every block."""
+        config = self.config
+        dim, resolution = config.dims[stage], config.maps(*config.img_size)[stage]
+        for block, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depths)[stage]):
+            position = Site(stage=stage, block=block, dim=dim, resolution=resolution)
+            self.mixer_positions.append(position)
+            yield mixer.build(position, **options), rate
+
+    def _finish(self, *, mixers_init_themselves: bool) -> None:
+        """Describe the stages to timm and initialise the weights."""
         self.head_hidden_size: int = self.head.width  # type: ignore[assignment]
         pairs = zip(self.config.dims, self.reductions, strict=True)
         self.feature_info = [
             {"num_chs": dim, "reduction": reduction, "module": f"stages.{i}"}
             for i, (dim, reduction) in enumerate(pairs)
         ]
-        kept = {module for _, _, mixer in self.mixers() if mixers_own_init for module in mixer.modules()}
+        mixers = [mixer for _, _, mixer in self.mixers()] if mixers_init_themselves else []
+        initialised = {module for mixer in mixers for module in mixer.modules()}
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d) and module not in kept:
+            if isinstance(module, nn.Linear | nn.Conv2d) and module not in initialised:
                 self._init(module)
 
     def _init(self, module: nn.Linear | nn.Conv2d) -> None:
-        """First values of one layer: a truncated normal of standard deviation 0.02, and zero biases."""
+        """Initialise one layer: weights from a truncated normal of standard deviation 0.02, biases zero."""
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
     def mixers(self) -> list[tuple[Site, str, nn.Module]]:
-        """Every mixer: its place, its dotted path, the module."""
-        paths = [f"stages.{site.stage}.blocks.{site.block}.mixer" for site in self.sites]
-        return [(site, path, self.get_submodule(path)) for site, path in zip(self.sites, paths, strict=True)]
+        """Every mixer: its position in the network, its dotted path, the module."""
+        paths = {at: f"stages.{at.stage}.blocks.{at.block}.mixer" for at in self.mixer_positions}
+        return [(at, path, self.get_submodule(path)) for at, path in paths.items()]
 
     def macs(self, height: int, width: int) -> dict[str, int]:
-        """Multiply-adds for one image by part, by formula. Raises TypeError where the mixer has no formula."""
+        """Multiply-adds for one image, by part, from formulas. Raises TypeError if the mixer has no formula."""
         maps = self.config.maps(height, width)
         counts = dict.fromkeys(self.parts, 0)
         counts["stem"] = _macs(self.stem, height, width)
         if "transitions" in counts:
             counts["transitions"] = sum(_macs(t, *maps[i]) for i, t in enumerate(self.transitions))
-        counts["mixers"] = sum(cast(Mixer, m).macs(*maps[site.stage]) for site, _, m in self.mixers())
+        counts["mixers"] = sum(cast(Mixer, m).macs(*maps[at.stage]) for at, _, m in self.mixers())
         counts["head"] = _macs(self.head, *maps[-1])
         for stage, size in zip(self.stages, maps, strict=True):
             for block in cast(Any, stage).blocks:
@@ -105,9 +169,10 @@ class Host(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """timm's interface to the stages' maps (after their norms): the maps alone, or (last map, maps).
+        """The stages' maps after their norms (timm's interface): (last map, maps), or the maps alone.
 
-        Raises ConfigError for an output format besides NCHW and NHWC.
+        Raises:
+            ConfigError: an output format other than NCHW and NHWC.
         """
         if output_fmt not in ("NCHW", "NHWC"):
             raise ConfigError("output_fmt NCHW or NHWC", repr(output_fmt), "change the argument")
@@ -119,10 +184,10 @@ class Host(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] | None = None, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop the stages after the last one asked for, and the head (timm's interface)."""
+        """Drop the head and the stages after the last one requested (timm's interface)."""
         taken, last = feature_take_indices(len(self.stages), indices)
         self.stages, self.transitions = self.stages[: last + 1], self.transitions[:last]
-        self.sites = [site for site in self.sites if site.stage <= last]
+        self.mixer_positions = [at for at in self.mixer_positions if at.stage <= last]
         if prune_head:
             self.head = nn.Identity()
         return list(taken)
@@ -146,7 +211,7 @@ class Host(nn.Module):
         return cast(nn.Module, self.head.fc)
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new classifier for `num_classes` (timm's interface; the pooling is always the average)."""
+        """Replace the classifier (timm's interface; pooling is always average pooling)."""
         require(global_pool in (None, "avg"), "global_pool 'avg'", global_pool, "leave it out")
         self.num_classes = num_classes
         old = next(self.parameters())
@@ -155,25 +220,25 @@ class Host(nn.Module):
             self._init(self.head.fc)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory in training: recompute the blocks in the backward pass."""
+        """Save memory in training: recompute the blocks in the backward pass."""
         for stage in self.stages:
             stage.grad_checkpointing = enable  # type: ignore[assignment]
 
     def no_weight_decay(self) -> set[str]:
-        """Position tables, layer scales, and what the mixers name: nothing that a decay should pull to zero."""
+        """Parameters without weight decay: position embeddings, layer scales, and those that the mixers name."""
         names = {name for name, _ in self.named_parameters() if name.rsplit(".", 1)[-1] in ("position", "scale")}
         for _, path, mixer in self.mixers():
             names |= {f"{path}.{name}" for name in getattr(mixer, "no_weight_decay", set)()}
         return names
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers for layer-wise learning rates (timm's interface)."""
+        """Groups of layers for layer-wise learning rates (timm's interface)."""
         blocks = r"^stages\.(\d+)" if coarse else [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^stages\.(\d+)", (0,))]
         return {"stem": r"^stem", "blocks": blocks}
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Of every block of every stage: from 0 in the first block of the network to `rate` in the last."""
+    """Drop path rate of every block of every stage: from 0 in the network's first block to `rate` in its last."""
     flat = torch.linspace(0, rate, sum(depths), device="cpu").tolist()
     return [flat[sum(depths[:i]) : sum(depths[: i + 1])] for i in range(len(depths))]
 

@@ -1,4 +1,8 @@
-"""Model names: `<architecture>_<mixer>_<scale>`, a name of its own, options in brackets, or `timm:<name>`."""
+"""Model names: `<architecture>_<mixer>_<scale>`, a published name (`cotnet50`) or `timm:<name>`.
+
+Any of them may carry options in brackets: `unified_halo_attn_tiny[design=C,halo=1]`. `split_options` is the only reader
+of the brackets.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import dataclasses
 import re
 from typing import Any
 
-from stmbench.architectures.base import ARCHITECTURES, NAMED
+from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
 from stmbench.errors import InputError, UnknownNameError
 from stmbench.mixers.base import MIXERS, SCALES
 
@@ -17,10 +21,15 @@ _OPTION = re.compile(r"^\s*(\w+)\s*=\s*(.+?)\s*$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelName:
-    """A model name taken apart: `unified_halo_attn_tiny[design=C,halo=1]`.
+    """A parsed model name.
 
-    `base` is the registered name without options. A timm model has the architecture "timm" and a module given as an
-    object "module", no mixer and no scale; a model with a name of its own has no scale.
+    Attributes:
+        text: the whole name, as given.
+        base: the name without options.
+        architecture: "timm" for a timm model, "module" for a module given as an object.
+        mixer: None for both of these.
+        scale: None for both of these and for a published name.
+        options: of the brackets, converted to numbers, booleans and tuples.
     """
 
     text: str
@@ -32,19 +41,19 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Take a name apart.
+        """Parse a name.
 
         Raises:
             UnknownNameError: an unknown architecture, mixer or scale.
-            InputError: brackets that cannot be read.
+            InputError: malformed brackets.
         """
-        base, options = _split_options(text.strip())
+        base, options = split_options(text.strip())
         for prefix in (TIMM, MODULE):
             if base.startswith(prefix):
                 kind = prefix.removesuffix(":")
                 return cls(text=text, base=base, architecture=kind, mixer=None, scale=None, options=options)
-        if base in NAMED:
-            entry = NAMED.get(base)
+        if base in NAMED_MODELS:
+            entry = NAMED_MODELS.get(base)
             return cls(
                 text=text, base=base, architecture=entry.architecture, mixer=entry.mixer, scale=None, options=options
             )
@@ -60,15 +69,29 @@ class ModelName:
         inside = ",".join(f"{key}={_format(value)}" for key, value in sorted(merged.items()))
         return f"{self.base}[{inside}]" if inside else self.base
 
+    @property
+    def title(self) -> str:
+        """For people: 'Halo Attention · Unified architecture · tiny'. A mixer has one title in all architectures."""
+        if self.mixer is None:
+            return f"{self.base.partition(':')[2]} · {self.architecture}"
+        facts = (MIXERS.get(self.mixer).title, ARCHITECTURES.get(self.architecture).title, self.scale)
+        return " · ".join(filter(None, facts))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a model name is a shell pattern: brackets hold options, so `*` and `?` count outside them only."""
+    return any(wildcard in name.partition("[")[0] for wildcard in "*?")
+
 
 def model_names() -> list[str]:
-    """Every registered name: architecture by architecture, mixer by mixer, from the smallest scale to the largest, and
-    then those of their own."""
-    return [f"{a}_{mixer}_{scale}" for a in ARCHITECTURES for mixer in MIXERS for scale in SCALES] + NAMED.names()
+    """Every registered name: by architecture, mixer and scale (smallest first), and then the published names."""
+    return [
+        f"{a}_{mixer}_{scale}" for a in ARCHITECTURES for mixer in MIXERS for scale in SCALES
+    ] + NAMED_MODELS.names()
 
 
 def _closest_problem(base: str) -> tuple[str, str, list[str]]:
-    """What is wrong with a name, as narrowly as can be said: (kind, the wrong part, what is known)."""
+    """What is wrong with a name, as precisely as possible: (kind, the wrong part, the known ones)."""
     for architecture in ARCHITECTURES:
         if base.startswith(f"{architecture}_"):
             mixer, _, scale = base.removeprefix(f"{architecture}_").rpartition("_")
@@ -78,11 +101,16 @@ def _closest_problem(base: str) -> tuple[str, str, list[str]]:
                 return "mixer", mixer, list(MIXERS)
     import timm
 
-    # a name of timm's is most likely meant as one
+    # the name of a timm model probably lacks its prefix
     return "model", base, [*([TIMM + base] if timm.is_model(base) else []), *model_names()]
 
 
-def _split_options(text: str) -> tuple[str, dict[str, Any]]:
+def split_options(text: str) -> tuple[str, dict[str, Any]]:
+    """A model name as (name without brackets, options). The name itself is not checked.
+
+    Raises:
+        InputError: malformed brackets.
+    """
     base, bracket, inside = text.partition("[")
     if not bracket:
         return text, {}

@@ -1,4 +1,8 @@
-"""Our model names in timm's registry, so that `timm.create_model("unified_halo_attn_tiny")` works."""
+"""Our model names in timm's registry, so that `timm.create_model("unified_halo_attn_tiny[halo=1]")` works.
+
+timm knows no options in brackets, and cuts a name at its first dot (`resnet50.a1_in1k`). Three functions that its
+`create_model` calls are wrapped, and treat all other names as before.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, register_model
+from timm.models import _factory, build_model_with_cfg, register_model
 from torch import nn
 
-from stmbench.architectures.base import ARCHITECTURES, NAMED
+from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
+from stmbench.architectures.model_names import split_options
 from stmbench.errors import CheckpointError
 from stmbench.mixers.base import MIXERS, SCALES
 
@@ -19,16 +24,17 @@ TIMM_OPTIONS = (
     *("features_only", "out_indices", "feature_cls"),
     *("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
 )
-default_cfgs: dict[str, dict[str, Any]] = {}  # timm looks this name up in the module that registers a model
+default_cfgs: dict[str, dict[str, Any]] = {}  # timm expects this name in a module that registers models
 _registered: set[str] = set()
 
 
 @functools.cache
 def register_all() -> None:
-    """Tell timm every name there is, and every one that is registered later (a plug-in's)."""
+    """Register every name with timm, now and as plug-ins add them, and let timm accept options in brackets."""
+    _accept_brackets()
     MIXERS.subscribe(_register_mixer)
-    for name in NAMED:
-        model = NAMED.get(name)
+    for name in NAMED_MODELS:
+        model = NAMED_MODELS.get(name)
         about = f"{name}: {model.mixer} in the {model.architecture} architecture."
         _register(name, model.build, about, _default_cfg(model.default_size, model.cfg))
 
@@ -50,7 +56,7 @@ def _register(name: str, build: Callable[..., nn.Module], about: str, cfg: dict[
 
 
 def _builder(architecture: str, mixer: str, scale: str) -> Callable[..., nn.Module]:
-    # looked up when it is called: a plug-in may have been registered again
+    # looked up at the call: a plug-in may have been registered again
     return lambda **options: ARCHITECTURES.get(architecture).build(MIXERS.get(mixer), scale, **options)
 
 
@@ -58,7 +64,7 @@ def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Call
     def entry_point(pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:
             raise CheckpointError("pretrained=False", "pretrained=True", "load weights with stmbench.load_checkpoint")
-        # a mixer's option may share its name with a parameter of timm's builder, so only timm's own go through it
+        # a mixer's option may have the name of one of timm's own parameters, so only these go through its builder
         timms = {key: options.pop(key) for key in TIMM_OPTIONS if key in options}
         model: nn.Module = build_model_with_cfg(
             functools.partial(build, **options),
@@ -68,7 +74,7 @@ def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Call
             **timms,
         )
         if timms.get("img_size") and hasattr(model, "pretrained_cfg"):  # a feature extractor has none
-            # the images that it wants are of the size that it was designed for
+            # preprocessing follows the size that the model was designed for
             cfg: Any = {**cast(Any, model).pretrained_cfg, **_input(timms["img_size"])}
             model.pretrained_cfg = model.default_cfg = cfg
         return model
@@ -79,7 +85,7 @@ def _entry_point(name: str, build: Callable[..., nn.Module], about: str) -> Call
 
 
 def _default_cfg(side: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """timm's description of a model: how its images are prepared (Hu et al., Table IV)."""
+    """timm's description of a model, with the preprocessing of its images (Hu et al., Table IV)."""
     return {
         "num_classes": 1000,
         **_input(side),
@@ -93,10 +99,45 @@ def _default_cfg(side: int, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _input(size: int | tuple[int, int]) -> dict[str, Any]:
-    """What an input of this size (a side, or H and W) means for the images: small ones are not cropped."""
+    """timm's entries for an input of this size (a side, or H and W); small images are not cropped."""
     height, width = (size, size) if isinstance(size, int) else size
     return {
         "input_size": (3, height, width),
         "pool_size": (height // 32, width // 32),
         "crop_pct": 0.875 if min(height, width) > 32 else 1.0,
     }
+
+
+def _accept_brackets() -> None:
+    """Wrap the functions of timm's `create_model` that read a name, so that our names may have options in brackets.
+
+    Code that imported `create_model` before us is served too, since it looks these functions up in timm's module.
+    """
+    factory: Any = _factory
+    split_tag, is_model, entrypoint = factory.split_model_name_tag, factory.is_model, factory.model_entrypoint
+
+    def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
+        """timm's, except that a dot inside our brackets (`[layer_scale=0.1]`) does not begin a tag."""
+        return (
+            (model_name, no_tag) if _has_brackets(model_name) else cast(tuple[str, str], split_tag(model_name, no_tag))
+        )
+
+    def is_model_or_has_brackets(model_name: str) -> bool:
+        return _has_brackets(model_name) or bool(is_model(model_name))
+
+    def model_entrypoint(model_name: str, *args: Any, **kwargs: Any) -> Callable[..., nn.Module]:
+        """timm's; options in brackets are defaults of the keyword arguments."""
+        if not _has_brackets(model_name):
+            return cast(Callable[..., nn.Module], entrypoint(model_name, *args, **kwargs))
+        base, options = split_options(model_name)
+        return functools.partial(entrypoint(base, *args, **kwargs), **options)
+
+    factory.split_model_name_tag = split_model_name_tag
+    factory.is_model = is_model_or_has_brackets
+    factory.model_entrypoint = model_entrypoint
+
+
+def _has_brackets(name: str) -> bool:
+    """Whether it is one of our names with options in brackets."""
+    base, bracket, _ = name.partition("[")
+    return bool(bracket) and base in _registered

@@ -11,7 +11,7 @@ from torch import nn
 
 from stmbench.architectures.blocks import BlockConfig, TransformerBlock
 from stmbench.architectures.catalog import create_model
-from stmbench.architectures.mixer_share import faint_mixers, mixer_share
+from stmbench.architectures.mixer_contribution import faint_mixers, mixer_contribution
 from stmbench.reporting import read_stores
 from stmbench.reporting.build_report import build_report
 from tests.commands import run
@@ -50,7 +50,7 @@ class OneBlock(nn.Module):
 @pytest.mark.parametrize("scale", [1e-6, 0.003, 0.004, 0.5])
 def test_the_share_is_the_branch_over_the_stream(scale: float) -> None:
     model = OneBlock(scale).train()
-    found = mixer_share(model, (8, 8))
+    found = mixer_contribution(model, (8, 8))
     assert found == pytest.approx(3 * scale, rel=1e-5)
     assert model.training
     assert not model.block.branch1._forward_pre_hooks
@@ -65,12 +65,12 @@ def test_layer_scale_is_what_keeps_mixers_quiet() -> None:
 
 
 def test_models_without_such_branches_have_no_share() -> None:
-    assert mixer_share(nn.Conv2d(3, 3, 1), (8, 8)) is None
+    assert mixer_contribution(nn.Conv2d(3, 3, 1), (8, 8)) is None
     broken = OneBlock(1.0)
     broken.block.mixer = nn.Linear(4, 4)
-    assert mixer_share(broken, (8, 8)) is None
+    assert mixer_contribution(broken, (8, 8)) is None
     infinite = OneBlock(math.inf)
-    assert mixer_share(infinite, (8, 8)) is None
+    assert mixer_contribution(infinite, (8, 8)) is None
 
 
 FEW = ("--models", NAME, "--resolution", "32")

@@ -1,0 +1,133 @@
+"""Layers of channels-last maps (B, H, W, C): convolutions, batch norm, stems and transitions between stages.
+
+A permuted channels-last tensor is a tensor in PyTorch's channels_last memory format, so no layer here copies its input.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6  # of the unified architecture's stem, transitions and stage norms; each mixer sets that of its blocks
+
+
+def halved(size: int) -> int:
+    """Side of a map after a 3x3 convolution of stride 2 and padding 1."""
+    return (size + 1) // 2
+
+
+def to_channels_last(image: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W, C): the only copy in a forward pass."""
+    return image.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+
+
+class ChannelsLastConv(nn.Conv2d):
+    """A convolution of a channels-last map: (B, H, W, C) -> (B, H', W', C')."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H', W', C')."""
+        y: Tensor = super().forward(x.permute(0, 3, 1, 2))
+        return y.permute(0, 2, 3, 1)
+
+
+class ChannelsLastBatchNorm(nn.BatchNorm2d):
+    """BatchNorm of a channels-last map: (B, H, W, C) -> (B, H, W, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        y: Tensor = super().forward(x.permute(0, 3, 1, 2))
+        return y.permute(0, 2, 3, 1)
+
+
+class ChannelsLast(nn.Module):
+    """Applies a module of (B, C, H, W) maps to channels-last ones."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H', W', C')."""
+        y: Tensor = self.inner(x.permute(0, 3, 1, 2))
+        return y.permute(0, 2, 3, 1)
+
+
+class HalvingConv(ChannelsLastConv):
+    """3x3 convolution of stride 2 and padding 1: (B, H, W, C) -> (B, H/2, W/2, C')."""
+
+    def __init__(self, in_dim: int, out_dim: int, *, bias: bool) -> None:
+        super().__init__(in_dim, out_dim, 3, stride=2, padding=1, bias=bias)
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds for an input of height x width."""
+        return halved(height) * halved(width) * self.weight.numel()
+
+
+class Stem(nn.Module):
+    """The unified architecture's stem: conv, LN, GELU, conv, LN. Image (B, C, H, W) -> tokens (B, H/4, W/4, dim)."""
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__()
+        self.conv1 = HalvingConv(in_chans, dim // 2, bias=True)
+        self.norm1 = nn.LayerNorm(dim // 2, eps=NORM_EPS)
+        self.conv2 = HalvingConv(dim // 2, dim, bias=True)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, H/4, W/4, dim)."""
+        x = F.gelu(self.norm1(self.conv1(to_channels_last(image))))
+        y: Tensor = self.norm2(self.conv2(x))
+        return y
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds for an image of height x width."""
+        return self.conv1.macs(height, width) + self.conv2.macs(halved(height), halved(width))
+
+
+class Transition(nn.Module):
+    """The unified architecture's transition between stages: conv, LN. (B, H, W, C) -> (B, H/2, W/2, C')."""
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.conv = HalvingConv(in_dim, out_dim, bias=False)
+        self.norm = nn.LayerNorm(out_dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H/2, W/2, C')."""
+        y: Tensor = self.norm(self.conv(x))
+        return y
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds for an input of height x width."""
+        return self.conv.macs(height, width)
+
+
+class PatchEmbedding(nn.Module):
+    """A convolution whose stride is its side, then LayerNorm if `norm_eps` is given; incomplete patches are dropped.
+
+    (B, H, W, C) -> (B, H/side, W/side, C').
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, side: int, *, norm_eps: float | None) -> None:
+        super().__init__()
+        self.side = side
+        self.conv1 = ChannelsLastConv(in_dim, out_dim, side, stride=side)
+        self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(out_dim, eps=norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H/side, W/side, C')."""
+        y: Tensor = self.norm(self.conv1(x))
+        return y
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds for an input of height x width."""
+        return (height // self.side) * (width // self.side) * self.conv1.weight.numel()
+
+
+class ImageEmbedding(PatchEmbedding):
+    """A patch embedding of an image: (B, C, H, W) -> (B, H/side, W/side, C')."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, H/side, W/side, C')."""
+        return super().forward(to_channels_last(image))
