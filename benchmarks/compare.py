@@ -126,7 +126,7 @@ def resample(folder: Path, trials: int) -> None:
     """Print the shares of verdicts, and the time that sampling took, by clock, model and slowdown."""
     found = sessions_of(folder)
     random = np.random.default_rng(0)
-    print("| clock | model | sessions | slowdown | worse | better | same | not resolved | time, s of 60 |")
+    print("| clock | model | sessions | slowdown | worse | better | same | inconclusive | time, s of 60 |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, clock in CLOCKS.items():
         for slowdown in SLOWDOWNS:
@@ -141,7 +141,7 @@ def resample(folder: Path, trials: int) -> None:
 
 def _print(clock: str, model: str, sessions: int, slowdown: float, outcomes: list[tuple[str, int]]) -> None:
     verdicts = [verdict for verdict, _ in outcomes]
-    shares = [f"{verdicts.count(word) / len(verdicts):.1%}" for word in ("worse", "better", "same", "not resolved")]
+    shares = [f"{verdicts.count(word) / len(verdicts):.1%}" for word in ("worse", "better", "same", "inconclusive")]
     seconds = 60 / LAYOUTS * float(np.mean([layouts for _, layouts in outcomes]))
     print(f"| {clock} | {model} | {sessions} | {slowdown:.0%} | {' | '.join(shares)} | {seconds:.0f} |", flush=True)
 
@@ -164,7 +164,7 @@ def count_trials(out: Path) -> None:
     """Print what came of real trials."""
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     print(
-        "| planted | trials | worse | better | same | not resolved | head / base, smallest to largest | time, s of 60 |"
+        "| planted | trials | worse | better | same | inconclusive | head / base, smallest to largest | time, s of 60 |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for slowdown in SLOWDOWNS:
@@ -172,7 +172,7 @@ def count_trials(out: Path) -> None:
         if not chosen:
             continue
         counts = [
-            sum(line["verdict"] == word for line in chosen) for word in ("worse", "better", "same", "not resolved")
+            sum(line["verdict"] == word for line in chosen) for word in ("worse", "better", "same", "inconclusive")
         ]
         effects = sorted(line["effect"] for line in chosen)
         seconds = float(np.median([line["seconds"] for line in chosen]))

@@ -4,7 +4,7 @@
 #   PLUGIN=my_mixer.py MIXERS=my_mixer ci/compare.sh            from the root of any git repository
 #   RECORD=1 PUSH=1 ci/compare.sh                               ... and record head, push the history, draw the dashboard
 #
-# Exit code: what `stmbench compare` says (0; 1 a regression; 2 bad input; 3 with STRICT=1 something not resolved).
+# Exit code: what `stmbench compare` says (0; 1, a regression; 2, bad input; 3, with STRICT=1, anything inconclusive).
 # What is left in $OUT: compare.md (for a pull request), and with RECORD=1 store/ and dashboard/.
 # All settings are environment variables; nothing here knows which service runs it.
 set -euo pipefail

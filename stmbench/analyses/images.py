@@ -28,7 +28,7 @@ from stmbench.measure.allocator import keep_freed_memory
 from stmbench.measure.arithmetic import require_dtype
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
-from stmbench.tables.sides import sides_words
+from stmbench.tables.labels import size_text
 
 Work = Callable[[], Outcome]
 
@@ -230,7 +230,7 @@ class ImageAnalysis(Analysis):
             "split": self.images.split,
             "num_images": len(self.indices) if num_images is None else num_images,
             "dtype": self.request.dtype,
-            "resolution": sides_words(height, width),
+            "resolution": size_text(height, width),
         }
         return self.row(metric=metric, value=value, model=subject.name, **{**known, **columns})
 

@@ -13,7 +13,7 @@ from stmbench.architectures import given_models
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import InputError
 from stmbench.mixers.base import MIXERS, MixerEntry
-from stmbench.tables.weights import random_label
+from stmbench.tables.labels import random_label
 
 SURE = 32  # pixels a side: from here on no network is known to be too deep
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -19,7 +19,7 @@ from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, UnitError
-from stmbench.tables.weights import is_random
+from stmbench.tables.labels import is_random
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

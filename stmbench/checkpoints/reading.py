@@ -21,7 +21,7 @@ from stmbench.checkpoints.file_kinds import foreign, is_safetensors
 from stmbench.checkpoints.naming import plain_state
 from stmbench.checkpoints.selection import Checkpoint, WeightSet, chosen, weight_sets
 from stmbench.errors import CheckpointError
-from stmbench.tables.weights import is_random
+from stmbench.tables.labels import is_random
 
 _LONGEST = 120  # letters of a file's name in a table
 _LARGEST_VIEW = 2**30  # bytes of a tensor that repeats the few values of its storage: a file of 1 kB can ask for more

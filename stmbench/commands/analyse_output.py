@@ -23,7 +23,7 @@ from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store
-from stmbench.tables.weights import are_random
+from stmbench.tables.labels import are_random
 
 
 class Output:

@@ -18,7 +18,7 @@ LIVE_ONLY = (
 )
 
 
-@app.command(epilog="Exit codes: 0, no regression; 1, a regression; 2, bad input; 3 with --strict, not resolved.")
+@app.command(epilog="Exit codes: 0, no regression; 1, a regression; 2, bad input; 3 with --strict, inconclusive.")
 def compare(
     ctx: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help="A store; with --live a checkout or an environment.")],
@@ -39,7 +39,7 @@ def compare(
         float, typer.Option("--quality-margin", help="Change of an accuracy that matters: 0.005 is half a point.")
     ] = 0.005,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Leave with 3 where something is not resolved or failed.")
+        bool, typer.Option("--strict", help="Exit with code 3 if anything is inconclusive or failed.")
     ] = False,
     format: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="terminal, markdown (for a pull request), json.")
@@ -82,7 +82,7 @@ def compare(
     seed: options.Seed = 0,
     debug: options.Debug = False,
 ) -> None:
-    """Say for each model and metric whether HEAD is worse than BASE, better, the same, or not resolved.
+    """Say for each model and metric whether HEAD is worse than BASE, better, the same, or inconclusive.
 
     Of two stores, or two commits of a --history: speed (large changes only), quality, and costs.
 

@@ -16,7 +16,7 @@ from stmbench.comparison.live import Live
 from stmbench.comparison.sampling import SIDES
 from stmbench.errors import OutputError
 from stmbench.reporting import comparison as pages
-from stmbench.tables.verdicts import Comparison
+from stmbench.tables.comparison_result import Comparison
 
 TABLE_WIDTH = 100
 COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall_seconds", "processor_seconds")

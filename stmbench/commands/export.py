@@ -27,7 +27,7 @@ def export(
 
         load_plugins(plugin)
     from stmbench.tables import read
-    from stmbench.tables.export import csv_text, write_csv
+    from stmbench.tables.rows import csv_text, write_csv
 
     frame = read(folder)
     for part, reason in frame.attrs["unreadable"]:

@@ -25,7 +25,7 @@ from stmbench.figures import profile_figures, save
 from stmbench.reporting import build_report, placed, profile_table, write_report
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store
-from stmbench.tables.fitness import unfit
+from stmbench.tables.labels import unfit_warnings
 
 TABLE_WIDTH = 100
 
@@ -52,7 +52,7 @@ class Output:
         frame = self.store.read(report.keys)
         frame.attrs["warnings"] = report.warnings
         measured = bool((frame["status"] != "failed").any())
-        above = unfit(report.warnings)
+        above = unfit_warnings(report.warnings)
         for line in above:
             self._note(line, "bold red")
         if self._as_json:

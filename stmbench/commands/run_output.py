@@ -36,7 +36,7 @@ from stmbench.reporting.caveats import faint_mixers
 from stmbench.reporting.published_comparison import beside_section, beside_table
 from stmbench.reporting.terminal.plan import PlanLine, plan_table
 from stmbench.tables import Store
-from stmbench.tables.comparison import beside_published
+from stmbench.tables.published_comparison import compare_with_published
 
 SHOWN = 10  # lines of one kind
 
@@ -115,7 +115,7 @@ class RunOutput:
         for analysis, table in tables(frame):
             console.print(Text(f"\n{analysis}", style="bold"))
             console.print(table)
-        beside = beside_published(frame, published_values(self.experiment))
+        beside = compare_with_published(frame, published_values(self.experiment))
         if len(beside):
             console.print(Text("\nmeasured and published", style="bold"))
             console.print(beside_table(beside))

@@ -12,7 +12,7 @@ from typing import Any
 
 from stmbench.errors import InputError
 from stmbench.measure import environment
-from stmbench.tables.verdicts import Version
+from stmbench.tables.comparison_result import Version
 
 OURS = Path(__file__).resolve().parents[2]
 # glibc would give freed blocks back and ask for fresh pages in every pass (stmbench.measure.allocator); an OpenMP of

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stmbench.measure.statistics import MIN_ROUNDS, holm
 from stmbench.measure.verdicts import Effect, decide_verdict, minimum_detectable_effect
-from stmbench.tables.verdicts import VERDICTS, Finding, Kind
+from stmbench.tables.comparison_result import VERDICTS, Finding, Kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def settle(measured: Sequence[Measured]) -> tuple[Finding, ...]:
 
 def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
     plain = Finding(
-        verdict="failed" if item.failed else "not resolved",
+        verdict="failed" if item.failed else "inconclusive",
         is_regression=item.failed == "head",
         reason=item.reason or "no samples",
         **{name: getattr(item, name) for name in _COMMON},
@@ -86,7 +86,7 @@ def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
     p_value = effect.p_value if p_corrected is None else p_corrected
     verdict = decide_verdict(effect, p_value, margin=margin, lower_is_better=item.lower_is_better)
     if verdict == "same" and not item.claims_same:
-        verdict = "not resolved"
+        verdict = "inconclusive"
     low, high = (item.shown(end) for end in effect.interval)
     smallest = item.shown(minimum_detectable_effect(effect.error, margin=margin, tests=tests * item.looks))
     known = item.is_test and math.isfinite(effect.error)
@@ -99,7 +99,7 @@ def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
         detectable=(smallest - 1 if item.kind == "ratio" else smallest) if known else None,
         p_value=item.p_value if known else None,
         p_corrected=p_corrected if known else None,
-        reason=item.reason or (_why(item, effect) if verdict == "not resolved" else None),
+        reason=item.reason or (_why(item, effect) if verdict == "inconclusive" else None),
     )
 
 

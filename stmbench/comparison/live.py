@@ -21,7 +21,7 @@ from stmbench.errors import InputError
 from stmbench.measure import environment
 from stmbench.measure.verdicts import ALPHA, Effect, decide_verdict
 from stmbench.measure.watching import MachineWatch
-from stmbench.tables.verdicts import VERDICTS, Comparison, Finding
+from stmbench.tables.comparison_result import VERDICTS, Comparison, Finding
 
 Start = Callable[[Side], Worker]
 TIME = "time per image"
@@ -195,5 +195,5 @@ def confirmed(findings: Sequence[Finding], again: Sequence[Finding]) -> tuple[Fi
             found.append(other)
         else:
             reason = f"{first.effect:.3f} at first and {other.effect or math.nan:.3f} when measured again"
-            found.append(dataclasses.replace(other, verdict="not resolved", confirmed=False, reason=reason))
+            found.append(dataclasses.replace(other, verdict="inconclusive", confirmed=False, reason=reason))
     return tuple(sorted(found, key=lambda item: VERDICTS.index(item.verdict)))

@@ -76,7 +76,7 @@ def is_clear(samples: Samples, *, clock: int, margin: float, tests: int, seed: i
     if math.isinf(effect.error) or math.isnan(effect.estimate):
         return False
     corrected = min(1.0, len(LOOKS) * tests * effect.p_value)
-    return decide_verdict(effect, corrected, margin=math.log1p(margin)) != "not resolved"
+    return decide_verdict(effect, corrected, margin=math.log1p(margin)) != "inconclusive"
 
 
 def sample(

@@ -20,7 +20,7 @@ from stmbench.comparison.stored_speed import speed
 from stmbench.errors import ConfigError, TableError
 from stmbench.measure.verdicts import ALPHA
 from stmbench.tables import Store
-from stmbench.tables.verdicts import Comparison, Version
+from stmbench.tables.comparison_result import Comparison, Version
 
 SPEED_MARGIN = 0.15
 QUALITY_MARGIN = 0.005
@@ -85,7 +85,7 @@ def _read(store: Store) -> pd.DataFrame:
         unreadable = frame.attrs["unreadable"]
         got = f"{len(unreadable)} files that cannot be read" if unreadable else "none"
         raise TableError(f"rows in the store {str(store.folder)!r}", got, "measure something with --out")
-    if not frame["status"].isin(("ok", "wide", "not resolved")).any():
+    if not frame["status"].isin(("ok", "imprecise", "inconclusive")).any():
         reason = frame["reason"].dropna()
         got = f"only failed units ({reason.iloc[0]})" if len(reason) else "only failed units"
         raise TableError(f"a unit in {str(store.folder)!r} that worked", got, "mend the cause and measure again")

@@ -12,7 +12,7 @@ from stmbench.experiments.steps import ImageKind, images_of
 from stmbench.experiments.steps.base import Subjects
 from stmbench.experiments.steps.profile import ProfileKind
 from stmbench.experiments.tasks import Task
-from stmbench.tables.fitness import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS
 from stmbench.training.data import open_data
 
 TRAINING_PASSES = 3.0  # forward, and twice that backward

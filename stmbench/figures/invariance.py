@@ -15,7 +15,7 @@ from stmbench.figures.palette import look
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
 from stmbench.figures.svg_annotations import mark, mark_legend
-from stmbench.tables.weights import are_random, is_random
+from stmbench.tables.labels import are_random, is_random
 
 PREFIX: Final = "invariance_"
 PANELS: Final = {

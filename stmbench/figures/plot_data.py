@@ -11,8 +11,7 @@ import pandas as pd
 
 from stmbench.errors import TableError, printable
 from stmbench.figures.palette import Look, look
-from stmbench.tables.fitness import FEWEST_ROUNDS
-from stmbench.tables.weights import is_random
+from stmbench.tables.labels import FEWEST_ROUNDS, is_random
 
 FACETS: Final = (
     *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
@@ -77,7 +76,7 @@ class Point:
     @property
     def rounds(self) -> str | None:
         """'3 rounds', where a profile's value stands on too few for an interval; else None."""
-        if self.status != "not resolved" or self.errors is not None or self.count is None:
+        if self.status != "inconclusive" or self.errors is not None or self.count is None:
             return None
         return "1 round" if self.count == 1 else f"{self.count} rounds"
 
@@ -89,7 +88,7 @@ class Point:
         if self.status == "ok":
             return None
         if self.errors is None:
-            return "not resolved" if self.rounds is None else self.rounds
+            return "inconclusive" if self.rounds is None else self.rounds
         return "interval wider than was asked for"
 
     @property
@@ -132,7 +131,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 value=row["value"],
                 low=math.nan if few else row["ci_low"],
                 high=math.nan if few else row["ci_high"],
-                status="not resolved" if few else row["status"],
+                status="inconclusive" if few else row["status"],
                 count=count,
                 baseline=None if pd.isna(row["baseline"]) else row["baseline"],
                 condition=None if pd.isna(row["condition"]) else row["condition"],

@@ -6,7 +6,7 @@ same code differ.
 
 A change is claimed if it is both significant (its p-value, corrected for interim looks and for the number of findings,
 is below alpha) and relevant (the estimate exceeds the margin). 'same' is claimed if the whole 95 % interval lies within
-the margin. Everything else is not resolved.
+the margin. Everything else is inconclusive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from stmbench.measure.bootstrap import MEDIAN_ERROR_DRAWS, median_standard_error
 from stmbench.measure.statistics import MIN_ROUNDS, Floats
-from stmbench.tables.verdicts import Verdict
+from stmbench.tables.comparison_result import Verdict
 
 ALPHA = 0.01  # of all claims of a comparison together
 POWER = 0.8
@@ -105,11 +105,11 @@ def decide_verdict(effect: Effect, p_corrected: float, *, margin: float, lower_i
         margin: the largest irrelevant change, on the scale of the effect, >= 0.
     """
     if math.isnan(effect.estimate):
-        return "not resolved"
+        return "inconclusive"
     if p_corrected < ALPHA and abs(effect.estimate) > margin:
         return "worse" if (effect.estimate > 0) == lower_is_better else "better"
     low, high = effect.interval
-    return "same" if -margin <= low and high <= margin else "not resolved"
+    return "same" if -margin <= low and high <= margin else "inconclusive"
 
 
 def minimum_detectable_effect(error: float, *, margin: float, tests: int = 1) -> float:

@@ -12,7 +12,7 @@ from stmbench.reporting.content import Report, Section, Subject
 from stmbench.reporting.facts import facts
 from stmbench.reporting.sections import sections
 from stmbench.reporting.sections.profile import headline
-from stmbench.tables.fitness import unfit
+from stmbench.tables.labels import unfit_warnings
 from stmbench.tables.printable import printable_frame
 
 
@@ -53,7 +53,7 @@ def _lead(frame: pd.DataFrame, found: tuple[Section, ...]) -> str:
     names = [section.heading.lower() for section in found]
     models = frame["model"].dropna().nunique()
     if frame["value"].notna().any():
-        above = "".join(f"{text[0].upper()}{text[1:]}. " for text in unfit(frame.attrs.get("warnings", [])))
+        above = "".join(f"{text[0].upper()}{text[1:]}. " for text in unfit_warnings(frame.attrs.get("warnings", [])))
         return above + f"{models} {'model' if models == 1 else 'models'}: {'; '.join(names)}."
     return "Nothing could be measured: every unit of work failed or was skipped. The reasons are below."
 

@@ -12,8 +12,7 @@ import pandas as pd
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Caveat, Kind
 from stmbench.reporting.profile_table import troubles, wide
-from stmbench.tables.fitness import FEWEST_ROUNDS, few_rounds, unfit
-from stmbench.tables.weights import are_random
+from stmbench.tables.labels import FEWEST_ROUNDS, are_random, few_rounds, unfit_warnings
 
 DRAWN_FROM_FILES = ("erf", "affinity")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -36,7 +35,7 @@ def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
     found += _few_rounds(frame)
     pairs = [_pairs(what, why) for what, why in wide(frame)]
     suspects = _reasons(frame[(frame["status"] == "suspect") & (frame["kind"] == "summary")], "suspect")
-    return (*found, *_few(pairs, "wide"), *_few(suspects, "suspect"), *left_out(frame))
+    return (*found, *_few(pairs, "imprecise"), *_few(suspects, "suspect"), *left_out(frame))
 
 
 def left_out(frame: pd.DataFrame) -> list[Caveat]:
@@ -61,7 +60,7 @@ def left_out(frame: pd.DataFrame) -> list[Caveat]:
 
 def of_stores(frame: pd.DataFrame) -> tuple[Caveat, ...]:
     """Warnings of the runs, rows of several commits or machines, parts that could not be read."""
-    found = [str(text) for text in frame.attrs.get("warnings", []) if not unfit([str(text)])]
+    found = [str(text) for text in frame.attrs.get("warnings", []) if not unfit_warnings([str(text)])]
     found += faint_mixers(frame)
     commits = frame.attrs.get("commits", {})
     if len(commits) > 1:
@@ -118,7 +117,7 @@ def listed(names: Iterable[str]) -> str:
 
 def _pairs(what: list[str], why: str) -> Caveat:
     shown = "; ".join(what) if len(what) <= FEW else f"{len(what)} pairs of models, among them {'; '.join(what[:3])}"
-    return Caveat(kind="wide", text=f"{shown}: {why}" if why else shown)
+    return Caveat(kind="imprecise", text=f"{shown}: {why}" if why else shown)
 
 
 def _few_rounds(frame: pd.DataFrame) -> list[Caveat]:

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.reporting.formats.markdown_text import escaped
-from stmbench.tables.verdicts import VERDICTS, Comparison, Finding
+from stmbench.tables.comparison_result import VERDICTS, Comparison, Finding
 
-STYLES = {"worse": "bold red", "failed": "red", "not resolved": "yellow", "better": "green", "same": ""}
-MARKS = {"worse": "🔴", "failed": "⚠️", "not resolved": "⚪", "better": "🟢", "same": "✅"}
+STYLES = {"worse": "bold red", "failed": "red", "inconclusive": "yellow", "better": "green", "same": ""}
+MARKS = {"worse": "🔴", "failed": "⚠️", "inconclusive": "⚪", "better": "🟢", "same": "✅"}
 WIDEST = 44  # characters of a model's name in a line
 
 
@@ -25,7 +25,7 @@ def terminal(comparison: Comparison) -> RenderableType:
     table.add_column("model", max_width=WIDEST, overflow="fold")
     table.add_column("metric", overflow="fold")
     table.add_column("head / base\n95 % interval", justify="right", no_wrap=True)
-    table.add_column("would\nfind", justify="right", no_wrap=True)
+    table.add_column("min.\ndetectable", justify="right", no_wrap=True)
     for finding in comparison.findings:
         metric = Text(finding.metric)
         if finding.conditions and not shared:
@@ -88,7 +88,7 @@ def facts(comparison: Comparison) -> list[str]:
 
 
 def reasons(comparison: Comparison) -> list[str]:
-    """Why findings failed or are not resolved, and which were confirmed: a line for each reason, with the models."""
+    """Why findings failed or are inconclusive, and which were confirmed: a line for each reason, with the models."""
     found: dict[str, list[str]] = {}
     for finding in comparison.findings:
         name = f"{finding.model} ({finding.metric})"
@@ -111,7 +111,7 @@ def legend(comparison: Comparison) -> list[str]:
         "A change is claimed where it is larger than the margin and its p-value, corrected by Holm's method for"
         f" {tests} test{'s' if tests != 1 else ''}, is below {comparison.alpha:g}; 'same' means that the whole 95 %"
         " interval lies within the margin.",
-        "'would find': the smallest true change that is claimed 4 times in 5.",
+        "'min. detectable': the smallest true change that would be claimed 4 times out of 5.",
     ]
     if rounds:
         lines.append(f"{dropped} of {rounds + dropped} rounds were dropped because the probe was disturbed.")
@@ -138,7 +138,7 @@ def detectable(finding: Finding) -> str:
     """The minimum detectable effect; 'any' for what is exact."""
     if finding.detectable is not None:
         return f"{finding.detectable:.1%}" if finding.kind == "ratio" else f"{finding.detectable:.4f}"
-    return "–" if finding.effect is None or finding.verdict == "not resolved" else "exact"
+    return "–" if finding.effect is None or finding.verdict == "inconclusive" else "exact"
 
 
 def _shared_conditions(comparison: Comparison) -> str:
@@ -148,7 +148,8 @@ def _shared_conditions(comparison: Comparison) -> str:
 
 
 def _markdown_table(findings: list[Finding], *, with_conditions: bool) -> list[str]:
-    heads = ["", "model", "metric", *(["conditions"] if with_conditions else []), "head / base", "95 %", "would find"]
+    heads = ["", "model", "metric", *(["conditions"] if with_conditions else []), "head / base", "95 %"]
+    heads.append("min. detectable")
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for finding in findings:
         cells = [f"{MARKS[finding.verdict]} {finding.verdict}", escaped(finding.model), escaped(finding.metric)]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-Kind = Literal["warning", "untrained", "few rounds", "wide", "suspect", "failed", "skipped", "note"]
+Kind = Literal["warning", "untrained", "few rounds", "imprecise", "suspect", "failed", "skipped", "note"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import listed
-from stmbench.tables.weights import is_random
+from stmbench.tables.labels import is_random
 
 MOST = 8  # names in a line, beyond which they are counted
 

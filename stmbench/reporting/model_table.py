@@ -11,7 +11,7 @@ from stmbench.errors import TableError
 from stmbench.figures.display_units import display, number
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.content import Cell, Column, Line, Table
-from stmbench.tables.weights import weights_words
+from stmbench.tables.labels import weights_text
 
 
 class Measured(NamedTuple):
@@ -60,7 +60,7 @@ def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = 
 
 
 def cell(point: Point, metric: str) -> Cell:
-    """A value with its interval below it; an asterisk where it is not resolved or breaks a check."""
+    """A value with its interval below it; an asterisk where it is imprecise, inconclusive or breaks a check."""
     detail = ""
     if point.errors is not None:
         detail = f"{number(point.low, metric)} to {number(point.high, metric)}"
@@ -71,7 +71,7 @@ def cell(point: Point, metric: str) -> Cell:
 
 def weights(point: Point) -> str:
     """'random init', or where the weights are from."""
-    return weights_words(point.facts["weights"] or "")
+    return weights_text(point.facts["weights"] or "")
 
 
 def conditions(frame: pd.DataFrame) -> str:

@@ -92,7 +92,7 @@ def wide(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
     reasons: dict[str, dict[str, None]] = {}
     seen: set[frozenset[str]] = set()
     rows = frame[
-        (frame["status"].isin(("wide", "not resolved"))) & (frame["kind"] == "summary") & frame["baseline"].notna()
+        (frame["status"].isin(("imprecise", "inconclusive"))) & (frame["kind"] == "summary") & frame["baseline"].notna()
     ]
     for row in rows.to_dict("records"):
         model, other = names[row["model"]], names.get(row["baseline"], row["baseline"])

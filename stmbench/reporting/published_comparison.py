@@ -13,14 +13,14 @@ from rich.text import Text
 
 from stmbench.figures.display_units import display, number
 from stmbench.reporting.content import Cell, Column, Line, Section, Table
+from stmbench.tables.labels import is_random
 from stmbench.tables.published import published
-from stmbench.tables.weights import is_random
 
 HEADINGS: Final = ("Model", "Quantity", "Measured", "Published", "Difference")
 
 
 def beside_table(frame: pd.DataFrame) -> RichTable:
-    """The rows of `beside_published` for a terminal; what was not measured has a dash."""
+    """The rows of `compare_with_published` for a terminal; what was not measured has a dash."""
     table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for place, heading in enumerate(HEADINGS):
         table.add_column(heading.lower(), justify="left" if place < 2 else "right", overflow="fold")

@@ -1,7 +1,7 @@
-"""Text from anywhere, fit to be shown: control characters are escaped, so that they neither act nor hide.
+"""Texts and tables that are safe to print: control characters are escaped.
 
-An escape sequence in a name would colour or clear a terminal, XML cannot hold most control characters, and a mark that
-reverses the direction of writing shows a name that is another one.
+An escape sequence in a name could colour or clear a terminal, XML cannot hold most control characters, and a mark that
+reverses the writing direction makes one name look like another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def printable_in(value: T) -> T:
-    """The same for every text in lists, tuples, mappings (keys, too) and dataclasses; what is no text stays."""
+    """Escape every text in lists, tuples, mappings (keys too) and dataclasses; other values are returned unchanged."""
     found: Any = value
     if isinstance(value, str):
         found = printable(value)
@@ -37,7 +37,7 @@ def printable_in(value: T) -> T:
 
 
 def printable_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with its texts and its attrs fit to be shown; `artifact` stays the path that it is."""
+    """The table with its texts and `attrs` escaped; `artifact` keeps its paths."""
     changed = {}
     for name in frame.columns:
         if name == "artifact" or not (pd.api.types.is_string_dtype(frame[name]) or frame[name].dtype == object):

@@ -1,4 +1,4 @@
-"""One row of the table, and rows as a data frame."""
+"""One row of the table; rows as a data frame, and as CSV."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import dataclasses
 import datetime
 import numbers
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stmbench.errors import TableError
+from stmbench.tables.labels import resolution_text
 from stmbench.tables.schema import SCHEMA, Column, check, pandas_dtype
-from stmbench.tables.sides import in_words
+from stmbench.tables.writing import write_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One value and all that it is a function of; the fields are the table's columns, explained in `schema.SCHEMA`."""
+    """One value with its conditions; the fields are the table's columns, documented in `schema.SCHEMA`."""
 
     run_id: str
     created_utc: datetime.datetime  # with a time zone
@@ -37,7 +39,7 @@ class Row:
     device: str | None = None
     dtype: str | None = None
     compile: bool | None = None
-    resolution: str | int | tuple[int, int] | None = None  # words, once the row is made: '224', '32x64'
+    resolution: str | int | tuple[int, int] | None = None  # becomes text: '224', '32x64'
     batch_size: int | None = None
     stage: int | None = None
     block: int | None = None
@@ -58,7 +60,7 @@ class Row:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "resolution", in_words(self.resolution))
+        object.__setattr__(self, "resolution", resolution_text(self.resolution))
 
 
 def frame_of(rows: Iterable[Row]) -> pd.DataFrame:
@@ -87,7 +89,7 @@ _WORDS = {
 
 
 def _fits(column: Column, value: object) -> bool:
-    """Whether a value is of the column's type as it stands: a converted 'None' or 224.5 px would be found too late."""
+    """Whether a value has the column's type without conversion: 'None' or 224.5 px would be noticed too late."""
     is_bool = isinstance(value, bool) or type(value).__name__ == "bool"  # numpy's bool has that name too
     match column.type:
         case "string":
@@ -100,3 +102,15 @@ def _fits(column: Column, value: object) -> bool:
             return is_bool
         case "time":
             return isinstance(value, datetime.datetime) and value.tzinfo is not None
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A table as CSV: base units, floats with all their digits, empty cells for nulls."""
+    return frame.to_csv(index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write the CSV atomically. Raises OutputError if the file cannot be written."""
+    path = Path(path)
+    write_file(path, csv_text(frame))
+    return path

@@ -1,4 +1,4 @@
-"""The table's columns, their types and vocabularies, and the check that every table passes on write and on read.
+"""The table's columns, their types and vocabularies, and the check applied to every table on write and on read.
 
 | type   | pandas dtype          | missing | Parquet              |
 |--------|-----------------------|---------|----------------------|
@@ -18,14 +18,14 @@ import pandas as pd
 
 from stmbench.errors import TableError
 
-SCHEMA_VERSION: Final = 2  # raise it when a column, a type or a meaning changes
+SCHEMA_VERSION: Final = 3  # increase it when a column, a type or a meaning changes, and extend parts._migrated
 
 Type = Literal["string", "int", "float", "bool", "time"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column: its type, whether every row must have it, and what it holds."""
+    """One column: its type, whether every row must have it, and what it means."""
 
     name: str
     type: Type
@@ -39,16 +39,16 @@ SCHEMA: Final = (
     Column("kind", "string", "raw (one sample) or summary (derived from samples, or exact)", required=True),
     Column("analysis", "string", "profile, ...", required=True),
     Column("definition", "string", "the exact protocol and its version: profile.v2", required=True),
-    Column("model", "string", "full name; null for facts about the machine (the probe's)"),
+    Column("model", "string", "full name; null for measurements of the machine (the probe)"),
     Column("baseline", "string", "the other model, for ratios: value = model / baseline"),
     Column("architecture", "string", "unified, timm, ..."),
     Column("mixer", "string", "name in the registry"),
     Column("scale", "string", "nano, micro, tiny, small, base"),
-    Column("weights", "string", "source and hash, or 'random:<seed>' for weights that were never trained"),
+    Column("weights", "string", "source and hash, or 'random:<seed>' for untrained weights"),
     Column("seed", "int", "of the unit of work"),
     Column("dataset", "string", "name and fingerprint"),
     Column("split", "string", "of the dataset"),
-    Column("num_images", "int", "images that the value rests on"),
+    Column("num_images", "int", "images behind the value"),
     Column("device", "string", "cpu, cuda:0"),
     Column("dtype", "string", "fp32, tf32, bf16, fp16"),
     Column("compile", "bool", "whether the model was compiled"),
@@ -64,18 +64,19 @@ SCHEMA: Final = (
     Column("sample", "int", "0-based number of a raw sample (the round, for interleaved timings)"),
     Column("metric", "string", "what the value is"),
     Column("unit", "string", "base unit, one of UNITS"),
-    Column("value", "float", "null where the unit of work failed or was skipped"),
+    Column("value", "float", "null if the unit of work failed or was skipped"),
     Column("ci_low", "float", "lower end of the 95 % interval"),
     Column("ci_high", "float", "upper end of the 95 % interval"),
     Column("num_samples", "int", "raw samples behind a summary"),
     Column("artifact", "string", "file with an array, relative to the store's folder"),
-    Column("status", "string", "ok, failed, skipped, wide, not resolved, suspect (breaks a check)", required=True),
-    Column("reason", "string", "why it failed, was skipped, is wide, not resolved or suspect"),
+    Column("status", "string", "ok, failed, skipped, imprecise, inconclusive, suspect (breaks a check)", required=True),
+    Column("reason", "string", "why the status is not ok"),
 )
 COLUMNS: Final = tuple(column.name for column in SCHEMA)
 KINDS: Final = ("raw", "summary")
-STATUSES: Final = ("ok", "failed", "skipped", "wide", "not resolved", "suspect")
-# base units only: a figure scales them for the eye, the table never does
+# imprecise: the interval is wider than was asked for; inconclusive: too few samples for an interval or a verdict
+STATUSES: Final = ("ok", "failed", "skipped", "imprecise", "inconclusive", "suspect")
+# base units only: figures scale them for display, the table never does
 UNITS: Final = (
     *("1", "count", "s", "bytes", "bytes/s", "images/s", "px", "bit", "degree", "Hz", "J", "J/image", "W", "celsius"),
     "input_side",
@@ -160,7 +161,7 @@ def pandas_dtype(column: Column) -> pd.api.extensions.ExtensionDtype | str:
 
 
 def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
-    """Return `frame` as it is; raise TableError, naming `where` and the first fault, unless it follows the schema."""
+    """Return `frame` unchanged; raise TableError, naming `where` and the first fault, if it violates the schema."""
     _check_columns(frame, where)
     for column in SCHEMA:
         if column.required and frame[column.name].isna().any():
@@ -183,13 +184,13 @@ def _check_columns(frame: pd.DataFrame, where: str) -> None:
     for name in COLUMNS:
         if name not in names:
             raise TableError(
-                f"the columns of schema {SCHEMA_VERSION} in {where}", f"no {name!r}", "add it, with nulls if need be"
+                f"the columns of schema {SCHEMA_VERSION} in {where}", f"no {name!r}", "add it, with nulls if necessary"
             )
     if tuple(names) != COLUMNS:
         raise TableError(f"the schema's order of columns in {where}", ", ".join(names), "reorder them as COLUMNS")
     for column in SCHEMA:
         dtype, expected = frame[column.name].dtype, pandas_dtype(column)
-        # StringDtype differs by storage, which is no difference to a reader
+        # StringDtype differs by storage, which makes no difference to a reader
         same = isinstance(dtype, pd.StringDtype) if column.type == "string" else dtype == expected
         if not same:
             raise TableError(f"{column.name} as {expected} in {where}", str(dtype), "convert the column")
@@ -204,7 +205,7 @@ def _check_words(frame: pd.DataFrame, name: str, words: tuple[str, ...], where: 
 
 
 def _check_units(frame: pd.DataFrame, where: str) -> None:
-    """A metric keeps its unit; a metric that says MACs is never counted in FLOPs, nor the other way round."""
+    """A metric keeps its unit; one named for MACs is never counted in FLOPs, nor the other way round."""
     pairs = frame[["metric", "unit"]].drop_duplicates()
     for metric, unit in pairs.itertuples(index=False):
         if pd.isna(metric) != pd.isna(unit):
@@ -243,7 +244,7 @@ def _check_values(frame: pd.DataFrame, where: str) -> None:
 
 
 def _at(frame: pd.DataFrame, mask: pd.Series) -> str:
-    """The first row that the mask selects, in words."""
+    """The first row that the mask selects, for an error message."""
     row = frame[mask.fillna(False).astype(bool)].iloc[0]
     facts = [f"{name} {row[name]}" for name in ("metric", "model") if not pd.isna(row[name])]
     return f"{'none' if not facts else 'not so'} in row {row.name}" + (f" ({', '.join(facts)})" if facts else "")

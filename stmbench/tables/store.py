@@ -3,8 +3,8 @@
     <folder>/parts/<key>.parquet      the rows of one unit, with its metadata
     <folder>/parts/<key>.<name>       arrays of that unit (artifacts)
 
-A part is there as a whole or not at all, so a run that was killed goes on where it stopped: `has(key)` says what is
-done. A part knows its own hash (`seal`) and those of its artifacts: what was damaged since is not done.
+A part exists as a whole or not at all, so a killed run resumes where it left off: `has(key)` says what is done. A part
+holds its own hash and those of its artifacts (`integrity`): a unit with damaged files is not done.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables.artifacts import METADATA as ARTIFACTS
-from stmbench.tables.artifacts import facts_of, fault_of
-from stmbench.tables.metadata import fault_in
-from stmbench.tables.parts import UnreadablePart, read_metadata, read_part, write_part
-from stmbench.tables.reading import read_frame
+from stmbench.tables.integrity import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault
+from stmbench.tables.parts import READERS, Part, UnreadablePart, read_metadata, read_part, read_parts, write_part
+from stmbench.tables.printable import printable_frame
 from stmbench.tables.rows import Row, frame_of
-from stmbench.tables.writing import sweep
+from stmbench.tables.writing import remove_stale_temporaries
 
 
 def unit_key(facts: Mapping[str, Any]) -> str:
-    """The key of a unit of work: sha256, in hex, of what it is a function of, as canonical JSON.
+    """The key of a unit of work: sha256, in hex, of everything its result depends on, as canonical JSON.
 
-    Raises TableError for a fact that JSON cannot hold; order does not matter, and a tuple is its list.
+    The order of the facts does not matter, and a tuple equals its list. Raises TableError for a fact that JSON cannot
+    hold.
     """
     try:
         text = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -50,9 +51,9 @@ class Store:
         self.parts = self.folder / "parts"
 
     def require_writable(self) -> Store:
-        """Create the folder where it is missing, sweep what killed runs left, and return self.
+        """Create the folder if needed, remove temporary files of killed runs, and return self.
 
-        Raises OutputError where the folder cannot be created or written.
+        Raises OutputError if the folder cannot be created or written.
         """
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
@@ -64,15 +65,15 @@ class Store:
                 f"{str(self.folder)!r} ({error.strerror or error})",
                 "choose another with --out",
             ) from error
-        sweep(self.parts)
+        remove_stale_temporaries(self.parts)
         return self
 
     def has(self, key: str) -> bool:
-        """Whether the unit's part and its artifacts are there as they were written; damaged ones are made again."""
+        """Whether the unit's part and its artifacts are as they were written; a damaged unit is measured again."""
         return self._path(key).is_file() and self.fault(key) is None
 
     def fault(self, key: str) -> str | None:
-        """Why what the store holds of a unit does not count, with the file's name; None where it does, or has nothing.
+        """Which file of a unit is damaged, and how; None if all are intact, or there is none.
 
         Raises TableError for a part of a newer schema.
         """
@@ -83,21 +84,21 @@ class Store:
         if isinstance(stored, UnreadablePart):
             return f"{stored.part}: {stored.reason}"
         for place, facts in self._artifacts(path, stored).items():
-            reason = fault_of(self.folder / place, facts)
+            reason = artifact_fault(self.folder / place, facts)
             if reason is not None:
                 return f"{place}: {reason}"
         return None
 
     def write(self, key: str, rows: Iterable[Row], *, metadata: Mapping[str, Any]) -> Path:
-        """Check the rows and write them as the unit's part, at once; an older part of that key is replaced.
+        """Check the rows and write them atomically as the unit's part; an older part of that key is replaced.
 
         Args:
-            metadata: what JSON can hold. `commit` (text), `machine` and `software` (mappings), `warnings` (list of
+            metadata: anything JSON can hold. `commit` (text), `machine` and `software` (mappings), `warnings` (list of
                 text) and `mixers` (mixer -> title, abbreviation, palette_slot) come back in `read().attrs`. Sizes and
                 hashes of the rows' artifacts are added.
 
         Raises:
-            TableError: rows or metadata that break the schema, or no rows. OutputError: no space, no permission.
+            TableError: no rows, or rows or metadata that violate the schema. OutputError: no space, no permission.
         """
         path, frame = self._path(key), frame_of(rows)
         if frame.empty:
@@ -105,18 +106,18 @@ class Store:
         if not self.parts.is_dir():
             self.require_writable()
         try:
-            files = facts_of(self.folder, frame["artifact"].dropna())
+            files = artifact_facts(self.folder, frame["artifact"].dropna())
         except OSError as error:
             got = f"{error.filename} ({error.strerror or error})"
-            raise OutputError("artifacts that can be read", got, "see to the disk and measure again") from error
+            raise OutputError("artifacts that can be read", got, "check the disk and measure again") from error
         metadata = {**metadata, ARTIFACTS: files}
-        if (fault := fault_in(metadata)) is not None:
-            raise TableError("metadata in its form (tables.metadata)", fault, "correct it")
+        if (fault := metadata_fault(metadata)) is not None:
+            raise TableError("metadata of the documented types (tables.integrity)", fault, "correct it")
         write_part(path, frame, metadata)
         return path
 
     def remove(self, key: str) -> None:
-        """Forget a unit: its part first, then its artifacts. Nothing happens where there is none."""
+        """Remove a unit: its part first, then its artifacts. A missing unit is no error."""
         path = self._path(key)
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -124,7 +125,7 @@ class Store:
             artifact.unlink(missing_ok=True)
 
     def keys(self, **metadata: Any) -> list[str]:
-        """Keys of the readable parts, sorted; with arguments, of those whose metadata has these values."""
+        """Keys of the readable parts, sorted; with arguments, only of parts whose metadata has these values."""
         found = []
         for path in self._files():
             stored = read_metadata(path)
@@ -133,33 +134,33 @@ class Store:
         return found
 
     def metadata(self, key: str) -> dict[str, Any]:
-        """The part's metadata. Raises TableError where there is no readable part of that key."""
+        """The part's metadata. Raises TableError if there is no readable part with that key."""
         stored = read_metadata(self._path(key))
         if isinstance(stored, UnreadablePart):
             raise TableError(f"a part of the key {key}", stored.reason, "run the unit again")
         return stored
 
     def artifact(self, key: str, name: str) -> Path:
-        """Where the unit's array `name` belongs: beside its part. Write it before the part."""
+        """The path of the unit's array `name`, next to its part. Write the array before the part."""
         if not name or Path(name).name != name or name == "parquet":
             raise TableError("an artifact's file name", repr(name), "use a plain name such as erf.npy")
         self._path(key)
         return self.parts / f"{key}.{name}"
 
     def place(self, path: Path) -> str:
-        """A file of the store as the column `artifact` has it: relative to the folder, with forward slashes."""
+        """The value of the column `artifact` for a file: its path relative to the folder, with forward slashes."""
         return path.relative_to(self.folder).as_posix()
 
     def read(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
-        """Every row of every readable part, in the order of their making, as one checked data frame.
+        """Every row of every readable part, from the oldest to the newest, as one checked data frame.
 
-        With `keys`, of these parts alone; one that is not there adds nothing. Where an artifact beside its part is not
-        what was written, rows lose its name, and those without a value are left out.
+        With `keys`, only of these parts; a missing one adds nothing. If an artifact next to its part is damaged, its
+        rows lose its name, and those without a value are left out.
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
-        rows), machines, software and warnings (lists without doubles), machine_of_run (run_id -> place in machines),
-        faint_mixers (model -> share of the residual stream, of those whose mixers hardly have one),
-        unreadable (list of UnreadablePart: parts and artifacts that are damaged or gone).
+        rows), machines, software and warnings (lists without duplicates), machine_of_run (run_id -> index into
+        machines), faint_mixers (model -> share of the residual stream, for models whose mixers hardly contribute to
+        it), unreadable (list of UnreadablePart: parts and artifacts that are damaged or gone).
 
         Raises:
             TableError: no store, or a part of a newer schema.
@@ -174,10 +175,14 @@ class Store:
             raise TableError("a result store that can be read", got, "ask its owner, or copy it") from error
         wanted = None if keys is None else set(keys)
         files = [path for path in self._files() if wanted is None or path.stem in wanted]
-        return read_frame(self.folder, files)
+        frame, parts = read_parts(files, str(self.folder))
+        good = [part for part in parts if not isinstance(part, UnreadablePart)]
+        frame.attrs.update(_attributes(good))
+        frame.attrs["unreadable"] = [part for part in parts if isinstance(part, UnreadablePart)]
+        return printable_frame(_without_damaged(self.folder, frame, [metadata for _, metadata in good]))
 
     def _artifacts(self, path: Path, metadata: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-        """Place -> facts of a part's artifacts; parts of older versions have no facts, but names in their rows."""
+        """Path -> facts of a part's artifacts; parts of older versions hold no facts, only names in their rows."""
         if ARTIFACTS in metadata:
             return dict(metadata[ARTIFACTS])
         part = read_part(path)
@@ -195,3 +200,40 @@ class Store:
 def read(folder: str | Path) -> pd.DataFrame:
     """All rows of a store's folder; see `Store.read`."""
     return Store(folder).read()
+
+
+def _without_damaged(folder: Path, frame: pd.DataFrame, parts: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The frame without damaged artifacts; weights, which no reader of tables opens, are not checked."""
+    known = {path: facts for metadata in parts for path, facts in metadata.get(ARTIFACTS, {}).items()}
+    arrays = {path: facts for path, facts in known.items() if path.startswith("parts/")}
+    with ThreadPoolExecutor(READERS) as pool:
+        faults = list(pool.map(lambda item: artifact_fault(folder / item[0], item[1]), arrays.items()))
+    damaged = {path: fault for path, fault in zip(arrays, faults, strict=True) if fault is not None}
+    if not damaged:
+        return frame
+    lost = frame["artifact"].isin(list(damaged))
+    frame.loc[lost, "artifact"] = pd.NA
+    kept = frame[~(lost & frame["value"].isna())].reset_index(drop=True)
+    named = [UnreadablePart(path.removeprefix("parts/"), why) for path, why in damaged.items()]
+    kept.attrs = {**frame.attrs, "unreadable": [*frame.attrs["unreadable"], *named]}
+    return kept
+
+
+def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
+    mixers: dict[str, Any] = {}
+    faint: dict[str, float] = {}
+    commits: Counter[str] = Counter()
+    lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
+    machine_of_run: dict[str, int] = {}
+    for table, metadata in parts:
+        mixers.update(metadata.get("mixers") or {})
+        faint.update(metadata.get("faint_mixers") or {})
+        commits[str(metadata.get("commit") or "unknown")] += table.num_rows
+        single = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
+        for name, values in [*single, ("warnings", metadata.get("warnings") or [])]:
+            lists[name] += [value for value in values if value and value not in lists[name]]
+        if metadata.get("machine"):
+            index = lists["machines"].index(metadata["machine"])
+            machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), index))
+    runs = {"machine_of_run": machine_of_run, "faint_mixers": faint}
+    return {"mixers": mixers, "commits": dict(commits), **lists, **runs}

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary file beside the place, then a rename."""
+"""Atomic writes: a temporary file in the same folder, then a rename, so a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ import numpy as np
 from stmbench.errors import OutputError
 
 STALE_AFTER_S = 24 * 3600.0
-# .<stem>.<host>-<process>-<random>.tmp: in a folder of the user's, nobody else's files may look like ours
+# .<stem>.<host>-<process>-<random>.tmp: in a user's folder, no file of another program may look like ours
 _OURS: Final = re.compile(r"\..+\.(?P<host>[^\W_]+)-(?P<process>\d+)-[0-9a-f]+\.tmp")
-_SWEPT: Final = set[Path]()  # folders that this process has written to
+_CLEANED: Final = set[Path]()  # folders that this process has written to
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give the block a temporary file's path to write to. It becomes `path` when the block ends, and goes if it fails.
+    """Give the block a temporary path to write to; it becomes `path` when the block ends and is removed if it fails.
 
-    Folders above `path` are made. The temporary file has the writer's host and process in its name, so that `sweep`
-    removes files whose writer was killed and no others; the first write of a process to a folder sweeps it. A link
-    stays one: what it leads to is replaced. What is no file, such as a device or a pipe, cannot be replaced by one: the
-    block is given its own path.
+    Parent folders are created. The temporary file's name holds the writer's host and process, so that
+    `remove_stale_temporaries` removes only files whose writer was killed; a process calls it at its first write to a
+    folder. A symbolic link stays one: its target is replaced. Devices and pipes are written to directly.
 
     Args:
-        durable: whether the file is on the disk, and not in a cache, before it has its name.
+        durable: whether to sync the file to disk before the rename.
 
     Raises:
-        OSError: no space, no permission; an older file stays as it is.
+        OSError: no space, no permission; an older file is left unchanged.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path
@@ -44,9 +43,9 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.absolute()
-    if folder not in _SWEPT:
-        _SWEPT.add(folder)
-        sweep(folder)
+    if folder not in _CLEANED:
+        _CLEANED.add(folder)
+        remove_stale_temporaries(folder)
     try:
         yield temporary
         if durable:
@@ -61,7 +60,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: str | bytes, *, remedy: str = "choose another place") -> None:
-    """Write a whole file at once, text as UTF-8. Raises OutputError where that is not possible."""
+    """Write a file atomically, text as UTF-8. Raises OutputError if that fails."""
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         with replacing(path) as temporary:
@@ -71,13 +70,13 @@ def write_file(path: Path, content: str | bytes, *, remedy: str = "choose anothe
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed .npz at once. Raises OSError."""
+    """Write a compressed .npz atomically. Raises OSError."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def sweep(folder: Path) -> int:
-    """Remove temporary files whose writer was killed; returns how many. A live writer's file stays."""
+def remove_stale_temporaries(folder: Path) -> int:
+    """Remove temporary files whose writer was killed; return their number. A running writer's file stays."""
     removed = 0
     for temporary in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):

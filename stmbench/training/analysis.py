@@ -19,7 +19,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError
 from stmbench.measure.arithmetic import require_dtype
 from stmbench.tables import Store
-from stmbench.tables.weights import random_label
+from stmbench.tables.labels import random_label
 from stmbench.training import small_sets
 from stmbench.training.data import TrainingData, open_data
 from stmbench.training.distributed import World

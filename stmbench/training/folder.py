@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.errors import OutputError
-from stmbench.tables.writing import sweep
+from stmbench.tables.writing import remove_stale_temporaries
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import PREVIOUS, STATE, save_state, save_weights
@@ -52,7 +52,7 @@ class RunFolder:
 
     def prepare(self, *, fresh: bool) -> None:
         """Clear away what a killed process was writing; with `fresh`, all that is there. Raises OutputError."""
-        sweep(self.path)
+        remove_stale_temporaries(self.path)
         if not fresh or not self.path.exists():
             return
         try:

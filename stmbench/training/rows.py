@@ -15,7 +15,7 @@ import numpy as np
 
 from stmbench.measure.proportions import wilson_interval
 from stmbench.tables import Row
-from stmbench.tables.sides import sides_words
+from stmbench.tables.labels import size_text
 from stmbench.tables.writing import replacing
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
@@ -42,7 +42,7 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
         "split": data.test.split,
         "dtype": run.dtype,
         "compile": run.compile,
-        "resolution": sides_words(height, width),
+        "resolution": size_text(height, width),
         "batch_size": run.recipe.batch_size,
         "condition": None if run.data_fraction == 1 else f"data_fraction={run.data_fraction:g}",
     }

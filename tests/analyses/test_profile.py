@@ -85,7 +85,7 @@ def test_sampling_stops_when_resolved_and_goes_on_for_a_narrower_target(tmp_path
     frame = read(tmp_path)
     assert len(raw(frame, "probe_peak")) == 20, "120 s of 6 s each"
     assert report.measured == 20 - rounds
-    assert set(summary(frame, "throughput_ratio")["status"]) == {"wide"}
+    assert set(summary(frame, "throughput_ratio")["status"]) == {"imprecise"}
     assert len(summary(frame, "throughput_ratio")) == 2, "the summary was replaced"
     assert profile(tmp_path, time_budget=120.0, target_width=1e-9).run().measured == 0
 
@@ -100,11 +100,11 @@ def test_out_of_time_after_ten_rounds_is_wide(tmp_path: Path) -> None:
     kept = len(raw(frame, "probe_peak")) - summary(frame, "dropped_rounds")["value"].item()
     assert 10 <= kept <= 12, "whatever the budget is"
     ratios = summary(frame, "throughput_ratio")
-    assert set(ratios["status"]) == {"wide"}
+    assert set(ratios["status"]) == {"imprecise"}
     assert ratios["reason"].str.contains("s of sampling").all()
     second = next(event for event in said if "round 2 of at least 10" in event.text)
     assert second.seconds_left == pytest.approx(9 * second.done, rel=0.02)
-    assert set(summary(frame, "throughput")["status"]) == {"wide"}
+    assert set(summary(frame, "throughput")["status"]) == {"imprecise"}
 
 
 @pytest.mark.usefixtures("memory")

@@ -11,7 +11,7 @@ import pytest
 from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
 from stmbench.analyses.profile.summary import summaries
 from stmbench.measure.interference import taken_by_others
-from stmbench.tables.fitness import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS
 
 A, B, C = (("a", None), ("b", None), ("c", None))
 
@@ -136,10 +136,10 @@ def test_what_is_not_resolved_says_so() -> None:
         for s in all_
         if s.metric == "throughput_ratio" and s.key
     }
-    wide = dict.fromkeys([("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")], "wide")
+    wide = dict.fromkeys([("a", "c"), ("c", "a"), ("b", "c"), ("c", "b")], "imprecise")
     assert status == {("a", "b"): None, ("b", "a"): None, **wide}
     (rate,) = found_in(all_, "throughput", C)
-    assert rate.columns["status"] == "wide"
+    assert rate.columns["status"] == "imprecise"
     assert "wider than 0.03" in rate.columns["reason"]
     assert "after 40 s of sampling" in rate.columns["reason"]
 
@@ -152,7 +152,7 @@ def test_too_few_rounds_have_no_interval_no_ratio_and_no_rank(count: int) -> Non
     assert {s.metric for s in all_ if s.key} == {*timed, "arithmetic_intensity"}
     for found in (s for s in all_ if s.metric in timed):
         assert math.isnan(found.interval.low)
-        assert found.columns["status"] == "not resolved"
+        assert found.columns["status"] == "inconclusive"
         assert found.columns["reason"].startswith(f"{count} round")
     assert not data.is_enough
 
@@ -167,7 +167,7 @@ def test_a_machine_that_others_keep_busy_is_not_fit_to_publish() -> None:
         "not fit to publish: others took about 50 % of the processor while rounds were sampled; "
         "measure again on a quieter machine"
     )
-    assert (samples({A: [1.0] * 3}).unfit or "").startswith("not fit to publish: 3 rounds, and 10 are the fewest")
+    assert (samples({A: [1.0] * 3}).unfit or "").startswith("not fit to publish: 3 rounds, fewer than 10")
     block = [{"kind": "steal", "amount": 0.3}, {"kind": "foreign load", "amount": 0.2}, {"kind": "heat", "amount": 7.0}]
     assert taken_by_others(block) == 0.5
 

@@ -27,7 +27,7 @@ def test_stores_exit_codes(pair: tuple[str, str]) -> None:
     base, head = pair
     result = run.stmbench("compare", base, head)
     assert result.exit_code == 1, result.output
-    assert result.stdout.startswith("stmbench compare: 1 worse, 2 not resolved, 1 same")
+    assert result.stdout.startswith("stmbench compare: 1 worse, 2 inconclusive, 1 same")
     assert run.stmbench("compare", base, base).exit_code == 0
     assert run.stmbench("compare", base, base, "--strict").exit_code == 3
     assert run.stmbench("compare", head, base, "--format", "json").exit_code == 0

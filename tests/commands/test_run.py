@@ -193,7 +193,7 @@ def test_a_store_of_a_newer_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert run.stmbench("run", str(path), "--out", str(out)).exit_code == 0
     before = sorted(path.name for path in (out / "parts").iterdir())
     refusal = run.refusal("run", str(path), *options, "--out", str(out))
-    assert refusal.startswith("expected schema version 2 or older, got version 99 in ")
+    assert refusal.startswith("expected schema version 3 or older, got version 99 in ")
     assert refusal.endswith("; update stmbench")
     assert sorted(path.name for path in (out / "parts").iterdir()) == before
     assert Store(out).parts.is_dir()

@@ -12,7 +12,7 @@ import pandas as pd
 from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.comparison.stored import StoredConfig, compare_stores
 from stmbench.tables import Row, Store
-from stmbench.tables.verdicts import Comparison, Finding
+from stmbench.tables.comparison_result import Comparison, Finding
 
 WHEN = datetime.datetime(2026, 3, 14, 9, 26, 53, tzinfo=datetime.timezone.utc)
 DW, HALO = "unified_dw_conv_nano", "unified_halo_attn_nano"

@@ -10,7 +10,7 @@ import pytest
 from stmbench.comparison.findings import Measured, settle
 from stmbench.errors import TableError
 from stmbench.measure.verdicts import Effect
-from stmbench.tables.verdicts import Comparison, Finding, Version
+from stmbench.tables.comparison_result import Comparison, Finding, Version
 
 
 def measured(estimate: float, error: float = 0.01, **fields: object) -> Measured:
@@ -52,7 +52,7 @@ def test_looks_are_corrected_for() -> None:
 )  # fmt: skip
 def test_what_is_not_resolved_says_why(fields: dict[str, object], reason: str) -> None:
     (found,) = settle([measured(0.0, **fields)])
-    assert found.verdict == "not resolved"
+    assert found.verdict == "inconclusive"
     assert reason in (found.reason or "")
 
 
@@ -71,8 +71,8 @@ def test_a_failure_is_a_regression_where_base_worked(failed: str, is_regression:
 
 @pytest.mark.parametrize(
     ("verdicts", "code", "strict"),
-    [(["same"], 0, 0), (["better", "same"], 0, 0), (["not resolved", "better"], 0, 3), (["failed"], 0, 3),
-     (["worse", "not resolved"], 1, 1), (["failed at head", "same"], 1, 1)],
+    [(["same"], 0, 0), (["better", "same"], 0, 0), (["inconclusive", "better"], 0, 3), (["failed"], 0, 3),
+     (["worse", "inconclusive"], 1, 1), (["failed at head", "same"], 1, 1)],
 )  # fmt: skip
 def test_exit_codes(verdicts: list[str], code: int, strict: int) -> None:
     found = tuple(

@@ -11,7 +11,7 @@ from stmbench.analyses.base import Progress
 from stmbench.comparison.config import LAYOUTS, LiveConfig
 from stmbench.comparison.live import Live
 from stmbench.errors import ConfigError, InputError, UnknownNameError
-from stmbench.tables.verdicts import Comparison, Finding
+from stmbench.tables.comparison_result import Comparison, Finding
 from tests.comparison.workers import BASE, HEAD, World
 
 A, B = "unified_dw_conv_nano", "unified_halo_attn_nano"
@@ -52,7 +52,7 @@ def test_sampling_ends_with_its_time_where_nothing_is_clear() -> None:
     world = World(noise=1.0)
     comparison = live(world)
     finding = by_model(comparison.run())[A]
-    assert finding.verdict == "not resolved"
+    assert finding.verdict == "inconclusive"
     assert finding.seconds == pytest.approx(30, abs=2)
     assert len(comparison.samples[0, A].layouts) == LAYOUTS
     assert world.log.count(("base", "load")) == LAYOUTS  # memory is laid out anew
@@ -139,7 +139,7 @@ def test_parameters_that_changed_and_sizes_that_differ_are_said() -> None:
     assert finding.reason == "designed for 32x32 against 64x64 px: give --resolution"
 
 
-@pytest.mark.parametrize(("again", "verdict", "confirmed"), [(1.2, "worse", True), (1.0, "not resolved", False)])
+@pytest.mark.parametrize(("again", "verdict", "confirmed"), [(1.2, "worse", True), (1.0, "inconclusive", False)])
 def test_suspects_are_measured_again_in_fresh_processes(again: float, verdict: str, confirmed: bool) -> None:
     world = World(seconds={("head", A): 0.06})
     comparison = live(world, A, B, confirm=True)

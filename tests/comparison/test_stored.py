@@ -18,8 +18,8 @@ HITS = [1, 0] * 100
 
 @pytest.mark.parametrize(
     ("factor", "load", "verdict"),
-    [(1.0, 1.0, "not resolved"), (1.1, 1.0, "not resolved"), (1.5, 1.0, "worse"), (0.6, 1.0, "better"),
-     (1.0, 2.0, "not resolved"), (1.5, 0.5, "worse")],
+    [(1.0, 1.0, "inconclusive"), (1.1, 1.0, "inconclusive"), (1.5, 1.0, "worse"), (0.6, 1.0, "better"),
+     (1.0, 2.0, "inconclusive"), (1.5, 0.5, "worse")],
 )  # fmt: skip
 def test_speed_is_told_in_times_of_the_probe_and_only_large_changes(
     tmp_path: Path, factor: float, load: float, verdict: str
@@ -55,7 +55,7 @@ def test_speed_of_other_machines_or_batches_is_not_compared(
     base = stores.write(tmp_path / "base", stores.rounds())
     comparison = compare_stores(base, stores.write(tmp_path / "head", head, **metadata), StoredConfig())
     finding = only(comparison, "time per image")
-    assert finding.verdict == "not resolved"
+    assert finding.verdict == "inconclusive"
     assert reason in (finding.reason or "")
     assert finding.effect is None
     assert bool(comparison.changes["machine"]) == bool(metadata)
@@ -82,9 +82,9 @@ def test_peak_memory_is_compared_on_one_machine_with_one_batch_size(
     assert finding.effect == pytest.approx(factor)
     assert finding.low is not None
     (small,) = compared(tmp_path / "small", peak(4.0), peak(4.0 * factor)).findings
-    assert small.verdict == "not resolved", "half a MiB is what processes differ by"
+    assert small.verdict == "inconclusive", "half a MiB is what processes differ by"
     (other,) = compared(tmp_path / "batch", peak(400.0), peak(400.0 * factor, batch=16)).findings
-    assert (other.verdict, other.effect) == ("not resolved", None)
+    assert (other.verdict, other.effect) == ("inconclusive", None)
     base = stores.write(tmp_path / "here", peak(400.0))
     there = stores.write(tmp_path / "there", peak(400.0), machine={"cpu": "Another"})
     (moved,) = compare_stores(base, there, StoredConfig()).findings

@@ -14,7 +14,7 @@ HITS = [1, 0] * 200  # no fewer than 390 images that all agree lie within half a
 
 
 @pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize(("flips", "paired", "unpaired"), [(0, "same", "not resolved"), (18, "worse", "not resolved")])
+@pytest.mark.parametrize(("flips", "paired", "unpaired"), [(0, "same", "inconclusive"), (18, "worse", "inconclusive")])
 def test_answers_that_were_kept_are_paired_by_image(
     tmp_path: Path, keep: bool, flips: int, paired: str, unpaired: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool
     (tmp_path / "head" / "parts" / "head.predictions.npz").unlink()
     alone = compare_stores(tmp_path / "base", tmp_path / "head", StoredConfig()).findings
     assert not any("paired" in item.conditions for item in alone)
-    assert {item.verdict for item in alone} == {"not resolved"}
+    assert {item.verdict for item in alone} == {"inconclusive"}
 
 
 def test_four_flips_of_ten_are_no_regression(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_four_flips_of_ten_are_no_regression(tmp_path: Path) -> None:
         for name, hits in (("base", [1] * 10), ("head", [0] * 4 + [1] * 6))
     )
     finding = only(compared(tmp_path, base, head), "accuracy")
-    assert (finding.verdict, finding.p_value, finding.reason) == ("not resolved", 0.125, "the change may be chance")
+    assert (finding.verdict, finding.p_value, finding.reason) == ("inconclusive", 0.125, "the change may be chance")
     assert finding.low == pytest.approx(-0.646, abs=5e-4)
     assert finding.high == pytest.approx(-0.021, abs=5e-4)
 
@@ -72,7 +72,7 @@ def test_four_flips_of_ten_are_no_regression(tmp_path: Path) -> None:
 def test_five_right_of_five_twice_is_neither_exact_nor_the_same(tmp_path: Path, keep: bool) -> None:
     base, head = (stores.evaluation(tmp_path / name, [1] * 5, keep=keep, key=name) for name in ("base", "head"))
     finding = only(compared(tmp_path, base, head), "accuracy")
-    assert (finding.verdict, finding.effect) == ("not resolved", 0)
+    assert (finding.verdict, finding.effect) == ("inconclusive", 0)
     assert finding.low is not None
     assert finding.low < -0.25
     assert finding.reason == "the interval reaches beyond the margin"
@@ -100,4 +100,4 @@ def test_predictions_of_other_images_are_not_paired(tmp_path: Path) -> None:
     (tmp_path / "head" / "parts" / "eval.predictions.parquet").unlink()
     finding = only(compared(tmp_path, base, head), "accuracy")
     assert "paired" not in finding.conditions
-    assert finding.verdict == "not resolved"
+    assert finding.verdict == "inconclusive"

@@ -59,7 +59,7 @@ def test_a_miniature_runs_to_its_report(name: str, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     frame = read(folder)
     assert set(frame["analysis"]) == MINIATURES[name]
-    assert set(frame["status"]) <= {"ok", "wide", "skipped"}, frame.loc[frame["status"] == "failed", "reason"]
+    assert set(frame["status"]) <= {"ok", "imprecise", "skipped"}, frame.loc[frame["status"] == "failed", "reason"]
     assert "a miniature of " in result.stderr
     assert "(miniature)" in (folder / "report.html").read_text(encoding="utf-8")
 

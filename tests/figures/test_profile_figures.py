@@ -49,7 +49,7 @@ TABLES = {
     "no intervals": bare(profile_rows()),
     "twenty with long names": many(20),
     "none resolved": [
-        dataclasses.replace(row, status="wide", reason="too wide") if row.metric == "throughput" else row
+        dataclasses.replace(row, status="imprecise", reason="too wide") if row.metric == "throughput" else row
         for row in profile_rows(raw=False)
     ],
     "with a failure": [*profile_rows(["dw_conv", "sw_attn"]), failed_row()],

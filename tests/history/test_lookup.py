@@ -59,6 +59,6 @@ def test_digits_of_several_commits_are_refused(tmp_path: Path) -> None:
 def test_the_command_compares_commits(made: History) -> None:
     result = run.stmbench("compare", sha(1)[:8], sha(2)[:8], "--history", str(made.folder), "--format", "json")
     assert result.exit_code == 0, result.output
-    assert "stmbench.compare.v1" in result.stdout
+    assert "stmbench.compare.v2" in result.stdout
     assert "--live" in run.refusal("compare", "a", "b", "--live", "--history", str(made.folder))
     assert "--history" in run.refusal("compare", "a", "b", "--machine", MACHINE)

@@ -35,12 +35,12 @@ def test_shares_have_mcnemars_p_and_agresti_and_mins_interval(
     effect = paired_difference(base, head)
     assert effect.p_value == pytest.approx(p)
     assert effect.interval == pytest.approx(interval, abs=0.005)
-    verdict = "not resolved" if p > 0.01 else "better" if effect.estimate > 0 else "worse"
+    verdict = "inconclusive" if p > 0.01 else "better" if effect.estimate > 0 else "worse"
     assert decide_verdict(effect, effect.p_value, margin=0.005, lower_is_better=False) == verdict
 
 
 def test_equal_answers_are_the_same_once_there_are_enough() -> None:
-    for count, verdict in ((200, "not resolved"), (400, "same")):
+    for count, verdict in ((200, "inconclusive"), (400, "same")):
         effect = paired_difference(np.ones(count), np.ones(count))
         assert effect.error > 0
         assert decide_verdict(effect, effect.p_value, margin=0.005) == verdict

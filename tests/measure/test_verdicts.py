@@ -10,7 +10,7 @@ import pytest
 from stmbench.measure import verdicts
 from stmbench.measure.statistics import holm
 from stmbench.measure.verdicts import ALPHA, Effect, decide_verdict, minimum_detectable_effect
-from stmbench.tables.verdicts import Verdict
+from stmbench.tables.comparison_result import Verdict
 
 MARGIN = math.log(1.03)
 
@@ -22,13 +22,13 @@ MARGIN = math.log(1.03)
         (-0.10, 0.01, 1e-6, True, "better"),
         (0.10, 0.01, 1e-6, False, "better"),
         (-0.10, 0.01, 1e-6, False, "worse"),
-        (0.10, 0.06, 0.1, True, "not resolved"),  # large but not sure
+        (0.10, 0.06, 0.1, True, "inconclusive"),  # large but not sure
         (0.025, 0.001, 1e-9, True, "same"),  # sure but within the margin
-        (0.028, 0.003, 1e-9, True, "not resolved"),  # sure, and perhaps beyond the margin
+        (0.028, 0.003, 1e-9, True, "inconclusive"),  # sure, and perhaps beyond the margin
         (0.0, 0.01, 1.0, True, "same"),
-        (0.0, 0.02, 1.0, True, "not resolved"),
+        (0.0, 0.02, 1.0, True, "inconclusive"),
         (0.0, 0.0, 1.0, True, "same"),  # exact
-        (math.nan, math.inf, 1.0, True, "not resolved"),
+        (math.nan, math.inf, 1.0, True, "inconclusive"),
     ],
 )
 def test_a_change_is_claimed_when_it_is_sure_and_beyond_the_margin(
@@ -79,7 +79,7 @@ def test_too_few_rounds_say_nothing(count: int) -> None:
     for effect in (verdicts.paired_effect(base, 2 * base), verdicts.unpaired_effect(base, 2 * base)):
         assert effect.error == math.inf
         assert effect.p_value == 1 or math.isnan(effect.p_value)
-        assert decide_verdict(effect, 1.0, margin=MARGIN) == "not resolved"
+        assert decide_verdict(effect, 1.0, margin=MARGIN) == "inconclusive"
 
 
 def test_an_unpaired_effect_compares_medians_of_runs_of_different_length() -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from stmbench.reporting.published_comparison import beside_section, beside_table
-from stmbench.tables.comparison import COLUMNS
+from stmbench.tables.published_comparison import COLUMNS
 
 MODEL = "cotnet_cot_tiny"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from stmbench.reporting import comparison as pages
 from stmbench.reporting.formats.markdown_text import escaped
-from stmbench.tables.verdicts import FORMAT, Comparison, Finding, Version
+from stmbench.tables.comparison_result import FORMAT, Comparison, Finding, Version
 
 WORSE = Finding(
     model="unified_dw_conv_nano", metric="time per image", verdict="worse", conditions="batch 4, 32 px", unit="s",
@@ -24,7 +24,7 @@ SAME = dataclasses.replace(WORSE, model="unified_sw_attn_nano", verdict="same", 
 EXACT = Finding(model="unified_dw_conv_nano", metric="macs", verdict="better", effect=0.9, base=10.0, head=9.0)
 FAILED = Finding(model="unified_dcnv3_nano", metric="time per image", verdict="failed", reason="at head: out of memory")
 DROP = Finding(
-    model="unified_dw_conv_nano", metric="accuracy", verdict="not resolved", kind="difference", effect=-0.01, low=-0.03,
+    model="unified_dw_conv_nano", metric="accuracy", verdict="inconclusive", kind="difference", effect=-0.01, low=-0.03,
     high=0.01, detectable=0.025, p_value=0.3, p_corrected=0.6, rounds=500, reason="the change may be chance",
 )  # fmt: skip
 NASTY = "a|b`c`<script>alert(1)</script>*d*[e](http://x)_f_ @someone #1 &lt; ~~g~~ $x$ [red]h[/red]\n| i"
@@ -51,7 +51,7 @@ def cells(line: str) -> list[str]:
 def test_the_terminal_says_what_is_worse_what_changed_and_why() -> None:
     found = text(comparison(WORSE, FAILED, DROP, SAME, EXACT, notes=("meanwhile it rained",)))
     lines = found.splitlines()
-    assert lines[0] == "stmbench compare: 1 worse, 1 failed, 1 not resolved, 1 better, 1 same"
+    assert lines[0] == "stmbench compare: 1 worse, 1 failed, 1 inconclusive, 1 better, 1 same"
     assert lines[1] == f"base: main ({'a' * 12})"
     assert lines[3].startswith(
         f"changed: code ({'a' * 12} to {'b' * 12}), environment (torch 2.5.0 to 2.6.0); the same: machine"
@@ -81,7 +81,7 @@ def test_markdown_folds_away_what_is_the_same() -> None:
     assert lines[0] == "### stmbench compare: 1 worse, 1 better, 1 same"
     folded = lines.index("<details><summary>1 the same within the margin</summary>")
     shown = [line for line in lines[:folded] if line.startswith("|")]
-    assert cells(shown[0]) == ["", "model", "metric", "conditions", "head / base", "95 %", "would find"]
+    assert cells(shown[0]) == ["", "model", "metric", "conditions", "head / base", "95 %", "min. detectable"]
     assert cells(shown[2])[0] == "🔴 worse"
     assert "1.100 | 1.090 to 1.110 | 4.2% |" in shown[2]
     assert any("unified_sw_attn_nano" in line for line in lines[folded:])
@@ -119,19 +119,19 @@ def test_escaping(given: str, wanted: str) -> None:
 
 def test_json_has_every_field_and_no_surprises() -> None:
     found = json.loads(pages.as_json(comparison(WORSE, FAILED, DROP)))
-    assert found["format"] == FORMAT == "stmbench.compare.v1"
+    assert found["format"] == FORMAT == "stmbench.compare.v2"
     assert set(found) == {"format", "mode", "base", "head", "findings", "alpha", "notes", "changes", "count"}
     names = {field.name for field in dataclasses.fields(Finding)}
     assert all(set(item) == names for item in found["findings"])
     assert found["findings"][0]["effect"] == 1.1
     assert found["findings"][1]["effect"] is None
-    assert found["count"] == {"worse": 1, "failed": 1, "not resolved": 1, "better": 0, "same": 0}
+    assert found["count"] == {"worse": 1, "failed": 1, "inconclusive": 1, "better": 0, "same": 0}
     assert found["changes"]["machine"] == []
     assert found["base"]["commit"] == "a" * 40
 
 
 def test_what_too_few_rounds_would_find_is_unknown_rather_than_exact() -> None:
-    few = Finding(model="m", metric="t", verdict="not resolved", effect=0.3, rounds=1, reason="1 rounds")
+    few = Finding(model="m", metric="t", verdict="inconclusive", effect=0.3, rounds=1, reason="1 rounds")
     assert [pages.detectable(item) for item in (few, EXACT, FAILED, WORSE, DROP)] == [
         "–",
         "exact",

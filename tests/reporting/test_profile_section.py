@@ -88,10 +88,10 @@ def test_machines_are_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "low", "high", "status", "verdict", "interval"),
     [
-        (3.015, 2.831, 3.086, "wide", "faster", "2.831 to 3.086*"),
-        (3.015, 2.831, 3.086, "not resolved", "faster", "2.831 to 3.086*"),  # of an older store
-        (0.5, 0.4, 0.6, "wide", "slower", "0.400 to 0.600*"),
-        (1.2, 0.9, 1.5, "wide", "not resolved", "0.900 to 1.500*"),
+        (3.015, 2.831, 3.086, "imprecise", "faster", "2.831 to 3.086*"),
+        (3.015, 2.831, 3.086, "inconclusive", "faster", "2.831 to 3.086*"),
+        (0.5, 0.4, 0.6, "imprecise", "slower", "0.400 to 0.600*"),
+        (1.2, 0.9, 1.5, "imprecise", "inconclusive", "0.900 to 1.500*"),
         (1.005, 0.995, 1.015, "ok", "no difference shown", "0.995 to 1.015"),
         (1.01, 1.001, 1.019, "ok", "faster", "1.001 to 1.019"),
         (1.01, None, None, "ok", "no interval", "–"),
@@ -110,7 +110,7 @@ def test_a_verdict_follows_from_its_interval(
     assert table is not None
     assert [cell.text for cell in table.lines[0].cells][2:] == [interval, verdict]
     assert ("--target-width" in table.note) == ("*" in interval)
-    assert [caveat.kind for caveat in only(rows).caveats] == (["wide"] if "*" in interval else [])
+    assert [caveat.kind for caveat in only(rows).caveats] == (["imprecise"] if "*" in interval else [])
 
 
 def test_a_few_rounds_lead_to_nothing_even_in_older_stores() -> None:

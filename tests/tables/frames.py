@@ -47,7 +47,7 @@ def profile_rows(mixers: list[str] | None = None, *, scale: str = "micro", raw: 
         rows += _ranks(mixer, scale, fastest)
         if mixer != chosen[0]:
             ratio = COSTS[mixer][3] / COSTS[chosen[0]][3]
-            unresolved = {"status": "wide", "reason": "the interval is 0.061 wide after 120 s"}
+            unresolved = {"status": "imprecise", "reason": "the interval is 0.061 wide after 120 s"}
             rows.append(
                 _row(
                     mixer,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from stmbench.commands.export import app
 from stmbench.errors import OutputError
 from stmbench.tables import COLUMNS, Store
-from stmbench.tables.export import csv_text, write_csv
+from stmbench.tables.rows import csv_text, write_csv
 from tests.tables.frames import profile_frame, profile_rows
 
 

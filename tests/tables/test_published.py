@@ -10,8 +10,8 @@ import pytest
 from stmbench.errors import TableError, UnknownNameError
 from stmbench.tables import frame_of
 from stmbench.tables import published as module
-from stmbench.tables.comparison import compare_with_table3
 from stmbench.tables.published import published, published_names
+from stmbench.tables.published_comparison import compare_with_table3
 from tests.tables.frames import failed_row, profile_frame, profile_rows
 
 

@@ -46,7 +46,7 @@ def test_no_rows_is_a_frame_with_the_columns() -> None:
     ("fields", "words"),
     [
         ({"kind": "sumary"}, "kind in the rows to be one of raw, summary, got 'sumary'"),
-        ({"status": "unresolved"}, "status in the rows to be one of ok, failed, skipped, wide, not resolved"),
+        ({"status": "unresolved"}, "status in the rows to be one of ok, failed, skipped, imprecise, inconclusive"),
         ({"unit": "ms", "metric": "wait"}, "unit in the rows to be one of"),
         ({"metric": "macs", "unit": "FLOP"}, "macs in MAC in the rows, got 'FLOP'"),
         ({"metric": "stage_macs", "unit": "FLOP"}, "stage_macs counted in MAC"),

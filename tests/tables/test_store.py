@@ -91,7 +91,7 @@ def test_newer_schema_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(parts_module, "SCHEMA_VERSION", 99)
         store.write("a", [failed_row()], metadata={})
     for use in (store.read, lambda: store.has("a")):
-        with pytest.raises(TableError, match=r"schema version 2 or older, got version 99 in a.parquet; update"):
+        with pytest.raises(TableError, match=r"schema version 3 or older, got version 99 in a.parquet; update"):
             use()
 
 
@@ -165,7 +165,7 @@ def test_keys_and_artifacts_stay_inside(store: Store) -> None:
 
 
 def test_killed_writer_leaves_nothing_that_counts(store: Store) -> None:
-    """SIGKILL in the middle of a write: the store reads as before, and opening it again sweeps the rest."""
+    """SIGKILL in the middle of a write: the store reads as before, and opening it again removes the rest."""
     store.write("done", [failed_row()], metadata={})
     script = (
         "import sys, time\n"

@@ -11,7 +11,7 @@ import pytest
 
 from stmbench.errors import OutputError
 from stmbench.tables import writing
-from stmbench.tables.writing import STALE_AFTER_S, replacing, sweep, write_file
+from stmbench.tables.writing import STALE_AFTER_S, remove_stale_temporaries, replacing, write_file
 
 
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_the_first_write_to_a_folder_sweeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_write_to_a_folder_cleans_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What killed runs left goes; a live writer's file stays, another machine's for a day, and others' for ever."""
     monkeypatch.setattr(writing, "_is_running", lambda process: process == 7)
     host = writing._host()
@@ -60,7 +60,7 @@ def test_the_first_write_to_a_folder_sweeps_it(tmp_path: Path, monkeypatch: pyte
         os.utime(tmp_path / name, (before, before))
     write_file(tmp_path / "report.html", "text")
     assert {path.name for path in tmp_path.iterdir()} == {*kept, ".long.ago.tmp", "report.html"}
-    assert sweep(tmp_path) == 0
+    assert remove_stale_temporaries(tmp_path) == 0
 
 
 def test_no_trace_of_a_write_that_failed(tmp_path: Path) -> None:

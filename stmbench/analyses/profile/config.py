@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from stmbench.errors import UnknownNameError, require
-from stmbench.tables.sides import sides_words
+from stmbench.tables.labels import size_text
 
 MODES = ("infer", "train")
 LEVELS = ("model", "operator")
@@ -24,7 +24,7 @@ class Setting:
     @property
     def size(self) -> str:
         """The resolution in words: '224', or '32x64' where the input is no square."""
-        return sides_words(*self.resolution)
+        return size_text(*self.resolution)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from stmbench.measure import bootstrap, statistics
 from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats, Interval
-from stmbench.tables.fitness import FEWEST_ROUNDS, UNFIT, few_rounds
+from stmbench.tables.labels import FEWEST_ROUNDS, UNFIT, few_rounds
 
 UNFIT_SHARE = 0.2  # of the processor, taken by others on average while rounds were sampled
 LATENCY_REPEATS = 4  # batch-1 runs of a model in one round, of each kind

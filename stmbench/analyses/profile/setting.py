@@ -22,7 +22,7 @@ from stmbench.analyses.profile.tasks import Tasks, passes_for
 from stmbench.analyses.unit import Unit
 from stmbench.measure.energy import counter_for
 from stmbench.measure.interference import taken_by_others
-from stmbench.tables.fitness import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS
 
 if TYPE_CHECKING:
     from stmbench.analyses.profile.analysis import Profile

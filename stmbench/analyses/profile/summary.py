@@ -12,7 +12,7 @@ import numpy as np
 from stmbench.analyses.profile.samples import LATENCIES, Key, Samples
 from stmbench.measure import bootstrap, statistics
 from stmbench.measure.statistics import Interval
-from stmbench.tables.fitness import FEWEST_ROUNDS, few_rounds
+from stmbench.tables.labels import FEWEST_ROUNDS, few_rounds
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -44,7 +44,7 @@ def summaries(
         traffic: bytes moved per image.
     """
     reason = f"the interval is wider than {target_width:.3g} of the ratio after {samples.seconds:.0f} s of sampling"
-    too_wide = {"status": "wide", "reason": reason}
+    too_wide = {"status": "imprecise", "reason": reason}
     intervals = samples.intervals(seed=seed)
     wide = {
         pair
@@ -80,7 +80,7 @@ def _without_interval(found: Summary, count: int) -> Summary:
     if math.isnan(found.interval.low):
         return found  # counted, not timed
     interval = dataclasses.replace(found.interval, low=math.nan, high=math.nan)
-    few = {"status": "not resolved", "reason": few_rounds(count)}
+    few = {"status": "inconclusive", "reason": few_rounds(count)}
     return dataclasses.replace(found, interval=interval, columns={**found.columns, **few})
 
 

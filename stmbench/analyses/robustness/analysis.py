@@ -20,7 +20,7 @@ from stmbench.analyses.robustness.summary import Summary, comparison_summaries, 
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
 from stmbench.tables import Row, Store
-from stmbench.tables.sides import sides_words
+from stmbench.tables.labels import size_text
 
 ARTIFACT = "predictions.npz"
 OWN = "own_prediction"  # what is attacked where a set has no labels
@@ -115,7 +115,7 @@ class Robustness(ImageAnalysis):
                 "weights": subject.weights,
                 "definition": unit.definition,
                 "artifact": self.store.place(path),
-                "resolution": sides_words(height, width),
+                "resolution": size_text(height, width),
                 "batch_size": self.request.batch_size,
             }
             rows = [

@@ -17,7 +17,7 @@ from stmbench.figures.palette import Look, look
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
 from stmbench.figures.svg_annotations import mark, mark_legend
-from stmbench.tables.weights import is_random
+from stmbench.tables.labels import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
 Stroke = Literal["-", "--", ":", "-."]

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.figures.plot_data import labels
-from stmbench.tables.weights import is_random
+from stmbench.tables.labels import is_random
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]

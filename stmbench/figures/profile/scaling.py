@@ -19,7 +19,7 @@ from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.scatter import extent, limits
 from stmbench.figures.style import GRID, INK, canvas, heading, log_axis, shorten
 from stmbench.figures.svg_annotations import mark, mark_legend, mark_point
-from stmbench.tables.sides import side_of
+from stmbench.tables.labels import square_side
 
 STYLES: Final[Any] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one for each precision or device
 
@@ -102,5 +102,5 @@ def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:
 
 def _side(point: Point) -> float:
     """The side of a square input, NaN for any other: sizes are told by one number."""
-    side = None if point.facts["resolution"] is None else side_of(str(point.facts["resolution"]))
+    side = None if point.facts["resolution"] is None else square_side(str(point.facts["resolution"]))
     return math.nan if side is None else float(side)

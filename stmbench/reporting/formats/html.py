@@ -16,7 +16,7 @@ KINDS: Final = {
     "warning": "Warning",
     "untrained": "Untrained",
     "few rounds": "Few rounds",
-    "wide": "Wide interval",
+    "imprecise": "Wide interval",
     "suspect": "Suspect",
     "failed": "Failed",
     "skipped": "Skipped",

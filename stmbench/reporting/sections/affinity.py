@@ -14,7 +14,7 @@ from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Line, Plot, Section, Table
 from stmbench.reporting.definitions import AFFINITY
 from stmbench.reporting.model_table import conditions
-from stmbench.tables.weights import weights_words
+from stmbench.tables.labels import weights_text
 
 METRICS: Final = (
     *("attention_distance", "affinity_entropy", "mass_within", "self_weight", "centroid_offset", "padding_mass"),
@@ -106,7 +106,7 @@ def _table(rows: pd.DataFrame) -> Table:
         model, stage, part, weights = (first[name] for name in ("model", "stage", "condition", "weights"))
         key = model if pd.isna(first["mixer"]) else first["mixer"]
         cells = [
-            Cell(text=names[str(model)], detail=weights_words(weights)),
+            Cell(text=names[str(model)], detail=weights_text(weights)),
             Cell(text="–" if pd.isna(stage) else str(int(stage) + 1), value=None if pd.isna(stage) else float(stage)),
             Cell(text="–" if pd.isna(part) else str(part)),
             *(_mean(group, metric) for metric in metrics),

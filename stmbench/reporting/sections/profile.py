@@ -18,7 +18,7 @@ from stmbench.reporting.model_table import cell, conditions
 from stmbench.reporting.profile_table import Line as Overview
 from stmbench.reporting.profile_table import lines
 from stmbench.reporting.sections.published import published_table
-from stmbench.tables.fitness import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS
 
 # heading, unit, the overview's field, the metric whose display it takes
 COLUMNS: Final = (
@@ -180,9 +180,9 @@ def _interval(ratio: Point) -> str:
 
 
 def _verdict(ratio: Point) -> str:
-    """What the interval says. Where it holds 1, its width decides whether a difference is not shown or not resolved."""
+    """What the interval says. Where it holds 1, its width decides between "not shown" and "inconclusive"."""
     if ratio.errors is None:
         return "no interval"
     if ratio.low > 1 or ratio.high < 1:
         return "faster" if ratio.low > 1 else "slower"
-    return "no difference shown" if ratio.resolved else "not resolved"
+    return "no difference shown" if ratio.resolved else "inconclusive"

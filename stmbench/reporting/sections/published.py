@@ -7,8 +7,8 @@ import pandas as pd
 from stmbench.errors import TableError
 from stmbench.figures.display_units import display, number
 from stmbench.reporting.content import Cell, Column, Line, Table
-from stmbench.tables.comparison import compare_with_table3
 from stmbench.tables.published import published
+from stmbench.tables.published_comparison import compare_with_table3
 
 
 def published_table(frame: pd.DataFrame) -> Table | None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
-from stmbench.tables.weights import are_random
+from stmbench.tables.labels import are_random
 
 HEADINGS: Final = {  # metric -> heading, factor, digits
     "attention_distance": ("distance\npx", 1, 1),

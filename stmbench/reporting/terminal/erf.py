@@ -15,7 +15,7 @@ from rich.text import Text
 from stmbench.errors import TableError
 from stmbench.figures.erf.maps import beyond_the_image, erf_rows
 from stmbench.figures.plot_data import labels
-from stmbench.tables.weights import weights_words
+from stmbench.tables.labels import weights_text
 
 STAGES_ABREAST = 5  # more would leave a terminal of 80 columns no room for the models' names
 
@@ -49,7 +49,7 @@ def _table(rows: pd.DataFrame, stages: list[Any], percents: list[float], names: 
         table.add_column(f"stage {int(stage) + 1}", justify="right", no_wrap=True)
     for (model, weights), of_model in rows.groupby(["model", "weights"], sort=False):
         name = Text(names[str(model)])  # not markup: a name may have brackets
-        name.append("\n" + weights_words(weights), style="dim")
+        name.append("\n" + weights_text(weights), style="dim")
         for percent in percents:
             chosen = of_model[of_model["level"] == percent].set_index("stage")
             cells = [_cell(chosen.loc[stage]) if stage in chosen.index else Text("–") for stage in stages]

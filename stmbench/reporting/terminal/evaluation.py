@@ -10,7 +10,7 @@ from rich.text import Text
 from stmbench.errors import TableError
 from stmbench.figures.evaluation import PERCENT
 from stmbench.figures.plot_data import Point, points
-from stmbench.tables.weights import weights_words
+from stmbench.tables.labels import weights_text
 
 HEADINGS = {
     "accuracy": "top-1 %",
@@ -38,7 +38,7 @@ def evaluation_table(frame: pd.DataFrame) -> Table:
     for label in dict.fromkeys(label for found in cells.values() for label in found):
         row = [found.get(label) for found in cells.values()]
         first = next(point for point in row if point is not None)
-        below = [weights_words(first.facts["weights"])]
+        below = [weights_text(first.facts["weights"])]
         below += [f"{counts[first.model, str(first.facts['weights'])]} images"] if len(set(counts.values())) > 1 else []
         name = Text(label)  # not markup: a name may have brackets
         name.append("\n" + " · ".join(below), style="dim")

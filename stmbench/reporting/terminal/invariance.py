@@ -14,7 +14,7 @@ from rich.text import Text
 from stmbench.errors import TableError
 from stmbench.figures.invariance import PREFIX
 from stmbench.figures.plot_data import labels
-from stmbench.tables.weights import weights_words
+from stmbench.tables.labels import weights_text
 
 SHOWN: Final = {  # metric -> (heading, factor, digits)
     "consistency": ("consistency %", 100, 1),
@@ -53,7 +53,7 @@ def invariance_table(frame: pd.DataFrame) -> Group:
             cells = [_cell(of_metric.loc[[level]] if level in of_metric.index else area[:0], factor, digits)
                      for level in levels]  # fmt: skip
             name = Text(names[str(model)])  # not markup: a name may have brackets
-            name.append(f"\n{weights_words(weights)}", style="dim")
+            name.append(f"\n{weights_text(weights)}", style="dim")
             table.add_row(name if first else Text(), Text(words), *cells, _cell(area, factor, digits))
             first = False
     lines = [Text(_conditions(good), style="dim")]

@@ -13,7 +13,7 @@ from rich.text import Text
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point, labels
 from stmbench.figures.robustness import METRICS, attack_words, eps_words, panels_of, place_of, place_words
-from stmbench.tables.weights import are_random
+from stmbench.tables.labels import are_random
 
 SIGNIFICANT: Final = 0.05
 SHOWN: Final = 6  # lines below the table

@@ -11,12 +11,12 @@ from typing import Any, Final, Literal
 
 from stmbench.errors import TableError
 
-Verdict = Literal["worse", "failed", "not resolved", "better", "same"]
-VERDICTS: Final[tuple[Verdict, ...]] = ("worse", "failed", "not resolved", "better", "same")  # as they are listed
+Verdict = Literal["worse", "failed", "inconclusive", "better", "same"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("worse", "failed", "inconclusive", "better", "same")  # as they are listed
 Kind = Literal["ratio", "difference"]  # head / base, or head - base
-FORMAT: Final = "stmbench.compare.v1"  # of the JSON; raise it when a field or a meaning changes
+FORMAT: Final = "stmbench.compare.v2"  # of the JSON; raise it when a field or a meaning changes
 
-CLEAN, REGRESSION, UNRESOLVED = 0, 1, 3  # exit codes
+CLEAN, REGRESSION, INCONCLUSIVE = 0, 1, 3  # exit codes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Finding:
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise TableError(f"a verdict out of {', '.join(VERDICTS)}", repr(self.verdict), "correct it")
-        if self.verdict in ("failed", "not resolved") and not self.reason:
+        if self.verdict in ("failed", "inconclusive") and not self.reason:
             raise TableError(f"a reason for the verdict {self.verdict!r}", "none", "say why")
 
 
@@ -117,11 +117,11 @@ class Comparison:
         return {verdict: sum(finding.verdict == verdict for finding in self.findings) for verdict in VERDICTS}
 
     def exit_code(self, *, strict: bool) -> int:
-        """1 on a regression; with `strict` 3 where anything is not resolved or failed; else 0."""
+        """1 on a regression; with `strict` 3 if anything is inconclusive or failed; else 0."""
         if any(finding.verdict == "worse" or finding.is_regression for finding in self.findings):
             return REGRESSION
-        if strict and any(finding.verdict in ("not resolved", "failed") for finding in self.findings):
-            return UNRESOLVED
+        if strict and any(finding.verdict in ("inconclusive", "failed") for finding in self.findings):
+            return INCONCLUSIVE
         return CLEAN
 
     def record(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What was measured beside what was published."""
+"""Measured values compared with published ones."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from typing import Any, Final
 import pandas as pd
 
 from stmbench.errors import TableError
+from stmbench.tables.labels import recipe_and_seed, resolution_text
 from stmbench.tables.schema import METRIC_UNITS
-from stmbench.tables.sides import in_words
-from stmbench.tables.weights import recipe_and_seed
 
 PUBLISHED_COLUMNS = {"params": ("params_m", 1e6), "macs_published_convention": ("macs_g", 1e9)}
 PUBLISHED_RESOLUTION = 224
-# a row that has one of these is of a part of the model or of a special condition: it has to be asked for
+# a row with one of these describes a part of the model or a special condition: only an explicit condition selects it
 SPECIAL: Final = ("baseline", "stage", "block", "head", "position", "condition", "level")
 COLUMNS: Final = (
     *("model", "label", "table", "column", "metric", "unit", "weights", "measured", "ci_low", "ci_high"),
     *("runs", "deviation", "published", "difference", "difference_kind"),
 )
-# of rows that agree in these, and in all of their weights but the seed, the mean is taken
+# rows that agree in these, and in their weights except for the seed, are averaged
 SAME: Final = ("analysis", "definition", "dataset", "split", "num_images", "device", "dtype", "compile", "resolution")
 POINTS, RELATIVE = "points", "relative"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PublishedValue:
-    """One value of a paper, and where the table has what was measured.
+    """One value of a paper, and the conditions that select the measured one.
 
     Attributes:
         table, column: of `results/published`.
-        value: in the table's base units.
-        conditions: columns of the table and their values. None asks for null, and so does leaving out a column of
-            SPECIAL; any other column that is left out may be anything.
+        value: in base units.
+        conditions: column of the measured table -> value. None selects nulls, and so does leaving out a column of
+            SPECIAL; any other column that is left out may hold anything.
     """
 
     model: str
@@ -46,75 +45,77 @@ class PublishedValue:
     conditions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def beside_published(frame: pd.DataFrame, lines: Iterable[PublishedValue]) -> pd.DataFrame:
-    """Each published value beside the newest summary row that measured the same, or the mean over its seeds.
+def compare_with_published(frame: pd.DataFrame, published: Iterable[PublishedValue]) -> pd.DataFrame:
+    """Each published value next to the newest summary row of the same quantity, or to the mean over its seeds.
 
     Args:
-        frame: a table; rows that are not ok have measured nothing.
+        frame: a table; rows whose status is not ok are ignored.
 
     Returns:
-        A row a line, in their order, with COLUMNS. `difference` is measured minus published in percentage points for
-        accuracies ('points' in `difference_kind`), measured / published - 1 for all else ('relative'). Without a
-        measurement `measured` and `difference` are NaN. `runs` are the seeds, `deviation` the standard deviation over
-        them; a row of several has no interval.
+        One row per published value, in their order, with COLUMNS. `difference` is measured minus published in
+        percentage points for accuracies ('points' in `difference_kind`), measured / published - 1 otherwise
+        ('relative'). Without a measurement `measured` and `difference` are NaN. `runs` is the number of seeds,
+        `deviation` the standard deviation over them; a mean over several seeds has no interval.
 
     Raises:
         TableError: a condition on a column that the table does not have.
     """
     summaries = frame[(frame["kind"] == "summary") & (frame["status"] == "ok") & frame["value"].notna()]
     newest = summaries.sort_values("created_utc", kind="stable")
-    return pd.DataFrame([_beside(newest, line) for line in lines], columns=list(COLUMNS))
+    return pd.DataFrame([_compared(newest, value) for value in published], columns=list(COLUMNS))
 
 
-def _beside(rows: pd.DataFrame, line: PublishedValue) -> dict[str, Any]:
-    found = rows[(rows["model"] == line.model) & (rows["metric"] == line.metric)]
-    for name, value in {**dict.fromkeys(SPECIAL), **line.conditions}.items():
-        if name not in found.columns:
+def _compared(rows: pd.DataFrame, published: PublishedValue) -> dict[str, Any]:
+    matching = rows[(rows["model"] == published.model) & (rows["metric"] == published.metric)]
+    for name, value in {**dict.fromkeys(SPECIAL), **published.conditions}.items():
+        if name not in matching.columns:
             raise TableError("a condition on a column of the table", repr(name), "correct the published column")
-        wanted = found[name].isna() if value is None else (found[name] == _as_held(name, value))
-        found = found[wanted.fillna(False).astype(bool)]
-    kind = POINTS if METRIC_UNITS.get(line.metric) == "1" and line.metric.startswith("accuracy") else RELATIVE
+        selected = matching[name].isna() if value is None else (matching[name] == _as_stored(name, value))
+        matching = matching[selected.fillna(False).astype(bool)]
+    kind = POINTS if METRIC_UNITS.get(published.metric) == "1" and published.metric.startswith("accuracy") else RELATIVE
     known = {
-        "model": line.model,
-        "label": line.label or line.model,
-        "table": line.table,
-        "column": line.column,
-        "metric": line.metric,
-        "unit": METRIC_UNITS.get(line.metric),
-        "published": line.value,
+        "model": published.model,
+        "label": published.label or published.model,
+        "table": published.table,
+        "column": published.column,
+        "metric": published.metric,
+        "unit": METRIC_UNITS.get(published.metric),
+        "published": published.value,
         "difference_kind": kind,
     }
-    if found.empty:
+    if matching.empty:
         return {**known, "measured": float("nan"), "difference": float("nan")}
-    row, values = found.iloc[-1], _seeds(found)
+    row, values = matching.iloc[-1], _seeds(matching)
     measured = float(values.mean())
-    difference = 100 * (measured - line.value) if kind == POINTS else measured / line.value - 1
+    difference = 100 * (measured - published.value) if kind == POINTS else measured / published.value - 1
     taken = {name: row[name] for name in ("unit", "weights")}
     ends = {name: row[name] if len(values) == 1 else float("nan") for name in ("ci_low", "ci_high")}
     spread = {"runs": len(values), "deviation": float(values.std(ddof=1)) if len(values) > 1 else float("nan")}
     return {**known, **taken, **ends, **spread, "measured": measured, "difference": difference}
 
 
-def _as_held(column: str, value: Any) -> Any:
-    return in_words(value) if column == "resolution" else value
+def _as_stored(column: str, value: Any) -> Any:
+    return resolution_text(value) if column == "resolution" else value
 
 
-def _seeds(found: pd.DataFrame) -> pd.Series:
-    """The newest value of each seed, of rows (the newest last) that otherwise are as the newest."""
-    names = pd.DataFrame(found["weights"].map(recipe_and_seed).tolist(), index=found.index, columns=["recipe", "seed"])
-    alike = pd.concat([found[list(SAME)].astype(object), names["recipe"]], axis=1)
+def _seeds(matching: pd.DataFrame) -> pd.Series:
+    """The newest value of each seed, of the rows (newest last) that agree with the newest one otherwise."""
+    names = pd.DataFrame(
+        matching["weights"].map(recipe_and_seed).tolist(), index=matching.index, columns=["recipe", "seed"]
+    )
+    alike = pd.concat([matching[list(SAME)].astype(object), names["recipe"]], axis=1)
     alike = alike.where(alike.notna(), None)
     same = (alike == alike.iloc[-1]) | (alike.isna() & alike.iloc[-1].isna())
-    chosen = found[same.all(axis=1)]
+    chosen = matching[same.all(axis=1)]
     return chosen.groupby(names["seed"].loc[chosen.index])["value"].last().astype(float)
 
 
 def compare_with_table3(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Parameters and MACs, both in base units, joined on mixer and scale.
+    """Parameters and MACs compared with Table III, both in base units, joined on mixer and scale.
 
     Args:
         frame: a table with summary rows of `params` and `macs_published_convention`; models with options in their
-            names, other input sizes than the paper's and single stages are left out.
+            names, input sizes other than the paper's and single stages are ignored.
         table: `published("stm_table3_imagenet")`.
 
     Returns:
@@ -124,11 +125,11 @@ def compare_with_table3(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
     Raises:
         TableError: nothing to compare.
     """
-    lines, facts = [], []
+    published, names = [], []
     for metric, (column, factor) in PUBLISHED_COLUMNS.items():
         conditions = {} if metric == "params" else {"resolution": PUBLISHED_RESOLUTION}
         for mixer, scale, value in table[["mixer", "scale", column]].itertuples(index=False):
-            lines.append(
+            published.append(
                 PublishedValue(
                     model=f"unified_{mixer}_{scale}",
                     table="stm_table3_imagenet",
@@ -138,9 +139,9 @@ def compare_with_table3(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFram
                     conditions=conditions,
                 )
             )
-            facts.append((mixer, scale))
-    joined = beside_published(frame, lines)
-    joined[["mixer", "scale"]] = facts
+            names.append((mixer, scale))
+    joined = compare_with_published(frame, published)
+    joined[["mixer", "scale"]] = names
     joined = joined[joined["measured"].notna()].reset_index(drop=True)
     if joined.empty:
         raise TableError(

@@ -1,0 +1,88 @@
+"""Texts that the table holds and that others parse: resolution, weights, and when a profile supports no conclusion.
+
+`resolution` is '224' for a square of 224 px and '32x64' for a height of 32 and a width of 64; `weights` is
+`random:<seed>` or a checkpoint's label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import pandas as pd
+
+from stmbench.errors import TableError
+
+_TEXT: Final = re.compile(r"[0-9]+(x[0-9]+)?")
+_RANDOM: Final = "random:"
+# a run of `stmbench train`: its name, the seed, and the file's key if a file holds several sets of weights
+_TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+)(?P<key>[#+][^:]*)?:[^:]*")
+FEWEST_ROUNDS: Final = 10  # fewer support no interval, ratio or rank
+UNFIT: Final = "not fit to publish"  # the beginning of such a warning
+
+
+def size_text(height: int, width: int) -> str:
+    """'224', or '32x64' if the height is not the width."""
+    return f"{height}" if height == width else f"{height}x{width}"
+
+
+def square_side(text: str) -> int | None:
+    """The side of a square, in pixels; None for any other rectangle."""
+    return int(text) if text.isdigit() else None
+
+
+def resolution_text(value: object) -> object:
+    """The column's text for a size given as a number, as text or as (height, width); anything else is returned as is.
+
+    Raises TableError for text that is no size.
+    """
+    if isinstance(value, str) and not _TEXT.fullmatch(value):
+        raise TableError("resolution as 224 or 32x64", repr(value), "write height x width in pixels")
+    if isinstance(value, tuple) and len(value) == 2:
+        return size_text(*value)
+    is_number = hasattr(value, "__index__") and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+def random_label(seed: int) -> str:
+    """The label of untrained weights, initialised with `seed`."""
+    return f"{_RANDOM}{seed}"
+
+
+def is_random(weights: object) -> bool:
+    """Whether a cell of `weights` names untrained weights; False for an empty one."""
+    return str(weights).startswith(_RANDOM)
+
+
+def are_random(weights: pd.Series) -> pd.Series:
+    """`is_random` of each cell of the column."""
+    return weights.map(is_random).astype(bool)
+
+
+def recipe_and_seed(weights: object) -> tuple[str, str]:
+    """Split a label into what runs with different seeds share, and the seed; ('', '') for an empty cell.
+
+    `digits.e12.s0:1a2b` gives ('digits.e12', '0'), `random:1` gives ('random:', '1'); other labels have no seed.
+    """
+    label = "" if pd.isna(weights) else str(weights)  # type: ignore[call-overload]
+    if is_random(label):
+        return _RANDOM, label.removeprefix(_RANDOM)
+    match = _TRAINED.fullmatch(label)
+    return (match["source"] + (match["key"] or ""), match["seed"]) if match else (label, "")
+
+
+def weights_text(weights: object) -> str:
+    """For people: 'random init', or the checkpoint's label."""
+    return "random init" if is_random(weights) else str(weights)
+
+
+def unfit_warnings(warnings: Iterable[str]) -> list[str]:
+    """The warnings that a report puts above its summary, without duplicates."""
+    return [text for text in dict.fromkeys(warnings) if text.startswith(UNFIT)]
+
+
+def few_rounds(count: int) -> str:
+    """The reason given for a missing interval."""
+    rounds = "1 round" if count == 1 else f"{count} rounds"
+    return f"{rounds}, fewer than {FEWEST_ROUNDS}: no interval, ratio or rank"

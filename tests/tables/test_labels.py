@@ -1,0 +1,55 @@
+"""Texts of the columns `resolution` and `weights`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stmbench.errors import TableError
+from stmbench.tables.labels import are_random, is_random, random_label, recipe_and_seed, square_side, weights_text
+from tests.tables.frames import profile_rows
+
+ROW = profile_rows(["dw_conv"])[0]
+
+
+@pytest.mark.parametrize(
+    ("label", "random", "words", "parts"),
+    [
+        (random_label(3), True, "random init", ("random:", "3")),
+        ("digits.e12.s0:1a2b", False, "digits.e12.s0:1a2b", ("digits.e12", "0")),
+        ("digits.0.1.e12.s10:1a2b", False, "digits.0.1.e12.s10:1a2b", ("digits.0.1.e12", "10")),
+        ("digits.e12.s0+resized:1a2b", False, "digits.e12.s0+resized:1a2b", ("digits.e12+resized", "0")),
+        ("weights.s1.pth:1a2b", False, "weights.s1.pth:1a2b", ("weights.s1.pth:1a2b", "")),
+        (None, False, "None", ("", "")),
+        (pd.NA, False, "<NA>", ("", "")),
+    ],
+)
+def test_a_label(label: object, random: bool, words: str, parts: tuple[str, str]) -> None:
+    assert is_random(label) is random
+    assert weights_text(label) == words
+    assert recipe_and_seed(label) == parts
+
+
+def test_a_column() -> None:
+    column = pd.Series(["random:0", None, "digits.e12.s0:1a2b"], dtype="string")
+    assert are_random(column).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "held"), [(224, "224"), (np.int64(224), "224"), ((32, 64), "32x64"), ((7, 7), "7"), ("32x64", "32x64")]
+)
+def test_a_row_holds_height_x_width_as_text(given: object, held: str) -> None:
+    assert dataclasses.replace(ROW, resolution=given).resolution == held
+
+
+@pytest.mark.parametrize("words", ["large", "224x", "3x32x64", ""])
+def test_text_that_is_no_size_are_refused(words: str) -> None:
+    with pytest.raises(TableError, match="expected resolution as 224 or 32x64, got"):
+        dataclasses.replace(ROW, resolution=words)
+
+
+def test_the_side_of_a_square() -> None:
+    assert (square_side("224"), square_side("32x64")) == (224, None)
