@@ -37,7 +37,7 @@ def defocus_blur(images: Tensor, draws: Draws, radius: float, sigma: float) -> T
     kernel = _disk(scaled(images, radius), half, 3 if small else 5, sigma).to(images.device, images.dtype)
     flat = images.flatten(0, 1)[:, None]  # (3 B, 1, H, W)
     padded = F.pad(flat, (half, half, half, half), mode="reflect")
-    return F.conv2d(padded, kernel[None, None])[:, 0].unflatten(0, images.shape[:2])
+    return F.conv2d(padded, kernel[None, None]).view(images.shape)
 
 
 def glass_blur(images: Tensor, draws: Draws, sigma: float, reach: int, passes: int) -> Tensor:
@@ -51,7 +51,7 @@ def glass_blur(images: Tensor, draws: Draws, sigma: float, reach: int, passes: i
     start = truncated(smoothed(images, sigma, truncate=4, edge="nearest"))
     moves = draws.integers(-reach, reach, passes, 2, height, width).cpu()
     places = _copied(moves, reach).to(images.device)  # (B, H W)
-    mixed = start.flatten(2).gather(2, places[:, None].expand(-1, 3, -1)).unflatten(2, (height, width))
+    mixed = start.flatten(2).gather(2, places[:, None].expand(-1, 3, -1)).view(images.shape)
     return smoothed(mixed, sigma, truncate=4, edge="nearest")
 
 

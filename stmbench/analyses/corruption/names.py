@@ -33,18 +33,21 @@ def chosen_corruptions(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in CORRUPTIONS if name in wanted) if words else CORRUPTIONS
 
 
-def means_over(corruptions: Sequence[str]) -> dict[str | None, tuple[str, ...]]:
-    """The table's `condition` of a mean -> the corruptions that it is over.
+def overall(corruptions: Sequence[str]) -> str | None:
+    """The table's `condition` of a mean over all of these: None for the published fifteen.
 
-    None is the mean over all fifteen. A selection of several has its names joined by '+' instead, so that nobody takes
-    its mean for the published one. A family has a mean of its own where all of it was chosen.
+    A family has its name, any other selection the names joined by '+', so that nobody takes its mean for the published.
     """
-    whole = {name: names for name, names in FAMILIES.items() if set(names) <= set(corruptions)}
-    found: dict[str | None, tuple[str, ...]] = {**whole}
     if len(corruptions) == len(CORRUPTIONS):
-        found[None] = CORRUPTIONS
-    elif len(corruptions) > 1 and tuple(corruptions) not in whole.values():
-        found["+".join(corruptions)] = tuple(corruptions)
+        return None
+    return next((name for name, names in FAMILIES.items() if names == tuple(corruptions)), "+".join(corruptions))
+
+
+def means_over(corruptions: Sequence[str]) -> dict[str | None, tuple[str, ...]]:
+    """The `condition` of a mean -> the corruptions it is over: each by itself, whole families, and all of these."""
+    found: dict[str | None, tuple[str, ...]] = {name: (name,) for name in corruptions}
+    found.update((name, names) for name, names in FAMILIES.items() if set(names) <= set(corruptions))
+    found[overall(corruptions)] = tuple(corruptions)
     return found
 
 

@@ -53,8 +53,8 @@ def clipped_zoom(images: Tensor, factor: float) -> Tensor:
 def moved_along(images: Tensor, degrees: Tensor, *, radius: float, sigma: float) -> Tensor:
     """Motion blur as ImageMagick's: a mean of shifted images, weighted by one half of a Gaussian.
 
-    Tap i of 2 ceil(radius) + 1 has the weight exp(-i^2 / 2 sigma^2) and shows the pixel ceil(i cos a - 1/2) to the right
-    and ceil(i sin a - 1/2) down; the edge is repeated beyond the image.
+    Tap i of 2 ceil(radius) + 1 has the weight exp(-i^2 / 2 sigma^2) and shows the pixel ceil(i cos a - 1/2) to the
+    right and ceil(i sin a - 1/2) down; the edge is repeated beyond the image.
 
     Args:
         degrees: (B,) a, the direction in each image.

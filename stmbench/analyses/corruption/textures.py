@@ -92,4 +92,4 @@ def _noise(draws: Draws, cells: int, height: int, width: int) -> Tensor:
 def _grid(height: int, width: int, device: torch.device) -> Tensor:
     """(1, H, W, 2) x and y of the pixels' centres in grid_sample's units."""
     x, y = ((2 * torch.arange(side, device=device) + 1) / side - 1 for side in (width, height))
-    return torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1)[None]
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)[None]

@@ -26,14 +26,14 @@ def draws(count: int = 2, seed: int = 0) -> Draws:
     return Draws("a corruption", 1, range(count), seed=seed)
 
 
-@pytest.mark.parametrize(("deviation",), noise.DEVIATIONS)
+@pytest.mark.parametrize("deviation", [only for (only,) in noise.DEVIATIONS])
 def test_gaussian_noise_is_normal_with_its_deviation(deviation: float) -> None:
     found = noise.gaussian_noise(grey(0.5), draws(), deviation).flatten().double() - 0.5
     assert float(found.std()) == pytest.approx(deviation, rel=0.02)
     assert stats.kstest(found.numpy() / deviation, "norm").pvalue > UNLIKELY
 
 
-@pytest.mark.parametrize(("photons",), noise.PHOTONS)
+@pytest.mark.parametrize("photons", [only for (only,) in noise.PHOTONS])
 @pytest.mark.parametrize("value", [0.25, 1.0])
 def test_shot_noise_is_a_poisson_count(photons: float, value: float) -> None:
     found = (noise.shot_noise(grey(value), draws(), photons) * photons).flatten().double()
@@ -53,7 +53,7 @@ def test_shot_noise_is_a_poisson_count(photons: float, value: float) -> None:
     assert float(noise.shot_noise(grey(0.0), draws(), photons).max()) == 0
 
 
-@pytest.mark.parametrize(("amount",), noise.AMOUNTS)
+@pytest.mark.parametrize("amount", [only for (only,) in noise.AMOUNTS])
 def test_impulse_noise_is_salt_and_pepper_in_equal_parts(amount: float) -> None:
     found = noise.impulse_noise(grey(0.5), draws(), amount)
     for value, share in ((1.0, amount / 2), (0.0, amount / 2), (0.5, 1 - amount)):
