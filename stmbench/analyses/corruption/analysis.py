@@ -19,7 +19,7 @@ from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.unit import Unit
 from stmbench.data.sampling import require_labels
 from stmbench.errors import ConfigError
-from stmbench.measure.shares import share
+from stmbench.measure.proportions import proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 from stmbench.tables.sides import sides_words
@@ -142,7 +142,7 @@ class CorruptionStudy(ImageAnalysis):
             answers.write(path)
             known = {"condition": condition, "artifact": self.store.place(path), "num_images": len(indices)}
             rows = [
-                self.interval_row(subject, "accuracy", share(hits), level=level, **known)
+                self.interval_row(subject, "accuracy", proportion(hits), level=level, **known)
                 for level, hits in zip(levels, answers.hits, strict=True)
             ]
             resolution = sides_words(*subject.preprocessing.size)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stmbench.analyses.corruption.names import CLEAN, CORRUPTIONS
-from stmbench.measure.resampling import resampled_means
-from stmbench.measure.shares import mean_share
-from stmbench.measure.statistics import LEVEL, Floats, Interval
+from stmbench.measure.bootstrap import percentile_interval, resampled_means
+from stmbench.measure.proportions import mean_proportion
+from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables.writing import write_arrays
 
 
@@ -73,7 +73,7 @@ class Errors:
 
     def mean_accuracy(self, names: tuple[str, ...]) -> Interval:
         """The mean over these corruptions and all severities, with an interval over images."""
-        return mean_share(1 - np.mean([self.corrupted[name] for name in names], axis=0))
+        return mean_proportion(1 - np.mean([self.corrupted[name] for name in names], axis=0))
 
 
 class Ratio(NamedTuple):
@@ -132,12 +132,9 @@ def _ratios(
 
 def _ratio(values: Floats, reason: str | None, count: int) -> Ratio:
     """From the estimate and its draws."""
-    estimate, drawn = float(values[0]), values[1:]
+    estimate = float(values[0])
     if np.isnan(estimate):
         return Ratio(None, reason)
     if reason is not None:
-        nan = float("nan")
-        return Ratio(Interval(estimate=estimate, low=nan, high=nan, count=count), f"{reason} in some resamples")
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) else (float("nan"), float("nan"))
-    return Ratio(Interval(estimate=estimate, low=float(low), high=float(high), count=count))
+        return Ratio(percentile_interval(estimate, values[:0], count), f"{reason} in some resamples")
+    return Ratio(percentile_interval(estimate, values[1:], count))
