@@ -22,7 +22,7 @@ from stmbench.errors import ConfigError
 from stmbench.measure.proportions import proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
-from stmbench.tables.sides import sides_words
+from stmbench.tables.labels import size_text
 
 FILE = "answers.npz"
 
@@ -145,7 +145,7 @@ class CorruptionStudy(ImageAnalysis):
                 self.interval_row(subject, "accuracy", proportion(hits), level=level, **known)
                 for level, hits in zip(levels, answers.hits, strict=True)
             ]
-            resolution = sides_words(*subject.preprocessing.size)
+            resolution = size_text(*subject.preprocessing.size)
             return Outcome(rows=rows, notes={"resolution": resolution, **self.damage(loaded, subject)})
 
         return work
