@@ -28,7 +28,7 @@ from stmbench.measure.arithmetic import Arithmetic
 from stmbench.measure.interference import Disturbance
 from stmbench.measure.watching import MachineWatch
 from stmbench.tables import Row, Store
-from stmbench.tables.schema import METRIC_UNITS
+from stmbench.tables.schema import unit_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,6 @@ class Analysis(abc.ABC):
     """
 
     name: ClassVar[str]
-    metric_units: Mapping[str, str] = {}  # of metrics that the schema does not name
     tuned: ClassVar[bool] = False  # whether cuDNN takes its fastest algorithms, rather than ones that repeat exactly
 
     def __init__(self, *, store: Store, seed: int, device: str, listener: Listener | None = None) -> None:
@@ -88,6 +87,10 @@ class Analysis(abc.ABC):
     @abc.abstractmethod
     def measure(self, unit: Unit) -> Outcome:
         """Do one unit. Raises whatever it likes: the base makes failed rows of it."""
+
+    def is_complete(self) -> bool:
+        """Whether the store has everything that a run would measure; nothing is measured to find out."""
+        return all(self.is_done(unit) for unit in self.units() if not unit.derived)
 
     def headline(self, unit: Unit) -> str | None:
         """The metric that a failed unit's rows are named for."""
@@ -152,7 +155,7 @@ class Analysis(abc.ABC):
             "device": self.device,
             "metric": metric,
             "value": None if value is None else float(value),
-            "unit": {**METRIC_UNITS, **self.metric_units}.get(metric) if metric else None,
+            "unit": unit_of(metric) if metric else None,
         }
         if model is not None:
             facts = facts_of(model)

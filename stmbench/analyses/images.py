@@ -123,6 +123,9 @@ class ImageAnalysis(Analysis):
             yield unit
             self._ended += len(self._work) < before  # measured rather than kept
 
+    def is_complete(self) -> bool:
+        return all(self.is_done(unit) for unit, _ in self.plan())
+
     def measure(self, unit: Unit) -> Outcome:
         outcome = self._work.pop(unit.key)()
         return dataclasses.replace(outcome, notes={**outcome.notes, **self._faint})

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from stmbench.commands import streams
-from stmbench.commands.profile_progress import ProgressLine
+from stmbench.commands.progress_line import ProgressLine
 from stmbench.comparison.code_versions import Side
 from stmbench.comparison.config import LiveConfig
 from stmbench.comparison.live import Live

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stmbench.commands import analyse, options, streams
+from stmbench.commands import model_options, options, streams
 from stmbench.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def convert(
     file: Annotated[
         str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY is the place of the weights in it.")
     ],
-    weights: analyse.Weights = None,
+    weights: model_options.Weights = None,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Show names, shapes and family instead of writing.")
     ] = False,

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from stmbench.analyses.registry import ANALYSES, specs
 from stmbench.commands import session, streams, usage
+from stmbench.commands.analysis_command import command_of
 from stmbench.errors import StmbenchError, UnknownNameError, printable
 
-COMMANDS = (
-    *("list", "run", "train"),
-    *("profile", "eval", "erf", "invariance", "robustness", "affinity"),
-    *("report", "compare", "history", "dashboard", "export", "convert"),
-    *("new", "check"),
-)
+BEFORE = ("list", "run", "train")  # the analyses' commands
+AFTER = ("report", "compare", "history", "dashboard", "export", "convert", "new", "check")
+
+
+def command_names() -> list[str]:
+    """Every command in the order of the help; those of analyses come from their registry, plug-ins' included."""
+    return [*BEFORE, *(spec.name for spec in specs() if spec.options is not None), *AFTER]
 
 
 class SuggestingGroup(TyperGroup):
@@ -34,16 +39,24 @@ class SuggestingGroup(TyperGroup):
 
 
 class CommandGroup(SuggestingGroup):
-    """The root: `stmbench/commands/<name>.py` holds the command `<name>` as a Typer object called `app`."""
+    """The root: the commands of analyses, and `stmbench/commands/<name>.py` with a Typer object called `app`."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        return command_names()
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not ctx.resilient_parsing and args[0] not in command_names():
+            _load_plugins(args)  # one of them may define the analysis of this name
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
+        if cmd_name in (*BEFORE, *AFTER):
+            app = importlib.import_module(f"stmbench.commands.{cmd_name}").app
+        elif cmd_name in command_names():
+            app = command_of(ANALYSES.get(cmd_name))
+        else:
             return None
-        module = importlib.import_module(f"stmbench.commands.{cmd_name}")
-        command = usage.watch(streams.guard(typer.main.get_command(module.app)))
+        command = usage.watch(streams.guard(typer.main.get_command(app)))
         command.name = cmd_name
         # Rich keeps the source's line breaks, which a narrower terminal would break once more
         command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
@@ -86,3 +99,14 @@ class CommandGroup(SuggestingGroup):
             traceback.print_exception(error)
         typer.secho(f"error: {printable(line)}", err=True, fg=typer.colors.RED)
         sys.exit(2)
+
+
+def _load_plugins(words: Sequence[str]) -> None:
+    """Load the files that the command line names with --plugin, if any."""
+    pairs = itertools.pairwise(words)
+    files = [after for word, after in pairs if word == "--plugin"]
+    files += [word.partition("=")[2] for word in words if word.startswith("--plugin=")]
+    if files:
+        from stmbench.mixers.plugins import load_plugins
+
+        load_plugins([Path(file) for file in files])

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from stmbench.analyses.models import facts_of
 from stmbench.commands import streams
-from stmbench.commands.analyse_output import untrained
+from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
 from stmbench.commands.ending import end
-from stmbench.commands.profile_output import TABLE_WIDTH
+from stmbench.commands.plan_table import PlanLine, plan_table
 from stmbench.commands.run_progress import RunProgress
 from stmbench.errors import InputError, printable
 from stmbench.experiments.engines.base import Engine, Moved
@@ -34,7 +34,6 @@ from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.analysis_views import figures, tables
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.reporting.published_comparison import beside_section, beside_table
-from stmbench.reporting.terminal.plan import PlanLine, plan_table
 from stmbench.tables import Store
 from stmbench.tables.published_comparison import compare_with_published
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from stmbench.commands import analyse, options, session, values
+from stmbench.analyses.options import ImageOptions
+from stmbench.commands import model_options, options, session, values
+from stmbench.commands.analysis_command import Fresh, option_of
 from stmbench.errors import ConfigError, StmbenchError
 
 app = typer.Typer(add_completion=False)
@@ -21,13 +23,13 @@ def train(
     scale: options.Scale = "nano",
     models: options.Models = None,
     mixers: options.Mixers = None,
-    architecture: analyse.Architecture = "unified",
+    architecture: model_options.Architecture = "unified",
     plugin: options.Plugin = None,
-    dataset: analyse.Dataset = "digits",
+    dataset: Annotated[str, option_of(ImageOptions, "dataset")] = "digits",
     train_split: Annotated[str, typer.Option("--train-split", metavar="NAME", help="Trained on.")] = "train",
-    split: analyse.Split = "test",
-    classes: analyse.Classes = None,
-    labels: analyse.Labels = None,
+    split: Annotated[str, option_of(ImageOptions, "split")] = "test",
+    classes: Annotated[str | None, option_of(ImageOptions, "classes")] = None,
+    labels: Annotated[Path | None, option_of(ImageOptions, "labels")] = None,
     data_fraction: Annotated[
         float, typer.Option("--data-fraction", metavar="SHARE", help="Of each class's training images, from 0 to 1.")
     ] = 1.0,
@@ -60,7 +62,7 @@ def train(
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="NUMBERS", help="Of weights, order and augmentation; one run for each.")
     ] = "0",
-    resolution: analyse.Resolution = None,
+    resolution: Annotated[str | None, option_of(ImageOptions, "resolution")] = None,
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="DTYPE", help="fp32; tf32; bf16 or fp16 by autocast; fp64.")
     ] = "fp32",
@@ -82,12 +84,12 @@ def train(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=options.MOST_THREADS, help="Processes that decode images ahead.")
     ] = 0,
-    limit_corrupt: analyse.LimitCorrupt = 10,
+    limit_corrupt: Annotated[int, option_of(ImageOptions, "limit_corrupt")] = 10,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads; default: torch's.")
     ] = None,
     device: options.Device = "auto",
-    fresh: analyse.Fresh = False,
+    fresh: Fresh = False,
     out: options.Out = Path("results/train"),
     as_json: options.Json = False,
     debug: options.Debug = False,
@@ -103,13 +105,16 @@ def train(
         raise ConfigError("one resolution", repr(resolution), "run the command once for each")
     changes = _changes(change or [])
     changes |= {k: v for k, v in {"epochs": epochs, "batch_size": batch_size, "lr": lr}.items() if v is not None}
-    names = analyse.selection(ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin)
+    names = model_options.selection(
+        ctx, models=models, mixers=mixers, scale=scale, architecture=architecture, plugins=plugin
+    )
 
     import torch
 
+    from stmbench.analyses.base import Listener
     from stmbench.analyses.models import facts_of
-    from stmbench.figures.training import training_figures
-    from stmbench.reporting.terminal.training import training_table
+    from stmbench.analyses.registry import ANALYSES
+    from stmbench.commands.analysis_output import Output
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
     from stmbench.training.distributed import join, leave
@@ -155,12 +160,12 @@ def train(
             return
         made: list[Training] = []
 
-        def make(listener: object) -> Training:
-            made.append(Training(runs, Store(out), world=world, resume=resume, fresh=fresh, listener=listener))  # type: ignore[arg-type]
+        def make(store: Store, listener: Listener) -> Training:
+            made.append(Training(runs, store, world=world, resume=resume, fresh=fresh, listener=listener))
             return made[0]
 
         try:
-            analyse.run(make, out=out, fresh=fresh, as_json=as_json, table=training_table, figures=training_figures)
+            Output(ANALYSES.get("train"), out, as_json=as_json).run(make, fresh=fresh, alone=False)
         except (StmbenchError, typer.Exit):
             for training in made:
                 training.dismiss()

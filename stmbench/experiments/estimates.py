@@ -8,17 +8,14 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from stmbench.analyses.models import build_model, design_size
-from stmbench.experiments.steps import ImageKind, images_of
-from stmbench.experiments.steps.base import Subjects
-from stmbench.experiments.steps.profile import ProfileKind
+from stmbench.analyses.options import ImageOptions
+from stmbench.data.sets import open_set
+from stmbench.experiments.execution import options_of
 from stmbench.experiments.tasks import Task
-from stmbench.tables.labels import FEWEST_ROUNDS
 from stmbench.training.data import open_data
 
 TRAINING_PASSES = 3.0  # forward, and twice that backward
 START_S = 1.0  # of any task
-PROFILE_S = 12.0  # of a model, besides its samples: memory, parts, warm-up
-ROUND_S = 0.6  # of a model in one round: a batch, and four single images
 TRY_S = 0.4
 BATCH = 8
 
@@ -32,42 +29,29 @@ class Estimator:
 
     def seconds(self, task: Task) -> float | None:
         """Of a task; None where that cannot be told (data are missing, or the GPU is another machine's)."""
-        if isinstance(task.kind, ProfileKind):
-            kind = task.kind
-            settings = max(1, len(kind.resolution)) * len(kind.dtype)
-            models = len(task.models)
-            fewest = FEWEST_ROUNDS * ROUND_S * models  # run whatever the budget is
-            sampling = max(kind.time_budget, fewest) * settings
-            return START_S + (sampling + PROFILE_S * models if kind.timing else models)
-        if len(task.models) > 1:
-            return START_S
         if self._device.startswith("cuda") and not torch.cuda.is_available():
             return None
+        if task.step is not None and len(task.models) > 1 and task.step.kind.combines:
+            return START_S  # compares what others measured
         try:
-            return START_S + self._passes(task) / self.speed(task.models[0])
+            return START_S + self._seconds(task)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # the task meets it again, and says so
+        except BaseException:  # the task will meet it again, and report it
             return None
 
-    def _passes(self, task: Task) -> float:
-        if task.kind is None:
+    def _seconds(self, task: Task) -> float:
+        def speed() -> float:
+            return self.speed(task.models[0])
+
+        if task.step is None:
             (run,) = task.runs
             data = open_data(run)
-            return run.recipe.epochs * (TRAINING_PASSES * len(data.chosen) + len(data.test))
-        assert isinstance(task.kind, ImageKind)
-        images = images_of(
-            task.kind,
-            Subjects(
-                models=task.models,
-                checkpoints={},
-                dataset=task.dataset,
-                split=task.split,
-                seed=task.seed,
-                device=task.device,
-            ),
-        )
-        return task.kind.passes(images)
+            return run.recipe.epochs * (TRAINING_PASSES * len(data.chosen) + len(data.test)) / speed()
+        options, images = options_of(task), 0
+        if isinstance(options, ImageOptions):
+            images = options.num_images or len(open_set(options.dataset, split=options.split, seed=task.seed))
+        return options.seconds(len(task.models), images, speed)
 
     def speed(self, model: str) -> float:
         """Images a second of a forward pass."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
 import torch
 
 from stmbench.analyses.base import Analysis, Listener
-from stmbench.analyses.images import ImageAnalysis
-from stmbench.analyses.profile.analysis import Profile
+from stmbench.analyses.options import Options, RunSettings
 from stmbench.errors import StmbenchError
-from stmbench.experiments.steps import Subjects
 from stmbench.experiments.tasks import Task, TaskResult
 from stmbench.mixers.plugins import load_plugins
 from stmbench.tables import Store
@@ -44,25 +43,30 @@ def execute(task: Task, folder: Path, *, listener: Listener | None = None) -> Ta
 def analysis_of(task: Task, folder: Path, listener: Listener | None = None) -> Analysis:
     """The analysis that a task stands for. Raises what its config and its data raise."""
     store = Store(folder)
-    if task.kind is None:
+    if task.step is None:
         return Training(task.runs, store, world=World(device=torch.device(task.device)), listener=listener)
-    subjects = Subjects(
+    settings = RunSettings(
         models=task.models,
         checkpoints={model: Path(file) for model, file in weights_of(task, folder).items()},
-        dataset=task.dataset,
-        split=task.split,
         seed=task.seed,
         device=task.device,
         control=task.control,
         plugins=task.plugins,
     )
-    return task.kind.make(subjects, store, listener)
+    return options_of(task).analysis(settings, store, listener)
+
+
+def options_of(task: Task) -> Options:
+    """The options of a task's analysis, on the task's data set."""
+    assert task.step is not None
+    images = {"dataset": task.dataset, "split": task.split} if task.step.kind.needs_images else {}
+    return dataclasses.replace(task.step, given={**task.step.given, **images}).options()
 
 
 def weights_of(task: Task, folder: Path) -> dict[str, str]:
     """model -> checkpoint; of trained weights the place where they are, or will be."""
     found = dict(task.files)
-    for run in task.runs if task.kind is not None else ():
+    for run in task.runs if task.step is not None else ():
         kept = Training([run], Store(folder)).folder(run)
         path = kept.result if task.epoch is None else _epoch_file(kept, task.epoch)
         found[run.model] = str(path)
@@ -70,22 +74,14 @@ def weights_of(task: Task, folder: Path) -> dict[str, str]:
 
 
 def is_done(task: Task, folder: Path) -> bool:
-    """Whether the store has all of a task; of a timed profile, whose units depend on one another, its summaries."""
+    """Whether the store has all of a task."""
     if task.missing or not (folder / "parts").is_dir():
         return False
     if not all(Path(file).is_file() for file in weights_of(task, folder).values()):
         return False
     try:
         analysis = analysis_of(task, folder)
-        if isinstance(analysis, Training):
-            done = (
-                analysis.is_done(analysis.unit_of(run)) and analysis.folder(run).result.is_file() for run in task.runs
-            )
-            return all(done) and _has_epochs(task, analysis)
-        if isinstance(analysis, ImageAnalysis):
-            return all(analysis.is_done(unit) for unit, _ in analysis.plan())
-        assert isinstance(analysis, Profile)
-        return _is_profiled(analysis)
+        return analysis.is_complete() and _has_epochs(task, analysis)
     except StmbenchError:
         return False
 
@@ -102,22 +98,5 @@ def _has_epochs(task: Task, analysis: Analysis) -> bool:
         if run.keep_every and analysis.is_done(analysis.unit_of(run)):
             epochs = range(run.keep_every, run.recipe.epochs + 1, run.keep_every)
             if not all(_epoch_file(analysis.folder(run), epoch).is_file() for epoch in epochs):
-                return False
-    return True
-
-
-def _is_profiled(analysis: Profile) -> bool:
-    """Whether every setting has its summary, or, where nothing is timed, every model its costs."""
-    config, store = analysis.config, analysis.store
-    task = "summary" if config.timing else "costs"
-    keys = store.keys(analysis="profile", task=task, definition=analysis.definition, seed=config.seed, status="ok")
-    parts = [(set(part["models"]), part["conditions"]) for part in map(store.metadata, keys)]
-    for side in config.resolutions or (None,):
-        for dtype in config.dtypes if config.timing else (None,):
-            asked = {"images": config.images, "resolution": side and list(side), "dtype": dtype}
-            asked = {name: value for name, value in asked.items() if value is not None}
-            found = [models for models, facts in parts if all(facts.get(name) == asked[name] for name in asked)]
-            together = found if config.timing else [set[str]().union(*found)]
-            if not any(set(config.models) <= models for models in together):
                 return False
     return True

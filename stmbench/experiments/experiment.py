@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from stmbench.errors import ConfigError, InputError, UnknownNameError, printable
-from stmbench.experiments.steps import ImageKind, Kind
+from stmbench.experiments.steps import Step
 from stmbench.training.presets import default_recipe, recipe_for
 from stmbench.training.settings import DTYPES
 
@@ -118,7 +118,7 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     data: DataLines | None = None
     training: TrainingLines = dataclasses.field(default_factory=TrainingLines)
-    analyses: tuple[Kind, ...] = ()
+    analyses: tuple[Step, ...] = ()
     published: tuple[PublishedLines, ...] = ()
     device: Literal["any", "cuda"] = "any"
     plugins: tuple[str, ...] = ()
@@ -142,14 +142,9 @@ class Experiment:
             raise RefusedKeyError("analyses", "something to do", got, "add `analyses`")
         if self.weights == "trained" and self.data is not None:
             self._check_epochs(self._epochs(self.data))
-        elif any(self.epochs_of(kind) for kind in self.analyses):
+        elif any(step.at_epochs for step in self.analyses):
             got = f"at_epochs and {self.weights} weights"
             raise RefusedKeyError("analyses", "at_epochs with `weights: trained` alone", got, "remove `at_epochs`")
-
-    @staticmethod
-    def epochs_of(kind: Kind) -> tuple[int, ...]:
-        """The epochs of training that an analysis looks at; none: its end."""
-        return kind.at_epochs if isinstance(kind, ImageKind) else ()
 
     def _epochs(self, data: DataLines) -> int:
         """The recipe's, which is refused here where it makes no sense."""
@@ -162,7 +157,7 @@ class Experiment:
     def _check_epochs(self, epochs: int) -> None:
         """Weights of an epoch can be looked at where training keeps them."""
         keep = self.training.keep_every
-        for epoch in sorted({epoch for kind in self.analyses for epoch in self.epochs_of(kind)}):
+        for epoch in sorted({epoch for step in self.analyses for epoch in step.at_epochs}):
             if epoch > epochs:
                 raise RefusedKeyError("analyses", f"at_epochs up to the {epochs} of the recipe", str(epoch))
             if keep is None or epoch % keep:

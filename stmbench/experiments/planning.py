@@ -9,7 +9,7 @@ from stmbench.analyses.models import facts_of
 from stmbench.errors import ConfigError
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.resources import Resources
-from stmbench.experiments.steps import ImageKind, Kind
+from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
 from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
 from stmbench.training.settings import TrainingSettings
@@ -52,17 +52,17 @@ class _Planner:
                 for model in self.models:
                     for seed in self.experiment.seeds:
                         yield self._training(model, seed, fraction)
-        for number, kind in enumerate(self.experiment.analyses):
-            if isinstance(kind, ImageKind):
-                yield from self._looks(kind, number)
+        for number, step in enumerate(self.experiment.analyses):
+            if step.kind.needs_images:
+                yield from self._of_weights(step, number)
             else:
                 yield Task(
-                    name=self._name(kind, number),
-                    kind=kind,
+                    name=self._name(step, number),
+                    step=step,
                     models=tuple(self.models),
                     seed=self.experiment.seeds[0],
                     device=self.resources.device,
-                    alone=kind.alone,
+                    alone=step.kind.alone,
                     missing=self.lacks,
                 )
 
@@ -70,7 +70,7 @@ class _Planner:
         run = self.run_of(model, seed, fraction)
         return Task(
             name=_training_name(run),
-            kind=None,
+            step=None,
             models=(model,),
             seed=seed,
             runs=(run,),
@@ -78,23 +78,25 @@ class _Planner:
             missing=self.lacks or self.no_data,
         )
 
-    def _looks(self, kind: ImageKind, number: int) -> Iterator[Task]:
+    def _of_weights(self, step: Step, number: int) -> Iterator[Task]:
         """An analysis of each model and weights; then, where models are compared, of all with the same weights."""
         for fraction in self._fractions:
             for seed in self.experiment.seeds:
-                for epoch in kind.at_epochs or (None,):
-                    one_by_one = [self._look(kind, number, (model,), seed, fraction, epoch) for model in self.models]
+                for epoch in step.at_epochs or (None,):
+                    one_by_one = [
+                        self._of_models(step, number, (model,), seed, fraction, epoch) for model in self.models
+                    ]
                     yield from one_by_one
-                    if kind.combines and len(self.models) > 1:
-                        task = self._look(kind, number, tuple(self.models), seed, fraction, epoch)
+                    if step.kind.combines and len(self.models) > 1:
+                        task = self._of_models(step, number, tuple(self.models), seed, fraction, epoch)
                         if all(item.missing is None for item in one_by_one):
                             yield _after(task, tuple(item.name for item in one_by_one))
 
-    def _look(
-        self, kind: ImageKind, number: int, models: tuple[str, ...], seed: int, fraction: float, epoch: int | None
+    def _of_models(
+        self, step: Step, number: int, models: tuple[str, ...], seed: int, fraction: float, epoch: int | None
     ) -> Task:
         experiment, resources = self.experiment, self.resources
-        dataset, missing = (self.dataset, self.no_data) if kind.set is None else resources.place(kind.set)
+        dataset, missing = (self.dataset, self.no_data) if step.dataset is None else resources.place(step.dataset)
         runs: tuple[TrainingSettings, ...] = ()
         files: dict[str, str] = {}
         if self.trains:
@@ -105,20 +107,20 @@ class _Planner:
                 file, lacking = resources.checkpoint(model)
                 files |= {model: file} if file else {}
                 missing = missing or lacking
-        words = [self._name(kind, number), *(models if len(models) == 1 else ("all models",))]
+        words = [self._name(step, number), *(models if len(models) == 1 else ("all models",))]
         words += [f"s{seed}"] if len(experiment.seeds) > 1 else []
         words += [f"{fraction:g} of the data"] if len(self._fractions) > 1 else []
         words += [f"epoch {epoch}"] if epoch is not None else []
         return Task(
             name=" · ".join(words),
-            kind=kind,
+            step=step,
             models=models,
             seed=experiment.seeds[0] if self.trains else seed,
             runs=runs,
             files=files,
             epoch=epoch,
             dataset=dataset,
-            split=kind.split or (experiment.data.test if experiment.data and kind.set is None else "test"),
+            split=step.split or (experiment.data.test if experiment.data and step.dataset is None else "test"),
             device=resources.device,
             control=experiment.control,
             needs=tuple(_training_name(run) for run in runs),
@@ -150,15 +152,15 @@ class _Planner:
     def _fractions(self) -> tuple[float, ...]:
         return self.experiment.data.fractions if self.trains and self.experiment.data else (1.0,)
 
-    def _name(self, kind: Kind, number: int) -> str:
+    def _name(self, step: Step, number: int) -> str:
         """Of an analysis; numbered where there are several of a kind."""
-        same = [other for other in self.experiment.analyses if other.name == kind.name]
-        return kind.name if len(same) == 1 else f"{kind.name} {number + 1}"
+        same = [other for other in self.experiment.analyses if other.name == step.name]
+        return step.name if len(same) == 1 else f"{step.name} {number + 1}"
 
 
 def _combines(task: Task) -> bool:
     """Whether a task only compares what others measured."""
-    return task.kind is not None and task.kind.combines and len(task.models) > 1
+    return task.step is not None and task.step.kind.combines and len(task.models) > 1
 
 
 def _training_name(run: TrainingSettings) -> str:

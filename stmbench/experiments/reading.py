@@ -20,7 +20,7 @@ from stmbench.experiments.experiment import (
     TrainingLines,
 )
 from stmbench.experiments.lines import Located, read_lines
-from stmbench.experiments.steps import KINDS, Kind
+from stmbench.experiments.steps import read_step
 from stmbench.experiments.typed import convert, typed
 from stmbench.tables.published import published, published_names
 
@@ -105,7 +105,7 @@ def _experiment(path: Path, keys: dict[str, Located], mini: bool) -> Experiment:
             case "models":
                 values[key] = tuple(_models(item))
             case "analyses":
-                values[key] = tuple(_analysis(line) for line in _items(item))
+                values[key] = tuple(read_step(line) for line in _items(item))
             case "data":
                 values[key] = None if item.value is None else typed(item, DataLines, "the data")
             case "training":
@@ -141,19 +141,6 @@ def _check_options(model: str) -> None:
     if "[" in model:
         with torch.device("meta"):
             create_model(model)
-
-
-def _analysis(found: Located) -> Kind:
-    """`erf`, or `{analysis: erf, num_images: 50}`."""
-    if isinstance(found.value, str):
-        found = dataclasses.replace(found, value={"analysis": found})
-    if not isinstance(found.value, dict) or "analysis" not in found.value:
-        raise ConfigError(f"`analysis: NAME` in {found.place}", repr(found.plain), f"name one of {', '.join(KINDS)}")
-    name = found.value["analysis"]
-    if name.value not in KINDS:
-        raise UnknownNameError(f"analysis in {name.place}", str(name.value), KINDS)
-    rest = {key: item for key, item in found.value.items() if key != "analysis"}
-    return typed(dataclasses.replace(found, value=rest), KINDS[name.value], f"the analysis {name.value}")
 
 
 def _published(found: Located) -> PublishedLines:

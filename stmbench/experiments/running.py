@@ -143,7 +143,7 @@ class Run:
             return
         self.report.results.append(event.result)
         Store(self._folder).remove(_reason_key(self._tasks[name]))
-        if self._tasks[name].kind is None and event.result.failures:
+        if self._tasks[name].step is None and event.result.failures:
             self._undone.add(name)  # nobody can use its weights
         if event.result.measured:
             self._spent += time.monotonic() - self._began[name]

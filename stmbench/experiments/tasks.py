@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 
 from stmbench.analyses.report import Counted
-from stmbench.experiments.steps import Kind
+from stmbench.experiments.steps import Step
 from stmbench.training.settings import TrainingSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """Training of one run, where `kind` is None, or one analysis of models.
+    """Training of one run, where `step` is None, or one analysis of models.
 
     Attributes:
         runs: the run to train; or those whose weights the models take, one for each model, none for other weights.
@@ -24,7 +24,7 @@ class Task:
     """
 
     name: str
-    kind: Kind | None
+    step: Step | None
     models: tuple[str, ...]
     seed: int
     runs: tuple[TrainingSettings, ...] = ()
@@ -43,7 +43,7 @@ class Task:
     @property
     def title(self) -> str:
         """What it is, without its models."""
-        return "train" if self.kind is None else self.kind.name
+        return "train" if self.step is None else self.step.name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
@@ -36,13 +38,23 @@ def typed(found: Located, kind: type[T], what: str) -> T:
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{name} of {what}, which begins in {found.place}", "none", f"add `{name}:`")
+    return made(lambda: kind(**values), found, what)
+
+
+def made(make: Callable[[], T], found: Located, what: str) -> T:
+    """What `make` makes; what it refuses is said with the line, and options by their keys: `num_images`."""
     try:
-        return kind(**values)
+        return make()
     except StmbenchError as error:
         if isinstance(error, InputError):
             got = f"{error.got} ({what} in {found.place})"
-            raise ConfigError(error.expected, got, error.remedy) from error
-        raise ConfigError(f"{what} in {found.place} that makes sense", str(error), "correct it") from error
+            raise ConfigError(_with_keys(error.expected), _with_keys(got), _with_keys(error.remedy)) from error
+        raise ConfigError(f"{what} in {found.place} that makes sense", _with_keys(str(error)), "correct it") from error
+
+
+def _with_keys(text: str) -> str:
+    """'change --num-images' -> 'change `num_images`'."""
+    return re.sub(r"--([a-z][a-z-]*)", lambda match: f"`{match[1].replace('-', '_')}`", text)
 
 
 def convert(found: Located, kind: Any, what: str) -> Any:
@@ -74,6 +86,8 @@ def convert(found: Located, kind: Any, what: str) -> Any:
 
 def _scalar(found: Located, kind: Any, what: str) -> Any:
     value = found.value
+    if kind is Path and isinstance(value, str):
+        return Path(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text

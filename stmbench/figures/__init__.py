@@ -1,6 +1,5 @@
-"""Figures: pure functions of a table, one per file; `style` and `palette` hold what they share."""
+"""The drawing kit: figures are pure functions of tables; `style` and `palette` hold what they share."""
 
-from stmbench.figures.profile.figures import profile_figures
 from stmbench.figures.style import save
 
-__all__ = ["profile_figures", "save"]
+__all__ = ["save"]

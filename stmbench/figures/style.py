@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -17,6 +18,8 @@ from stmbench.errors import OutputError
 from stmbench.tables.writing import replacing
 
 INK, MUTED, GRID = "#1b1b1b", "#6b6b6b", "#e4e4e0"
+HEAT: Final = LinearSegmentedColormap.from_list("heat", ["#fdfdfb", "#fbd8a0", "#ee8a3c", "#b5302a", "#4a0d2e"])
+MARK: Final = "#00A08F"  # on a heat map
 WIDTH: Final = 7.0  # inches
 LONGEST: Final = 34  # characters of a label
 STYLE: Final[Any] = {  # matplotlib types each key; a plain dict says as much

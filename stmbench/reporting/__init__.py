@@ -3,6 +3,5 @@
 from stmbench.reporting.build_report import build_report
 from stmbench.reporting.output import places, write_report
 from stmbench.reporting.sources import placed, read_stores
-from stmbench.reporting.terminal.profile import profile_table
 
-__all__ = ["build_report", "placed", "places", "profile_table", "read_stores", "write_report"]
+__all__ = ["build_report", "placed", "places", "read_stores", "write_report"]

@@ -7,11 +7,10 @@ import pandas as pd
 from stmbench import __version__
 from stmbench.figures.palette import look
 from stmbench.figures.plot_data import labels
+from stmbench.reporting.analysis_views import sections
 from stmbench.reporting.caveats import of_stores
 from stmbench.reporting.content import Report, Section, Subject
 from stmbench.reporting.facts import facts
-from stmbench.reporting.sections import sections
-from stmbench.reporting.sections.profile import headline
 from stmbench.tables.labels import unfit_warnings
 from stmbench.tables.printable import printable_frame
 
@@ -27,12 +26,10 @@ def build_report(frame: pd.DataFrame, *, title: str | None = None, first: tuple[
     """
     frame = printable_frame(frame)
     found = (*first, *sections(frame))
-    profile = frame[frame["analysis"] == "profile"]
-    profile.attrs = frame.attrs
     return Report(
         title=title or _title(frame),
         lead=_lead(frame, found),
-        headline=headline(profile),
+        headline=next((section.headline for section in found if section.headline is not None), None),
         facts=facts(frame),
         caveats=of_stores(frame),
         subjects=_subjects(frame),

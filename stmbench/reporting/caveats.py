@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import zipfile
 from collections.abc import Iterable
@@ -11,13 +12,21 @@ import pandas as pd
 
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Caveat, Kind
-from stmbench.reporting.profile_table import troubles, wide
 from stmbench.tables.labels import FEWEST_ROUNDS, are_random, few_rounds, unfit_warnings
 
-DRAWN_FROM_FILES = ("erf", "affinity")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 FEW = 6  # pairs that are named
 MOST = 12  # of one kind, beyond which the rest is counted
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A model that failed or was skipped, and why; `times` counts equal ones."""
+
+    model: str
+    status: str
+    reason: str
+    times: int
 
 
 def caveats(frame: pd.DataFrame, *, quality: bool = True) -> tuple[Caveat, ...]:
@@ -95,12 +104,43 @@ def faint_mixers(frame: pd.DataFrame) -> list[str]:
 
 def _lost_maps(frame: pd.DataFrame) -> list[str]:
     """A line on files of maps that figures need and that are gone or cut short."""
-    files = frame.loc[frame["analysis"].isin(DRAWN_FROM_FILES), "artifact"].dropna().unique()
+    files = frame.loc[frame["artifact"].str.endswith(".npz", na=False), "artifact"].unique()
     lost = [Path(str(file)) for file in files if not zipfile.is_zipfile(str(file))]
     if not lost:
         return []
     count = f"{len(lost)}, such as {lost[0].name}"
     return [f"Files of maps that are missing or damaged: {count}; their pictures are left out."]
+
+
+def wide(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
+    """(pairs of models, why) of the ratios with too wide an interval; each pair once, pairs of one reason together."""
+    names = labels(frame)
+    reasons: dict[str, dict[str, None]] = {}
+    seen: set[frozenset[str]] = set()
+    rows = frame[
+        (frame["status"].isin(("imprecise", "inconclusive"))) & (frame["kind"] == "summary") & frame["baseline"].notna()
+    ]
+    for row in rows.to_dict("records"):
+        model, other = names[row["model"]], names.get(row["baseline"], row["baseline"])
+        if frozenset((model, other)) not in seen:
+            seen.add(frozenset((model, other)))
+            reason = "" if pd.isna(row["reason"]) else str(row["reason"])
+            reasons.setdefault(reason, {})[f"{model} and {other}"] = None
+    return [(list(pairs), reason) for reason, pairs in reasons.items()]
+
+
+def troubles(frame: pd.DataFrame) -> list[Trouble]:
+    """Failed and skipped units with their reasons."""
+    rows = frame[frame["status"].isin(("failed", "skipped"))]
+    counted: dict[tuple[str, str, str], int] = {}
+    for row in rows.to_dict("records"):
+        model = "the machine" if pd.isna(row["model"]) else str(row["model"])
+        key = (model, str(row["status"]), str(row["reason"]))
+        counted[key] = counted.get(key, 0) + 1
+    return [
+        Trouble(model=model, status=status, reason=reason, times=times)
+        for (model, status, reason), times in counted.items()
+    ]
 
 
 def untrained(frame: pd.DataFrame) -> list[str]:

@@ -105,7 +105,8 @@ class Caveat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """One analysis. `lead` is its result in a sentence, which the summary repeats."""
+    """One analysis. `lead` is its result in a sentence, which the summary repeats; `headline` is a table that stands in
+    the summary itself."""
 
     name: str
     heading: str
@@ -115,6 +116,7 @@ class Section:
     tables: tuple[Table, ...] = ()
     definition: Definition | None = None
     caveats: tuple[Caveat, ...] = ()
+    headline: Table | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

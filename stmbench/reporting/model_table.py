@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.figures.display_units import display, number
+from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, points
+from stmbench.reporting.caveats import listed
 from stmbench.reporting.content import Cell, Column, Line, Table
 from stmbench.tables.labels import weights_text
+
+MOST: Final = 3  # settings with a sentence, models with a name
 
 
 class Measured(NamedTuple):
@@ -88,3 +92,46 @@ def conditions(frame: pd.DataFrame) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:
+    """'A has the highest accuracy of 5: 98.1 % (97.0 to 99.0); its interval overlaps that of B.'
+
+    A sentence for each setting. How often random weights are right is no result: they lead nothing, which is said.
+    """
+    no_result = [point for point in points if metric == "accuracy" and point.is_untrained]
+    groups = list(within(point for point in points if point not in no_result).values())
+    mixed = len({group[0].is_untrained for group in groups}) > 1
+    sentences = [_best_of(group, metric, words, mixed=mixed) for group in groups[:MOST]]
+    if len(groups) > MOST:
+        sentences.append(f"{len(groups) - MOST} more settings are in the table.")
+    if no_result:
+        names = list(dict.fromkeys(point.name for point in no_result))
+        who = listed(names) if len(names) <= MOST else f"{len(names)} models"
+        sentences.append(f"{who} {'has' if len(names) == 1 else 'have'} random weights, whose {words} is no result.")
+    return " ".join(sentences) or f"No {words} was measured."
+
+
+def _best_of(points: Sequence[Point], metric: str, words: str, *, mixed: bool) -> str:
+    """The sentence on the points of one setting, which labels name where there are several.
+
+    Args:
+        mixed: whether others are trained where these are not, or the other way round.
+    """
+    ranked = sorted(points, key=lambda point: -point.value)
+    first = ranked[0]
+    words = f"{words} {'without' if first.is_untrained else 'after'} training" if mixed else words
+    spread = f" ({number(first.low, metric)} to {number(first.high, metric)})" if first.errors is not None else ""
+    value = f"{number(first.value, metric)} %{spread}"
+    if len(ranked) == 1:
+        return f"{first.label}: {words} {value}."
+    if first.value == ranked[-1].value:
+        return f"All {len(ranked)} models have the same {words}: {value}."
+    text = f"{first.label} has the highest {words} of {len(ranked)}: {value}"
+    if first.errors is None:
+        return f"{text}."
+    near = [point for point in ranked[1:] if point.errors is not None and point.high >= first.low]
+    if not near:
+        return f"{text}, clear of all others' intervals."
+    who = near[0].label if len(near) == 1 else f"{len(near)} others"
+    return f"{text}; its interval overlaps that of {who}."

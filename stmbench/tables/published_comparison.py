@@ -10,7 +10,7 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.tables.labels import recipe_and_seed, resolution_text
-from stmbench.tables.schema import METRIC_UNITS
+from stmbench.tables.schema import unit_of
 
 PUBLISHED_COLUMNS = {"params": ("params_m", 1e6), "macs_published_convention": ("macs_g", 1e9)}
 PUBLISHED_RESOLUTION = 224
@@ -72,14 +72,14 @@ def _compared(rows: pd.DataFrame, published: PublishedValue) -> dict[str, Any]:
             raise TableError("a condition on a column of the table", repr(name), "correct the published column")
         selected = matching[name].isna() if value is None else (matching[name] == _as_stored(name, value))
         matching = matching[selected.fillna(False).astype(bool)]
-    kind = POINTS if METRIC_UNITS.get(published.metric) == "1" and published.metric.startswith("accuracy") else RELATIVE
+    kind = POINTS if unit_of(published.metric) == "1" and published.metric.startswith("accuracy") else RELATIVE
     known = {
         "model": published.model,
         "label": published.label or published.model,
         "table": published.table,
         "column": published.column,
         "metric": published.metric,
-        "unit": METRIC_UNITS.get(published.metric),
+        "unit": unit_of(published.metric),
         "published": published.value,
         "difference_kind": kind,
     }

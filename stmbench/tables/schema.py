@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 import pandas as pd
 
+from stmbench.analyses.registry import metric as registered
 from stmbench.errors import TableError
 
 SCHEMA_VERSION: Final = 3  # increase it when a column, a type or a meaning changes, and extend parts._migrated
@@ -82,70 +83,12 @@ UNITS: Final = (
     "input_side",
     *("MAC", "MAC/s", "MAC/byte", "MAC/J", "FLOP", "FLOP/s", "FLOP/byte"),
 )
-METRIC_UNITS: Final = {
-    "params": "count",
-    "macs": "MAC",
-    "macs_published_convention": "MAC",
-    "activations": "count",
-    "throughput": "images/s",
-    "latency": "s",
-    "latency_cold": "s",
-    "latency_graph": "s",
-    "latency_graph_cold": "s",
-    "peak_memory": "bytes",
-    "throughput_ratio": "1",
-    "rank_probability": "1",
-    "achieved_macs_per_second": "MAC/s",
-    "arithmetic_intensity": "MAC/byte",
-    "peak_share": "1",
-    "probe_peak": "MAC/s",
-    "probe_bandwidth": "bytes/s",
-    "part_macs": "MAC",
-    "part_params": "count",
-    "part_time": "s",
-    "accuracy": "1",
-    "accuracy_top5": "1",
-    "calibration_error": "1",
-    "nll": "1",
-    "erf": "input_side",
-    "consistency_auc": "1",
-    "consistency_on_correct": "1",
-    "consistency_on_correct_auc": "1",
-    "accuracy_auc": "1",
-    "soft_cross_entropy": "1",
-    "soft_cross_entropy_auc": "1",
-    "displacement": "px",
-    "brier": "1",
-    "consistency": "1",
-    "accuracy_on_correct": "1",
-    "accuracy_difference": "1",
-    "consistency_difference": "1",
-    "mcnemar_p": "1",
-    "mcnemar_p_holm": "1",
-    "zero_gradient_share": "1",
-    "validity": "1",
-    "attention_distance": "px",
-    "affinity_entropy": "bit",
-    "self_weight": "1",
-    "mass_within": "1",
-    "centroid_offset": "px",
-    "centroid_y": "px",
-    "centroid_x": "px",
-    "padding_mass": "1",
-    "static_agreement": "1",
-    "static_share": "1",
-    "alpha": "1",
-    "beta": "1",
-    "affinity_map": "1",
-    "train_loss": "1",
-    "test_loss": "1",
-    "learning_rate": "1",
-    "accuracy_raw": "1",
-    "best_accuracy": "1",
-    "training_time": "s",
-    "losses": "count",
-    "weights": "count",
-}
+
+
+def unit_of(metric: str) -> str | None:
+    """The unit that a registered metric has in every row; None for a metric that no analysis registered."""
+    facts = registered(metric)
+    return None if facts is None else facts.unit
 
 
 def pandas_dtype(column: Column) -> pd.api.extensions.ExtensionDtype | str:
@@ -212,7 +155,7 @@ def _check_units(frame: pd.DataFrame, where: str) -> None:
             raise TableError(f"a metric and its unit in {where}", f"metric {metric}, unit {unit}", "give both or none")
         if pd.isna(metric):
             continue
-        expected = METRIC_UNITS.get(metric, unit)
+        expected = unit_of(metric) or unit
         if unit != expected:
             raise TableError(f"{metric} in {expected} in {where}", repr(unit), "convert the values to the base unit")
         for word, other in (("macs", "FLOP"), ("flops", "MAC")):

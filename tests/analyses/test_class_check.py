@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stmbench.analyses.evaluation import Evaluation
+from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model
 from stmbench.data.class_maps import real_labels, synsets

@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import log_loss, top_k_accuracy_score
 from torch import Tensor
 
-from stmbench.analyses.evaluation import Evaluation, Predictions, judge, scores
+from stmbench.analyses.eval.evaluation import Evaluation, Predictions, judge, scores
 from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import CheckpointError, InputError

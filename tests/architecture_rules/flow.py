@@ -6,13 +6,14 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-LOW = ("errors", "registry")
+LOW = ("errors", "registry", "analyses.registry")  # the registry of analyses knows none of them
 BASE = (*LOW, "tables", "mixers.base", "mixers.naming")  # what is below the models, and the mixer contract
 MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 
-# design.md: errors, registry, tables -> mixers -> architectures -> checkpoints -> (data, measure) ->
-# (analyses, training) -> experiments, comparison; tables -> (history, figures) -> reporting; commands on top.
+# errors, registry, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> (analyses, training)
+# -> experiments, comparison; tables -> (history, figures) -> reporting -> what an analysis shows; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
+SHOWN = "what an analysis shows"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "registry": ("errors",),
@@ -24,15 +25,18 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "measure": BASE,
     "analyses": (*MODELS, "data", "measure"),
     "training": (*MODELS, "data", "measure", *(f"analyses.{name}" for name in ("base", "failures", "models", "unit"))),
+    SHOWN: (*LOW, "tables", "figures", "reporting", "analyses.metrics", "analyses.options"),
     "experiments": (*MODELS, "data", "measure", "analyses", "training"),
     "comparison": (*MODELS, "data", "measure", "analyses", "training"),
     "history": (*LOW, "tables"),
     "figures": (*LOW, "tables"),
     "reporting": (*LOW, "tables", "history", "figures"),
 }
+# modules of an analysis's folder that show its rows; they may also import one another and the folder's options
+SHOWS = ("figures", "section", "terminal", "overview")
 ON_TOP = ("", "__main__", "commands")  # stmbench/__init__.py and the command line use everything
 # no model code: a figure can be drawn where torch is not installed
-DRAWN_FROM_TABLES = ("history", "figures", "reporting")
+DRAWN_FROM_TABLES = ("history", "figures", "reporting", SHOWN)
 MODEL_CODE = ("torch", "torchvision", "timm", "fvcore")
 
 
@@ -45,9 +49,9 @@ def violations(root: Path) -> list[str]:
     for file in sorted(root.rglob("*.py")):
         parts = file.relative_to(root).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        house = name.split(".")[0]
+        house = SHOWN if _is_shown(parts) else name.split(".")[0]
         for line, target in imports(ast.parse(file.read_text(encoding="utf-8")), parts, root):
-            if (complaint := _complaint(house, target)) is not None:
+            if (complaint := _complaint(house, target, name)) is not None:
                 found.append(f"{file.relative_to(root.parent)}:{line}: {complaint}")
     return found
 
@@ -72,6 +76,11 @@ def imports(tree: ast.Module, parts: tuple[str, ...], root: Path) -> Iterator[tu
                 yield node.lineno, str(first.value)
 
 
+def _is_shown(parts: tuple[str, ...]) -> bool:
+    """Whether a module, by its path, shows the rows of an analysis."""
+    return len(parts) > 2 and parts[0] == "analyses" and parts[2] in SHOWS
+
+
 def _is_module(package: str, name: str, root: Path) -> bool:
     if package.split(".")[0] != "stmbench":
         return False
@@ -79,7 +88,7 @@ def _is_module(package: str, name: str, root: Path) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-def _complaint(house: str, target: str) -> str | None:
+def _complaint(house: str, target: str, name: str) -> str | None:
     top, _, inside = target.partition(".")
     if house in DRAWN_FROM_TABLES and top in MODEL_CODE:
         return f"{house} imports {top}: figures and reports are made of tables alone"
@@ -89,6 +98,10 @@ def _complaint(house: str, target: str) -> str | None:
         return f"{house} is not in the drawing: say in tests/architecture_rules/flow.py what it may import"
     if inside.split(".")[0] == house:
         return None
+    if house == SHOWN:
+        folder = ".".join(name.split(".")[:2])
+        if any(f"{inside}.".startswith(f"{folder}.{module}.") for module in (*SHOWS, "options")):
+            return None
     if any(f"{inside}.".startswith(f"{name}.") for name in ALLOWED[house]):
         return None
     # the empty __init__ of a package comes with every module in it

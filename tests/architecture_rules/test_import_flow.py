@@ -52,6 +52,10 @@ def test_every_package_is_in_the_drawing() -> None:
         ("figures/a.py", "from stmbench.mixers.base import MIXERS"),
         ("reporting/a.py", "from stmbench.analyses import profile"),
         ("tables/a.py", "from stmbench.mixers.base import MIXERS"),
+        ("analyses/erf/figures.py", "import torch"),
+        ("analyses/erf/section.py", "from stmbench.analyses.erf.gradients import gradient_maps"),
+        ("analyses/erf/terminal.py", "from stmbench.measure import clock"),
+        ("analyses/erf/figures/maps.py", "from stmbench.analyses.eval.figures import accuracy"),
         ("errors.py", "import stmbench.registry"),
         ("attics/a.py", "from stmbench.errors import InputError"),
     ],
@@ -70,6 +74,11 @@ def test_a_wrong_import_is_caught(tmp_path: Path, file: str, text: str) -> None:
         ("measure/a.py", "from stmbench.mixers.base import Mixer\nimport torch"),
         ("figures/a.py", "from stmbench.tables import read\nimport numpy"),
         ("commands/a.py", "def f():\n    from stmbench.experiments import engines"),
+        (
+            "analyses/erf/section.py",
+            "from stmbench.analyses.erf.figures import f\nfrom stmbench.reporting.content import Section",
+        ),
+        ("analyses/erf/figures/maps.py", "from stmbench.analyses.erf.options import OURS\nimport matplotlib"),
         ("analyses/a.py", "from . import base\nfrom stmbench.measure.clock import Clock"),
     ],
 )

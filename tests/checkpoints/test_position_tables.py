@@ -17,7 +17,7 @@ from stmbench.analyses.subjects import load_subject
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
 from stmbench.checkpoints.position_tables import resized
-from stmbench.commands.analyse import checkpoints_of
+from stmbench.commands.model_options import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
 from tests.data.paths import GOLDEN
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from stmbench.analyses.evaluation import Evaluation
+from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.subjects import weights_label
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
-from stmbench.commands.analyse import checkpoints_of
+from stmbench.commands.model_options import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
 from stmbench.tables import Store
 from tests.commands import run

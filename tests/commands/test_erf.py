@@ -43,8 +43,8 @@ def test_json_is_all_there_is(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--percent", "0"), "expected a percentage above 0 and at most 100, got 0"),
-        (("--percent", "half"), "expected a percentage such as 50, got 'half'"),
-        (("--stages", "0"), "expected stages that are whole numbers from 1, got 0"),
+        (("--percent", "half"), "expected numbers such as 50, got 'half'"),
+        (("--stages", "0"), "expected stages from 1, got 0"),
         (("--stages", "9"), "expected a stage from 1 to 4, got 9"),
         (("--definition", "paper.v2"), "expected a definition of the receptive field, got 'paper.v2'"),
         (("--num-images", "100000"), "got"),

@@ -12,7 +12,7 @@ import typer.main
 
 import stmbench
 from stmbench.commands import app, group, session
-from stmbench.commands.group import COMMANDS
+from stmbench.commands.group import command_names
 from stmbench.errors import UnitError
 from tests.commands import run
 
@@ -27,7 +27,7 @@ def test_version() -> None:
 def test_help_names_every_command() -> None:
     result = run.stmbench("--help")
     assert result.exit_code == 0
-    for name in COMMANDS:
+    for name in command_names():
         assert f" {name} " in result.stdout
 
 
@@ -123,7 +123,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
             raise error
 
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(group, "COMMANDS", ("fail",))
+        monkeypatch.setattr(group, "BEFORE", ("fail",))
 
     return with_error
 

@@ -87,8 +87,8 @@ def test_recipes_and_epochs_are_there(name: str) -> None:
             continue
         training = experiment.training
         recipe = recipe_for(training.recipe or default_recipe(experiment.data.set), "halo_attn", **training.change)
-        for kind in experiment.analyses:
-            for epoch in getattr(kind, "at_epochs", ()):
+        for step in experiment.analyses:
+            for epoch in step.at_epochs:
                 assert training.keep_every
                 assert epoch % training.keep_every == 0
                 assert epoch <= recipe.epochs

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stmbench.analyses.options import ImageOptions
 from stmbench.errors import InputError
+from stmbench.experiments.execution import options_of
 from stmbench.experiments.resources import Resources
-from stmbench.experiments.steps.base import ImageKind
 from tests.experiments.files import HEAD, MODELS, TINY, TRAINED, write
 from tests.experiments.plans import named, planned
 
@@ -27,7 +28,7 @@ def test_trained_models_are_trained_looked_at_and_compared(tmp_path: Path) -> No
     both = named(tasks, "eval · all models")
     assert (both.models, both.needs, both.control) == (MODELS, (*trainings, *looks), IDENTITY)
     first = tasks[0]
-    assert (first.kind, first.models, first.missing, first.title) == (None, (IDENTITY,), None, "train")
+    assert (first.step, first.models, first.missing, first.title) == (None, (IDENTITY,), None, "train")
     assert (first.runs[0].data_fraction, first.runs[0].recipe.epochs) == (0.1, 1)
 
 
@@ -49,7 +50,7 @@ def test_seeds_fractions_and_epochs_multiply_and_names_are_unique(tmp_path: Path
     tasks = planned(tmp_path, text)
     names = [task.name for task in tasks]
     assert len(set(names)) == len(names)
-    trainings = [task for task in tasks if task.kind is None]
+    trainings = [task for task in tasks if task.step is None]
     assert {(task.models[0], task.seed, task.runs[0].data_fraction) for task in trainings} == {
         (model, seed, share) for model in MODELS for seed in (3, 5) for share in (0.1, 0.5)
     }
@@ -147,6 +148,12 @@ def test_places_that_are_not_there_are_refused(tmp_path: Path) -> None:
 def test_the_options_of_an_analysis_reach_its_request(tmp_path: Path) -> None:
     text = f"{HEAD}data: {{set: digits}}\nanalyses:\n"
     text += "  - {analysis: rotation, num_images: 3, resolution: 48, batch_size: 2, dtype: bf16, levels: [0, 5]}\n"
-    kind = planned(tmp_path, text)[0].kind
-    assert isinstance(kind, ImageKind)
-    assert (kind.num_images, kind.resolution, kind.batch_size, kind.dtype, kind.passes(3)) == (3, 48, 2, "bf16", 9.0)
+    found = options_of(planned(tmp_path, text)[0])
+    assert isinstance(found, ImageOptions)
+    assert (found.num_images, found.resolution, found.batch_size, found.dtype, found.passes(3)) == (
+        3,
+        48,
+        2,
+        "bf16",
+        9.0,
+    )

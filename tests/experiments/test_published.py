@@ -9,14 +9,16 @@ import pytest
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.experiments.experiment import Column, Experiment, ModelLine, PublishedLines
 from stmbench.experiments.published import published_values
-from stmbench.experiments.steps import KINDS
+from stmbench.experiments.steps import Step
 
 TOP1 = Column(metric="accuracy", factor=0.01, analysis="eval")
 PARAMS = Column(metric="params", factor=1e6)
 
 
 def experiment(models: list[ModelLine], *blocks: PublishedLines) -> Experiment:
-    return Experiment(name="e", title="E", models=tuple(models), analyses=(KINDS["eval"](),), published=blocks)
+    return Experiment(
+        name="e", title="E", models=tuple(models), analyses=(Step(name="eval", analysis="eval"),), published=blocks
+    )
 
 
 def block(table: str, **fields: Any) -> PublishedLines:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from stmbench.analyses.robustness.options import RobustnessOptions
 from stmbench.errors import ConfigError
 from stmbench.experiments.reading import plugins_of, read_experiment
-from stmbench.experiments.steps.image_analyses import ErfKind, EvalKind, RobustnessKind
-from stmbench.experiments.steps.profile import ProfileKind
+from stmbench.experiments.steps import Step
 from tests.experiments.files import HEAD, MODELS, TINY, write
 
 
@@ -20,12 +20,15 @@ def test_the_values_of_a_file(tmp_path: Path) -> None:
     assert found.data is not None
     assert (found.data.set, found.data.train, found.data.fractions) == ("digits", "train", (0.1,))
     assert found.training.change == {"epochs": 1, "warmup_epochs": 0}
-    assert found.analyses == (EvalKind(num_images=20), ErfKind(num_images=2))
+    assert found.analyses == (
+        Step(name="eval", analysis="eval", given={"num_images": 20}),
+        Step(name="erf", analysis="erf", given={"num_images": 2}),
+    )
 
 
 def test_what_may_be_left_out(tmp_path: Path) -> None:
     found = read_experiment(write(tmp_path, f"{HEAD}analyses: [profile, erf]\n"))
-    assert found.analyses == (ProfileKind(), ErfKind())
+    assert found.analyses == (Step(name="profile", analysis="profile"), Step(name="erf", analysis="erf"))
     assert (found.weights, found.seeds, found.data, found.device) == ("random", (0,), None, "any")
 
 
@@ -33,9 +36,10 @@ def test_one_item_needs_no_brackets_and_numbers_may_be_written_as_people_do(tmp_
     text = f"{HEAD}seeds: 3\nanalyses:\n  - {{analysis: robustness, eps: [8/255, 1e-2, 0.5]}}\n"
     found = read_experiment(write(tmp_path, text))
     assert found.seeds == (3,)
-    (kind,) = found.analyses
-    assert isinstance(kind, RobustnessKind)
-    assert kind.config.eps == pytest.approx((0.01, 8 / 255, 0.5))
+    (step,) = found.analyses
+    options = step.options()
+    assert isinstance(options, RobustnessOptions)
+    assert options.config.eps == pytest.approx((0.01, 8 / 255, 0.5))
 
 
 def test_a_glob_is_every_model_that_matches_and_a_model_can_have_a_label(tmp_path: Path) -> None:
@@ -83,9 +87,9 @@ def test_the_miniature_replaces_keys_and_is_labelled(tmp_path: Path) -> None:
     mini = "mini:\n  seeds: [7]\n  analyses: [erf]\n"
     path = write(tmp_path, f"{HEAD}device: cuda\nanalyses: [profile]\n{published}{mini}")
     whole, small = read_experiment(path), read_experiment(path, mini=True)
-    assert (whole.seeds, whole.analyses, whole.heading) == ((0,), (ProfileKind(),), "T")
+    assert (whole.seeds, whole.analyses, whole.heading) == ((0,), (Step(name="profile", analysis="profile"),), "T")
     assert len(whole.published) == 1
-    assert (small.seeds, small.analyses, small.heading) == ((7,), (ErfKind(),), "T (miniature)")
+    assert (small.seeds, small.analyses, small.heading) == ((7,), (Step(name="erf", analysis="erf"),), "T (miniature)")
     assert small.published == (), "a miniature is not what was published"
     assert small.device == "cuda", "what it does not replace it keeps"
 

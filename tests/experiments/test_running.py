@@ -10,7 +10,7 @@ import pytest
 from stmbench.experiments import running
 from stmbench.experiments.engines.base import Moved
 from stmbench.experiments.running import Run, RunReport, Standing
-from stmbench.experiments.steps.image_analyses import ErfKind
+from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
 from stmbench.tables import read
 from tests.experiments.files import MODELS
@@ -20,8 +20,8 @@ MODEL = MODELS[1]
 
 
 def task(name: str, *needs: str, training: bool = False, alone: bool = False, missing: str | None = None) -> Task:
-    kind = None if training else ErfKind()
-    return Task(name=name, kind=kind, models=(MODEL,), seed=3, needs=needs, alone=alone, missing=missing)
+    step = None if training else Step(name="erf", analysis="erf")
+    return Task(name=name, step=step, models=(MODEL,), seed=3, needs=needs, alone=alone, missing=missing)
 
 
 def run(

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from stmbench.figures.affinity.depth import lines_of, strokes_of
-from stmbench.figures.affinity.figures import affinity_figures
-from stmbench.figures.affinity.rows import read_maps, spread
+from stmbench.analyses.affinity.figures import affinity_figures
+from stmbench.analyses.affinity.figures.depth import lines_of, strokes_of
+from stmbench.analyses.affinity.figures.rows import read_maps, spread
 from stmbench.tables import Row
 from stmbench.tables.rows import frame_of
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from stmbench.analyses.eval.figures import accuracy, evaluation_figures
+from stmbench.analyses.eval.terminal import evaluation_table
 from stmbench.errors import TableError
 from stmbench.figures import save
-from stmbench.figures.evaluation import accuracy, evaluation_figures
-from stmbench.reporting.terminal.evaluation import evaluation_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, WHEN, failed_row, profile_frame, with_attrs
 

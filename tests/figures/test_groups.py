@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stmbench.analyses.profile.figures.efficiency import efficiency
+from stmbench.analyses.profile.figures.parts import parts
+from stmbench.analyses.profile.figures.roofline import roofline
+from stmbench.analyses.profile.figures.scaling import scaling
+from stmbench.analyses.profile.figures.throughput import throughput
 from stmbench.figures.annotations import MOST_BESIDE
 from stmbench.figures.groups import by_setting
 from stmbench.figures.plot_data import points
-from stmbench.figures.profile.efficiency import efficiency
-from stmbench.figures.profile.parts import parts
-from stmbench.figures.profile.roofline import roofline
-from stmbench.figures.profile.scaling import scaling
-from stmbench.figures.profile.throughput import throughput
 from stmbench.tables import frame_of
 from tests.tables.frames import profile_rows, with_attrs
 

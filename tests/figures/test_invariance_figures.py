@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from stmbench.analyses.invariance.figures import invariance_figures
+from stmbench.analyses.invariance.terminal import invariance_table
 from stmbench.errors import TableError
-from stmbench.figures.invariance import invariance_figures
-from stmbench.reporting.terminal.invariance import invariance_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import WHEN
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from stmbench.analyses.profile.figures import FIGURES, profile_figures
 from stmbench.errors import OutputError, TableError
-from stmbench.figures import profile_figures, save
+from stmbench.figures import save
 from stmbench.figures.matching import match
 from stmbench.figures.plot_data import labels, points, subtitle
-from stmbench.figures.profile.figures import FIGURES
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, failed_row, profile_frame, profile_rows, with_attrs
 

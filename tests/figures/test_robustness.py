@@ -8,7 +8,7 @@ import warnings
 import pytest
 from matplotlib.figure import Figure
 
-from stmbench.figures.robustness import attack_words, eps_words, robustness_figures
+from stmbench.analyses.robustness.figures import attack_words, eps_words, robustness_figures
 from stmbench.tables import Row
 from tests.tables.robustness_frames import EPS, FGSM, PGD, attacked, frame, of_five
 

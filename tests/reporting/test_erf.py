@@ -8,8 +8,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from stmbench.analyses.erf.terminal import erf_table
 from stmbench.reporting import build_report
-from stmbench.reporting.terminal.erf import erf_table
 from stmbench.tables import Row
 from tests.tables.robustness_frames import attacked, frame
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from stmbench.analyses.profile.overview import lines
+from stmbench.analyses.profile.section import headline
 from stmbench.reporting import build_report, read_stores
-from stmbench.reporting.profile_table import lines
-from stmbench.reporting.sections.profile import headline
 from stmbench.tables import Row, Store
 from tests.reporting.rows import like, only
 from tests.tables.frames import MIXERS, failed_row, profile_rows

@@ -8,9 +8,9 @@ import io
 import pytest
 from rich.console import Console
 
+from stmbench.analyses.robustness.figures import robustness_figures
+from stmbench.analyses.robustness.terminal import robustness_table
 from stmbench.errors import TableError
-from stmbench.figures.robustness import robustness_figures
-from stmbench.reporting.terminal.robustness import robustness_table
 from stmbench.tables import Row
 from tests.tables.robustness_frames import EPS, PGD, attacked, frame, of_five
 

@@ -8,8 +8,8 @@ import io
 import pytest
 from rich.console import Console
 
+from stmbench.analyses.profile.terminal import profile_table
 from stmbench.errors import TableError
-from stmbench.reporting import profile_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
 

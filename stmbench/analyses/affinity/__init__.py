@@ -1,12 +1,47 @@
-"""Affinity: which positions each output position looks at, drawn and in numbers, layer by layer and head by head.
+"""Affinity: how strongly each output position depends on each input position, as maps and in numbers.
 
-config      what was asked for
-layers      the mixers of a model, in order, with their maps, and which of them were chosen
-visit       a forward pass that stops at each layer and shows what goes into it
-geometry    where a column lies from a query: distance, offset, within a radius
-sums        weighted sums over the rows of an affinity, form by form, without its dense rows where it can be
-numbers     the numbers of one layer, for each image and head
-maps        chosen rows as arrays, and their file
-influence   the Jacobian affinity of mixers and of blocks, at chosen positions
-analysis    the units of work in order, and their rows
+options, config      what can be asked for             layers            which layers, and where in the network
+analysis, study      units of work                     weights_study     affinities that mixers offer
+jacobian, jacobian_study    of any mixer, by autograd  geometry          distances between positions
+maps, numbers, row_statistics, tabulate    from affinities to rows and files
+figures/, section, terminal    what is shown, from rows alone
 """
+
+from __future__ import annotations
+
+from stmbench.analyses import metrics
+from stmbench.analyses.affinity.options import AffinityOptions
+from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+
+register_analysis(
+    AnalysisSpec(
+        name="affinity",
+        title="Affinity",
+        summary="""Where mixers attend: affinity maps, attention distance, entropy, locality, of every layer and head.
+
+        Without arguments: the five mixers at scale micro, untrained, on 8 photographs. Numbers are taken of all layers;
+        maps of --layers, --positions and --heads.
+        """,
+        order=70,
+        options=AffinityOptions,
+        metrics=(
+            Metric(name="attention_distance", unit="px", title="attention distance", decimals=1),
+            Metric(name="affinity_entropy", unit="bit", title="entropy", decimals=2),
+            metrics.share("mass_within", "weight within a radius"),
+            metrics.share("self_weight", "self weight"),
+            Metric(name="centroid_offset", unit="px", title="centroid offset", decimals=1),
+            Metric(name="centroid_y", unit="px"),
+            Metric(name="centroid_x", unit="px"),
+            metrics.share("padding_mass", "weight on padding"),
+            Metric(name="static_agreement", unit="1", title="static agreement", shown_unit="", decimals=2),
+            Metric(name="static_share", unit="1"),
+            Metric(name="alpha", unit="1", title="alpha", shown_unit="", decimals=2),
+            Metric(name="beta", unit="1", title="beta", shown_unit="", decimals=2),
+            Metric(name="affinity_map", unit="1"),
+        ),
+        terminal="stmbench.analyses.affinity.terminal:terminal",
+        figures="stmbench.analyses.affinity.figures:figures",
+        section="stmbench.analyses.affinity.section:section",
+        example="affinity --mixers halo_attn,dcnv3 --layers first,last --positions 90",
+    )
+)

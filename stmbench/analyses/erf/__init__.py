@@ -1,14 +1,42 @@
-"""Effective receptive fields: which pixels the central unit of a stage depends on.
+"""Effective receptive fields: which pixels the central unit of each stage depends on, and how large that region is.
 
-docs/definitions/erf.md says exactly what is computed.
-
-stages       a model's stages, and their maps by one forward pass that stops at the last one asked for
-strides      what changes a map's size on the way to each stage
-centre       where on the input a unit's centre lies, from the convolutions before it
-gradients    a batch's gradient maps for the central unit of each stage, from one forward pass
-squares      from a map to the side of the smallest square with a share of its mass
-definitions  which gradient, scaling and centre: ours, the paper's, the authors' code
-study        maps of many images gathered, and what they say
-config       what was asked for
-analysis     the units of work
+options         what can be asked for              analysis, study     units of work, maps gathered over images
+config          the checked form of it             gradients           of a stage's unit, by autograd
+definitions     the sizes' definitions             square_extent       the square that holds a share of a map
+unit_location   where a unit is on the input       strides, stages     what that follows from
+map_rows, figures, accuracy_figure, section, terminal    what is shown, from rows alone
 """
+
+from __future__ import annotations
+
+from stmbench.analyses.erf.options import ErfOptions
+from stmbench.analyses.registry import AnalysisSpec, Metric, Tracking, register_analysis
+
+register_analysis(
+    AnalysisSpec(
+        name="erf",
+        title="Effective receptive field",
+        summary="""Effective receptive fields of each stage: gradient maps, and ERF@50 with intervals over images.
+
+        Without arguments: the five mixers at scale micro, untrained, on photographs. The receptive field of an
+        untrained model says nothing about a trained one: give weights with --checkpoint.
+        """,
+        order=40,
+        options=ErfOptions,
+        metrics=(
+            Metric(
+                name="erf",
+                unit="input_side",
+                title="ERF",
+                shown_unit="of the input's side",
+                before_level="@",
+                tracking=Tracking(smallest=0.01),
+            ),
+        ),
+        terminal="stmbench.analyses.erf.terminal:terminal",
+        figures="stmbench.analyses.erf.figures:figures",
+        section="stmbench.analyses.erf.section:section",
+        follow_levels=True,
+        example="erf --mixers halo_attn,dw_conv --stages 3,4",
+    )
+)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from stmbench.analyses.erf.definitions import DEFINITIONS, OURS, definitions
+from stmbench.analyses.erf.definitions import DEFINITIONS, definitions
+from stmbench.analyses.erf.options import OURS
 from stmbench.errors import ConfigError
 
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.erf.square_extent import Floats
 from stmbench.errors import UnknownNameError
 
@@ -48,7 +49,6 @@ class Definition:
         return np.asarray(np.log10(1 + 10**DECADES * relative))
 
 
-OURS: Final = "stmbench.magnitude.linear.v1"
 DEFINITIONS: Final = {
     definition.name: definition
     for definition in (

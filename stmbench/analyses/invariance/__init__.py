@@ -1,7 +1,54 @@
-"""Invariance: does a prediction stay when the image is moved, turned or scaled? docs/definitions/invariance.md.
+"""Invariance to translation, rotation and scale: does the prediction survive when the image is transformed?
 
-definitions   protocols with names and versions: ours, the paper's, the authors' code
-measures      from logits at each level to consistency, accuracy and soft cross-entropy
-config        what was asked for
-analysis      the units of work
+options        what can be asked for                  config     the checked form of it
+definitions    protocols and their levels             measures   consistency, accuracy and areas under their curves
+analysis       units of work, one per model and kind
+figures, section, terminal    what is shown, from rows alone
 """
+
+from __future__ import annotations
+
+from stmbench.analyses import metrics
+from stmbench.analyses.invariance.options import InvarianceOptions
+from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+
+register_analysis(
+    AnalysisSpec(
+        name="invariance",
+        title="Invariance",
+        summary="""Consistency and accuracy under translation, rotation and scale, with intervals over images.
+
+        translation moves the crop inside the resized image by 0 to 64 pixels, in one of eight directions for each
+        image (a true shift: levels that the images are too small for are reported, or padded with --pad reflect);
+        rotation turns the image about the crop's centre by 0 to 45 degrees, bicubic; scale crops a quarter to the
+        whole of the image's shorter side and resizes it.
+        """,
+        order=50,
+        options=InvarianceOptions,
+        table_names=("invariance_translation", "invariance_rotation", "invariance_scale"),
+        step_names={kind: {"kind": kind} for kind in ("translation", "rotation", "scale")},
+        metrics=(
+            metrics.ACCURACY,
+            metrics.CONSISTENCY,
+            metrics.percentage("consistency_on_correct", "consistency where right"),
+            metrics.percentage("accuracy_on_correct", "accuracy where clean is right"),
+            metrics.percentage("consistency_auc", "consistency, area", tracked=True),
+            metrics.percentage("consistency_on_correct_auc", "consistency where right, area", tracked=True),
+            metrics.percentage("accuracy_auc", "accuracy, area", tracked=True),
+            Metric(name="soft_cross_entropy", unit="1", title="soft cross-entropy", shown_unit="nats", better="lower"),
+            Metric(
+                name="soft_cross_entropy_auc",
+                unit="1",
+                title="soft cross-entropy, area",
+                shown_unit="nats",
+                better="lower",
+                tracking=metrics.OF_QUALITY,
+            ),
+            Metric(name="displacement", unit="px"),
+        ),
+        terminal="stmbench.analyses.invariance.terminal:terminal",
+        figures="stmbench.analyses.invariance.figures:figures",
+        section="stmbench.analyses.invariance.section:section",
+        example="invariance rotation --mixers halo_attn,dw_conv --levels 0,15,30",
+    )
+)

@@ -44,14 +44,6 @@ class Profile(Analysis):
 
     name = "profile"
     tuned = True
-    metric_units: Mapping[str, str] = {
-        "batch_size": "count",
-        "elements_moved": "count",
-        "elementwise": "count",
-        "dropped_rounds": "count",
-        "energy": "J/image",
-        "phase_time": "s",
-    }
 
     def __init__(
         self, config: ProfileConfig, store: Store, *, listener: Listener | None = None, timer: Timer | None = None
@@ -69,6 +61,25 @@ class Profile(Analysis):
     @property
     def definition(self) -> str:
         return self.config.definition
+
+    def is_complete(self) -> bool:
+        """Whether every setting has its summary, or, where nothing is timed, every model its costs.
+
+        The units of a timed profile depend on one another, so they cannot be listed beforehand.
+        """
+        config, store = self.config, self.store
+        task = "summary" if config.timing else "costs"
+        keys = store.keys(analysis="profile", task=task, definition=self.definition, seed=config.seed, status="ok")
+        parts = [(set(part["models"]), part["conditions"]) for part in map(store.metadata, keys)]
+        for side in config.resolutions or (None,):
+            for dtype in config.dtypes if config.timing else (None,):
+                wanted = {"images": config.images, "resolution": side and list(side), "dtype": dtype}
+                wanted = {name: value for name, value in wanted.items() if value is not None}
+                found = [models for models, facts in parts if all(facts.get(name) == wanted[name] for name in wanted)]
+                together = found if config.timing else [set[str]().union(*found)]
+                if not any(set(config.models) <= models for models in together):
+                    return False
+        return True
 
     def headline(self, unit: Unit) -> str | None:
         return HEADLINES.get(unit.task)

@@ -1,15 +1,44 @@
-"""Robustness: what is left of a model's accuracy when each pixel may be changed by at most eps.
+"""Adversarial robustness: the accuracy that remains when an adversary may change every pixel slightly.
 
-eps         perturbation sizes, as words and as numbers
-target      a model as attacks see it: pixels in [0, 1] in, logits out, normalisation inside
-fgsm        the fast gradient sign method: one gradient for every eps
-library     the attacks of torchattacks
-mistakes    the common mistake, as an attack with a name that says so
-attacks     the attacks by name
-outcomes    what an attack did to each image, and its file
-runner      an attack over batches of images
-validity    the panel of checks that a sound attack passes
-summary     the rows of one model, and of models against each other
-config      what was asked for
-analysis    the units of work in order
+options, config    what can be asked for               eps                perturbation sizes as text and numbers
+attacks            by name; fgsm is ours               library            those of torchattacks
+attack_target      the attacked model, normalised      attack_validity    a wrong attack to compare with
+analysis, runner   units of work, batch by batch       outcomes, summary  predictions, rows and tests
+validity           checks that an attack was sound
+figures, section, terminal    what is shown, from rows alone
 """
+
+from __future__ import annotations
+
+from stmbench.analyses import metrics
+from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.robustness.options import RobustnessOptions
+
+register_analysis(
+    AnalysisSpec(
+        name="robustness",
+        title="Adversarial robustness",
+        summary="""Attack models: FGSM at several eps from one gradient, PGD, Auto-PGD; with checks and McNemar's test.
+
+        Without arguments: the five mixers at scale micro, untrained, on photographs, at eps 0.5/255, 2/255 and 8/255.
+        On a set without labels the model's own prediction is attacked, and what remains of it is called consistency.
+        """,
+        order=60,
+        options=RobustnessOptions,
+        metrics=(
+            metrics.ACCURACY,
+            metrics.CONSISTENCY,
+            metrics.ACCURACY_DIFFERENCE,
+            metrics.CONSISTENCY_DIFFERENCE,
+            metrics.MCNEMAR,
+            metrics.MCNEMAR_HOLM,
+            Metric(name="zero_gradient_share", unit="1"),
+            Metric(name="validity", unit="1"),
+        ),
+        terminal="stmbench.analyses.robustness.terminal:terminal",
+        figures="stmbench.analyses.robustness.figures:figures",
+        section="stmbench.analyses.robustness.section:section",
+        follow_levels=True,
+        example="robustness --mixers halo_attn,dw_conv --attacks fgsm --eps 2/255,8/255",
+    )
+)

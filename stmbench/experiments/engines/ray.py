@@ -143,12 +143,12 @@ def _packed(task: Task, folder: Path) -> tuple[Task, Files]:
         place = f"plugins/{Path(file).name}"
         files[place] = Path(file).read_bytes()
         plugins.append(place)
-    if task.kind is None:
+    if task.step is None:
         for path in _of_runs(task, folder):
             files[path.relative_to(folder).as_posix()] = path.read_bytes()
     files |= _parts(task, folder)
     changes: dict[str, Any] = {"plugins": tuple(plugins)}
-    if task.kind is not None:
+    if task.step is not None:
         changes |= {"files": sent, "runs": ()}
     return dataclasses.replace(task, **changes), files
 
@@ -180,7 +180,7 @@ def _parts(task: Task, folder: Path) -> Files:
 
 def _rooted(task: Task, folder: Path) -> Task:
     """The task with the files that came with it."""
-    files = {model: str(folder / place) for model, place in task.files.items()} if task.kind is not None else {}
+    files = {model: str(folder / place) for model, place in task.files.items()} if task.step is not None else {}
     return dataclasses.replace(task, files=files, plugins=tuple(str(folder / place) for place in task.plugins))
 
 

@@ -12,7 +12,8 @@ import torch
 
 from stmbench.analyses.erf.analysis import Erf
 from stmbench.analyses.erf.config import ErfConfig
-from stmbench.analyses.erf.definitions import DEFINITIONS, OURS
+from stmbench.analyses.erf.definitions import DEFINITIONS
+from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.report import Report
 from stmbench.architectures.catalog import create_model

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from stmbench.analyses.erf.definitions import DEFINITIONS, OURS
+from stmbench.analyses.erf.definitions import DEFINITIONS
 from stmbench.analyses.erf.gradients import GradientMaps
+from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.erf.study import StageMaps
 from stmbench.analyses.erf.unit_location import Grid
 

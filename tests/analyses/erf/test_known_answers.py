@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from stmbench.analyses.erf.definitions import DEFINITIONS, OURS
+from stmbench.analyses.erf.definitions import DEFINITIONS
 from stmbench.analyses.erf.gradients import GradientMaps, gradient_maps
+from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.erf.square_extent import profile, rings, sides_holding
 from stmbench.analyses.erf.stages import stages_of
 from stmbench.analyses.erf.strides import probe

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stmbench.analyses.base import Progress
-from stmbench.analyses.evaluation import Evaluation
+from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.report import Report
 from stmbench.analyses.robustness import library

@@ -1,0 +1,64 @@
+"""Options of the invariance analysis."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from stmbench.analyses.options import ImageOptions, RunSettings, option
+from stmbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stmbench.analyses.base import Analysis, Listener
+    from stmbench.analyses.invariance.config import InvarianceConfig
+    from stmbench.tables import Store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InvarianceOptions(ImageOptions):
+    """`levels` are pixels, degrees or crop ratios; none: those of the definition."""
+
+    in_experiments: ClassVar[Mapping[str, Any]] = {"num_images": None}
+    old_keys: ClassVar[Mapping[str, str]] = {"set": "dataset", "protocol": "definition"}
+
+    kind: Literal["translation", "rotation", "scale"] = option(
+        "translation", help="translation, rotation or scale.", metavar="KIND", is_argument=True
+    )
+    num_images: int | None = option(
+        56, help="Images, balanced over the classes and drawn by --seed.", metavar="N", least=1
+    )
+    batch_size: int = option(16, help="Images in a batch.", metavar="N", least=1, most=2**20)
+    levels: tuple[float, ...] = option(
+        (), help="Comma-separated; default: those of the definition.", metavar="NUMBERS", example="0,8,16"
+    )
+    pad: Literal["none", "zeros", "reflect"] = option(
+        "none", help="Where the image ends: none (levels are left out), zeros or reflect.", metavar="HOW"
+    )
+    order: Literal["before", "after"] = option("before", help="Rotate before or after the crop.", metavar="ORDER")
+    definition: str = option("stmbench.v1", help="stmbench.v1, paper.v1 or authors_code.v1.", metavar="NAME")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order != "before" and self.kind != "rotation":
+            raise ConfigError("--order with rotation", f"it with {self.kind}", "leave --order out")
+        _ = self.config  # refuses invalid values
+
+    @property
+    def config(self) -> InvarianceConfig:
+        """The analysis's config."""
+        from stmbench.analyses.invariance.config import InvarianceConfig
+
+        return InvarianceConfig(
+            kind=self.kind, protocol=self.definition, levels=self.levels or None, fill=self.pad, order=self.order
+        )
+
+    def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Analysis:
+        from stmbench.analyses.invariance.analysis import Invariance
+
+        return Invariance(self.config, self.request(run), store, listener=listener)
+
+    def passes(self, images: int) -> float:
+        from stmbench.analyses.invariance.definitions import LEVELS
+
+        return float(images * (len(self.levels or LEVELS[self.kind, self.definition]) + 1))

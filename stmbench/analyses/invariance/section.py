@@ -1,0 +1,94 @@
+"""Whether predictions stay when images are moved, turned or scaled."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from stmbench.analyses.invariance.figures import PANELS, PREFIX, invariance_figures
+from stmbench.analyses.registry import View
+from stmbench.reporting.caveats import caveats
+from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.model_table import Measured, best, by_model, conditions, measured, points_of
+
+DEFINITION: Final = Definition(
+    text="Whether a prediction stays when the image is moved, turned or scaled. Image i has label yᵢ, logits f(x) "
+    "untransformed and f(x_t) at level t. Consistency rises with accuracy, so it is also given on the images that are "
+    "right untransformed. The area is the mean over the range of levels, by trapezoids.",
+    formulas=(
+        Formula(quantity="consistency(t)", equals="(1/N) Σᵢ [argmax f(x_t) = argmax f(x)]"),
+        Formula(quantity="where right", equals="the same over the images with argmax f(x) = yᵢ"),
+        Formula(quantity="accuracy(t)", equals="(1/N) Σᵢ [argmax f(x_t) = yᵢ]"),
+        Formula(quantity="soft cross-entropy(t)", equals="(1/N) Σᵢ −Σₖ pₖ ln qₖ, p and q the softmax of f(x), f(x_t)"),
+    ),
+    source="Zhang 2019; Hu et al., section 6.2 and Fig. 7; intervals: Wilson 1927, areas Agresti and Coull 1998",
+    page="docs/definitions/invariance.md",
+)
+
+MOST: Final = 8  # levels in a table; all are in the figure and in the store
+UNITS: Final = {"translation": " px", "rotation": "°", "scale": ""}
+AREAS: Final = ("consistency_auc", "consistency_on_correct_auc", "accuracy_auc", "soft_cross_entropy_auc")
+
+
+def invariance_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
+    """The section of one analysis 'invariance_<kind>'."""
+    name = str(frame["analysis"].iloc[0])
+    kind = name.removeprefix(PREFIX)
+    plots = [
+        Plot(
+            name=figure_name,
+            figure=figure,
+            title=f"Invariance to {kind}",
+            shows=f"Consistency and accuracy against the level of {kind}; bands are 95 % intervals over images.",
+            measured="All points of a curve stand on the same images: a level that one of them is too small for is "
+            "left out.",
+        )
+        for figure_name, figure in invariance_figures(_curves(frame)).items()
+    ]
+    areas = by_model(
+        f"{name}-areas", "Areas under the curves", [measured(frame, metric) for metric in AREAS],
+        note="Means over the range of levels; small numbers are 95 % intervals.",
+    )  # fmt: skip
+    tables = [areas, *(_by_level(frame, name, metric, UNITS.get(kind, "")) for metric in PANELS)]
+    area = points_of(frame, "consistency_auc")
+    return Section(
+        name=name,
+        heading=f"Invariance to {kind}",
+        lead=best(area, "consistency_auc", words="mean consistency"),
+        conditions=conditions(frame),
+        plots=tuple(plots),
+        tables=tuple(table for table in tables if table is not None),
+        definition=DEFINITION,
+        caveats=caveats(frame),
+    )
+
+
+def _curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the protocols that have a second level: the untransformed image alone is no curve."""
+    good = frame[frame["value"].notna() & (frame["metric"] == "consistency")]
+    levels = good.groupby("definition")["level"].nunique()
+    rows = frame[frame["definition"].isin(levels[levels > 1].index)]
+    rows.attrs = frame.attrs
+    return rows
+
+
+def _by_level(frame: pd.DataFrame, name: str, metric: str, unit: str) -> Table | None:
+    found = points_of(frame, metric)
+    known = np.array(sorted({point.level for point in found}))
+    if len(known) < 2:
+        return None  # the untransformed image alone is no curve
+    shown = known[np.unique(np.linspace(0, len(known) - 1, MOST).round().astype(int))]
+    columns = [
+        Measured(Column(heading=f"{level:g}{unit}"), metric, [point for point in found if point.level == level])
+        for level in shown
+    ]
+    note = f"In %, at {len(shown)} of {len(known)} levels." if len(shown) < len(known) else "In %."
+    title = PANELS[metric]
+    return by_model(f"{name}-{metric}", title[:1].upper() + title[1:], columns, note=note)
+
+
+def section(view: View) -> Section:
+    """The section of a report."""
+    return invariance_section(view.rows, view.everything)

@@ -1,0 +1,49 @@
+"""All figures of a profile, those that its table has the metrics for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stmbench.analyses.profile.figures.efficiency import efficiency
+from stmbench.analyses.profile.figures.latency import latency
+from stmbench.analyses.profile.figures.parts import parts
+from stmbench.analyses.profile.figures.ranks import ranks
+from stmbench.analyses.profile.figures.roofline import roofline
+from stmbench.analyses.profile.figures.scaling import scaling
+from stmbench.analyses.profile.figures.stability import stability
+from stmbench.analyses.profile.figures.throughput import throughput
+from stmbench.analyses.registry import View
+from stmbench.errors import TableError
+
+FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
+    "throughput": throughput,
+    "ranks": ranks,
+    "latency": latency,
+    "efficiency": efficiency,
+    "roofline": roofline,
+    "parts": parts,
+}
+# of a profile at several sizes, precisions, batch sizes or modes
+ACROSS_SETTINGS: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {"scaling": scaling, "stability": stability}
+
+
+def profile_figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """Name -> figure, for the rows of analysis 'profile'; a figure whose metric is missing is left out."""
+    chosen = frame[frame["analysis"] == "profile"]
+    chosen.attrs = frame.attrs
+    drawn = {}
+    for name, draw in {**FIGURES, **ACROSS_SETTINGS}.items():
+        try:
+            drawn[name] = draw(chosen)
+        except TableError:
+            continue  # --no-timing leaves no throughput: nothing to draw is no fault here
+    return drawn
+
+
+def figures(view: View) -> dict[str, Figure]:
+    """Name -> figure; none where the rows hold nothing to draw."""
+    return profile_figures(view.rows)

@@ -1,0 +1,210 @@
+"""What models cost and how fast they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from stmbench.analyses.profile.figures import profile_figures
+from stmbench.analyses.profile.overview import Line as Overview
+from stmbench.analyses.profile.overview import lines
+from stmbench.analyses.registry import View
+from stmbench.figures.display_units import number
+from stmbench.figures.plot_data import Point, labels
+from stmbench.reporting.captions import CAPTIONS
+from stmbench.reporting.caveats import caveats
+from stmbench.reporting.content import Cell, Column, Definition, Formula, Line, Plot, Section, Table
+from stmbench.reporting.model_table import cell, conditions
+from stmbench.reporting.published_section import published_table
+from stmbench.tables.labels import FEWEST_ROUNDS
+
+DEFINITION: Final = Definition(
+    text="Every model runs once in each round, in a fresh random order, beside a fixed probe workload. Rounds in which "
+    "the probe is an outlier are dropped, whatever the models did in them. A ratio is taken within rounds, and its "
+    "95 % interval comes from resampling blocks of these. MACs are multiply-adds of convolutions, linear layers, "
+    "matrix products (attention included, fused or not) and bilinear sampling for one image; norms, activations and "
+    "pooling are not in them.",
+    formulas=(
+        Formula(quantity="throughput ratio of a to b", equals="exp( median over rounds r of ln( t_b(r) / t_a(r) ) )"),
+        Formula(quantity="probability of rank k", equals="share of bootstrap resamples in which the model is k-th"),
+        Formula(quantity="MACs of a bilinear sample", equals="5 per channel (4 to interpolate, 1 for its weight)"),
+        Formula(quantity="achieved rate", equals="MACs × images / s;  of peak: achieved rate / the probe's rate"),
+    ),
+    source="Interleaved measurement and paired ratios are ours; roofline: Williams et al. 2009; bootstrap: Efron 1979",
+    page="docs/profile.md, docs/counting.md",
+)
+
+# heading, unit, the overview's field, the metric whose display it takes
+COLUMNS: Final = (
+    ("Parameters", "M", "params", "params"),
+    ("MACs", "G", "macs", "macs"),
+    ("Activations", "M", "activations", "activations"),
+    ("Throughput", "images/s", "throughput", "throughput"),
+    ("Latency", "p50, ms", "p50", "latency"),
+    ("Latency", "p99, ms", "p99", "latency"),
+    ("Latency, cold caches", "p50, ms", "cold", "latency_cold"),
+    ("Latency, CUDA graph", "p50, ms", "graph", "latency_graph"),
+    ("Latency, CUDA graph, cold", "p50, ms", "graph_cold", "latency_graph_cold"),
+    ("Peak memory", "MiB", "peak_memory", "peak_memory"),
+    ("Energy", "J/image", "energy", "energy"),
+    ("Achieved", "GMAC/s", "achieved", "achieved_macs_per_second"),
+    ("Of peak", "%", "peak_share", "peak_share"),
+)
+WIDE: Final = "* wider than was asked for (--target-width)."
+NOTE: Final = (
+    "Small numbers are 95 % intervals; those of ranks are probabilities, of each rank from the first to the last that "
+    "together have 95 % or more. An asterisk: wider than was asked for (--target-width)."
+)
+
+
+def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
+    """The section of the analysis 'profile'."""
+    overview = lines(frame)
+    tables = [table for table in (_table(overview), published_table(frame)) if table is not None]
+    plots = [
+        Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in profile_figures(frame).items()
+    ]
+    return Section(
+        name="profile",
+        heading="Cost and speed",
+        lead=lead(overview),
+        headline=headline(frame),
+        conditions=conditions(frame),
+        plots=tuple(plots),
+        tables=tuple(tables),
+        definition=DEFINITION,
+        caveats=caveats(frame, quality=False),
+    )
+
+
+def headline(frame: pd.DataFrame) -> Table | None:
+    """Throughput as multiples of a setting's first model, the largest of a setting first, with interval and verdict."""
+    rows = [(line, line.ratio) for line in lines(frame) if line.ratio is not None]
+    if not rows:
+        return None
+    settings = list(dict.fromkeys(line.subject.comparable for line, _ in rows))
+    rows.sort(key=lambda row: (settings.index(row[0].subject.comparable), -row[1].value))
+    names = labels(frame)
+    firsts = list(dict.fromkeys(names[str(line.baseline)] for line, _ in rows))
+    to = "to {}" if len(firsts) > 1 else ""
+    return Table(
+        name="headline",
+        title=f"Throughput relative to {firsts[0] if len(firsts) == 1 else 'the first model of each setting'}",
+        columns=(
+            Column(heading="Model", is_number=False),
+            Column(heading="Ratio"),
+            Column(heading="95 % interval"),
+            Column(heading="Verdict", is_number=False),
+        ),
+        lines=tuple(
+            Line(
+                key=line.subject.key,
+                cells=(
+                    Cell(text=line.subject.label, detail=to.format(names[str(line.baseline)])),
+                    Cell(text=number(ratio.value, "throughput_ratio"), value=ratio.value),
+                    Cell(text=_interval(ratio), value=None if ratio.errors is None else ratio.low),
+                    Cell(text=_verdict(ratio)),
+                ),
+            )
+            for line, ratio in rows
+        ),
+        note="" if all(ratio.resolved for _, ratio in rows) else WIDE,
+    )
+
+
+def lead(overview: list[Overview]) -> str:
+    """The fastest, by how much, and how sure that is."""
+    every = [(line, line.throughput) for line in overview if line.throughput is not None]
+    # of several sizes or precisions the first: a ratio across them says nothing of the models
+    groups: dict[tuple[Any, ...], list[tuple[Overview, Point]]] = {}
+    for pair in every:
+        groups.setdefault(pair[1].comparable, []).append(pair)
+    timed = sorted(next(iter(groups.values()), []), key=lambda pair: -pair[1].value)
+    if not timed:
+        count = len(overview)
+        return f"{count} {'model was' if count == 1 else 'models were'} counted; no timings were taken."
+    (best, fastest), (last, slowest) = timed[0], timed[-1]
+    several = len(timed) > 1
+    at = f"At {best.subject.setting}, " if len(groups) > 1 and best.subject.setting else ""
+    name, lowest = (line.subject.name if at else line.subject.label for line in (best, last))
+    few = [point for _, point in timed if point.rounds is not None]
+    if few:
+        counts = sorted({point.count for point in few if point.count is not None})
+        rounds = few[0].rounds if len(counts) == 1 else f"{counts[0]} to {counts[-1]} rounds"
+        who = f"{len(timed)} models were" if several else f"{name} was"
+        which = "which is faster" if several else "how fast it is"
+        return f"{at}{who} timed in {rounds}, too few to say {which}: {FEWEST_ROUNDS} are the fewest."
+    text = f"{at}{name} has the highest throughput of {len(timed)}" if several else f"{at}{name} was timed"
+    text += f": {number(fastest.value, 'throughput')} images/s"
+    if fastest.errors is not None:
+        text += f" (95 % interval {number(fastest.low, 'throughput')} to {number(fastest.high, 'throughput')})"
+    if several:
+        text += f", {fastest.value / slowest.value:.2f} times that of {lowest}, the lowest"
+    if several and best.ranks is not None and 1 in best.ranks.probabilities:
+        sure = number(best.ranks.probabilities[1], "rank_probability")
+        text += f". It is the fastest with a probability of {sure} %"
+    return f"{text}.{_elsewhere(list(groups.values())[1:], best.subject.model) if several and at else ''}"
+
+
+def _elsewhere(groups: Sequence[Sequence[tuple[Overview, Point]]], best: str) -> str:
+    """In how many of the other settings another model is the fastest; and how many have models of their own."""
+    shared = [group for group in groups if any(line.subject.model == best for line, _ in group)]
+    others = sum(max(group, key=lambda pair: pair[1].value)[0].subject.model != best for group in shared)
+    count, apart = len(shared), len(groups) - len(shared)
+    where = "the other setting" if count == 1 else f"the other {count} settings"
+    text = ""
+    if shared and not others:
+        text = f" It is the fastest in {where} too."
+    elif shared:
+        text = f" In {f'{others} of {where}' if others < count else where} another model is the fastest."
+    if apart:
+        text += f" {apart} {'setting has' if apart == 1 else 'settings have'} other models: the table has them."
+    return text
+
+
+def _table(overview: list[Overview]) -> Table | None:
+    shown = [column for column in COLUMNS if any(getattr(line, column[2]) is not None for line in overview)]
+    if not overview or not shown:
+        return None
+    has_ranks = any(line.ranks is not None for line in overview)
+    heads = [Column(heading="Model", is_number=False), *(Column(heading=head, unit=unit) for head, unit, _, _ in shown)]
+    heads += [Column(heading="Rank", unit="probability")] if has_ranks else []
+    rows = []
+    for line in overview:
+        cells = [Cell(text=line.subject.label), *(_cell(getattr(line, field), metric) for _, _, field, metric in shown)]
+        cells += [_rank(line)] if has_ranks else []
+        rows.append(Line(cells=tuple(cells), key=line.subject.key))
+    return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
+
+
+def _cell(point: Point | None, metric: str) -> Cell:
+    return Cell(text="–") if point is None else cell(point, metric)
+
+
+def _rank(line: Overview) -> Cell:
+    if line.ranks is None:
+        return Cell(text="–")
+    return Cell(text=line.ranks.words, detail=line.ranks.detail, value=line.ranks.mean)
+
+
+def _interval(ratio: Point) -> str:
+    if ratio.errors is None:
+        return "–"
+    mark = "" if ratio.resolved else "*"
+    return f"{number(ratio.low, 'throughput_ratio')} to {number(ratio.high, 'throughput_ratio')}{mark}"
+
+
+def _verdict(ratio: Point) -> str:
+    """What the interval says. Where it holds 1, its width decides between "not shown" and "inconclusive"."""
+    if ratio.errors is None:
+        return "no interval"
+    if ratio.low > 1 or ratio.high < 1:
+        return "faster" if ratio.low > 1 else "slower"
+    return "no difference shown" if ratio.resolved else "inconclusive"
+
+
+def section(view: View) -> Section:
+    """The section of a report."""
+    return profile_section(view.rows, view.everything)

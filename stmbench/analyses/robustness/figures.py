@@ -1,0 +1,214 @@
+"""What is left under attack: accuracy, or consistency where a set has no labels, against eps (Hu et al., Fig. 8)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+
+from stmbench.analyses.registry import View
+from stmbench.errors import TableError
+from stmbench.figures.plot_data import Point, points, subtitle
+from stmbench.figures.style import MUTED, canvas, heading, shorten
+from stmbench.figures.svg_annotations import mark, mark_legend
+
+METRICS: Final = ("accuracy", "consistency")
+SPREAD: Final = 0.5  # of the distance between two eps: models stand beside each other, so that intervals can be read
+Stroke = Literal["-", "--", ":", "-."]
+STROKES: Final[tuple[Stroke, ...]] = (
+    "-",
+    "--",
+    ":",
+    "-.",
+)  # of lines that share a look: one mixer with several weights
+WORDS: Final = {"apgd": "Auto-PGD", "fgsm_normalised": "FGSM on normalised input"}
+Panels = Mapping[str, list[Point]]
+Place = tuple[float, bool]  # what `place_of` gives
+
+
+def robustness_figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """Name -> figure, for the rows of analysis 'robustness'.
+
+    One figure with a panel for each attack; models of several scales give a figure for each attack, with a panel for
+    each scale, as the paper has it.
+    """
+    chosen = frame[frame["analysis"] == "robustness"]
+    chosen.attrs = frame.attrs
+    drawn = {}
+    for metric in METRICS:
+        try:
+            panels = panels_of(chosen, metric)
+        except TableError:
+            continue  # a set has labels or has none
+        by_scale = {title: scales_of(of_attack) for title, of_attack in panels.items()}
+        if all(len(scales) == 1 for scales in by_scale.values()):
+            drawn[f"robustness_{metric}"] = under_attack(panels, metric)
+            continue
+        for title, scales in by_scale.items():
+            name = "".join(letter if letter.isalnum() else "_" for letter in title.lower()).strip("_")
+            drawn[f"robustness_{metric}_{name}"] = under_attack(scales, metric, attack=title)
+    return drawn
+
+
+def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> Figure:
+    """Panels side by side: a line for each model, 'clean' first, then the eps asked for, with 95 % intervals.
+
+    The eps are evenly spaced, as they would crowd at 0 otherwise. Hollow marks are suspect: they break a check. Models
+    with random weights are labelled so.
+
+    Args:
+        panels: title -> points, not empty.
+        attack: of all panels, where the titles do not say it.
+    """
+    every = [point for chosen in panels.values() for point in chosen]
+    levels = sorted({place_of(point) for point in every})
+    labels = list(dict.fromkeys(point.label for point in every))
+    firsts = {label: next(point for point in every if point.label == label) for label in labels}
+    strokes = _strokes(firsts)
+    top = _top(every)
+    attacks = attack or (next(iter(panels)) if len(panels) == 1 else "")
+    words = " · ".join([*([attacks] if attacks else []), *_conditions(every, metric)])
+    with canvas(4.2, width=_width(panels, len(levels), labels, words), columns=len(panels)) as (figure, axes):
+        for place, (title, chosen) in zip(axes, panels.items(), strict=True):
+            _panel(place, chosen, levels, strokes)
+            if len(panels) > 1:
+                place.annotate(title, (1, 1), (-2, -3), "axes fraction", textcoords="offset points", ha="right",
+                               va="top", fontweight="bold", color=MUTED)  # fmt: skip
+        axes[0].set_ylabel(f"{metric} under attack, %")
+        axes[0].set_ylim(-0.03 * top, (1.1 if len(panels) > 1 else 1.03) * top)
+        heading(axes[0], f"Adversarial {'robustness' if metric == 'accuracy' else 'consistency'}", words)
+        for text in (text for place in axes for text in place.texts):
+            text.set_in_layout(False)  # else a long text takes its width from the panels
+        handles = [_handle(point, strokes[label], every) for label, point in firsts.items()]
+        if not all(point.resolved for point in every):
+            handles.append(Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6,
+                                  label="breaks a check"))  # fmt: skip
+        legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
+        mark_legend(legend, [point.key for point in firsts.values()])
+    return figure
+
+
+def panels_of(frame: pd.DataFrame, metric: str) -> Panels:
+    """Attack, in words -> its points. Raises TableError where there is none."""
+    rows = frame[(frame["metric"] == metric) & (frame["kind"] == "summary")]
+    found: dict[str, list[Point]] = {}
+    for definition in rows["definition"].drop_duplicates():
+        chosen = rows[rows["definition"] == definition]
+        chosen.attrs = frame.attrs
+        found[attack_words(str(definition))] = points(chosen, metric)
+    if not found:
+        raise TableError(f"rows of the metric {metric!r}", "none", "run `stmbench robustness`")
+    return found
+
+
+def scales_of(chosen: list[Point]) -> Panels:
+    """Scale -> its points, whose labels leave it out; models without a scale stand in every panel."""
+    scales = list(dict.fromkeys(scale for point in chosen if (scale := point.facts["scale"]) is not None)) or [""]
+    return {
+        scale: [
+            dataclasses.replace(point, name=point.name.replace(f" {scale}", "", 1) if scale else point.name)
+            for point in chosen
+            if point.facts["scale"] in (scale, None)
+        ]
+        for scale in scales
+    }
+
+
+def attack_words(definition: str) -> str:
+    """'stmbench.fgsm.v1' -> 'FGSM'; 'torchattacks.pgd10.v3.5.1' -> 'PGD-10 (torchattacks)'."""
+    owner, attack = definition.split(".")[:2]
+    name = attack.rstrip("0123456789")
+    steps = attack.removeprefix(name)
+    words = WORDS.get(name, name.upper()) + (f"-{steps}" if steps else "")
+    return words if owner == "stmbench" else f"{words} ({owner})"
+
+
+def place_of(point: Point) -> Place:
+    """Where a point stands: eps, and whether it went through the attack; clean images stand before eps 0."""
+    return point.level, point.level > 0 or point.condition is not None
+
+
+def place_words(place: Place) -> str:
+    """'clean', else eps in 255ths."""
+    return eps_words(place[0]) if place[0] or not place[1] else "0/255"
+
+
+def eps_words(level: float) -> str:
+    """'clean' for 0, else in 255ths."""
+    return f"{255 * level:.3g}/255" if level else "clean"
+
+
+def _width(panels: Panels, levels: int, labels: list[str], words: str) -> float:
+    """Inches that the panels, their titles, the line above them and the legend beside them take."""
+    panel = max(2.6, 0.8 * levels, *(0.09 * len(title) + 0.3 for title in panels))
+    return max(5.6, panel * len(panels), 0.07 * len(words)) + 1.4 + 0.07 * max(len(shorten(label)) for label in labels)
+
+
+def _top(every: list[Point]) -> float:
+    """The upper end of the axis in %: 100, unless all is so low that it could not be read."""
+    highest = max(100 * (point.value if math.isnan(point.high) else point.high) for point in every)
+    return next((end for end in (10.0, 20.0, 40.0) if highest <= end), 100.0)
+
+
+def _strokes(firsts: Mapping[str, Point]) -> dict[str, Stroke]:
+    """Label -> stroke; another one for each label that shares its colour and marker with an earlier one."""
+    looks = [point.look for point in firsts.values()]
+    return {label: STROKES[looks[:number].count(looks[number]) % len(STROKES)] for number, label in enumerate(firsts)}
+
+
+def _panel(axes: Axes, chosen: list[Point], levels: list[Place], strokes: Mapping[str, Stroke]) -> None:
+    present = [label for label in strokes if any(point.label == label for point in chosen)]
+    for number, label in enumerate(present):
+        line = sorted((point for point in chosen if point.label == label), key=place_of)
+        shift = SPREAD * ((number + 0.5) / len(present) - 0.5)
+        x = [levels.index(place_of(point)) + shift for point in line]
+        y = [100 * point.value for point in line]
+        colour, marker = line[0].look
+        lines = axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
+        mark(lines, line[0].key)
+        for place, height, point in zip(x, y, line, strict=True):
+            if point.errors is not None:
+                whiskers = [[100 * length] for length in point.errors]
+                bars = axes.errorbar(place, height, yerr=whiskers, color=colour, capsize=2, elinewidth=1.0, zorder=3)
+                mark(bars, point.key, _said(point))
+            dot = axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=5.5, zorder=4,
+                      markerfacecolor=colour if point.resolved else "white")  # fmt: skip
+            mark(dot, point.key, _said(point))
+    axes.set_xticks(range(len(levels)), [place_words(level) for level in levels])
+    axes.set_xlim(-0.5, len(levels) - 0.5)
+    axes.set_xlabel("eps")
+    axes.grid(axis="y")
+
+
+def _said(point: Point) -> str:
+    spread = "" if point.errors is None else f" (95 %: {100 * point.low:.1f} to {100 * point.high:.1f})"
+    text = f"{point.label}, {place_words(place_of(point))}: {100 * point.value:.1f} %{spread}"
+    return text if point.flaw is None else f"{text}, {point.flaw}"
+
+
+def _conditions(every: list[Point], metric: str) -> list[str]:
+    said = subtitle(every, without=("batch_size",))
+    datasets = {str(point.facts["dataset"]).partition(":")[0] for point in every}
+    words = [*([said] if said else []), *sorted(datasets)]
+    if metric == "consistency":
+        words.append("own predictions attacked")
+    return [*words, *(["random init"] if all(one.is_untrained for one in every) else [])]
+
+
+def _handle(point: Point, stroke: Stroke, every: list[Point]) -> Line2D:
+    mixed = point.is_untrained and not all(one.is_untrained for one in every)
+    label = shorten(point.label) + (" (random init)" if mixed else "")
+    colour, marker = point.look
+    return Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), label=label, markersize=6)
+
+
+def figures(view: View) -> dict[str, Figure]:
+    """Name -> figure; none where the rows hold nothing to draw."""
+    return robustness_figures(view.rows)

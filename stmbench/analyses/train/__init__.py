@@ -1,0 +1,34 @@
+"""What training runs leave in a store: curves, final accuracies, times. The loop itself is in `stmbench.training`.
+
+figures, section, terminal    what is shown, from rows alone
+"""
+
+from __future__ import annotations
+
+from stmbench.analyses import metrics
+from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+
+register_analysis(
+    AnalysisSpec(
+        name="train",
+        title="Training",
+        summary="Curves, final accuracy and time of training runs.",
+        order=10,
+        metrics=(
+            metrics.ACCURACY,
+            metrics.ACCURACY_TOP5,
+            metrics.NLL,
+            metrics.percentage("best_accuracy", "accuracy of the best epoch"),
+            Metric(name="accuracy_raw", unit="1", better="higher"),
+            Metric(name="train_loss", unit="1", better="lower"),
+            Metric(name="test_loss", unit="1", better="lower"),
+            Metric(name="losses", unit="count"),
+            Metric(name="weights", unit="count"),
+            Metric(name="learning_rate", unit="1"),
+            Metric(name="training_time", unit="s", title="time", decimals=0, better="lower"),
+        ),
+        terminal="stmbench.analyses.train.terminal:terminal",
+        figures="stmbench.analyses.train.figures:figures",
+        section="stmbench.analyses.train.section:section",
+    )
+)

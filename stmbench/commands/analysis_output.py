@@ -1,0 +1,121 @@
+"""What the command of an analysis shows and leaves behind: a table or JSON, figures, a page, warnings."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from stmbench.analyses.base import Analysis, Listener
+from stmbench.analyses.registry import AnalysisSpec, View
+from stmbench.analyses.report import Report
+from stmbench.commands import streams
+from stmbench.commands.ending import end
+from stmbench.commands.progress_line import ProgressLine
+from stmbench.commands.run_names import RunNames
+from stmbench.errors import printable
+from stmbench.figures import save
+from stmbench.reporting import build_report, placed, write_report
+from stmbench.reporting.caveats import faint_mixers
+from stmbench.tables import Store, read
+from stmbench.tables.labels import are_random, unfit_warnings
+
+TABLE_WIDTH = 100
+
+
+class Output:
+    """One call of a command. With `as_json` standard output gets the rows and nothing else; `shown` is the definition
+    that is drawn, where an analysis measures several."""
+
+    def __init__(self, spec: AnalysisSpec, folder: Path, *, as_json: bool, shown: str | None = None) -> None:
+        self.store, self._spec, self._shown = Store(folder), spec, shown
+        self._as_json = as_json
+        self._notes = Console(stderr=True)
+
+    def run(self, make: Callable[[Store, Listener], Analysis], *, fresh: bool, alone: bool) -> None:
+        """Run, and show what came of it.
+
+        Args:
+            make: the analysis, for a store and a listener.
+            alone: whether time is measured, and bounded by a budget.
+
+        Raises:
+            InputError, typer.Exit: after everything was shown, where no unit of work could be done, or some failed.
+        """
+        with ProgressLine(self._notes, left="at most {} left" if alone else "about {} left") as progress:
+            report = make(self.store, progress).run(fresh=fresh)
+        frame = self.store.read(report.keys)
+        frame.attrs["warnings"] = report.warnings
+        frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
+        good = frame[frame["status"] != "failed"]
+        above = unfit_warnings(report.warnings)
+        for line in above:
+            self.note(line, "bold red")
+        if self._as_json:
+            streams.echo(rows_as_json(frame))
+        elif len(good):
+            self._print_table(frame)
+        paths = self._draw(frame) if len(good) else {}
+        for line in [*untrained(good), *faint_mixers(frame), *(line for line in report.warnings if line not in above)]:
+            self.note(f"warning: {line}", "yellow")
+        for line in report.failures:
+            self.note(f"failed: {line}", "red")
+        self.note(what_was_done(report))
+        self.note("\n".join(f"{what:8} {path}" for what, path in {**paths, "rows": self.store.parts}.items()))
+        end(report.failures, measured=bool(len(good)), note=lambda line: self.note(line, "red"))
+
+    def note(self, text: str, style: str = "") -> None:
+        """Print a line to standard error."""
+        self._notes.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def _view(self, frame: pd.DataFrame) -> View:
+        folder = self.store.folder
+        return View(rows=frame, whole=lambda: read(folder), folder=folder, definition=self._shown)
+
+    def _print_table(self, frame: pd.DataFrame) -> None:
+        table = self._spec.view("terminal")
+        if table is not None:
+            # a pipe has no width of its own: the table gets the one it was laid out for
+            streams.console(TABLE_WIDTH).print(table(self._view(frame)))
+
+    def _draw(self, frame: pd.DataFrame) -> dict[str, Path]:
+        folder, draw = self.store.folder, self._spec.view("figures")
+        names, analysis = RunNames(folder, frame, shown=self._shown), str(frame["analysis"].iloc[0])
+        for name, figure in (draw(self._view(frame)) if draw is not None else {}).items():
+            save(figure, folder / "figures" / names.of(name, folder / "figures" / f"{name}.svg"))
+        page = folder / names.of(analysis, folder / f"{analysis}.html")
+        (page,) = write_report(build_report(placed(frame, folder)), page)
+        names.keep()
+        return {"page": page, "figures": folder / "figures"}
+
+
+def rows_as_json(frame: pd.DataFrame) -> str:
+    """One JSON array, one row per line; null where a column is empty, times in ISO 8601."""
+    times = frame["created_utc"].map(lambda time: time.isoformat())
+    plain = frame.assign(created_utc=times).astype(object)
+    records = plain.where(plain.notna(), None).to_dict("records")
+    return "[\n" + ",\n".join(json.dumps(record, ensure_ascii=False) for record in records) + "\n]"
+
+
+def what_was_done(report: Report) -> str:
+    """One line on a run."""
+    kept = f", {report.kept} taken from the store (--fresh measures them again)" if report.kept else ""
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    units = "1 unit" if report.measured == 1 else f"{report.measured} units"
+    return f"{units} of work measured{failed}{kept}"
+
+
+def untrained(frame: pd.DataFrame) -> list[str]:
+    """A line that says which models have random weights; none where all are trained."""
+    random = are_random(frame["weights"]) & (frame["analysis"] != "profile")
+    names = list(dict.fromkeys(frame.loc[random, "model"].dropna()))
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [f"untrained, weights are random init: {shown}; give weights with --checkpoint"]

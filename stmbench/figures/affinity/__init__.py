@@ -1,1 +1,0 @@
-"""Figures of affinities: by depth, and as maps."""
