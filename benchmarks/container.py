@@ -1,6 +1,6 @@
 """CONTAINER's attention and convolution with one projection, beside plain self-attention of the same width.
 
-    python benchmarks/container.py                    the sites of container_tiny at 224, batch 4, inference
+    python benchmarks/container.py                    the positions of container_tiny at 224, batch 4, inference
     python benchmarks/container.py --train            forward and backward
 
 Prints a Markdown table: milliseconds of self_attn, and how many times as long container takes, with the 95 % interval
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
 from stmbench.measure.interleave import rounds
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.base import MIXERS, BlockPosition
 
 SITES = ((0, 64, 56), (1, 128, 28), (2, 320, 14), (3, 512, 7))  # stage, channels, side of the map
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -53,11 +53,11 @@ def main() -> None:
           f"{options.rounds} rounds, torch {torch.__version__}, {torch.get_num_threads()} threads\n")  # fmt: skip
     print("| stage | map | self_attn, ms | container, times as long | 95 % |\n|---|---|---|---|---|")
     for stage, dim, side in SITES:
-        site = Site(stage=stage, block=0, dim=dim, resolution=(side, side))
+        position = BlockPosition(stage=stage, block=0, dim=dim, resolution=(side, side))
         x = torch.randn(options.batch_size, side, side, dim, device=options.device, dtype=dtype)
         modules = {
-            "self_attn": MIXERS.get("self_attn").build(site),
-            "container": MIXERS.get("container").build(site, kernel=options.kernel),
+            "self_attn": MIXERS.get("self_attn").build(position),
+            "container": MIXERS.get("container").build(position, kernel=options.kernel),
         }
         run = {}
         for name, module in modules.items():

@@ -1,6 +1,6 @@
 """Each mixer beside its peers in timm and torchvision: the same work, the same input, one run, interleaved.
 
-    python benchmarks/mixers.py                       the micro sites at 224, batch 8, inference
+    python benchmarks/mixers.py                       the micro positions at 224, batch 8, inference
     python benchmarks/mixers.py --train               forward and backward
     python benchmarks/mixers.py --device cuda --dtype bf16 --scale tiny --batch-size 64
 
@@ -25,9 +25,9 @@ from stmbench.architectures.catalog import create_model
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
 from stmbench.measure.interleave import rounds
-from stmbench.mixers.base import Site
-from stmbench.mixers.bilinear import grid_sums
+from stmbench.mixers.base import BlockPosition
 from stmbench.mixers.dcnv3 import POINTS, Dcnv3
+from stmbench.mixers.ops.bilinear import grid_sums
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Peer = tuple[nn.Module, bool]  # the module, and whether it takes (B, C, H, W)
@@ -44,9 +44,9 @@ class Call(nn.Module):
         return self.call(self.inner, x)
 
 
-def peers(name: str, ours: nn.Module, site: Site) -> dict[str, Peer]:
+def peers(name: str, ours: nn.Module, position: BlockPosition) -> dict[str, Peer]:
     """Modules that do the same work (attention with its projections; timm's halo has none at its end: one is added)."""
-    dim, (height, width), config = site.dim, site.resolution, ours.config
+    dim, (height, width), config = position.dim, position.resolution, ours.config
     if name == "halo_attn":
         halo = TimmHaloAttn(dim, num_heads=config.heads, dim_head=dim // config.heads, block_size=config.window,
                             halo_size=config.before)  # fmt: skip
@@ -124,16 +124,16 @@ def main() -> None:
     options = parser.parse_args()
     timer, dtype = timer_for(options.device), DTYPES[options.dtype]
     mode = "forward and backward" if options.train else "inference"
-    print(f"{options.scale} sites at 224, batch {options.batch_size}, {options.dtype}, {options.device}, {mode}, "
+    print(f"{options.scale} positions at 224, batch {options.batch_size}, {options.dtype}, {options.device}, {mode}, "
           f"{options.rounds} rounds, torch {torch.__version__}, {torch.get_num_threads()} threads\n")  # fmt: skip
     print("| mixer | stage | map | ours, ms | peer | times ours | 95 % |\n|---|---|---|---|---|---|---|")
     for name in ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3"):
         model = create_model(f"unified_{name}_{options.scale}").to(options.device, dtype).train(options.train)
-        for site, _, ours in model.mixers():
-            if site.block != 1:  # an odd block: shifted windows shift there
+        for position, _, ours in model.mixers():
+            if position.block != 1:  # an odd block: shifted windows shift there
                 continue
-            x = torch.randn(options.batch_size, *site.resolution, site.dim, device=options.device, dtype=dtype)
-            modules = {"ours": (ours, False), **peers(name, ours, site)}
+            x = torch.randn(options.batch_size, *position.resolution, position.dim, device=options.device, dtype=dtype)
+            modules = {"ours": (ours, False), **peers(name, ours, position)}
             run = {}
             for key, (module, channels_first) in modules.items():
                 module = module.to(options.device, dtype).train(options.train)
@@ -150,9 +150,9 @@ def main() -> None:
             mine = median_interval(seconds["ours"]).estimate * 1e3
             for key in list(run)[1:]:
                 ratio = paired_ratio(seconds[key], seconds["ours"])
-                size = "x".join(map(str, site.resolution))
-                print(f"| {name} | {site.stage + 1} | {size}x{site.dim} | {mine:.2f} | {key} | {ratio.estimate:.2f} | "
-                      f"{ratio.low:.2f} to {ratio.high:.2f} |", flush=True)  # fmt: skip
+                size = "x".join(map(str, position.resolution))
+                print(f"| {name} | {position.stage + 1} | {size}x{position.dim} | {mine:.2f} | {key} | "
+                      f"{ratio.estimate:.2f} | {ratio.low:.2f} to {ratio.high:.2f} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,10 @@ class StripModulationConfig(MixerConfig):
         require(self.kernel >= 1 and self.kernel % 2 == 1, "an odd kernel >= 1", self.kernel)
 
 
-def config_at(site: Site, *, kernel: int = 11) -> StripModulationConfig:
+def config_at(position: BlockPosition, *, kernel: int = 11) -> StripModulationConfig:
     """A strip is never longer than twice the map it is meant for: what is beyond would only meet zeros."""
-    longest = 2 * max(site.resolution) - 1
-    return StripModulationConfig(dim=site.dim, kernel=min(kernel, longest))
+    longest = 2 * max(position.resolution) - 1
+    return StripModulationConfig(dim=position.dim, kernel=min(kernel, longest))
 
 
 @register_mixer(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stmbench.architectures.heads import classifier
 from stmbench.errors import ConfigError, require
-from stmbench.mixers.base import Mixer, MixerEntry, Site
+from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
 
 LARGEST_STRIDE: Final = 32  # of a backbone's last map
 REMEDY: Final = "change the model's options"
@@ -94,7 +94,7 @@ class Backbone(nn.Module):
         require(min(config.img_size) >= self.smallest, smaller, config.img_size, REMEDY)
         self.num_classes = config.num_classes
         self.num_features = config.dims[-1]
-        self.mixer_positions: list[Site] = []  # of stages.<stage>.blocks.<block>.mixer
+        self.mixer_positions: list[BlockPosition] = []  # of stages.<stage>.blocks.<block>.mixer
 
     def _build_mixers(
         self, mixer: MixerEntry, stage: int, options: dict[str, Any]
@@ -103,7 +103,7 @@ class Backbone(nn.Module):
         config = self.config
         dim, resolution = config.dims[stage], config.maps(*config.img_size)[stage]
         for block, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depths)[stage]):
-            position = Site(stage=stage, block=block, dim=dim, resolution=resolution)
+            position = BlockPosition(stage=stage, block=block, dim=dim, resolution=resolution)
             self.mixer_positions.append(position)
             yield mixer.build(position, **options), rate
 
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    def mixers(self) -> list[tuple[Site, str, nn.Module]]:
+    def mixers(self) -> list[tuple[BlockPosition, str, nn.Module]]:
         """Every mixer: its position in the network, its dotted path, the module."""
         paths = {at: f"stages.{at.stage}.blocks.{at.block}.mixer" for at in self.mixer_positions}
         return [(at, path, self.get_submodule(path)) for at, path in paths.items()]

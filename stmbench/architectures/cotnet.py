@@ -20,7 +20,7 @@ from stmbench.architectures.cotnet_config import NETWORKS, RELEASED, CotNetConfi
 from stmbench.architectures.heads import PoolingHead
 from stmbench.architectures.layers import ChannelsLastBatchNorm, to_channels_last
 from stmbench.architectures.model_factory import build_backbone
-from stmbench.mixers.base import MIXERS, Mixer, MixerEntry, Site
+from stmbench.mixers.base import MIXERS, BlockPosition, Mixer, MixerEntry
 
 CITATION = "Li et al., Contextual Transformer Networks for Visual Recognition, 2021"
 TABLE_5 = ("conv3", "cot_static", "cot_dynamic", "cot_linear_fusion", "cot", "coxt")
@@ -87,7 +87,9 @@ class CotNet(Backbone):
         for number, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depths)[index]):
             stride = config.stride(index) if number == 0 else 1
             blurred = stride > 1 and config.pooling == "blur"
-            site = Site(stage=index, block=number, dim=config.widths[index], resolution=maps[index + (not blurred)])
+            site = BlockPosition(
+                stage=index, block=number, dim=config.widths[index], resolution=maps[index + (not blurred)]
+            )
             has_mixer = config.holds_mixer(index, number)
             if has_mixer:
                 self.mixer_positions.append(site)

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 @app.command()
 def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False) -> None:
-    """The spatial token mixers with their type, sampling, weights, cost in N, inert parameters and source."""
+    """The spatial token mixers with type, sampling, weights, cost in N, zero-gradient parameters and source."""
     from stmbench.mixers.base import MIXERS
     from stmbench.mixers.plugins import load_plugins
 
@@ -47,9 +47,9 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
         ],
     )
     for entry in entries:
-        inert = ", ".join(f"{inert.parameter} ({inert.part})" for inert in entry.inert) or "none"
+        zero = ", ".join(f"{item.parameter} ({item.part})" for item in entry.zero_gradient) or "none"
         source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
-        streams.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; inert parameters: {inert}")
+        streams.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; zero gradient: {zero}")
     streams.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
@@ -101,7 +101,7 @@ def _facts(entry: Any) -> dict[str, Any]:
         "alpha": entry.alpha_beta[0],
         "beta": entry.alpha_beta[1],
         "depends_on_n": entry.depends_on_n,
-        "inert": [dataclasses.asdict(inert) for inert in entry.inert],
+        "zero_gradient": [dataclasses.asdict(item) for item in entry.zero_gradient],
         "method": entry.method,
         "citation": entry.citation,
         "options": {key: repr(parameter.default) for key, parameter in entry.options().items()},

@@ -1,22 +1,40 @@
-"""Spatial token mixers: one mixer, one file, named as the mixer is.
+"""Spatial token mixers: one mixer, one file, named after the mixer; variants that share its class are in its file.
 
-Importing this package is cheap. The mixers (and torch with them) are imported at the first look into `MIXERS`.
+    halo_attn, sr_attn, sw_attn, self_attn   attention: windows with a halo, reduced keys, shifted windows, all tokens
+    dw_conv, dw_conv3, mh_dw_conv, conv3     convolutions: depthwise, 3 x 3 depthwise, multi-head, 3 x 3 (and in groups)
+    dcnv3                                    deformable convolution
+    mlp                                      token MLPs: mlp, mh_mlp, mlp_lr, mh_mlp_lr
+    container, container_pam                 attention and a convolution, attention and a static matrix
+    cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
+    pooling, identity                        controls: average pooling, no mixing
+    base         the contract: config, position, preset, registry entry, `register_mixer`
+    admission    what a plug-in's mixer has to pass before it is registered
+    ops/         what several mixers share: attention, windows, stencils, bilinear samples, static matrices
+    affinity/    the affinity contract A(X) and its dense and sparse forms
+    conformance/ the checks that a mixer has to pass
+
+Importing this package is cheap. The mixers (and torch with them) are imported at the first lookup in `MIXERS`.
 """
 
 from __future__ import annotations
 
 import importlib
 
-BUILTIN = (
-    *("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3"),
-    *("self_attn", "conv3", "group_conv3", "dw_conv3", "mh_dw_conv", "mlp", "mh_mlp", "mlp_lr", "mh_mlp_lr"),
-    *("container", "container_pam", "cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
-    *("pooling", "identity"),
-)
+# module -> the mixers it registers; the order is that of listings and tables
+MODULES = {
+    **{name: (name,) for name in ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3", "self_attn")},
+    "conv3": ("conv3", "group_conv3"),
+    **{name: (name,) for name in ("dw_conv3", "mh_dw_conv")},
+    "mlp": ("mlp", "mh_mlp", "mlp_lr", "mh_mlp_lr"),
+    **{name: (name,) for name in ("container", "container_pam")},
+    "cot": ("cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
+    **{name: (name,) for name in ("pooling", "identity")},
+}
+BUILTIN = tuple(name for names in MODULES.values() for name in names)
 
 
 def load_registered() -> None:
-    """Import every built-in mixer's file, which registers it, and then what installed packages offer."""
-    for name in BUILTIN:
-        importlib.import_module(f"stmbench.mixers.{name}")
+    """Import every built-in mixer's module, which registers it, and then what installed packages offer."""
+    for module in MODULES:
+        importlib.import_module(f"stmbench.mixers.{module}")
     importlib.import_module("stmbench.mixers.plugins").load_entry_points()

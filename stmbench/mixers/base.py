@@ -2,7 +2,7 @@
 
 A mixer is an `nn.Module` that maps (B, H, W, C) -> (B, H, W, C) for any H and W, channels last. It mixes positions and
 nothing else: norm, residual, layer scale and MLP belong to the architecture. It is built from one frozen config
-dataclass; what depends on the place in the network is `config_at(site)`.
+dataclass; what depends on the place in the network is `config_at(position)`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_PRESETS = "halo_attn"  # whose network a mixer without presets of its ow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Site:
+class BlockPosition:
     """A place for a mixer in a network: 0-based stage and block, channels, and the map's (H, W) at the design size."""
 
     stage: int
@@ -55,8 +55,14 @@ class Preset:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # passed to config_at
 
 
+def nano_preset() -> dict[str, Preset]:
+    """A preset for nano alone, with heads of 16 channels, the width of its first stage: for mixers whose heads are 32
+    channels wide elsewhere. At other scales the mixer is put into the default network."""
+    return {"nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options={"head_dim": 16})}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Inert:
+class ZeroGradient:
     """Parameters (or a part of one) whose gradient is exactly zero by construction."""
 
     parameter: str
@@ -78,11 +84,11 @@ class MixerEntry:
     family: str
     sampling: Literal["local", "global", "learned"]
     weights: Literal["static", "dynamic", "both"]
-    shares: tuple[str, str] | None = None  # alpha, beta; None: those of the kind of its weights
+    mixing_weights: tuple[str, str] | None = None  # alpha, beta; None: as `weights` implies
     method: str = ""  # the network it comes from, as Table I prints it
     citation: str = ""
     depends_on_n: bool = False
-    inert: tuple[Inert, ...] = ()
+    zero_gradient: tuple[ZeroGradient, ...] = ()
     palette_slot: int | None = None
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     # kinds of operation that the source paper's cost table counts; None where there is no published figure
@@ -104,8 +110,8 @@ class MixerEntry:
     @property
     def alpha_beta(self) -> tuple[str, str]:
         """Shares of the dynamic and the static affinity (Gao et al. 2021, Table 2): numbers, "learned" or "-"."""
-        if self.shares is not None:
-            return self.shares
+        if self.mixing_weights is not None:
+            return self.mixing_weights
         return {"dynamic": ("1", "0"), "static": ("0", "1"), "both": ("learned", "learned")}[self.weights]
 
     @property
@@ -114,11 +120,11 @@ class MixerEntry:
         return bool(self.presets)
 
     def options(self) -> dict[str, inspect.Parameter]:
-        """The mixer's options: keyword parameters of `config_at` besides the site."""
+        """The mixer's options: keyword parameters of `config_at` besides the position."""
         parameters = list(inspect.signature(self.config_at).parameters.values())[1:]
         return {p.name: p for p in parameters}
 
-    def build(self, site: Site, **options: Any) -> nn.Module:
+    def build(self, position: BlockPosition, **options: Any) -> nn.Module:
         """The module for one place. Raises ConfigError for an option the mixer does not have or a value it refuses."""
         known = self.options()
         for key in options:
@@ -126,7 +132,7 @@ class MixerEntry:
                 raise ConfigError(
                     f"an option of {self.name} ({', '.join(known) or 'it has none'})", repr(key), "remove or rename it"
                 )
-        return self.module(self.config_at(site, **options))
+        return self.module(self.config_at(position, **options))
 
 
 MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_registered)
@@ -146,8 +152,8 @@ def register_mixer(
     Args:
         name: lower_case name; the mixer's models are called `<architecture>_<name>_<scale>`.
         config: the frozen dataclass its constructor takes.
-        config_at: (site, *, option=default, ...) -> config; by default `config(dim=site.dim)` with every other field of
-            the config as an option.
+        config_at: (position, *, option=default, ...) -> config; by default `config(dim=position.dim)` with
+            every other field of the config as an option.
         title: how the mixer is called in tables and figures.
         **facts: other fields of `MixerEntry`; `sampling` and `weights` default to "local" and "static".
 
@@ -174,11 +180,11 @@ def register_mixer(
 
 
 def _default_config_at(config: type[MixerConfig]) -> Callable[..., MixerConfig]:
-    def config_at(site: Site, **options: Any) -> MixerConfig:
-        return config(dim=site.dim, **options)
+    def config_at(position: BlockPosition, **options: Any) -> MixerConfig:
+        return config(dim=position.dim, **options)
 
     # options() reads the signature, so it must name the config's own fields
-    parameters = [inspect.Parameter("site", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    parameters = [inspect.Parameter("position", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for field in dataclasses.fields(config):
         if field.name != "dim":
             default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default

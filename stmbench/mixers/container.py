@@ -23,16 +23,15 @@ from stmbench.mixers.affinity import (
     MixtureAffinity,
     RepeatedHeads,
     StencilAffinity,
-    joined_heads,
+    join_heads,
     map_columns,
     split_into_heads,
     square_offsets,
 )
-from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer
-from stmbench.mixers.coefficients import LEARNED, Coefficients, Gate, Share, check_shares
-from stmbench.mixers.nano import narrow_heads
-from stmbench.mixers.stencils import kernel_sum
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.ops.attention import QkvProjection, num_heads, self_attention, self_attention_reference
+from stmbench.mixers.ops.mixing_weights import LEARNED, Gate, MixingWeight, MixingWeights, check_mixing_weights
+from stmbench.mixers.ops.stencils import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,25 +40,25 @@ class ContainerConfig(MixerConfig):
 
     heads: int
     kernel: int = 5
-    alpha: Share = LEARNED
-    beta: Share = LEARNED
+    alpha: MixingWeight = LEARNED
+    beta: MixingWeight = LEARNED
     gate: Gate = "free"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
         require(self.kernel >= 1 and self.kernel % 2 == 1, "an odd kernel >= 1", self.kernel)
-        check_shares(self.alpha, self.beta, self.gate)
+        check_mixing_weights(self.alpha, self.beta, self.gate)
 
 
 def config_at(
-    site: Site,
+    position: BlockPosition,
     *,
     head_dim: int = 32,
     heads: int | None = None,
     kernel: int = 5,
-    alpha: Share = LEARNED,
-    beta: Share = LEARNED,
+    alpha: MixingWeight = LEARNED,
+    beta: MixingWeight = LEARNED,
     gate: Gate = "free",
     light: bool = False,
 ) -> ContainerConfig:
@@ -67,10 +66,10 @@ def config_at(
 
     `heads`, where given, is the number of heads of every stage and takes the place of `head_dim`.
     """
-    count = head_number(site.dim, head_dim, heads)
-    if light and site.stage < 3:
-        return ContainerConfig(dim=site.dim, heads=count, kernel=kernel, alpha=0, beta=1)
-    return ContainerConfig(dim=site.dim, heads=count, kernel=kernel, alpha=alpha, beta=beta, gate=gate)
+    count = num_heads(position.dim, head_dim, heads)
+    if light and position.stage < 3:
+        return ContainerConfig(dim=position.dim, heads=count, kernel=kernel, alpha=0, beta=1)
+    return ContainerConfig(dim=position.dim, heads=count, kernel=kernel, alpha=alpha, beta=beta, gate=gate)
 
 
 @register_mixer(
@@ -84,8 +83,8 @@ def config_at(
     weights="both",
     method="CONTAINER",
     citation="Gao et al., NeurIPS 2021",
-    inert=(
-        Inert(
+    zero_gradient=(
+        ZeroGradient(
             parameter="qkv.bias",
             part="the keys' third",
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
@@ -93,7 +92,7 @@ def config_at(
     ),
     palette_slot=19,
     channel_multiple=32,
-    presets=narrow_heads(),
+    presets=nano_preset(),
 )
 class Container(Mixer):
     """(B, H, W, C) -> (B, H, W, C)."""
@@ -107,7 +106,7 @@ class Container(Mixer):
         self.attends, self.convolves = config.alpha != 0, config.beta != 0
         self.qkv = QkvProjection(dim, queries=self.attends)
         self.conv = nn.Conv2d(dim, dim, side, padding=side // 2, groups=dim) if self.convolves else None
-        self.shares = Coefficients(config.alpha, config.beta, config.gate)
+        self.shares = MixingWeights(config.alpha, config.beta, config.gate)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +116,7 @@ class Container(Mixer):
         alpha, beta = self.shares()
         mixed = None
         if self.attends:
-            mixed = alpha * attended(projected, self.config.heads)
+            mixed = alpha * self_attention(projected, self.config.heads)
         if self.conv is not None:
             local = beta * self.conv(values.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             mixed = local if mixed is None else mixed + local
@@ -132,7 +131,7 @@ class Container(Mixer):
         alpha, beta = self.shares()
         mixed = values * 0
         if self.attends:
-            mixed = mixed + alpha * attended_slowly(projected, self.config.heads)
+            mixed = mixed + alpha * self_attention_reference(projected, self.config.heads)
         if self.conv is not None:
             assert self.conv.bias is not None
             mixed = mixed + beta * (kernel_sum(values, self.conv.weight[:, 0]) + self.conv.bias)
@@ -152,7 +151,11 @@ class Container(Mixer):
             offsets = square_offsets(self.config.kernel, x.device)
             weights = self.conv.weight.view(1, dim, 1, -1)
             parts.append(StencilAffinity(weights, offsets, columns, kind="static", batch=batch))
-        return MixtureAffinity(*parts, alpha=alpha, beta=beta) if len(parts) == 2 else self.shares.alone(parts[0], x)
+        return (
+            MixtureAffinity(*parts, alpha=alpha, beta=beta)
+            if len(parts) == 2
+            else self.shares.single_branch(parts[0], x)
+        )
 
     def values(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, C, H * W, 1)."""
@@ -160,7 +163,7 @@ class Container(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, C, H * W, 1) -> (B, H, W, C). The kernel's bias is added here: it belongs to no column."""
-        x = joined_heads(mixed, height, width)
+        x = join_heads(mixed, height, width)
         if self.conv is not None:
             assert self.conv.bias is not None
             x = x + self.shares()[1] * self.conv.bias

@@ -21,15 +21,14 @@ from stmbench.mixers.affinity import (
     AttentionAffinity,
     MatrixAffinity,
     MixtureAffinity,
-    joined_heads,
+    join_heads,
     map_columns,
     split_into_heads,
 )
-from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer
-from stmbench.mixers.coefficients import LEARNED, Coefficients, Gate, Share, check_shares
-from stmbench.mixers.nano import narrow_heads
-from stmbench.mixers.static_matrix import MatrixConfig, StaticMatrix
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.ops.attention import QkvProjection, num_heads, self_attention, self_attention_reference
+from stmbench.mixers.ops.mixing_weights import LEARNED, Gate, MixingWeight, MixingWeights, check_mixing_weights
+from stmbench.mixers.ops.static_matrix import MatrixConfig, StaticMatrix
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,15 +38,15 @@ class ContainerPamConfig(MixerConfig):
     heads: int
     resolution: tuple[int, int]
     shared: bool = True
-    alpha: Share = LEARNED
-    beta: Share = LEARNED
+    alpha: MixingWeight = LEARNED
+    beta: MixingWeight = LEARNED
     gate: Gate = "free"
     resize: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
-        check_shares(self.alpha, self.beta, self.gate)
+        check_mixing_weights(self.alpha, self.beta, self.gate)
         self.matrix()
 
     def matrix(self) -> MatrixConfig:
@@ -57,21 +56,21 @@ class ContainerPamConfig(MixerConfig):
 
 
 def config_at(
-    site: Site,
+    position: BlockPosition,
     *,
     head_dim: int = 32,
     heads: int | None = None,
     shared: bool = True,
-    alpha: Share = LEARNED,
-    beta: Share = LEARNED,
+    alpha: MixingWeight = LEARNED,
+    beta: MixingWeight = LEARNED,
     gate: Gate = "free",
     resize: bool = True,
 ) -> ContainerPamConfig:
-    """The same everywhere, with a matrix for the map of the site."""
+    """The same everywhere, with a matrix for the map of the position."""
     return ContainerPamConfig(
-        dim=site.dim,
-        heads=head_number(site.dim, head_dim, heads),
-        resolution=site.resolution,
+        dim=position.dim,
+        heads=num_heads(position.dim, head_dim, heads),
+        resolution=position.resolution,
         shared=shared,
         alpha=alpha,
         beta=beta,
@@ -92,15 +91,15 @@ def config_at(
     method="CONTAINER-PAM",
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
-    inert=(
-        Inert(
+    zero_gradient=(
+        ZeroGradient(
             parameter="qkv.bias",
             part="the keys' third",
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
         ),
     ),
     channel_multiple=32,
-    presets=narrow_heads(),
+    presets=nano_preset(),
 )
 class ContainerPam(Mixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""
@@ -113,13 +112,13 @@ class ContainerPam(Mixer):
         self.attends = config.alpha != 0
         self.qkv = QkvProjection(config.dim, queries=self.attends)
         self.static = StaticMatrix(config.matrix()) if config.beta != 0 else None
-        self.shares = Coefficients(config.alpha, config.beta, config.gate)
+        self.shares = MixingWeights(config.alpha, config.beta, config.gate)
         self.proj = nn.Linear(config.dim, config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         projected = self.qkv(x)
-        dynamic = attended(projected, self.config.heads) if self.attends else None
+        dynamic = self_attention(projected, self.config.heads) if self.attends else None
         return self._mixed(projected, dynamic)
 
     def reference(self, x: Tensor) -> Tensor:
@@ -129,7 +128,7 @@ class ContainerPam(Mixer):
         alpha, beta = self.shares()
         mixed = torch.zeros_like(x)
         if self.attends:
-            mixed = mixed + alpha * attended_slowly(projected, self.config.heads)
+            mixed = mixed + alpha * self_attention_reference(projected, self.config.heads)
         if self.static is not None:
             matrices = self.static.reference((height, width))
             depth = dim // self.config.heads
@@ -154,7 +153,11 @@ class ContainerPam(Mixer):
         if self.static is not None:
             matrix = self.static.matrix((height, width)).expand(self.config.heads, -1, -1)
             parts.append(MatrixAffinity(matrix[None], columns, kind="static", batch=batch))
-        return MixtureAffinity(*parts, alpha=alpha, beta=beta) if len(parts) == 2 else self.shares.alone(parts[0], x)
+        return (
+            MixtureAffinity(*parts, alpha=alpha, beta=beta)
+            if len(parts) == 2
+            else self.shares.single_branch(parts[0], x)
+        )
 
     def values(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, heads, H * W, d)."""
@@ -162,7 +165,7 @@ class ContainerPam(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, heads, H * W, d) -> (B, H, W, C)."""
-        y: Tensor = self.proj(joined_heads(mixed, height, width))
+        y: Tensor = self.proj(join_heads(mixed, height, width))
         return y
 
     def no_weight_decay(self) -> set[str]:
@@ -183,7 +186,7 @@ class ContainerPam(Mixer):
             height, width = projected.shape[1:3]
             values = projected[..., -self.config.dim :]
             static = self.static(split_into_heads(values, self.config.heads), (height, width))
-            share = beta * joined_heads(static, height, width)
+            share = beta * join_heads(static, height, width)
             mixed = share if mixed is None else mixed + share
         assert mixed is not None
         y: Tensor = self.proj(mixed)

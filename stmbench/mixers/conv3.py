@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class Conv3Config(MixerConfig):
         require(self.groups >= 1 and self.dim % self.groups == 0, f"groups that divide dim {self.dim}", self.groups)
 
 
-def config_at(site: Site, *, kernel: int = 3) -> Conv3Config:
+def config_at(position: BlockPosition, *, kernel: int = 3) -> Conv3Config:
     """The same kernel size everywhere."""
-    return Conv3Config(dim=site.dim, kernel=kernel)
+    return Conv3Config(dim=position.dim, kernel=kernel)
 
 
 @register_mixer(
@@ -44,7 +44,7 @@ def config_at(site: Site, *, kernel: int = 3) -> Conv3Config:
     family="Convolution",
     sampling="local",
     weights="static",
-    shares=("-", "-"),
+    mixing_weights=("-", "-"),
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
     palette_slot=11,
@@ -87,3 +87,27 @@ class Conv3(Mixer):
         """2 N C^2 for the projections and N K^2 C^2 / groups for the convolution."""
         area = self.config.dim**2
         return height * width * (2 * area + self.config.kernel**2 * area // self.config.groups)
+
+
+def group_conv3_at(position: BlockPosition, *, kernel: int = 3, groups: int = 8) -> Conv3Config:
+    """The same kernel size and number of groups everywhere."""
+    return Conv3Config(dim=position.dim, kernel=kernel, groups=groups)
+
+
+@register_mixer(
+    "group_conv3",
+    config=Conv3Config,
+    config_at=group_conv3_at,
+    title="Group Convolution 3 x 3",
+    abbreviation="Group Conv-3",
+    family="Convolution",
+    sampling="local",
+    weights="static",
+    mixing_weights=("-", "-"),
+    method="CONTAINER, Table 2",
+    citation="Gao et al., NeurIPS 2021",
+    palette_slot=12,
+    channel_multiple=8,
+)
+class GroupConv3(Conv3):
+    """(B, H, W, C) -> (B, H, W, C), zero padding outside the map."""

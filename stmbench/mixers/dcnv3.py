@@ -21,13 +21,13 @@ from stmbench.errors import require
 from stmbench.mixers.affinity import (
     PointAffinity,
     bilinear_points,
-    joined_heads,
+    join_heads,
     map_columns,
     split_into_heads,
     with_outside,
 )
-from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer
-from stmbench.mixers.bilinear import softmax_of_few, weighted_samples
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
+from stmbench.mixers.ops.bilinear import softmax_of_few, weighted_samples
 
 POINTS = 9
 
@@ -43,10 +43,10 @@ class Dcnv3Config(MixerConfig):
         require(self.groups >= 1 and self.dim % self.groups == 0, f"groups that divide dim {self.dim}", self.groups)
 
 
-def config_at(site: Site, *, group_dim: int = 16) -> Dcnv3Config:
+def config_at(position: BlockPosition, *, group_dim: int = 16) -> Dcnv3Config:
     """Groups of `group_dim` channels at every place."""
-    require(site.dim % group_dim == 0, f"dim {site.dim} divisible by group_dim", group_dim)
-    return Dcnv3Config(dim=site.dim, groups=site.dim // group_dim)
+    require(position.dim % group_dim == 0, f"dim {position.dim} divisible by group_dim", group_dim)
+    return Dcnv3Config(dim=position.dim, groups=position.dim // group_dim)
 
 
 def _presets() -> dict[str, Preset]:
@@ -162,7 +162,7 @@ class Dcnv3(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, groups, H * W, C / groups) -> (B, H, W, C)."""
-        projected: Tensor = self.proj_out(joined_heads(mixed, height, width))
+        projected: Tensor = self.proj_out(join_heads(mixed, height, width))
         return projected
 
     def macs(self, height: int, width: int) -> int:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
-from stmbench.mixers.base import Mixer, MixerConfig, Preset, Site, register_mixer
+from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class DwConvConfig(MixerConfig):
         require(self.kernel >= 1 and self.kernel % 2 == 1, "an odd kernel >= 1", self.kernel)
 
 
-def config_at(site: Site, *, kernel: int = 7) -> DwConvConfig:
+def config_at(position: BlockPosition, *, kernel: int = 7) -> DwConvConfig:
     """The same kernel size everywhere."""
-    return DwConvConfig(dim=site.dim, kernel=kernel)
+    return DwConvConfig(dim=position.dim, kernel=kernel)
 
 
 def _presets() -> dict[str, Preset]:
@@ -109,7 +109,7 @@ class DwConv(Mixer):
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, C, H * W, 1) -> (B, H, W, C). The kernel's bias is added here: it belongs to no column."""
         assert self.conv.bias is not None
-        projected: Tensor = self.proj_out(joined_heads(mixed, height, width) + self.conv.bias)
+        projected: Tensor = self.proj_out(join_heads(mixed, height, width) + self.conv.bias)
         return projected
 
     def macs(self, height: int, width: int) -> int:

@@ -5,13 +5,13 @@ It is `dw_conv` with a smaller kernel: Y = W_out (k * (V)), V = W_v X, one 3 x 3
 
 from __future__ import annotations
 
-from stmbench.mixers.base import Site, register_mixer
+from stmbench.mixers.base import BlockPosition, register_mixer
 from stmbench.mixers.dw_conv import DwConv, DwConvConfig
 
 
-def config_at(site: Site, *, kernel: int = 3) -> DwConvConfig:
+def config_at(position: BlockPosition, *, kernel: int = 3) -> DwConvConfig:
     """The same kernel size everywhere."""
-    return DwConvConfig(dim=site.dim, kernel=kernel)
+    return DwConvConfig(dim=position.dim, kernel=kernel)
 
 
 @register_mixer(

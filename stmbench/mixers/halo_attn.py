@@ -19,17 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, split_into_heads
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer
-from stmbench.mixers.halo_windows import key_places, offset_rows, outside
-from stmbench.mixers.windows import (
-    attended_windows,
-    cropped_places,
+from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
+from stmbench.mixers.ops.cached_tables import cached_table
+from stmbench.mixers.ops.windows import (
+    cropped_positions,
     merge_heads,
     pad_to_windows,
     padded_size,
     split_heads,
-    window_places,
+    window_attention,
+    window_positions,
 )
 
 Variant = Literal["standard", "switch", "1px", "shift"]
@@ -58,16 +58,16 @@ class HaloAttnConfig(MixerConfig):
 
 
 def config_at(
-    site: Site, *, window: int = 7, halo: int = 3, head_dim: int = 32, variant: Variant = "standard"
+    position: BlockPosition, *, window: int = 7, halo: int = 3, head_dim: int = 32, variant: Variant = "standard"
 ) -> HaloAttnConfig:
     """Table VII's variants: `switch` has a halo in odd blocks only, `1px` a halo of one token, `shift` the query window
     in the top left corner of a key window of the same size."""
     require(variant in VARIANTS, f"a variant ({', '.join(VARIANTS)})", variant)
-    require(site.dim % head_dim == 0, f"dim {site.dim} divisible by head_dim", head_dim)
-    before = after = {"switch": halo * (site.block % 2), "1px": 1}.get(variant, halo)
+    require(position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
+    before = after = {"switch": halo * (position.block % 2), "1px": 1}.get(variant, halo)
     if variant == "shift":
         before, after = 0, 2 * halo
-    return HaloAttnConfig(dim=site.dim, heads=site.dim // head_dim, window=window, before=before, after=after)
+    return HaloAttnConfig(dim=position.dim, heads=position.dim // head_dim, window=window, before=before, after=after)
 
 
 def _presets() -> dict[str, Preset]:
@@ -93,8 +93,8 @@ def _presets() -> dict[str, Preset]:
     weights="dynamic",
     method="HaloNet",
     citation="Vaswani et al., CVPR 2021",
-    inert=tuple(
-        Inert(
+    zero_gradient=tuple(
+        ZeroGradient(
             parameter=name,
             part="the first rows (one less than the window's side)",
             reason="a query is never that far below or right of a key; the authors' table has these rows",
@@ -132,7 +132,7 @@ class HaloAttn(Mixer):
         (q,) = split_heads(self.q(x), config.window, 1, config.heads)  # B, windows, heads, M^2, d
         k, v = self._neighbourhoods(self.kv(x))  # B * windows, heads, reach^2, d
         bias = self._bias(q, rows, columns)  # B * windows, heads, M^2, reach^2
-        y = attended_windows(q.flatten(0, 1), k, v, bias)
+        y = window_attention(q.flatten(0, 1), k, v, bias)
         y = merge_heads(y.reshape(q.shape), config.window, rows, columns)
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected
@@ -175,11 +175,11 @@ class HaloAttn(Mixer):
         k, _ = self._neighbourhoods(self.kv(x))
         logits = q.flatten(0, 1) @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + self._bias(q, rows, columns)
         weights = logits.softmax(dim=-1).view(*q.shape[:4], -1)  # B, windows, heads, M^2, reach^2
-        places = window_places(rows, columns, config.window, 0, x.device)
+        places = window_positions(rows, columns, config.window, 0, x.device)
         return WindowAffinity(
             weights.transpose(1, 2),
-            queries=cropped_places(places, columns, height, width),
-            keys=key_places(rows, columns, config.window, config.before, config.reach, x.device),
+            queries=cropped_positions(places, columns, height, width),
+            keys=key_positions(rows, columns, config.window, config.before, config.reach, x.device),
             outputs=height * width,
             columns=map_columns(height, width, padded=(rows, columns), device=x.device),
         )
@@ -191,7 +191,7 @@ class HaloAttn(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, heads, H * W, d) -> (B, H, W, C)."""
-        projected: Tensor = self.proj(joined_heads(mixed, height, width))
+        projected: Tensor = self.proj(join_heads(mixed, height, width))
         return projected
 
     def no_weight_decay(self) -> set[str]:
@@ -230,3 +230,36 @@ class HaloAttn(Mixer):
         horizontal = (horizontal.reshape(shape) + outside_columns).contiguous()
         bias: Tensor = vertical[..., :, None] + horizontal[..., None, :]  # B, windows, heads, M, M, reach, reach
         return bias.view(batch * windows, heads, window**2, reach**2)
+
+
+@cached_table
+def offset_rows(window: int, reach: int, device: torch.device) -> Tensor:
+    """(M, reach): the table's row for query r and key k of one axis."""
+    query, key = torch.arange(window, device=device), torch.arange(reach, device=device)
+    return key[None, :] - query[:, None] + reach - 1
+
+
+@cached_table
+def outside(
+    rows: int, columns: int, window: int, before: int, reach: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Very negative where a key's row [0], or its column [1], is outside the map: (2, 1, windows, 1, 1, 1, reach)."""
+    masks = []
+    for size in (rows, columns):
+        start = torch.arange(0, size, window, device=device)[:, None] - before
+        place = start + torch.arange(reach, device=device)  # windows along this axis, reach
+        mask = torch.zeros(place.shape, dtype=dtype, device=device)
+        # a quarter of the lowest number: the sum of two stays finite, and exp of it is exactly zero
+        masks.append(mask.masked_fill((place < 0) | (place >= size), torch.finfo(dtype).min / 4))
+    down, across = (len(mask) for mask in masks)
+    vertical, horizontal = masks[0][:, None].expand(-1, across, -1), masks[1][None].expand(down, -1, -1)
+    return torch.stack((vertical, horizontal)).view(2, 1, down * across, 1, 1, 1, reach)
+
+
+def key_positions(rows: int, columns: int, window: int, before: int, reach: int, device: torch.device) -> Tensor:
+    """(windows, reach^2): the place on the padded map of every key of every window, -1 outside."""
+    step = torch.arange(reach, device=device) - before
+    y, x = (torch.arange(0, size, window, device=device)[:, None] + step for size in (rows, columns))  # windows, reach
+    y, x = y[:, None, :, None], x[None, :, None, :]
+    places = torch.where((y >= 0) & (y < rows) & (x >= 0) & (x < columns), y * columns + x, -1)
+    return places.flatten(2).flatten(0, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
+from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 
 
@@ -52,7 +52,7 @@ class Identity(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, 1, H * W, C) -> (B, H, W, C)."""
-        return joined_heads(mixed, height, width)
+        return join_heads(mixed, height, width)
 
     def macs(self, height: int, width: int) -> int:
         """None."""

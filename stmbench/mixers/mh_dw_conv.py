@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import StencilAffinity, joined_heads, map_columns, split_into_heads, square_offsets
-from stmbench.mixers.attention import head_number
-from stmbench.mixers.base import Mixer, MixerConfig, Site, register_mixer
-from stmbench.mixers.nano import narrow_heads
-from stmbench.mixers.stencils import kernel_sum
+from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers.ops.attention import num_heads
+from stmbench.mixers.ops.stencils import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,9 +33,11 @@ class MhDwConvConfig(MixerConfig):
         require(self.kernel >= 1 and self.kernel % 2 == 1, "an odd kernel >= 1", self.kernel)
 
 
-def config_at(site: Site, *, head_dim: int = 32, heads: int | None = None, kernel: int = 3) -> MhDwConvConfig:
+def config_at(
+    position: BlockPosition, *, head_dim: int = 32, heads: int | None = None, kernel: int = 3
+) -> MhDwConvConfig:
     """Heads of `head_dim` channels; `heads`, where given, is their number in every stage instead."""
-    return MhDwConvConfig(dim=site.dim, heads=head_number(site.dim, head_dim, heads), kernel=kernel)
+    return MhDwConvConfig(dim=position.dim, heads=num_heads(position.dim, head_dim, heads), kernel=kernel)
 
 
 @register_mixer(
@@ -52,7 +53,7 @@ def config_at(site: Site, *, head_dim: int = 32, heads: int | None = None, kerne
     citation="Gao et al., NeurIPS 2021",
     palette_slot=14,
     channel_multiple=32,
-    presets=narrow_heads(),
+    presets=nano_preset(),
 )
 class MhDwConv(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map. The bias is one number for each channel."""
@@ -102,7 +103,7 @@ class MhDwConv(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, heads, H * W, d) -> (B, H, W, C). The bias is added here: it belongs to no column."""
-        y: Tensor = self.proj_out(joined_heads(mixed, height, width) + self.bias)
+        y: Tensor = self.proj_out(join_heads(mixed, height, width) + self.bias)
         return y
 
     def macs(self, height: int, width: int) -> int:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from stmbench.errors import DuplicateNameError, InputError, PluginError, printable
-from stmbench.mixers.base import MIXERS, MixerConfig, MixerEntry, Site
+from stmbench.mixers.base import MIXERS, BlockPosition, MixerConfig, MixerEntry
 from stmbench.mixers.naming import require_name
 
 GROUP = "stmbench.mixers"
@@ -172,7 +172,7 @@ def _check_shape(entry: MixerEntry) -> None:
         shape = (1, height, width, dim)
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                module = entry.build(Site(stage=2, block=1, dim=dim, resolution=(14, 14))).eval()
+                module = entry.build(BlockPosition(stage=2, block=1, dim=dim, resolution=(14, 14))).eval()
                 found = module(torch.randn(shape))
         except KeyboardInterrupt:
             raise

@@ -12,10 +12,9 @@ import dataclasses
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import AttentionAffinity, joined_heads, map_columns, split_into_heads
-from stmbench.mixers.attention import QkvProjection, attended, attended_slowly, head_number
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site, register_mixer
-from stmbench.mixers.nano import narrow_heads
+from stmbench.mixers.affinity import AttentionAffinity, join_heads, map_columns, split_into_heads
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.ops.attention import QkvProjection, num_heads, self_attention, self_attention_reference
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,9 +28,9 @@ class SelfAttnConfig(MixerConfig):
         require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
 
 
-def config_at(site: Site, *, head_dim: int = 32, heads: int | None = None) -> SelfAttnConfig:
+def config_at(position: BlockPosition, *, head_dim: int = 32, heads: int | None = None) -> SelfAttnConfig:
     """Heads of `head_dim` channels; `heads`, where given, is their number in every stage instead."""
-    return SelfAttnConfig(dim=site.dim, heads=head_number(site.dim, head_dim, heads))
+    return SelfAttnConfig(dim=position.dim, heads=num_heads(position.dim, head_dim, heads))
 
 
 @register_mixer(
@@ -45,8 +44,8 @@ def config_at(site: Site, *, head_dim: int = 32, heads: int | None = None) -> Se
     weights="dynamic",
     method="ViT, DeiT",
     citation="Vaswani et al., NeurIPS 2017",
-    inert=(
-        Inert(
+    zero_gradient=(
+        ZeroGradient(
             parameter="qkv.bias",
             part="the keys' third",
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
@@ -55,7 +54,7 @@ def config_at(site: Site, *, head_dim: int = 32, heads: int | None = None) -> Se
     palette_slot=10,
     softmax_rows=True,
     channel_multiple=32,
-    presets=narrow_heads(),
+    presets=nano_preset(),
 )
 class SelfAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). The cost grows with the square of H * W."""
@@ -70,12 +69,12 @@ class SelfAttn(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        y: Tensor = self.proj(attended(self.qkv(x), self.config.heads))
+        y: Tensor = self.proj(self_attention(self.qkv(x), self.config.heads))
         return y
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map, head by head with a softmax that can be read."""
-        y: Tensor = self.proj(attended_slowly(self.qkv(x), self.config.heads))
+        y: Tensor = self.proj(self_attention_reference(self.qkv(x), self.config.heads))
         return y
 
     def affinity(self, x: Tensor) -> AttentionAffinity:
@@ -89,7 +88,7 @@ class SelfAttn(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, heads, H * W, d) -> (B, H, W, C)."""
-        y: Tensor = self.proj(joined_heads(mixed, height, width))
+        y: Tensor = self.proj(join_heads(mixed, height, width))
         return y
 
     def macs(self, height: int, width: int) -> int:

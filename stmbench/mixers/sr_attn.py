@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import AttentionAffinity, joined_heads, map_columns, reduced_columns, split_into_heads
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer
+from stmbench.mixers.affinity import AttentionAffinity, join_heads, map_columns, reduced_columns, split_into_heads
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,13 @@ class SrAttnConfig(MixerConfig):
         require(self.ratio >= 1, "ratio >= 1", self.ratio)
 
 
-def config_at(site: Site, *, head_dim: int = 64, ratios: tuple[int, int, int, int] = (8, 4, 2, 1)) -> SrAttnConfig:
+def config_at(
+    position: BlockPosition, *, head_dim: int = 64, ratios: tuple[int, int, int, int] = (8, 4, 2, 1)
+) -> SrAttnConfig:
     """The reduction ratio falls from stage to stage, so that all stages have the same number of keys."""
-    require(site.dim % head_dim == 0, f"dim {site.dim} divisible by head_dim", head_dim)
-    require(len(ratios) > site.stage, f"a ratio for stage {site.stage}", ratios)
-    return SrAttnConfig(dim=site.dim, heads=site.dim // head_dim, ratio=ratios[site.stage])
+    require(position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
+    require(len(ratios) > position.stage, f"a ratio for stage {position.stage}", ratios)
+    return SrAttnConfig(dim=position.dim, heads=position.dim // head_dim, ratio=ratios[position.stage])
 
 
 def _presets() -> dict[str, Preset]:
@@ -79,8 +81,8 @@ def _presets() -> dict[str, Preset]:
     weights="dynamic",
     method="PVT",
     citation="Wang et al., ICCV 2021",
-    inert=(
-        Inert(
+    zero_gradient=(
+        ZeroGradient(
             parameter="kv.bias",
             part="the keys' half",
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
@@ -165,7 +167,7 @@ class SrAttn(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, heads, H * W, d) -> (B, H, W, C)."""
-        projected: Tensor = self.proj(joined_heads(mixed, height, width))
+        projected: Tensor = self.proj(join_heads(mixed, height, width))
         return projected
 
     def macs(self, height: int, width: int) -> int:

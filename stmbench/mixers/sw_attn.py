@@ -16,17 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import WindowAffinity, joined_heads, map_columns, split_into_heads
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Preset, Site, register_mixer
-from stmbench.mixers.cached_tables import cached_table
-from stmbench.mixers.windows import (
-    attended_windows,
-    cropped_places,
+from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
+from stmbench.mixers.ops.cached_tables import cached_table
+from stmbench.mixers.ops.windows import (
+    cropped_positions,
     merge_heads,
     pad_to_windows,
     padded_size,
     split_heads,
-    window_places,
+    window_attention,
+    window_positions,
 )
 
 SEPARATED = -100.0  # added to the logits of tokens that only the cyclic shift brought into one window
@@ -47,11 +47,11 @@ class SwAttnConfig(MixerConfig):
         require(0 <= self.shift < self.window, f"0 <= shift < window {self.window}", self.shift)
 
 
-def config_at(site: Site, *, window: int = 7, head_dim: int = 32) -> SwAttnConfig:
+def config_at(position: BlockPosition, *, window: int = 7, head_dim: int = 32) -> SwAttnConfig:
     """Odd blocks of a stage are shifted by half a window."""
-    require(site.dim % head_dim == 0, f"dim {site.dim} divisible by head_dim", head_dim)
-    shift = window // 2 if site.block % 2 else 0
-    return SwAttnConfig(dim=site.dim, heads=site.dim // head_dim, window=window, shift=shift)
+    require(position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
+    shift = window // 2 if position.block % 2 else 0
+    return SwAttnConfig(dim=position.dim, heads=position.dim // head_dim, window=window, shift=shift)
 
 
 def _presets() -> dict[str, Preset]:
@@ -76,8 +76,8 @@ def _presets() -> dict[str, Preset]:
     weights="dynamic",
     method="Swin Transformer",
     citation="Liu et al., ICCV 2021",
-    inert=(
-        Inert(
+    zero_gradient=(
+        ZeroGradient(
             parameter="qkv.bias",
             part="the keys' third",
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
@@ -90,7 +90,8 @@ def _presets() -> dict[str, Preset]:
     published_convention=frozenset({"conv", "linear", "matmul", "norm", "pool"}),
 )
 class SwAttn(Mixer):
-    """(B, H, W, C) -> (B, H, W, C). Maps that do not divide are zero-padded below and right; padding is attended to."""
+    """(B, H, W, C) -> (B, H, W, C). Maps that the window does not divide are zero-padded below and to the
+    right; padding is attended to."""
 
     config: SwAttnConfig
 
@@ -155,10 +156,10 @@ class SwAttn(Mixer):
         rows, columns = x.shape[1:3]
         q, k, _ = split_heads(self.qkv(x), window, 3, self.config.heads)  # B, windows, heads, M^2, d
         logits = q @ k.transpose(3, 4) * q.shape[-1] ** -0.5 + self._bias(rows, columns, shift)
-        places = window_places(rows, columns, window, shift, x.device)
+        places = window_positions(rows, columns, window, shift, x.device)
         return WindowAffinity(
             logits.softmax(dim=-1).transpose(1, 2),
-            queries=cropped_places(places, columns, height, width),
+            queries=cropped_positions(places, columns, height, width),
             keys=places,
             outputs=height * width,
             columns=map_columns(height, width, padded=(rows, columns), device=x.device),
@@ -171,7 +172,7 @@ class SwAttn(Mixer):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         """(B, heads, H * W, d) -> (B, H, W, C)."""
-        projected: Tensor = self.proj(joined_heads(mixed, height, width))
+        projected: Tensor = self.proj(join_heads(mixed, height, width))
         return projected
 
     def no_weight_decay(self) -> set[str]:
@@ -204,9 +205,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for (B, windows, heads, M^2, d), as one call of four dimensions."""
     batch, windows, heads = q.shape[:3]
     if bias.shape[1] == 1:  # the same bias in every window: windows join the batch
-        y = attended_windows(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias[0])
+        y = window_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias[0])
     else:  # a bias for each window: windows join the heads
-        y = attended_windows(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), bias.flatten(1, 2))
+        y = window_attention(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), bias.flatten(1, 2))
     return y.reshape(batch, windows, heads, *q.shape[3:])
 
 

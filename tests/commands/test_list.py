@@ -42,7 +42,7 @@ def test_mixers_as_json() -> None:
     assert (by_name["dw_conv"]["alpha"], by_name["dw_conv"]["beta"]) == ("0", "1")
     assert (by_name["container"]["alpha"], by_name["container"]["beta"]) == ("learned", "learned")
     assert by_name["dcnv3"]["sampling"] == "learned"
-    assert [inert["parameter"] for inert in by_name["sr_attn"]["inert"]] == ["kv.bias"]
+    assert [item["parameter"] for item in by_name["sr_attn"]["zero_gradient"]] == ["kv.bias"]
     assert "kernel" in by_name["dw_conv"]["options"]
     assert by_name["dw_conv"]["scales"] == ["nano", "micro", "tiny", "small", "base"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.conformance import CHECKS
 from stmbench.mixers.plugins import load_plugin
 from tests.commands import run
@@ -32,7 +32,7 @@ def test_the_starter_file_is_a_mixer(tmp_path: Path) -> None:
     assert load_plugin(_starter(tmp_path)) == ("strip_conv",)
     entry = MIXERS.get("strip_conv")
     assert (entry.title, entry.module.__name__) == ("Strip Conv", "StripConv")
-    module = entry.build(Site(stage=0, block=0, dim=8, resolution=(8, 8)), kernel=5)
+    module = entry.build(BlockPosition(stage=0, block=0, dim=8, resolution=(8, 8)), kernel=5)
     assert module(torch.randn(2, 5, 7, 8)).shape == (2, 5, 7, 8)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.mixers.base import Inert, MixerEntry, Site
+from stmbench.mixers.base import BlockPosition, MixerEntry, ZeroGradient
 from tests.conformance.broken_configs import Counted, Credulous, Open, Restless
 from tests.conformance.broken_gradients import CutFromItsInput, DeadParameter, DeadThird, InfiniteGradient
 from tests.conformance.sound import Config, Sound
@@ -140,8 +140,8 @@ class SwallowsOptions(Sound):
 def entry(module: type[nn.Module], config: Any = Config, **facts: Any) -> MixerEntry:
     """An entry that is in no registry."""
 
-    def config_at(site: Site) -> Any:
-        return config(dim=site.dim)
+    def config_at(position: BlockPosition) -> Any:
+        return config(dim=position.dim)
 
     told: dict[str, Any] = {"config_at": config_at, "title": "Broken", "abbreviation": "B", "family": "none"}
     told.update({"sampling": "local", "weights": "static", **facts})
@@ -161,11 +161,11 @@ BROKEN: dict[str, MixerEntry] = {
     "gradients": entry(DeadParameter),
     "gradients (a part)": entry(DeadThird),
     "gradients (infinite)": entry(InfiniteGradient),
-    "gradients (declared inert, but learns)": entry(
-        Sound, inert=(Inert(parameter="conv.bias", part="all", reason="said so", whole=True),)
+    "gradients (declared zero, but learns)": entry(
+        Sound, zero_gradient=(ZeroGradient(parameter="conv.bias", part="all", reason="said so", whole=True),)
     ),
-    "gradients (declared inert, but is not there)": entry(
-        Sound, inert=(Inert(parameter="kv.bias", part="keys", reason="another mixer's"),)
+    "gradients (declared zero, but absent)": entry(
+        Sound, zero_gradient=(ZeroGradient(parameter="kv.bias", part="keys", reason="another mixer's"),)
     ),
     "input_gradient": entry(CutFromItsInput),
     "bfloat16": entry(NanInBfloat16),

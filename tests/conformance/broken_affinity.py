@@ -9,7 +9,7 @@ from stmbench.mixers.affinity import (
     Affinity,
     PointAffinity,
     StencilAffinity,
-    joined_heads,
+    join_heads,
     map_columns,
     split_into_heads,
     square_offsets,
@@ -34,7 +34,7 @@ class Weighed(Sound):
 
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
         assert self.conv.bias is not None
-        y: Tensor = self.proj(joined_heads(mixed, height, width) + self.conv.bias)
+        y: Tensor = self.proj(join_heads(mixed, height, width) + self.conv.bias)
         return y
 
 
@@ -62,7 +62,7 @@ class WrongAtTheBorder(Weighed):
 
 class LeavesTheBiasOut(Weighed):
     def project(self, mixed: Tensor, height: int, width: int) -> Tensor:
-        y: Tensor = self.proj(joined_heads(mixed, height, width))
+        y: Tensor = self.proj(join_heads(mixed, height, width))
         return y
 
 

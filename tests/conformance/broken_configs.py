@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from stmbench.errors import ConfigError
-from stmbench.mixers.base import MixerConfig, Site
+from stmbench.mixers.base import BlockPosition, MixerConfig
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -33,9 +33,9 @@ class Restless:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, site: Site, *, tick: int = 0) -> Counted:
+    def __call__(self, position: BlockPosition, *, tick: int = 0) -> Counted:
         self.calls += 1
-        return Counted(dim=site.dim, tick=self.calls)
+        return Counted(dim=position.dim, tick=self.calls)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

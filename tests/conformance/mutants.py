@@ -18,9 +18,9 @@ FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
 }  # fmt: skip
 # what says what is meant (references), what is checked elsewhere (configs), and what runs before a forward pass
-LEFT_ALONE = ("reference", "attended_slowly", "kernel_sum", "_between", "fused_slowly", "__init__", "__post_init__",
-              "config_at", "_presets", "rank_at", "head_number", "check_shares", "narrow_heads", "preset",
-              "no_weight_decay", "alone", "tensors")  # fmt: skip
+LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "_interpolation_matrix", "fuse_reference",
+              "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
+              "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from stmbench.measure.counting import count
-from stmbench.mixers.base import Inert
+from stmbench.mixers.base import ZeroGradient
 from stmbench.mixers.conformance import CHECKS, conform, gradients
 from tests.conformance import broken, broken_affinity, broken_gradients
 
@@ -88,8 +88,8 @@ def test_without_a_counter_the_formula_is_not_compared() -> None:
 
 
 def test_a_declared_dead_parameter_passes() -> None:
-    inert = Inert(parameter="unused", part="all", reason="kept for old weights", whole=True)
-    entry = dataclasses.replace(BROKEN["gradients"], inert=(inert,))
+    declared = ZeroGradient(parameter="unused", part="all", reason="kept for old weights", whole=True)
+    entry = dataclasses.replace(BROKEN["gradients"], zero_gradient=(declared,))
     assert [o.check for o in conform(entry) if o.status == "failed"] == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stmbench.mixers.bilinear import gathered_sums, grid_sums, softmax_of_few, weighted_samples
+from stmbench.mixers.ops.bilinear import gathered_sums, grid_sums, softmax_of_few, weighted_samples
 
 
 def sampled(place: tuple[float, float], how: object) -> float:

@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stmbench.architectures.catalog import create_model
-from stmbench.mixers import windows
-from stmbench.mixers.base import MIXERS, Mixer, Site
+from stmbench.mixers.base import MIXERS, BlockPosition, Mixer
+from stmbench.mixers.ops import windows
 
 MODELS = ("unified_{}_nano", "isotropic_{}_nano")
 
@@ -46,7 +46,7 @@ def fake_cuda(module: nn.Module | None = None) -> Iterator[HostGuard]:
 
 
 def block_of(name: str) -> Mixer:
-    module = MIXERS.get(name).build(Site(stage=0, block=1, dim=64, resolution=(14, 14)))
+    module = MIXERS.get(name).build(BlockPosition(stage=0, block=1, dim=64, resolution=(14, 14)))
     assert isinstance(module, Mixer)
     return module
 
@@ -102,7 +102,7 @@ def test_a_fused_call_has_no_more_windows_than_a_grid(monkeypatch: pytest.Monkey
     q, k, v = (torch.randn(12, 7, 4, 8) for _ in range(3))
     for shape in ((12, 7, 4, 4), (1, 7, 4, 4), (12, 1, 4, 4)):
         bias = torch.randn(shape)
-        found = windows.attended_windows(q, k, v, bias)
+        found = windows.window_attention(q, k, v, bias)
         assert torch.allclose(found, fused(q, k, v, attn_mask=bias), atol=1e-6)
     assert max(max(pair) for pair in sizes) == 5
 
@@ -110,7 +110,7 @@ def test_a_fused_call_has_no_more_windows_than_a_grid(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", ["sw_attn", "halo_attn"])
 @pytest.mark.parametrize("block", [0, 1])
 def test_many_windows_give_what_few_give(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = MIXERS.get(name).build(Site(stage=0, block=block, dim=64, resolution=(28, 28))).eval()
+    module = MIXERS.get(name).build(BlockPosition(stage=0, block=block, dim=64, resolution=(28, 28))).eval()
     x = torch.randn(3, 28, 28, 64)
     whole = module(x)
     monkeypatch.setattr(windows, "MOST_WINDOWS", 10)
@@ -131,7 +131,7 @@ def test_a_static_matrix_is_not_copied_for_each_image(name: str) -> None:
             largest = max([largest, *(leaf.numel() for leaf in leaves)])
             return result
 
-    module = MIXERS.get(name).build(Site(stage=0, block=0, dim=32, resolution=(28, 28)))
+    module = MIXERS.get(name).build(BlockPosition(stage=0, block=0, dim=32, resolution=(28, 28)))
     with torch.no_grad(), fake_cuda(module), Sizes():
         module(torch.randn(images, 28, 28, 32))
     assert largest < images * tokens * tokens / 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stmbench.mixers.base import MIXERS, Mixer, Site
+from stmbench.mixers.base import MIXERS, BlockPosition, Mixer
 
 SIZES = ((14, 14), (7, 7), (9, 16), (3, 20), (1, 1), (15, 8))
 NAMES = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
@@ -22,8 +22,8 @@ CASES = [(name, options, block) for name in NAMES for options in OPTIONS[name] f
 def mixer(name: str, block: int = 0, stage: int = 0, **options: object) -> Mixer:
     """A mixer of 64 channels with parameters large enough that every term matters."""
     torch.manual_seed(0)
-    site = Site(stage=stage, block=block, dim=64, resolution=(14, 14))
-    module = MIXERS.get(name).build(site, **options).double().eval()
+    position = BlockPosition(stage=stage, block=block, dim=64, resolution=(14, 14))
+    module = MIXERS.get(name).build(position, **options).double().eval()
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     assert isinstance(module, Mixer)
@@ -51,7 +51,7 @@ def test_key_biases_have_no_gradient(name: str, parameter: str, rows: tuple[int,
     keys = torch.zeros(len(gradient), dtype=torch.bool)
     keys[slice(*rows)] = True
     assert gradient[keys].abs().max() < 1e-9 * gradient[~keys].abs().max()
-    assert MIXERS.get(name).inert[0].parameter == parameter
+    assert MIXERS.get(name).zero_gradient[0].parameter == parameter
 
 
 def test_halo_rows_that_no_offset_reaches() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from stmbench.errors import PluginError
 from stmbench.mixers import plugins
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.base import MIXERS, BlockPosition
 
 HEAD = """
 import torch
@@ -50,7 +50,7 @@ FAILURES = [
     ),
     (
         "no config",
-        SOUND.replace("config=MixerConfig", "config=dict, config_at=lambda site: {'dim': site.dim}"),
+        SOUND.replace("config=MixerConfig", "config=dict, config_at=lambda position: {'dim': position.dim}"),
         "a config of passthrough",
         "dict",
         "MixerConfig",
@@ -76,7 +76,7 @@ def test_a_sound_file_is_registered_with_its_hash(tmp_path: Path) -> None:
     entry = MIXERS.get("passthrough")
     assert entry.plugin_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     x = torch.randn(1, 3, 5, 8)
-    assert torch.equal(entry.build(Site(stage=0, block=0, dim=8, resolution=(3, 5)))(x), x)
+    assert torch.equal(entry.build(BlockPosition(stage=0, block=0, dim=8, resolution=(3, 5)))(x), x)
     assert plugins.loaded_files() == [path]
     assert not (tmp_path / "__pycache__").exists()
 

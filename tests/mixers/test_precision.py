@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from stmbench.architectures.catalog import create_model
-from stmbench.mixers.base import MIXERS, Mixer, Site
+from stmbench.mixers.base import MIXERS, BlockPosition, Mixer
 
 BELOW_ONE_PERCENT = 0.01
 
@@ -17,7 +17,7 @@ BELOW_ONE_PERCENT = 0.01
 def dcnv3(side: int) -> Mixer:
     """With offsets of a token or so, and weights that half precision can hold exactly."""
     torch.manual_seed(0)
-    module = MIXERS.get("dcnv3").build(Site(stage=0, block=1, dim=32, resolution=(side, side))).eval()
+    module = MIXERS.get("dcnv3").build(BlockPosition(stage=0, block=1, dim=32, resolution=(side, side))).eval()
     nn.init.normal_(module.get_parameter("offsets.bias"), std=1.0)
     assert isinstance(module, Mixer)
     return module.bfloat16().float()
@@ -70,7 +70,7 @@ def test_one_image_of_224_pixels_is_finite_in_bfloat16(mode: str) -> None:
 def test_every_mixer_in_bfloat16(name: str, autocast: bool) -> None:
     """Forward and backward: finite, and near single precision."""
     torch.manual_seed(0)
-    module = MIXERS.get(name).build(Site(stage=0, block=1, dim=64, resolution=(28, 28))).train()
+    module = MIXERS.get(name).build(BlockPosition(stage=0, block=1, dim=64, resolution=(28, 28))).train()
     x = torch.randn(2, 28, 28, 64)
     expected = module(x).detach()
     module, x = (module, x) if autocast else (module.bfloat16(), x.bfloat16())

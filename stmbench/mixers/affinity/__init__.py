@@ -4,22 +4,28 @@ module.affinity(x).rows(torch.tensor([25, 50]))  # (B, heads, 2, N_in), x: (B, H
 module.project(module.affinity(x).apply(module.values(x)), H, W)  # equals module(x)
 """
 
-from stmbench.mixers.affinity.base import DENSE_LIMIT, Affinity, Kind
-from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
-from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
-from stmbench.mixers.affinity.contract import (
+from stmbench.mixers.affinity.base import (
+    DENSE_LIMIT,
     JACOBIAN_INSTEAD,
+    Affinity,
     HasAffinity,
+    Kind,
     affinity_of,
     has_affinity,
-    joined_heads,
+    join_heads,
     split_into_heads,
 )
+from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
+from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity
 from stmbench.mixers.affinity.jacobian import jacobian_affinity
-from stmbench.mixers.affinity.points import PointAffinity, bilinear_points
-from stmbench.mixers.affinity.stencil import StencilAffinity, square_offsets
-from stmbench.mixers.affinity.windows import WindowAffinity
+from stmbench.mixers.affinity.sparse import (
+    PointAffinity,
+    StencilAffinity,
+    WindowAffinity,
+    bilinear_points,
+    square_offsets,
+)
 
 __all__ = [
     "DENSE_LIMIT",
@@ -40,7 +46,7 @@ __all__ = [
     "bilinear_points",
     "has_affinity",
     "jacobian_affinity",
-    "joined_heads",
+    "join_heads",
     "map_columns",
     "reduced_columns",
     "split_into_heads",

@@ -1,14 +1,15 @@
-"""The affinity of a mixer: for each head, the weight of every value token in every output position.
+"""The affinity contract: for each head, the weight of every value token in every output position.
 
-Gao et al., "Container: Context Aggregation Network", NeurIPS 2021, eq. 1 and 2: a mixer that is a linear map of its
-values given its weights is Y = A(X) V(X), per head, followed by a projection. `A` is an `Affinity`.
+Gao et al., "Container: Context Aggregation Network", NeurIPS 2021, eqs. 1 and 2: a mixer that is a linear map of its
+values, given its weights, is Y = A(X) V(X), head by head, followed by a projection. `A` is an `Affinity`; a mixer that
+offers one is a `HasAffinity`.
 
     A                    shape (B, heads, N_out, N_in): N_out positions of the H x W map, row by row, N_in value tokens
-    ├── AttentionAffinity   softmax(q k^T + bias), computed row by row when asked
-    ├── MatrixAffinity      a matrix that is held (a static N x N one, say)
+    ├── AttentionAffinity   softmax(q k^T + bias), whose rows are computed on request
+    ├── MatrixAffinity      a stored matrix (for instance a static N x N one)
     ├── WindowAffinity      queries and keys of windows
-    ├── StencilAffinity     taps at fixed offsets: convolutions, with weights of each place or the same everywhere
-    ├── PointAffinity       K columns for each output, several of which may be the same (bilinear samples)
+    ├── StencilAffinity     taps at fixed offsets: convolutions, with weights per position or shared by all positions
+    ├── PointAffinity       K columns for each output, possibly repeated (bilinear samples)
     └── combined            ScaledAffinity, RepeatedHeads, MixtureAffinity (alpha dynamic + beta static)
 """
 
@@ -17,10 +18,10 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stmbench.errors import InputError
 from stmbench.mixers.affinity.columns import Columns
@@ -104,3 +105,59 @@ class Affinity(abc.ABC):
         batch, heads, outputs, inputs = self.shape
         size = max(1, numbers // (batch * heads * inputs))
         yield from torch.split(torch.arange(outputs, device=self.columns.padding.device), size)
+
+
+JACOBIAN_INSTEAD: Final = "ask for the Jacobian affinity, which any mixer and any block has: --jacobian mixer"
+
+
+@runtime_checkable
+class HasAffinity(Protocol):
+    """A mixer whose values are mixed linearly, given its weights. Besides the two methods it offers one of
+
+    - `project(mixed (B, heads, H * W, d), height, width) -> (B, H, W, C)`: all that comes after, biases included, so
+      that `project(affinity(x).apply(values(x)), H, W)` is the mixer's output;
+    - `aggregated(x) -> (B, heads, H * W, d)`, where what comes after looks at the input again or is not linear (CoT's
+      norm, activation and split attention): `affinity(x).apply(values(x))` is then equal to it, and it is what forward
+      goes on with.
+
+    `forward` calls none of these and stays free to use fused attention. A depthwise convolution has as many heads as
+    channels, with d = 1.
+    """
+
+    def affinity(self, x: Tensor) -> Affinity:
+        """(B, H, W, C) -> affinity of shape (B, heads, H * W, N_in)."""
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, heads, N_in, d): the value tokens, those of padding among them."""
+
+
+def has_affinity(module: nn.Module) -> bool:
+    """Whether a mixer offers an affinity."""
+    return isinstance(module, HasAffinity)
+
+
+def affinity_of(module: nn.Module, name: str) -> HasAffinity:
+    """`module`, known to offer an affinity; `name` is the mixer's, for the message.
+
+    Raises:
+        InputError: it offers none.
+    """
+    if isinstance(module, HasAffinity):
+        return module
+    raise InputError(
+        "a mixer that is a linear map of its values",
+        f"{name}, which has no affinity",
+        JACOBIAN_INSTEAD,
+    )
+
+
+def join_heads(mixed: Tensor, height: int, width: int) -> Tensor:
+    """(B, heads, H * W, d) -> (B, H, W, heads * d), head by head: what most mixers' `project` starts with."""
+    batch, heads, _, depth = mixed.shape
+    return mixed.transpose(1, 2).reshape(batch, height, width, heads * depth)
+
+
+def split_into_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, H, W, heads * d) -> (B, heads, H * W, d), head by head; the inverse of `join_heads`."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height * width, heads, channels // heads).transpose(1, 2)

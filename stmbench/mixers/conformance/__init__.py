@@ -3,12 +3,19 @@
     outcomes = conform(MIXERS.get("dw_conv"), count=counter)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
 
-Every check looks at one promise, on weights that were moved off their start (a zero start hides dead parameters), in
-float64 where numbers are compared. A check whose premise failed already is skipped, so that one fault is one failure.
+Every check tests one promise, on perturbed initial weights (a layer that starts at zero hides dead parameters), in
+float64 where numbers are compared. A check whose prerequisite failed is skipped, so that one fault is one failure.
+
+    check       `Check`, `Outcome`, the `check` decorator, and `MixerUnderTest`: what the checks examine
+    run         `conform`: all checks on one entry
+    configs     the config, the position and the options
+    forward     sizes, dtypes, layout, determinism
+    gradients   every parameter learns, or is declared
+    numbers     low precision, reference, MAC formula, copies
+    affinity    the affinity contract
 """
 
-from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, Outcome
+from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, Count, MixerUnderTest, Outcome
 from stmbench.mixers.conformance.run import conform
-from stmbench.mixers.conformance.subject import Count, Subject
 
-__all__ = ["CHECKS", "BrokenPromiseError", "Check", "Count", "Outcome", "Subject", "conform"]
+__all__ = ["CHECKS", "BrokenPromiseError", "Check", "Count", "MixerUnderTest", "Outcome", "conform"]

@@ -1,4 +1,4 @@
-"""Checks of what a mixer takes: its config, its placeand its options."""
+"""Checks of what a mixer takes: its config, its position and its options."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stmbench.errors import ConfigError
-from stmbench.mixers.conformance.check import BrokenPromiseError, check
-from stmbench.mixers.conformance.subject import Subject
+from stmbench.mixers.conformance.check import BrokenPromiseError, MixerUnderTest, check
 
 
 @check(
@@ -17,13 +16,13 @@ from stmbench.mixers.conformance.subject import Subject
     remedy="write @dataclass(frozen=True, kw_only=True) above the config",
     needs=(),
 )
-def frozen_config(subject: Subject) -> None:
-    config = subject.entry.config
+def frozen_config(mixer: MixerUnderTest) -> None:
+    config = mixer.entry.config
     # a subclass without the decorator is a dataclass by inheritance: its own annotations would be ignored silently
     if "__dataclass_fields__" not in vars(config):
         raise BrokenPromiseError(f"{config.__name__} is not decorated as a dataclass")
     if not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise BrokenPromiseError(f"{config.__name__} can be changed after it was made")
+        raise BrokenPromiseError(f"{config.__name__} can be changed after construction")
     positional = [field.name for field in dataclasses.fields(config) if not field.kw_only]
     if positional:
         raise BrokenPromiseError(f"positional fields: {', '.join(positional)}")
@@ -34,8 +33,8 @@ def frozen_config(subject: Subject) -> None:
     remedy="check the fields with require(...) in __post_init__, and call MixerConfig.__post_init__(self) there",
     needs=(),
 )
-def config_refuses_nonsense(subject: Subject) -> None:
-    config = subject.config()
+def config_refuses_nonsense(mixer: MixerUnderTest) -> None:
+    config = mixer.config()
     for dim in (0, -1):
         try:
             dataclasses.replace(config, dim=dim)
@@ -45,17 +44,17 @@ def config_refuses_nonsense(subject: Subject) -> None:
 
 
 @check(
-    "config_at(site) gives the same config every time, and every option is named",
+    "config_at(position) gives the same config every time, and every option is named",
     remedy="make config_at a function of its arguments alone, each of them written out",
     needs=(),
 )
-def config_at_is_a_function(subject: Subject) -> None:
+def config_at_is_a_function(mixer: MixerUnderTest) -> None:
     for stage, block in ((0, 0), (2, 1), (3, 0)):
-        if subject.config(stage, block) != subject.config(stage, block):
+        if mixer.config(stage, block) != mixer.config(stage, block):
             raise BrokenPromiseError(f"two different configs for stage {stage}, block {block}")
-    module = subject.entry.module
+    module = mixer.entry.module
     callables: dict[str, Callable[..., Any]] = {
-        "config_at": subject.entry.config_at,
+        "config_at": mixer.entry.config_at,
         "the constructor": module,
         "forward": module.forward,
     }
@@ -64,7 +63,7 @@ def config_at_is_a_function(subject: Subject) -> None:
             if parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
                 raise BrokenPromiseError(f"{name} takes {parameter}, which would swallow a misspelt option")
     try:
-        subject.entry.build(subject.site(), no_such_option=1)
+        mixer.entry.build(mixer.position(), no_such_option=1)
     except ConfigError:
         return
     raise BrokenPromiseError("the option no_such_option was accepted")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stmbench.mixers.conformance.check import BrokenPromiseError, check
-from stmbench.mixers.conformance.subject import DESIGN_MAPS, SMALLEST_MAPS, Subject
+from stmbench.mixers.conformance.check import DESIGN_MAPS, SMALLEST_MAPS, BrokenPromiseError, MixerUnderTest, check
 
 CLOSE = 1e-9  # of the largest output, in float64
 
@@ -16,22 +15,22 @@ CLOSE = 1e-9  # of the largest output, in float64
     remedy="return (B, H, W, C), channels last; pad inside the mixer and crop again",
     needs=(),
 )
-def shape(subject: Subject) -> None:
+def shape(mixer: MixerUnderTest) -> None:
     for stage, side in enumerate(DESIGN_MAPS):
-        images = subject.images(1, (side, side), stage, dtype=torch.float32)
+        images = mixer.images(1, (side, side), stage, dtype=torch.float32)
         with torch.no_grad():
-            found = subject.module(stage, dtype=torch.float32)(images)
+            found = mixer.module(stage, dtype=torch.float32)(images)
         if found.shape != images.shape:
             raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(found.shape)} in stage {stage}")
 
 
 @check(
     "any H and W: not square, odd, the smallest map, larger than the design size",
-    remedy="pad to what the mixer needs, mix, crop; take H and W from the input, not from the site",
+    remedy="pad to what the mixer needs, mix, crop; take H and W from the input, not from config.resolution",
 )
-def any_size(subject: Subject) -> None:
+def any_size(mixer: MixerUnderTest) -> None:
     for stage, (smallest, design) in enumerate(zip(SMALLEST_MAPS, DESIGN_MAPS, strict=True)):
-        module = subject.module(stage, dtype=torch.float32)
+        module = mixer.module(stage, dtype=torch.float32)
         sizes = (
             (smallest, smallest),
             (smallest, 2 * smallest + 1),
@@ -40,7 +39,7 @@ def any_size(subject: Subject) -> None:
             (design + 2, design + 5),
         )
         for size in sizes:
-            images = subject.images(1, size, stage, dtype=torch.float32)
+            images = mixer.images(1, size, stage, dtype=torch.float32)
             with torch.no_grad():
                 found = module(images)
             if found.shape != images.shape:
@@ -51,10 +50,10 @@ def any_size(subject: Subject) -> None:
     "the dtype of the input is kept, float32 and float64",
     remedy="make new tensors with dtype=x.dtype; register constants as buffers",
 )
-def dtype(subject: Subject) -> None:
+def dtype(mixer: MixerUnderTest) -> None:
     for kind in (torch.float32, torch.float64):
         with torch.no_grad():
-            found = subject.module(dtype=kind)(subject.images(dtype=kind))
+            found = mixer.module(dtype=kind)(mixer.images(dtype=kind))
         if found.dtype != kind:
             raise BrokenPromiseError(f"{kind} became {found.dtype}")
 
@@ -64,8 +63,8 @@ def dtype(subject: Subject) -> None:
     remedy="end with a contiguous (B, H, W, C) tensor; permute(0, 2, 3, 1) of a channels_last convolution is one",
     needs=("shape", "dtype"),
 )
-def layout(subject: Subject) -> None:
-    module, images = subject.module(), subject.images()
+def layout(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module(), mixer.images()
     strided = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)  # the same numbers, channels first in memory
     torch.manual_seed(2)
     with torch.no_grad():
@@ -81,8 +80,8 @@ def layout(subject: Subject) -> None:
     remedy="leave out in-place operations (relu_, +=) on the input or a view of it",
     needs=("shape", "dtype"),
 )
-def input_untouched(subject: Subject) -> None:
-    module, images = subject.module(), subject.images()
+def input_untouched(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module(), mixer.images()
     before = images.clone()
     with torch.no_grad():
         module(images)
@@ -97,8 +96,8 @@ def input_untouched(subject: Subject) -> None:
     remedy="switch randomness off when self.training is False (nn.Dropout does)",
     needs=("shape", "dtype"),
 )
-def deterministic(subject: Subject) -> None:
-    module, images = subject.module(), subject.images()
+def deterministic(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module(), mixer.images()
     with torch.no_grad():
         first = module(images.clone())
         second = module(images.clone())
@@ -111,9 +110,9 @@ def deterministic(subject: Subject) -> None:
     remedy="take means, maxima and softmaxes over H, W or C, never over B",
     needs=("shape", "deterministic"),
 )
-def batch_independent(subject: Subject) -> None:
-    module, images = subject.module(), subject.images(4)
-    others = torch.cat([images[:1], 10 * subject.images(3, seed=5)])
+def batch_independent(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module(), mixer.images(4)
+    others = torch.cat([images[:1], 10 * mixer.images(3, seed=5)])
     with torch.no_grad():
         together = module(images.clone())
         for index in range(4):

@@ -7,24 +7,23 @@ import fnmatch
 import torch
 from torch import Tensor
 
-from stmbench.mixers.conformance.check import BrokenPromiseError, check
-from stmbench.mixers.conformance.subject import DESIGN_MAPS, Subject
+from stmbench.mixers.conformance.check import DESIGN_MAPS, BrokenPromiseError, MixerUnderTest, check
 
 PLACES = ((0, 0, 4), (2, 1, 8), (3, 0, 8))  # stage, block, images
 NAMED = 3  # dead elements that are named one by one
-TRIALS = 2  # an element is inert when its gradient vanishes for all of these weights and inputs
+TRIALS = 2  # a gradient is zero if it vanishes for all of these weights and inputs
 ZERO = 1e-12  # of the largest gradient in the mixer, in float64: rounding leaves 1e-16 where the formula says 0
 
 
-def _largest_gradients(subject: Subject, stage: int, block: int, images: int) -> dict[str, Tensor]:
+def _largest_gradients(mixer: MixerUnderTest, stage: int, block: int, images: int) -> dict[str, Tensor]:
     """Per parameter, the largest |gradient| of each element over the trials, relative to the mixer's largest."""
     largest: dict[str, Tensor] = {}
     for trial in range(TRIALS):
-        module = subject.module(stage, block, seed=10 + trial).train()
+        module = mixer.module(stage, block, seed=10 + trial).train()
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return {}
         side = DESIGN_MAPS[stage]
-        found = module(subject.images(images, (side, side), stage, seed=20 + trial))
+        found = module(mixer.images(images, (side, side), stage, seed=20 + trial))
         (found * torch.randn_like(found)).sum().backward()
         named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         gradients = {
@@ -42,7 +41,7 @@ def _largest_gradients(subject: Subject, stage: int, block: int, images: int) ->
 
 
 def elements(dead: Tensor) -> str:
-    """Which elements these are: slices of the first axis where whole ones are meant, single places otherwise."""
+    """The indices of dead elements: slices of the first axis where whole ones are dead, single indices otherwise."""
     if bool(dead.all()):
         return "all of it"
     rows = dead.flatten(1).all(1) if dead.ndim > 1 else dead
@@ -56,34 +55,32 @@ def elements(dead: Tensor) -> str:
 
 
 @check(
-    "every parameter gets a finite gradient, non-zero unless the registry declares it inert",
-    remedy="use the parameter, or declare it: register_mixer(..., inert=(Inert(parameter=, part=, reason=, whole=),))",
+    "every parameter gets a finite gradient, non-zero unless declared as a zero gradient",
+    remedy="use the parameter, or declare it: zero_gradient=(ZeroGradient(parameter=, part=, reason=, whole=),)",
     needs=("shape", "input_untouched"),
 )
-def gradients(subject: Subject) -> None:
-    declared = subject.entry.inert
+def gradients(mixer: MixerUnderTest) -> None:
+    declared = mixer.entry.zero_gradient
     confirmed: set[str] = set()
     for stage, block, images in PLACES:
-        for name, gradient in _largest_gradients(subject, stage, block, images).items():
+        for name, gradient in _largest_gradients(mixer, stage, block, images).items():
             dead = int((gradient <= ZERO).sum())
-            covering = [inert for inert in declared if fnmatch.fnmatchcase(name, inert.parameter)]
+            covering = [item for item in declared if fnmatch.fnmatchcase(name, item.parameter)]
             if dead and not covering:
                 raise BrokenPromiseError(
                     f"{dead} of {gradient.numel()} elements of {name} get no gradient (stage {stage}): "
                     f"{elements(gradient <= ZERO)}"
                 )
-            if dead == gradient.numel() and not any(inert.whole for inert in covering):
-                raise BrokenPromiseError(
-                    f"no element of {name} gets a gradient (stage {stage}), declared inert in part"
-                )
-            if dead < gradient.numel() and any(inert.whole for inert in covering):
-                raise BrokenPromiseError(f"{name} is declared inert, but gets a gradient (stage {stage})")
+            if dead == gradient.numel() and not any(item.whole for item in covering):
+                raise BrokenPromiseError(f"no element of {name} gets a gradient (stage {stage}), declared in part only")
+            if dead < gradient.numel() and any(item.whole for item in covering):
+                raise BrokenPromiseError(f"{name} is declared a zero gradient, but gets one (stage {stage})")
             if dead:
-                confirmed.update(inert.parameter for inert in covering)
-    for inert in declared:
-        if inert.parameter not in confirmed:
+                confirmed.update(item.parameter for item in covering)
+    for item in declared:
+        if item.parameter not in confirmed:
             raise BrokenPromiseError(
-                f"{inert.parameter} is declared inert, but all of it learns, or there is no such name"
+                f"{item.parameter} is declared a zero gradient, but all of it learns, or there is no such name"
             )
 
 
@@ -92,9 +89,9 @@ def gradients(subject: Subject) -> None:
     remedy="leave out detach(), .data and no_grad() on the way from the input to the output",
     needs=("shape", "input_untouched"),
 )
-def input_gradient(subject: Subject) -> None:
-    images = subject.images(2).requires_grad_()
-    found = subject.module()(images)
+def input_gradient(mixer: MixerUnderTest) -> None:
+    images = mixer.images(2).requires_grad_()
+    found = mixer.module()(images)
     if not found.requires_grad:
         raise BrokenPromiseError("the output does not depend on the input")
     (gradient,) = torch.autograd.grad((found * torch.randn_like(found)).sum(), images, allow_unused=True)

@@ -8,8 +8,7 @@ import pickle
 import torch
 
 from stmbench.mixers.base import Mixer
-from stmbench.mixers.conformance.check import BrokenPromiseError, NotApplicableError, check
-from stmbench.mixers.conformance.subject import SCALE, Subject
+from stmbench.mixers.conformance.check import SCALE, BrokenPromiseError, MixerUnderTest, NotApplicableError, check
 
 CLOSE = 1e-10  # of the largest output, in float64
 SIZES = ((14, 14), (14, 9), (9, 14), (9, 11))  # windows of 7 divide both sides, one of them, none
@@ -20,9 +19,9 @@ PLACES = ((0, 0), (2, 0), (2, 1), (3, 0))  # stage, block
     "bfloat16 weights and inputs give finite numbers",
     remedy="compute softmaxes, norms and small differences in float32, and keep epsilons above 1e-2 of what they join",
 )
-def bfloat16(subject: Subject) -> None:
-    module = subject.module(dtype=torch.bfloat16)
-    images = subject.images(dtype=torch.bfloat16)
+def bfloat16(mixer: MixerUnderTest) -> None:
+    module = mixer.module(dtype=torch.bfloat16)
+    images = mixer.images(dtype=torch.bfloat16)
     for name, values in (("normal noise", images), ("ten times normal noise", 10 * images), ("zeros", 0 * images)):
         with torch.no_grad():
             found = module(values)
@@ -39,8 +38,8 @@ def bfloat16(subject: Subject) -> None:
     remedy="let the operations choose their dtype under autocast; bring both sides of an in-place operation to one",
     needs=("shape", "bfloat16"),
 )
-def autocast(subject: Subject) -> None:
-    module, images = subject.module(dtype=torch.float32), subject.images(dtype=torch.float32)
+def autocast(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module(dtype=torch.float32), mixer.images(dtype=torch.float32)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         found = module(images)
     if found.shape != images.shape:
@@ -51,20 +50,20 @@ def autocast(subject: Subject) -> None:
 
 @check(
     "the slow reference and the fast path agree in float64, with gradients and without",
-    remedy="the reference says what is meant: mend whichever of the two is wrong",
+    remedy="the reference defines the mixer: fix whichever of the two is wrong",
     needs=("any_size", "dtype", "input_untouched", "deterministic"),
 )
-def reference(subject: Subject) -> None:
+def reference(mixer: MixerUnderTest) -> None:
     for stage, block in PLACES:
-        module = subject.module(stage, block)
+        module = mixer.module(stage, block)
         slow = getattr(module, "reference", None)
         if slow is None or getattr(type(module), "reference", None) is Mixer.reference:
             raise NotApplicableError("the mixer has no reference")
         for size in SIZES:
-            images = subject.images(1, size, stage)
+            images = mixer.images(1, size, stage)
             with torch.no_grad():
                 expected, found = slow(images), module(images)
-            paths = {"": found, " with gradients": module(images).detach()}  # which may be another path
+            paths = {"": found, " with gradients": module(images).detach()}  # possibly another kernel
             for kind, result in paths.items():
                 difference = float((result - expected).abs().max())
                 if not difference <= CLOSE * float(expected.abs().max()):
@@ -77,30 +76,30 @@ def reference(subject: Subject) -> None:
     remedy="count multiply-adds of convolutions, linear layers, matrix products and sampling, and nothing else",
     needs=("any_size",),
 )
-def macs(subject: Subject) -> None:
-    if subject.count is None:
+def macs(mixer: MixerUnderTest) -> None:
+    if mixer.count is None:
         raise NotApplicableError("no counter was given")
     for stage, block in ((0, 0), (2, 1), (3, 0)):
-        module = subject.module(stage, block, dtype=torch.float32)
+        module = mixer.module(stage, block, dtype=torch.float32)
         formula = getattr(module, "macs", None)
         for height, width in SIZES:
-            counted = subject.count(module, (height, width, subject.site(stage).dim))
+            counted = mixer.count(module, (height, width, mixer.position(stage).dim))
             if formula is None or getattr(type(module), "macs", None) is Mixer.macs:
                 continue
-            said = formula(height, width)
-            if said != counted:
+            formula_macs = formula(height, width)
+            if formula_macs != counted:
                 where = f"{height}x{width}, stage {stage}"
-                raise BrokenPromiseError(f"the formula says {said}, the counter {counted} at {where}")
+                raise BrokenPromiseError(f"the formula gives {formula_macs}, the counter {counted} at {where}")
 
 
 @check(
     "a deep copy, a pickled copy and a state dict give the same mixer",
-    remedy="keep all state in parameters and buffers, and build all of it from the config",
+    remedy="keep all state in parameters and buffers, and build everything from the config",
     needs=("dtype", "input_untouched"),
 )
-def copies(subject: Subject) -> None:
-    module, images = subject.module(), subject.images(1)
-    fresh = subject.entry.build(subject.site(), **subject.entry.preset(SCALE).options).to(torch.float64).eval()
+def copies(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module(), mixer.images(1)
+    fresh = mixer.entry.build(mixer.position(), **mixer.entry.preset(SCALE).options).to(torch.float64).eval()
     fresh.load_state_dict(module.state_dict())
     others = {
         "deep copy": copy.deepcopy(module),
@@ -111,6 +110,6 @@ def copies(subject: Subject) -> None:
         torch.manual_seed(2)
         expected = module(images)
         for name, other in others.items():
-            torch.manual_seed(2)  # noise at eval is another check's business
+            torch.manual_seed(2)  # randomness in eval mode is another check's subject
             if not torch.allclose(other(images), expected, rtol=1e-10, atol=1e-12):
                 raise BrokenPromiseError(f"the {name} computes something else")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+
 import torch
 
 from stmbench.mixers.base import MixerEntry
+from stmbench.mixers.conformance.check import (
+    CHECKS,
+    BrokenPromiseError,
+    Check,
+    Count,
+    MixerUnderTest,
+    NotApplicableError,
+    Outcome,
+)
 
-# importing the files of checks fills CHECKS, in this order
-from stmbench.mixers.conformance import configs, forward, gradients, numbers, weights  # noqa: F401
-from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, NotApplicableError, Outcome
-from stmbench.mixers.conformance.subject import Count, Subject
+for module in ("configs", "forward", "gradients", "numbers", "affinity"):  # fills CHECKS, in this order
+    importlib.import_module(f"stmbench.mixers.conformance.{module}")
 
 
 def conform(entry: MixerEntry, *, count: Count | None = None) -> list[Outcome]:
@@ -19,7 +28,7 @@ def conform(entry: MixerEntry, *, count: Count | None = None) -> list[Outcome]:
         entry: what the registry holds.
         count: (module, (H, W, C)) -> multiply-adds for one image; without it the MAC formula is not compared.
     """
-    subject = Subject(entry=entry, count=count)
+    mixer = MixerUnderTest(entry=entry, count=count)
     outcomes: dict[str, Outcome] = {}
     for check in CHECKS.values():
         unmet = [name for name in check.needs if outcomes[name].status != "passed"]
@@ -28,14 +37,14 @@ def conform(entry: MixerEntry, *, count: Count | None = None) -> list[Outcome]:
                 check=check.name, status="skipped", promise=check.promise, found=f"needs {', '.join(unmet)} to pass"
             )
         else:
-            outcomes[check.name] = _outcome(check, subject)
+            outcomes[check.name] = _outcome(check, mixer)
     return list(outcomes.values())
 
 
-def _outcome(check: Check, subject: Subject) -> Outcome:
+def _outcome(check: Check, mixer: MixerUnderTest) -> Outcome:
     with torch.random.fork_rng(devices=[]):
         try:
-            check.function(subject)
+            check.function(mixer)
         except NotApplicableError as reason:
             return Outcome(check=check.name, status="skipped", promise=check.promise, found=str(reason))
         except BrokenPromiseError as error:
@@ -43,7 +52,7 @@ def _outcome(check: Check, subject: Subject) -> Outcome:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # the mixer is code of others: whatever it raises is what the check found
+            # the mixer is third-party code: whatever it raises is what the check found
             found = f"{type(error).__name__}: {' '.join(str(error).split())}"
         else:
             return Outcome(check=check.name, status="passed", promise=check.promise)

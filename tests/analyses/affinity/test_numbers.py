@@ -21,7 +21,7 @@ from stmbench.mixers.affinity import (
     map_columns,
     square_offsets,
 )
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.base import MIXERS, BlockPosition
 
 HEIGHT, WIDTH, PIXELS, RADII = 6, 9, (4.0, 8.0), (1.5, 3.0)
 TOKENS = HEIGHT * WIDTH
@@ -71,8 +71,8 @@ def written_out(affinity: Affinity) -> Tensor:
 @pytest.mark.parametrize("name", MIXER_OPTIONS)
 def test_numbers_of_mixers_are_those_of_their_dense_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    site = Site(stage=0, block=1, dim=16, resolution=(HEIGHT, WIDTH))
-    mixer = MIXERS.get(name).build(site, **MIXER_OPTIONS[name])
+    position = BlockPosition(stage=0, block=1, dim=16, resolution=(HEIGHT, WIDTH))
+    mixer = MIXERS.get(name).build(position, **MIXER_OPTIONS[name])
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from stmbench.measure.counting import MAC_KINDS, Tally, count
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.base import MIXERS, BlockPosition
 from tests.measure.counting.operations import Operation
 
 sizes = st.integers(min_value=1, max_value=12)
@@ -33,7 +33,7 @@ def test_attention_is_quadratic_in_tokens(tokens: int, depth: int, factor: int) 
 @cheap
 @given(st.integers(min_value=7, max_value=20), st.integers(min_value=7, max_value=20))
 def test_dcnv3_is_linear_in_area(rows: int, columns: int) -> None:
-    mixer = MIXERS.get("dcnv3").build(Site(stage=0, block=0, dim=16, resolution=(14, 14)))
+    mixer = MIXERS.get("dcnv3").build(BlockPosition(stage=0, block=0, dim=16, resolution=(14, 14)))
     each = count(mixer, (1, 1, 16)).macs
     assert count(mixer, (rows, columns, 16)).macs == rows * columns * each
 

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from stmbench.errors import InputError
 from stmbench.mixers.affinity import jacobian, jacobian_affinity
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.base import MIXERS, BlockPosition
 
 HEIGHT, WIDTH = 5, 6
 
 
 def _mixer(name: str, **options: Any) -> Any:
     torch.manual_seed(0)
-    site = Site(stage=0, block=1, dim=8, resolution=(HEIGHT, WIDTH))
-    mixer = MIXERS.get(name).build(site, **options).double().eval()
+    position = BlockPosition(stage=0, block=1, dim=8, resolution=(HEIGHT, WIDTH))
+    mixer = MIXERS.get(name).build(position, **options).double().eval()
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

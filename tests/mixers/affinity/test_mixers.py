@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from stmbench.errors import InputError
 from stmbench.mixers import BUILTIN
-from stmbench.mixers.affinity import affinity_of, has_affinity, joined_heads, split_into_heads
-from stmbench.mixers.base import MIXERS, Site
+from stmbench.mixers.affinity import affinity_of, has_affinity, join_heads, split_into_heads
+from stmbench.mixers.base import MIXERS, BlockPosition
 
 FIVE: dict[str, dict[str, Any]] = {
     "halo_attn": {}, "sr_attn": {"head_dim": 32}, "sw_attn": {}, "dw_conv": {}, "dcnv3": {},
@@ -20,8 +20,8 @@ FIVE: dict[str, dict[str, Any]] = {
 
 def build(name: str, *, block: int = 1, **options: Any) -> Any:
     torch.manual_seed(0)
-    site = Site(stage=0, block=block, dim=32, resolution=(8, 8))
-    mixer = MIXERS.get(name).build(site, **options).double().eval()
+    position = BlockPosition(stage=0, block=block, dim=32, resolution=(8, 8))
+    mixer = MIXERS.get(name).build(position, **options).double().eval()
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter)).requires_grad_(False)
@@ -146,4 +146,4 @@ def test_heads_are_split_and_joined_in_order() -> None:
     split = split_into_heads(x, 3)
     assert split.shape == (2, 3, 12, 2)
     assert torch.equal(split[1, 2, 5], x[1, 1, 1, 4:6])
-    assert torch.equal(joined_heads(split, 3, 4), x)
+    assert torch.equal(join_heads(split, 3, 4), x)

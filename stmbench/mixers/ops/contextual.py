@@ -14,22 +14,19 @@ Inside, maps are (B, C, H, W) views of channels-last tensors: convolutions need 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import StencilAffinity, map_columns, square_offsets
-from stmbench.mixers.base import Inert, Mixer, MixerConfig, Site
-from stmbench.mixers.local_aggregation import local_sums
+from stmbench.mixers.base import BlockPosition, MixerConfig, ZeroGradient
 
 SHARED = 8  # channels of the values that share a weight
 KERNEL = 3
 LEAST = 32  # hidden channels of the split attention
-INERT = (
-    Inert(
+ZERO_GRADIENT = (
+    ZeroGradient(
         parameter="split.reduce.bias",
         part="all of it",
         reason="the BatchNorm after it takes it off again in training; the authors' model has it",
@@ -58,9 +55,9 @@ class CotConfig(MixerConfig):
         )
 
 
-def cot_at(site: Site, *, key_groups: int = 4) -> CotConfig:
+def cot_at(position: BlockPosition, *, key_groups: int = 4) -> CotConfig:
     """The same everywhere."""
-    return CotConfig(dim=site.dim, key_groups=key_groups)
+    return CotConfig(dim=position.dim, key_groups=key_groups)
 
 
 class StaticContext(nn.Sequential):
@@ -140,102 +137,3 @@ class SplitAttention(nn.Module):
     def macs(self) -> int:
         """Multiply-adds for one image; its size plays no part."""
         return self.reduce.weight.numel() + self.expand.weight.numel()
-
-
-class Contextual(Mixer):
-    """Base of the family, (B, H, W, C) -> (B, H, W, C): both contexts, and `fused` of them by the subclass.
-
-    The affinity is that of the local aggregation, before its BatchNorm and SiLU: `aggregated(x)` is what it gives.
-    """
-
-    config: CotConfig
-    is_fused: ClassVar[bool] = True  # with split attention
-
-    def __init__(self, config: CotConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.context = StaticContext(config)
-        self.weights = LocalWeights(config)
-        self.value = nn.Conv2d(config.dim, config.dim, 1, groups=config.halves, bias=False)
-        self.value_norm = nn.BatchNorm2d(config.dim)
-        self.norm = nn.BatchNorm2d(config.dim)
-        self.split = SplitAttention(config.dim) if self.is_fused else None
-
-    def fused(self, dynamic: Tensor, static: Tensor) -> Tensor:
-        """The two contexts, (B, C, H, W) each, brought together."""
-        assert self.split is not None
-        found: Tensor = self.split(dynamic, static)
-        return found
-
-    def fused_slowly(self, dynamic: Tensor, static: Tensor) -> Tensor:
-        """`fused` as the reference has it."""
-        return self.fused(dynamic, static) if self.split is None else self.split.reference(dynamic, static)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        x = x.permute(0, 3, 1, 2)
-        static = self.context(x)
-        mixed = local_sums(self._value(x), self._taps(x, static), KERNEL, self.config.halves)
-        dynamic = F.silu(self.norm(mixed.permute(0, 3, 1, 2)))
-        return self.fused(dynamic, static).permute(0, 2, 3, 1)
-
-    def reference(self, x: Tensor) -> Tensor:
-        """The same map with the aggregation tap by tap and channel by channel."""
-        x = x.permute(0, 3, 1, 2)
-        static = self.context(x)
-        weights, value = self.weights.reference(x, static), self.value_norm(self.value(x))
-        dim, halves = self.config.dim, self.config.halves
-        height, width = x.shape[2:]
-        padded, mixed = F.pad(value, (1, 1, 1, 1)), torch.zeros_like(value)
-        half, own = dim // halves, dim // SHARED // halves  # channels, and weight channels, of a half
-        for channel in range(dim):
-            group = channel // half * own + channel % half % own
-            for tap in range(KERNEL**2):
-                row, column = divmod(tap, KERNEL)
-                shifted = padded[:, channel, row : row + height, column : column + width]
-                mixed[:, channel] += weights[:, group * KERNEL**2 + tap] * shifted
-        dynamic = self.norm(mixed)
-        return self.fused_slowly(dynamic * dynamic.sigmoid(), static).permute(0, 2, 3, 1)
-
-    def affinity(self, x: Tensor) -> StencilAffinity:
-        """(B, H, W, C) -> (B, C/8, H * W, H * W), of the local aggregation."""
-        batch, height, width, _ = x.shape
-        channels_first = x.permute(0, 3, 1, 2)
-        taps = self._taps(channels_first, self.context(channels_first))  # 9, B, H, W, C/8
-        weights = taps.permute(1, 4, 2, 3, 0).reshape(batch, -1, height * width, KERNEL**2)
-        columns = map_columns(height, width, device=x.device)
-        return StencilAffinity(weights, square_offsets(KERNEL, x.device), columns, kind="dynamic", batch=batch)
-
-    def values(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, C/8, H * W, 8): the channels that share a weight."""
-        return self._by_weight(self._value(x.permute(0, 3, 1, 2)))
-
-    def aggregated(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, C/8, H * W, 8): what the local aggregation gives."""
-        x = x.permute(0, 3, 1, 2)
-        return self._by_weight(local_sums(self._value(x), self._taps(x, self.context(x)), KERNEL, self.config.halves))
-
-    def macs(self, height: int, width: int) -> int:
-        """N (9 C^2 / groups + 25/16 C^2 / halves + C^2 / halves + 9 C), and what the split attention costs."""
-        dim = self.config.dim
-        rest = height * width * (self.value.weight.numel() + KERNEL**2 * dim)
-        split = 0 if self.split is None else self.split.macs()
-        return self.context.macs(height, width) + self.weights.macs(height, width) + rest + split
-
-    def _value(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, H, W, C)."""
-        found: Tensor = self.value_norm(self.value(x))
-        return found.permute(0, 2, 3, 1)
-
-    def _taps(self, x: Tensor, static: Tensor) -> Tensor:
-        """The weights as (9, B, H, W, C/8)."""
-        weights: Tensor = self.weights(x, static)
-        batch, channels, height, width = weights.shape
-        return weights.reshape(batch, channels // KERNEL**2, KERNEL**2, height, width).permute(2, 0, 3, 4, 1)
-
-    def _by_weight(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, C/8, H * W, 8), heads being the channels of the weights."""
-        batch, height, width, dim = x.shape
-        halves = self.config.halves
-        x = x.reshape(batch, height * width, halves, SHARED, dim // SHARED // halves)
-        return x.permute(0, 2, 4, 1, 3).reshape(batch, dim // SHARED, height * width, SHARED)

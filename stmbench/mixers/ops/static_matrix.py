@@ -87,7 +87,7 @@ class StaticMatrix(nn.Module):
         if size == self.config.resolution:
             return matrices
         height, width = self.config.resolution
-        down, across = _between(height, size[0], matrices), _between(width, size[1], matrices)
+        down, across = _interpolation_matrix(height, size[0], matrices), _interpolation_matrix(width, size[1], matrices)
         places = torch.einsum("iy,jx->ijyx", down, across).reshape(size[0] * size[1], height * width)
         shrink = (height * width) / (size[0] * size[1])
         return shrink * torch.einsum("in,hnm,jm->hij", places, matrices, places)
@@ -123,7 +123,7 @@ class StaticMatrix(nn.Module):
             )
 
 
-def _between(old: int, new: int, like: Tensor) -> Tensor:
+def _interpolation_matrix(old: int, new: int, like: Tensor) -> Tensor:
     """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 of the old ones, or at
     the first or last of them."""
     weights = torch.zeros(new, old, dtype=like.dtype, device=like.device)

@@ -42,7 +42,7 @@ def merge_heads(x: Tensor, window: int, height: int, width: int) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, heads * depth)
 
 
-def window_places(rows: int, columns: int, window: int, shift: int, device: torch.device) -> Tensor:
+def window_positions(rows: int, columns: int, window: int, shift: int, device: torch.device) -> Tensor:
     """(windows, window^2) long: the place on a rows x columns map of every token of every window, once the map was
     moved cyclically up and left by `shift`."""
     places = torch.arange(rows * columns, device=device).view(rows, columns).roll((-shift, -shift), (0, 1))
@@ -50,13 +50,13 @@ def window_places(rows: int, columns: int, window: int, shift: int, device: torc
     return places.reshape(-1, window * window)
 
 
-def cropped_places(places: Tensor, columns: int, height: int, width: int) -> Tensor:
+def cropped_positions(places: Tensor, columns: int, height: int, width: int) -> Tensor:
     """Places on a padded map that is `columns` wide, as places on the height x width map; -1 for padding."""
     y, x = places // columns, places % columns
     return torch.where((y < height) & (x < width), y * width + x, -1)
 
 
-def attended_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v by fused attention, in as many calls as the windows need.
 
     Args:
@@ -70,7 +70,7 @@ def attended_windows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         if q.shape[dim] > MOST_WINDOWS:
             biases = _split(bias, dim) if bias.shape[dim] > 1 else [bias] * -(-q.shape[dim] // MOST_WINDOWS)
             parts = (_split(tensor, dim) for tensor in (q, k, v))
-            return torch.cat([attended_windows(*part) for part in zip(*parts, biases, strict=True)], dim)
+            return torch.cat([window_attention(*part) for part in zip(*parts, biases, strict=True)], dim)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 

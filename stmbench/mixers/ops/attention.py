@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from stmbench.errors import require
 
 
-def head_number(dim: int, head_dim: int, heads: int | None) -> int:
-    """Heads of a site: as given, or as many as `head_dim` makes. Raises ConfigError where they do not divide `dim`."""
+def num_heads(dim: int, head_dim: int, heads: int | None) -> int:
+    """`heads` where given, else dim / head_dim. Raises ConfigError where they do not divide `dim`."""
     if heads is not None:
         require(heads >= 1 and dim % heads == 0, f"heads that divide dim {dim}", heads)
         return heads
@@ -29,7 +29,7 @@ class QkvProjection(nn.Linear):
         return F.linear(x, self.weight[-self.in_features :], self.bias[-self.in_features :])
 
 
-def attended(qkv: Tensor, heads: int) -> Tensor:
+def self_attention(qkv: Tensor, heads: int) -> Tensor:
     """softmax(q k^T / sqrt(d)) v over all tokens: (B, H, W, 3 C) -> (B, H, W, C), by fused attention."""
     batch, height, width, channels = qkv.shape
     # B, N, 3, heads, d -> 3 x (B, heads, N, d)
@@ -38,7 +38,7 @@ def attended(qkv: Tensor, heads: int) -> Tensor:
     return mixed.transpose(1, 2).reshape(batch, height, width, channels // 3)
 
 
-def attended_slowly(qkv: Tensor, heads: int) -> Tensor:
+def self_attention_reference(qkv: Tensor, heads: int) -> Tensor:
     """The same, head by head with a softmax that can be read."""
     q, k, v = qkv.flatten(1, 2).chunk(3, dim=-1)  # B, N, C each
     depth = q.shape[-1] // heads

@@ -1,4 +1,4 @@
-"""Checks of the affinity, where a mixer offers one: it is what forward does, and all its forms say the same."""
+"""Checks of the affinity, where a mixer offers one: it is what forward does, and all its forms agree."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.mixers.affinity import Affinity, HasAffinity
-from stmbench.mixers.conformance.check import BrokenPromiseError, NotApplicableError, check
-from stmbench.mixers.conformance.subject import Subject
+from stmbench.mixers.conformance.check import BrokenPromiseError, MixerUnderTest, NotApplicableError, check
 
 CLOSE = 1e-5  # of the largest number
-EXACT = 1e-10  # for two ways of reading the same weights, in float64
+EXACT = 1e-10  # of the largest weight: two ways of reading the same weights, in float64
 SIZES = ((14, 14), (9, 11), (3, 17), (1, 1))
 PLACES = ((0, 0), (1, 1), (3, 0))  # stage, block
-FEW = (4, 6)  # the dense form is looked at on a small map
+FEW = (4, 6)  # (H, W) on which the dense form is compared
 
 
 @check(
@@ -21,11 +20,11 @@ FEW = (4, 6)  # the dense form is looked at on a small map
     remedy="make affinity(x) the weights that forward uses, column by column in the order of values(x)",
     needs=("any_size", "dtype", "deterministic"),
 )
-def affinity(subject: Subject) -> None:
+def affinity(mixer: MixerUnderTest) -> None:
     for stage, block in PLACES:
-        module = subject.module(stage, block)
+        module = mixer.module(stage, block)
         for height, width in SIZES:
-            images = subject.images(2, (height, width), stage)
+            images = mixer.images(2, (height, width), stage)
             with torch.no_grad():
                 expected, found = _identity(module, images, height, width)
             where = f"{height}x{width}, stage {stage}"
@@ -41,10 +40,10 @@ def affinity(subject: Subject) -> None:
     remedy="use a form of stmbench.mixers.affinity; softmax_rows=True only where rows are non-negative and sum to one",
     needs=("affinity",),
 )
-def affinity_forms(subject: Subject) -> None:
-    module = _with_affinity(subject.module(0, 1))
+def affinity_forms(mixer: MixerUnderTest) -> None:
+    module = _with_affinity(mixer.module(0, 1))
     with torch.no_grad():
-        images, others = (subject.images(2, FEW, 0, seed=seed) for seed in (1, 2))
+        images, others = (mixer.images(2, FEW, 0, seed=seed) for seed in (1, 2))
         whole = module.affinity(images)
         dense = whole.dense()
         if tuple(dense.shape) != whole.shape or whole.shape[2] != FEW[0] * FEW[1]:
@@ -64,7 +63,7 @@ def affinity_forms(subject: Subject) -> None:
             if elsewhere is None:
                 raise BrokenPromiseError("the static part depends on the input: another one has none")
             _same(elsewhere.dense(), whole.static.dense(), "the static part depends on the input")
-        if subject.entry.softmax_rows:
+        if mixer.entry.softmax_rows:
             if float(dense.min()) < 0:
                 raise BrokenPromiseError(f"softmax_rows is declared, but a weight is {float(dense.min()):.3g}")
             _same(
@@ -73,10 +72,10 @@ def affinity_forms(subject: Subject) -> None:
 
 
 def _identity(module: nn.Module, images: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """What the affinity promises to give, and what it gives."""
-    mixer = _with_affinity(module)
-    whole: Affinity = mixer.affinity(images)
-    mixed = whole.apply(mixer.values(images))
+    """(the output, or the aggregated values; what the affinity gives instead)."""
+    offered = _with_affinity(module)
+    whole: Affinity = offered.affinity(images)
+    mixed = whole.apply(offered.values(images))
     project, aggregated = (getattr(module, name, None) for name in ("project", "aggregated"))
     if project is not None:
         return module(images), project(mixed, height, width)

@@ -11,12 +11,12 @@ from stmbench.errors import require
 from stmbench.mixers.affinity import Affinity, ScaledAffinity
 
 LEARNED: Literal["learned"] = "learned"
-Share = float | Literal["learned"]
+MixingWeight = float | Literal["learned"]
 Gate = Literal["free", "sigmoid"]
 START = 0.5  # of a learned share: the two sum to one, as the released model's do
 
 
-def check_shares(alpha: Share, beta: Share, gate: Gate) -> None:
+def check_mixing_weights(alpha: MixingWeight, beta: MixingWeight, gate: Gate) -> None:
     """Raise ConfigError for shares that are neither numbers nor "learned", that are both 0, or tied and fixed."""
     for name, share in (("alpha", alpha), ("beta", beta)):
         sound = share == LEARNED or (isinstance(share, int | float) and not isinstance(share, bool))
@@ -28,10 +28,10 @@ def check_shares(alpha: Share, beta: Share, gate: Gate) -> None:
     require(tied, "alpha and beta learned with gate sigmoid", (alpha, beta), "use gate free to fix one of them")
 
 
-class Coefficients(nn.Module):
+class MixingWeights(nn.Module):
     """() -> (alpha, beta), scalars. Learned ones are parameters; `gate` "sigmoid" ties them: sigmoid(w), 1 - that."""
 
-    def __init__(self, alpha: Share, beta: Share, gate: Gate) -> None:
+    def __init__(self, alpha: MixingWeight, beta: MixingWeight, gate: Gate) -> None:
         super().__init__()
         self.gate = gate
         self._fixed = [1.0 if share == LEARNED else float(share) for share in (alpha, beta)]
@@ -56,7 +56,7 @@ class Coefficients(nn.Module):
         alpha, beta = (torch.as_tensor(share, dtype=like.dtype, device=like.device).reshape(()) for share in self())
         return alpha, beta
 
-    def alone(self, part: Affinity, like: Tensor) -> Affinity:
+    def single_branch(self, part: Affinity, like: Tensor) -> Affinity:
         """The affinity of a mixer whose other part is switched off: the part that is left, times its share."""
         alpha, beta = self.tensors(like)
         return ScaledAffinity(part, beta if part.dynamic is None else alpha)
