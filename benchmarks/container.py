@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.measure.interleave import rounds
+from stmbench.measure.interleaving import rounds
 from stmbench.mixers.base import MIXERS, BlockPosition
 
 SITES = ((0, 64, 56), (1, 128, 28), (2, 320, 14), (3, 512, 7))  # stage, channels, side of the map

@@ -27,7 +27,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
 from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.clock import timer_for
-from stmbench.measure.interleave import rounds
+from stmbench.measure.interleaving import rounds
 
 SIDE, BATCH = 224, 16
 

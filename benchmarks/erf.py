@@ -20,10 +20,10 @@ from stmbench.analyses.erf.gradients import gradient_maps
 from stmbench.analyses.erf.stages import Stage, stages_of
 from stmbench.analyses.subjects import Subject, load_subject
 from stmbench.data.photos import photo
-from stmbench.measure.allocator import keep_freed_memory
+from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.measure.interleave import rounds
+from stmbench.measure.interleaving import rounds
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
 

@@ -29,7 +29,7 @@ from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.measure.interleave import rounds
+from stmbench.measure.interleaving import rounds
 
 MICRO = [f"unified_{mixer}_micro" for mixer in ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")]
 EPS = ordered(eps_of(text) for text in PAPER)

@@ -24,7 +24,7 @@ from torchvision.ops import deform_conv2d
 from stmbench.architectures.catalog import create_model
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.measure.interleave import rounds
+from stmbench.measure.interleaving import rounds
 from stmbench.mixers.base import BlockPosition
 from stmbench.mixers.dcnv3 import POINTS, Dcnv3
 from stmbench.mixers.ops.bilinear import grid_sums

@@ -26,10 +26,10 @@ from stmbench.analyses.subjects import Subject
 from stmbench.data.perturbations import Perturbation, Rotation, Source, Translation
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing, to_pixels
-from stmbench.measure.allocator import keep_freed_memory
+from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.measure.interleave import rounds
+from stmbench.measure.interleaving import rounds
 from stmbench.tables import Store
 
 MODEL = Preprocessing(size=(224, 224))

@@ -24,9 +24,9 @@ from stmbench.analyses.report import Report
 from stmbench.analyses.unit import Unit
 from stmbench.errors import PeerFailureError
 from stmbench.measure import environment
-from stmbench.measure.arithmetic import Arithmetic
+from stmbench.measure.backend_settings import BackendSettings
 from stmbench.measure.interference import Disturbance
-from stmbench.measure.watching import MachineWatch
+from stmbench.measure.machine_watch import MachineWatch
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import unit_of
 
@@ -96,10 +96,10 @@ class Analysis(abc.ABC):
         """The metric that a failed unit's rows are named for."""
         return None
 
-    def arithmetic(self, unit: Unit) -> Arithmetic:
+    def arithmetic(self, unit: Unit) -> BackendSettings:
         """How a unit is computed."""
         tf32 = unit.conditions.get("dtype") == "tf32"
-        return Arithmetic(tf32=tf32, benchmark=self.tuned, deterministic=not self.tuned)
+        return BackendSettings(tf32=tf32, benchmark=self.tuned, deterministic=not self.tuned)
 
     def remarks(self) -> list[str]:
         """What a reader of the rows has to know about what was measured. Asked at the end of a run."""
@@ -175,7 +175,7 @@ class Analysis(abc.ABC):
         except BaseException as error:  # a model may also call sys.exit
             outcome, status = Outcome(rows=self._failed_rows(unit, reason_of(error))), "failed"
         seconds = time.monotonic() - start
-        self.watch.look()
+        self.watch.sample()
         disturbed = self.watch.end() if unit.is_timed else []
         self.store.write(unit.key, outcome.rows, metadata=self._metadata(unit, outcome, status, seconds, disturbed))
         report.failures += self.store.metadata(unit.key)["failures"]

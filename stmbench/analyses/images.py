@@ -24,8 +24,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sampling import choose, require_labels, spares
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
-from stmbench.measure.allocator import keep_freed_memory
-from stmbench.measure.arithmetic import require_dtype
+from stmbench.measure.backend_settings import keep_freed_memory, require_dtype
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
 from stmbench.tables.labels import size_text

@@ -15,7 +15,7 @@ from stmbench.measure import environment
 from stmbench.tables.comparison_result import Version
 
 OURS = Path(__file__).resolve().parents[2]
-# glibc would give freed blocks back and ask for fresh pages in every pass (stmbench.measure.allocator); an OpenMP of
+# glibc would give freed blocks back and ask for fresh pages in every pass (measure.backend_settings); an OpenMP of
 # Intel's would keep spinning on the cores while the other side has its turn
 QUIET = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "KMP_BLOCKTIME": "0"}
 

@@ -7,7 +7,7 @@ import math
 import os
 
 from stmbench.errors import UnknownNameError, require
-from stmbench.measure.arithmetic import require_dtype
+from stmbench.measure.backend_settings import require_dtype
 
 CLOCKS = ("auto", "processor", "wall")
 # Models are built anew, each in a fresh process, this many times in the time limit, or every two seconds: where memory

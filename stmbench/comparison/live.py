@@ -19,8 +19,8 @@ from stmbench.comparison.stored import COST_MARGIN, machine_words
 from stmbench.comparison.worker_pair import LoadError, Pair
 from stmbench.errors import InputError
 from stmbench.measure import environment
+from stmbench.measure.machine_watch import MachineWatch
 from stmbench.measure.verdicts import ALPHA, Effect, decide_verdict
-from stmbench.measure.watching import MachineWatch
 from stmbench.tables.comparison_result import VERDICTS, Comparison, Finding
 
 Start = Callable[[Side], Worker]
@@ -79,7 +79,7 @@ class Live:
                 again = settle(self._measure(pair, suspects, attempt=1))
             findings = confirmed(findings, again)
         # the workers have ended by now, so that their time counts as ours
-        disturbed = [*(item.text for item in self._watch.end()), *self._watch.blind]
+        disturbed = [*(item.text for item in self._watch.end()), *self._watch.caveats]
         planted = [f"head was slowed down by {config.plant:.1%} on purpose (--plant)"] if config.plant else []
         notes = (*planted, *self._notes, *(f"meanwhile {text}" for text in disturbed))
         return Comparison(mode="live", base=base, head=head, findings=findings, alpha=ALPHA, notes=notes)
@@ -99,7 +99,7 @@ class Live:
     def _model(self, pair: Pair, model: str, number: int, tests: int, attempt: int) -> list[Measured]:
         def tell(samples: Samples) -> None:
             if samples.rounds:
-                self._watch.look()
+                self._watch.sample()
             again = " again" if attempt else ""
             text = f"sampling {model}{again}, round {len(samples.rounds) + 1}"
             limit = self.config.seconds

@@ -11,7 +11,7 @@ import numpy as np
 
 from stmbench.comparison.config import LOOKS, LiveConfig
 from stmbench.comparison.process import Worker
-from stmbench.measure.interleave import order_of
+from stmbench.measure.interleaving import round_order
 from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats
 from stmbench.measure.verdicts import Effect, between_group_error, decide_verdict, paired_effect
@@ -123,8 +123,8 @@ def sample(
 
 def _round(workers: Sequence[Worker], passes: int, cores: Sequence[int], *, number: int, seed: int) -> Round:
     """Both sides on one core, in random order. Left alone each stays on a core of its own, and one core is busier."""
-    order = order_of(list(SIDES), seed=seed, number=number)
-    core = int(order_of(list(map(str, cores)), seed=seed + 1, number=number)[0]) if cores else None
+    order = round_order(list(SIDES), seed=seed, number=number)
+    core = int(round_order(list(map(str, cores)), seed=seed + 1, number=number)[0]) if cores else None
     answers = {side: workers[SIDES.index(side)].ask("run", passes=passes, core=core) for side in order}
     base, head = (answers[side] for side in SIDES)
     return Round(

@@ -1,4 +1,4 @@
-"""The clock is handed in: timing code asks a Timer, and tests give it one with scripted durations."""
+"""Timers of work on a device. Timing code receives its timer as an argument, so tests can script the durations."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import torch
 
 
 class Timer(Protocol):
-    """Measures seconds of work on one device."""
+    """Measures the seconds of work on one device."""
 
-    name: str  # how it measures; goes into the metadata of every part
+    name: str  # the method, recorded in the metadata of every part
 
     def time(self, run: Callable[[], object]) -> float:
-        """Seconds that one call of `run` takes, the device's work included."""
+        """Seconds of one call of `run`, including the device's work."""
         ...
 
     def stamp(self) -> Any:
-        """A point in the device's time; cheap enough to be taken at every module's border."""
+        """A point in the device's time; cheap enough for every module boundary."""
         ...
 
     def between(self, start: Any, end: Any) -> float:
-        """Seconds from one stamp to a later one; waits for the device where it has to."""
+        """Seconds from one stamp to a later one; waits for the device if necessary."""
         ...
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that it was given."""
+        """Wait until the device has finished all its work."""
         ...
 
 
 class WallTimer:
-    """The host's monotonic clock. Right for the CPU; other devices are waited for before and after (`wait`)."""
+    """The host's monotonic clock, for the CPU; `wait` synchronises other devices before each stamp."""
 
     def __init__(self, wait: Callable[[], None] | None = None, name: str = "wall clock") -> None:
         self.name = name
@@ -56,14 +56,14 @@ class WallTimer:
 
 
 class CudaTimer:
-    """CUDA events on the current stream: the device's own time, launch gaps included, host work after them not."""
+    """CUDA events on the current stream: the device's own time, with launch gaps but without later host work."""
 
     def __init__(self, device: str | torch.device = "cuda") -> None:
         self.name = "CUDA events"
         self.device = torch.device(device)
 
     def time(self, run: Callable[[], object]) -> float:
-        self.synchronize()  # earlier work must not run into this sample
+        self.synchronize()  # earlier work must not overlap this sample
         start = self.stamp()
         run()
         return self.between(start, self.stamp())
@@ -82,7 +82,7 @@ class CudaTimer:
 
 
 def timer_for(device: str | torch.device) -> Timer:
-    """The timer that suits a device: CUDA events, else the wall clock, waiting for the device where it has a queue."""
+    """The timer for a device: CUDA events, or the wall clock, synchronised with devices that queue their work."""
     kind = torch.device(device).type
     if kind == "cuda":
         return CudaTimer(device)

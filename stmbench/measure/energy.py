@@ -1,4 +1,4 @@
-"""Energy of a GPU through NVML: joules per image where the driver tells, None where it does not."""
+"""Energy of a GPU in joules per image, measured through NVML."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any, Protocol
 import torch
 
 from stmbench.measure.clock import Timer
-from stmbench.measure.nvml import nvml_of
+from stmbench.measure.nvml import nvml_device
 
 
 class EnergyCounter(Protocol):
-    """Joules spent since some fixed moment."""
+    """Joules consumed since some fixed moment."""
 
     def joules(self) -> float:
-        """Never falls."""
+        """The total so far; it never decreases."""
         ...
 
     def tick(self, seconds: float) -> None:
-        """Told after every run how long it took; counters that integrate power sample it here."""
+        """Called after every run with its duration; counters that integrate power sample it here."""
         ...
 
 
 class TotalEnergy:
-    """The driver's own counter (Volta and later), in millijoules; it moves every 20 to 100 ms."""
+    """The driver's own counter (Volta and later), in millijoules; it is updated every 20 to 100 ms."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
@@ -37,7 +37,7 @@ class TotalEnergy:
 
 
 class IntegratedPower:
-    """Power (milliwatts) times time, for devices without a counter."""
+    """Power (in milliwatts) integrated over time, for devices without a counter."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle, self._sum = nvml, handle, 0.0
@@ -49,19 +49,19 @@ class IntegratedPower:
         self._sum += float(self._nvml.nvmlDeviceGetPowerUsage(self._handle)) * 1e-3 * seconds
 
 
-def counter_for(device: str | torch.device, nvml: Any = None) -> EnergyCounter | None:
-    """The counter of a CUDA device; None for other devices, without pynvml, or where the driver refuses.
+def energy_counter_for(device: str | torch.device, nvml: Any = None) -> EnergyCounter | None:
+    """The counter of a CUDA device; None for other devices, without pynvml, or if the driver refuses.
 
     Args:
-        nvml: the pynvml module; imported where it is not given.
+        nvml: the pynvml module; imported if it is None.
     """
-    device_nvml = nvml_of(device, nvml)
-    if device_nvml is None:
+    gpu = nvml_device(device, nvml)
+    if gpu is None:
         return None
-    library, handle = device_nvml.library, device_nvml.handle
-    if device_nvml.ask("GetTotalEnergyConsumption", of=handle) is not None:
+    library, handle = gpu.library, gpu.handle
+    if gpu.query("GetTotalEnergyConsumption", handle=handle) is not None:
         return TotalEnergy(library, handle)
-    if device_nvml.ask("GetPowerUsage", of=handle) is not None:
+    if gpu.query("GetPowerUsage", handle=handle) is not None:
         return IntegratedPower(library, handle)
     return None
 
@@ -69,19 +69,19 @@ def counter_for(device: str | torch.device, nvml: Any = None) -> EnergyCounter |
 def joules_per_image(
     run: Callable[[], object], images: int, counter: EnergyCounter, timer: Timer, *, seconds: float = 2.0
 ) -> float:
-    """Run for at least `seconds`, so that the counter moves often, and share the joules among the images.
+    """Run for at least `seconds`, so that the counter is updated often, and divide the joules by the images.
 
     Args:
-        run: one batch.
-        images: images of one batch.
-        seconds: of device time, at least.
+        run: runs one batch.
+        images: number of images in a batch.
+        seconds: minimum device time.
     """
     timer.synchronize()
     start, runs, spent = counter.joules(), 0, 0.0
     while spent < seconds:
-        took = timer.time(run)
-        counter.tick(took)
-        spent += took
+        elapsed = timer.time(run)
+        counter.tick(elapsed)
+        spent += elapsed
         runs += 1
     timer.synchronize()
     return (counter.joules() - start) / (runs * images)

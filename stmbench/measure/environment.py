@@ -1,4 +1,4 @@
-"""Facts about the machine and the software that a timing depends on. Never names of users, hosts or folders."""
+"""The machine and the software that a timing depends on, without the names of users, hosts or folders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PACKAGES = ("stmbench", "torch", "torchvision", "timm", "numpy")
 
 
 def machine_facts(device: str = "cpu") -> dict[str, Any]:
-    """What the machine is: processor, cores, memory in GiB, system, and the GPU that `device` is, whatever others see.
+    """Processor, cores, memory in GiB, system, and the GPU that `device` names.
 
-    Neither CUDA_VISIBLE_DEVICES nor a device's number is in it: the same device is the same machine.
+    Independent of CUDA_VISIBLE_DEVICES and of the device's number: the same device is the same machine.
     """
     return {
         "cpu": cpu_model(),
@@ -34,22 +34,25 @@ def machine_facts(device: str = "cpu") -> dict[str, Any]:
 
 
 def _gpu_facts(device: torch.device) -> dict[str, Any]:
-    """The device in use and how large it is, which tells a slice of a GPU from the whole of it."""
+    """The device in use with its size, which distinguishes a slice of a GPU from a whole one."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return {"gpus": []}
-    found = torch.cuda.get_device_properties(device)
-    size = {"gpu_memory_gib": round(found.total_memory / 2**30), "gpu_processors": found.multi_processor_count}
-    return {"gpus": [found.name], **size}
+    gpu = torch.cuda.get_device_properties(device)
+    size = {
+        "gpu_memory_gib": round(gpu.total_memory / 2**30),
+        "gpu_processors": gpu.multi_processor_count,
+    }
+    return {"gpus": [gpu.name], **size}
 
 
 def machine_id(facts: Mapping[str, Any]) -> str:
-    """Twelve hex digits that stand for the machine's facts: timings of another machine are another measurement."""
+    """Twelve hex digits that identify the machine: a timing on another machine is a different measurement."""
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def software_facts() -> dict[str, Any]:
-    """Versions of what runs, and the commit of a checkout with whether it was changed since."""
+    """Versions of the software, and the commit of a checkout and whether it has uncommitted changes."""
     versions = {name: version_of(name) for name in PACKAGES}
     return {
         "python": platform.python_version(),
@@ -61,7 +64,7 @@ def software_facts() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """The installed version of a package; None where it is not installed."""
+    """The installed version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -69,7 +72,7 @@ def version_of(package: str) -> str | None:
 
 
 def cpu_model(cpuinfo: str | None = None) -> str:
-    """The processor's name, from /proc/cpuinfo where there is one."""
+    """The processor's name, from /proc/cpuinfo if it exists."""
     if cpuinfo is None:
         try:
             cpuinfo = Path("/proc/cpuinfo").read_text()
@@ -82,7 +85,7 @@ def cpu_model(cpuinfo: str | None = None) -> str:
 
 
 def gpu_driver() -> str | None:
-    """The NVIDIA driver's version; None without one."""
+    """The version of the NVIDIA driver; None without one."""
     try:
         words = Path("/proc/driver/nvidia/version").read_text().split()
     except OSError:
@@ -91,7 +94,7 @@ def gpu_driver() -> str | None:
 
 
 def git_state(folder: Path | None = None) -> dict[str, Any]:
-    """`commit` and `dirty` of the checkout that this package is run from; both None outside of one."""
+    """`commit` and `dirty` of the checkout that contains this package; both None without one."""
     root = folder or Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}

@@ -1,6 +1,6 @@
-"""What disturbed a measurement: time stolen by the hypervisor, other processes, a processor that slowed down.
+"""What disturbed a measurement on the processor: steal time, other processes, throttling, a drop of the clock.
 
-Two snapshots, before and after, and the words for what lies between them.
+A snapshot is taken before and after, and the difference is described in words.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 Read = Callable[[str], str | None]
 
-STEAL_SHARE = 0.01  # of all cores' time
-FOREIGN_SHARE = 0.05
+STEAL_FRACTION = 0.01  # of all cores' time
+FOREIGN_FRACTION = 0.05
 FREQUENCY_DROP = 0.10
 
 
 def read_file(path: str) -> str | None:
-    """A small text file, or None where it cannot be read."""
+    """The content of a small text file; None if it cannot be read."""
     try:
         with open(path) as file:
             return file.read()
@@ -30,7 +30,7 @@ def read_file(path: str) -> str | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Seconds of processor time since boot (None where the system does not tell), and the state of the clock speeds."""
+    """Processor seconds since boot (None if the system does not report them), and the state of the clocks."""
 
     wall: float
     own: float  # of this process and its ended children
@@ -41,8 +41,8 @@ class Snapshot:
     megahertz: float | None
 
 
-def take(read: Read = read_file, *, wall: float | None = None, own: float | None = None) -> Snapshot:
-    """The machine now. `read`, `wall` and `own` stand in for the system in tests."""
+def take_snapshot(read: Read = read_file, *, wall: float | None = None, own: float | None = None) -> Snapshot:
+    """The current state of the machine. `read`, `wall` and `own` replace the system in tests."""
     busy = steal = None
     cores = os.cpu_count() or 1
     stat = read("/proc/stat")
@@ -68,7 +68,7 @@ def take(read: Read = read_file, *, wall: float | None = None, own: float | None
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Disturbance:
-    """One thing that speaks against the samples: its kind, how much of it, and the words."""
+    """One thing that disturbed the samples: its kind, its amount, and a description."""
 
     kind: str
     amount: float
@@ -76,38 +76,38 @@ class Disturbance:
 
 
 def disturbances(before: Snapshot, after: Snapshot) -> list[Disturbance]:
-    """What between the snapshots speaks against the samples; empty when nothing does.
+    """What disturbed the samples between the snapshots; empty if nothing did.
 
-    The words give rounded figures, so that many parts of a run have few different ones.
+    The descriptions contain rounded numbers, so that the parts of a run fraction a few of them.
     """
-    found: list[Disturbance] = []
+    disturbed: list[Disturbance] = []
     available = max(after.wall - before.wall, 1e-9) * after.cores
     if before.steal is not None and after.steal is not None:
-        share = (after.steal - before.steal) / available
-        if share > STEAL_SHARE:
-            text = f"the hypervisor took about {max(1, round(100 * share))} % of the processor time (steal)"
-            found.append(Disturbance(kind="steal", amount=share, text=text))
+        fraction = (after.steal - before.steal) / available
+        if fraction > STEAL_FRACTION:
+            text = f"the hypervisor took about {max(1, round(100 * fraction))} % of the processor time (steal)"
+            disturbed.append(Disturbance(kind="steal", amount=fraction, text=text))
     if before.busy is not None and after.busy is not None:
         foreign = (after.busy - before.busy) - (after.own - before.own)
-        share = foreign / available
-        if share > FOREIGN_SHARE:
-            cores = max(0.5, round(2 * share * after.cores) / 2)
+        fraction = foreign / available
+        if fraction > FOREIGN_FRACTION:
+            cores = max(0.5, round(2 * fraction * after.cores) / 2)
             text = f"other processes kept about {cores:g} of {after.cores} cores busy"
-            found.append(Disturbance(kind="foreign load", amount=share, text=text))
+            disturbed.append(Disturbance(kind="foreign load", amount=fraction, text=text))
     if before.throttles is not None and after.throttles is not None and after.throttles > before.throttles:
         amount = float(after.throttles - before.throttles)
-        found.append(Disturbance(kind="heat", amount=amount, text="the processor slowed down because of heat"))
+        disturbed.append(Disturbance(kind="heat", amount=amount, text="the processor slowed down because of heat"))
     if before.megahertz and after.megahertz:
         drop = 1 - after.megahertz / before.megahertz
         if drop > FREQUENCY_DROP:
             text = f"the processor's clock fell by about {round(10 * drop) * 10} %"
-            found.append(Disturbance(kind="clock", amount=drop, text=text))
-    return found
+            disturbed.append(Disturbance(kind="clock", amount=drop, text=text))
+    return disturbed
 
 
-def taken_by_others(found: Iterable[Mapping[str, Any]]) -> float:
-    """The share of the processor that the hypervisor and other processes took, of disturbances as mappings."""
-    return sum(float(item["amount"]) for item in found if item["kind"] in ("steal", "foreign load"))
+def external_load(disturbances: Iterable[Mapping[str, Any]]) -> float:
+    """The fraction of the processor taken by the hypervisor and other processes, from disturbances as mappings."""
+    return sum(float(item["amount"]) for item in disturbances if item["kind"] in ("steal", "foreign load"))
 
 
 def _throttles(read: Read) -> int | None:

@@ -1,8 +1,8 @@
 """Peak memory of running one model.
 
-On the CPU nobody counts allocations, so a fresh child process runs the model and nothing else, and its extra resident
-memory is what the model took: weights, activations, workspaces, and in training the gradients and optimiser state. On
-CUDA the caching allocator counts.
+On the CPU allocations are not counted, so a fresh child process runs the model and nothing else, and its additional
+resident memory is what the model needs: weights, activations, workspaces, and in training the gradients and the
+optimiser state. On CUDA the caching allocator keeps count.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ CHILD = "stmbench.measure.memory_child"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MemorySpec:
-    """What the child runs: `target` ('module:function') is called with `arguments` (JSON), and prepares a subject.
+    """What the child runs: `target` ('module:function'), called with `arguments` (JSON).
 
-    It imports all that it needs, plug-ins included, and returns a function that builds the model and returns another
-    that runs it once: imports are not the model's memory, its weights are.
+    The target imports everything it needs, including plug-ins, and returns a function that builds the model and returns
+    another function that runs it once: imports do not count as memory of the model, its weights do.
     """
 
     target: str
@@ -41,7 +41,7 @@ class MemorySpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MemoryReading:
-    """Peak `bytes` above the baseline, the baseline's own bytes, and how they were read."""
+    """Peak `bytes` above the baseline, the bytes of the baseline, and the method of measurement."""
 
     bytes: int
     baseline: int
@@ -49,16 +49,16 @@ class MemoryReading:
 
 
 def peak_of_child(spec: MemorySpec, *, timeout: float = 900.0, command: list[str] | None = None) -> MemoryReading:
-    """Run `spec` in a fresh Python and return the extra resident memory it took.
+    """Run `spec` in a fresh Python process and return its additional resident memory.
 
     Raises:
-        UnitError: the child failed, ran out of memory (killed by the kernel included) or out of time; says which.
+        UnitError: the child failed, ran out of memory (or was killed by the kernel), or timed out.
     """
     environment = dict(os.environ)
     if spec.threads is not None:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command or [sys.executable, "-m", CHILD],
             input=json.dumps({**dataclasses.asdict(spec), "parent": os.getpid()}),
             capture_output=True,
@@ -69,27 +69,27 @@ def peak_of_child(spec: MemorySpec, *, timeout: float = 900.0, command: list[str
         )
     except subprocess.TimeoutExpired:
         raise UnitError(f"the process that measures memory did not end within {timeout:.0f} s") from None
-    if done.returncode < 0:
-        cause = signal.Signals(-done.returncode).name
-        hint = ", most likely for want of memory" if cause == "SIGKILL" else ""
+    if process.returncode < 0:
+        cause = signal.Signals(-process.returncode).name
+        hint = ", most likely out of memory" if cause == "SIGKILL" else ""
         raise UnitError(f"the process that measures memory was killed by {cause}{hint}")
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        result = json.loads(process.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UnitError(f"the process that measures memory failed with code {done.returncode}: {last}") from None
-    if "error" in answer:
-        raise UnitError(answer["error"])
-    return MemoryReading(bytes=answer["bytes"], baseline=answer["baseline"], method=answer["method"])
+        last = (process.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise UnitError(f"the process that measures memory failed with code {process.returncode}: {last}") from None
+    if "error" in result:
+        raise UnitError(result["error"])
+    return MemoryReading(bytes=result["bytes"], baseline=result["baseline"], method=result["method"])
 
 
 def peak_of_cuda(build: Callable[[], Callable[[], object]], device: str | torch.device, runs: int = 2) -> MemoryReading:
-    """Build a model on a CUDA device, run it until it is warm, and return what the allocator then held at most.
+    """Build a model on a CUDA device, warm it up, and return the allocator's peak in one more pass above the baseline.
 
-    Above what it held before. The workspaces that cuBLAS keeps, and the larger ones with which cuDNN tries algorithms
-    in the first pass, are not the model's.
+    The workspaces that cuBLAS keeps, and the larger ones with which cuDNN tries algorithms in the first pass, do not
+    count as memory of the model.
     """
-    settle_cuda(device)
+    allocate_workspaces(device)
     gc.collect()
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
@@ -105,9 +105,9 @@ def peak_of_cuda(build: Callable[[], Callable[[], object]], device: str | torch.
     return MemoryReading(bytes=peak - baseline, baseline=baseline, method="CUDA allocator's peak, warm")
 
 
-def settle_cuda(device: str | torch.device) -> None:
-    """Let the libraries make the workspaces that they keep for any model, or the first one would pay for them."""
+def allocate_workspaces(device: str | torch.device) -> None:
+    """Make the libraries allocate the workspaces that they keep, which would otherwise count for the first model."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         x = torch.zeros(64, 64, device=device, dtype=dtype)
         torch.mm(x, x)
-        nn.functional.linear(x, x, x[0])  # with a bias it goes another way
+        nn.functional.linear(x, x, x[0])  # a bias takes a different code path

@@ -1,6 +1,6 @@
-"""The child process of `measure.memory`: `python -m stmbench.measure.memory_child`, the spec as JSON on stdin.
+"""The child process of `measure.memory`: `python -m stmbench.measure.memory_child`, with the spec as JSON on stdin.
 
-Its last line on standard output is JSON: bytes, baseline and method, or the error.
+The last line of its standard output is JSON: bytes, baseline and method, or the error.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 M_MMAP_THRESHOLD = -3  # <malloc.h>
-LOOK_SECONDS = 0.2  # between two looks at the parent
+POLL_SECONDS = 0.2  # between checks of whether the parent is alive
 
 
 def status_bytes(field: str, text: str | None = None) -> int | None:
-    """A field of /proc/self/status ('VmHWM', 'VmRSS') in bytes; None where the system has no such file."""
+    """A field of /proc/self/status ('VmHWM', 'VmRSS') in bytes; None if the system has no such file."""
     if text is None:
         try:
             text = Path("/proc/self/status").read_text()
@@ -36,7 +36,7 @@ def status_bytes(field: str, text: str | None = None) -> int | None:
 
 
 def reset_peak() -> bool:
-    """Set the kernel's high-water mark back to what is resident now; False where that is not allowed."""
+    """Reset the kernel's high-water mark to the current resident memory; False if that is not permitted."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -44,14 +44,14 @@ def reset_peak() -> bool:
     return True
 
 
-def highest_rss() -> int:
-    """ru_maxrss in bytes (the kernel gives KiB, macOS bytes); it cannot be reset."""
+def max_rss() -> int:
+    """ru_maxrss in bytes (Linux reports KiB, macOS bytes); it cannot be reset."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def settle() -> None:
-    """Give back what the imports freed, and let the libraries make the buffers they keep for any model."""
+def stabilise_memory() -> None:
+    """Return memory that the imports freed, and make the libraries allocate the buffers that they keep."""
     import torch
 
     with torch.no_grad():
@@ -62,26 +62,26 @@ def settle() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
-        # freed blocks go back to the kernel at once: what is resident is what is in use, the same in every run
+        # freed blocks are returned at once, so resident memory is memory in use, the same in every run
         library.mallopt(M_MMAP_THRESHOLD, 2**17)
         library.malloc_trim(0)
 
 
-def volunteer() -> None:
-    """Ask the kernel to kill this process rather than its parent when memory runs out."""
+def prefer_killing_this_process() -> None:
+    """Make the kernel kill this process rather than its parent if memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def end_with(parent: int) -> None:
-    """End this process soon after its parent did: a killed run would go on eating memory and time from here."""
+def exit_with_parent(parent: int) -> None:
+    """Exit soon after the parent does, so that nothing of a killed run keeps using memory and time."""
 
-    def look() -> None:
+    def watch_parent() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         os._exit(1)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=watch_parent, daemon=True).start()
 
 
 def measure(spec: dict[str, Any]) -> dict[str, Any]:
@@ -92,33 +92,33 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_threads(spec["threads"])
     module, _, function = spec["target"].partition(":")
     build = getattr(importlib.import_module(module), function)(spec["arguments"])
-    settle()
+    stabilise_memory()
     exact = reset_peak()
-    baseline = status_bytes("VmRSS") or highest_rss()
+    baseline = status_bytes("VmRSS") or max_rss()
     run = build()
     for _ in range(spec["runs"]):
         run()
     peak = status_bytes("VmHWM") if exact else None
     method = "VmHWM of a child process"
     if peak is None:
-        peak, method = highest_rss(), "ru_maxrss of a child process"
+        peak, method = max_rss(), "ru_maxrss of a child process"
     return {"bytes": max(0, peak - baseline), "baseline": baseline, "method": method}
 
 
 def main() -> int:
-    """Measure, and say what came of it on the real standard output; what the model prints goes to the other one."""
+    """Measure, and print the result on standard output; anything the model prints goes to standard error."""
     spec = json.load(sys.stdin)
-    end_with(spec["parent"])
-    volunteer()
+    exit_with_parent(spec["parent"])
+    prefer_killing_this_process()
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            answer = measure(spec)
+            result = measure(spec)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a model may also call sys.exit
-        answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-    print(json.dumps(answer))
-    return 1 if "error" in answer else 0
+        result = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+    print(json.dumps(result))
+    return 1 if "error" in result else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""NVIDIA's management library (the extra `gpu`): the handle of a CUDA device, and questions that it may refuse."""
+"""Access to NVIDIA's management library, NVML (the extra `gpu`): the handle of a CUDA device, and safe queries."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ REMEDY = "pip install 'stmbench[gpu]'"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Nvml:
-    """One device. `is_mig`: a slice of a GPU, whose clock and power are those of the whole `physical` device."""
+    """One device. `is_mig`: it is a slice of a GPU, and clock and power are those of the whole `physical` device."""
 
     library: Any
     handle: Any
     physical: Any
     is_mig: bool
 
-    def ask(self, question: str, *arguments: Any, of: Any = None) -> Any:
-        """The answer of `nvmlDevice<question>`; None where the library or the driver has none.
+    def query(self, name: str, *arguments: Any, handle: Any = None) -> Any:
+        """The result of `nvmlDevice<name>`; None if the library or the driver does not support it.
 
         Args:
-            of: the handle that is asked about; by default that of the physical device.
+            handle: the device that is queried, by default the physical one.
         """
-        # NVML has its own error classes, and an older library lacks functions: it is not to be had here
+        # NVML has its own error classes, and older libraries lack some functions
         with contextlib.suppress(Exception):
-            function = getattr(self.library, f"nvmlDevice{question}")
-            return function(self.physical if of is None else of, *arguments)
+            function = getattr(self.library, f"nvmlDevice{name}")
+            return function(self.physical if handle is None else handle, *arguments)
         return None
 
 
-def nvml_of(device: str | torch.device, library: Any = None) -> Nvml | None:
-    """The handle of a CUDA device; None for other devices, without pynvml, or where the driver refuses.
+def nvml_device(device: str | torch.device, library: Any = None) -> Nvml | None:
+    """The NVML device of a CUDA device; None for other devices, without pynvml, or if the driver refuses.
 
     Args:
-        library: the pynvml module; imported where it is not given.
+        library: the pynvml module; imported if it is None.
     """
-    where = torch.device(device)
-    if where.type != "cuda":
+    torch_device = torch.device(device)
+    if torch_device.type != "cuda":
         return None
     if library is None:
         try:
@@ -50,19 +50,19 @@ def nvml_of(device: str | torch.device, library: Any = None) -> Nvml | None:
             return None
     with contextlib.suppress(Exception):
         library.nvmlInit()
-        # NVML knows nothing of CUDA_VISIBLE_DEVICES: the identifier is what both agree on
-        uuid = str(torch.cuda.get_device_properties(where).uuid)
+        # NVML ignores CUDA_VISIBLE_DEVICES, so device numbers differ; the UUID is the same for both
+        uuid = str(torch.cuda.get_device_properties(torch_device).uuid)
         for prefix in ("GPU", "MIG"):
             with contextlib.suppress(Exception):
                 handle = library.nvmlDeviceGetHandleByUUID(f"{prefix}-{uuid}")
-                return _found(library, handle)
+                return _with_physical_device(library, handle)
     return None
 
 
-def _found(library: Any, handle: Any) -> Nvml:
-    alone = Nvml(library=library, handle=handle, physical=handle, is_mig=False)
-    if alone.ask("IsMigDeviceHandle"):
-        whole = alone.ask("GetDeviceHandleFromMigDeviceHandle")
-        return dataclasses.replace(alone, physical=handle if whole is None else whole, is_mig=True)
-    mode = alone.ask("GetMigMode")  # (now, after the next reset)
-    return dataclasses.replace(alone, is_mig=bool(mode) and mode[0] == 1)
+def _with_physical_device(library: Any, handle: Any) -> Nvml:
+    device = Nvml(library=library, handle=handle, physical=handle, is_mig=False)
+    if device.query("IsMigDeviceHandle"):
+        whole = device.query("GetDeviceHandleFromMigDeviceHandle")
+        return dataclasses.replace(device, physical=handle if whole is None else whole, is_mig=True)
+    mode = device.query("GetMigMode")  # (now, after the next reset)
+    return dataclasses.replace(device, is_mig=bool(mode) and mode[0] == 1)

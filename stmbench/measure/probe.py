@@ -1,6 +1,6 @@
-"""A fixed workload that runs in every round beside the models: what the machine could do at that moment.
+"""A fixed workload that runs in every round alongside the models and shows what the machine could do at that moment.
 
-Two parts, because a roofline has two: a matrix product (multiply-adds per second, in the run's dtype) and a copy of a
+It has two parts, like a roofline: a matrix product (multiply-adds per second, in the run's dtype) and a copy of a
 buffer too large for any cache (bytes read and written per second).
 """
 
@@ -15,7 +15,7 @@ from stmbench.measure.clock import Timer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProbeSize:
-    """`side` of the square matrices, `copy_bytes` of the copied buffer and how often: some milliseconds."""
+    """The `side` of the square matrices, the `copy_bytes` of the copied buffer, and the number of `copies` per call."""
 
     side: int
     copy_bytes: int
@@ -28,7 +28,7 @@ class ProbeSize:
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of one call of `Probe.copy`: in each copy every byte is read once and written once."""
+        """Bytes moved by one call of `Probe.copy`: every copy reads and writes each byte once."""
         return 2 * self.copy_bytes * self.copies
 
 
@@ -43,21 +43,21 @@ SIZES = {
 class Probe:
     """The fixed workload on one device, in one dtype.
 
-    `compute()` and `copy()` return the seconds of one run; `size` says how much work that was.
+    `compute()` and `copy()` return the seconds of one run; `size` is the amount of work.
     """
 
     def __init__(
         self, device: str | torch.device, dtype: torch.dtype, timer: Timer, size: ProbeSize | None = None
     ) -> None:
-        where = torch.device(device)
-        self.size = size or SIZES.get(where.type, SIZES["cpu"])
+        torch_device = torch.device(device)
+        self.size = size or SIZES.get(torch_device.type, SIZES["cpu"])
         self._timer = timer
         generator = torch.Generator().manual_seed(0)
         shape = (self.size.side, self.size.side)
-        self._a, self._b = (torch.randn(shape, generator=generator).to(where, dtype) for _ in range(2))
-        self._product = torch.empty(shape, device=where, dtype=dtype)
-        # not of ones: what a device has to move costs power when bits change
-        self._source = torch.arange(self.size.copy_bytes // 4, device=where, dtype=torch.float32)
+        self._a, self._b = (torch.randn(shape, generator=generator).to(torch_device, dtype) for _ in range(2))
+        self._product = torch.empty(shape, device=torch_device, dtype=dtype)
+        # not constant: moving data costs power when bits change
+        self._source = torch.arange(self.size.copy_bytes // 4, device=torch_device, dtype=torch.float32)
         self._target = torch.empty_like(self._source)
 
     def compute(self) -> float:

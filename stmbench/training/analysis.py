@@ -17,7 +17,7 @@ from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError
-from stmbench.measure.arithmetic import require_dtype
+from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.labels import random_label
 from stmbench.training import small_sets

@@ -11,7 +11,7 @@ import pytest
 from stmbench.analyses.profile import peaks
 from stmbench.analyses.profile.analysis import Profile
 from stmbench.analyses.profile.config import ProfileConfig
-from stmbench.measure import latencies
+from stmbench.measure import latency
 from stmbench.measure.memory import MemoryReading, MemorySpec
 from stmbench.tables import Store
 from tests.measure.fake_clock import ScriptedTimer
@@ -38,7 +38,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> list[MemorySpec]:
         return MemoryReading(bytes=7 * 2**20, baseline=1, method="scripted")
 
     monkeypatch.setattr(peaks, "peak_of_child", peak)
-    monkeypatch.setattr(latencies, "CPU_BYTES", 2**12)  # a cold cache tells a scripted clock nothing
+    monkeypatch.setattr(latency, "CPU_BYTES", 2**12)  # a cold cache tells a scripted clock nothing
     return asked
 
 

@@ -10,7 +10,7 @@ import torch
 from stmbench.analyses.base import Analysis, Outcome
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
-from stmbench.measure.arithmetic import Arithmetic
+from stmbench.measure.backend_settings import BackendSettings
 from stmbench.tables import Store
 
 MODELS = ("unified_dw_conv_nano", "unified_sw_attn_nano", "timm:resnet18")
@@ -181,13 +181,15 @@ def test_metadata_without_a_status_is_not_done(tmp_path: Path) -> None:
 def test_how_it_is_computed_is_set_recorded_and_put_back(
     tmp_path: Path, tuned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, before = list[Arithmetic](), Arithmetic.now()
+    seen, before = list[BackendSettings](), BackendSettings.current()
     monkeypatch.setattr(Draw, "tuned", tuned)
     measure = Draw.measure
-    monkeypatch.setattr(Draw, "measure", lambda self, unit: seen.append(Arithmetic.now()) or measure(self, unit))
+    monkeypatch.setattr(
+        Draw, "measure", lambda self, unit: seen.append(BackendSettings.current()) or measure(self, unit)
+    )
     store = Store(tmp_path)
     Draw(store).run()
-    assert seen == [Arithmetic(tf32=False, benchmark=tuned, deterministic=not tuned)] * len(MODELS)
-    assert Arithmetic.now() == before
+    assert seen == [BackendSettings(tf32=False, benchmark=tuned, deterministic=not tuned)] * len(MODELS)
+    assert BackendSettings.current() == before
     noted = store.metadata(store.keys()[0])["arithmetic"]
     assert noted == {"tf32": False, "cudnn_benchmark": tuned, "cudnn_deterministic": not tuned}

@@ -48,7 +48,7 @@ def test_a_model_that_fails_does_not_stop_the_others(tmp_path: Path, dtype: str)
 
 def test_a_batch_that_never_fits_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(spec: MemorySpec) -> None:
-        raise UnitError("the process that measures memory was killed by SIGKILL, most likely for want of memory")
+        raise UnitError("the process that measures memory was killed by SIGKILL, most likely out of memory")
 
     monkeypatch.setattr(peaks, "peak_of_child", killed)
     report = profile(tmp_path, batch_size=10**6).run()

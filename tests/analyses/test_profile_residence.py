@@ -38,8 +38,10 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return work
 
     monkeypatch.setattr(subjects.Subject, "run", run)
-    choose = functools.partial(bench.batch_size.choose, limit=16)
-    monkeypatch.setattr(bench.batch_size, "choose", choose)  # a scripted clock finds every larger batch faster
+    choose = functools.partial(bench.throughput_batch.choose_batch_size, limit=16)
+    monkeypatch.setattr(
+        bench.throughput_batch, "choose_batch_size", choose
+    )  # a scripted clock finds every larger batch faster
     close = Bench.close
     monkeypatch.setattr(Bench, "close", lambda self: (close(self), state.update(held=0)))
     return state

@@ -10,7 +10,7 @@ import pytest
 
 from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
 from stmbench.analyses.profile.summary import summaries
-from stmbench.measure.interference import taken_by_others
+from stmbench.measure.interference import external_load
 from stmbench.tables.labels import FEWEST_ROUNDS
 
 A, B, C = (("a", None), ("b", None), ("c", None))
@@ -169,7 +169,7 @@ def test_a_machine_that_others_keep_busy_is_not_fit_to_publish() -> None:
     )
     assert (samples({A: [1.0] * 3}).unfit or "").startswith("not fit to publish: 3 rounds, fewer than 10")
     block = [{"kind": "steal", "amount": 0.3}, {"kind": "foreign load", "amount": 0.2}, {"kind": "heat", "amount": 7.0}]
-    assert taken_by_others(block) == 0.5
+    assert external_load(block) == 0.5
 
 
 def test_stages_are_compared_within_themselves() -> None:

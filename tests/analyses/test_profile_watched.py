@@ -11,7 +11,7 @@ import torch
 
 from stmbench.comparison.config import LiveConfig
 from stmbench.comparison.live import Live
-from stmbench.measure.watching import MachineWatch
+from stmbench.measure.machine_watch import MachineWatch
 from tests.analyses.profiles import memory, profile
 from tests.comparison.workers import BASE, HEAD, World
 from tests.measure.fake_nvml import FakeNvml
@@ -38,7 +38,7 @@ def test_every_round_is_looked_at_and_what_was_seen_is_reported(tmp_path: Path, 
     (key, *_) = run.store.keys(task="rounds")
     metadata = run.store.metadata(key)
     rounds = int((run.store.read([key])["metric"] == "probe_peak").sum())
-    assert metadata["gpu"]["looks"] == rounds + 1, "after each, and at the end"
+    assert metadata["gpu"]["samples"] == rounds + 1, "after each, and at the end"
     assert {"GPU heat", "GPU processes"} <= {item["kind"] for item in metadata["disturbances"]}
     (costs,) = run.store.keys(task="costs")
     assert run.store.metadata(costs)["disturbances"] == [], "no clock was involved"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from stmbench.measure.energy import IntegratedPower, TotalEnergy, counter_for, joules_per_image
+from stmbench.measure.energy import IntegratedPower, TotalEnergy, energy_counter_for, joules_per_image
 from tests.measure.fake_clock import ScriptedTimer
 
 
@@ -36,7 +36,7 @@ def test_joules_are_shared_among_the_images(monkeypatch: pytest.MonkeyPatch, cou
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="abc"))
     timer = ScriptedTimer([0.5])
     nvml = FakeNvml(timer, counts=counts)
-    counter = counter_for("cuda:0", nvml)
+    counter = energy_counter_for("cuda:0", nvml)
     assert isinstance(counter, kind)
     assert nvml.uuid == "GPU-abc"
     # 4 runs of 0.5 s at 100 W: 50 J a run, 8 images a run
@@ -45,5 +45,5 @@ def test_joules_are_shared_among_the_images(monkeypatch: pytest.MonkeyPatch, cou
 
 
 def test_no_counter_where_there_is_none() -> None:
-    assert counter_for("cpu") is None
-    assert counter_for("cuda:0", SimpleNamespace()) is None, "a driver that refuses"
+    assert energy_counter_for("cpu") is None
+    assert energy_counter_for("cuda:0", SimpleNamespace()) is None, "a driver that refuses"

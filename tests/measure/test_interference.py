@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stmbench.measure.interference import Snapshot, disturbances, take
+from stmbench.measure.interference import Snapshot, disturbances, take_snapshot
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -16,7 +16,7 @@ def stat(*, user: float = 0, idle: float = 0, steal: float = 0, cores: int = 2) 
 
 
 def snapshot(files: dict[str, str], *, wall: float, own: float) -> Snapshot:
-    return take(files.get, wall=wall, own=own)
+    return take_snapshot(files.get, wall=wall, own=own)
 
 
 CASES = [
@@ -49,6 +49,6 @@ def test_a_system_without_proc_says_nothing() -> None:
 
 
 def test_this_machine_can_be_read() -> None:
-    now = take()
+    now = take_snapshot()
     assert now.cores >= 1
     assert now.own > 0

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stmbench.errors import UnitError
 from stmbench.measure import memory
 from stmbench.measure.memory import MemorySpec, peak_of_child, peak_of_cuda
-from stmbench.measure.memory_child import highest_rss, status_bytes
+from stmbench.measure.memory_child import max_rss, status_bytes
 
 TARGET = "tests.measure.child_target:prepare"
 
@@ -34,7 +34,10 @@ def test_a_child_that_fails_says_why() -> None:
 
 
 DEATHS = [
-    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL, most likely for want of memory"),
+    (
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "killed by SIGKILL, most likely out of memory",
+    ),
     ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV$"),
     ("import sys; sys.exit('broken')", "failed with code 1: broken"),
     ("print('not json')", "failed with code 0"),
@@ -83,13 +86,13 @@ def _runs(pid: int) -> bool:
 def test_the_kernels_words_are_read() -> None:
     assert status_bytes("VmHWM", "Name:\tpython\nVmHWM:\t    2048 kB\n") == 2 * 2**20
     assert status_bytes("VmHWM", "Name:\tpython\n") is None
-    assert highest_rss() > 2**20
+    assert max_rss() > 2**20
 
 
 def test_cuda_peaks_count_above_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     held = {"now": 1000, "peak": 5000}
     events: list[str] = []
-    monkeypatch.setattr(memory, "settle_cuda", lambda device: events.append("settle"))
+    monkeypatch.setattr(memory, "allocate_workspaces", lambda device: events.append("settle"))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held["now"])
@@ -118,6 +121,6 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
 def test_the_libraries_are_given_what_they_keep_before(device: str | torch.device) -> None:
     with Products() as products:
-        memory.settle_cuda(device)
+        memory.allocate_workspaces(device)
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
     assert products.seen == {(name, dtype, "cpu") for name in ("mm", "addmm") for dtype in dtypes}

@@ -19,7 +19,7 @@ from stmbench.analyses.unit import Unit
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.data.photos import photos
 from stmbench.errors import InputError, StmbenchError
-from stmbench.measure.arithmetic import require_dtype
+from stmbench.measure.backend_settings import require_dtype
 from stmbench.measure.clock import Timer, timer_for
 from stmbench.tables import Store
 
@@ -88,7 +88,7 @@ class Profile(Analysis):
         return self._work.pop(unit.key)()
 
     def remarks(self) -> list[str]:
-        return self.watch.blind if self.config.timing else []
+        return self.watch.caveats if self.config.timing else []
 
     def units(self) -> Iterator[Unit]:
         if self.config.images == "photos":

@@ -15,15 +15,14 @@ from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.subjects import Subject, SubjectSpec
 from stmbench.errors import InputError
-from stmbench.measure import batch as batch_size
-from stmbench.measure.allocator import keep_freed_memory
-from stmbench.measure.batch import is_out_of_memory
+from stmbench.measure import throughput_batch
+from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.clock import Timer
-from stmbench.measure.compiling import Compilation
-from stmbench.measure.interleave import Sample, rounds
-from stmbench.measure.latencies import Cold, Flush, Warm, replay_of
+from stmbench.measure.compilation import Compilation
+from stmbench.measure.interleaving import Sample, rounds, warm_up
+from stmbench.measure.latency import CacheFlush, ColdPass, WarmPass, cuda_graph_replay
 from stmbench.measure.probe import Probe
-from stmbench.measure.warmup import warm_up
+from stmbench.measure.throughput_batch import is_out_of_memory
 
 WARMUP_RUNS, WARMUP_SECONDS = 10, 2.0  # at most, a subject: on a busy machine nothing is ever steady
 COMPUTE, COPY = "probe compute", "probe copy"
@@ -45,7 +44,7 @@ class Bench:
         self.config, self.setting, self.timer = config, setting, timer
         self._subjects: dict[Key, Subject] = {}
         self._probe: Probe | None = None
-        self._flush: Flush | None = None
+        self._flush: CacheFlush | None = None
         self._work: dict[str, Callable[[], float]] = {}
         self._names: dict[str, Name] = {}
         self.failures: dict[Key, str] = {}
@@ -83,7 +82,7 @@ class Bench:
         run()
         return quick_minimum(lambda: self.timer.time(run))
 
-    def choose_batch(self, key: Key, activations: float) -> batch_size.BatchChoice:
+    def choose_batch(self, key: Key, activations: float) -> throughput_batch.BatchChoice:
         """The automatic batch size of one subject; `activations` are its elements for one image."""
         train = self.config.mode == "train"  # with weights, and some of the activations, in fp32
         width = 4 if train else torch.finfo(DTYPES[self.setting.dtype]).bits // 8
@@ -97,7 +96,7 @@ class Bench:
 
         # a BatchNorm that trains on a map of one position refuses a batch of one
         start = 2 if train else 1
-        return batch_size.choose(lambda batch: self.seconds(key, batch), start=start, fits=fits)
+        return throughput_batch.choose_batch_size(lambda batch: self.seconds(key, batch), start=start, fits=fits)
 
     def prepare(self, loads: Mapping[Key, Load]) -> None:
         """Build, warm up, and get ready to sample; a subject that fails is left out, with the reason in `failures`."""
@@ -171,19 +170,19 @@ class Bench:
     def _latencies(self, key: Key, run: Callable[[], object]) -> dict[str, Callable[[], float]]:
         """Ways to time one image, by metric; a graph that cannot be captured is left out, with the reason."""
         if self._flush is None:
-            self._flush = Flush(self.config.device)
+            self._flush = CacheFlush(self.config.device)
         runs = {"latency": run}
         if self.config.device.startswith("cuda"):
             try:
-                runs["latency_graph"] = replay_of(run, self.config.device)
+                runs["latency_graph"] = cuda_graph_replay(run, self.config.device)
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise
                 self.uncaptured[key] = reason_of(error)
         found: dict[str, Callable[[], float]] = {}
         for metric, work in runs.items():
-            found[metric] = Warm(work, self.timer, LATENCY_REPEATS)
-            found[f"{metric}_cold"] = Cold(work, self.timer, self._flush)
+            found[metric] = WarmPass(work, self.timer, LATENCY_REPEATS)
+            found[f"{metric}_cold"] = ColdPass(work, self.timer, self._flush)
         return found
 
     def _allocator(self) -> str:

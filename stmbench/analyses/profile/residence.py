@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from stmbench.analyses.profile.bench import Bench, Load
 from stmbench.analyses.profile.samples import Key
 from stmbench.errors import UnitError
-from stmbench.measure.batch import is_out_of_memory
+from stmbench.measure.throughput_batch import is_out_of_memory
 
 LoadsAt = Callable[[int], Mapping[Key, Load]]
 

@@ -20,8 +20,8 @@ from stmbench.analyses.profile.config import Setting
 from stmbench.analyses.profile.samples import Key, Samples, name_of
 from stmbench.analyses.profile.tasks import Tasks, passes_for
 from stmbench.analyses.unit import Unit
-from stmbench.measure.energy import counter_for
-from stmbench.measure.interference import taken_by_others
+from stmbench.measure.energy import energy_counter_for
+from stmbench.measure.interference import external_load
 from stmbench.tables.labels import FEWEST_ROUNDS
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class SettingRun:
             if not profile.is_done(unit):
                 return  # the block failed, and its rows say why
             notes = self._notes(unit)
-            taken = taken_by_others(notes.get("disturbances", [])) if config.device == "cpu" else 0.0
+            taken = external_load(notes.get("disturbances", [])) if config.device == "cpu" else 0.0
             samples.add(profile.store.read([unit.key]), notes["sampling_seconds"], taken=taken)
 
     def _block(self, loads: dict[Key, Load]) -> Outcome:
@@ -140,7 +140,7 @@ class SettingRun:
         return self.tasks.block(loads, self.samples, lambda number, spent: self._say_sampling(number, spent, width))
 
     def _after(self, keys: list[Key], batch: int) -> Iterator[Unit]:
-        counter = counter_for(self.config.device)
+        counter = energy_counter_for(self.config.device)
         for key in keys:
 
             def parts(key: Key = key) -> Outcome:

@@ -15,7 +15,7 @@ from stmbench.analyses.models import DTYPES, build_model
 from stmbench.analyses.profile.train_step import TrainStep
 from stmbench.data.photos import photos
 from stmbench.errors import UnitError
-from stmbench.measure.compiling import Compilation, compiled
+from stmbench.measure.compilation import Compilation, compiled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

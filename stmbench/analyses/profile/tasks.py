@@ -19,9 +19,9 @@ from stmbench.analyses.profile.subjects import Subject
 from stmbench.analyses.profile.summary import summaries
 from stmbench.analyses.profile.train_step import TrainStep, autocast
 from stmbench.errors import InputError, UnitError
-from stmbench.measure.batch import is_out_of_memory
 from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.energy import EnergyCounter, joules_per_image
+from stmbench.measure.throughput_batch import is_out_of_memory
 from stmbench.tables import Row
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Tasks:
             for (what, key), sample in round_:
                 rows.append(self._raw(what, key, sample.round, sample.repeat, sample.seconds, loads))
                 seconds += sample.seconds
-            self.profile.watch.look()
+            self.profile.watch.sample()
             tell(round_[0][1].round, seconds)
             if seconds >= BLOCK_SECONDS:
                 break

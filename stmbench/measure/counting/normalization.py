@@ -1,37 +1,36 @@
 """Norms, pooling and activation functions: not in `macs`, but in some published figures and in the memory traffic.
 
-The multiply-adds are fvcore's estimates, so that totals published with it can be reproduced.
+The multiply-adds are fvcore's estimates, so that published totals that were obtained with it can be reproduced.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from stmbench.measure.counting.handles import Call, handle
-from stmbench.measure.counting.tally import Tally
+from stmbench.measure.counting.handles import Call, Tally, handle
 
 
 @handle("aten::layer_norm", "aten::group_norm")
 def layer_norm(call: Call) -> Tally:
-    """5 an element, 4 without weights."""
+    """5 per element, 4 without weights."""
     return _norm(call, 5 if call.is_tensor(2) else 4)
 
 
 @handle("aten::instance_norm")
 def instance_norm(call: Call) -> Tally:
-    """5 an element, 4 without weights."""
+    """5 per element, 4 without weights."""
     return _norm(call, 5 if call.is_tensor(1) else 4)
 
 
 @handle("aten::rms_norm")
 def rms_norm(call: Call) -> Tally:
-    """4 an element, 3 without weights: a LayerNorm that takes no mean off (fvcore has no rule for it)."""
+    """4 per element, 3 without weights: a LayerNorm that does not subtract the mean (fvcore has no rule)."""
     return _norm(call, 4 if call.is_tensor(2) else 3)
 
 
 @handle("aten::batch_norm")
 def batch_norm(call: Call) -> Tally:
-    """With running statistics 2 an element, 1 without weights; with the batch's own, 5 and 4."""
+    """2 per element with running statistics, 1 without weights; 5 and 4 with the statistics of the batch."""
     training = bool(call.constant(5))
     return _norm(call, (4 if training else 1) + call.is_tensor(1))
 
@@ -42,12 +41,12 @@ def _norm(call: Call, each: int) -> Tally:
 
 @handle("aten::adaptive_avg_pool1d", "aten::adaptive_avg_pool2d", "aten::adaptive_avg_pool3d", "aten::mean")
 def average(call: Call) -> Tally:
-    """1 an input element. A mean over positions is global average pooling, written otherwise."""
+    """1 per input element. A mean over positions is global average pooling, written differently."""
     return Tally(kinds={"pool": prod(call.shape(0))}, elements_moved=call.elements_moved)
 
 
 def traffic(call: Call) -> Tally:
-    """No multiply-adds, but elements that move."""
+    """No multiply-adds, only memory traffic."""
     return Tally(elements_moved=call.elements_moved)
 
 

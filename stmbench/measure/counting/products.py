@@ -1,16 +1,16 @@
-"""Linear layers and matrix products, however they are written.
+"""Linear layers, matrix products, einsum and fused attention.
 
-A product of two tensors costs one multiply-add for each combination of all the indices that take part. That holds for
-an elementwise product that is summed afterwards as well: local attention and dynamic convolutions are often written so.
+A product of two tensors costs one multiply-add for each combination of all indices involved. This includes elementwise
+products that are summed afterwards, as local attention and dynamic convolutions are often written. Einsum is counted
+pairwise, in the order of contraction. Fused attention costs as much as its two products written out: masks, scaling
+and softmax are free, and masked entries count because most kernels compute them and discard the result.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from stmbench.measure.counting.dataflow import is_sampled, origin
-from stmbench.measure.counting.handles import Call, complex_factor, handle, shape_of
-from stmbench.measure.counting.tally import Tally
+from stmbench.measure.counting.handles import Call, Tally, complex_factor, handle, is_sampled, origin, shape_of
 
 
 @handle("aten::linear", "aten::mkldnn_linear", "aten::_linear")
@@ -59,7 +59,7 @@ def tensordot(call: Call) -> Tally:
 
 @handle("aten::sum")
 def summed_product(call: Call) -> Tally:
-    """A sum is free, unless what it sums is a product of two tensors: then this is a contraction."""
+    """A sum is free, unless it sums the product of two tensors, which makes it a contraction."""
     node = origin(call.inputs[0])
     if node.kind() not in ("aten::mul", "aten::mul_", "aten::multiply"):
         return Tally()
@@ -73,6 +73,107 @@ def summed_product(call: Call) -> Tally:
 
 
 def _product(call: Call, macs: int, *operands: int) -> Tally:
-    # the weight of a bilinear sample belongs to the sampling, wherever it is multiplied in
+    # the weight of a bilinear sample belongs to the sampling, wherever it is applied
     sampled = any(is_sampled(call.inputs[index]) for index in operands)
     return call.tally("sampling" if sampled else "matmul", macs)
+
+
+@handle("aten::einsum")
+def einsum(call: Call) -> Tally:
+    """The pairwise contractions of the equation; elementwise products, without summed indices, are free."""
+    shapes = call.tensors(1)
+    path = call.constant(2) if len(call.inputs) > 2 else None
+    macs = contraction_macs(call.constant(0), shapes, path)
+    if macs == 0:
+        return Tally()
+    sampled = any(is_sampled(operand) for operand in call.inputs[1].node().inputs())
+    return call.tally("sampling" if sampled else "matmul", macs)
+
+
+def contraction_macs(equation: str, shapes: list[tuple[int, ...]], path: list[int] | None = None) -> int:
+    """Multiply-adds of `torch.einsum(equation, ...)` on operands of these shapes.
+
+    Args:
+        equation: with or without spaces, ellipses and an arrow.
+        shapes: one per operand.
+        path: the flattened pairs as given by opt_einsum (each result is appended); left to right if None.
+    """
+    sides = equation.replace(" ", "").split("->")
+    terms = sides[0].split(",")
+    named = [_names(term, len(shape)) for term, shape in zip(terms, shapes, strict=True)]
+    # a broadcast axis has length 1 in one operand
+    sizes: dict[str, int] = {}
+    for names, shape in zip(named, shapes, strict=True):
+        for name, size in zip(names, shape, strict=True):
+            sizes[name] = max(sizes.get(name, 1), size)
+    kept = _output(sides[1], named) if len(sides) > 1 else _implicit_output(terms, named)
+    operands = [set(names) for names in named]
+    pairs = list(zip(path[::2], path[1::2], strict=True)) if path else []
+    macs = 0
+    while len(operands) > 1:
+        left, right = pairs.pop(0) if pairs else (0, 1)
+        pair = [operands.pop(index) for index in sorted((left, right), reverse=True)]
+        together = pair[0] | pair[1]
+        needed = kept.union(*operands)
+        if not together <= needed:
+            macs += prod(sizes[name] for name in together)
+        result = together & needed
+        # a given path puts each result last; left to right keeps it first
+        operands.insert(len(operands) if path else 0, result)
+    return macs
+
+
+def _names(term: str, dimensions: int) -> list[str]:
+    """A name for each axis; those of an ellipsis are numbered from the right, as in broadcasting."""
+    if "..." not in term:
+        return list(term)
+    before, after = term.split("...")
+    hidden = dimensions - len(before) - len(after)
+    return [*before, *(f"...{hidden - i}" for i in range(hidden)), *after]
+
+
+def _output(term: str, named: list[list[str]]) -> set[str]:
+    dots = {name for names in named for name in names if name.startswith("...")}
+    return set(term.replace("...", "")) | (dots if "..." in term else set())
+
+
+def _implicit_output(terms: list[str], named: list[list[str]]) -> set[str]:
+    """The output of an equation without an arrow: indices that occur once, and those of the ellipsis."""
+    letters = "".join(terms)
+    return {name for names in named for name in names if name.startswith("...") or letters.count(name) == 1}
+
+
+@handle(
+    "aten::scaled_dot_product_attention",
+    "aten::_scaled_dot_product_attention_math",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+    "aten::_scaled_dot_product_fused_attention_overrideable",
+)
+def attention(call: Call) -> Tally:
+    """Queries (..., heads, N, d), keys (..., heads, M, d), values (..., heads, M, e): N M (d + e) per head."""
+    *rows, width = call.output
+    depth, keys = call.shape(0)[-1], call.shape(1)[-2]
+    # the outputs of both products count as activations, even if the kernel never stores the first
+    return Tally(
+        kinds={"matmul": prod(rows) * keys * (depth + width)},
+        activations=prod(rows) * (keys + width),
+        elements_moved=call.elements_moved,
+    )
+
+
+@handle("aten::_native_multi_head_attention")
+def native_attention(call: Call) -> Tally:
+    """nn.MultiheadAttention in one call: three projections, two products, one projection."""
+    batch, queries, dim = call.shape(0)
+    keys = call.shape(1)[1]
+    linear = batch * dim * dim * (2 * queries + 2 * keys)
+    # activations: q, k, v, the attention maps of all heads, the weighted values, the output
+    maps = batch * int(call.constant(4)) * queries * keys
+    return Tally(
+        kinds={"linear": linear, "matmul": 2 * batch * queries * keys * dim},
+        activations=batch * dim * (3 * queries + 2 * keys) + maps,
+        elements_moved=call.elements_moved,
+    )

@@ -1,10 +1,10 @@
-"""Recurrences written as elementwise operations: scans that carry a state over positions, step by step or by doubling.
+"""Recurrences written as elementwise operations: scans that carry a state along positions, stepwise or by doubling.
 
     h_t = a_t * h_(t-1) + b_t
 
-costs one multiply-add for each element and step, as a convolution or a product that did the same would. A step is a sum
-with a product in it, of which a factor is the sum of another such step, and with slices of a tensor (the positions)
-among its operands. Chains without slices (polynomials, gates of a layer) carry nothing over positions.
+costs one multiply-add per element and step, like a convolution or product with the same result. A step is a sum that
+contains a product, one factor of which is the sum of another step, and that has slices of a tensor (the positions)
+among its operands. Chains without slices (polynomials, the gates of a layer) carry nothing along positions.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from math import prod
 
 from torch import _C
 
-from stmbench.measure.counting.dataflow import origin
-from stmbench.measure.counting.free import REARRANGING
-from stmbench.measure.counting.handles import Call, handle
-from stmbench.measure.counting.tally import Tally
+from stmbench.measure.counting.free_operations import REARRANGING
+from stmbench.measure.counting.handles import Call, Tally, handle, origin
 
 SUMS = frozenset({"aten::add", "aten::add_", "aten::sub", "aten::sub_", "aten::rsub"})
 FUSED = frozenset({"aten::addcmul", "aten::addcmul_"})
@@ -29,7 +27,7 @@ _SLICES = frozenset(
         "aten::tensor_split",
     }
 )  # fmt: skip
-# what a state may pass through on its way to the next step: shifted, padded, put beside others, bent
+# operations between one step and the next: shifts, padding, concatenation, activation functions
 _PASSING = REARRANGING | frozenset(
     {
         "aten::cat", "aten::concat", "aten::constant_pad_nd", "aten::pad", "aten::roll", "aten::stack", "aten::relu",
@@ -40,7 +38,7 @@ _PASSING = REARRANGING | frozenset(
 
 @handle(*sorted(SUMS | FUSED))
 def step(call: Call) -> Tally:
-    """One multiply-add an element where a state is carried; any other sum is free."""
+    """One multiply-add per element if a state is carried; any other sum is free."""
     node = call.outputs[0].node()
     products = _products(node)
     if not products or not _takes_slices(node, products):
@@ -53,7 +51,7 @@ def step(call: Call) -> Tally:
 
 
 def _products(node: _C.Node) -> list[list[_C.Value]]:
-    """The factors of each product that goes into a sum."""
+    """The factors of each product among the terms of a sum."""
     if node.kind() in FUSED:
         return [list(node.inputs())[1:3]]
     if node.kind() not in SUMS:
@@ -80,7 +78,7 @@ def _is_sliced(value: _C.Value) -> bool:
 
 
 def _comes_from_step(value: _C.Value) -> bool:
-    """Whether a value is the sum of an earlier step, perhaps shifted or bent on the way."""
+    """Whether a value is the sum of an earlier step, possibly after `_PASSING` operations."""
     return any(_products(node) for node in _sources(value))
 
 

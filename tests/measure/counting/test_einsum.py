@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stmbench.measure.counting.einsum import contraction_macs
+from stmbench.measure.counting.products import contraction_macs
 
 # equation, shapes, path, multiply-adds
 CASES = [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.measure.counting import count
-from stmbench.measure.counting.analysis import Analysis
+from stmbench.measure.counting.counts import Analysis
 from tests.measure.counting.models import built
 from tests.measure.counting.operations import Operation
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stmbench.errors import CountError, DuplicateNameError
 from stmbench.measure.counting import Call, Tally, count, handle, register_free
-from stmbench.measure.counting.free import FREE
+from stmbench.measure.counting.free_operations import FREE
 from stmbench.measure.counting.handles import HANDLES
 from tests.measure.counting.operations import Operation
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stmbench.errors import InputError
-from stmbench.measure.batch import choose, is_out_of_memory
+from stmbench.measure.throughput_batch import choose_batch_size, is_out_of_memory
 
 
 def saturating(at: int, per_image: float = 0.001):
@@ -14,7 +14,7 @@ def saturating(at: int, per_image: float = 0.001):
 
 @pytest.mark.parametrize("at", [1, 4, 32])
 def test_it_stops_where_throughput_saturates(at: int) -> None:
-    found = choose(saturating(at))
+    found = choose_batch_size(saturating(at))
     assert found.batch == at
     assert not found.limited
     assert found.largest == 4 * at, "two doublings without gain end the growth"
@@ -22,7 +22,7 @@ def test_it_stops_where_throughput_saturates(at: int) -> None:
 
 def test_one_burst_does_not_end_the_growth() -> None:
     slow = {2: 0.5}
-    found = choose(lambda size: slow.get(size, 0.1))
+    found = choose_batch_size(lambda size: slow.get(size, 0.1))
     assert found.batch > 2
 
 
@@ -32,7 +32,7 @@ def test_memory_ends_the_growth() -> None:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
         return 0.1
 
-    found = choose(seconds)
+    found = choose_batch_size(seconds)
     assert (found.batch, found.largest, found.limited) == (8, 8, True)
 
 
@@ -42,7 +42,7 @@ def test_a_start_that_is_too_large_is_halved() -> None:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return 0.1
 
-    tried = choose(seconds, start=32)
+    tried = choose_batch_size(seconds, start=32)
     assert (tried.batch, tried.limited) == (4, True)
 
 
@@ -51,7 +51,7 @@ def test_a_model_that_never_fits_is_refused() -> None:
         raise RuntimeError("CUDA error: out of memory")
 
     with pytest.raises(InputError, match="expected a model that fits into memory, got one that does not"):
-        choose(seconds, start=4)
+        choose_batch_size(seconds, start=4)
 
 
 def test_other_errors_are_not_memory() -> None:
@@ -59,13 +59,13 @@ def test_other_errors_are_not_memory() -> None:
         raise RuntimeError("not implemented for 'Half'")
 
     with pytest.raises(RuntimeError, match="Half"):
-        choose(seconds)
+        choose_batch_size(seconds)
 
 
 def test_batches_that_take_long_or_do_not_fit_are_not_tried() -> None:
-    assert choose(lambda size: 0.3 * size**0.5, max_seconds=1.0).largest == 4
-    assert choose(lambda size: 0.1, fits=lambda size: size <= 16).batch == 16
-    assert choose(lambda size: 0.1, limit=64).batch == 64
+    assert choose_batch_size(lambda size: 0.3 * size**0.5, max_seconds=1.0).largest == 4
+    assert choose_batch_size(lambda size: 0.1, fits=lambda size: size <= 16).batch == 16
+    assert choose_batch_size(lambda size: 0.1, limit=64).batch == 64
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import UnitError
-from stmbench.measure.compiling import Compilation, compiled
+from stmbench.measure.compilation import Compilation, compiled
 from tests.measure.quick_compiler import quick_compiler
 
 __all__ = ["quick_compiler"]

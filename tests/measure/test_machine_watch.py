@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from stmbench.measure.gpu_watch import watch_of
-from stmbench.measure.nvml import nvml_of
-from stmbench.measure.watching import MachineWatch
+from stmbench.measure.machine_watch import MachineWatch, gpu_watch_for
+from stmbench.measure.nvml import nvml_device
 from tests.measure.fake_nvml import FakeNvml
 
 
@@ -18,11 +17,11 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(nvml: FakeNvml, *, looks: int = 10, own: int = 1) -> list[str]:
-    watch = watch_of("cuda:0", own=own, library=nvml)
+    watch = gpu_watch_for("cuda:0", own=own, library=nvml)
     assert watch is not None
     watch.begin()
     for _ in range(looks):
-        watch.look()
+        watch.sample()
     return [item.text for item in watch.disturbances()]
 
 
@@ -58,13 +57,13 @@ def test_nothing_is_said_without_a_look() -> None:
 
 
 def test_begin_forgets() -> None:
-    watch = watch_of("cuda:0", library=FakeNvml(clocks=[600, 1980], reasons=[0x4, 0]))
+    watch = gpu_watch_for("cuda:0", library=FakeNvml(clocks=[600, 1980], reasons=[0x4, 0]))
     assert watch is not None
-    watch.look()
+    watch.sample()
     watch.begin()
-    watch.look()
+    watch.sample()
     assert watch.disturbances() == []
-    facts = {"looks": 1, "sm_clock_mhz": [1980, 1980, 1980], "power_limit_w": 700.0, "default_power_limit_w": 700.0}
+    facts = {"samples": 1, "sm_clock_mhz": [1980, 1980, 1980], "power_limit_w": 700.0, "default_power_limit_w": 700.0}
     assert watch.facts == {**facts, "mig": False}
 
 
@@ -77,21 +76,21 @@ def test_a_slice_is_asked_for_its_processes_and_the_whole_for_the_rest() -> None
 
 
 def test_without_a_device_or_a_library_there_is_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert nvml_of("cpu", FakeNvml()) is None
-    assert nvml_of("cuda:0", FakeNvml(uuids=())) is None
-    assert nvml_of("cuda:0", types.SimpleNamespace()) is None
+    assert nvml_device("cpu", FakeNvml()) is None
+    assert nvml_device("cuda:0", FakeNvml(uuids=())) is None
+    assert nvml_device("cuda:0", types.SimpleNamespace()) is None
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
-    assert watch_of("cuda:0") is None
-    (line,) = MachineWatch("cuda:0").blind
-    assert line.endswith("NVML is not to be had (pip install 'stmbench[gpu]')")
-    assert MachineWatch("cpu").blind == []
+    assert gpu_watch_for("cuda:0") is None
+    (line,) = MachineWatch("cuda:0").caveats
+    assert line.endswith("NVML is not available (pip install 'stmbench[gpu]')")
+    assert MachineWatch("cpu").caveats == []
 
 
 def test_processor_and_gpu_are_watched_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pynvml", FakeNvml(processes=2))
     watch = MachineWatch("cuda:0")
     watch.begin()
-    watch.look()
+    watch.sample()
     assert [item.kind for item in watch.end() if item.kind.startswith("GPU")] == ["GPU processes"]
-    assert watch.facts["gpu"]["looks"] == 1
-    assert watch.blind == []
+    assert watch.facts["gpu"]["samples"] == 1
+    assert watch.caveats == []

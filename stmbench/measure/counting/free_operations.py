@@ -1,4 +1,4 @@
-"""Operations that cost no multiply-adds, by name: whatever is neither here nor has a handle makes a count fail."""
+"""Operations that cost no multiply-adds, by name. A count fails on operations that are not here and have no handle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ def _named(namespace: str, names: str) -> set[str]:
     return {f"{namespace}::{name}" for name in names.split()}
 
 
-# give back (some of) their first argument's elements, perhaps in another order, shape or type
+# return (some of) the elements of their first argument, possibly in another order, shape or type
 REARRANGING = _named(
     "aten",
     """
@@ -46,13 +46,13 @@ _REDUCTIONS = _named(
     prod sort std std_mean topk var var_mean
     """,
 )
-# those of the elementwise ones that multiply, divide or raise: free too, and told as a share of all multiplications
+# elementwise operations that multiply, divide or exponentiate: free, but reported as a fraction of all multiplications
 _MULTIPLYING = """
     addcdiv addcmul cos div divide exp exp2 expm1 lerp log log10 log1p log2 mul multiply polar pow reciprocal rsqrt sin
     sqrt square true_divide
 """
 MULTIPLYING = _named("aten", _MULTIPLYING) | {f"{name}_" for name in _named("aten", _MULTIPLYING)}
-# sizes and the like, which a trace computes as it goes
+# sizes and the like, which a trace computes along the way
 _NUMBERS = _named(
     "aten",
     """
@@ -60,7 +60,7 @@ _NUMBERS = _named(
     numel size storage_offset stride
     """,
 )
-# not among them: branches, loops and calls, whose bodies a count would not look into
+# excluding branches, loops and calls, whose bodies would not be counted
 _STRUCTURE = _named(
     "prim",
     """
@@ -73,5 +73,5 @@ FREE: set[str] = _OPERATIONS | {f"{name}_" for name in _OPERATIONS} | _STRUCTURE
 
 
 def register_free(*operations: str) -> None:
-    """Declare operations, named as in a trace, to cost no multiply-adds."""
+    """Declare that operations, named as in a trace, cost no multiply-adds."""
     FREE.update(operations)

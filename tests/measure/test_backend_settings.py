@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from stmbench.errors import ConfigError
-from stmbench.measure.arithmetic import Arithmetic, require_dtype
+from stmbench.measure.backend_settings import BackendSettings, require_dtype
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +30,9 @@ def test_flags_hold_inside_and_are_put_back(tf32: bool, benchmark: bool, outside
     cudnn = torch.backends.cudnn
     torch.set_float32_matmul_precision(outside)
     cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = not tf32, not benchmark, benchmark
-    wanted = Arithmetic(tf32=tf32, benchmark=benchmark, deterministic=not benchmark)
+    wanted = BackendSettings(tf32=tf32, benchmark=benchmark, deterministic=not benchmark)
     with contextlib.suppress(KeyError), wanted.applied():
-        assert Arithmetic.now() == wanted
+        assert BackendSettings.current() == wanted
         assert torch.backends.cuda.matmul.allow_tf32 is cudnn.allow_tf32 is tf32
         cudnn.benchmark = not benchmark  # the work may do so
         torch.set_float32_matmul_precision("medium")
@@ -40,7 +43,7 @@ def test_flags_hold_inside_and_are_put_back(tf32: bool, benchmark: bool, outside
 
 def test_products_of_the_cpu_stay_as_they_are() -> None:
     x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    with Arithmetic(tf32=True).applied():
+    with BackendSettings(tf32=True).applied():
         found = x @ x
     assert torch.equal(found, x @ x)
 
@@ -53,3 +56,30 @@ def test_tf32_is_refused_where_fp32_would_be_computed(monkeypatch: pytest.Monkey
         require_dtype("tf32", "cpu")
     with pytest.raises(ConfigError, match=r"got one of compute capability 7\.5"):
         require_dtype("tf32", "cuda:1")
+
+
+# in a process of its own: the setting lasts
+FAULTS = """
+import resource, sys
+import torch
+from stmbench.measure.backend_settings import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    print(keep_freed_memory(), file=sys.stderr)
+torch.set_num_threads(1)
+for _ in range(20):  # until the heap has grown to its shape
+    torch.empty(2**24).fill_(1.0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.empty(2**24).fill_(1.0)  # 64 MiB
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives pages back at once")
+def test_memory_that_is_kept_is_not_paid_for_again() -> None:
+    def faults(mode: str) -> int:
+        command = [sys.executable, "-c", FAULTS, mode]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults("keep") < 100 < faults("leave")

@@ -3,7 +3,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from stmbench.measure.interleave import order_of, rounds
+import pytest
+
+from stmbench.measure.interleaving import round_order, rounds, warm_up
 
 
 def test_each_round_holds_every_subject_as_often_as_asked() -> None:
@@ -29,12 +31,12 @@ def test_each_round_holds_every_subject_as_often_as_asked() -> None:
 
 def test_orders_are_fresh_fair_and_a_function_of_seed_and_number() -> None:
     names = ["a", "b", "c"]
-    orders = [tuple(order_of(names, seed=1, number=number)) for number in range(600)]
+    orders = [tuple(round_order(names, seed=1, number=number)) for number in range(600)]
     counts = Counter(orders)
     assert set(counts) == set(itertools.permutations(names))
     assert min(counts.values()) > 60, "each of the six orders is due about 100 times"
-    assert orders == [tuple(order_of(names, seed=1, number=number)) for number in range(600)]
-    assert orders != [tuple(order_of(names, seed=2, number=number)) for number in range(600)]
+    assert orders == [tuple(round_order(names, seed=1, number=number)) for number in range(600)]
+    assert orders != [tuple(round_order(names, seed=2, number=number)) for number in range(600)]
 
 
 def test_a_resumed_run_continues_the_rounds_of_the_first() -> None:
@@ -42,3 +44,21 @@ def test_a_resumed_run_continues_the_rounds_of_the_first() -> None:
     whole = list(itertools.islice(rounds(subjects, seed=0), 10))
     rest = list(itertools.islice(rounds(subjects, seed=0, first=6), 4))
     assert rest == whole[6:]
+
+
+CASES = [
+    # durations, runs, steady
+    ([5.0, 2.0, 1.0, 1.0, 1.05, 9.0], 5, True),
+    ([1.0, 1.0, 1.0, 9.0], 3, True),
+    ([1.0, 2.0] * 20, 6, False),  # never steady: the maximum ends it
+    ([8.0, 1.0, 9.0], 3, False),  # never steady: the seconds end it
+]
+
+
+@pytest.mark.parametrize(("durations", "runs", "steady"), CASES)
+def test_it_stops_when_steady_or_at_its_limits(durations: list[float], runs: int, steady: bool) -> None:
+    script = iter(durations)
+    found = warm_up(lambda: next(script), window=3, tolerance=0.1, maximum=6, max_seconds=15.0)
+    assert (found.runs, found.steady) == (runs, steady)
+    assert found.seconds == pytest.approx(sum(durations[:runs]))
+    assert found.last == durations[runs - 1]

@@ -1,0 +1,147 @@
+"""Traces a forward pass as a graph of operations with shapes, without computing anything if possible.
+
+The model is copied to PyTorch's meta device, where tensors have shapes but no values, and traced there. A model that
+needs values (it branches on one, or creates tensors on the CPU) is copied and traced on its own device.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from stmbench.errors import CountError
+
+T = TypeVar("T")
+META = torch.device("meta")
+
+
+def traced(model: nn.Module, input_size: Sequence[int], analyse: Callable[[nn.Module, Tensor], T]) -> tuple[T, str]:
+    """`analyse(copy of model, one image)` in evaluation mode, on the meta device if that works.
+
+    Args:
+        model: not modified.
+        input_size: shape of one image, without the batch axis.
+        analyse: traces the copy.
+
+    Returns:
+        The result of `analyse`, and the device used: 'meta', or the model's own.
+
+    Raises:
+        CountError: the model cannot be copied, or its forward pass cannot be traced.
+    """
+    reference = next((t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()), torch.zeros(0))
+    size, dtype = (1, *input_size), reference.dtype
+    try:
+        with _quietly(), RecordConvolutions():
+            return analyse(_on_meta(model), torch.zeros(size, dtype=dtype, device=META)), "meta"
+    except CountError:
+        raise
+    except Exception as on_meta:  # a forward pass without values may raise anything
+        device = reference.device
+        try:
+            with _quietly():
+                image = torch.zeros(size, dtype=dtype, device=device)
+                return analyse(copy.deepcopy(model).eval(), image), str(device)
+        except CountError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CountError(
+                f"{type(model).__name__} cannot be traced on an input of {size}: {type(error).__name__}: {reason}"
+            ) from on_meta
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode on the meta device; no memory is allocated."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        empty = torch.empty_like(tensor, device=META)
+        memo[id(tensor)] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+    return copy.deepcopy(model, memo).eval()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """No gradients, no warnings, and nn.MultiheadAttention decomposed into its operations."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class RecordConvolutions(TorchFunctionMode):
+    """Calls convolutions on the meta device by the name under which the tracer records them elsewhere.
+
+    F.conv2d itself is not recorded. On the CPU it calls `aten::_convolution`, which is; on the meta device it does not,
+    and the convolution with all its inputs would be missing from the graph.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _CONVOLUTIONS:
+            return _convolution(*args, **kwargs)
+        if func in _TRANSPOSED:
+            return _transposed(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+_CONVOLUTIONS = {torch.conv1d, torch.conv2d, torch.conv3d}
+_TRANSPOSED = {torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d}
+_BACKEND_FLAGS = (False, False, False, False)  # benchmark, deterministic, cuDNN, TF32: irrelevant here
+
+
+def _convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    axes = weight.ndim - 2
+    dilation = _each(dilation, axes)
+    if padding == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        # if the total is odd the far side gets one more; F.pad takes the last axis first
+        sides = [side for t in reversed(total) for side in (t // 2, t - t // 2)]
+        input, padding = nn.functional.pad(input, sides), 0
+    around = _each(0 if isinstance(padding, str) else padding, axes)
+    return _record(input, weight, bias, _each(stride, axes), around, dilation, False, _each(0, axes), groups)
+
+
+def _transposed(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    axes = weight.ndim - 2
+    sizes = (_each(stride, axes), _each(padding, axes), _each(dilation, axes), True, _each(output_padding, axes))
+    return _record(input, weight, bias, *sizes, groups)
+
+
+def _record(*arguments: Any) -> Tensor:
+    out: Tensor = torch.ops.aten._convolution(*arguments, *_BACKEND_FLAGS)
+    return out
+
+
+def _each(value: int | Sequence[int], axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value) * (axes if len(value) == 1 else 1)
