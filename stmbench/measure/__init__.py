@@ -19,5 +19,5 @@ statistics   statistics        intervals, Holm's correction
              proportions       intervals of hits and of values between 0 and 1
              differences       paired and unpaired differences, with exact tests
              calibration       expected calibration error
-             verdicts          from an effect to better, worse, same or not resolved
+             verdicts          from an effect to better, worse, same or inconclusive
 """
