@@ -37,11 +37,21 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "tables":
         return importlib.import_module("stmbench.tables")
+    if not name.startswith("_") and name in (functions := _functions()):
+        return functions[name]
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
+
+
+def _functions() -> dict[str, Any]:
+    """Name -> function of every analysis that can be asked for."""
+    registry = importlib.import_module("stmbench.analyses.registry")
+    names = [spec.name for spec in registry.specs() if spec.options is not None]
+    api = importlib.import_module("stmbench.api")
+    return {name: api.function_of(name) for name in names}
 
 
 def __dir__() -> list[str]:

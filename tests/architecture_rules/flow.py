@@ -34,7 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # modules of an analysis's folder that show its rows; they may also import one another and the folder's options
 SHOWS = ("figures", "section", "terminal", "overview")
-ON_TOP = ("", "__main__", "commands")  # stmbench/__init__.py and the command line use everything
+ON_TOP = ("", "__main__", "api", "results", "commands")  # the Python API and the command line use everything
 # no model code: a figure can be drawn where torch is not installed
 DRAWN_FROM_TABLES = ("history", "figures", "reporting", SHOWN)
 MODEL_CODE = ("torch", "torchvision", "timm", "fvcore")

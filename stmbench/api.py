@@ -1,0 +1,226 @@
+"""The Python API: a function for each analysis, made from its entry in the registry, as its command is.
+
+    import stmbench as sb
+
+    result = sb.erf(["unified_halo_attn_nano", my_module], images="photos", num_images=16)
+    result.table, result.summary(), result.plot(), result.report("out.html")
+
+Options, defaults and help are those of the command. Models are names or modules, images the name of a data set, a
+folder, a tensor, a list of pictures or a loader. Without `out=` the store is temporary.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import functools
+import inspect
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union, get_type_hints
+
+from stmbench.analyses.options import Options, RunSettings, element_type, help_of
+from stmbench.analyses.registry import ANALYSES, AnalysisSpec
+from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.results import Result
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stmbench.analyses.base import Listener
+    from stmbench.architectures.given_models import GivenModel
+    from stmbench.checkpoints.selection import Checkpoint
+
+    Model = Union[str, nn.Module, GivenModel]  # noqa: UP007 - evaluated by tools on Python 3.10
+    Models = Union[Model, Sequence[Model]]  # noqa: UP007
+
+_PARAMETER = inspect.Parameter
+_SHARED = (  # of every function: name, default, help
+    ("scale", "micro", "Size of the models, where `models` names none."),
+    ("mixers", (), "Mixers by name, where `models` names none; default: the architecture's own."),
+    ("architecture", "unified", "The architecture that the mixers are put into."),
+    ("match", None, "'macs' or 'params': scale a mixer without a size of its own to the others'."),
+    ("checkpoint", None, "Weights: a file, or {model name: file}."),
+    ("device", "auto", "auto, cpu, cuda or cuda:N."),
+    ("seed", 0, "Of weights, data and order."),
+    ("out", None, "The store's folder; None: a temporary one, removed when Python ends."),
+    ("fresh", False, "Measure again what the store already holds."),
+    ("plugins", (), "Python files that register mixers, models or analyses."),
+    ("progress", True, "Whether to show how far the run is."),
+)
+
+
+@functools.cache
+def function_of(name: str) -> Callable[..., Result]:
+    """The function of an analysis. Raises UnknownNameError where no analysis that can be asked for has this name."""
+    spec = ANALYSES.get(name)
+    if spec.options is None:
+        raise UnknownNameError("analysis with options", name, [other for other in ANALYSES if other != name])
+    kind = spec.options
+
+    def call(models: Models = (), **options: Any) -> Result:
+        return _run(spec, kind, models, options)
+
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = "stmbench"
+    call.__doc__ = _docstring(spec, kind)
+    call.__signature__ = inspect.Signature(_parameters(kind), return_annotation=Result)  # type: ignore[attr-defined]
+    return call
+
+
+def _parameters(kind: type[Options]) -> list[inspect.Parameter]:
+    """`models`, then the analysis's options, then what all functions share; all but `models` by keyword."""
+    hints = get_type_hints(kind)
+    fields = dataclasses.fields(kind)
+    arguments = [field for field in fields if help_of(field).is_argument]
+    own = [
+        _PARAMETER(_public(field.name, kind), _PARAMETER.KEYWORD_ONLY, default=field.default,
+                   annotation=hints[field.name])
+        for field in (*arguments, *(field for field in fields if field not in arguments))
+    ]  # fmt: skip
+    shared = [
+        _PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=default)
+        for name, default, _ in _SHARED
+        if name != "checkpoint" or kind.needs_images
+    ]
+    models = _PARAMETER("models", _PARAMETER.POSITIONAL_OR_KEYWORD, default=(), annotation="Models")
+    return [models, *own, *shared]
+
+
+def _public(name: str, kind: type[Options]) -> str:
+    """The keyword of an option: `images` stands for the data set, as people say."""
+    return "images" if name == "dataset" and kind.needs_images else name
+
+
+def _docstring(spec: AnalysisSpec, kind: type[Options]) -> str:
+    own = [(_public(field.name, kind), help_of(field).help) for field in dataclasses.fields(kind)]
+    shared = [(name, text) for name, _, text in _SHARED if name != "checkpoint" or kind.needs_images]
+    lines = [f"    {name}: {text}" for name, text in (*own, *shared)]
+    models = "    models: a name, a module or a list of them; none: those of `scale`."
+    return "\n".join([inspect.cleandoc(spec.summary), "", "Args:", models, *lines])
+
+
+def _run(spec: AnalysisSpec, kind: type[Options], models: Models, given: Mapping[str, Any]) -> Result:
+    known = [parameter.name for parameter in _parameters(kind)]
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(f"option of {spec.name}()", name, known)
+    asked = {name: given.get(name, default) for name, default, _ in _SHARED}
+    own = {field.name: given[_public(field.name, kind)] for field in dataclasses.fields(kind)
+           if _public(field.name, kind) in given}  # fmt: skip
+    try:
+        options = kind(**_values(own, kind))
+        settings = _settings(models, kind, asked)
+    except InputError as error:
+        raise _in_python(error) from error
+    out = Path(asked["out"]) if asked["out"] is not None else _temporary()
+    from stmbench.tables import Store
+
+    store = Store(out)
+    with _listener(asked["progress"]) as listener:
+        report = options.analysis(settings, store, listener).run(fresh=asked["fresh"])
+    frame = store.read(report.keys)
+    frame.attrs["warnings"] = report.warnings
+    frame.attrs["command"] = f"stmbench.{spec.name}({', '.join(f'{name}={value!r}' for name, value in own.items())})"
+    return Result(spec, out, frame, report, options.shown)
+
+
+def _values(own: Mapping[str, Any], kind: type[Options]) -> dict[str, Any]:
+    """Options as the dataclass has them: one value for a tuple, images given as objects by the name they get."""
+    hints, values = get_type_hints(kind), dict(own)
+    for name, value in values.items():
+        if element_type(hints[name]) is not None and value is not None:
+            values[name] = tuple(value) if isinstance(value, (list, tuple, range)) else (value,)
+    if kind.needs_images and "dataset" in values and not isinstance(values["dataset"], str):
+        given = values["dataset"]
+        if isinstance(given, Path):
+            values["dataset"] = str(given)
+        else:
+            from stmbench.data.given_images import data_name_of
+
+            labels = values.get("labels")
+            if isinstance(labels, (str, Path)):
+                raise ConfigError(
+                    "labels as a list or tensor with images given as objects", repr(labels), "give a list"
+                )
+            values["dataset"] = data_name_of(given, labels=values.pop("labels", None), limit=values.get("num_images"))
+    return values
+
+
+def _settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> RunSettings:
+    from stmbench.analyses.selection import by_name, by_scale
+    from stmbench.architectures.given_models import model_name_of
+    from stmbench.mixers.plugins import load_plugins, loaded_files
+
+    load_plugins([Path(file) for file in _listed(asked["plugins"])])
+    names = by_name([model_name_of(model) for model in _listed(models)])
+    names = names or by_scale(asked["scale"], mixers=_listed(asked["mixers"]), architecture=asked["architecture"])
+    if asked["match"] is not None:
+        from stmbench.analyses.match import match
+
+        names = match(names, asked["match"]).names
+    return RunSettings(
+        models=names,
+        checkpoints=_checkpoints(names, asked["checkpoint"]) if kind.needs_images else {},
+        seed=asked["seed"],
+        device=_device(asked["device"]),
+        plugins=tuple(str(path) for path in loaded_files()),
+    )
+
+
+def _checkpoints(names: Sequence[str], given: Any) -> dict[str, Path | Checkpoint]:
+    from stmbench.checkpoints.selection import Checkpoint
+
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        if len(names) != 1:
+            raise ConfigError("{model name: file} for several models", repr(given), "name the model of each file")
+        given = {names[0]: given}
+    return {
+        str(model): file if isinstance(file, Checkpoint) else Checkpoint.parse(str(file))
+        for model, file in given.items()
+    }
+
+
+def _device(name: str) -> str:
+    from stmbench.commands.values import device
+
+    return device(name)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple, set, dict)) else [value]
+
+
+def _in_python(error: InputError) -> InputError:
+    """The error with options by their Python names: `num_images` instead of `--num-images`."""
+
+    def renamed(text: str) -> str:
+        return re.sub(r"--([a-z][a-z-]*)", lambda match: f"`{match[1].replace('-', '_')}`", text)
+
+    return ConfigError(renamed(error.expected), renamed(error.got), renamed(error.remedy))
+
+
+def _temporary() -> Path:
+    folder = tempfile.mkdtemp(prefix="stmbench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+@contextlib.contextmanager
+def _listener(wanted: bool) -> Iterator[Listener | None]:
+    """A progress display, or none."""
+    if not wanted:
+        yield None
+        return
+    from rich.console import Console
+
+    from stmbench.commands.progress_line import ProgressLine
+
+    with ProgressLine(Console(stderr=True), left="about {} left") as line:
+        yield line
