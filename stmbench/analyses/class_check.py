@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.subjects import Subject
-from stmbench.checkpoints.class_names import class_names
+from stmbench.checkpoints.inspection import class_names
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.class_maps import IMAGENET, NUMBERS, SYNSET, synsets
 from stmbench.data.image_set import ImageSet

@@ -1,4 +1,12 @@
-"""Weights from files: our own, timm's, and the papers' authors' published ones under the authors' names."""
+"""Weights from files: our own, timm's, and those that authors published under their own names.
+
+loading           `load_checkpoint`: a file's weights into a model
+reading           a file's tensors, read safely
+selection         which of a file's weights are meant; plain names of tensors
+families          one file per family of published weights; `family_of`
+position_tables   resizing for another window or resolution
+inspection        what a file holds; copies as safetensors
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load_checkpoint`: weights into a model, all of them or none."""
+"""`load_checkpoint`: load weights into a model, all of its tensors or none."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.checkpoints import position_tables
-from stmbench.checkpoints.families import OTHER, family_of
-from stmbench.checkpoints.naming import is_counter, plain
+from stmbench.checkpoints.families import OTHER, family_of, resized_table
 from stmbench.checkpoints.reading import StoredWeights, read_weights
-from stmbench.checkpoints.selection import Checkpoint
+from stmbench.checkpoints.selection import Checkpoint, is_counter, plain
 from stmbench.errors import CheckpointError
 
-_OPTIONAL = "num_batches_tracked"  # a counter that old files lack; it plays no part in a forward pass
-RESIZED = "+resized"  # in a label: not all tensors are those of the file
+_OPTIONAL = "num_batches_tracked"  # a counter that old files lack; the forward pass does not use it
+RESIZED = "+resized"  # in a label: some tensors differ from the file's
 _SHOWN = 5  # tensors named in a message, besides their number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedWeights:
-    """Where a model's weights came from: a name without folders, and a hash of the tensors as the model holds them.
+    """Where a model's weights came from.
 
-    `remark` says which of several sets of weights was taken, what else the file holds, and which tables were resized.
+    Attributes:
+        source: the file's name, without folders.
+        sha256: hash of the tensors as the model holds them.
+        remark: which of several sets of weights was taken, which others the file holds, and which tables were resized.
     """
 
     source: str
@@ -51,19 +52,19 @@ def load_checkpoint(
     Args:
         model: from `create_model`, or any module.
         source: a path (.pth, .pt, .safetensors), a `Checkpoint` that also says which of the file's weights, or a state
-            dict; bare, or wrapped as training scripts do it ('model', 'state_dict', ...). Where raw weights and their
-            running average ('model_ema', 'state_dict_ema', 'ema', ...) are there, the average is taken. Names are the
-            model's own or those of the authors' published files; prefixes of wrappers ('module.', ...) do not matter.
-            Values take the model's dtype and device.
-        resize_tables: whether tables of relative positions and position embeddings are resized where the model's window
-            or resolution is another than the file's; else they are refused.
+            dict, bare or wrapped as training scripts do it ('model', 'state_dict', ...). If a file holds raw weights
+            and their running average ('model_ema', 'state_dict_ema', 'ema', ...), the average is loaded. Names are the
+            model's own or those of a published family (see `families`); prefixes of wrappers ('module.', ...) are
+            ignored. Values are converted to the model's dtype and device.
+        resize_tables: resize tables of relative positions and position embeddings if the file's window or resolution
+            differs from the model's; otherwise such a file is refused.
 
     Returns:
-        The source's name, the hash of the loaded tensors, and what is to be said about the choice.
+        The source's name, the hash of the loaded tensors, and remarks on what was loaded.
 
     Raises:
-        CheckpointError: an unreadable or unsafe file; any tensor that is missing, unexpected or of another shape. They
-            are named, and the model is left as it was.
+        CheckpointError: an unreadable or unsafe file; a tensor that is missing, unexpected or of another shape. The
+            message names them, and the model is left unchanged.
     """
     stored = source if isinstance(source, StoredWeights) else read_weights(source)
     wanted = model.state_dict()
@@ -84,7 +85,7 @@ def load_checkpoint(
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:
-    """sha256 of names, shapes, types and values, in the order of the names."""
+    """SHA-256 of names, shapes, types and values, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
@@ -94,17 +95,17 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def _with_own_prefixes(stored: StoredWeights, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by the model's own names where those start as a wrapper's do, such as a module called `encoder`."""
+    """Tensors by the model's own names if these begin like a wrapper's prefix, such as a module called `encoder`."""
     own = {plain(name): name for name in wanted}
-    if len(own) < len(wanted):  # names that a prefix alone tells apart are taken as they are
+    if len(own) < len(wanted):  # names that differ only in a prefix are used as they are
         return {name: value for name, value in stored.tensors.items() if name in wanted or not is_counter(name)}
     return {own.get(name, name): value for name, value in stored.state.items()}
 
 
 def _translated(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the model's names and in its layout; those of no known name keep theirs."""
+    """Tensors under the model's names and in its layout; unknown names are kept."""
     state: dict[str, Tensor] = {}
-    family = OTHER if given.keys() <= wanted.keys() else family_of(given)  # any module may be the authors' own
+    family = OTHER if given.keys() <= wanted.keys() else family_of(given)  # the authors' own module
     for key, value in given.items():
         name = family.renamed(key)
         if name is None:
@@ -119,13 +120,13 @@ def _translated(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
 
 
 def _resized_tables(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tables of positions that have another size than the model's, at the model's."""
-    found = {
-        name: position_tables.resized(name, value, tuple(wanted[name].shape))
+    """Those tables of positions whose size differs from the model's, at the model's size."""
+    tables = {
+        name: resized_table(name, value, tuple(wanted[name].shape))
         for name, value in state.items()
         if name in wanted and value.shape != wanted[name].shape
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in tables.items() if value is not None}
 
 
 def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -136,15 +137,15 @@ def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
         for name, value in state.items()
         if name in wanted and value.shape != wanted[name].shape
     ]
-    numbers = [  # a copy would drop scales of int8 weights, and imaginary parts
+    mistyped = [  # a copy would lose the scales of int8 weights, and imaginary parts
         f"{name} {_dtype(value)} instead of {_dtype(wanted[name])}"
         for name, value in state.items()
         if name in wanted and wanted[name].is_floating_point() and not value.is_floating_point()
     ]
-    kinds = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen), ("of another type", numbers))
+    kinds = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen), ("of another type", mistyped))
     problems = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds if names]
     if problems:
-        remedy = "load it into the model it was made for (same architecture, scale, num_classes and options)"
+        remedy = "load it into the model it belongs to (same architecture, scale, num_classes and options)"
         if len(problems) == 1 and len(_resized_tables(state, wanted)) == len(misshapen) > 0:
             remedy = f"resize its tables of positions with --resize-tables, or {remedy}"
         raise CheckpointError(f"the model's {len(wanted)} tensors", ", ".join(problems), remedy)

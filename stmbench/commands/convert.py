@@ -1,4 +1,4 @@
-"""`stmbench convert`: a checkpoint as safetensors, and what it holds."""
+"""`stmbench convert`: copy a checkpoint as safetensors, or show what it holds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from stmbench.commands import model_options, options, streams
 from stmbench.errors import ConfigError, printable
 
 if TYPE_CHECKING:
-    from stmbench.checkpoints.inspecting import Contents
+    from stmbench.checkpoints.inspection import WeightSetSummary
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def convert(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY is the place of the weights in it.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY says which of its weights.")],
     weights: model_options.Weights = None,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Show names, shapes and family instead of writing.")
@@ -32,40 +30,40 @@ def convert(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a checkpoint's weights as safetensors, or show what a file holds, without a model and without running code.
+    """Write a checkpoint's weights as safetensors, or show what a file holds. Needs no model and runs no code.
 
-    The copy has plain names, without prefixes of wrappers, and tables call it as they call the original.
+    The copy's tensors have plain names, without the prefixes of wrappers. In tables it has the name of the original.
     """
     if inspect and out is not None:
         raise ConfigError("--inspect or --out", "both", "leave one out")
     if as_json and not inspect:
-        raise ConfigError("--json beside --inspect", "--json alone", "add --inspect, or leave --json out")
-    from stmbench.checkpoints import inspecting
+        raise ConfigError("--json with --inspect", "--json alone", "add --inspect, or leave out --json")
+    from stmbench.checkpoints import inspection
     from stmbench.checkpoints.selection import Checkpoint
 
     checkpoint = Checkpoint.parse(file, weights=weights)
     if inspect:
-        found = inspecting.inspect(checkpoint)
-        streams.echo(json.dumps([_facts(item) for item in found], indent=2) if as_json else _text(found))
+        sets = inspection.inspect(checkpoint)
+        streams.echo(json.dumps([_as_dict(item) for item in sets], indent=2) if as_json else _text(sets))
         return
-    place = out or checkpoint.path.with_suffix(".safetensors")
-    stored, count = inspecting.write_safetensors(checkpoint, place)
+    target = out or checkpoint.path.with_suffix(".safetensors")
+    stored, count = inspection.write_safetensors(checkpoint, target)
     if stored.remark:
         typer.secho(f"warning: {stored.remark}", err=True, fg=typer.colors.YELLOW)
-    typer.echo(f"{count} tensors of {stored.source} written to {place}", err=True)
+    typer.echo(f"{count} tensors of {stored.source} written to {target}", err=True)
 
 
-def _facts(item: Contents) -> dict[str, Any]:
+def _as_dict(item: WeightSetSummary) -> dict[str, Any]:
     tensors = [{"name": entry.name, "shape": entry.shape, "dtype": entry.dtype} for entry in item.entries]
     return {"key": item.key, "averaged": item.averaged, "family": item.family, "tensors": tensors}
 
 
-def _text(found: list[Contents]) -> str:
+def _text(sets: list[WeightSetSummary]) -> str:
     lines = []
-    for item in found:
+    for item in sets:
         kind = "averaged" if item.averaged else "raw"
-        count = f"{len(item.entries)} entries, {item.numbers:,} numbers"
-        lines.append(f"{item.key or 'the whole file'}: {kind} weights, {count}; names of: {item.family}")
+        count = f"{len(item.entries)} entries, {item.num_values:,} values"
+        lines.append(f"{item.key or 'the whole file'}: {kind} weights, {count}; family: {item.family}")
         width = max((len(entry.name) for entry in item.entries), default=0)
         for entry in item.entries:
             shape = "" if entry.shape is None else "x".join(map(str, entry.shape)) or "one number"

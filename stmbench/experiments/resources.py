@@ -7,17 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stmbench.architectures.catalog import ModelName
+from stmbench.checkpoints.families import published_file_stems
 from stmbench.data.sets import EMBEDDED
 from stmbench.errors import InputError
 
-# Hu et al.'s released files
-AUTHORS = {
-    "halo_attn": "unified_halonet",
-    "sr_attn": "unified_pvt",
-    "sw_attn": "unified_swin",
-    "dw_conv": "unified_convnext",
-    "dcnv3": "unified_internimage",
-}
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
@@ -51,10 +44,7 @@ class Resources:
         if self.weights is None:
             return None, missing
         name = ModelName.parse(model)
-        stems = [model, name.base]
-        if name.mixer in AUTHORS and name.architecture == "unified":
-            stems.append(f"{AUTHORS[name.mixer]}_{name.scale}")
-        for stem in stems:
+        for stem in (model, name.base, *published_file_stems(name)):
             for suffix in SUFFIXES:
                 path = self.weights / f"{stem}{suffix}"
                 if path.is_file():

@@ -1,8 +1,9 @@
-"""Whose names a checkpoint has is found in one place, and with it the number of its classes."""
+"""Families of published weights: how a checkpoint's family and its number of classes are found, and new families."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,16 @@ from torch import Tensor, nn
 
 from stmbench.analyses.models import meta_model
 from stmbench.analyses.subjects import load_subject
-from stmbench.checkpoints import family_of, load_checkpoint
-from stmbench.checkpoints.families import num_classes_of
+from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.checkpoints import families, family_of, load_checkpoint
+from stmbench.checkpoints.families import num_classes_of, published_file_stems
+from stmbench.checkpoints.inspection import class_names
 from stmbench.errors import CheckpointError
+from stmbench.experiments.resources import Resources
+from stmbench.registry import Registry
 from tests.data.paths import GOLDEN
 
+FOLDER = Path(families.__file__).parent
 FAMILIES = {
     "unified": "STM-Evaluation",
     "container": "CONTAINER",
@@ -50,14 +56,14 @@ def test_the_family_of_every_published_file(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [("unified_sw_attn_nano", "stmbench"), ("timm:convnext_atto", "none that is known"), ("timm:pvt_v2_b0", "none")],
+    [("unified_sw_attn_nano", "stmbench"), ("timm:convnext_atto", "no known family"), ("timm:pvt_v2_b0", "no known")],
 )
 def test_what_is_no_authors_file(name: str, title: str) -> None:
     assert family_of(meta_model(name).state_dict()).title.startswith(title)
 
 
 def test_uniformers_names_look_like_containers_and_are_not() -> None:
-    assert family_of(["patch_embed1.proj.weight", "blocks1.0.conv1.weight"]).title.startswith("none")
+    assert family_of(["patch_embed1.proj.weight", "blocks1.0.conv1.weight"]).title.startswith("no known family")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -85,8 +91,6 @@ def test_a_cotnet_checkpoint_of_ten_classes_is_loaded(tmp_path: Path) -> None:
 def test_two_tensors_for_one_place_are_refused() -> None:
     state = authors("unified_convnext_micro", "head", 1000)
     state["head.fc.weight"] = torch.zeros(1000, 384)
-    from stmbench.architectures.catalog import create_model
-
     with pytest.raises(CheckpointError, match=r"one tensor for head\.fc\.weight"):
         load_checkpoint(create_model("unified_dw_conv_micro"), state)
 
@@ -95,3 +99,46 @@ def test_a_model_that_was_profiled_takes_a_file_without_counters() -> None:
     model = nn.Linear(2, 2)
     model.register_buffer("total_ops", torch.zeros(1))
     load_checkpoint(model, nn.Linear(2, 2).state_dict())
+
+
+NEW_FAMILY = """
+import re
+from stmbench.checkpoints.families import Family, register_family
+
+register_family(Family(
+    name="tiny", title="Tiny (Nobody et al.)", recognised=re.compile(r"^lonely\\."),
+    renamed=lambda name: None if name.endswith(".mask") else name.removeprefix("lonely."),
+    reshaped=lambda name, value, shape: value.reshape(shape),
+    class_keys=("species",),
+    file_stem=lambda model: "tiny_" + model.scale if model.mixer == "identity" else None,
+))
+"""
+
+
+def test_a_new_family_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is found in the folder; renaming, reshaping, class names and file names all follow from it."""
+    families.families()  # loaded, so that the registry is whole again after this test
+    (tmp_path / "tiny.py").write_text(NEW_FAMILY)
+    monkeypatch.setattr(families, "__path__", [*families.__path__, str(tmp_path)])
+    monkeypatch.setattr(families, "FAMILIES", Registry("checkpoint family", load=families._load))
+    for name in [name for name in sys.modules if name.startswith("stmbench.checkpoints.families.")]:
+        monkeypatch.delitem(sys.modules, name)
+    ones = {"module.lonely.weight": torch.ones(6), "lonely.bias": torch.ones(2), "lonely.mask": torch.zeros(9)}
+    torch.save({"model": ones, "species": ["robin", "wren"]}, tmp_path / "tiny_nano.pth")
+    assert family_of(ones).title == "Tiny (Nobody et al.)"
+    model = nn.Linear(3, 2)
+    load_checkpoint(model, tmp_path / "tiny_nano.pth")
+    assert all(bool((parameter == 1).all()) for parameter in model.parameters())
+    assert class_names(tmp_path / "tiny_nano.pth") == ("robin", "wren")
+    assert Resources(weights=tmp_path).checkpoint("unified_identity_nano")[0] == str(tmp_path / "tiny_nano.pth")
+
+
+def test_every_family_is_registered_under_the_name_of_its_file() -> None:
+    assert families.FAMILIES.names() == sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+    assert [family.name for family in families.families()][-2:] == ["stmbench", "other"]
+
+
+def test_the_authors_file_names() -> None:
+    names = ["unified_dw_conv_tiny", "unified_identity_tiny", "container_dw_conv_tiny", "timm:resnet18", "cotnet50"]
+    stems = [published_file_stems(ModelName.parse(name)) for name in names]
+    assert stems == [["unified_convnext_tiny"], [], [], [], []]

@@ -16,7 +16,7 @@ from torch import Tensor
 from stmbench.analyses.subjects import load_subject
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
-from stmbench.checkpoints.position_tables import resized
+from stmbench.checkpoints.families import resized_table
 from stmbench.commands.model_options import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
 from tests.data.paths import GOLDEN
@@ -42,7 +42,7 @@ TABLES = {
 def test_a_constant_table_stays_that_constant(name: str) -> None:
     theirs, ours = TABLES[name]
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        found = resized(name, torch.full(theirs, 0.5, dtype=dtype), ours)
+        found = resized_table(name, torch.full(theirs, 0.5, dtype=dtype), ours)
         assert found is not None
         assert found.shape == ours
         assert torch.allclose(found.double(), torch.tensor(0.5, dtype=torch.float64), atol=1e-6)
@@ -50,11 +50,11 @@ def test_a_constant_table_stays_that_constant(name: str) -> None:
 
 def test_a_line_keeps_its_ends_where_corners_are_aligned() -> None:
     line = torch.linspace(0, 1, 19)[:, None].expand(19, 32)
-    found = resized("height_rel", line, (25, 32))
+    found = resized_table("height_rel", line, (25, 32))
     assert found is not None
     assert torch.allclose(found[:, 0], torch.linspace(0, 1, 25), atol=1e-6)
     plane = torch.linspace(0, 1, 9)[None, :, None, None].expand(1, 9, 5, 2)
-    found = resized("position", plane, (1, 17, 9, 2))
+    found = resized_table("position", plane, (1, 17, 9, 2))
     assert found is not None
     assert torch.allclose(found[0, :, 3, 1], torch.linspace(0, 1, 17), atol=1e-6)
 
@@ -75,7 +75,7 @@ def cubic(old: int, new: int) -> Tensor:
 @pytest.mark.parametrize(("old", "new"), [(13, 23), (13, 7), (7, 13)])
 def test_a_window_is_resized_by_cubic_convolution(old: int, new: int) -> None:
     table = torch.randn(old * old, 2, dtype=torch.float64)
-    found = resized("relative_bias", table, (new * new, 2))
+    found = resized_table("relative_bias", table, (new * new, 2))
     wanted = torch.einsum("ai,bj,ijh->abh", cubic(old, new), cubic(old, new), table.view(old, old, 2))
     assert found is not None
     assert torch.allclose(found.view(new, new, 2), wanted, atol=1e-12)
@@ -83,7 +83,7 @@ def test_a_window_is_resized_by_cubic_convolution(old: int, new: int) -> None:
 
 def test_rows_that_are_no_places_stay_as_they_are() -> None:
     table = torch.randn(169 + 3, 2)
-    found = resized("relative_position_bias_table", table, (121 + 3, 2))
+    found = resized_table("relative_position_bias_table", table, (121 + 3, 2))
     assert found is not None
     assert torch.equal(found[-3:], table[-3:])
 
@@ -103,7 +103,7 @@ def test_rows_that_are_no_places_stay_as_they_are() -> None:
 def test_what_is_no_table_or_of_another_width_is_left(
     name: str, theirs: tuple[int, ...], ours: tuple[int, ...]
 ) -> None:
-    assert resized(name, torch.zeros(theirs), ours) is None
+    assert resized_table(name, torch.zeros(theirs), ours) is None
 
 
 def test_embeddings_are_those_of_timms_own_loader() -> None:

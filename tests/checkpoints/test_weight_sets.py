@@ -113,9 +113,9 @@ def test_what_is_not_there_or_ambiguous_is_refused() -> None:
 
 def read(content: Any, given: Any) -> None:
     """Choose from a dict as from a file."""
-    from stmbench.checkpoints.selection import chosen, weight_sets
+    from stmbench.checkpoints.selection import choose_set, weight_sets
 
-    chosen(weight_sets(content), **given)
+    choose_set(weight_sets(content), **given)
 
 
 def test_a_checkpoint_as_text(tmp_path: Path) -> None:

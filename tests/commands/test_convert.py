@@ -63,9 +63,9 @@ def test_inspect_shows_names_shapes_and_family(tmp_path: Path) -> None:
     shown = run.stmbench("convert", str(tmp_path / "mine.pth"), "--inspect")
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
-    assert lines[0].startswith("model: raw weights, 3 entries, 9 numbers; names of: none that is known")
+    assert lines[0].startswith("model: raw weights, 3 entries, 9 values; family: no known family")
     assert lines[1].split() == ["module.weight", "2x3", "float32"]
-    assert lines[4].startswith("model_ema: averaged weights, 2 entries, 8 numbers")
+    assert lines[4].startswith("model_ema: averaged weights, 2 entries, 8 values")
     one = run.stmbench("convert", f"{tmp_path}/mine.pth#model", "--inspect", "--json")
     (found,) = json.loads(one.stdout)
     assert found["key"] == "model"
@@ -76,7 +76,7 @@ def test_inspect_shows_names_shapes_and_family(tmp_path: Path) -> None:
 def test_inspect_shows_families_and_what_cannot_be_loaded(tmp_path: Path) -> None:
     torch.save(create_model("unified_sw_attn_nano").state_dict(), tmp_path / "ours.pth")
     shown = run.stmbench("convert", str(tmp_path / "ours.pth"), "--inspect").stdout.splitlines()
-    assert shown[0].endswith("names of: stmbench")
+    assert shown[0].endswith("family: stmbench")
     torch.save({"w": torch.eye(2).to_sparse(), 3: torch.empty(2, device="meta"), "e\x1b": 7}, tmp_path / "odd.pth")
     shown = run.stmbench("convert", str(tmp_path / "odd.pth"), "--inspect").stdout.splitlines()
     assert [line.split() for line in shown[1:]] == [
@@ -96,7 +96,7 @@ def test_refusals(tmp_path: Path) -> None:
         ((f"{tmp_path}/absent.pth",), "no file at"),
         ((f"{tmp_path}/mine.pth", "--out", f"{tmp_path}/there.safetensors"), "which exists; name another one with"),
         ((f"{tmp_path}/mine.pth", "--inspect", "--out", "x"), "--inspect or --out"),
-        ((f"{tmp_path}/mine.pth", "--json"), "--json beside --inspect"),
+        ((f"{tmp_path}/mine.pth", "--json"), "--json with --inspect"),
         ((f"{tmp_path}/mine.pth#swa", "--inspect"), "weights under 'swa'"),
         ((f"{tmp_path}/mine.pth", "--out", f"{tmp_path}/page.pth/x.safetensors"), "to write"),
     ):

@@ -1,4 +1,4 @@
-"""Names and shapes of the published container_v1_light weights (Gao et al., allenai/container), in terms of ours."""
+"""Published weights of container_v1_light (Gao et al., NeurIPS 2021; allenai/container on GitHub)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 
 from torch import Tensor
 
-RECOGNISED = re.compile(r"^blocks4\.\d+\.sa_weight$")  # a key that only these files have
+from stmbench.checkpoints.families import Family, register_family
+
 _BLOCK = r"^blocks(\d)\.(\d+)\."
 _BLOCK_RULES: tuple[tuple[str, str], ...] = (
     (r"^\.pos_embed\.", ".position."),
@@ -20,11 +21,11 @@ _OTHERS = {"norm.": "stages.3.norm.", "head.": "head.fc."}
 
 
 def renamed(key: str) -> str | None:
-    """Our name of one of the authors' tensors; all of them are kept."""
+    """Our name of one of the authors' tensors; all of them are loaded."""
     if embedding := re.match(r"^patch_embed(\d)\.(proj|norm)\.(\w+)$", key):
         number, kind, leaf = int(embedding[1]), embedding[2], embedding[3]
-        place = "stem" if number == 1 else f"transitions.{number - 2}"
-        return f"{place}.{'conv1' if kind == 'proj' else 'norm'}.{leaf}"
+        module = "stem" if number == 1 else f"transitions.{number - 2}"
+        return f"{module}.{'conv1' if kind == 'proj' else 'norm'}.{leaf}"
     if block := re.match(_BLOCK, key):
         rest = key[block.end() - 1 :]  # with the dot before it
         for pattern, replacement in _BLOCK_RULES:
@@ -37,7 +38,18 @@ def renamed(key: str) -> str | None:
 
 
 def reshaped(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`value` in our layout: their 1 x 1 convolutions are our linear layers. What still differs is for the caller."""
+    """`value` in our layout: their 1 x 1 convolutions are our linear layers."""
     if value.ndim > len(shape) and value.numel() == math.prod(shape):
         return value.reshape(shape)
     return value
+
+
+register_family(
+    Family(
+        name="container",
+        title="CONTAINER (Gao et al.)",
+        recognised=re.compile(r"^blocks4\.\d+\.sa_weight$"),
+        renamed=renamed,
+        reshaped=reshaped,
+    )
+)

@@ -1,4 +1,4 @@
-"""Names and shapes of the unified models' published weights (Hu et al., STM-Evaluation), in terms of ours."""
+"""Published weights of the unified models (Hu et al., "Demystify Transformers & Convolutions"; STM-Evaluation)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ import re
 
 from torch import Tensor
 
-RECOGNISED = re.compile(r"^downsample_layers\.0\.stem\.")  # a key that only these files have
-# constants that the authors register as buffers; ours are computed from the map at hand
-SKIPPED = re.compile(r"(relative_position_index|attn_mask)$")
+from stmbench.architectures.model_names import ModelName
+from stmbench.checkpoints.families import Family, register_family
+
+_MIXERS = {  # ours: in the authors' file names
+    "halo_attn": "halonet",
+    "sr_attn": "pvt",
+    "sw_attn": "swin",
+    "dw_conv": "convnext",
+    "dcnv3": "internimage",
+}
+# constants that the authors register as buffers; our models compute them for the map at hand
+_SKIPPED = re.compile(r"(relative_position_index|attn_mask)$")
 
 _BLOCK = r"^stages\.(\d+)\.(\d+)\."
 _OUR_BLOCK = r"stages.\1.blocks.\2."
@@ -53,8 +62,8 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def renamed(key: str) -> str | None:
-    """Our name of one of the authors' tensors; None for those that we do not keep."""
-    if SKIPPED.search(key):
+    """Our name of one of the authors' tensors; None for the constants."""
+    if _SKIPPED.search(key):
         return None
     for pattern, replacement in _RULES:
         key = re.sub(pattern, replacement, key)
@@ -62,9 +71,28 @@ def renamed(key: str) -> str | None:
 
 
 def reshaped(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`value` in our layout. What still differs from our `shape` is for the caller to resize or to name."""
+    """`value` in our layout."""
     if name.endswith(".position"):  # (1, C, H, W) -> (1, H, W, C)
         return value.permute(0, 2, 3, 1) if value.ndim == 4 else value
     if value.ndim > len(shape) and value.numel() == math.prod(shape):  # 1x1 convolutions, layer scales
         return value.reshape(shape)
     return value
+
+
+def file_stem(model: ModelName) -> str | None:
+    """'unified_convnext_tiny' for unified_dw_conv_tiny."""
+    if model.architecture != "unified" or model.mixer not in _MIXERS:
+        return None
+    return f"unified_{_MIXERS[model.mixer]}_{model.scale}"
+
+
+register_family(
+    Family(
+        name="stm_evaluation",
+        title="unified models of STM-Evaluation (Hu et al.)",
+        recognised=re.compile(r"^downsample_layers\.0\.stem\."),
+        renamed=renamed,
+        reshaped=reshaped,
+        file_stem=file_stem,
+    )
+)

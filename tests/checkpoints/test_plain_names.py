@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import load_checkpoint
-from stmbench.checkpoints.naming import PREFIXES, plain
+from stmbench.checkpoints.selection import PREFIXES, plain
 from stmbench.errors import CheckpointError
 
 OWN = nn.Linear(3, 2).state_dict()

@@ -1,12 +1,11 @@
-"""Names of the published CoTNet weights (Li et al., JDAI-CV/CoTNet), in terms of ours."""
+"""Published weights of CoTNet, CoTNeXt and SE-CoTNetD (Li et al., 2021; JDAI-CV/CoTNet on GitHub)."""
 
 from __future__ import annotations
 
 import re
 
-from torch import Tensor
+from stmbench.checkpoints.families import Family, register_family
 
-RECOGNISED = re.compile(r"^layer4\.\d+\.conv2\.key_embed\.")  # a key that only these files have
 _BLOCK = re.compile(r"^layer(\d)\.(\d+)\.")
 _STEM = {
     "conv1.weight": "stem.conv1.weight",
@@ -41,7 +40,7 @@ _RULES: tuple[tuple[str, str], ...] = (
 
 
 def renamed(key: str) -> str | None:
-    """Our name of one of the authors' tensors; all of them are kept."""
+    """Our name of one of the authors' tensors, which have our shapes; all of them are loaded."""
     block = _BLOCK.match(key)
     if block is None:
         for theirs, ours in _STEM.items():
@@ -54,6 +53,11 @@ def renamed(key: str) -> str | None:
     return f"stages.{int(block[1]) - 1}.blocks.{block[2]}.{rest}"
 
 
-def reshaped(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The tensors have our shapes."""
-    return value
+register_family(
+    Family(
+        name="cotnet",
+        title="CoTNet (Li et al.)",
+        recognised=re.compile(r"^layer4\.\d+\.conv2\.key_embed\."),
+        renamed=renamed,
+    )
+)
