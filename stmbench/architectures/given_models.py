@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from stmbench.architectures.feature_nodes import with_nodes
 from stmbench.architectures.fingerprints import code_hash, weights_hash
-from stmbench.architectures.input_config import input_config, timm_config
+from stmbench.architectures.input_config import input_config, patch_size_of, timm_config
 from stmbench.architectures.model_names import MODULE
 from stmbench.errors import ConfigError, InputError, UnknownNameError, require
 
@@ -102,11 +102,15 @@ class GivenModel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeatureSource:
-    """Where a given model's maps are: paths of stage modules (none: those of its `feature_info`), and of mixers."""
+    """Where a given model's maps are: paths of stage modules (none: those of its `feature_info`), and of mixers.
+
+    `prefix_tokens` and `patch_size` (y, x) are what is known of its tokens.
+    """
 
     stages: tuple[str, ...] = ()
     mixers: tuple[str, ...] = ()
     prefix_tokens: int | None = None
+    patch_size: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -209,7 +213,9 @@ def copy_of(name: str, *, without_storage: bool = False) -> nn.Module:
     _put(network, "default_cfg", known)
     _put(network, "pretrained_cfg", known)
     mixers = () if given.mixer is None else paths_of(network, given.mixer)
-    _put(network, _ATTRIBUTE, FeatureSource(stages=stages, mixers=mixers, prefix_tokens=given.prefix_tokens))
+    prefix = given.prefix_tokens if given.prefix_tokens is not None else getattr(network, "num_prefix_tokens", None)
+    patch = patch_size_of(network)
+    _put(network, _ATTRIBUTE, FeatureSource(stages=stages, mixers=mixers, prefix_tokens=prefix, patch_size=patch))
     return network
 
 

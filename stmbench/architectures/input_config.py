@@ -47,6 +47,13 @@ def timm_config(module: nn.Module) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
+def patch_size_of(module: nn.Module) -> tuple[int, int] | None:
+    """(y, x) of a network of patches, as timm, torchvision and Hugging Face say it."""
+    holders = (getattr(module, "patch_embed", None), module, getattr(module, "config", None))
+    sizes = [size for holder in holders if (size := _side(getattr(holder, "patch_size", None))) is not None]
+    return None if not sizes else (sizes[0], sizes[0]) if isinstance(sizes[0], int) else sizes[0]
+
+
 def _of_config(module: nn.Module) -> dict[str, Any]:
     timms = timm_config(module)
     found = {key: timms[key] for key in ("mean", "std", "interpolation", "crop_pct") if timms.get(key) is not None}

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.forward_hooks import visit
-from stmbench.analyses.affinity.jacobian_study import Jacobians
+from stmbench.analyses.affinity.jacobian_study import Jacobians, MissingAffinities
 from stmbench.analyses.affinity.layers import Layer, check_choice
 from stmbench.analyses.affinity.maps import pictures
 from stmbench.analyses.affinity.study import Finding, Study
 from stmbench.analyses.affinity.weights_study import Maps, Numbers
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches
 from stmbench.errors import InputError, UnitError
@@ -34,7 +33,8 @@ STUDIES: dict[str, type[Study]] = {study.task: study for study in (Numbers, Maps
 class AffinityAnalysis(ImageAnalysis):
     """Looks at the affinities of a request's models.
 
-    `units` raises InputError for a layer, position or head that a model has not, and where no model has an affinity.
+    `units` raises InputError for a layer, position or head that a model has not, and where no model has an affinity and
+    none is to be taken from the Jacobian.
     """
 
     name = "affinity"
@@ -44,30 +44,41 @@ class AffinityAnalysis(ImageAnalysis):
     ) -> None:
         super().__init__(request, store, listener=listener)
         self.config = config
+        self._instead: list[str] = []  # models of which the Jacobian's affinity stands in for their own
 
     @property
     def definition(self) -> str:
-        return "affinity.jacobian.v1" if self.config.jacobian else "affinity.v1"
+        return Jacobians.definition if self.config.is_jacobian else Study.definition
 
     def headline(self, unit: Unit) -> str | None:
         return STUDIES[unit.task].metric
 
     def plan(self) -> Iterator[tuple[Unit, Work]]:
         config = self.config
-        found = [check_choice(model, config, self.request.resolution) for model in self.request.models]
-        if not (config.jacobian or any(found)):  # one among others becomes rows that say so
+        free = {model: check_choice(model, config, self.request.resolution) for model in self.request.models}
+        if config.jacobian == "none" and all(found.all for found in free.values()):  # one of several gets rows
             without = ", ".join(self.request.models)
             raise InputError("a mixer that is a linear map of its values", f"{without}, without any", JACOBIAN_INSTEAD)
         places = {"positions": config.positions, "layers": config.layers, "per_image": config.per_image}
-        for model in self.request.models:
-            if config.jacobian:
-                yield self._study(Jacobians, model, {**places, "of": config.jacobian, "radii": config.radii})
-            else:
-                yield self._study(Numbers, model, {"radii": config.radii})
+        for model, found in free.items():
+            is_auto, radii = config.jacobian == "auto", {"radii": config.radii}
+            of_jacobian = {**places, "of": config.jacobian if config.is_jacobian else "mixer", **radii}
+            if config.is_jacobian or (is_auto and found.all):
+                self._instead += [] if config.is_jacobian else [model]
+                yield self._study(Jacobians, model, of_jacobian)
+                continue
+            yield self._study(Numbers, model, radii)
+            if not (is_auto and found.every_chosen):
                 yield self._study(Maps, model, {**places, "heads": config.heads})
+            if is_auto and found.some:
+                yield self._study(MissingAffinities, model, {**of_jacobian, "layers_without": "affinity"})
+
+    def remarks(self) -> list[str]:
+        words = "has no affinity of its own: the Jacobian affinity of the mixer is shown"
+        return [*super().remarks(), *(f"{model} {words}" for model in self._instead)]
 
     def _study(self, kind: type[Study], model: str, conditions: dict[str, Any]) -> tuple[Unit, Work]:
-        unit = self.unit(kind.task, model, conditions)
+        unit = self.unit(kind.task, model, conditions, definition=kind.definition)
 
         def work() -> Outcome:
             subject = self.subject(model)
@@ -75,7 +86,7 @@ class AffinityAnalysis(ImageAnalysis):
             batches, shown = self._show(study)
             if len(study.without) == len(study.layers):
                 raise UnitError(NO_AFFINITY)
-            rows = [self._row(subject, finding, len(shown["indices"])) for finding in study.findings()]
+            rows = [self._row(study, finding, len(shown["indices"])) for finding in study.findings()]
             if study.maps:
                 rows += self._map_rows(unit, study, shown)
             skipped: dict[str, Any] = {"status": "skipped", "reason": NO_AFFINITY, "kind": "summary"}
@@ -113,9 +124,10 @@ class AffinityAnalysis(ImageAnalysis):
         pixels = {"images": np.concatenate(shown)} if shown else {}
         return batches, {"indices": np.asarray(indices), **pixels}
 
-    def _row(self, subject: Subject, finding: Finding, images: int) -> Row:
-        item, layer = finding.item, finding.layer
+    def _row(self, study: Study, finding: Finding, images: int) -> Row:
+        subject, item, layer = study.subject, finding.item, finding.layer
         columns: dict[str, Any] = {
+            "definition": study.definition,
             "stage": layer.stage,
             "block": layer.block,
             "head": item.head,
@@ -143,6 +155,7 @@ class AffinityAnalysis(ImageAnalysis):
                 "affinity_map",
                 None,
                 kind="summary",
+                definition=study.definition,
                 num_images=len(shown["indices"]),
                 stage=layer.stage,
                 block=layer.block,

@@ -10,7 +10,7 @@ from stmbench.errors import ConfigError
 REFERENCE: Final = 14  # side of the map that the default positions are meant for
 PAPER: Final = (25, 50, 90, 100)  # positions of Gao et al. 2021, Fig. 1, on that map
 RADII: Final = (1.5, 3.5, 7.0)  # tokens: a 3 x 3 neighbourhood lies within 1.5
-Influence = Literal["mixer", "block"]
+Influence = Literal["auto", "none", "mixer", "block"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class AffinityConfig:
         heads: 'mean' (of the absolute weights), 'all', or numbers from 0.
         per_image: whether maps are kept image by image instead of averaged.
         radii: in tokens of a layer's map.
-        jacobian: None for the affinities that mixers offer; or 'mixer' or 'block': the Jacobian affinity of these, at
-            the chosen layers and positions.
+        jacobian: 'mixer' or 'block' for the Jacobian affinity of these, at the chosen layers and positions; 'none' for
+            the affinities that mixers offer; 'auto' for those, and for the Jacobian's of mixers that offer none.
     """
 
     positions: tuple[int, ...] | None = None
@@ -33,7 +33,7 @@ class AffinityConfig:
     heads: tuple[str, ...] = ("mean",)
     per_image: bool = False
     radii: tuple[float, ...] = RADII
-    jacobian: Influence | None = None
+    jacobian: Influence = "auto"
 
     def __post_init__(self) -> None:
         if self.positions is not None:
@@ -51,10 +51,16 @@ class AffinityConfig:
         _each_once(self.radii, "radius", "--radii")
         if not all(0 <= radius < float("inf") for radius in self.radii):
             raise ConfigError("radii of at least 0 tokens", repr(self.radii), "change --radii")
-        if self.jacobian not in (None, "mixer", "block"):
-            raise ConfigError("the Jacobian of a mixer or a block", repr(self.jacobian), "change --jacobian")
-        if self.jacobian and self.heads != ("mean",):
+        if self.jacobian not in ("auto", "none", "mixer", "block"):
+            expected = "the Jacobian of a mixer or a block (or auto, or none)"
+            raise ConfigError(expected, repr(self.jacobian), "change --jacobian")
+        if self.is_jacobian and self.heads != ("mean",):
             raise ConfigError("no heads with --jacobian: it has none", ", ".join(self.heads), "leave --heads out")
+
+    @property
+    def is_jacobian(self) -> bool:
+        """Whether Jacobians were asked for, and nothing else."""
+        return self.jacobian in ("mixer", "block")
 
     def positions_on(self, height: int, width: int) -> tuple[int, ...]:
         """The positions on a map: those asked for, or the paper's at the same place of this map."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.affinity.layers import Layer
@@ -22,7 +23,7 @@ def influence(module: nn.Module, x: Tensor, positions: Tensor, layer: Layer) -> 
     """The Jacobian affinity of a module, and the (H, W) of its input's map.
 
     Args:
-        x: what goes into it: (B, H, W, C), (B, C, H, W), or tokens (B, H * W, C).
+        x: what goes into it: (B, H, W, C), (B, C, H, W), or tokens (B, prefix + H * W, C); the prefix is held fixed.
         positions: (P,) long, on the output's map, which is the layer's.
 
     Returns:
@@ -33,10 +34,9 @@ def influence(module: nn.Module, x: Tensor, positions: Tensor, layer: Layer) -> 
     """
     if x.ndim == 3:
         size = layer.height, layer.width
-        if x.shape[1] != math.prod(size):
+        if x.shape[1] != layer.prefix + math.prod(size):
             raise UnitError(f"{x.shape[1]} tokens are no map of {size[0]} x {size[1]} in layer {layer.number}")
-        found = jacobian_affinity(lambda maps: _as_map(module(maps.flatten(1, 2)), size), _as_map(x, size), positions)
-        return found, size
+        return torch.cat([_of_tokens(module, tokens[None], positions, layer) for tokens in x]), size
     if x.ndim != 4:
         raise UnitError(f"an input of shape {tuple(x.shape)} is no map in layer {layer.number}")
     if _is_map(x.shape[1], x.shape[2], layer):
@@ -44,6 +44,18 @@ def influence(module: nn.Module, x: Tensor, positions: Tensor, layer: Layer) -> 
     maps = x.permute(0, 2, 3, 1)
     found = jacobian_affinity(lambda maps: module(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), maps, positions)
     return found, (maps.shape[1], maps.shape[2])
+
+
+def _of_tokens(module: nn.Module, tokens: Tensor, positions: Tensor, layer: Layer) -> Tensor:
+    """(1, prefix + H * W, C) -> (1, P, H * W)."""
+    size = layer.height, layer.width
+    before, own = tokens[:, : layer.prefix], tokens[:, layer.prefix :]
+
+    def function(maps: Tensor) -> Tensor:
+        every = torch.cat([before.expand(len(maps), -1, -1), maps.flatten(1, 2)], dim=1)
+        return _as_map(module(every)[:, layer.prefix :], size)
+
+    return jacobian_affinity(function, _as_map(own, size), positions)
 
 
 def _is_map(height: int, width: int, layer: Layer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,7 @@ from stmbench.analyses.affinity.row_statistics import entry_sums
 from stmbench.analyses.affinity.study import Finding, Study
 from stmbench.analyses.affinity.tabulate import items
 from stmbench.analyses.subjects import Subject
-from stmbench.mixers.affinity import map_columns
+from stmbench.mixers.affinity import has_affinity, map_columns
 
 TINY = 1e-30
 
@@ -24,9 +25,11 @@ TINY = 1e-30
 class Jacobians(Study):
     """Norms of the Jacobian's blocks, as maps, and the numbers of each position."""
 
-    task, words = "jacobian", "Jacobians"
+    task, words, definition = "jacobian", "Jacobians", "affinity.jacobian.v1"
 
     def __init__(self, subject: Subject, config: AffinityConfig, *, seed: int) -> None:
+        if not config.is_jacobian:  # auto: in place of the affinity that the mixer does not offer
+            config = dataclasses.replace(config, jacobian="mixer", heads=("mean",))
         super().__init__(subject, config, seed=seed)
         self._found: dict[Layer, list[Tensor]] = {}
 
@@ -64,3 +67,12 @@ class Jacobians(Study):
                 for item in items(of_position, metric_levels(self.config.radii), seed=self.seed):
                     if item.head is None:
                         yield Finding(layer=layer, item=item, condition=condition, position=position)
+
+
+class MissingAffinities(Jacobians):
+    """Of those chosen layers alone whose mixer offers no affinity, in a model whose other mixers do."""
+
+    def choose(self, layers: list[Layer]) -> list[Layer]:
+        """The chosen ones without an affinity."""
+        model = self.subject.model
+        return [layer for layer in super().choose(layers) if not has_affinity(model.get_submodule(layer.path))]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from stmbench.analyses.affinity.config import AffinityConfig
+from stmbench.analyses.feature_layouts import first_tensor, layout_of
 from stmbench.analyses.models import meta_model
 from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.architectures.given_models import FeatureSource, feature_source, is_given
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import InputError
 from stmbench.mixers.affinity import HasAffinity, has_affinity
@@ -19,7 +21,10 @@ from stmbench.mixers.affinity import HasAffinity, has_affinity
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One mixer: its number (from 1), its place (from 0), its path in the model, and the map it is made for."""
+    """One mixer: its number (from 1), its place (from 0), its path in the model, and the map it is made for.
+
+    `prefix` tokens come before those of the map.
+    """
 
     number: int
     stage: int
@@ -27,18 +32,34 @@ class Layer:
     path: str
     height: int
     width: int
+    prefix: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AffinityFree:
+    """Which mixers of a model have no affinity: all of them, some of the chosen layers', every chosen layer's."""
+
+    all: bool
+    some: bool
+    every_chosen: bool
 
 
 def layers_of(model: nn.Module, name: str, size: tuple[int, int]) -> list[Layer]:
     """Every mixer of a model, in order, with its map for an image of `size` (H, W).
 
+    Of a given module they are those that its path pattern names; a stage is then what has maps of one size.
+
     Raises:
-        InputError: a model whose mixers are not known (timm's).
+        InputError: a model whose mixers are not known (timm's, and modules given without a pattern).
     """
+    source = feature_source(model)
+    if source is not None and source.mixers:
+        return _layers_at(model, source, size)
     if not hasattr(model, "mixers"):
-        raise InputError(
-            "a model of which the mixers are known", name, "choose one that `stmbench list models` shows, not timm's"
-        )
+        remedy = "choose one that `stmbench list models` shows, not timm's"
+        if source is not None:
+            remedy = "give a pattern of their paths: GivenModel(module=..., mixer='blocks.*.attn')"
+        raise InputError("a model of which the mixers are known", name, remedy)
     known: Any = model
     maps = known.config.maps(*size)
     return [
@@ -52,6 +73,41 @@ def layers_of(model: nn.Module, name: str, size: tuple[int, int]) -> list[Layer]
         )
         for number, (site, path, _) in enumerate(known.mixers(), start=1)
     ]
+
+
+def _layers_at(model: nn.Module, source: FeatureSource, size: tuple[int, int]) -> list[Layer]:
+    """The layers at a given module's mixers, in the order in which a pass over a grey image comes to them."""
+    found: list[Layer] = []
+
+    def see(path: str) -> Callable[..., None]:
+        def hook(_: nn.Module, arguments: Any, named: Any) -> None:
+            x = first_tensor((arguments, named))
+            if x is None or any(layer.path == path for layer in found):
+                return
+            layout = layout_of(tuple(x.shape), size, source)
+            last = found[-1] if found else None
+            stays = last is not None and (last.height, last.width) == (layout.height, layout.width)
+            stage, block = (0, 0) if last is None else (last.stage, last.block + 1) if stays else (last.stage + 1, 0)
+            sides = {"height": layout.height, "width": layout.width, "prefix": layout.prefix}
+            found.append(Layer(number=len(found) + 1, stage=stage, block=block, path=path, **sides))
+
+        return hook
+
+    handles = [
+        model.get_submodule(path).register_forward_pre_hook(see(path), with_kwargs=True) for path in source.mixers
+    ]
+    like = next(model.parameters(), torch.empty(0))
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, *size, dtype=like.dtype, device=like.device))
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    if not found:
+        raise InputError("mixers that a pass comes to", ", ".join(source.mixers), "change the pattern `mixer`")
+    return found
 
 
 def chosen_layers(layers: Sequence[Layer], words: Sequence[str], name: str) -> list[Layer]:
@@ -71,24 +127,27 @@ def _is_named(layer: Layer, word: str, count: int) -> bool:
     return word == "all" or layer.number == ({"first": 1, "last": count}.get(word) or int(word))
 
 
-def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] | None) -> bool:
+def check_choice(name: str, config: AffinityConfig, resolution: tuple[int, int] | None) -> AffinityFree:
     """Find out before any work whether a model has what was asked for, without allocating it where that can be done.
-
-    Returns:
-        Whether any of its mixers has an affinity.
 
     Raises:
         InputError: there is no such layer, position or head.
     """
     options = dict(ModelName.parse(name).options)
-    model = meta_model(name, **options)
+    # the maps of a given module's mixers are seen in a pass, which needs its weights
+    model = create_model(name) if is_given(name) else meta_model(name, **options)
     layers = layers_of(model, name, Preprocessing.of(model, resolution).size)
     chosen = chosen_layers(layers, config.layers, name)
     for layer in chosen:
         check_positions(config.positions_on(layer.height, layer.width), layer, name)
-    if set(config.heads) - {"mean", "all"}:
+    if set(config.heads) - {"mean", "all"} and hasattr(model, "mixers"):
         _check_heads(create_model(name, **options), chosen, config)
-    return any(has_affinity(model.get_submodule(layer.path)) for layer in layers)
+    free = [not has_affinity(model.get_submodule(layer.path)) for layer in layers]
+    return AffinityFree(
+        all=all(free),
+        some=any(f and layer in chosen for f, layer in zip(free, layers, strict=True)),
+        every_chosen=all(f for f, layer in zip(free, layers, strict=True) if layer in chosen),
+    )
 
 
 def _check_heads(model: nn.Module, layers: Sequence[Layer], config: AffinityConfig) -> None:

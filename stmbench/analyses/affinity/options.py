@@ -38,9 +38,10 @@ class AffinityOptions(ImageOptions):
     radii: tuple[float, ...] = option(
         (), help="How far is near, in tokens; default 1.5, 3.5, 7.", metavar="TOKENS", example="1.5,3.5"
     )
-    jacobian: Literal["mixer", "block"] | None = option(
-        None,
-        help="mixer or block: norms of its Jacobian at the chosen layers and positions, for any mixer.",
+    jacobian: Literal["auto", "none", "mixer", "block"] = option(
+        "auto",
+        help="mixer or block: norms of its Jacobian at the chosen layers and positions, for any mixer; auto: for mixers "
+        "without an affinity; none: never.",
         metavar="WHAT",
     )
 

@@ -38,6 +38,7 @@ class Study(abc.ABC):
     """
 
     task: ClassVar[str]  # of its unit of work
+    definition: ClassVar[str] = "affinity.v1"
     metric: ClassVar[str] = "attention_distance"  # what a failure's rows are named for
     words: ClassVar[str]
 

@@ -20,6 +20,8 @@ from stmbench.analyses.affinity.weights_study import Maps
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.report import Report
 from stmbench.analyses.subjects import load_subject
+from stmbench.architectures.catalog import create_model
+from stmbench.architectures.given_models import model_name_of
 from stmbench.errors import InputError
 from stmbench.mixers.base import MIXERS, Mixer, MixerConfig, register_mixer
 from stmbench.tables import Store
@@ -165,24 +167,52 @@ def without() -> Iterator[str]:
     MIXERS.unregister("squares")
 
 
-def test_a_mixer_without_an_affinity_is_refused_and_has_a_jacobian(without: str, tmp_path: Path) -> None:
+def test_a_mixer_without_an_affinity_has_a_jacobian_instead_unless_it_is_to_have_none(
+    without: str, tmp_path: Path
+) -> None:
     with pytest.raises(
         InputError, match=r"linear map of its values, got unified_squares_nano, without any; .*--jacobian"
     ):
-        run(tmp_path / "new", without)
+        run(tmp_path / "new", without, config=AffinityConfig(jacobian="none"))
     assert not (tmp_path / "new").exists()
-    report = run(tmp_path, without, config=AffinityConfig(jacobian="mixer"))
-    assert report.failures == []
-
-
-def test_a_mixer_without_an_affinity_does_not_stop_the_others(without: str, tmp_path: Path) -> None:
-    report = run(tmp_path, without, NAMES[1])
-    assert report.measured == 2
-    assert len(report.failures) == 2
-    assert all("no affinity" in failure and "--jacobian" in failure for failure in report.failures)
+    report = run(tmp_path, without)
+    assert (report.measured, report.failures) == (1, [])
+    assert report.notes == [f"{without} has no affinity of its own: the Jacobian affinity of the mixer is shown"]
     frame = Store(tmp_path).read(report.keys)
-    assert set(frame[frame["status"] == "failed"]["model"]) == {without}
-    assert (frame[frame["model"] == NAMES[1]]["status"] == "ok").all()
+    assert set(frame["definition"]) == {"affinity.jacobian.v1"}
+    assert set(frame["condition"].dropna()) == {"jacobian of mixer", "jacobian"}
+    assert (frame["status"] == "ok").all()
+    explicit = run(tmp_path, without, config=AffinityConfig(jacobian="mixer"))
+    assert (explicit.measured, explicit.keys, explicit.notes) == (0, report.keys, []), "the same unit"
+
+
+def test_a_mixer_without_an_affinity_does_not_change_the_others(without: str, tmp_path: Path) -> None:
+    alone = run(tmp_path, NAMES[1], config=AffinityConfig(jacobian="none"))
+    report = run(tmp_path, without, NAMES[1])
+    assert (report.measured, report.reused, report.failures) == (1, alone.keys, [])
+    frame = Store(tmp_path).read(report.keys)
+    definitions = frame.groupby("model")["definition"].unique().map(list).to_dict()
+    assert definitions == {NAMES[1]: ["affinity.v1"], without: ["affinity.jacobian.v1"]}
+    refused = run(tmp_path / "none", without, NAMES[1], config=AffinityConfig(jacobian="none"))
+    assert len(refused.failures) == 2
+    assert all("no affinity" in failure and "--jacobian" in failure for failure in refused.failures)
+
+
+def test_in_a_mixed_model_only_the_layers_without_an_affinity_fall_back(without: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = create_model(NAMES[1])
+    for path in ("stages.0.blocks.0", "stages.3.blocks.1"):
+        network.get_submodule(path).mixer = create_model(without).get_submodule(path).mixer
+    name = model_name_of(network)
+    report = run(tmp_path, name, config=AffinityConfig(layers=("1", "2", "last")))
+    assert (report.measured, report.failures) == (3, [])
+    frame = Store(tmp_path).read(report.keys)
+    jacobian = frame[(frame["definition"] == "affinity.jacobian.v1") & frame["value"].notna()]
+    assert set(zip(jacobian["stage"], jacobian["block"], strict=True)) == {(0, 0), (3, 1)}
+    own = frame[(frame["definition"] == "affinity.v1") & frame["value"].notna()]
+    assert len(set(zip(own["stage"], own["block"], strict=True))) == 6
+    report = run(tmp_path, name, config=AffinityConfig(layers=("1", "last")))
+    assert report.failures == [], "there are no maps to fail where every chosen layer falls back"
 
 
 def test_a_pass_ends_after_the_last_layer_that_is_looked_at() -> None:

@@ -97,7 +97,7 @@ def test_a_model_without_known_mixers_is_refused() -> None:
         ({"heads": ()}, "each head once, and at least one"),
         ({"radii": (-1.0,)}, "radii of at least 0 tokens"),
         ({"radii": (float("nan"),)}, "radii of at least 0 tokens"),
-        ({"jacobian": "network"}, "the Jacobian of a mixer or a block, got 'network'"),
+        ({"jacobian": "network"}, "the Jacobian of a mixer or a block (or auto, or none), got 'network'"),
         ({"jacobian": "mixer", "heads": ("0",)}, "no heads with --jacobian: it has none"),
     ],
 )
