@@ -40,7 +40,7 @@ class AffinityOptions(ImageOptions):
     )
     jacobian: Literal["auto", "none", "mixer", "block"] = option(
         "auto",
-        help="mixer or block: norms of its Jacobian at the chosen layers and positions, for any mixer; auto: for mixers "
+        help="mixer or block: norms of its Jacobian at the chosen layers and positions, for any mixer; auto: for those "
         "without an affinity; none: never.",
         metavar="WHAT",
     )
