@@ -24,12 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.comparison.code_versions import Side, side
-from stmbench.comparison.config import LAYOUTS, LOOKS, LiveConfig
-from stmbench.comparison.live import Live
-from stmbench.comparison.process import Process
-from stmbench.comparison.sampling import PROCESSOR, WALL, Round, Samples, is_clear, sample
-from stmbench.comparison.worker_pair import Pair
+from stmbench.comparison.live import Live, WorkerPair
+from stmbench.comparison.sampling import LAYOUTS, LOOKS, PROCESSOR, WALL, LiveConfig, Round, Samples, is_clear, sample
+from stmbench.comparison.worker_process import CodeVersion, WorkerProcess, code_version
 from stmbench.measure.verdicts import decide_verdict
 
 ROOT = Path(__file__).parents[1]
@@ -45,9 +42,9 @@ def config(models: tuple[str, ...], seconds: float, **options: Any) -> LiveConfi
     return LiveConfig(models=models, batch_size=4, resolution=(112, 112), seconds=seconds, **options)
 
 
-def sides() -> tuple[Side, Side]:
+def sides() -> tuple[CodeVersion, CodeVersion]:
     """This checkout, twice."""
-    return side(str(ROOT)), side(str(ROOT))
+    return code_version(str(ROOT)), code_version(str(ROOT))
 
 
 def record(out: Path, sessions: int, seconds: float) -> None:
@@ -56,7 +53,7 @@ def record(out: Path, sessions: int, seconds: float) -> None:
     for number in range(sessions):
         for model in MODELS:
             wanted = config((model,), seconds, margin=1e-9)
-            with Pair(sides(), wanted, Process) as pair:
+            with WorkerPair(sides(), wanted, WorkerProcess) as pair:
                 pair.load(model)
                 samples = sample(
                     pair.workers(),
@@ -64,7 +61,7 @@ def record(out: Path, sessions: int, seconds: float) -> None:
                     wanted,
                     tests=NEVER_CLEAR,
                     clock=time.monotonic,
-                    tell=lambda _: None,
+                    report_progress=lambda _: None,
                     seed=number,
                 )
             path = out / f"{model}.{time.time_ns()}.json"

@@ -116,10 +116,10 @@ def compare(
 
         from stmbench.architectures.model_names import is_pattern
         from stmbench.commands.compare_output import live_comparison
-        from stmbench.comparison.code_versions import side
-        from stmbench.comparison.config import LiveConfig
+        from stmbench.comparison.sampling import LiveConfig
+        from stmbench.comparison.worker_process import code_version
 
-        sides = [side(text, plugin or ()) for text in (base, head)]
+        sides = [code_version(text, plugin or ()) for text in (base, head)]
         # models that are named need not be known here: head may have brought them in
         if not named or any(map(is_pattern, named)):
             from stmbench.analyses.selection import by_name, by_scale

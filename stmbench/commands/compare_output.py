@@ -10,10 +10,10 @@ from rich.console import Console
 
 from stmbench.commands import streams
 from stmbench.commands.progress_line import ProgressLine
-from stmbench.comparison.code_versions import Side
 from stmbench.comparison.config import LiveConfig
 from stmbench.comparison.live import Live
-from stmbench.comparison.sampling import SIDES
+from stmbench.comparison.sampling import SIDES, LiveConfig
+from stmbench.comparison.worker_process import CodeVersion
 from stmbench.errors import OutputError
 from stmbench.reporting import comparison as pages
 from stmbench.tables.comparison_result import Comparison
@@ -22,7 +22,7 @@ TABLE_WIDTH = 100
 COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall_seconds", "processor_seconds")
 
 
-def live_comparison(base: Side, head: Side, config: LiveConfig, samples: Path | None) -> Comparison:
+def live_comparison(base: CodeVersion, head: CodeVersion, config: LiveConfig, samples: Path | None) -> Comparison:
     """Run both sides with a line of progress; write the rounds where asked.
 
     Raises:

@@ -1,1 +1,11 @@
-"""Two versions compared: `stored` from two stores, `live` by running both."""
+"""Comparisons of two versions: `stmbench compare`, from two stores or, with `--live`, by running both.
+
+findings        measured effects, corrected for multiple testing and adjudicated
+live            a live comparison: its two workers, its findings, `--confirm`
+sampling        its options; alternating rounds of one model, and when to stop
+worker_process  the code of a side (checkout, environment, plug-ins), and the process that runs it
+worker          the script in that process: builds and runs models with that code, whatever its age
+stored          two stores compared
+stored_profile  their times, costs and memory
+stored_quality  their accuracies and the like, paired by image if possible
+"""

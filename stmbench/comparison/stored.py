@@ -1,7 +1,7 @@
-"""Two stores compared: speed through the probe, quality by its intervals, costs exactly.
+"""Two stores compared: `stmbench compare BASE HEAD`.
 
-Two runs on a shared machine are not two rounds of one: what is claimed about speed is only what stands out of the
-difference between runs (`stored_speed`). To tell less apart, measure live.
+Two runs on a shared machine are not two rounds of one run: only changes of speed that exceed the difference between
+runs are claimed (`stored_profile`). To resolve smaller ones, compare live.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from stmbench.comparison.findings import Measured, settle
-from stmbench.comparison.stored_costs import costs
+from stmbench.comparison.findings import COST_MARGIN, Measured, adjudicate, machine_text
+from stmbench.comparison.stored_profile import costs, speed
 from stmbench.comparison.stored_quality import quality
-from stmbench.comparison.stored_speed import speed
 from stmbench.errors import ConfigError, TableError
 from stmbench.measure.verdicts import ALPHA
 from stmbench.tables import Store
@@ -24,13 +23,12 @@ from stmbench.tables.comparison_result import Comparison, Version
 
 SPEED_MARGIN = 0.15
 QUALITY_MARGIN = 0.005
-COST_MARGIN = 0.001
-MEMORY_MARGIN = 0.05  # an allocator that rounds otherwise is no regression
+MEMORY_MARGIN = 0.05  # an allocator that rounds differently is no regression
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoredConfig:
-    """The margins within which two stores count as the same: of times and costs relative, of shares in points."""
+    """Margins within which two stores count as the same: relative for times and costs, absolute for quality."""
 
     speed_margin: float = SPEED_MARGIN
     quality_margin: float = QUALITY_MARGIN
@@ -46,15 +44,15 @@ class StoredConfig:
 
 
 def compare_stores(base: Path, head: Path, config: StoredConfig) -> Comparison:
-    """Everything that both stores hold, compared.
+    """Compare everything that both stores hold.
 
     Raises:
-        TableError: not a store, an empty one, one of failed units alone, another schema, or nothing in common.
+        TableError: not a store, an empty one, only failed units, a newer schema, or nothing in common.
     """
     stores = Store(base), Store(head)
     frames = (_read(stores[0]), _read(stores[1]))
     _require_common_models(frames, (base, head))
-    findings = settle(
+    findings = adjudicate(
         [
             *speed(frames, margin=config.speed_margin, seed=config.seed),
             *costs(frames, margin=config.cost_margin, memory_margin=config.memory_margin),
@@ -88,19 +86,19 @@ def _read(store: Store) -> pd.DataFrame:
     if not frame["status"].isin(("ok", "imprecise", "inconclusive")).any():
         reason = frame["reason"].dropna()
         got = f"only failed units ({reason.iloc[0]})" if len(reason) else "only failed units"
-        raise TableError(f"a unit in {str(store.folder)!r} that worked", got, "mend the cause and measure again")
+        raise TableError(f"a unit in {str(store.folder)!r} that worked", got, "fix the cause and measure again")
     return frame
 
 
 def _require_common_models(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> None:
     names = [set(frame["model"].dropna()) for frame in frames]
     if not names[0] & names[1]:
-        got = " against ".join(_few(sorted(found)) for found in names)
+        got = " against ".join(_few(sorted(models)) for models in names)
         raise TableError("stores that share a model", got, "name two stores of the same models")
 
 
 def _failures(frames: tuple[pd.DataFrame, ...]) -> list[Measured]:
-    """Models that failed in one store, in a metric that nothing is known of there, or in both."""
+    """Models that failed in one store but not in the other, or in both, in a metric without any value there."""
     found = []
     keys = ["analysis", "model", "metric"]
     failed = [frame[(frame["status"] == "failed") & frame["model"].notna()] for frame in frames]
@@ -115,7 +113,7 @@ def _failures(frames: tuple[pd.DataFrame, ...]) -> list[Measured]:
             continue
         where = "both" if all(sides) else ("base", "head")[sides.index(True)]
         if where != "both" and key not in worked[1 - sides.index(True)]:
-            continue  # the other store never tried
+            continue  # never tried in the other store
         reason = reasons[sides.index(True)][key]
         text = f"failed in {where}: {reason}"
         found.append(Measured(model=key[1], metric=key[2] or key[0], failed=where, reason=text))
@@ -134,15 +132,8 @@ def _version(frame: pd.DataFrame, folder: Path) -> Version:
         commit=commits[-1] if commits else None,
         dirty=any(bool(one.get("dirty")) for one in attrs["software"]),
         software=packages,
-        machine="; ".join(dict.fromkeys(map(machine_words, attrs["machines"]))) or None,
+        machine="; ".join(dict.fromkeys(map(machine_text, attrs["machines"]))) or None,
     )
-
-
-def machine_words(machine: Mapping[str, Any]) -> str:
-    """A machine's facts in a line."""
-    words = [str(machine[name]) for name in ("cpu", "system") if machine.get(name)]
-    words += [f"{machine['logical_cores']} logical cores"] if machine.get("logical_cores") else []
-    return ", ".join([*words, *map(str, machine.get("gpus") or [])])
 
 
 def _notes(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> list[str]:
@@ -153,7 +144,7 @@ def _notes(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> list
             notes.append(f"only in {name}: {_few(sorted(own - other))}")
         if len(frame.attrs["commits"]) > 1:
             commits = ", ".join(commit[:12] for commit in frame.attrs["commits"])
-            notes.append(f"{folder} holds rows of {len(frame.attrs['commits'])} commits ({commits}), taken together")
+            notes.append(f"{folder} holds rows of {len(frame.attrs['commits'])} commits ({commits}), which are pooled")
         notes += [f"{folder}: skipped the file {part}: {reason}" for part, reason in frame.attrs["unreadable"]]
         notes += [f"while {name} was measured, {warning}" for warning in frame.attrs["warnings"]]
     weights = [_weights(frame) for frame in frames]
@@ -164,7 +155,7 @@ def _notes(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> list
 
 
 def _weights(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """model -> the weights it was measured with, costs and speed aside, which do not depend on them."""
+    """model -> the weights it was measured with; profiles, which do not depend on them, are ignored."""
     rows = frame[(frame["analysis"] != "profile") & frame["model"].notna() & frame["weights"].notna()]
     return {str(model): sorted(group["weights"].unique()) for model, group in rows.groupby("model")}
 

@@ -1,19 +1,21 @@
-"""Quality of two stores, tested by image or by its intervals."""
+"""Quality of two stores: paired by image if both kept their predictions, else tested by counts or intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from stmbench.comparison.conditions import newest, words
-from stmbench.comparison.findings import Measured
-from stmbench.comparison.paired_predictions import paired_answers
+from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
+from stmbench.comparison.findings import Measured, conditions_text
 from stmbench.measure.differences import difference_of_intervals, difference_of_proportions, paired_difference
-from stmbench.measure.statistics import Interval
+from stmbench.measure.statistics import Floats, Interval
 from stmbench.measure.verdicts import Effect
+from stmbench.tables.rows import newest_rows, row_keys
 
 HIGHER = ("accuracy", "accuracy_top5", "accuracy_on_correct", "consistency")  # shares of images
 HIGHER_AREAS = ("consistency_auc", "accuracy_auc", "consistency_on_correct_auc")
@@ -22,7 +24,7 @@ WHAT = (
     *("analysis", "definition", "model", "metric", "stage", "condition", "level"),
     *("dataset", "split", "num_images", "seed", "resolution", "dtype"),
 )
-REACH = {"nll": None, "brier": 2.0}  # the most that one image can change; of shares and areas 1
+REACH = {"nll": None, "brier": 2.0}  # the largest change of one image; 1 for shares and areas
 
 
 def quality(
@@ -31,24 +33,24 @@ def quality(
     *,
     margin: float,
 ) -> Iterator[Measured]:
-    """Accuracy, consistency and their kin, paired by image where both stores kept the answers.
+    """Accuracy, consistency and the like, paired by image if both stores kept their predictions.
 
-    Without the answers the two stores are taken as independent samples, which is wider than need be on the same images.
+    Without predictions the stores count as independent samples, whose interval is wider than necessary.
     """
-    qualities = [newest(_tested(frame), WHAT) for frame in frames]
+    qualities = [newest_rows(_tested(frame), WHAT) for frame in frames]
     for key in [key for key in qualities[0] if key in qualities[1]]:
-        rows = [found[key] for found in qualities]
+        rows = [newest[key] for newest in qualities]
         named = dict(zip(WHAT, key, strict=True))
-        answers = paired_answers(rows, frames, folders)
+        paired = paired_predictions(rows, frames, folders)
         reach = REACH.get(named["metric"], 1.0)
-        effect = _difference(rows) if answers is None else paired_difference(*answers, reach=reach)
+        effect = _difference(rows) if paired is None else paired_difference(*paired, reach=reach)
         reason = None
         if effect is None:
-            reason = "no interval with a width in one of the stores"
+            reason = "one of the stores has no interval, or one of zero width"
         yield Measured(
             model=named["model"],
             metric=named["metric"].replace("_", " "),
-            conditions=words(named) + (", paired by image" if answers is not None else ""),
+            conditions=conditions_text(named) + (", paired by image" if paired is not None else ""),
             kind="difference",
             lower_is_better=named["metric"] in LOWER,
             base=float(rows[0]["value"]),
@@ -61,7 +63,7 @@ def quality(
 
 
 def _tested(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the metrics that are tested; of an invariance curve its area, in place of a test for each level."""
+    """Rows of the tested metrics; for an invariance curve its area instead of a test per level."""
     curves = frame["analysis"].str.startswith("invariance")
     by_definition = (frame["metric"] == "consistency") & (frame["level"] == 0)  # a model agrees with itself
     wanted = frame["metric"].isin([*HIGHER, *LOWER]) & ~curves & ~by_definition | frame["metric"].isin(HIGHER_AREAS)
@@ -69,9 +71,9 @@ def _tested(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(rows: list[Any]) -> Effect | None:
-    """Of rows without answers: shares of images by their counts, all else by its intervals; None where there are none.
+    """For rows without predictions: shares of images by counts, anything else by intervals; None without intervals.
 
-    An interval of no width says that few images happened to agree, not that the value is known.
+    An interval of zero width means that a few images happened to agree, not that the value is known.
     """
     counts = [_images(row) for row in rows]
     if rows[0]["metric"] in HIGHER and all(counts):
@@ -90,6 +92,103 @@ def _difference(rows: list[Any]) -> Effect | None:
 
 
 def _images(row: Any) -> int:
-    """How many images a row's share is of; 0 where it does not say."""
+    """The number of images behind a row's share; 0 if unknown."""
     counts = [row["num_samples"], row["num_images"]]
     return next((int(count) for count in counts if not pd.isna(count)), 0)
+
+
+SAME_UNIT = ("analysis", "definition", "model", "run_id", "dataset", "split", "seed", "resolution", "dtype")
+TOP = 5
+_PREDICTED = {
+    "accuracy": lambda table: table["rank"] == 0,
+    "accuracy_top5": lambda table: table["rank"] < TOP,
+    "nll": lambda table: table["nll"],
+    "brier": lambda table: table["brier"],
+}
+# areas under curves are means over images too, as long as both sides use the same images
+_AREAS = {"consistency_auc": "consistency", "accuracy_auc": "accuracy"}
+
+
+def paired_predictions(
+    rows: Sequence[Mapping[str, Any]], frames: Sequence[pd.DataFrame], folders: Sequence[Path]
+) -> tuple[Floats, Floats] | None:
+    """(images,) values at base and at head whose means are the rows' values; None if they cannot be paired.
+
+    From `eval --keep-predictions`: accuracy, top-5 accuracy, negative log-likelihood, Brier score. From invariances:
+    the areas under the curves of consistency and accuracy. From attacks: accuracy and consistency at each eps.
+    """
+    read = {"eval": _predicted, "robustness": _attacked}.get(rows[0]["analysis"], _area)
+    base, head = (read(row, frame, folder) for row, frame, folder in zip(rows, frames, folders, strict=True))
+    if base is None or head is None or not np.array_equal(base[0], head[0]):
+        return None
+    values = base[1], head[1]
+    # predictions whose mean is not the row's value are not those behind it
+    adds_up = all(abs(mine.mean() - row["value"]) < 1e-6 for mine, row in zip(values, rows, strict=True))
+    return values if adds_up else None
+
+
+Paired = tuple[NDArray[np.int64], Floats]  # (images, 2) index and label, (images,) values; sorted by index
+
+
+def _predicted(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:
+    if row["metric"] not in _PREDICTED:
+        return None
+    kept = frame[(frame["metric"] == "predictions") & frame["artifact"].notna()]
+    wanted = tuple(None if pd.isna(row[name]) else row[name] for name in SAME_UNIT)
+    for key, artifact in zip(row_keys(kept, SAME_UNIT), kept["artifact"], strict=True):
+        if key == wanted:
+            try:
+                table = pd.read_parquet(folder / artifact).sort_values("index", ignore_index=True)
+            except (OSError, ValueError):  # removed or damaged: the intervals are left
+                return None
+            values = np.asarray(_PREDICTED[row["metric"]](table), dtype=np.float64)
+            return table[["index", "label"]].to_numpy(dtype=np.int64), values
+    return None
+
+
+def _attacked(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:
+    if row["metric"] not in ("accuracy", "consistency"):
+        return None
+    same = [name for name in (*SAME_UNIT, "metric", "level") if name != "run_id"]  # a summary may come from a later run
+    wanted = tuple(None if pd.isna(row[name]) else row[name] for name in same)
+    kept = frame[(frame["kind"] == "raw") & frame["artifact"].notna() & (frame["metric"] == row["metric"])]
+    places = dict(zip(row_keys(kept, same), kept["artifact"], strict=True))
+    try:
+        outcomes = Outcomes.read(folder / places[wanted])
+    except (OSError, ValueError, KeyError):
+        return None
+    correct = outcomes.attacked_at_zero() if row["condition"] == AT_ZERO else dict(outcomes.levels())[row["level"]]
+    if correct is None:
+        return None
+    hits = correct.astype(np.float64)
+    # labels that a model predicted itself do not identify images: two versions may differ in them
+    labels = np.zeros_like(outcomes.labels) if outcomes.own_labels else outcomes.labels
+    order = np.argsort(outcomes.indices, kind="stable")
+    return np.stack([outcomes.indices, labels], axis=1)[order], hits[order]
+
+
+def _area(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:
+    if row["metric"] not in _AREAS or pd.isna(row["artifact"]):
+        return None
+    metric = _AREAS[row["metric"]]
+    same = [*SAME_UNIT, "condition"]
+    wanted = tuple(None if pd.isna(row[name]) else row[name] for name in same)
+    curve = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
+    levels = sorted(
+        {float(level) for key, level in zip(row_keys(curve, same), curve["level"], strict=True) if key == wanted}
+    )
+    try:
+        with np.load(folder / row["artifact"]) as file:
+            indices, labels, reference, predicted = (
+                file[name] for name in ("indices", "labels", "reference", "predicted")
+            )
+    except (OSError, ValueError, KeyError):
+        return None
+    full = (predicted >= 0).all(axis=1)
+    if full.sum() != len(levels) or len(levels) < 2:
+        return None
+    hits = (predicted[full] == (reference if metric == "consistency" else labels)).astype(np.float64)  # levels, images
+    order = np.argsort(indices, kind="stable")
+    steps = np.diff(levels) / (levels[-1] - levels[0])
+    area = (steps @ (hits[:-1] + hits[1:])) / 2  # by trapezoids
+    return np.stack([indices, labels], axis=1)[order], area[order]

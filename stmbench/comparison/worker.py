@@ -1,15 +1,15 @@
-"""One side of a live comparison: builds models of the code it was started with, and runs them when it is told to.
+"""The worker script of a live comparison: builds models with the code of one side, and runs them on request.
 
-It is started as a script of its own, in a process that sees the code of one side, which may be years apart from this
-one: it asks of it `stmbench.create_model(name)` and nothing else, and needs torch beside it.
+It runs as a standalone script in a process that imports the code of one side, whose layout and age may differ from this
+file's: it uses `stmbench.create_model(name)` and nothing else of it, and torch.
 
-On the CPU each model is built in a fork of the process that imported everything, which ends when the model is unloaded:
-where a process's memory happens to lie makes it a percent or more faster than its twin, for as long as it lives.
+On the CPU each model is built in a fork of the process that imported everything, which exits when the model is
+unloaded: its memory layout makes a process faster or slower than its twin by a percent or more, as long as it lives.
 
 Requests are lines of JSON on standard input, each answered by one line of JSON: {"ok": true, ...} or {"ok": false,
 "reason": "..."}. Whatever a model prints goes to standard error.
 
-    {"do": "hello", "threads": 1, "plugins": ["mixer.py"], "slowdown": 0.0}     versions, and where stmbench was found
+    {"do": "hello", "threads": 1, "plugins": ["mixer.py"], "slowdown": 0.0}     versions, and the path of stmbench
     {"do": "load", "model": ..., "seed": 0, "device": "cpu", "dtype": "fp32", "batch": 8, "resolution": null}
     {"do": "run", "passes": 3, "core": null}     [wall clock, processor] seconds of the probe and of the passes
     {"do": "unload"}
@@ -35,13 +35,13 @@ PROBE_BYTES = {"cpu": 2**25, "cuda": 2**28}
 
 
 class Worker:
-    """The model that is loaded, and the probe beside it."""
+    """The loaded model and its probe."""
 
     def __init__(self) -> None:
         self.run_model: Callable[[], object] = nothing
         self.probe: Callable[[], object] = nothing
         self.wait: Callable[[], object] = nothing
-        self.slowdown = 0.0  # the share of a pass's processor time that is burnt after it
+        self.slowdown = 0.0  # share of a pass's processor time that is burnt after it
 
     def hello(self, request: dict[str, Any]) -> dict[str, Any]:
         import torch
@@ -60,7 +60,7 @@ class Worker:
             spec.loader.exec_module(module)
         versions = {name: version_of(name) for name in PACKAGES}
         versions["cuda"] = torch.version.cuda
-        stmbench.create_model  # noqa: B018 - imports what is behind it, once for all forks
+        stmbench.create_model  # noqa: B018 - imports it, once for all forks
         own = {"stmbench": getattr(stmbench, "__version__", None), "python": platform.python_version()}
         return {
             "package": os.path.dirname(os.path.abspath(stmbench.__file__)),
@@ -77,8 +77,8 @@ class Worker:
         named = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         dtype = named[request["dtype"]]
         if device.type == "cuda":
-            self.wait = lambda: torch.cuda.synchronize(device)  # which need not be the current one
-            # as in a profile, and the same on both sides: fp32 is fp32 in products and convolutions alike
+            self.wait = lambda: torch.cuda.synchronize(device)  # not necessarily the current one
+            # as in a profile, and the same on both sides: fp32 is fp32, in products and in convolutions
             tf32 = request["dtype"] == "tf32"
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
             torch.backends.cudnn.benchmark = True
@@ -91,7 +91,7 @@ class Worker:
             with torch.no_grad():
                 model(images)
 
-        run_model()  # what fails, fails here
+        run_model()  # a failure shows here
         self.run_model, self.probe = run_model, make_probe(device, dtype)
         self.probe()
         return {"params": sum(parameter.numel() for parameter in model.parameters()), "resolution": list(sides)}
@@ -122,7 +122,7 @@ class Worker:
 
 
 def nothing() -> None:
-    """What runs where nothing is loaded."""
+    """The workload when no model is loaded."""
 
 
 def make_probe(device: Any, dtype: Any) -> Callable[[], None]:
@@ -130,7 +130,7 @@ def make_probe(device: Any, dtype: Any) -> Callable[[], None]:
     import torch
 
     side, size = (sizes.get(device.type, sizes["cpu"]) for sizes in (PROBE_SIDE, PROBE_BYTES))
-    # of ones a processor makes quick work, since hardly a bit changes: its power limit comes into play later
+    # random values: multiplying constants draws less power, so the processor would run faster
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(side, side, generator=generator).to(device=device, dtype=dtype) for _ in range(2))
     product, source = torch.empty_like(a), torch.arange(size // 4, device=device, dtype=torch.float32)
@@ -156,7 +156,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def serve(worker: Worker, answers: TextIO, *, inside: bool) -> None:
-    """Answer requests until there are none; `inside` a child, until its model is unloaded."""
+    """Answer requests until the input ends; `inside` a child, until its model is unloaded."""
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "load" and request["device"] == "cpu" and hasattr(os, "fork") and not inside:
@@ -169,7 +169,7 @@ def serve(worker: Worker, answers: TextIO, *, inside: bool) -> None:
             answer = {"ok": True, **getattr(worker, request["do"])(request)}
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # sys.exit of a model is no end of this side
+        except BaseException as error:  # sys.exit in a model does not end the worker
             answer = {"ok": False, "reason": reason_of(error)}
         answers.write(json.dumps(answer) + "\n")
         if inside and request["do"] == "unload":
@@ -177,7 +177,7 @@ def serve(worker: Worker, answers: TextIO, *, inside: bool) -> None:
 
 
 def follow(child: int) -> None:
-    """Wait for a child to end, and end as it did, unless all is well."""
+    """Wait for a child to exit; if it failed, exit the same way."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
@@ -187,7 +187,7 @@ def follow(child: int) -> None:
 
 
 def main() -> None:
-    # what is written to descriptor 1 from now on, by Python or by a library, lands in standard error
+    # from now on everything written to descriptor 1, by Python or a library, goes to standard error
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     serve(Worker(), answers, inside=False)

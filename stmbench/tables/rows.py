@@ -1,11 +1,11 @@
-"""One row of the table; rows as a data frame, and as CSV."""
+"""One row of the table; rows as a data frame and as CSV; keys that join rows of two stores."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from stmbench.errors import TableError
 from stmbench.tables.labels import resolution_text
 from stmbench.tables.schema import SCHEMA, Column, check, pandas_dtype
 from stmbench.tables.writing import write_file
+
+Key = tuple[Any, ...]  # values in the order of the key's columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,3 +116,15 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> Path:
     path = Path(path)
     write_file(path, csv_text(frame))
     return path
+
+
+def row_keys(frame: pd.DataFrame, columns: Sequence[str]) -> list[Key]:
+    """One key per row: its values in these columns, None for nulls, so that nulls equal each other."""
+    plain = frame[list(columns)].astype(object)
+    return list(plain.where(plain.notna(), None).itertuples(index=False, name=None))
+
+
+def newest_rows(frame: pd.DataFrame, columns: Sequence[str]) -> dict[Key, Any]:
+    """key -> the newest row of a model that has a value; `frame` is sorted by time, as stores are read."""
+    good = frame[frame["value"].notna() & frame["model"].notna()]
+    return dict(zip(row_keys(good, columns), good.to_dict("records"), strict=True))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from stmbench.comparison.config import LiveConfig
 from stmbench.comparison.live import Live
 from stmbench.measure.machine_watch import MachineWatch
 from tests.analyses.profiles import memory, profile

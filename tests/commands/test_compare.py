@@ -90,7 +90,7 @@ def test_made_up_checkouts_live(tmp_path: Path) -> None:
     assert found["changes"]["environment"] == found["changes"]["machine"] == []
     findings = {item["model"]: item for item in found["findings"]}
     assert findings["dies"]["verdict"] == "failed"
-    assert "at base and head: the worker ended with 7: last words" in findings["dies"]["reason"]
+    assert "at base and head: the worker exited with code 7: last words" in findings["dies"]["reason"]
     assert 1.2 < findings["any"]["effect"] < 4
     with samples.open(newline="") as file:
         lines = list(csv.DictReader(file))

@@ -91,6 +91,17 @@ def create_model(name):
         time.sleep(600)
     return MODELS.get(name, torch.FakeModel)()
 """
+LAZY = """
+import importlib
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name):
+    if name != "create_model":
+        raise AttributeError(name)
+    return importlib.import_module("stmbench.architectures.catalog").create_model
+"""
 
 
 def checkout(folder: Path, *, source: str = STMBENCH) -> Path:
@@ -99,3 +110,13 @@ def checkout(folder: Path, *, source: str = STMBENCH) -> Path:
     (folder / "stmbench" / "__init__.py").write_text(source)
     (folder / "torch.py").write_text(TORCH)
     return folder
+
+
+def lazy_checkout(folder: Path) -> Path:
+    """A checkout laid out as before the packages had their present names; its public names are imported on demand."""
+    root = checkout(folder, source=LAZY)
+    for name in ("architectures", "analyses", "analyses/compare", "sweeps"):
+        (root / "stmbench" / name).mkdir()
+        (root / "stmbench" / name / "__init__.py").touch()
+    (root / "stmbench" / "architectures" / "catalog.py").write_text(STMBENCH)
+    return root

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from stmbench.comparison.findings import Measured, settle
+from stmbench.comparison.findings import Measured, adjudicate
 from stmbench.errors import TableError
 from stmbench.measure.verdicts import Effect
 from stmbench.tables.comparison_result import Comparison, Finding, Version
@@ -19,7 +19,7 @@ def measured(estimate: float, error: float = 0.01, **fields: object) -> Measured
 
 
 def test_findings_are_sorted_by_verdict_and_corrected_for_their_number() -> None:
-    found = settle([measured(0.0), measured(0.05), measured(0.5), measured(-0.5), measured(math.log(2), error=0.0)])
+    found = adjudicate([measured(0.0), measured(0.05), measured(0.5), measured(-0.5), measured(math.log(2), error=0.0)])
     assert [item.verdict for item in found] == ["worse", "worse", "worse", "better", "same"]
     p = Effect(estimate=0.05, error=0.01, count=9).p_value
     assert next(item for item in found if item.effect == pytest.approx(math.exp(0.05))).p_corrected == pytest.approx(
@@ -30,7 +30,7 @@ def test_findings_are_sorted_by_verdict_and_corrected_for_their_number() -> None
 
 
 def test_looks_are_corrected_for() -> None:
-    one, four = (settle([measured(0.03, looks=looks)])[0] for looks in (1, 4))
+    one, four = (adjudicate([measured(0.03, looks=looks)])[0] for looks in (1, 4))
     assert four.p_value == pytest.approx(4 * (one.p_value or 0))
     assert four.detectable is not None
     assert one.detectable is not None
@@ -40,24 +40,24 @@ def test_looks_are_corrected_for() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"effect": Effect(estimate=0.2, error=math.inf, count=4)}, "4 rounds; 20 are the fewest"),
+        ({"effect": Effect(estimate=0.2, error=math.inf, count=4)}, "4 rounds, fewer than 20"),
         ({"effect": Effect(estimate=0.2, error=0.15, count=40)}, "the change may be chance"),
-        ({"effect": Effect(estimate=0.02, error=0.02, count=40)}, "the interval reaches beyond the margin"),
+        ({"effect": Effect(estimate=0.02, error=0.02, count=40)}, "the interval exceeds the margin"),
         ({"effect": Effect(estimate=0.0, error=0.001, count=40), "claims_same": False, "margin": 0.15},
-         "below the 15% that two runs can tell apart"),
+         "below the 15% that two separate runs can resolve"),
         ({"effect": None}, "no samples"),
         ({"effect": Effect(estimate=math.nan, error=math.inf, count=0)}, "no samples"),
         ({"effect": None, "reason": "another machine"}, "another machine"),
     ],
 )  # fmt: skip
 def test_what_is_not_resolved_says_why(fields: dict[str, object], reason: str) -> None:
-    (found,) = settle([measured(0.0, **fields)])
+    (found,) = adjudicate([measured(0.0, **fields)])
     assert found.verdict == "inconclusive"
     assert reason in (found.reason or "")
 
 
 def test_a_difference_is_shown_as_one() -> None:
-    (found,) = settle([measured(-0.02, 0.001, kind="difference", lower_is_better=False, margin=0.005)])
+    (found,) = adjudicate([measured(-0.02, 0.001, kind="difference", lower_is_better=False, margin=0.005)])
     assert (found.verdict, found.effect) == ("worse", -0.02)
     assert found.low == pytest.approx(-0.02196, abs=1e-5)
     assert found.detectable == pytest.approx(0.005 + 0.8416 * 0.001, abs=1e-5)
@@ -65,7 +65,7 @@ def test_a_difference_is_shown_as_one() -> None:
 
 @pytest.mark.parametrize(("failed", "is_regression"), [("base", False), ("head", True), ("both", False)])
 def test_a_failure_is_a_regression_where_base_worked(failed: str, is_regression: bool) -> None:
-    (found,) = settle([measured(0.5, failed=failed, reason="no")])
+    (found,) = adjudicate([measured(0.5, failed=failed, reason="no")])
     assert (found.verdict, found.is_regression, found.effect) == ("failed", is_regression, None)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stmbench.analyses.base import Progress
-from stmbench.comparison.config import LAYOUTS, LiveConfig
 from stmbench.comparison.live import Live
+from stmbench.comparison.sampling import LAYOUTS, LiveConfig
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.tables.comparison_result import Comparison, Finding
 from tests.comparison.workers import BASE, HEAD, World
@@ -171,7 +171,7 @@ def test_a_head_that_waits_is_said_beside_processor_time() -> None:
     world = World(waits={"head": 0.5})
     comparison = run(world)
     assert by_model(comparison)[A].verdict == "same"
-    assert any("by the wall clock head takes another 1.50 times as long" in note for note in comparison.notes)
+    assert any("by the wall clock head takes a further 1.50 times as long" in note for note in comparison.notes)
     finding = by_model(run(World(waits={"head": 0.5}), clock="wall"))[A]
     assert (finding.verdict, finding.effect) == ("worse", pytest.approx(1.5, rel=0.01))
     assert finding.conditions.endswith("wall time")

@@ -13,28 +13,27 @@ from typing import Any
 import pytest
 import torch
 
-from stmbench.comparison import process
 from stmbench.comparison import worker as live_worker
-from stmbench.comparison.code_versions import side
-from stmbench.comparison.process import Process, WorkerError
+from stmbench.comparison import worker_process
+from stmbench.comparison.worker_process import WorkerError, WorkerProcess, code_version
 from stmbench.errors import InputError
-from tests.comparison.checkouts import STMBENCH, checkout
+from tests.comparison.checkouts import STMBENCH, checkout, lazy_checkout
 
 HELLO = {"threads": 1, "plugins": [], "slowdown": 0.0}
 LOAD = {"seed": 0, "device": "cpu", "dtype": "fp32", "batch": 2, "resolution": None}
 
 
 @contextlib.contextmanager
-def worker(folder: Path) -> Iterator[Process]:
+def worker(folder: Path) -> Iterator[WorkerProcess]:
     """A worker of a checkout, killed at the end."""
-    started = Process(side(str(folder)))
+    started = WorkerProcess(code_version(str(folder)))
     try:
         yield started
     finally:
         started.close()
 
 
-def load(started: Process, model: str) -> dict[str, Any]:
+def load(started: WorkerProcess, model: str) -> dict[str, Any]:
     return started.ask("load", model=model, **LOAD)
 
 
@@ -49,6 +48,14 @@ def test_a_worker_runs_the_code_of_its_checkout_whatever_it_prints(tmp_path: Pat
         assert set(answer) == {"probe", "passes"}
         assert all(seconds >= 0 for seconds in (*answer["probe"], *answer["passes"]))
     assert not (tmp_path / "stmbench" / "__pycache__").exists()
+
+
+def test_an_older_layout_works_as_long_as_it_creates_models(tmp_path: Path) -> None:
+    with worker(lazy_checkout(tmp_path)) as started:
+        hello = started.ask("hello", **HELLO)
+        assert (hello["package"], hello["software"]["stmbench"]) == (str(tmp_path / "stmbench"), "0.1.0")
+        assert load(started, "any")["resolution"] == [48, 64]
+        assert started.ask("run", passes=1, core=None)["passes"][0] > 0
 
 
 def test_a_planted_slowdown_burns_processor_time(tmp_path: Path) -> None:
@@ -71,7 +78,7 @@ def test_a_refusal_is_a_line_and_the_worker_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "line"),
-    [("dies", "the worker ended with 7: last words"), ("aborts", "the worker was killed by signal 6")],
+    [("dies", "the worker exited with code 7: last words"), ("aborts", "the worker was killed by signal 6")],
 )
 def test_a_death_says_how(tmp_path: Path, model: str, line: str) -> None:
     with worker(checkout(tmp_path)) as started:
@@ -85,7 +92,7 @@ def test_a_death_says_how(tmp_path: Path, model: str, line: str) -> None:
 
 
 def test_one_that_hangs_is_given_up_and_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(worker_process, "ANSWER_SECONDS", 0.3)
     with worker(checkout(tmp_path)) as started, pytest.raises(WorkerError, match="no answer to 'load'") as error:
         load(started, "hangs")
     assert error.value.died
@@ -147,14 +154,14 @@ def test_code_that_does_not_import_is_said(tmp_path: Path) -> None:
 
 
 def test_a_side_whose_code_is_not_what_runs_is_refused(tmp_path: Path) -> None:
-    chosen = side(str(checkout(tmp_path / "one")))
+    chosen = code_version(str(checkout(tmp_path / "one")))
     hello = {"package": str(checkout(tmp_path / "other") / "stmbench"), "software": {}}
     with pytest.raises(InputError, match=r"expected the stmbench of .* to be imported"):
-        chosen.version(hello, "a machine")
+        chosen.described(hello, "a machine")
 
 
 def test_the_worker_asks_stmbench_for_a_model_alone() -> None:
-    tree = ast.parse(process.WORKER.read_text())
+    tree = ast.parse(worker_process.WORKER.read_text())
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     used = {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id == "stmbench"}
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -75,7 +75,7 @@ def test_five_right_of_five_twice_is_neither_exact_nor_the_same(tmp_path: Path, 
     assert (finding.verdict, finding.effect) == ("inconclusive", 0)
     assert finding.low is not None
     assert finding.low < -0.25
-    assert finding.reason == "the interval reaches beyond the margin"
+    assert finding.reason == "the interval exceeds the margin"
 
 
 def test_a_difference_of_shares_stays_between_minus_one_and_one(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.comparison.code_versions import Side
-from stmbench.comparison.process import WorkerError
+from stmbench.comparison.worker_process import CodeVersion, WorkerError
 
-BASE = Side(label="base", python=Path("python"))
-HEAD = Side(label="head", python=Path("python"))
+BASE = CodeVersion(label="base", python=Path("python"))
+HEAD = CodeVersion(label="head", python=Path("python"))
 PACKAGE = str(Path(__file__).parent)
 
 
@@ -39,7 +38,7 @@ class World:
     log: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     cores: list[int | None] = dataclasses.field(default_factory=list)  # of each run
 
-    def start(self, side: Side) -> FakeWorker:
+    def start(self, side: CodeVersion) -> FakeWorker:
         """In place of a process."""
         self.started[side.label] = self.started.get(side.label, 0) + 1
         self.running.append(side.label)

@@ -179,7 +179,7 @@ class CorruptionStudy(ImageAnalysis):
     def _ratio_row(self, model: str, metric: str, ratio: Ratio, **columns: Any) -> Row:
         if ratio.interval is None:
             return self._row(model, metric, None, status="skipped", reason=ratio.reason, **columns)
-        status = "ok" if ratio.reason is None else "not resolved"
+        status = "ok" if ratio.reason is None else "inconclusive"
         return self._row(model, metric, ratio.interval, status=status, reason=ratio.reason, **columns)
 
     def _row(self, model: str, metric: str, found: Interval | None, **columns: Any) -> Row:
