@@ -10,7 +10,6 @@ from rich.console import Console
 
 from stmbench.commands import streams
 from stmbench.commands.progress_line import ProgressLine
-from stmbench.comparison.config import LiveConfig
 from stmbench.comparison.live import Live
 from stmbench.comparison.sampling import SIDES, LiveConfig
 from stmbench.comparison.worker_process import CodeVersion

@@ -75,7 +75,7 @@ class Live:
             with WorkerPair(self.versions, config, self._start) as pair:  # fresh processes: another memory layout
                 again = adjudicate(self._measure(pair, suspects, attempt=1))
             findings = confirmed(findings, again)
-        # the workers have ended by now, so that their time counts as ours
+        # the workers have exited, so that their time counts as this process's
         disturbed = [*(item.text for item in self._watch.end()), *self._watch.caveats]
         planted = [f"head was slowed down by {config.plant:.1%} on purpose (--plant)"] if config.plant else []
         notes = (*planted, *self._notes, *(f"meanwhile {text}" for text in disturbed))

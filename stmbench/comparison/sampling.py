@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from stmbench.comparison.config import LOOKS, LiveConfig
-from stmbench.comparison.process import Worker
+from stmbench.comparison.worker_process import Worker
+from stmbench.errors import UnknownNameError, require
+from stmbench.measure.backend_settings import require_dtype
 from stmbench.measure.interleaving import round_order
 from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats
@@ -212,7 +213,7 @@ def sample(
 
 
 def _round(workers: Sequence[Worker], passes: int, cores: Sequence[int], *, number: int, seed: int) -> Round:
-    """Both sides on one core, in random order. Left alone each stays on a core of its own, and one core is busier."""
+    """Both sides on one core, in random order: otherwise each stays on its own core, and one core is busier."""
     order = round_order(list(SIDES), seed=seed, number=number)
     core = int(round_order(list(map(str, cores)), seed=seed + 1, number=number)[0]) if cores else None
     answers = {side: workers[SIDES.index(side)].ask("run", passes=passes, core=core) for side in order}

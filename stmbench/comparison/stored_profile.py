@@ -18,7 +18,6 @@ from stmbench.measure.outliers import kept_rounds
 from stmbench.measure.statistics import Floats
 from stmbench.measure.verdicts import Effect, unpaired_effect
 from stmbench.tables.rows import Key, newest_rows, row_keys
-from stmbench.tables.schema import METRIC_UNITS
 
 # Two processes of one model, each with its probe, agree within 1.4 to 1.6 % (standard deviation; dw_conv, sw_attn) or
 # 5 % (halo_attn, dcnv3) on two shared cores without bursts. Resampling the rounds of one run cannot see that.
@@ -131,7 +130,7 @@ def _of_rounds(samples: list[tuple[int, float, Round]]) -> Times:
     )
 
 
-COUNTED = ("params", "macs")
+COUNTED = {"params": "count", "macs": "MAC"}
 COUNT = ("definition", "model", "metric", "stage", "resolution", "dataset")
 MEMORY = (*COUNT, "device", "dtype", "compile")
 # between fresh processes on Linux, resident memory of one model has a standard deviation of 0.1 to 0.4 MiB
@@ -140,7 +139,9 @@ BETWEEN_PROCESSES = 0.5 * 2**20  # bytes
 
 def costs(frames: tuple[pd.DataFrame, ...], *, margin: float, memory_margin: float) -> Iterator[Measured]:
     """Parameters, MACs and peak memory of every model that both stores hold."""
-    counted = [newest_rows(frame[frame["metric"].isin(COUNTED) & frame["condition"].isna()], COUNT) for frame in frames]
+    counted = [
+        newest_rows(frame[frame["metric"].isin(list(COUNTED)) & frame["condition"].isna()], COUNT) for frame in frames
+    ]
     for key in [key for key in counted[0] if key in counted[1]]:
         yield _counted(key, *(float(found[key]["value"]) for found in counted), margin=margin)
     yield from _memory(frames, margin=memory_margin)
@@ -149,7 +150,7 @@ def costs(frames: tuple[pd.DataFrame, ...], *, margin: float, memory_margin: flo
 def _counted(key: Key, base: float, head: float, *, margin: float) -> Measured:
     named = dict(zip(COUNT, key, strict=True))
     conditions = conditions_text({**named, "definition": None})
-    unit = METRIC_UNITS[named["metric"]]
+    unit = COUNTED[named["metric"]]
     return exact_count(named["model"], named["metric"], base, head, unit=unit, conditions=conditions, margin=margin)
 
 

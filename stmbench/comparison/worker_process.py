@@ -21,7 +21,7 @@ from stmbench.measure import environment
 from stmbench.tables.comparison_result import Version
 
 OURS = Path(__file__).resolve().parents[2]
-# glibc would return freed blocks and request fresh pages in every pass (stmbench.measure.allocator); Intel's OpenMP
+# glibc would return freed blocks and request fresh pages in every pass (measure.backend_settings); Intel's OpenMP
 # would keep spinning on the cores during the other side's turn
 QUIET = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), "KMP_BLOCKTIME": "0"}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stmbench.comparison.live import Live
+from stmbench.comparison.sampling import LiveConfig
 from stmbench.measure.machine_watch import MachineWatch
 from tests.analyses.profiles import memory, profile
 from tests.comparison.workers import BASE, HEAD, World
