@@ -87,18 +87,18 @@ class CotNet(Backbone):
         for number, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depths)[index]):
             stride = config.stride(index) if number == 0 else 1
             blurred = stride > 1 and config.pooling == "blur"
-            site = BlockPosition(
+            position = BlockPosition(
                 stage=index, block=number, dim=config.widths[index], resolution=maps[index + (not blurred)]
             )
             has_mixer = config.holds_mixer(index, number)
             if has_mixer:
-                self.mixer_positions.append(site)
+                self.mixer_positions.append(position)
             blocks.append(
                 Bottleneck(
                     before if number == 0 else config.dims[index],
                     config.widths[index],
                     config.planes[index],
-                    mixer.build(site, **options) if has_mixer else None,
+                    mixer.build(position, **options) if has_mixer else None,
                     stride=stride,
                     deep=config.deep,
                     pooling=config.pooling,

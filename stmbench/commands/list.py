@@ -1,4 +1,4 @@
-"""`stmbench list`: what is registered. `list mixers` is the papers' Table I, printed from the registry."""
+"""`stmbench list`: what is available. `list mixers` is the papers' Table I, printed from the registry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 
 from stmbench.commands import options, streams
 from stmbench.commands.group import SuggestingGroup
+from stmbench.errors import UnknownNameError
+from stmbench.registry import matches
 
 app = typer.Typer(
     cls=SuggestingGroup,
@@ -20,14 +22,23 @@ app = typer.Typer(
 )
 
 
+PATTERN_HELP = "A text that the name or title contains, or a shell pattern, e.g. '*_micro'."
+Pattern = Annotated[str, typer.Argument(help=PATTERN_HELP)]
+
+
 @app.command()
-def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False) -> None:
+def mixers(
+    pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
+) -> None:
     """The spatial token mixers with type, sampling, weights, cost in N, zero-gradient parameters and source."""
     from stmbench.mixers.base import MIXERS
     from stmbench.mixers.plugins import load_plugins
 
     load_plugins(plugin)
-    entries = [MIXERS.get(name) for name in MIXERS.names()]
+    every = [MIXERS.get(name) for name in MIXERS]
+    entries = [entry for entry in every if matches(pattern, entry.name, entry.title, entry.abbreviation)]
+    if not entries:
+        raise UnknownNameError("mixer", pattern, list(MIXERS))
     if as_json:
         _print_json([_facts(entry) for entry in entries])
         return
@@ -55,34 +66,37 @@ def mixers(plugin: options.Plugin = None, as_json: options.Json = False, debug: 
 
 @app.command()
 def models(
-    pattern: Annotated[str, typer.Argument(help="A shell pattern, e.g. '*_micro'.")] = "*",
-    plugin: options.Plugin = None,
-    as_json: options.Json = False,
-    debug: options.Debug = False,
+    pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
 ) -> None:
-    """Names of the models that a pattern matches, one a line."""
-    from stmbench.architectures.catalog import list_models
-    from stmbench.errors import UnknownNameError
+    """Models and their titles, one per line; `timm:TEXT` searches timm's models."""
+    from stmbench.architectures.catalog import ModelName, list_models
     from stmbench.mixers.plugins import load_plugins
 
     load_plugins(plugin)
-    names = list_models(pattern)
-    if not names:
+    titles = {name: ModelName.parse(name).title for name in [*list_models(), *list_models(pattern)]}
+    chosen = list_models(pattern) or [name for name, title in titles.items() if matches(pattern, title)]
+    if not chosen:
         raise UnknownNameError("model or a pattern that matches one", pattern, list_models())
     if as_json:
-        _print_json(names)
-    else:
-        streams.echo("\n".join(names))
+        _print_json([{"name": name, "title": titles[name]} for name in chosen])
+        return
+    width = max(map(len, chosen))
+    streams.echo("\n".join(f"{name:{width}}  {titles[name]}" for name in chosen))
 
 
 @app.command()
-def architectures(plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False) -> None:
-    """The architectures that mixers are put into."""
+def architectures(
+    pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
+) -> None:
+    """The architectures that any mixer plugs into."""
     from stmbench.architectures.base import ARCHITECTURES
     from stmbench.mixers.plugins import load_plugins
 
     load_plugins(plugin)
-    entries = [ARCHITECTURES.get(name) for name in ARCHITECTURES]
+    every = [ARCHITECTURES.get(name) for name in ARCHITECTURES]
+    entries = [entry for entry in every if matches(pattern, entry.name, entry.title)]
+    if not entries:
+        raise UnknownNameError("architecture", pattern, list(ARCHITECTURES))
     if as_json:
         _print_json([{"name": entry.name, "title": entry.title, "citation": entry.citation} for entry in entries])
         return

@@ -154,16 +154,20 @@ def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def labels(frame: pd.DataFrame) -> dict[str, str]:
-    """A short name for each model: its mixer's abbreviation, with the scale where there are several, or its own."""
-    mixers = frame.attrs.get("mixers", {})
-    models = frame.loc[frame["model"].notna(), ["model", "mixer", "scale"]].drop_duplicates("model")
+    """A short name for each model, the same way in every architecture.
+
+    A mixer's abbreviation, with the architecture and the scale if there are several; the name of any other model.
+    """
+    mixers, facts = frame.attrs.get("mixers", {}), ("architecture", "scale")
+    models = frame.loc[frame["model"].notna(), ["model", "mixer", *facts]].drop_duplicates("model")
     full: dict[str, dict[Hashable, Any]] = {str(row["model"]): row for row in models.to_dict("records")}
-    bare = {name: f"unified_{row['mixer']}_{row['scale']}" == name for name, row in full.items()}
-    scales = {row["scale"] for name, row in full.items() if bare[name]}
+    regular = {name: "{architecture}_{mixer}_{scale}".format_map(row) == name for name, row in full.items()}
+    varying = [fact for fact in facts if len({row[fact] for name, row in full.items() if regular[name]}) > 1]
     short: dict[str, str] = {}
     for name, row in full.items():
-        abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"]) if bare[name] else name
-        short[name] = f"{abbreviation} {row['scale']}" if bare[name] and len(scales) > 1 else str(abbreviation)
+        abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"])
+        words = [abbreviation, *(row[fact] for fact in varying)] if regular[name] else [name]
+        short[name] = " ".join(map(str, words))
     return {name: printable(text) for name, text in _unique(short).items()}
 
 

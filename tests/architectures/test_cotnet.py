@@ -58,11 +58,11 @@ def test_any_mixer_at_any_size(mixer: str) -> None:
 
 
 def test_subsets_of_stages_keep_their_convolution() -> None:
-    whole = [site.stage for site, _, _ in _meta("cotnet_cot_tiny").mixers()]
+    whole = [position.stage for position, _, _ in _meta("cotnet_cot_tiny").mixers()]
     assert whole == [0] * 3 + [1] * 4 + [2] * 6 + [3] * 3
-    assert {site.stage for site, _, _ in _meta("cotnet_cot_tiny[replaced=4-5]").mixers()} == {2, 3}
-    assert {site.stage for site, _, _ in _meta("cotnet_cot_tiny[replaced=5]").mixers()} == {3}
-    alternate = [(site.stage, site.block) for site, _, _ in _meta("se_cotnetd_50").mixers()]
+    assert {position.stage for position, _, _ in _meta("cotnet_cot_tiny[replaced=4-5]").mixers()} == {2, 3}
+    assert {position.stage for position, _, _ in _meta("cotnet_cot_tiny[replaced=5]").mixers()} == {3}
+    alternate = [(position.stage, position.block) for position, _, _ in _meta("se_cotnetd_50").mixers()]
     assert alternate == [(2, 0), (2, 2), (2, 4), (3, 0), (3, 1), (3, 2)]
     plain = _meta("cotnet_cot_tiny", replaced=())
     # a ResNet-50 with its parameters

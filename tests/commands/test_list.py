@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,40 @@ def test_a_plugin_is_listed() -> None:
 @pytest.mark.parametrize("as_json", [False, True])
 def test_models_of_a_pattern(as_json: bool) -> None:
     result = run.stmbench("list", "models", "unified_*_micro", *(["--json"] if as_json else []))
-    names = json.loads(result.stdout) if as_json else result.stdout.split()
-    assert names == [f"unified_{name}_micro" for name in BUILTIN]
+    if as_json:
+        models = [tuple(row.values()) for row in json.loads(result.stdout)]
+    else:
+        models = [tuple(line.split("  ", 1)) for line in result.stdout.splitlines()]
+    assert [name for name, _ in models] == [f"unified_{name}_micro" for name in BUILTIN]
+    assert models[0][1].strip() == "Halo Attention · Unified architecture · micro"
+
+
+SEARCHES = {
+    "models HALO_attn_tiny": ["unified_halo_attn_tiny", "container_halo_attn_tiny", "cotnet_halo_attn_tiny"],
+    "models cotnet101": ["cotnet101"],
+    "models 'attention · isotropic architecture (deit) · nano'": ["isotropic_halo_attn_nano"],
+    "models timm:resnet18d": ["timm:resnet18d"],
+    "mixers halo": ["halo_attn"],
+    "mixers swin": ["sw_attn"],
+    "mixers 'cot_*'": ["cot_static", "cot_dynamic", "cot_linear_fusion"],
+    "architectures deit": ["isotropic"],
+}
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_a_part_of_a_name_or_title_is_searched_for(words: str) -> None:
+    rows = json.loads(run.stmbench("list", *shlex.split(words), "--json").stdout)
+    names = [row["name"] for row in rows]
+    assert names[: len(SEARCHES[words])] == SEARCHES[words]
+    assert len(names) <= 6, "nothing else is found"
+
+
+@pytest.mark.parametrize("what", ["models", "mixers", "architectures"])
+def test_nothing_found_is_an_error_with_suggestions(what: str) -> None:
+    result = run.stmbench("list", what, "unifid_halo_attn_tiny")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "unifid_halo_attn_tiny" in result.stderr
 
 
 def test_models_of_a_plugin() -> None:

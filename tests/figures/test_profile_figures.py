@@ -139,6 +139,23 @@ def test_labels_and_conditions() -> None:
     assert set(labels(with_attrs(frame_of(optioned))).values()) - {None} == {"unified_dw_conv_micro[design=C]"}
 
 
+def test_models_are_labelled_the_same_way_in_every_architecture() -> None:
+    frame = profile_frame(["dw_conv"])
+
+    def moved(architecture: str) -> pd.DataFrame:
+        named = frame.assign(
+            architecture=architecture, model=frame["model"].str.replace("unified_", f"{architecture}_", regex=False)
+        )
+        named.attrs = frame.attrs
+        return named
+
+    assert labels(moved("cotnet"))["cotnet_dw_conv_micro"] == labels(frame)["unified_dw_conv_micro"] == "DW-Conv"
+    both = pd.concat([frame, moved("cotnet")], ignore_index=True)
+    both.attrs = frame.attrs
+    assert labels(both)["cotnet_dw_conv_micro"] == "DW-Conv cotnet"
+    assert labels(both)["unified_dw_conv_micro"] == "DW-Conv unified"
+
+
 def test_conditions_tell_points_of_one_model_apart() -> None:
     rows = [row for row in profile_rows(["dw_conv"], raw=False) if row.metric == "throughput"]
     found = points(with_attrs(frame_of([*rows, dataclasses.replace(rows[0], dtype="bf16")])), "throughput")
