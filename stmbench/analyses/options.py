@@ -99,9 +99,13 @@ class Options(abc.ABC):
         hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):
             value, words = getattr(self, field.name), _words_of(hints[field.name])
-            if words and value is not None and value not in words:
-                raise UnknownNameError(flag(field.name).lstrip("-").replace("-", " "), str(value), words)
             facts = help_of(field)
+            if words and value is not None and value not in words:
+                if set(str(value).split(",")) <= set(words):
+                    raise ConfigError(f"one {field.name}", repr(value), "run it once for each")
+                raise UnknownNameError(
+                    field.name if facts.is_argument else f"value for {flag(field.name)}", str(value), words
+                )
             if value is None or isinstance(value, (bool, str, tuple)) or (facts.least is facts.most is None):
                 continue
             if (facts.least is not None and value < facts.least) or (facts.most is not None and value > facts.most):

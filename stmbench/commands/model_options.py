@@ -70,7 +70,7 @@ def selection(
     named = values.items(models)
     chosen_by = values.given(ctx, "scale", "mixers", "architecture")
     if named and chosen_by:
-        raise ConfigError("models by name or by scale", f"model names and --{chosen_by[0]}", "leave one out")
+        raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
     values.scale(scale)
     from stmbench.analyses.selection import by_name, by_scale
     from stmbench.mixers.plugins import load_plugins

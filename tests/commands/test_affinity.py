@@ -49,12 +49,12 @@ def test_the_jacobian_of_blocks(tmp_path: Path) -> None:
     ("options", "complaint"),
     [
         (("--positions", "64"), "positions 0 to 63 in layer 1"),
-        (("--positions", "x"), "whole numbers of at least 0, got 'x'"),
+        (("--positions", "x"), "whole numbers such as 25,50, got 'x'"),
         (("--layers", "9"), "layers 1 to 8 of unified_dw_conv_nano, got 9"),
         (("--layers", "0"), "layers as first, last, all, numbers from 1 or STAGE.BLOCK"),
         (("--heads", "mean,16"), "heads 0 to 15 in layer 1, got 16"),
-        (("--radii", "near"), "expected numbers, got 'near'"),
-        (("--jacobian", "model"), "the Jacobian of a mixer or a block"),
+        (("--radii", "near"), "expected numbers such as 1.5,3.5, got 'near'"),
+        (("--jacobian", "model"), "a value for --jacobian, got 'model'"),
         (("--jacobian", "mixer", "--heads", "1"), "no heads with --jacobian"),
     ],
 )

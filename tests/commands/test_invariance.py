@@ -46,13 +46,13 @@ def test_scale_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("rotatoin",), "expected a command of stmbench invariance, got 'rotatoin'; did you mean rotation"),
-        (("translation", "--levels", "far"), "expected levels that are numbers, such as 0,8,16, got 'far'"),
+        (("rotatoin",), "expected a kind, got 'rotatoin'; did you mean rotation"),
+        (("translation", "--levels", "far"), "expected numbers such as 0,8,16, got 'far'"),
         (("translation", "--levels", "0.5"), "expected whole pixels as levels of translation, got 0.5"),
         (("rotation", "--levels", "-5"), "expected levels of at least 0, got -5"),
         (("scale", "--levels", "99"), "expected crop ratios from 0.01 to 10, got 99"),
-        (("rotation", "--order", "during"), "expected an order (before, after), got 'during'"),
-        (("translation", "--pad", "mirror"), "expected a padding (none, zeros, reflect), got 'mirror'"),
+        (("rotation", "--order", "during"), "expected a value for --order, got 'during'; known: after, before"),
+        (("translation", "--pad", "mirror"), "expected a value for --pad, got 'mirror'; known: none, reflect, zeros"),
         (("scale", "--definition", "paper.v1"), "expected a definition of scale invariance, got 'paper.v1'"),
         (("translation", "--levels", "40"), "no level is supplied by all 10 images"),
     ],
