@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.corruption.metrics import UNITS
-from stmbench.analyses.corruption.names import CLEAN, SEVERITIES, chosen_corruptions, means_over, overall
+from stmbench.analyses.corruption.options import CLEAN, SEVERITIES, chosen_corruptions, means_over, overall
 from stmbench.analyses.corruption.scores import Answers, Errors, Ratio, corruption_errors
 from stmbench.analyses.corruption.transforms import corrupt
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmbench.analyses.corruption.draws import Draws
-from stmbench.analyses.corruption.names import SIDE
+from stmbench.analyses.corruption.options import SIDE
 from stmbench.analyses.corruption.resampling import clipped_zoom, moved_along, rounded, smoothed, truncated
 
 DISKS: Final = ((3.0, 0.1), (4.0, 0.5), (6.0, 0.5), (8.0, 0.5), (10.0, 0.5))  # radius; sigma of the disk's edge

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.analyses.corruption.names import CLEAN, CORRUPTIONS
+from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS
 from stmbench.measure.bootstrap import percentile_interval, resampled_means
 from stmbench.measure.proportions import mean_proportion
 from stmbench.measure.statistics import Floats, Interval

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from stmbench.analyses.corruption.analysis import CorruptionConfig, CorruptionStudy
-from stmbench.analyses.corruption.names import CLEAN
+from stmbench.analyses.corruption.options import CLEAN
 from stmbench.analyses.corruption.scores import Answers
 from stmbench.analyses.corruption.transforms import corrupt
 from stmbench.analyses.images import ImageRequest

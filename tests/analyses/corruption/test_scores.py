@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stmbench.analyses.corruption.names import (
+from stmbench.analyses.corruption.options import (
     CORRUPTIONS,
     FAMILIES,
     chosen_corruptions,

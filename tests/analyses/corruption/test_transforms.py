@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stmbench.analyses.corruption import blur, digital, weather
 from stmbench.analyses.corruption.draws import Draws
-from stmbench.analyses.corruption.names import CORRUPTIONS
+from stmbench.analyses.corruption.options import CORRUPTIONS
 from stmbench.analyses.corruption.transforms import TRANSFORMS, corrupt
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing

@@ -1,11 +1,17 @@
-"""The fifteen corruptions of ImageNet-C by family, and their severities; no torch, so that reports may import it."""
+"""The fifteen corruptions of ImageNet-C by family, and the options of the analysis."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from stmbench.analyses.options import ImageOptions, RunSettings, option
 from stmbench.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from stmbench.analyses.base import Analysis, Listener
+    from stmbench.tables import Store
 
 FAMILIES: Final = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -61,3 +67,43 @@ def title(condition: str) -> str:
     """How a corruption, or a family, is called in figures and tables: 'JPEG compression'."""
     words = condition.replace("_", " ")
     return words.replace("jpeg", "JPEG") if words.startswith("jpeg") else words[:1].upper() + words[1:]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorruptionOptions(ImageOptions):
+    """In an experiment the baseline is the experiment's control unless the step names another."""
+
+    dataset: str = option(
+        "digits",
+        help="digits, photos, shapes, or a path: class folders, ImageNet, tar shards, a saved Hugging Face data set.",
+        metavar="SET",
+        completion="datasets",
+    )
+    corruptions: tuple[str, ...] = option(
+        (),
+        help="Corruptions or families (noise, blur, weather, digital), comma-separated; default: all fifteen.",
+        metavar="NAMES",
+        example="noise,fog",
+    )
+    baseline: str | None = option(
+        None, help="A model of the run that errors are also given relative to (CE and mCE).", metavar="MODEL"
+    )
+    as_jpeg: bool = option(
+        False, help="Store each corrupted image as JPEG of quality 85, as the published data set does."
+    )
+
+    combines: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chosen_corruptions(self.corruptions)
+
+    def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Analysis:
+        from stmbench.analyses.corruption.analysis import CorruptionConfig, CorruptionStudy
+
+        baseline = self.baseline or (run.control if run.control in run.models else None)
+        config = CorruptionConfig(corruptions=self.corruptions, baseline=baseline, as_jpeg=self.as_jpeg)
+        return CorruptionStudy(config, self.request(run), store, listener=listener)
+
+    def passes(self, images: int) -> float:
+        return float(images * (1 + len(SEVERITIES) * len(chosen_corruptions(self.corruptions))))
