@@ -27,7 +27,8 @@ register_analysis(
         summary="""Accuracy under the fifteen corruptions of ImageNet-C at five severities; mCE relative to a baseline.
 
         Noise, blur, weather and digital corruptions with the parameters of Hendrycks and Dietterich (2019), each image
-        with its own random numbers. --baseline names the model of the run that errors are also given relative to.
+        with its own random numbers. --baseline names the model that errors are also given relative to, of this run or
+        of the store.
         Without arguments: the five mixers at scale micro, untrained, on the test digits.
         """,
         order=55,

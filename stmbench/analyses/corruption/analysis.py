@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
-from stmbench.analyses.corruption.metrics import UNITS
 from stmbench.analyses.corruption.options import CLEAN, SEVERITIES, chosen_corruptions, means_over, overall
 from stmbench.analyses.corruption.scores import Answers, Errors, Ratio, corruption_errors
 from stmbench.analyses.corruption.transforms import corrupt
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.unit import Unit
 from stmbench.data.sampling import require_labels
-from stmbench.errors import ConfigError
 from stmbench.measure.proportions import proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
@@ -31,9 +29,9 @@ FILE = "answers.npz"
 class CorruptionConfig:
     """What is measured.
 
-    `corruptions` are names and families, none for all fifteen; `baseline` is the model of the request that errors are
-    given relative to, None for no ratios; `as_jpeg` also compresses every corrupted image with quality 85, as the
-    published files are.
+    `corruptions` are names and families, none for all fifteen. `baseline` is the model that errors are given relative
+    to, of the request or one whose answers to these images the store has; None for no ratios. `as_jpeg` also
+    compresses every corrupted image with quality 85, as the published files are.
     """
 
     corruptions: tuple[str, ...] = ()
@@ -53,20 +51,17 @@ class CorruptionStudy(ImageAnalysis):
     """A unit for each model and corruption with all its severities, one for the clean images, and a summary.
 
     Raises:
-        InputError: a set without labels. ConfigError: a baseline that is not among the models.
+        InputError: a set without labels.
     """
 
     name = "corruption"
-    metric_units: Mapping[str, str] = UNITS
 
     def __init__(
         self, config: CorruptionConfig, request: ImageRequest, store: Store, *, listener: Listener | None = None
     ) -> None:
-        if config.baseline is not None and config.baseline not in request.models:
-            remedy = "add it to --models; what the store has of it is not measured again"
-            raise ConfigError("a baseline among the models", repr(config.baseline), remedy)
         super().__init__(request, store, listener=listener)
         self.config = config
+        self._missing: dict[str, None] = {}  # remarks on a baseline without answers
         if self.images.labels() is None:
             require_labels(self.images, self.indices, 0)
 
@@ -98,17 +93,43 @@ class CorruptionStudy(ImageAnalysis):
         yield unit
         if baseline is None or baseline == model:
             return
-        theirs = self._done(baseline)
+        theirs = self._done(baseline) if baseline in self.request.models else self._stored(baseline)
         if CLEAN not in theirs or len(mine.keys() & theirs.keys()) < 2:
+            self._missing[f"no errors relative to {baseline}: the store has no answers of it to compare with"] = None
             return
-        relative = {**chosen, "baseline": baseline, "baseline_weights": theirs[CLEAN].weights}
+        relative = {**chosen, "baseline": baseline, "baseline_weights": self.store.metadata(theirs[CLEAN])["weights"]}
         unit = self.unit("ratios", model, relative, derived=True)
         self._work[unit.key] = lambda: Outcome(rows=list(self._ratios(model, mine, baseline, theirs)))
         yield unit
 
-    def _done(self, model: str) -> dict[str, Unit]:
-        """Condition -> unit, of those that the store has."""
-        return {name: unit for name, unit in self._measured(model).items() if self.is_done(unit)}
+    def remarks(self) -> list[str]:
+        return [*super().remarks(), *self._missing]
+
+    def _done(self, model: str) -> dict[str, str]:
+        """Condition -> key of the unit with the answers, of those that the store has."""
+        return {name: unit.key for name, unit in self._measured(model).items() if self.is_done(unit)}
+
+    def _stored(self, model: str) -> dict[str, str]:
+        """The same of a model that is not in the request; nothing if the store has several of its weights."""
+        request = self.request
+        wanted = {
+            "dataset": self.images.fingerprint(),
+            "num_images": len(self.indices),
+            "resolution": None if request.resolution is None else list(request.resolution),
+            "dtype": request.dtype,
+        }
+        known = {"analysis": self.name, "definition": self.definition, "task": "answers", "models": [model]}
+        found, weights = dict[str, str](), set[str]()
+        for key in self.store.keys(**known, seed=self.seed, status="ok"):
+            facts = self.store.metadata(key)
+            conditions = facts["conditions"]
+            if all(conditions.get(name) == value for name, value in wanted.items()):
+                found[conditions["corruption"]] = key
+                weights.update(facts["weights"])
+        if len(weights) > 1:
+            text = f"no errors relative to {model}: the store has several of its weights; add it to the models"
+            self._missing[text] = None
+        return found if len(weights) == 1 else {}
 
     def _measured(self, model: str) -> dict[str, Unit]:
         """Condition -> unit."""
@@ -150,13 +171,13 @@ class CorruptionStudy(ImageAnalysis):
 
         return work
 
-    def _means(self, model: str, units: Mapping[str, Unit]) -> Iterator[Row]:
-        errors, known = self._errors(units), self._known(units)
+    def _means(self, model: str, keys: Mapping[str, str]) -> Iterator[Row]:
+        errors, known = self._errors(keys), self._known(keys)
         for condition, names in means_over(self.config.chosen).items():
             if set(names) <= set(errors.corrupted):
                 yield self._row(model, "mean_accuracy", errors.mean_accuracy(names), condition=condition, **known)
 
-    def _ratios(self, model: str, mine: Mapping[str, Unit], baseline: str, theirs: Mapping[str, Unit]) -> Iterator[Row]:
+    def _ratios(self, model: str, mine: Mapping[str, str], baseline: str, theirs: Mapping[str, str]) -> Iterator[Row]:
         found = corruption_errors(self._errors(mine), self._errors(theirs), seed=self.seed)
         known = {**self._known(mine), "baseline": baseline}
         for metric, ratios in (("corruption_error", found.each), ("relative_corruption_error", found.each_relative)):
@@ -168,18 +189,18 @@ class CorruptionStudy(ImageAnalysis):
             for metric, ratio in means.items():
                 yield self._ratio_row(model, metric, ratio, condition=whole, **known)
 
-    def _known(self, units: Mapping[str, Unit]) -> dict[str, Any]:
-        """Columns of a model's summaries, from its measured units."""
-        resolution = self.store.metadata(units[CLEAN].key).get("resolution")
-        return {"weights": units[CLEAN].weights[0], "resolution": resolution}
+    def _known(self, keys: Mapping[str, str]) -> dict[str, Any]:
+        """Columns of a model's summaries, from the parts with its answers."""
+        facts = self.store.metadata(keys[CLEAN])
+        return {"weights": facts["weights"][0], "resolution": facts.get("resolution")}
 
-    def _errors(self, units: Mapping[str, Unit]) -> Errors:
-        return Errors.of({name: Answers.read(self.store.artifact(unit.key, FILE)) for name, unit in units.items()})
+    def _errors(self, keys: Mapping[str, str]) -> Errors:
+        return Errors.of({name: Answers.read(self.store.artifact(key, FILE)) for name, key in keys.items()})
 
     def _ratio_row(self, model: str, metric: str, ratio: Ratio, **columns: Any) -> Row:
         if ratio.interval is None:
             return self._row(model, metric, None, status="skipped", reason=ratio.reason, **columns)
-        status = "ok" if ratio.reason is None else "inconclusive"
+        status = "ok" if ratio.reason is None else "suspect"
         return self._row(model, metric, ratio.interval, status=status, reason=ratio.reason, **columns)
 
     def _row(self, model: str, metric: str, found: Interval | None, **columns: Any) -> Row:

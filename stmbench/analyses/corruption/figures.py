@@ -72,7 +72,8 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
             for axes, name in zip(panels, names, strict=False):
                 for of_model in lines.values():
                     if name in of_model:
-                        _curve(axes, [*of_model.get(CLEAN, []), *of_model[name]])
+                        line = [*of_model.get(CLEAN, []), *of_model[name]]
+                        _curve(axes, sorted(line, key=lambda point: point.level))
                 axes.set_title(title(name), fontsize=9, loc="left", color=INK, pad=3)
                 axes.grid(axis="y")
         for column in range(len(grid[0])):  # the lowest panel of each column has the numbers
@@ -130,8 +131,9 @@ def _heat_map(found: Sequence[Point], metric: str, words: str, *, centre: float 
         axes.grid(visible=False)
         for number, label in enumerate(order):
             for condition, place in places.items():
-                if (point := cells[label].get(condition)) is not None:
-                    _cell(axes, place, number, point, metric, values, centre)
+                cell = cells[label].get(condition)
+                if cell is not None:
+                    _cell(axes, place, number, cell, metric, values, centre)
         for tick, label in zip(axes.get_yticklabels(), order, strict=True):
             mark(tick, next(iter(cells[label].values())).key)
         axes.set_xticks([*places.values()], [*columns.values()], rotation=40, ha="left", rotation_mode="anchor")
@@ -180,7 +182,6 @@ def _rank(row: Mapping[str | None, Point], shown: Sequence[str]) -> float:
 
 
 def _curve(axes: Axes, line: Sequence[Point]) -> None:
-    line = sorted(line, key=lambda point: point.level)
     (colour, marker), level = line[0].look, [point.level for point in line]
     low = [100 * (point.value if point.errors is None else point.low) for point in line]
     high = [100 * (point.value if point.errors is None else point.high) for point in line]

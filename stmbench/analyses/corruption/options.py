@@ -73,6 +73,8 @@ def title(condition: str) -> str:
 class CorruptionOptions(ImageOptions):
     """In an experiment the baseline is the experiment's control unless the step names another."""
 
+    combines: ClassVar[bool] = True
+
     dataset: str = option(
         "digits",
         help="digits, photos, shapes, or a path: class folders, ImageNet, tar shards, a saved Hugging Face data set.",
@@ -86,13 +88,13 @@ class CorruptionOptions(ImageOptions):
         example="noise,fog",
     )
     baseline: str | None = option(
-        None, help="A model of the run that errors are also given relative to (CE and mCE).", metavar="MODEL"
+        None,
+        help="The model that errors are also given relative to (CE, mCE): of this run or of the store.",
+        metavar="MODEL",
     )
     as_jpeg: bool = option(
         False, help="Store each corrupted image as JPEG of quality 85, as the published data set does."
     )
-
-    combines: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

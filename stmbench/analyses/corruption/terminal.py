@@ -13,7 +13,7 @@ from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES, o
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point, labels, points
-from stmbench.tables.labels import weights_words
+from stmbench.tables.labels import weights_text
 
 MOST: Final = 6  # columns of single corruptions; a larger selection has its mean alone
 
@@ -34,7 +34,7 @@ def terminal(view: View) -> Table:
         row = [column.get(label) for column in cells]
         first = next(point for point in row if point is not None)
         name = Text(label)  # not markup: a name may have brackets
-        name.append(f"\n{weights_words(first.facts['weights'])}", style="dim")
+        name.append(f"\n{weights_text(first.facts['weights'])}", style="dim")
         table.add_row(name, *(_cell(point) for point in row))
     table.caption = Text(_caption(rows, columns), style="dim")
     return table

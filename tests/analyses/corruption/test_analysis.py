@@ -14,7 +14,7 @@ from stmbench.analyses.corruption.options import CLEAN
 from stmbench.analyses.corruption.scores import Answers
 from stmbench.analyses.corruption.transforms import corrupt
 from stmbench.analyses.images import ImageRequest
-from stmbench.errors import ConfigError, InputError
+from stmbench.errors import InputError
 from stmbench.tables import Store
 from tests.data.builders import tree
 
@@ -86,6 +86,20 @@ def test_errors_relative_to_a_baseline(tmp_path: Path) -> None:
     assert rows.loc[rows["status"] != "ok", "reason"].notna().all()
 
 
+def test_a_baseline_of_the_store_need_not_be_in_the_run(tmp_path: Path) -> None:
+    lacking = study(tmp_path, (OTHER,), baseline=MODEL).run()
+    assert any("the store has no answers" in note for note in lacking.notes)
+    study(tmp_path, (MODEL,), num_images=6).run()  # other images
+    assert any("the store has no answers" in note for note in study(tmp_path, (OTHER,), baseline=MODEL).run().notes)
+    study(tmp_path, (MODEL,)).run()
+    report = study(tmp_path, (OTHER,), baseline=MODEL).run()
+    assert (report.measured, report.notes) == (0, lacking.notes[:-1])
+    alone = values(Store(tmp_path).read(), "corruption_error", OTHER)
+    study(tmp_path / "together", (MODEL, OTHER), baseline=MODEL).run()
+    together = values(Store(tmp_path / "together").read(), "corruption_error", OTHER)
+    assert list(alone.values()) == list(together.values())
+
+
 def test_running_again_resumes_and_other_corruptions_are_added(tmp_path: Path) -> None:
     study(tmp_path).run()
     before = values(Store(tmp_path).read(), "accuracy")
@@ -114,7 +128,5 @@ def test_the_published_second_compression_has_a_definition_of_its_own(tmp_path: 
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="baseline among the models"):
-        study(tmp_path, baseline=OTHER)
     with pytest.raises(InputError, match="label"):
         study(tmp_path, dataset=str(tree(tmp_path / "bare", {"": 3})), num_images=3)
