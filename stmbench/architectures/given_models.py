@@ -237,7 +237,7 @@ def save_given(name: str, file: Path) -> bool:
     """
     entry = _entry(name)
     try:
-        torch.save({"name": name, "given": entry.given, "hashes": (entry.fingerprint, entry.weights)}, file)
+        torch.save({"name": name, **vars(entry)}, file)
     except Exception:  # pickling runs the objects' own code
         return False
     with zipfile.ZipFile(file) as archive:
@@ -248,9 +248,9 @@ def save_given(name: str, file: Path) -> bool:
 def load_given(file: Path) -> str:
     """Register what `save_given` wrote in a process of this user's; returns its name. The file is code: see pickle."""
     found = torch.load(file, map_location="cpu", weights_only=False)
-    fingerprint, weights = found["hashes"]
-    _GIVEN[found["name"]] = _Entry(given=found["given"], fingerprint=fingerprint, weights=weights)
-    return str(found["name"])
+    name = str(found.pop("name"))
+    _GIVEN[name] = _Entry(**found)
+    return name
 
 
 def logits_of(output: Any) -> Any:

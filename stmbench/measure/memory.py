@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from stmbench.errors import UnitError
+from stmbench.measure.memory_child import peak_here
 
 CHILD = "stmbench.measure.memory_child"
 
@@ -80,6 +81,15 @@ def peak_of_child(spec: MemorySpec, *, timeout: float = 900.0, command: list[str
         raise UnitError(f"the process that measures memory failed with code {process.returncode}: {last}") from None
     if "error" in result:
         raise UnitError(result["error"])
+    return MemoryReading(bytes=result["bytes"], baseline=result["baseline"], method=result["method"])
+
+
+def peak_of_this_process(build: Callable[[], Callable[[], object]], runs: int = 2) -> MemoryReading:
+    """The additional resident memory of building and running a model here, for one that no child process can build.
+
+    Less exact than `peak_of_child`: what other code frees and reuses in the meantime is not counted.
+    """
+    result = peak_here(build, runs, "the process that measured")
     return MemoryReading(bytes=result["bytes"], baseline=result["baseline"], method=result["method"])
 
 

@@ -15,6 +15,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,21 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
         torch.set_num_threads(spec["threads"])
     module, _, function = spec["target"].partition(":")
     build = getattr(importlib.import_module(module), function)(spec["arguments"])
+    return peak_here(build, spec["runs"], "a child process")
+
+
+def peak_here(build: Callable[[], Callable[[], object]], runs: int, process: str) -> dict[str, Any]:
+    """Bytes, baseline and method: what building and running take in this process, called `process` in the method."""
     stabilise_memory()
     exact = reset_peak()
     baseline = status_bytes("VmRSS") or max_rss()
     run = build()
-    for _ in range(spec["runs"]):
+    for _ in range(runs):
         run()
     peak = status_bytes("VmHWM") if exact else None
-    method = "VmHWM of a child process"
+    method = f"VmHWM of {process}"
     if peak is None:
-        peak, method = max_rss(), "ru_maxrss of a child process"
+        peak, method = max_rss(), f"ru_maxrss of {process}"
     return {"bytes": max(0, peak - baseline), "baseline": baseline, "method": method}
 
 

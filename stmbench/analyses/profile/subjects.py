@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -159,12 +161,20 @@ def map_shape(model: nn.Module, mixer: nn.Module, resolution: tuple[int, int]) -
 
 
 def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
-    """For the child process that measures memory: `arguments` are `spec`, `batch` and `plugins`."""
+    """For the child process that measures memory: `arguments` are `spec`, `batch` and `plugins`.
+
+    For a module given as an object also `given`, its file, and `path`, where Python finds its class.
+    """
     from stmbench.architectures.catalog import list_models
     from stmbench.mixers.plugins import load_plugins
 
     load_plugins(arguments["plugins"])
     list_models("*_micro")  # registers every mixer and model: imports are not the model's memory
+    if "given" in arguments:
+        from stmbench.architectures.given_models import load_given
+
+        sys.path += [folder for folder in arguments["path"] if folder not in sys.path]
+        load_given(Path(arguments["given"]))
     fields = dict(arguments["spec"])
     fields["resolution"] = tuple(fields["resolution"])
     spec = SubjectSpec(**fields)
