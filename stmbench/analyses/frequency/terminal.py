@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import pandas as pd
 from rich import box
@@ -27,7 +28,7 @@ from stmbench.figures.plot_data import Point
 from stmbench.tables.labels import weights_text
 
 Column = Mapping[str, Point]  # by the label of a model
-LEGEND = (
+LEGEND: Final = (
     "mixers: change of the relative log amplitude at the highest frequency from input to output, mean over mixers; "
     "below 0 they are low-pass · last block: that amplitude of its output · low and high band: under noise of the "
     "lowest and the highest band of frequencies · heat map: under noise of one frequency, mean over frequencies"

@@ -16,6 +16,7 @@ from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.palette import COLOURS
 from stmbench.figures.svg_annotations import marks_in
+from stmbench.reporting.rest import with_the_rest
 from tests.analyses.frequency.tables import table
 
 
@@ -103,9 +104,11 @@ def test_the_section_ranks_mixers_and_has_one_row_for_each_model(tmp_path: Path)
     assert "most low-pass mixers of 2 models are those of SW-Attn · 32 px, which weaken" in found.lead
     assert "DW-Conv · 32 px, which strengthen the highest frequencies (0.500)" in found.lead
     assert {plot.name for plot in found.plots} == {"frequency_depth", "frequency_heat_maps", "frequency_bands"}
+    assert with_the_rest(found, frame) == found  # every value is in a table or at a mark
     summary = found.tables[0]
     assert [len(table.lines) for table in found.tables] == [3, 3, 2, 3, 3]
     assert summary.lines[0].cells[1].text == "-1.500"
+    assert summary.lines[0].cells[3].text == "20.0"
     assert found.tables[1].columns[3].heading == "2.1"
 
 

@@ -119,7 +119,8 @@ def accuracy_by_band(lines: Mapping[str, list[Point]]) -> Figure:
             _line(axes[0], levels, noisy, label, stroke, metric=ACCURACY, factor=100)
             for point in line[: len(line) - len(noisy)]:
                 dot = axes[0].plot(CLEAN_AT, 100 * point.value, marker=MarkerStyle(point.look.marker), markersize=4.5,
-                                   color=point.look.colour, linestyle="none", clip_on=False, zorder=4)  # fmt: skip
+                                   color=point.look.colour, linestyle="none", zorder=4,
+                                   markerfacecolor=point.look.colour if stroke == "-" else "white")  # fmt: skip
                 mark(dot, point.key, f"{label}: {number(point.value, ACCURACY)} % without noise")
         axes[0].set_xlim(1.6 * CLEAN_AT if accuracy else 0, 1)
         axes[0].set_ylim(0, 104)
