@@ -154,7 +154,7 @@ def _values(own: Mapping[str, Any], kind: type[Options]) -> dict[str, Any]:
 def _settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> RunSettings:
     from stmbench.analyses.selection import by_name, by_scale
     from stmbench.architectures.given_models import model_name_of
-    from stmbench.mixers.plugins import load_plugins, loaded_files
+    from stmbench.plugins import load_plugins, loaded_paths
 
     load_plugins([Path(file) for file in _listed(asked["plugins"])])
     names = by_name([model_name_of(model) for model in _listed(models)])
@@ -168,7 +168,7 @@ def _settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> 
         checkpoints=_checkpoints(names, asked["checkpoint"]) if kind.needs_images else {},
         seed=asked["seed"],
         device=_device(asked["device"]),
-        plugins=tuple(str(path) for path in loaded_files()),
+        plugins=tuple(str(path) for path in loaded_paths()),
     )
 
 

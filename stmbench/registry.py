@@ -1,15 +1,22 @@
-"""One small registry: a name, a thing; duplicates raise, unknown names get suggestions."""
+"""One small registry: a name, an entry; duplicates raise, unknown names get suggestions."""
 
 from __future__ import annotations
 
 import fnmatch
 import glob
+import keyword
+import re
+import sys
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, TypeVar
 
-from stmbench.errors import DuplicateNameError, UnknownNameError
+from stmbench.errors import DuplicateNameError, PluginError, UnknownNameError
 
 T = TypeVar("T")
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_REGISTRIES: list[Registry[Any]] = []
+_RECORDS: list[list[tuple[Registry[Any], str]]] = []
 
 
 def matches(pattern: str, *texts: str) -> bool:
@@ -19,29 +26,64 @@ def matches(pattern: str, *texts: str) -> bool:
     return any(fnmatch.fnmatchcase(text.lower(), wanted) for text in texts)
 
 
-class Registry(Generic[T]):
-    """Names of one kind (`mixer`, `architecture`) and what they stand for.
+class Admit(Protocol[T]):
+    """What an entry of a plug-in has to pass: returns the entry to keep, or raises PluginError."""
 
-    `load` is called once, before the first lookup: it imports the modules that register the built-in entries, so that
-    importing the registry itself costs nothing.
+    def __call__(self, entry: T, sha256: str | None, *, try_out: bool) -> T:
+        """`sha256` is that of the plug-in's files; without `try_out` only what the entry declares is checked."""
+
+
+class Registry(Generic[T]):
+    """Names of one kind (`mixer`, `architecture`) and their entries.
+
+    Args:
+        kind: what an entry is called in messages.
+        load: called once, before the first lookup: imports the modules that register the built-in entries, so that
+            importing the registry itself costs nothing.
+        admit: applied to every entry that a plug-in registers; by default it is kept as it is.
+        forget: called with every entry that is removed, for what was registered along with it.
     """
 
-    def __init__(self, kind: str, load: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        load: Callable[[], None] | None = None,
+        *,
+        admit: Admit[T] | None = None,
+        forget: Callable[[T], None] | None = None,
+    ) -> None:
         self.kind = kind
+        self.admit = admit
+        self._forget = forget
+        self.origins: dict[str, str] = {}  # name -> module, for the entries that were registered outside stmbench
         self._entries: dict[str, T] = {}
         self._load = load
         self._listeners: list[Callable[[str], None]] = []
+        _REGISTRIES.append(self)
 
     def register(self, name: str, entry: T) -> None:
-        """Add `entry`; raises DuplicateNameError where the name is taken."""
+        """Add `entry`; raises DuplicateNameError if the name is taken."""
+        module = _importing_module()
+        is_foreign = not module.startswith("stmbench.")
+        if is_foreign:
+            self._ensure_loaded()  # so that no built-in name can be taken
         if name in self._entries:
             raise DuplicateNameError(f"the {self.kind} {name!r} is registered already; give yours another name")
         self._entries[name] = entry
+        if is_foreign:
+            self.origins[name] = module
+            if _RECORDS:
+                _RECORDS[-1].append((self, name))
         for listener in self._listeners:
             listener(name)
 
+    def replace(self, name: str, entry: T) -> None:
+        """Another entry under a registered name, in the same place of the order."""
+        assert name in self._entries, name
+        self._entries[name] = entry
+
     def subscribe(self, listener: Callable[[str], None]) -> None:
-        """Call `listener` with every name there is, and with every later one as it is registered."""
+        """Call `listener` with every registered name, and with every later one as it is registered."""
         self._ensure_loaded()
         for name in list(self._entries):
             listener(name)
@@ -49,10 +91,14 @@ class Registry(Generic[T]):
 
     def unregister(self, name: str) -> None:
         """Forget a name, if it is there (a plug-in that failed its checks, a test's entry)."""
-        self._entries.pop(name, None)
+        self.origins.pop(name, None)
+        if name in self._entries:
+            entry = self._entries.pop(name)
+            if self._forget is not None:
+                self._forget(entry)
 
     def get(self, name: str) -> T:
-        """The entry; raises UnknownNameError with the nearest names where there is none."""
+        """The entry; raises UnknownNameError with the nearest names if there is none."""
         self._ensure_loaded()
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self._entries)
@@ -77,3 +123,46 @@ class Registry(Generic[T]):
         if self._load is not None:
             load, self._load = self._load, None
             load()
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[Registry[Any], str]]]:
+    """What modules outside stmbench register, in any registry, while the block runs; the innermost block records it."""
+    _RECORDS.append([])
+    try:
+        yield _RECORDS[-1]
+    finally:
+        _RECORDS.pop()
+
+
+def registered_by(module: str) -> list[tuple[Registry[Any], str]]:
+    """What a module, or a module of that package, has registered so far, in any registry."""
+    return [
+        (registry, name)
+        for registry in _REGISTRIES
+        for name, origin in registry.origins.items()
+        if origin == module or origin.startswith(f"{module}.")
+    ]
+
+
+def require_name(name: str, kind: str = "mixer") -> str:
+    """The name itself, which becomes part of model names, options and file names.
+
+    Raises:
+        PluginError: it is not lower_case_with_underscores, or it is a keyword of Python's.
+    """
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        raise PluginError(f"a {kind} name that is no Python keyword", repr(name), f"for instance {name}_{kind}")
+    if not _NAME.fullmatch(name):
+        near = "_".join(re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()))
+        remedy = f"for instance {near}" if _NAME.fullmatch(near) else f"for instance my_{kind}"
+        raise PluginError(f"a {kind} name in lower case with underscores", repr(name), remedy)
+    return name
+
+
+def _importing_module() -> str:
+    """Name of the innermost module that is being imported; "" if none is (a notebook's cell counts as a module)."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back  # type: ignore[assignment]
+    return "" if frame is None else str(frame.f_globals.get("__name__", ""))

@@ -14,11 +14,11 @@ def _registry_as_it_was() -> Iterator[None]:
     base = sys.modules.get("stmbench.mixers.base")
     before = set(base.MIXERS) if base else None
     yield
+    plugins = sys.modules.get("stmbench.plugins")
+    if plugins is not None:
+        plugins.unload_plugins()
     base = sys.modules.get("stmbench.mixers.base")
-    plugins = sys.modules.get("stmbench.mixers.plugins")
     if base is not None:
         known = before if before is not None else set(sys.modules["stmbench.mixers"].BUILTIN)
         for name in set(base.MIXERS) - known:
             base.MIXERS.unregister(name)
-    if plugins is not None:
-        plugins._LOADED.clear()

@@ -13,6 +13,7 @@ from stmbench.architectures import given_models
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import InputError
 from stmbench.mixers.base import MIXERS, MixerEntry
+from stmbench.plugins import TIMM_MODEL, sha256_of
 from stmbench.tables.labels import random_label
 
 SURE = 32  # pixels a side: from here on no network is known to be too deep
@@ -40,11 +41,15 @@ def facts_of(name: str) -> ModelFacts:
 
 
 def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of code that is not stmbench's: mixer -> its plug-in's file, and given module -> its fingerprint."""
+    """SHA-256 of code that is not stmbench's: mixer or timm model -> its plug-in, given module -> its fingerprint."""
     names = list(names)
-    entries = [facts_of(name).entry for name in names]
-    found = {entry.name: entry.plugin_sha256 for entry in entries if entry is not None and entry.plugin_sha256}
-    return {**found, **given_models.fingerprints_of(names)}
+    found: dict[str, str | None] = {}
+    for name in map(ModelName.parse, names):
+        if name.mixer is not None:
+            found[name.mixer] = MIXERS.get(name.mixer).plugin_sha256
+        elif name.architecture == "timm":
+            found[name.base] = sha256_of(TIMM_MODEL, name.base.removeprefix("timm:"))
+    return {**{name: sha256 for name, sha256 in found.items() if sha256}, **given_models.fingerprints_of(names)}
 
 
 def own_weights(name: str, seed: int) -> str:

@@ -153,7 +153,15 @@ def _load() -> None:
             importlib.import_module(f"stmbench.analyses.{found.name}")
 
 
-ANALYSES: Registry[AnalysisSpec] = Registry("analysis", _load)
+def _forget(spec: AnalysisSpec) -> None:
+    """Remove the metrics that only this analysis has."""
+    kept = {metric.name for other in specs() for metric in other.metrics}
+    for metric in spec.metrics:
+        if metric.name not in kept:
+            _METRICS.pop(metric.name, None)
+
+
+ANALYSES: Registry[AnalysisSpec] = Registry("analysis", _load, forget=_forget)
 
 
 def register_analysis(spec: AnalysisSpec) -> AnalysisSpec:
@@ -175,14 +183,7 @@ def register_analysis(spec: AnalysisSpec) -> AnalysisSpec:
 
 def unregister_analysis(name: str) -> None:
     """Remove an analysis, and the metrics that it alone has."""
-    if name not in ANALYSES:
-        return
-    spec = ANALYSES.get(name)
     ANALYSES.unregister(name)
-    kept = {metric.name for other in specs() for metric in other.metrics}
-    for metric in spec.metrics:
-        if metric.name not in kept:
-            _METRICS.pop(metric.name, None)
 
 
 def specs() -> list[AnalysisSpec]:

@@ -24,7 +24,7 @@ class Unit:
     conditions: Mapping[str, Any]
     seed: int
     machine: str | None = None  # identifier, for what depends on the machine
-    plugins: Mapping[str, str] = dataclasses.field(default_factory=dict)  # mixer -> SHA-256
+    plugins: Mapping[str, str] = dataclasses.field(default_factory=dict)  # mixer or timm model -> SHA-256
     packages: Mapping[str, str | None] = dataclasses.field(default_factory=dict)  # versions that change the result
     series: str = ""  # units that are measured afresh together, such as all blocks of one run; default: itself
     derived: bool = False  # a summary of other units: made again in every run, in place of the old one

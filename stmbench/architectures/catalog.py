@@ -10,6 +10,7 @@ from torch import nn
 from stmbench.architectures import given_models, timm_registry
 from stmbench.architectures.model_names import TIMM, ModelName, is_pattern, model_names
 from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.plugins import timm_models
 from stmbench.registry import matches
 
 __all__ = ["ModelName", "create_model", "is_pattern", "list_models"]
@@ -53,12 +54,13 @@ def create_model(name: str, **options: Any) -> nn.Module:
 def list_models(pattern: str = "*") -> list[str]:
     """Registered names that match a shell pattern, or that contain the text if it has no wildcard.
 
-    With `timm:` before the pattern, timm's names are searched instead.
+    The timm models of plug-ins are among them. With `timm:` before the pattern, timm's names are searched instead.
     """
     if pattern.startswith(TIMM):
         wanted = pattern.removeprefix(TIMM)
         return [TIMM + name for name in timm.list_models() if matches(wanted, name)]
-    return [name for name in model_names() if matches(pattern, name)]
+    names = [*model_names(), *(TIMM + name for name in timm_models())]
+    return [name for name in names if matches(pattern, name, name.removeprefix(TIMM))]
 
 
 def _create_timm(name: str, options: dict[str, Any]) -> nn.Module:

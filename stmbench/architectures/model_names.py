@@ -1,7 +1,7 @@
 """Model names: `<architecture>_<mixer>_<scale>`, a published name (`cotnet50`) or `timm:<name>`.
 
 Any of them may carry options in brackets: `unified_halo_attn_tiny[design=C,halo=1]`. `split_options` is the only reader
-of the brackets.
+of the brackets. A timm model that a plug-in registered may be given without `timm:`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
 from stmbench.errors import InputError, UnknownNameError
 from stmbench.mixers.base import MIXERS, SCALES
+from stmbench.plugins import timm_models
 
 TIMM = "timm:"
 MODULE = "module:"  # given as an object, see `given_models`
@@ -57,6 +58,8 @@ class ModelName:
             return cls(
                 text=text, base=base, architecture=entry.architecture, mixer=entry.mixer, scale=None, options=options
             )
+        if base in timm_models():
+            return cls.parse(TIMM + text.strip())  # so that its rows have one name, however it was given
         if base not in model_names():
             raise UnknownNameError(*_closest_problem(base))
         architecture = next(a for a in ARCHITECTURES if base.startswith(f"{a}_"))

@@ -50,7 +50,7 @@ def command_of(spec: AnalysisSpec) -> typer.Typer:
 
 def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[str, Any]) -> None:
     from stmbench.commands.analysis_output import Output
-    from stmbench.mixers.plugins import loaded_files
+    from stmbench.plugins import loaded_paths
 
     out: Path = words["out"]
     output = Output(spec, out, as_json=words["as_json"], shown=chosen.shown)
@@ -73,7 +73,7 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
         checkpoints=checkpoints,
         seed=words["seed"],
         device=values.device(words["device"]),
-        plugins=tuple(str(path) for path in loaded_files()),
+        plugins=tuple(str(path) for path in loaded_paths()),
     )
     session.keep(f"what was measured stays in {out}, and the same command resumes from there")
     output.run(

@@ -123,7 +123,7 @@ def compare(
         # models that are named need not be known here: head may have brought them in
         if not named or any(map(is_pattern, named)):
             from stmbench.analyses.selection import by_name, by_scale
-            from stmbench.mixers.plugins import load_plugins
+            from stmbench.plugins import load_plugins
 
             load_plugins(sides[1].plugins)
             named = list(by_name(named) or by_scale(scale, mixers=values.items(mixers), architecture=architecture))

@@ -23,7 +23,7 @@ def export(
 ) -> None:
     """Give every row of a result store as CSV, in base units."""
     if plugin:  # a store can be read without its mixers, so torch is imported only for who asks
-        from stmbench.mixers.plugins import load_plugins
+        from stmbench.plugins import load_plugins
 
         load_plugins(plugin)
     from stmbench.tables import read

@@ -107,6 +107,6 @@ def _load_plugins(words: Sequence[str]) -> None:
     files = [after for word, after in pairs if word == "--plugin"]
     files += [word.partition("=")[2] for word in words if word.startswith("--plugin=")]
     if files:
-        from stmbench.mixers.plugins import load_plugins
+        from stmbench.plugins import load_plugins
 
         load_plugins([Path(file) for file in files])

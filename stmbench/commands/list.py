@@ -32,7 +32,7 @@ def mixers(
 ) -> None:
     """The spatial token mixers with type, sampling, weights, cost in N, zero-gradient parameters and source."""
     from stmbench.mixers.base import MIXERS
-    from stmbench.mixers.plugins import load_plugins
+    from stmbench.plugins import load_plugins
 
     load_plugins(plugin)
     every = [MIXERS.get(name) for name in MIXERS]
@@ -70,7 +70,7 @@ def models(
 ) -> None:
     """Models and their titles, one per line; `timm:TEXT` searches timm's models."""
     from stmbench.architectures.catalog import ModelName, list_models
-    from stmbench.mixers.plugins import load_plugins
+    from stmbench.plugins import load_plugins
 
     load_plugins(plugin)
     titles = {name: ModelName.parse(name).title for name in [*list_models(), *list_models(pattern)]}
@@ -90,7 +90,7 @@ def architectures(
 ) -> None:
     """The architectures that any mixer plugs into."""
     from stmbench.architectures.base import ARCHITECTURES
-    from stmbench.mixers.plugins import load_plugins
+    from stmbench.plugins import load_plugins
 
     load_plugins(plugin)
     every = [ARCHITECTURES.get(name) for name in ARCHITECTURES]

@@ -73,7 +73,7 @@ def selection(
         raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
     values.scale(scale)
     from stmbench.analyses.selection import by_name, by_scale
-    from stmbench.mixers.plugins import load_plugins
+    from stmbench.plugins import load_plugins
 
     load_plugins(plugins or ())
     names = by_name(named) or by_scale(scale, mixers=values.items(mixers), architecture=architecture)

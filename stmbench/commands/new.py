@@ -32,14 +32,14 @@ def mixer(
 
     from stmbench.errors import OutputError, PluginError
     from stmbench.mixers import BUILTIN
-    from stmbench.mixers.naming import require_name
+    from stmbench.registry import require_name
 
     require_name(name)
     taken = set(BUILTIN)
     if plugin:
-        from stmbench.mixers.plugins import load_plugins
+        from stmbench.plugins import load_plugins
 
-        taken.update(load_plugins(plugin))
+        taken.update(*(found.registered.get("mixer", ()) for found in load_plugins(plugin)))
     if name in taken:
         raise PluginError("a mixer name that is free", repr(name), "choose another name")
     file = out or Path(f"{name}.py")

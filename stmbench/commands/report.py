@@ -42,7 +42,7 @@ def report(
         chosen = ("html",)
 
     if plugin:  # a store says how its mixers are called and drawn, so torch is imported only for who asks
-        from stmbench.mixers.plugins import load_plugins
+        from stmbench.plugins import load_plugins
 
         load_plugins(plugin)
     from stmbench.reporting import build_report, places, read_stores, write_report

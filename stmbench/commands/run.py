@@ -63,7 +63,7 @@ def run(
     from stmbench.experiments.planning import plan
     from stmbench.experiments.reading import plugins_of, read_experiment
     from stmbench.experiments.resources import Resources
-    from stmbench.mixers.plugins import load_plugins
+    from stmbench.plugins import load_plugins
 
     plugins = plugins_of(file, mini=mini)
     if plugins and not allow_plugins:

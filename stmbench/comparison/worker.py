@@ -18,6 +18,7 @@ Requests are lines of JSON on standard input, each answered by one line of JSON:
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -32,6 +33,27 @@ from typing import Any, TextIO
 PACKAGES = ("torch", "torchvision", "timm", "numpy")
 PROBE_SIDE = {"cpu": 640, "cuda": 4096}  # of the square matrices
 PROBE_BYTES = {"cpu": 2**25, "cuda": 2**28}
+
+
+def load_plugin(path: str, number: int) -> None:
+    """Run a file, a package, or every file of a folder; they may import the files beside them."""
+    package, is_folder = os.path.join(path, "__init__.py"), os.path.isdir(path)
+    if is_folder and os.path.isfile(package):
+        sys.path.append(os.path.dirname(os.path.abspath(path)))
+        importlib.import_module(os.path.basename(os.path.abspath(path)))
+        return
+    folder = os.path.abspath(path) if is_folder else os.path.dirname(os.path.abspath(path))
+    sys.path.append(folder)
+    if is_folder:
+        for name in sorted(name for name in os.listdir(folder) if name.endswith(".py")):
+            importlib.import_module(name.removesuffix(".py"))
+        return
+    spec = importlib.util.spec_from_file_location(f"stmbench_compare_plugin_{number}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
 
 
 class Worker:
@@ -52,12 +74,7 @@ class Worker:
         if request["threads"]:
             torch.set_num_threads(request["threads"])
         for number, path in enumerate(request["plugins"]):
-            spec = importlib.util.spec_from_file_location(f"stmbench_compare_plugin_{number}", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
+            load_plugin(path, number)
         versions = {name: version_of(name) for name in PACKAGES}
         versions["cuda"] = torch.version.cuda
         stmbench.create_model  # noqa: B018 - imports it, once for all forks

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from stmbench.errors import InputError, StmbenchError, printable
 from stmbench.measure import environment
+from stmbench.plugins import carried_files
 from stmbench.tables.comparison_result import Version
 
 OURS = Path(__file__).resolve().parents[2]
@@ -66,8 +67,13 @@ class CodeVersion:
             digest=digest(sorted(package.rglob("*.py")), package),
             software=tuple((name, str(value)) for name, value in hello["software"].items() if value is not None),
             machine=machine,
-            plugins=tuple((path.name, digest([path], path.parent)) for path in self.plugins),
+            plugins=tuple((path.name, _plugin_digest(path)) for path in self.plugins),
         )
+
+
+def _plugin_digest(path: Path) -> str:
+    """Of all the plug-in's files."""
+    return digest(sorted(carried_files(path)[1].values()), path.parent)
 
 
 def code_version(text: str, plugins: Sequence[Path] = ()) -> CodeVersion:
@@ -80,11 +86,11 @@ def code_version(text: str, plugins: Sequence[Path] = ()) -> CodeVersion:
         InputError: none of these.
     """
     path = Path(text)
-    own = [path / plugin for plugin in plugins if not plugin.is_absolute() and (path / plugin).is_file()]
+    own = [path / plugin for plugin in plugins if not plugin.is_absolute() and (path / plugin).exists()]
     chosen = tuple((path / plugin if path / plugin in own else plugin).resolve() for plugin in plugins)
     for plugin in chosen:
-        if not plugin.is_file() or plugin.suffix != ".py":
-            raise InputError("a plug-in file (.py)", f"{str(plugin)!r}", "check --plugin")
+        if not plugin.is_dir() and not (plugin.is_file() and plugin.suffix == ".py"):
+            raise InputError("a plug-in file (.py) or folder", f"{str(plugin)!r}", "check --plugin")
     if path.is_file() and os.access(path, os.X_OK):
         return CodeVersion(label=text, python=path.absolute(), plugins=chosen)
     interpreter = path / "bin" / "python"

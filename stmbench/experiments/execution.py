@@ -12,7 +12,7 @@ from stmbench.analyses.base import Analysis, Listener
 from stmbench.analyses.options import Options, RunSettings
 from stmbench.errors import StmbenchError
 from stmbench.experiments.tasks import Task, TaskResult
-from stmbench.mixers.plugins import load_plugins
+from stmbench.plugins import load_plugins
 from stmbench.tables import Store
 from stmbench.training.analysis import Training
 from stmbench.training.distributed import World

@@ -37,4 +37,4 @@ def load_registered() -> None:
     """Import every built-in mixer's module, which registers it, and then what installed packages offer."""
     for module in MODULES:
         importlib.import_module(f"stmbench.mixers.{module}")
-    importlib.import_module("stmbench.mixers.plugins").load_entry_points()
+    importlib.import_module("stmbench.plugins").load_entry_points()

@@ -135,7 +135,13 @@ class MixerEntry:
         return self.module(self.config_at(position, **options))
 
 
-MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_registered)
+def _admit(entry: MixerEntry, sha256: str | None, *, try_out: bool) -> MixerEntry:
+    from stmbench.mixers.admission import admit
+
+    return admit(entry, sha256, try_out=try_out)
+
+
+MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_registered, admit=_admit)
 M = TypeVar("M", bound=type[nn.Module])
 
 

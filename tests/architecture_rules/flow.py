@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-LOW = ("errors", "registry", "analyses.registry")  # the registry of analyses knows none of them
-BASE = (*LOW, "tables", "mixers.base", "mixers.naming")  # what is below the models, and the mixer contract
+LOW = ("errors", "registry", "plugins", "analyses.registry")  # the registry of analyses knows none of them
+BASE = (*LOW, "tables", "mixers.base")  # what is below the models, and the mixer contract
 MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 
 # errors, registry, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> (analyses, training)
@@ -17,6 +17,7 @@ SHOWN = "what an analysis shows"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "registry": ("errors",),
+    "plugins": ("errors", "registry"),
     "tables": LOW,
     "mixers": (*LOW, "tables"),
     "architectures": (*LOW, "tables", "mixers"),

@@ -17,7 +17,7 @@ LIGHT_MODULES = [
     "stmbench.analyses.registry",
     "stmbench.analyses.options",
     "stmbench.mixers",
-    "stmbench.mixers.naming",
+    "stmbench.plugins",
     "stmbench.commands",
     *(
         f"stmbench.commands.{name}"

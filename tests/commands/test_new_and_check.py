@@ -10,7 +10,7 @@ import torch
 
 from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.conformance import CHECKS
-from stmbench.mixers.plugins import load_plugin
+from stmbench.plugins import load_plugin
 from tests.commands import run
 
 
@@ -29,7 +29,7 @@ def test_the_starter_file_passes_every_check(tmp_path: Path) -> None:
 
 
 def test_the_starter_file_is_a_mixer(tmp_path: Path) -> None:
-    assert load_plugin(_starter(tmp_path)) == ("strip_conv",)
+    assert load_plugin(_starter(tmp_path)).registered == {"mixer": ("strip_conv",)}
     entry = MIXERS.get("strip_conv")
     assert (entry.title, entry.module.__name__) == ("Strip Conv", "StripConv")
     module = entry.build(BlockPosition(stage=0, block=0, dim=8, resolution=(8, 8)), kernel=5)
@@ -101,7 +101,7 @@ def test_outcomes_as_json(tmp_path: Path) -> None:
     result = run.stmbench("check", str(file), "--json")
     assert result.exit_code == 1
     failed = [row for row in json.loads(result.stdout) if row["status"] == "failed"]
-    assert [(row["mixer"], row["check"]) for row in failed] == [("strip_conv", "macs")]
+    assert [(row["name"], row["check"]) for row in failed] == [("strip_conv", "macs")]
     assert result.stderr == ""
 
 

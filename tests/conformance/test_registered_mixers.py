@@ -10,7 +10,7 @@ from stmbench.measure.counting import count
 from stmbench.mixers import BUILTIN
 from stmbench.mixers.base import MIXERS
 from stmbench.mixers.conformance import Outcome, conform
-from stmbench.mixers.plugins import load_plugin
+from stmbench.plugins import load_plugin
 
 WITHOUT_AFFINITY = (
     "conv3",
@@ -41,7 +41,7 @@ def test_the_table_covers_the_registry() -> None:
 
 
 def test_the_example_keeps_the_contract() -> None:
-    (name,) = load_plugin(EXAMPLE)
+    (name,) = load_plugin(EXAMPLE).registered["mixer"]
     assert name == "strip_modulation"
     left = [(o.check, o.status) for o in _outcomes(name) if o.status != "passed"]
     assert left == [("affinity", "skipped"), ("affinity_forms", "skipped")]  # it offers none

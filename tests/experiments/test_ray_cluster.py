@@ -20,7 +20,7 @@ from stmbench.experiments.planning import plan
 from stmbench.experiments.reading import read_experiment
 from stmbench.experiments.resources import Resources
 from stmbench.experiments.running import Run, RunReport
-from stmbench.mixers.plugins import load_plugins
+from stmbench.plugins import load_plugins
 from stmbench.tables import Store, read
 from tests.experiments.files import HEAD, TINY, write
 from tests.experiments.plugins import killer_at_work, noted

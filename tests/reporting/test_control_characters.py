@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from stmbench.errors import ConfigError, PluginError, printable
-from stmbench.mixers.plugins import load_plugin
+from stmbench.plugins import load_plugin
 from stmbench.reporting.dashboard.page import write_dashboard
 from stmbench.tables import Store, read
 from stmbench.tables.printable import printable_in

@@ -166,7 +166,7 @@ def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
     For a module given as an object also `given`, its file, and `path`, where Python finds its class.
     """
     from stmbench.architectures.catalog import list_models
-    from stmbench.mixers.plugins import load_plugins
+    from stmbench.plugins import load_plugins
 
     load_plugins(arguments["plugins"])
     list_models("*_micro")  # registers every mixer and model: imports are not the model's memory

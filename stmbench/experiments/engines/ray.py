@@ -19,6 +19,7 @@ from stmbench.errors import ConfigError, InputError, StmbenchError
 from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, Lost
 from stmbench.experiments.execution import execute, weights_of
 from stmbench.experiments.tasks import Task, TaskResult
+from stmbench.plugins import carried_files
 from stmbench.tables.writing import replacing
 
 POLL_S = 1.0
@@ -139,10 +140,10 @@ def _packed(task: Task, folder: Path) -> tuple[Task, Files]:
             files[place] = Path(file).read_bytes()
         sent[model] = place
     plugins = []
-    for file in task.plugins:
-        place = f"plugins/{Path(file).name}"
-        files[place] = Path(file).read_bytes()
-        plugins.append(place)
+    for number, own in enumerate(task.plugins):
+        name, needed = carried_files(own)
+        files |= {f"plugins/{number}/{place}": source.read_bytes() for place, source in needed.items()}
+        plugins.append(f"plugins/{number}/{name}")
     if task.step is None:
         for path in _of_runs(task, folder):
             files[path.relative_to(folder).as_posix()] = path.read_bytes()

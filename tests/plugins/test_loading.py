@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from stmbench import plugins
+from stmbench.analyses.registry import ANALYSES, metrics
 from stmbench.errors import PluginError
-from stmbench.mixers import plugins
 from stmbench.mixers.base import MIXERS, BlockPosition
+from stmbench.plugins import loading
 
 HEAD = """
 import torch
@@ -37,7 +40,7 @@ FAILURES = [
     ("import", "import os\nimport not_a_module_at_all\n", "a plug-in that imports", "not_a_module_at_all", "plug.py:2"),
     ("raises", "def f():\n    raise ValueError('no\\nway')\nf()\n", "that imports", "ValueError: no way", "plug.py:2"),
     ("exits", "import sys\nsys.exit(3)\n", "a plug-in that imports", "SystemExit: 3", "plug.py:2"),
-    ("nothing", "x = 1\n", "a mixer registered by", "got none", "register_mixer"),
+    ("nothing", "x = 1\n", "a mixer, a model or an analysis registered by", "got none", "register_mixer"),
     ("built-in name", SOUND.replace("passthrough", "dw_conv"), "free", "'dw_conv' is registered already", "plug.py:6"),
     ("twice", SOUND + SOUND.replace(HEAD, ""), "free", "'passthrough' is registered already", "rename the mixer"),
     ("bad name", SOUND.replace('"passthrough"', '"My-Mixer"'), "a mixer name", "'My-Mixer'", "my_mixer"),
@@ -72,12 +75,16 @@ def _file(folder: Path, text: str) -> Path:
 
 def test_a_sound_file_is_registered_with_its_hash(tmp_path: Path) -> None:
     path = _file(tmp_path, SOUND)
-    assert plugins.load_plugin(path) == ("passthrough",)
+    plugin = plugins.load_plugin(path)
+    assert plugin.registered == {"mixer": ("passthrough",)}
     entry = MIXERS.get("passthrough")
-    assert entry.plugin_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    # of a file without others beside it, the hash of its contents
+    assert entry.plugin_sha256 == plugin.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert plugins.sha256_of("mixer", "passthrough") == plugin.sha256
+    assert plugin.files == (path,)
     x = torch.randn(1, 3, 5, 8)
     assert torch.equal(entry.build(BlockPosition(stage=0, block=0, dim=8, resolution=(3, 5)))(x), x)
-    assert plugins.loaded_files() == [path]
+    assert plugins.loaded_paths() == [path]
     assert not (tmp_path / "__pycache__").exists()
 
 
@@ -86,7 +93,7 @@ def test_loading_again_does_nothing(tmp_path: Path) -> None:
     first = plugins.load_plugin(path)
     entry = MIXERS.get("passthrough")
     assert plugins.load_plugin(str(path)) == first
-    assert plugins.load_plugins([path, path]) == ["passthrough", "passthrough"]
+    assert plugins.load_plugins([path, path]) == [first, first]
     assert MIXERS.get("passthrough") is entry
 
 
@@ -114,12 +121,12 @@ def test_a_file_that_cannot_be_used_is_one_line_and_leaves_no_trace(
     for piece in pieces:
         assert piece in message
     assert MIXERS.names() == before
-    assert plugins.loaded_files() == []
+    assert plugins.loaded_paths() == []
     assert [name for name in set(sys.modules) - modules if name.startswith("stmbench_plugin")] == []
 
 
-@pytest.mark.parametrize(("name", "piece"), [("missing.py", "No such file"), (".", "Is a directory")])
-def test_a_path_that_is_no_file(tmp_path: Path, name: str, piece: str) -> None:
+@pytest.mark.parametrize(("name", "piece"), [("missing.py", "No such file"), (".", "a folder with Python files")])
+def test_a_path_without_a_plugin(tmp_path: Path, name: str, piece: str) -> None:
     with pytest.raises(PluginError, match=piece):
         plugins.load_plugin(tmp_path / name)
 
@@ -137,23 +144,79 @@ def test_loading_a_plugin_leaves_the_random_state(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def _install(monkeypatch: pytest.MonkeyPatch, folder: Path, module: str, group: str = "stmbench.mixers") -> None:
+    """As if a package with one entry point were installed."""
+    monkeypatch.syspath_prepend(folder)
+    point = importlib.metadata.EntryPoint(name="mine", value=module, group=group)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])
+    monkeypatch.setattr(loading, "_INSTALLED", {})
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_installed_entry_points_are_loaded_and_broken_ones_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
     module = f"stm_installed_{'broken' if broken else 'sound'}"
     (tmp_path / f"{module}.py").write_text("x = 1\n" if broken else SOUND)
-    monkeypatch.syspath_prepend(tmp_path)
-    point = importlib.metadata.EntryPoint(name="mine", value=module, group=plugins.GROUP)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == plugins.GROUP else [])
-    monkeypatch.setattr(plugins, "_ENTRY_POINTS_SEEN", set())
     before = MIXERS.names()
+    _install(monkeypatch, tmp_path, module)
     if broken:
-        with pytest.warns(plugins.PluginWarning, match=f"mine = {module} was skipped: expected a mixer registered"):
+        with pytest.warns(plugins.PluginWarning, match=f"mine = {module} was skipped: expected a mixer, a model"):
             plugins.load_plugins()
         assert MIXERS.names() == before
+        assert module not in sys.modules
     else:
         plugins.load_plugins()
         assert MIXERS.names() == [*before, "passthrough"]
         assert MIXERS.get("passthrough").plugin_sha256 == hashlib.sha256(SOUND.encode()).hexdigest()
     plugins.load_plugins()  # a second look does nothing, and warns of nothing
+
+
+def test_an_installed_package_is_hashed_with_the_files_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "stm_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "helper.py").write_text("SIZE = 3\n")
+    (package / "unused.py").write_text("")
+    (package / "mine.py").write_text("from stm_package.helper import SIZE\n" + SOUND)
+    _install(monkeypatch, tmp_path, "stm_package.mine")
+    plugins.load_plugins()
+    contents = {name: (package / name).read_bytes() for name in ("helper.py", "mine.py")}
+    lines = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    assert MIXERS.get("passthrough").plugin_sha256 == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_an_entry_point_that_was_imported_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stm_imported.py").write_text(SOUND)
+    _install(monkeypatch, tmp_path, "stm_imported")
+    importlib.import_module("stm_imported")  # by a notebook, say
+    plugins.load_plugins()
+    assert MIXERS.get("passthrough").plugin_sha256 == hashlib.sha256(SOUND.encode()).hexdigest()
+
+
+def test_an_analysis_is_recorded_under_its_kind(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        "from stmbench.analyses.registry import AnalysisSpec, register_analysis\n"
+        "register_analysis(AnalysisSpec(name='mine', title='Mine', summary='Mine.'))\n" + SOUND,
+    )
+    assert plugins.load_plugin(path).registered == {"analysis": ("mine",), "mixer": ("passthrough",)}
+    plugins.unload_plugins()
+    assert "mine" not in ANALYSES
+    assert "passthrough" not in MIXERS
+
+
+def test_a_failure_takes_back_every_kind(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        "from stmbench.analyses.registry import AnalysisSpec, register_analysis, Metric\n"
+        "own = Metric(name='of_mine', unit='1')\n"
+        "register_analysis(AnalysisSpec(name='mine', title='', summary='', metrics=(own,)))\n"
+        + SOUND.replace("return x", "return x[:, 1:]"),
+    )
+    with pytest.raises(PluginError, match="to map"):
+        plugins.load_plugin(path)
+    assert "mine" not in ANALYSES
+    assert "of_mine" not in metrics()
