@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -131,6 +132,23 @@ def test_a_new_family_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all(bool((parameter == 1).all()) for parameter in model.parameters())
     assert class_names(tmp_path / "tiny_nano.pth") == ("robin", "wren")
     assert Resources(weights=tmp_path).checkpoint("unified_identity_nano")[0] == str(tmp_path / "tiny_nano.pth")
+
+
+def test_the_documented_family_works() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    families.families()
+    try:
+        exec(code, {"__name__": "example"})
+        found = family_of(["layers.0.token_mixer.weight"])
+        assert found.title == "Example (Author et al.)"
+        assert found.renamed("layers.3.norm.weight") == "stages.0.blocks.3.norm.weight"
+        assert found.renamed("layers.3.attention_mask") is None
+        assert found.reshaped("fc.weight", torch.ones(2, 3, 1, 1), (2, 3)).shape == (2, 3)
+        assert "labels" in families.class_keys()
+        assert "example-t" in published_file_stems(ModelName.parse("unified_dw_conv_tiny"))
+    finally:
+        families.FAMILIES.unregister("example")
 
 
 def test_every_family_is_registered_under_the_name_of_its_file() -> None:
