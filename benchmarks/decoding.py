@@ -20,8 +20,7 @@ from PIL import Image
 from timm.data import ImageDataset, create_transform
 from torch.utils.data import DataLoader
 
-from stmbench.data.cache import PixelCache
-from stmbench.data.loading import batches
+from stmbench.data.loading import PixelCache, batches
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set

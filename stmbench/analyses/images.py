@@ -18,10 +18,9 @@ from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.selection import Checkpoint
-from stmbench.data.cache import PixelCache
-from stmbench.data.loading import LIMIT_CORRUPT, Batches, Prepare, batches
+from stmbench.data.image_selection import replacement_images, require_labels, select_images
+from stmbench.data.loading import LIMIT_CORRUPT, Batches, PixelCache, Prepare, batches
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.data.sampling import choose, require_labels, spares
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.measure.backend_settings import keep_freed_memory, require_dtype
@@ -93,7 +92,7 @@ class ImageAnalysis(Analysis):
             raise ConfigError(
                 f"one right answer for each image, for {self.name}", f"several in {self.images.name}", remedy
             )
-        self.indices = choose(self.images, self._count(), request.seed)
+        self.indices = select_images(self.images, self._count(), request.seed)
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._subject: tuple[str, Subject] | None = None
@@ -180,7 +179,7 @@ class ImageAnalysis(Analysis):
             workers=request.workers,
             limit_corrupt=request.limit_corrupt,
             cache=cache,
-            spare=lambda: spares(self.images, count, request.seed),
+            spare=lambda: replacement_images(self.images, count, request.seed),
         )
 
     def unit(self, task: str, model: str, conditions: Mapping[str, Any] | None = None, **rest: Any) -> Unit:

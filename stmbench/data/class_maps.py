@@ -1,4 +1,4 @@
-"""Which output of a model stands for a class of a set: from a file, or ImageNet's subsets as timm lists them."""
+"""Maps classes of a set to outputs of a model: from a file, or for ImageNet's subsets as listed by timm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from timm.data.imagenet_info import ImageNetInfo
 
-from stmbench.data.label_files import read_table, read_text, whole_label
+from stmbench.data.label_files import parse_label, read_table, read_text
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
 REAL = "imagenet-real"
@@ -25,10 +25,10 @@ SYNSET = re.compile(r"n[0-9]{8}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassMap:
-    """`find` gives a class's output; None for a name that the map does not have. `title` goes into the set's name.
+    """`find` returns the output for a class name, or None for unknown names. `title` becomes part of the set's name.
 
-    `names` are the classes in the order that numbered labels count them; None where a number is a name like others.
-    `size` is the number of outputs of the models that it is made for; None where any may be.
+    `names` are the classes in the order of numbered labels; None if a number is treated as a name. `size` is the number
+    of outputs of the models that the map is for; None for any number.
     """
 
     title: str
@@ -38,10 +38,10 @@ class ClassMap:
 
 
 def class_map(text: str) -> ClassMap:
-    """The map that a word of `WORDS` or a CSV or JSON file stands for.
+    """The map for one of `WORDS`, or from a CSV or JSON file.
 
     Raises:
-        InputError: no such word or file, or a file that maps nothing.
+        InputError: no such word or file, or an empty map.
     """
     if text == NUMBERS:
         return ClassMap(title=NUMBERS, find=_number)
@@ -55,20 +55,20 @@ def class_map(text: str) -> ClassMap:
 
 
 def synsets() -> tuple[str, ...]:
-    """The 1,000 classes of ImageNet-1k in the order of the models' outputs."""
+    """The 1,000 synsets of ImageNet-1k in the order of the model outputs."""
     return tuple(ImageNetInfo("imagenet-1k").label_names())  # type: ignore[no-untyped-call]
 
 
 @functools.cache
 def real_labels() -> tuple[tuple[int, ...], ...]:
-    """Of each of the 50,000 validation images: all right answers (Beyer et al. 2020), none for some."""
+    """All correct labels of each of the 50,000 validation images (Beyer et al. 2020); some images have none."""
     return tuple(tuple(answers) for answers in json.loads(_packaged("imagenet_real_labels.json")))
 
 
 def _imagenet(word: str) -> ClassMap:
     table = {name: number for number, name in enumerate(synsets())}
     size = len(table)
-    if word == "imagenet-v2":  # its folders are called by number
+    if word == "imagenet-v2":  # its folders are named by number
         return ClassMap(title=word, find=lambda name: table.get(name, _number(name)), size=size)
     if word in ("imagenet-a", "imagenet-r"):
         part = _packaged(f"{word.replace('-', '_')}_synsets.txt").split()
@@ -90,7 +90,7 @@ def _number(name: str) -> int | None:
 def _csv(file: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for line, name, number in read_table(file, "a table of classes and their numbers"):
-        _add(found, name, whole_label(number, f"line {line} of {file.name}"), file)
+        _add(found, name, parse_label(number, f"line {line} of {file.name}"), file)
     return found
 
 
@@ -106,7 +106,7 @@ def _json(file: Path) -> dict[str, int]:
         raise InputError('classes and their numbers ({"cat": 0})', f"{file.name} without any", "correct the file")
     found: dict[str, int] = {}
     for name, number in content.items():
-        _add(found, str(name), whole_label(json.dumps(number).strip('"'), f"{name!r} of {file.name}"), file)
+        _add(found, str(name), parse_label(json.dumps(number).strip('"'), f"{name!r} of {file.name}"), file)
     return found
 
 

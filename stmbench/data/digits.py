@@ -1,8 +1,8 @@
 """`digits`: 1,797 handwritten digits, 8x8 greyscale, as 32x32 RGB, with a fixed split.
 
-Alpaydin and Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), its test part, as scikit-learn bundles it.
-Small models reach 98 % within a dozen epochs, with an identity for a mixer too: the set tests a pipeline, it does not
-tell mixers apart.
+The test part of Alpaydin and Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), as bundled with
+scikit-learn. Small models reach 98 % within a dozen epochs, even with an identity as their mixer: the set tests a
+pipeline and does not distinguish mixers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.errors import ConfigError, InputError
 
 SIDE = 32
-EVERY = 5  # the fifth of each class's digits, in the data's order, is a test image
-FULL = 16  # the data's white
+EVERY = 5  # every fifth digit of each class, in the order of the data, is a test image
+FULL = 16  # white in the data
 
 
 class Digits(ImageSet):
@@ -33,7 +33,7 @@ class Digits(ImageSet):
             raise ConfigError("the split 'train' or 'test' of digits", repr(split), "change --split")
         self.split = split
         pixels, labels = _data()
-        turn = np.zeros(len(labels), dtype=np.int64)  # the how-manieth of its class a digit is
+        turn = np.zeros(len(labels), dtype=np.int64)  # a digit's position within its class
         for label in range(10):
             turn[labels == label] = np.arange(np.count_nonzero(labels == label))
         self.places = np.flatnonzero((turn % EVERY == EVERY - 1) == (split == "test"))
@@ -53,7 +53,7 @@ class Digits(ImageSet):
         return self._labels
 
     def fingerprint(self) -> str:
-        """Of all digits and of the split."""
+        """Hash of all digits and of the split."""
         pixels = hashlib.sha256(self._pixels.tobytes()).hexdigest()
         return digest(["digits.v1", SIDE, self.split, pixels, self._labels.tobytes().hex()])
 
@@ -66,5 +66,5 @@ def _data() -> tuple[np.ndarray, Labels]:
     except ImportError as error:
         remedy = "install it with: pip install 'stmbench[demo]'"
         raise InputError("scikit-learn for the embedded digits", "an environment without it", remedy) from error
-    found = load_digits()
-    return found.images.astype(np.float64), found.target.astype(np.int64)
+    data = load_digits()
+    return data.images.astype(np.float64), data.target.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Hugging Face data sets that `save_to_disk` wrote, read with Arrow alone: the package `datasets` is not needed."""
+"""Hugging Face data sets written by `save_to_disk`, read with Arrow alone, without the package `datasets`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from stmbench.data import splits
 from stmbench.data.decoding import decode
-from stmbench.data.image_set import ImageSet, Labels, digest
-from stmbench.data.label_files import LARGEST
+from stmbench.data.image_set import ImageSet, Labels, digest, find_split, split_candidates
+from stmbench.data.label_files import MAX_LABEL
 from stmbench.errors import ImageError, InputError
 
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
@@ -23,8 +22,8 @@ LABEL_NAMES = ("label", "labels", "cls", "class", "target", "fine_label")
 REMEDY = "save the data set again with a current version of datasets"
 
 
-class SavedSet(ImageSet):
-    """One split. The first column of images is read, with the first one of class labels, or of integers named label."""
+class HuggingFaceSet(ImageSet):
+    """One split: its first column of images, and its first column of class labels (or of integers named label)."""
 
     def __init__(self, folder: Path, *, name: str, split: str) -> None:
         self.name, self.split, self._folder = name, split, folder
@@ -65,7 +64,7 @@ class SavedSet(ImageSet):
         return self._labels
 
     def fingerprint(self) -> str:
-        """Of the labels and the sizes of the images in bytes; contents are not read."""
+        """Hash of the labels and of the image sizes in bytes; contents are not read."""
         return self._fingerprint
 
     @functools.cached_property
@@ -78,38 +77,38 @@ class SavedSet(ImageSet):
         return digest([*sizes, *paths, *labels])
 
 
-def is_saved(path: Path) -> bool:
-    """Whether the folder is one that `save_to_disk` wrote."""
+def is_saved_dataset(path: Path) -> bool:
+    """Whether the folder was written by `save_to_disk`."""
     return (path / DICT).is_file() or ((path / STATE).is_file() and (path / INFO).is_file())
 
 
-def open_saved(path: Path, split: str) -> SavedSet:
-    """A split of a saved data set; one that was saved without splits is all 'test'.
+def open_saved(path: Path, split: str) -> HuggingFaceSet:
+    """A split of a saved data set; a set that was saved without splits is entirely 'test'.
 
     Raises:
-        InputError: no images in it, or damaged files. ConfigError: a split that is not there.
+        InputError: no images, or damaged files. ConfigError: the split does not exist.
     """
     if (path / DICT).is_file():
         known = _json(path / DICT).get("splits")
         if not _is_list(known) or not all(isinstance(item, str) and Path(item).name == item for item in known):
             raise InputError("names of splits", f"others in {DICT} of {path.name}", REMEDY)
-        found = splits.find(split, known, path.name)
-        return SavedSet(path / found, name=path.name, split=found)
-    if path.name in splits.candidates(split):  # one split of a saved dictionary, named by its own folder
-        return SavedSet(path, name=path.parent.name, split=path.name)
-    splits.find(split, ["test"], f"{path.name}, which was saved without splits")
-    return SavedSet(path, name=path.name, split="all")
+        found = find_split(split, known, path.name)
+        return HuggingFaceSet(path / found, name=path.name, split=found)
+    if path.name in split_candidates(split):  # the folder of a single split
+        return HuggingFaceSet(path, name=path.parent.name, split=path.name)
+    find_split(split, ["test"], f"{path.name}, which was saved without splits")
+    return HuggingFaceSet(path, name=path.name, split="all")
 
 
 def _table(file: Path) -> pa.Table:
     try:
-        return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()  # mapped: bytes are read when they are asked for
+        return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()  # memory-mapped: bytes are read on demand
     except (OSError, pa.ArrowException) as error:
         raise InputError("an Arrow stream", f"{file.name} ({str(error)[:80]})", REMEDY) from error
 
 
 def _files(folder: Path, state: Mapping[str, Any]) -> list[Path]:
-    """The Arrow files of a split, which lie in its own folder."""
+    """The Arrow files of a split, which are in its own folder."""
     found = state.get("_data_files")
     names = [item.get("filename") if isinstance(item, dict) else None for item in found] if _is_list(found) else []
     texts = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
@@ -143,23 +142,23 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _numbers(column: pa.ChunkedArray, label: str, name: str) -> Labels | None:
-    """Labels; none where all of them are -1, as in test parts whose labels are kept secret."""
+    """The labels; None if all are -1, as in test splits with secret labels."""
     if not pa.types.is_integer(column.type) or column.null_count:
         got = f"{column.type} with {column.null_count} empty ones in {label!r}"
         raise InputError(f"a whole number for every image of {name}", got, REMEDY)
     values = column.to_numpy()
     if len(values) and (values == -1).all():
         return None
-    wrong = np.flatnonzero((values < 0) | (values > LARGEST))
+    wrong = np.flatnonzero((values < 0) | (values > MAX_LABEL))
     if len(wrong):
         got = f"{values[wrong[0]]} in row {wrong[0]} of {name}"
-        raise InputError(f"a label from 0 to {LARGEST}", got, "write the number of the class, from 0")
+        raise InputError(f"a label from 0 to {MAX_LABEL}", got, "write the number of the class, from 0")
     found: Labels = values.astype(np.int64)
     return found
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """An object; an empty one for other JSON."""
+    """The JSON object in a file; empty for other JSON values."""
     try:
         if not file.is_file():
             raise FileNotFoundError(file.name)

@@ -1,30 +1,37 @@
-"""What an image set is: numbered images, most of them with a label, and what else is known without opening one."""
+"""The interface of an image set: numbered images, usually with labels; and the names of splits."""
 
 from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stmbench.errors import ConfigError
+
 Labels = NDArray[np.int64]
+
+TRAIN_SPLITS, HELD_OUT_SPLITS = ("train", "training"), ("test", "val", "validation", "valid")
+KNOWN_SPLITS = (*TRAIN_SPLITS, *HELD_OUT_SPLITS)
+# a split may have another name on disk: 'test' means any held-out data
+_SPLIT_CANDIDATES = {"test": HELD_OUT_SPLITS, "val": ("val", "validation", "valid"), "train": TRAIN_SPLITS}
 
 
 class ImageSet(abc.ABC):
     """Numbered images.
 
-    `name` has no folders of this machine in it; `split` is the one that was found; `embedded` says that the set is
-    part of stmbench.
+    `name` does not contain folders of this machine; `split` is the split that was opened; `embedded` sets are part of
+    stmbench.
 
     Attributes:
-        classes: the labels' names; None where labels are numbers of a model's classes, or where there are none.
-        outputs: the model's output that stands for each class, where a mapping says so (see `MappedSet`).
-        model_classes: how many classes a model of these outputs has, where the mapping says that.
-        answers: image -> all labels that are right, where several are.
-        remarks: sentences on what was passed over.
+        classes: the names of the labels; None if labels are class numbers of a model, or if there are none.
+        outputs: the model output for each class, if there is a mapping (see `MappedSet`).
+        model_classes: the number of classes of the models that the mapping is for, if it is known.
+        answers: all correct labels of each image, if there can be several.
+        remarks: sentences on what was skipped.
         damaged: what was lost before any image was read, such as the end of a shard; counted as corrupt images.
     """
 
@@ -43,7 +50,7 @@ class ImageSet(abc.ABC):
 
     @abc.abstractmethod
     def read(self, index: int) -> tuple[Image.Image, int | None]:
-        """Image `index` in RGB, and its label. Safe to call from several threads.
+        """Image `index` in RGB, and its label. Thread-safe.
 
         Raises:
             ImageError: the image cannot be read.
@@ -51,38 +58,51 @@ class ImageSet(abc.ABC):
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of what the set is a function of; cheap, so no image is opened for it."""
+        """SHA-256, in hex, of everything that determines the set; cheap, so no image is opened."""
 
     @abc.abstractmethod
     def labels(self) -> Labels | None:
-        """(len,) labels, without opening an image; None where the set has none."""
+        """(len,) labels, without opening an image; None if the set has none."""
 
     @property
     def num_classes(self) -> int | None:
-        """Classes that the names say, or as many as the largest label needs; None without labels."""
+        """The number of class names, or the largest label plus one; None without labels."""
         if self.classes is not None:
             return len(self.classes)
         labels = self.labels()
         return None if labels is None or not len(labels) else int(labels.max()) + 1
 
     def groups(self) -> Labels:
-        """(len,) what a sample is to be balanced over: the classes, unless the set knows better."""
+        """(len,) the groups that a selection is balanced over: the classes, unless the set defines others."""
         labels = self.labels()
         return np.zeros(len(self), dtype=np.int64) if labels is None else labels
 
     def title(self, index: int) -> str:
-        """What to call image `index` in a message."""
+        """The name of image `index` in messages."""
         return f"image {index} of {self.name}"
 
     @property
     def column(self) -> str:
-        """The table's `dataset`: name and the first 12 digits of the fingerprint."""
+        """The value of the table's `dataset` column: the name and the first 12 digits of the fingerprint."""
         return f"{self.name}:{self.fingerprint()[:12]}"
 
 
 def digest(items: Iterable[object]) -> str:
-    """SHA-256, in hex, of the items' texts in order."""
-    found = hashlib.sha256()
+    """SHA-256, in hex, of the items as text, in order."""
+    sha = hashlib.sha256()
     for item in items:
-        found.update(f"{item}\0".encode("utf-8", "surrogateescape"))  # names of files may be no UTF-8
-    return found.hexdigest()
+        sha.update(f"{item}\0".encode("utf-8", "surrogateescape"))  # file names may not be UTF-8
+    return sha.hexdigest()
+
+
+def split_candidates(split: str) -> tuple[str, ...]:
+    """The names under which a split may be stored, in order of preference."""
+    return _SPLIT_CANDIDATES.get(split, (split,))
+
+
+def find_split(split: str, available: Collection[str], where: str) -> str:
+    """The name among `available` under which the split is stored. Raises ConfigError if there is none."""
+    for name in split_candidates(split):
+        if name in available:
+            return name
+    raise ConfigError(f"the split {split!r} in {where}", f"{', '.join(sorted(available))}", "change --split")

@@ -1,4 +1,4 @@
-"""Labels that files hold: ImageNet's lists, tables of names and labels. What is wrong is named with file and line."""
+"""Reads labels from files: ImageNet's lists, and tables of names and labels. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from stmbench.errors import InputError
 
-LARGEST = 999_999  # of a label: the widest sets of today have some 200,000 classes
+MAX_LABEL = 999_999  # today's largest data sets have some 200,000 classes
 
 
-def whole_label(text: str, where: str) -> int:
-    """A label from 0 to LARGEST. Raises InputError that says `where` (file and line) for anything else."""
-    if not re.fullmatch(r"\+?[0-9]{1,12}", text.strip()) or int(text) > LARGEST:
+def parse_label(text: str, where: str) -> int:
+    """A label from 0 to MAX_LABEL. For anything else raises InputError with `where` (file and line)."""
+    if not re.fullmatch(r"\+?[0-9]{1,12}", text.strip()) or int(text) > MAX_LABEL:
         shown = text.strip()
         shown = repr(shown[:40] + "..." if len(shown) > 40 else shown)
         remedy = "write the number of the class, from 0"
-        raise InputError(f"a label from 0 to {LARGEST}", f"{shown} in {where}", remedy)
+        raise InputError(f"a label from 0 to {MAX_LABEL}", f"{shown} in {where}", remedy)
     return int(text)
 
 
 def read_text(file: Path, what: str) -> str:
-    """A text file as UTF-8. Raises InputError that names the line that is none."""
+    """The content of a UTF-8 text file. Raises InputError with the first line that is not UTF-8."""
     try:
         if not file.is_file():
             raise InputError(what, f"no file at {file.name}", "correct the path")
@@ -38,10 +38,10 @@ def read_text(file: Path, what: str) -> str:
 
 
 def read_list(file: Path) -> tuple[list[str], list[int]]:
-    """Paths and labels of ImageNet's lists: lines of `file label`.
+    """Paths and labels from one of ImageNet's lists, with lines `file label`.
 
     Raises:
-        InputError: a line that is none, with its number.
+        InputError: an invalid line, with its number.
     """
     paths, labels = [], []
     for number, line in enumerate(read_text(file, "a list of images and labels").split("\n"), start=1):
@@ -52,17 +52,17 @@ def read_list(file: Path) -> tuple[list[str], list[int]]:
             got = f"{line.strip()[:80]!r} in line {number}"
             raise InputError(f"a file and a label in every line of {file.name}", got, "write: name.JPEG 65")
         paths.append(path.strip())
-        labels.append(whole_label(label, f"line {number} of {file.name}"))
+        labels.append(parse_label(label, f"line {number} of {file.name}"))
     return paths, labels
 
 
 def read_table(file: Path, what: str) -> list[tuple[int, str, str]]:
-    """(line, first column, second column) of a CSV file; a first line such as `image,label` is passed over.
+    """(line, first column, second column) of a CSV file; a header line such as `image,label` is skipped.
 
     Columns are separated by commas, semicolons or tabs. Columns beyond the second are ignored.
 
     Raises:
-        InputError: no lines, a line with one column, or one that is empty.
+        InputError: no lines, or a line with a missing or empty column.
     """
     text = read_text(file, what)
     first = text.partition("\n")[0]
@@ -80,14 +80,14 @@ def read_table(file: Path, what: str) -> list[tuple[int, str, str]]:
             got = f"{','.join(cells)[:80]!r} in line {number} of {file.name}"
             raise InputError(f"two columns in {what}", got, "write lines such as: name,label")
         found.append((number, cells[0], cells[1]))
-    if found and found[0][1].lower() in HEADINGS and found[0][2].lower() in HEADINGS:
+    if found and found[0][1].lower() in HEADER_WORDS and found[0][2].lower() in HEADER_WORDS:
         del found[0]
     if not found:
         raise InputError(what, f"{file.name}, which has no lines", "write lines such as: name,label")
     return found
 
 
-HEADINGS = (
+HEADER_WORDS = (
     *("image", "images", "image_id", "file", "filename", "file_name", "path", "name", "id", "class", "classes"),
     *("class_name", "synset", "wnid", "label", "labels", "index", "target", "number", "category"),
 )

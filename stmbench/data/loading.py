@@ -1,4 +1,4 @@
-"""Batches of an image set: each image decoded once, ahead of its use where there are workers, corrupt ones replaced."""
+"""Batches of an image set: images are decoded ahead by workers, kept in a cache, and replaced if corrupt."""
 
 from __future__ import annotations
 
@@ -15,20 +15,44 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from stmbench.data.cache import PixelCache
 from stmbench.data.image_set import ImageSet
 from stmbench.errors import ImageError, InputError, UnitError
 
-LIMIT_CORRUPT = 10  # images that may be skipped, unless the caller says otherwise
-AHEAD = 2  # batches that workers are ahead
+CACHE_BYTES = 2**30  # bytes: 7,133 images at 224
+LIMIT_CORRUPT = 10  # images that may be skipped by default
+AHEAD = 2  # batches that workers decode in advance
 
 Prepare = Callable[[Image.Image], Tensor]
-Spare = Callable[[], NDArray[np.int64]]
+Replacements = Callable[[], NDArray[np.int64]]
+
+
+class PixelCache:
+    """Keeps the prepared images of one set for the next model that needs them in the same form.
+
+    Pixels in [0, 1] that came from 8 bits are stored as 8 bits: a quarter of the memory, and exactly the same values.
+    A full cache keeps what it has. Thread-safe.
+    """
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self.limit, self.used = limit, 0
+        self._kept: dict[int, tuple[Tensor, int | None]] = {}
+
+    def get(self, index: int) -> tuple[Tensor, int | None] | None:
+        """(pixels, label), or None if the image is not in the cache."""
+        kept = self._kept.get(index)
+        return None if kept is None else (kept[0].to(torch.float32).div_(255), kept[1])
+
+    def put(self, index: int, pixels: Tensor, label: int | None) -> None:
+        """Store an image if there is room for it."""
+        size = pixels.numel()
+        if index not in self._kept and self.used + size <= self.limit:
+            self.used += size
+            self._kept[index] = (pixels * 255).round_().to(torch.uint8), label
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Images with their places in the set. `items` are the prepared images, `labels` (B,) int64 or None."""
+    """Prepared images (`items`) with their `indices` in the set, and (B,) int64 `labels` or None."""
 
     items: list[Tensor]
     labels: Tensor | None
@@ -39,13 +63,13 @@ class Batch:
 
     @functools.cached_property
     def images(self) -> Tensor:
-        """(B, ...) the items stacked; they must have one shape (what `Preprocessing.larger` gives may not)."""
+        """(B, ...) the items stacked; they must have one shape (`Preprocessing.uncropped_pixels` may differ)."""
         return torch.stack(self.items)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corrupt:
-    """An image that was skipped, and why, by name; without an index what the set lost before it was numbered."""
+    """A skipped image and the reason; the index is None if the image was lost before the set was numbered."""
 
     index: int | None
     reason: str
@@ -54,8 +78,8 @@ class Corrupt:
 class Batches:
     """Iterates over batches.
 
-    `corrupt` is what was skipped so far, in the order it was asked for; `replaced` says by which images, where there
-    are others: broken -> taken for it.
+    `corrupt` lists the skipped images so far, in the order of reading; `replaced` maps the indices of corrupt images to
+    those of their replacements.
     """
 
     def __init__(
@@ -68,7 +92,7 @@ class Batches:
         workers: int,
         limit_corrupt: int,
         cache: PixelCache | None = None,
-        spare: Spare | None = None,
+        spare: Replacements | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError("a batch size of at least 1", repr(batch_size), "change --batch-size")
@@ -97,7 +121,7 @@ class Batches:
             raise UnitError(f"no image could be read; the first: {self.corrupt[0].reason}")
 
     def _good(self, index: int, found: _Read) -> tuple[int, tuple[Tensor, int | None]] | None:
-        """The image and its place; where it is corrupt that of another one, None where no other is left."""
+        """The index and the image; those of a replacement if it is corrupt, None if no replacement is left."""
         place = index
         while isinstance(found, Corrupt):
             self._note([found])
@@ -110,7 +134,7 @@ class Batches:
         return place, found
 
     def _other(self, broken: int) -> int | None:
-        """The next spare image of the same class, or of any where there is none."""
+        """The next replacement of the same class, or of any class if there is none."""
         if self._spare is None:
             return None
         if self._left is None:
@@ -134,7 +158,7 @@ class Batches:
             for chunk in self.chunks:
                 yield [(index, self._one(index)) for index in chunk]
             return
-        # threads: decoding and resizing, nearly all of the work, are outside of the interpreter lock
+        # threads suffice: decoding and resizing, nearly all of the work, release the interpreter lock
         with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
             waiting = collections.deque[list[tuple[int, Future[_Read]]]]()
             try:
@@ -173,20 +197,19 @@ def batches(
     workers: int = 0,
     limit_corrupt: int = LIMIT_CORRUPT,
     cache: PixelCache | None = None,
-    spare: Spare | None = None,
+    spare: Replacements | None = None,
 ) -> Batches:
     """Batches of prepared images in the order of `indices`.
 
     Args:
         prepare: image -> tensor, such as `Preprocessing.pixels`; called in the workers.
-        workers: threads that decode ahead; 0 decodes when asked.
-        limit_corrupt: images that may be skipped; one that is not replaced makes its batch smaller.
-        spare: asked, at the first corrupt image of a pass, for the images that may take its place, the first first.
-        cache: of this set and this `prepare`, which gives 8-bit pixels in [0, 1].
+        workers: threads that decode ahead; with 0, images are decoded on demand.
+        limit_corrupt: images that may be skipped; an image without a replacement makes its batch smaller.
+        spare: called at the first corrupt image of a pass; returns the indices of replacements in order of preference.
+        cache: for this set and this `prepare`, which must return 8-bit pixels in [0, 1].
 
     Raises:
-        InputError: sizes that make no sense. UnitError, while iterating: more corrupt images than the limit, or
-            nothing but corrupt ones.
+        InputError: invalid sizes. UnitError, while iterating: more corrupt images than the limit, or only corrupt ones.
     """
     return Batches(
         image_set,

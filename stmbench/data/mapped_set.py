@@ -1,4 +1,4 @@
-"""A set whose classes stand for outputs of a model that has others too: relabelled, and judged on its own classes."""
+"""A set whose classes are a subset of a model's outputs: relabelled, and evaluated on its own classes only."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ _VALIDATION = re.compile(r"ILSVRC2012_val_([0-9]{8})\.[A-Za-z]+$")
 
 
 class MappedSet(ImageSet):
-    """Another set's images. Label i is the class whose output is `outputs[i]`; outputs are in ascending order.
+    """The images of another set with new labels: label i stands for output `outputs[i]`, in ascending order.
 
-    Classes are those of the set, so the model's other outputs are left out.
+    The model's outputs for other classes are ignored.
 
     Args:
-        inner: the other set; `places`: the numbers of its images that are kept.
-        title: of the mapping, for the set's name.
+        inner: the other set.
+        indices: the images of it that are kept.
+        title: the title of the mapping, for the set's name.
         classes, labels, outputs, model_classes, answers: see `ImageSet`.
-        remarks: beside those of the other set.
+        remarks: in addition to those of the other set.
     """
 
     def __init__(
         self,
         inner: ImageSet,
-        places: Labels,
+        indices: Labels,
         *,
         title: str,
         classes: tuple[str, ...],
@@ -40,39 +41,39 @@ class MappedSet(ImageSet):
         answers: Sequence[tuple[int, ...]] | None = None,
         remarks: tuple[str, ...] = (),
     ) -> None:
-        self._inner, self._places, self._labels = inner, places, labels
+        self._inner, self._indices, self._labels = inner, indices, labels
         self.name, self.split = f"{inner.name}[classes={title}]", inner.split
         self.classes, self.outputs, self.answers = classes, outputs, answers
         self.model_classes = model_classes
         self.remarks, self.damaged = (*inner.remarks, *remarks), inner.damaged
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
     def read(self, index: int) -> tuple[Image.Image, int | None]:
         """See `ImageSet.read`."""
-        return self._inner.read(int(self._places[index]))[0], int(self._labels[index])
+        return self._inner.read(int(self._indices[index]))[0], int(self._labels[index])
 
     def labels(self) -> Labels:
         """(len,) labels."""
         return self._labels
 
     def title(self, index: int) -> str:
-        """The image's name in the other set."""
-        return self._inner.title(int(self._places[index]))
+        """The name of the image in the other set."""
+        return self._inner.title(int(self._indices[index]))
 
     def fingerprint(self) -> str:
-        """Of the other set and of what its labels have become."""
+        """Hash of the other set's fingerprint and of the new labels."""
         answers = [] if self.answers is None else ["answers", *self.answers]
         return digest([self._inner.fingerprint(), *(self.outputs or ()), "labels", *self._labels.tolist(), *answers])
 
 
 def mapped(inner: ImageSet, mapping: ClassMap) -> MappedSet:
-    """The set with the labels that a mapping gives it.
+    """The set with its labels mapped to outputs of a model.
 
     Raises:
-        InputError: a set without labels, a class that the mapping does not have, or, for imagenet-real, images that are
-            not ImageNet's.
+        InputError: a set without labels, a class that is not in the mapping, or, for imagenet-real, images that are not
+            from ImageNet's validation split.
     """
     if mapping.title == REAL:
         return _real(inner)
@@ -97,23 +98,23 @@ def mapped(inner: ImageSet, mapping: ClassMap) -> MappedSet:
 
 
 def _real(inner: ImageSet) -> MappedSet:
-    """ImageNet's validation images, known by name, with all their right answers; those that have none are left out."""
-    known, answers, places = real_labels(), list[tuple[int, ...]](), list[int]()
-    for place in range(len(inner)):
-        match = _VALIDATION.search(inner.title(place))
+    """ImageNet's validation images, identified by name, with all correct labels; images without any are omitted."""
+    known, answers, indices = real_labels(), list[tuple[int, ...]](), list[int]()
+    for index in range(len(inner)):
+        match = _VALIDATION.search(inner.title(index))
         if match is None or not 1 <= int(match[1]) <= len(known):
-            got = f"{inner.title(place)!r} in {inner.name}"
+            got = f"{inner.title(index)!r} in {inner.name}"
             remedy = "keep the names ILSVRC2012_val_00000001.JPEG ..., or use --classes imagenet-1k"
             raise InputError("images of ImageNet's validation part, by name", got, remedy)
         if known[int(match[1]) - 1]:
-            places.append(place)
+            indices.append(index)
             answers.append(known[int(match[1]) - 1])
-    if not places:
+    if not indices:
         raise InputError(f"images with a right answer in {REAL}", f"none in {inner.name}", "use more of the set")
-    lost = len(inner) - len(places)
+    lost = len(inner) - len(indices)
     return MappedSet(
         inner,
-        np.asarray(places),
+        np.asarray(indices),
         title=REAL,
         classes=synsets(),
         labels=np.asarray([right[0] for right in answers], dtype=np.int64),
@@ -125,7 +126,7 @@ def _real(inner: ImageSet) -> MappedSet:
 
 
 def _names(inner: ImageSet, labels: Labels, mapping: ClassMap) -> dict[int, str]:
-    """label -> name of its class; of numbered labels those that occur."""
+    """label -> class name; for numbered labels only those that occur."""
     if inner.classes is not None:
         return dict(enumerate(inner.classes))
     numbers = [int(number) for number in np.unique(labels)]

@@ -1,13 +1,14 @@
-"""Real photographs without a download: scikit-image's bundled colour pictures, cropped deterministically.
+"""Real photographs without a download: the colour pictures bundled with scikit-image, cropped deterministically.
 
-The first pass over the pictures is the whole of each, prepared as timm evaluates a model (resize by the crop ratio,
-centre crop, normalise). Later passes are crops of it whose place and size are a function of the image's number alone.
+The first images are the whole pictures, the later ones are crops whose position and size depend only on the number of
+the image. `photos` returns preprocessed tensors, `Photos` is the image set.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
-from stmbench.errors import InputError
+from stmbench.data.image_set import ImageSet, Labels, digest
+from stmbench.errors import ConfigError, InputError
 
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "hubble_deep_field", "retina")
-SMALLEST = 0.4  # of a crop's side, as a share of the picture's
+SMALLEST = 0.4  # a crop's side as a fraction of the picture's
 DEFAULTS: Mapping[str, Any] = {"interpolation": "bicubic", "crop_pct": 0.875}  # Hu et al., Table IV
 
 
@@ -28,8 +30,8 @@ def photos(resolution: tuple[int, int], *, count: int = 28, config: Mapping[str,
 
     Args:
         resolution: (H, W) of the images.
-        count: how many; image i is a crop of picture i modulo their number.
-        config: the model's data config (mean, std, interpolation, crop_pct), as timm resolves it.
+        count: number of images; image i is a crop of picture i modulo the number of pictures.
+        config: the model's data config (mean, std, interpolation, crop_pct), as resolved by timm.
 
     Returns:
         (count, 3, H, W), float32.
@@ -64,3 +66,57 @@ def _picture(name: str) -> Image.Image:
         remedy = "install it with: pip install 'stmbench[demo]'"
         raise InputError("scikit-image for the embedded photographs", "an environment without it", remedy) from error
     return Image.fromarray(getattr(data, name)()).convert("RGB")
+
+
+class Photos(ImageSet):
+    """The image set `photos`: image i is photograph i modulo 7, whole for i < 7, and otherwise a crop fixed by i.
+
+    Args:
+        split: 'test'; crops of seven photographs cannot be divided into disjoint splits.
+        count: number of images.
+    """
+
+    name = "photos"
+    classes = None
+    embedded = True
+
+    def __init__(self, *, split: str = "test", count: int = 700) -> None:
+        if split != "test":
+            raise ConfigError("the split 'test' of photos", repr(split), "leave --split out")
+        if count < 1:
+            raise ConfigError("a count of at least 1 for photos", repr(count), "write photos[count=50]")
+        self.split, self.count = split, count
+        photo(0)  # raises now if scikit-image is missing
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int) -> tuple[Image.Image, int | None]:
+        """See `ImageSet.read`."""
+        return photo(index), None
+
+    def labels(self) -> None:
+        """None, since the photographs have no classes."""
+        return None
+
+    def groups(self) -> Labels:
+        """The photograph that each image shows."""
+        return np.arange(self.count, dtype=np.int64) % len(PICTURES)
+
+    def title(self, index: int) -> str:
+        """See `ImageSet.title`."""
+        return f"{PICTURES[index % len(PICTURES)]} {index // len(PICTURES)} of photos"
+
+    def fingerprint(self) -> str:
+        """Hash of the pixels, which scikit-image may change, and of how crops are drawn; not of the count."""
+        return _fingerprint(PICTURES)
+
+
+_KNOWN: dict[Sequence[str], str] = {}
+
+
+def _fingerprint(names: Sequence[str]) -> str:
+    if names not in _KNOWN:
+        pixels = [hashlib.sha256(photo(number).tobytes()).hexdigest() for number in range(len(names))]
+        _KNOWN[names] = digest(["photos.v1", SMALLEST, *names, *pixels])
+    return _KNOWN[names]

@@ -1,7 +1,7 @@
-"""From an image to a model's input, as the model's own config says it: resize, crop, to [0, 1], normalise.
+"""From an image to the input of a model, by the model's own config: resize, crop, scale to [0, 1], normalise.
 
-The steps are timm's evaluation transform, taken apart, since analyses work between them: perturbations start from the
-resized image before the crop, attacks live on pixels in [0, 1].
+These are the steps of timm's evaluation transform, separated because analyses intervene between them: perturbations
+start from the resized image before the crop, attacks work on pixels in [0, 1].
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from stmbench.errors import InputError
 
-LONGEST = 8  # sides apart; a longer strip is cut before it is resized, or the unused part would fill the memory
+MAX_ASPECT_RATIO = (
+    8  # sides apart; a longer strip is cut before it is resized, or the unused part would fill the memory
+)
 
 Step = Callable[[Image.Image], Image.Image]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a model wants its images. `size` is (H, W) of its input; the rest is timm's data config."""
+    """The preprocessing of a model. `size` is (H, W) of its input; the rest is timm's data config."""
 
     size: tuple[int, int]
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -38,10 +40,10 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: nn.Module, resolution: int | tuple[int, int] | None = None) -> Preprocessing:
-        """What the model's config says; `resolution` (a side, or H and W) replaces its input size.
+        """The preprocessing from the model's config; `resolution` (a side, or H and W) replaces its input size.
 
         Raises:
-            InputError: a model whose images do not have three channels.
+            InputError: the model does not take images with three channels.
         """
         config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
         channels, height, width = config["input_size"]
@@ -60,7 +62,7 @@ class Preprocessing:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The settings as JSON holds them, for a unit's conditions."""
+        """The settings in JSON types, for the conditions of a unit."""
         return dataclasses.asdict(self)
 
     def resized(self, image: Image.Image) -> Image.Image:
@@ -68,15 +70,15 @@ class Preprocessing:
         return _steps(self)[0](_shortened(image))
 
     def cropped(self, image: Image.Image) -> Image.Image:
-        """The centre crop, of `size`, from an image that was resized."""
+        """The centre crop of `size` from a resized image."""
         return _steps(self)[1](image)
 
-    def larger(self, image: Image.Image) -> Tensor:
+    def uncropped_pixels(self, image: Image.Image) -> Tensor:
         """(3, H', W') float32 in [0, 1], the resized image before the crop; H' and W' are the image's own."""
         return to_pixels(self.resized(image))
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """(3, H, W) float32 in [0, 1], what the model sees before normalisation."""
+        """(3, H, W) float32 in [0, 1], the input of the model before normalisation."""
         return to_pixels(self.cropped(self.resized(image)))
 
     def normalise(self, batch: Tensor) -> Tensor:
@@ -87,13 +89,13 @@ class Preprocessing:
 
 def to_pixels(image: Image.Image) -> Tensor:
     """(3, H, W) float32 in [0, 1] of an RGB image."""
-    found: Tensor = pil_to_tensor(image)
-    return found.to(torch.float32).div_(255)
+    pixels: Tensor = pil_to_tensor(image)
+    return pixels.to(torch.float32).div_(255)
 
 
 @functools.lru_cache(maxsize=32)
 def _steps(settings: Preprocessing) -> tuple[Step, Step]:
-    """(resize, crop), timm's own."""
+    """timm's (resize, crop)."""
     transform = transforms_imagenet_eval(
         img_size=settings.size,
         crop_pct=settings.crop_pct,
@@ -103,7 +105,7 @@ def _steps(settings: Preprocessing) -> tuple[Step, Step]:
         std=settings.std,
         use_prefetcher=True,
     )
-    *resize, crop, _ = transform.transforms  # the last one makes an array of it
+    *resize, crop, _ = transform.transforms  # the last one converts to an array
 
     def resized(image: Image.Image) -> Image.Image:
         for step in resize:
@@ -117,16 +119,16 @@ def _steps(settings: Preprocessing) -> tuple[Step, Step]:
 def _statistics(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """(3, 1, 1) each; never made in inference mode, so that attacks may use what an evaluation left here."""
+    """(3, 1, 1) each; not created in inference mode, so that attacks can use tensors cached by an evaluation."""
     with torch.inference_mode(False):
         values = torch.tensor([mean, std], device=device, dtype=dtype)[..., None, None]
         return values[0], values[1]
 
 
 def _shortened(image: Image.Image) -> Image.Image:
-    """A strip that is more than LONGEST times as long as wide loses both ends."""
+    """The image, or its middle if it is more than MAX_ASPECT_RATIO times as long as wide."""
     width, height = image.size
-    most = LONGEST * min(width, height)
+    most = MAX_ASPECT_RATIO * min(width, height)
     if max(width, height) <= most:
         return image
     left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)

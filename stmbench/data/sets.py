@@ -1,4 +1,4 @@
-"""`open_set`: images by name (digits, photos, shapes) or by path (folders, ImageNet, shards, Hugging Face)."""
+"""`open_set` opens an image set by name (digits, photos, shapes) or path (folders, ImageNet, shards, Hugging Face)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stmbench.errors import ConfigError, InputError, UnknownNameError
 
 __all__ = ["EMBEDDED", "ImageSet", "open_set"]
 
-# name -> module and what makes the set; imported when opened, since some need an extra
+# name -> module and factory; imported on demand, since some need an extra
 EMBEDDED: Mapping[str, tuple[str, str]] = {
     "digits": ("stmbench.data.digits", "Digits"),
-    "photos": ("stmbench.data.photo_set", "Photos"),
-    "shapes": ("stmbench.data.shapes.opening", "open_shapes"),
+    "photos": ("stmbench.data.photos", "Photos"),
+    "shapes": ("stmbench.data.shapes.dataset", "open_shapes"),
 }
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
@@ -36,15 +36,15 @@ def open_set(
     Args:
         name_or_path: digits, photos or shapes, with options in brackets (`shapes[relation=same,count=6000]`); or a
             path, see `stmbench.data.dataset_detection`.
-        split: train, test, ...; on disk 'test' also finds 'val' or 'validation', whose name the set then carries.
-        seed: of sets that are drawn (shapes).
-        classes: a file, or a word of `class_maps.WORDS`, that says which output of a model stands for a class.
+        split: train, test, ...; on disk 'test' also matches 'val' or 'validation', and the set keeps that name.
+        seed: of generated sets (shapes).
+        classes: a file, or one of `class_maps.WORDS`, that maps the classes to outputs of a model.
         labels: a CSV file with the labels of the images in a folder.
 
     Raises:
-        UnknownNameError: neither a set nor a path, or an option that the set does not have. ConfigError: a split that
-            it does not have.
-        InputError: nothing usable at the path, labels or classes that do not fit, or an extra that is not installed.
+        UnknownNameError: neither a set nor a path, or an option that the set does not have.
+        ConfigError: a split that the set does not have.
+        InputError: nothing usable at the path, labels or classes that do not fit, or a missing extra.
     """
     found = _opened(name_or_path, split, seed, labels)
     if classes is None:
@@ -67,9 +67,9 @@ def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> Im
         if labels is not None:
             raise ConfigError("--labels with a folder of images", name_or_path, "leave --labels out")
         return _embedded(match["name"], match["options"] or "", split, seed)
-    from stmbench.data.dataset_detection import open_place
+    from stmbench.data.dataset_detection import open_path
 
-    found = open_place(name_or_path, split, labels)
+    found = open_path(name_or_path, split, labels)
     if found is None:
         if re.search(r"[/\\.*]", name_or_path):
             remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"

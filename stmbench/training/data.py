@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stmbench.architectures.catalog import ModelName
+from stmbench.data.image_selection import require_labels, select_images
 from stmbench.data.image_set import ImageSet
-from stmbench.data.sampling import choose, require_labels
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, InputError
 from stmbench.training.settings import TrainingSettings
@@ -56,7 +56,7 @@ def open_data(settings: TrainingSettings) -> TrainingData:
     if not count:
         got = f"none of {len(train)} in {train.name}'s {train.split}"
         raise ConfigError("images to train on", got, "raise --data-fraction")
-    chosen = choose(train, None if count == len(train) else count, settings.seed)
+    chosen = select_images(train, None if count == len(train) else count, settings.seed)
     return TrainingData(train=train, test=test, chosen=tuple(chosen), num_classes=asked)
 
 

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmbench.data.cache import PixelCache
 from stmbench.data.image_set import ImageSet
-from stmbench.data.loading import batches
+from stmbench.data.loading import PixelCache, batches
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import UnitError
 from stmbench.training.distributed import World

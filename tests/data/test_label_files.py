@@ -78,7 +78,7 @@ def test_images_without_lines_and_lines_without_images(flat: Path) -> None:
     (flat / "truth.csv").write_text("1.png,0\nlost.png,1\n")
     images = open_set(str(flat), labels=flat / "truth.csv")
     assert (len(images), images.labels().tolist()) == (2, [0, 1])
-    assert images.remarks == ("passed over in photos of mine: 2 images without a line in truth.csv",)
+    assert images.remarks == ("skipped in photos of mine: 2 images without a line in truth.csv",)
     with pytest.raises(ImageError, match=r"lost\.png: No such file"):
         images.read(1)
 

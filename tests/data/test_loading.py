@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stmbench.data.cache import PixelCache
-from stmbench.data.loading import Batches, batches
+from stmbench.data.image_selection import replacement_images, select_images
+from stmbench.data.loading import Batches, PixelCache, batches
 from stmbench.data.preprocessing import to_pixels
-from stmbench.data.sampling import choose, spares
 from stmbench.errors import InputError, UnitError
 from tests.data.builders import picture
 from tests.data.memory_set import MemorySet
@@ -140,13 +139,15 @@ def test_sizes_that_make_no_sense(options: dict[str, int], message: str) -> None
 @pytest.mark.parametrize("workers", [0, 3])
 def test_a_corrupt_image_is_replaced_by_the_next_of_its_class(workers: int) -> None:
     labels = [0, 1] * 8
-    chosen = choose(MemorySet(labels), 6, seed=3)
-    left = spares(MemorySet(labels), 6, seed=3).tolist()
-    assert [*chosen, *left] == choose(MemorySet(labels), 16, seed=3)
+    chosen = select_images(MemorySet(labels), 6, seed=3)
+    left = replacement_images(MemorySet(labels), 6, seed=3).tolist()
+    assert [*chosen, *left] == select_images(MemorySet(labels), 16, seed=3)
     broken = chosen[2]
     first, second = [index for index in left if labels[index] == labels[broken]][:2]
     images = MemorySet(labels, corrupt=(broken, first))
-    found = batches(images, chosen, to_pixels, batch_size=4, workers=workers, spare=lambda: spares(images, 6, seed=3))
+    found = batches(
+        images, chosen, to_pixels, batch_size=4, workers=workers, spare=lambda: replacement_images(images, 6, seed=3)
+    )
     for _ in range(2):  # the same in each pass
         assert [index for batch in found for index in batch.indices] == [*chosen[:2], second, *chosen[3:]]
         assert found.replaced == {broken: second}

@@ -67,7 +67,7 @@ def test_the_unified_models_are_prepared_as_the_paper_has_it() -> None:
 def test_the_crop_is_the_centre_of_the_larger_image() -> None:
     ours = Preprocessing(size=(64, 64))
     image = photo(2)
-    larger = ours.larger(image)
+    larger = ours.uncropped_pixels(image)
     top, left = (round((side - 64) / 2) for side in larger.shape[1:])
     assert larger.shape[1] == 73
     assert torch.equal(larger[:, top : top + 64, left : left + 64], ours.pixels(image))

@@ -14,10 +14,8 @@ from PIL import Image
 from stmbench.architectures.catalog import create_model
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
-from stmbench.data.shapes.dataset import SPLITS
-from stmbench.data.shapes.relations.catalog import RELATIONS, relation_scene
-from stmbench.data.shapes.relations.dataset import RelationalShapes
-from stmbench.data.shapes.relations.picture import GAP, MARGIN, STRIP, Figure, Plan, draw
+from stmbench.data.shapes.dataset import SPLITS, RelationalShapes
+from stmbench.data.shapes.relations import GAP, MARGIN, RELATIONS, STRIP, Figure, Plan, draw, relation_scene
 from stmbench.errors import ConfigError, UnknownNameError
 
 NAMES = sorted(RELATIONS)
@@ -58,7 +56,7 @@ def _asked(name: str, plan: Plan) -> bool:
         sizes = {disc.colour: disc.radius for (disc,) in discs}
         return max(sizes, key=sizes.__getitem__) == mark.colour
     (dot,), (other,) = plan.groups
-    ends = [line.points[[0, -1]].tolist() for line in plan.lines]
+    ends = [curve.points[[0, -1]].tolist() for curve in plan.curves]
     return [[dot.x, dot.y], [other.x, other.y]] in ends
 
 
@@ -85,7 +83,8 @@ def test_no_measure_of_a_single_part_tells_the_class(name: str) -> None:
     rows = []
     for plan in PLANS[name]:
         figures = [[part.x, part.y, part.radius, part.turn] for group in plan.groups for part in group]
-        rows.append([plan.ground, *itertools.chain(*figures), *(v for line in plan.lines for v in line.points.ravel())])
+        points = (v for curve in plan.curves for v in curve.points.ravel())
+        rows.append([plan.ground, *itertools.chain(*figures), *points])
     facts = np.array(rows)
     varied = facts[:, facts.std(0) > 1e-9]
     scores = [abs(np.corrcoef(column, labels)[0, 1]) for column in varied.T]

@@ -36,7 +36,7 @@ def test_other_folders_beside_train_and_val_are_named(tmp_path: Path) -> None:
     tree(tmp_path / "pets", {"train/cat": 1, "val/cat": 1, "notes": 1})
     images = open_set(str(tmp_path / "pets"))
     assert (images.split, images.classes) == ("val", ("cat",))
-    assert images.remarks == ("passed over in pets: 1 notes/ beside train/, val/",)
+    assert images.remarks == ("skipped in pets: 1 notes/ beside train/, val/",)
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     images = open_set(str(root))
     assert images.classes == ("cat", "dog")
     assert images.remarks == (
-        "passed over in pets: 1 folders without images, 1 hidden images, 1 images outside of class folders",
+        "skipped in pets: 1 folders without images, 1 hidden images, 1 images outside of class folders",
     )
 
 
@@ -54,7 +54,7 @@ def test_junk_in_shards(tmp_path: Path) -> None:
     members = [("__MACOSX/cat/._0.png", encoded(5)), ("cat/0.png", encoded(0)), ("dog/.ipynb_checkpoints/1.png", b"")]
     images = open_set(str(tar(tmp_path / "pets.tar", [*members, ("dog/1.png", encoded(1))])))
     assert (images.classes, contents(images)) == (("cat", "dog"), [(0, 0), (1, 1)])
-    assert images.remarks == ("passed over in pets: 1 .ipynb_checkpoints, 1 __MACOSX",)
+    assert images.remarks == ("skipped in pets: 1 .ipynb_checkpoints, 1 __MACOSX",)
 
 
 def test_pipes_and_loops_do_not_hang(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: py
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr("stmbench.data.walking.os.scandir", scandir)
+    monkeypatch.setattr("stmbench.data.file_discovery.os.scandir", scandir)
     with pytest.raises(InputError, match=r"a folder that can be read, got 'dog' \(Permission denied\)"):
         open_set(str(root))
 

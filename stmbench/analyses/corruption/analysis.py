@@ -16,7 +16,7 @@ from stmbench.analyses.corruption.scores import Answers, Errors, Ratio, corrupti
 from stmbench.analyses.corruption.transforms import corrupt
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.unit import Unit
-from stmbench.data.sampling import require_labels
+from stmbench.data.image_selection import require_labels
 from stmbench.measure.proportions import proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store

@@ -16,9 +16,9 @@ from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
+from stmbench.data.image_selection import require_labels
 from stmbench.data.image_set import ImageSet
 from stmbench.data.loading import Batch
-from stmbench.data.sampling import require_labels
 from stmbench.errors import ConfigError
 from stmbench.measure.bootstrap import mean_intervals
 from stmbench.measure.calibration import calibration_error

@@ -1,10 +1,12 @@
-"""Images moved, turned and scaled: every level from one decoded image, in batches, on the device.
+"""Translated, rotated and scaled images: all levels are made from one decoded image, in batches, on the device.
 
-base          what a perturbation offers
-translation   the crop moves inside the resized image
-rotation      about the crop's centre, before or after the crop
+A new perturbation is one file with a subclass of `Perturbation`, exported here.
+
+base          the interface of a perturbation
+translation   the crop moves within the resized image
+rotation      about the centre of the crop, before or after the crop
 scaling       the crop takes more or less of the image
-authors_code  the three as Hu et al.'s code makes them, with PIL
+authors_code  all three as in Hu et al.'s code, with PIL
 """
 
 from stmbench.data.perturbations.authors_code import AuthorsRotation, AuthorsScaling, AuthorsTranslation

@@ -1,7 +1,7 @@
-"""Translation, rotation and scale as Hu et al.'s code makes them, defects included, pixel for pixel.
+"""Translation, rotation and scaling exactly as in Hu et al.'s code, including its defects.
 
-Their transforms work on PIL images and 8-bit pixels, in an order of their own, so these do too: slower than ours, but
-the only way to their figures. Every one starts from a resize of the shorter side to floor(size / ratio), bicubic.
+Their transforms work on PIL images and 8-bit pixels in their own order, and so do these: slower than ours, but the only
+way to reproduce their figures. All start with a bicubic resize of the shorter side to floor(size / ratio).
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from stmbench.data.perturbations.base import Perturbation, Source
 from stmbench.data.perturbations.rotation import Order
 from stmbench.data.preprocessing import to_pixels
 
-# (dy, dx) of the crop's centre in the order of their draw; randint(7) never draws the last of their eight, (1, -1)
+# (dy, dx) of the crop's centre in their order; randint(7) never draws the last of their eight, (1, -1)
 AUTHORS_DIRECTIONS: Final = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (-1, -1))
 
 
 class _AuthorsCode(Perturbation):
-    """What the three have in common: the untransformed image, and levels that any image supplies."""
+    """What the three share: the untransformed image, and levels that every image supplies."""
 
     def reference(self, sources: Sequence[Source]) -> Tensor:
-        """Their standard transform: resized, then torchvision's centre crop."""
+        """Their standard transform: resize, then torchvision's centre crop."""
         return torch.stack([_on_device_of(source, self._standard(source)) for source in sources])
 
     def supplies(self, source: Source, level: float) -> bool:
-        """Always: what lies beyond the image is black."""
+        """Always True: everything outside of the image is black."""
         return True
 
     def make(self, sources: Sequence[Source], level: float) -> Tensor:
-        """One image at a time, as they do."""
+        """One image at a time, as in their code."""
         return torch.stack([_on_device_of(source, self._level(source, level)) for source in sources])
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -51,35 +51,35 @@ class _AuthorsCode(Perturbation):
 
     @abc.abstractmethod
     def _level(self, source: Source, level: float) -> Tensor:
-        """(3, H, W): one image at a level."""
+        """(3, H, W): one image at one level."""
 
     def _resized(self, image: Image.Image, ratio: float) -> Image.Image:
-        """The shorter side at floor(input / ratio)."""
+        """Resize the shorter side to floor(input / ratio)."""
         found: Image.Image = resize(image, [int(min(self.preprocessing.size) / ratio)], InterpolationMode.BICUBIC)
         return found
 
     def _cropped(self, image: Image.Image) -> Tensor:
-        """torchvision's centre crop, black around an image that is smaller than it."""
+        """torchvision's centre crop, with black around a smaller image."""
         return to_pixels(center_crop(image, list(self.preprocessing.size)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AuthorsTranslation(_AuthorsCode):
-    """The crop about a centre that moves, cut where the image ends; what is left goes into the middle of a black one.
+    """A crop with a moving centre, cut off at the edge of the image and then centred on black.
 
-    The direction is drawn again at each level: from the seed, the image and the level here, from an unseeded generator
-    of the loading process there.
+    The direction is drawn anew at each level: here from the seed, the image and the level, in their code from an
+    unseeded generator of the loading process.
     """
 
     unit: ClassVar[str] = "px"
 
     def direction(self, source: Source, level: float) -> tuple[int, int]:
-        """(dy, dx) in which the crop of this image goes at this level."""
+        """The direction (dy, dx) of this image's crop at this level."""
         drawn = np.random.default_rng([self.seed, source.index, round(level)]).integers(len(AUTHORS_DIRECTIONS))
         return AUTHORS_DIRECTIONS[int(drawn)]
 
     def displacement(self, source: Source, level: float) -> tuple[float, float]:
-        """How far the content moves: less than the level says where the crop was cut."""
+        """The displacement of the content, which is less than the level if the crop was cut off."""
         (rows, columns), (still_rows, still_columns) = self._cut(source, level), self._cut(source, 0)
         return float(_moved(rows, still_rows, self.preprocessing.size[0])), float(
             _moved(columns, still_columns, self.preprocessing.size[1])
@@ -94,7 +94,7 @@ class AuthorsTranslation(_AuthorsCode):
         return F.pad(piece, (width // 2, (width + 1) // 2, height // 2, (height + 1) // 2))
 
     def _cut(self, source: Source, level: float) -> tuple[slice, slice]:
-        """Rows and columns of the image that the crop shows."""
+        """The rows and columns of the image that are within the crop."""
         cuts = []
         sizes = zip(source.pixels.shape[-2:], self.preprocessing.size, self.direction(source, level), strict=True)
         for have, want, step in sizes:
@@ -121,12 +121,12 @@ class AuthorsRotation(_AuthorsCode):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AuthorsScaling(_AuthorsCode):
-    """The whole image resized for a crop ratio, then cropped; above 1 it is smaller, with black around."""
+    """The whole image resized for a crop ratio, then cropped; above 1 it is smaller and surrounded by black."""
 
     unit: ClassVar[str] = "1"
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """The image at its own size."""
+        """The image at its original size."""
         return to_pixels(image)
 
     def _standard(self, source: Source) -> Tensor:
@@ -137,7 +137,7 @@ class AuthorsScaling(_AuthorsCode):
 
 
 def _picture(source: Source) -> Image.Image:
-    """The source's 8-bit pixels again, exactly."""
+    """The source as a PIL image, with exactly its original 8-bit pixels."""
     found: Image.Image = to_pil_image(source.pixels.cpu().mul(255).round().to(torch.uint8))
     return found
 
@@ -147,7 +147,7 @@ def _on_device_of(source: Source, pixels: Tensor) -> Tensor:
 
 
 def _moved(cut: slice, still: slice, want: int) -> int:
-    """Pixels by which content moves when this part of an axis is centred in the picture, from where level 0 has it."""
+    """Pixels by which content moves along an axis if `cut` is centred in the picture, relative to `still` (level 0)."""
 
     def offset(part: slice) -> int:
         first, last = int(part.start), int(part.stop)

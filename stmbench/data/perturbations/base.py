@@ -1,4 +1,4 @@
-"""What a perturbation offers: an image is decoded once into a source, and every level is made from sources."""
+"""The interface of a perturbation: an image is decoded once into a source, and every level is made from sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILLS: tuple[Fill, ...] = ("none", "zeros", "reflect")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """An image that levels are made from: (3, H', W') float32 in [0, 1], on the device, and its place in the set."""
+    """A decoded image: (3, H', W') float32 `pixels` in [0, 1] on the device, and its `index` in the set."""
 
     pixels: Tensor
     index: int
@@ -30,7 +30,7 @@ class Source:
 class Perturbation(abc.ABC):
     """Levels of one transformation of the crop that a model sees.
 
-    `fill` is what stands where the image ends: 'none' (a level that needs it is not supplied), 'zeros', or 'reflect'.
+    `fill` is what lies outside of the image: 'none' (levels that need it are not supplied), 'zeros', or 'reflect'.
     """
 
     preprocessing: Preprocessing
@@ -45,29 +45,29 @@ class Perturbation(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, image: Image.Image) -> Tensor:
-        """The source's pixels, decoded on the CPU: (3, H', W') float32 in [0, 1]."""
+        """The pixels of a source, prepared on the CPU: (3, H', W') float32 in [0, 1]."""
 
     @abc.abstractmethod
     def reference(self, sources: Sequence[Source]) -> Tensor:
-        """(B, 3, H, W): the images untransformed, made in the same way as the levels."""
+        """(B, 3, H, W): the untransformed images, made in the same way as the levels."""
 
     @abc.abstractmethod
     def supplies(self, source: Source, level: float) -> bool:
-        """Whether the image holds all that this level shows of it."""
+        """Whether the image contains everything that is visible at this level."""
 
     @abc.abstractmethod
     def make(self, sources: Sequence[Source], level: float) -> Tensor:
         """(B, 3, H, W) at a level that every source supplies."""
 
     def displacement(self, source: Source, level: float) -> tuple[float, float]:
-        """How far (dy, dx) in pixels the content moves, for what it can be said of; (0, 0) otherwise."""
+        """The displacement (dy, dx) of the content in pixels; (0, 0) if it is not a translation."""
         return 0.0, 0.0
 
 
 def window(pixels: Tensor, top: int, left: int, size: tuple[int, int], fill: Fill) -> Tensor:
-    """(3, H', W') -> the (3, *size) window at (top, left), which may reach beyond the image; filled there.
+    """(3, H', W') -> the (3, *size) window at (top, left), which may extend beyond the image and is filled there.
 
-    Reflection does not repeat the edge, and goes back and forth where the window is larger than the image.
+    Reflection does not repeat the edge, and goes back and forth if the window is larger than the image.
     """
     height, width = pixels.shape[-2:]
     bottom, right = top + size[0], left + size[1]

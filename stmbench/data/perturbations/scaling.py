@@ -1,4 +1,4 @@
-"""Scale by crop ratio: the share of the image's shorter side that the crop takes, resized to the model's input."""
+"""Scaling by crop ratio: the crop, as a fraction of the image's shorter side, is resized to the model's input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from stmbench.data.preprocessing import to_pixels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scaling(Perturbation):
-    """Levels are crop ratios; the model's own (0.875, say) is the reference. Small ratios magnify, and above 1 there is
-    more in view than the image holds."""
+    """Levels are crop ratios, and the model's own (for example 0.875) is the reference.
+
+    Small ratios magnify; above 1 the view extends beyond the image.
+    """
 
     unit: ClassVar[str] = "1"
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """The image at its own size: every ratio is resized from there, once."""
+        """The image at its original size, from which every ratio is resized once."""
         return to_pixels(image)
 
     def reference(self, sources: Sequence[Source]) -> Tensor:

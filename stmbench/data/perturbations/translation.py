@@ -1,4 +1,4 @@
-"""A true shift: the crop moves inside the resized image, so the content moves by exactly as much the other way."""
+"""Translation: the crop moves within the resized image, so the content moves by exactly as much the opposite way."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ DIRECTIONS: Final = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1),
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Translation(Perturbation):
-    """Levels are pixels. Each image goes in one of eight directions, drawn from the seed and its place in the set, the
-    same at every level."""
+    """Levels are pixels. Each image moves in one of eight directions, the same at every level.
+
+    The direction is drawn from the seed and the index of the image.
+    """
 
     unit: ClassVar[str] = "px"
 
     def prepare(self, image: Image.Image) -> Tensor:
         """The resized image before the crop."""
-        return self.preprocessing.larger(image)
+        return self.preprocessing.uncropped_pixels(image)
 
     def reference(self, sources: Sequence[Source]) -> Tensor:
         """The model's own centre crop."""
@@ -42,17 +44,17 @@ class Translation(Perturbation):
         return top >= 0 and left >= 0 and top + rows <= height and left + columns <= width
 
     def make(self, sources: Sequence[Source], level: float) -> Tensor:
-        """The moved crops; a slice each, no resampling."""
+        """The moved crops: slices, without resampling."""
         size, fill = self.preprocessing.size, self.fill
         return torch.stack([window(source.pixels, *self._corner(source, level), size, fill) for source in sources])
 
     def displacement(self, source: Source, level: float) -> tuple[float, float]:
-        """How far the content moves, opposite to the crop."""
+        """The displacement of the content, opposite to that of the crop."""
         dy, dx = self.direction(source)
         return float(-dy * round(level)), float(-dx * round(level))
 
     def direction(self, source: Source) -> tuple[int, int]:
-        """(dy, dx) in which the crop of this image goes."""
+        """The direction (dy, dx) of this image's crop."""
         drawn = np.random.default_rng([self.seed, source.index]).integers(len(DIRECTIONS))
         return DIRECTIONS[int(drawn)]
 

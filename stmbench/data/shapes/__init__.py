@@ -1,7 +1,7 @@
-"""`shapes`: procedural pictures of twelve classes of figures, with boxes and masks, made when they are asked for.
+"""`shapes`: procedural pictures of twelve classes of figures, with boxes and masks, drawn on request.
 
-outlines    the classes: what each figure's outline is
-surfaces    colours and textures
-scene       one picture: a pure function of (seed, index, size)
-dataset     the image set
+dataset     the image sets, and which one `shapes[...]` opens
+outlines    the classes: the outline of each figure
+scene       one picture with its colours and textures: a pure function of (seed, index, size)
+relations   pictures whose class is a relation between distant parts
 """

@@ -1,4 +1,4 @@
-"""`shapes` as an image set."""
+"""`shapes` as an image set: figures of twelve classes, or two classes of a relation (`shapes[relation=...]`)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,35 @@ from PIL import Image
 
 from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.data.shapes.outlines import CLASSES
+from stmbench.data.shapes.relations import RELATIONS_VERSION, ROUND, RelationScene, relation_named, relation_scene
 from stmbench.data.shapes.scene import Scene, scene
 from stmbench.errors import ConfigError
 
-VERSION = "shapes.v1"  # raise it when any picture changes
+VERSION = "shapes.v1"  # increase it if any picture changes
 SPLITS = ("train", "val", "test")
 SMALLEST, LARGEST = 16, 1024
+RELATION_SMALLEST = 96  # below it the windows of stem and transitions would contain both parts of a relation
 COUNTS = {"train": 12_000, "val": 1_200, "test": 1_200}
+
+
+def open_shapes(
+    *, split: str = "test", seed: int = 0, size: int | None = None, count: int = 0, relation: str | None = None
+) -> ImageSet:
+    """`RelationalShapes` if there is a relation, otherwise `Shapes`; None and 0 stand for their defaults."""
+    if relation is None:
+        return Shapes(split=split, seed=seed, size=64 if size is None else size, count=count)
+    return RelationalShapes(relation=relation, split=split, seed=seed, size=96 if size is None else size, count=count)
 
 
 class Shapes(ImageSet):
     """Pictures of twelve classes of figures.
 
     Args:
-        split: train, val or test; the indices of their pictures are those that leave 0, 1 and 2 when the number of
-            the round through the classes is divided by three, so they never meet, however many are asked for.
-        seed: of every picture.
+        split: train, val or test. Rounds through the classes go to each split in turn, so the splits are disjoint,
+            however many pictures are requested.
+        seed: of all pictures.
         size: side in pixels.
-        count: how many pictures.
+        count: number of pictures; 0 for the default of the split.
     """
 
     name = "shapes"
@@ -47,28 +58,75 @@ class Shapes(ImageSet):
 
     def read(self, index: int) -> tuple[Image.Image, int | None]:
         """See `ImageSet.read`."""
-        found = self.scene(index)
-        return Image.fromarray(found.image), found.label
+        picture = self.scene(index)
+        return Image.fromarray(picture.image), picture.label
 
     def labels(self) -> Labels:
-        """(len,) labels: the classes in turn."""
+        """(len,) labels; the classes take turns."""
         return np.arange(self.count, dtype=np.int64) % len(CLASSES)
 
     def fingerprint(self) -> str:
-        """Of what the pictures are a function of; Pillow draws them, so its version counts."""
+        """Hash of everything the pictures depend on, including the version of Pillow, which draws them."""
         return digest([VERSION, self.split, self.seed, self.size, PIL.__version__])
 
     def _place(self, index: int) -> int:
-        return place(index, self.split, len(CLASSES))
+        return index_in_all_splits(index, self.split, len(CLASSES))
 
 
-def place(index: int, split: str, period: int) -> int:
-    """The number of a split's picture among those of all splits: rounds of `period` pictures go to each in turn."""
+class RelationalShapes(ImageSet):
+    """Pictures of two classes that depend on a relation between distant parts.
+
+    Args:
+        relation: a name in `RELATIONS`.
+        split: train, val or test. Rounds of four pictures go to each split in turn, so the splits are disjoint.
+        seed: of all pictures.
+        size: side in pixels.
+        count: number of pictures; 0 for the default of the split.
+
+    Raises:
+        UnknownNameError: an unknown relation. ConfigError: an invalid split or size.
+    """
+
+    embedded = True
+
+    def __init__(self, *, relation: str, split: str = "test", seed: int = 0, size: int = 96, count: int = 0) -> None:
+        check_split(split)
+        self.classes: tuple[str, ...] = relation_named(relation).classes
+        self.name = f"shapes[relation={relation}]"
+        if not RELATION_SMALLEST <= size <= LARGEST:
+            remedy = f"write shapes[relation={relation},size={RELATION_SMALLEST}]"
+            raise ConfigError(f"a size of {self.name} from {RELATION_SMALLEST} to {LARGEST}", repr(size), remedy)
+        self.relation, self.split, self.seed, self.size = relation, split, seed, size
+        self.count = count or COUNTS[split]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scene(self, index: int) -> RelationScene:
+        """The picture, and the plan that it was drawn from."""
+        return relation_scene(self.seed, index_in_all_splits(index, self.split, ROUND), self.size, self.relation)
+
+    def read(self, index: int) -> tuple[Image.Image, int | None]:
+        """See `ImageSet.read`."""
+        picture = self.scene(index)
+        return Image.fromarray(picture.image), picture.plan.label
+
+    def labels(self) -> Labels:
+        """(len,) labels; the classes take turns."""
+        return np.arange(self.count, dtype=np.int64) % len(self.classes)
+
+    def fingerprint(self) -> str:
+        """Hash of everything the pictures depend on, including the version of Pillow, which draws them."""
+        return digest([RELATIONS_VERSION, self.relation, self.split, self.seed, self.size, PIL.__version__])
+
+
+def index_in_all_splits(index: int, split: str, period: int) -> int:
+    """The index over all splits of a picture of one split: rounds of `period` pictures go to each split in turn."""
     turn, rest = divmod(index, period)
     return (turn * len(SPLITS) + SPLITS.index(split)) * period + rest
 
 
 def check_split(split: str) -> None:
-    """Raises ConfigError for a split that shapes do not have."""
+    """Raise ConfigError for an unknown split of shapes."""
     if split not in SPLITS:
         raise ConfigError(f"a split of shapes ({', '.join(SPLITS)})", repr(split), "change --split")

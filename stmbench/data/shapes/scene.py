@@ -1,30 +1,37 @@
-"""One picture: a pure function of (seed, index, size), and nearly the same picture at every size.
+"""One picture: a pure function of (seed, index, size), and almost the same picture at every size.
 
-From the back: a textured ground, clutter, one to three figures of one class in any pose, and bits of clutter before
-them. Clutter is lines, arcs and scraps that are no class's figure.
+From back to front: a textured background, clutter, one to three figures of one class in any pose, and scraps of clutter
+in front of them. Clutter is lines, arcs and scraps that look like no figure. Colours and textures are small random
+patterns described without pixels, so that every size shows the same picture.
 """
 
 from __future__ import annotations
 
+import colorsys
 import dataclasses
+import functools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from stmbench.data.shapes.outlines import CLASSES, OUTLINES, Points
-from stmbench.data.shapes.surfaces import GRAIN, Floats, colour, colour_unlike, noise, surface
 
-FINER = 3  # drawn so many times larger, then averaged: that is the antialiasing
+Floats = NDArray[np.float32]
+
+GRAIN = 24  # cells per side of the finest noise, at every size
+APART = 0.42  # least distance of a figure's colour from the background's, in RGB of [0, 1]
+FINER = 3  # antialiasing: drawn this many times larger, then averaged
 BEHIND, BEFORE = (6, 14), (0, 3)  # pieces of clutter
 COUNTS = (0.6, 0.25, 0.15)  # of one, two, three figures
 RADII = {1: (0.20, 0.38), 2: (0.15, 0.24), 3: (0.13, 0.19)}  # of the picture's side
-TRIES = 12  # to find a place for a second and third figure
+TRIES = 12  # attempts to place a second and third figure
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A picture and what is in it.
+    """A picture and its contents.
 
     `image` (size, size, 3) uint8; `label` into CLASSES, of every figure; `masks` (n, size, size) bool, a figure's
     visible pixels; `boxes` (n, 4) float32, the smallest boxes around the masks: left, top, right, bottom in pixels.
@@ -37,7 +44,7 @@ class Scene:
 
 
 def scene(seed: int, index: int, size: int) -> Scene:
-    """Picture `index`. Its label is `index` modulo the number of classes: every stretch of indices is balanced."""
+    """Picture `index`. Its label is `index` modulo the number of classes: any range of indices is balanced."""
     random = np.random.default_rng((seed, index))
     label = index % len(CLASSES)
     ground = colour(random)
@@ -60,7 +67,7 @@ def scene(seed: int, index: int, size: int) -> Scene:
 
 
 def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
-    """For each figure its polygons, the hole second, in units of the picture's side."""
+    """The polygons of each figure, a hole second, in units of the picture's side."""
     number = int(random.choice(3, p=COUNTS)) + 1
     places: list[tuple[float, float, float]] = []
     for _ in range(number):
@@ -84,7 +91,7 @@ def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
 
 
 def _cover(polygons: list[Points], size: int) -> Floats:
-    """(size, size) the share of each pixel that lies within."""
+    """(size, size) the fraction of each pixel inside the polygons."""
     canvas = Image.new("L", (size * FINER, size * FINER))
     draw = ImageDraw.Draw(canvas)
     for fill, points in zip((255, 0), polygons, strict=False):
@@ -93,9 +100,9 @@ def _cover(polygons: list[Points], size: int) -> Floats:
 
 
 def _clutter(random: np.random.Generator, size: int, number: tuple[int, int], extent: float) -> tuple[Floats, Floats]:
-    """(size, size, 3) colours times cover, and (size, size) the cover, of lines, arcs and scraps."""
+    """(size, size, 3) premultiplied colours and (size, size) coverage of lines, arcs and scraps."""
     side = size * FINER
-    # the fourth band is the cover; as RGBA, PIL would average colours by it, at a price
+    # the fourth channel is the coverage; with RGBA, PIL would weight colours by it, which is slow
     canvas = Image.new("RGBX", (side, side), (0, 0, 0, 0))
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(random.integers(*number, endpoint=True))):
@@ -127,7 +134,7 @@ def _over(picture: Floats, rgb: Floats, alpha: Floats) -> Floats:
 
 
 def _mask(seen: Floats) -> NDArray[np.bool_]:
-    """(size, size) the pixels at least half filled, or half of the most that there is: never none of them."""
+    """(size, size) the pixels covered at least half as much as the most covered one; never empty."""
     return np.asarray(seen >= 0.5 * seen.max())
 
 
@@ -135,3 +142,61 @@ def _box(mask: NDArray[np.bool_]) -> Floats:
     """(4,) the smallest box around a mask."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def colour(random: np.random.Generator) -> Floats:
+    """(3,) RGB in [0, 1], of any hue, saturation and brightness."""
+    hue, saturation, value = random.uniform((0, 0.1, 0.12), 1).tolist()
+    return np.array(colorsys.hsv_to_rgb(hue, saturation, value), dtype=np.float32)
+
+
+def colour_unlike(other: Floats, random: np.random.Generator) -> Floats:
+    """(3,) a colour that is clearly different from another one."""
+    while True:
+        found = colour(random)
+        if np.square(found - other).sum() > APART**2:
+            return found
+
+
+@functools.lru_cache(maxsize=8)
+def coordinates(size: int) -> tuple[Floats, Floats]:
+    """x and y of the pixels' centres in [0, 1], (1, size) and (size, 1)."""
+    along: Floats = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    return along[None, :], along[:, None]
+
+
+def noise(random: np.random.Generator, cells: int, size: int) -> Floats:
+    """(size, size) smooth noise of about unit deviation, with `cells` bumps per side."""
+    grid = random.standard_normal((cells, cells), dtype=np.float32)
+    return np.asarray(Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def texture(random: np.random.Generator, size: int) -> Floats:
+    """(size, size) about 0, of about unit size: stripes, checks, dots, clouds or nothing, at any angle and scale."""
+    kind = int(random.integers(5))
+    angle, frequency, phase = random.uniform((0, 4, 0), (np.pi, 14, 2 * np.pi)).tolist()
+    if kind == 3:
+        return noise(random, int(frequency), size)
+    if kind == 4:
+        return np.zeros((size, size), dtype=np.float32)
+    x, y = coordinates(size)
+    # Python floats: numpy's would promote every picture to float64
+    along, across = 2 * math.pi * frequency * math.cos(angle), 2 * math.pi * frequency * math.sin(angle)
+    waves: Floats = np.sin(along * x + across * y + phase)
+    if kind in (1, 2):
+        waves *= np.sin(along * y - across * x)
+        waves = (4 * waves).clip(-1, 1) if kind == 1 else np.abs(waves) * 2 - 1
+    return waves
+
+
+def surface(base: Floats, random: np.random.Generator, size: int, *, strength: float) -> Floats:
+    """(size, size, 3) a colour with a texture and a gradient of light; not clipped."""
+    tint = base + random.uniform(-strength, strength, 3).astype(np.float32)
+    x, y = coordinates(size)
+    to_right, down = random.uniform(-0.36, 0.36, 2).tolist()
+    light = to_right * (x - 0.5) + down * (y - 0.5)
+    weight = 0.5 + 0.5 * texture(random, size)
+    picture: Floats = weight[..., None] * (tint - base)
+    picture += base
+    picture += light[..., None]
+    return picture

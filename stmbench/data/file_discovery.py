@@ -1,4 +1,4 @@
-"""Files below a folder: what operating systems, network drives and notebooks leave there is passed over and counted."""
+"""Finds files below a folder; skips and counts what operating systems, network drives and notebooks leave there."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ JUNK = frozenset((*SYNOLOGY, *QNAP, *WINDOWS, *MAC, *LINUX))
 HIDDEN, SPECIAL = "hidden images", "images that are no regular files"
 OUTSIDE, EMPTY = "images outside of class folders", "folders without images"
 
-Passed = Counter[str]  # what was passed over -> how often
+Skipped = Counter[str]  # what was skipped -> how often
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is none of the user's own: hidden, or a system's."""
+    """Whether a file or folder of this name is hidden or belongs to a system rather than to the user."""
     return name.startswith(".") or name.lower() in JUNK
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image, by its suffix."""
+    """Whether a file is an image, judged by its suffix."""
     return name.lower().endswith(SUFFIXES)
 
 
-def in_archive(path: str, passed: Passed) -> bool:
-    """Whether a member of an archive is in no junk folder and not junk itself; junk is counted."""
+def keep_member(path: str, skipped: Skipped) -> bool:
+    """Whether a member of an archive is neither junk nor in a junk folder; junk is counted in `skipped`."""
     *folders, name = path.strip("/").split("/")
     junk = next((part for part in folders if part != "." and is_junk(part)), None)
     if junk is not None:
-        passed[junk] += 1
+        skipped[junk] += 1
     elif is_junk(name):
-        passed[HIDDEN] += is_image(name)
+        skipped[HIDDEN] += is_image(name)
     else:
         return True
     return False
 
 
-def folders_in(folder: Path, passed: Passed) -> list[str]:
-    """Names of the folders in a folder, sorted, junk left out."""
+def folders_in(folder: Path, skipped: Skipped) -> list[str]:
+    """Sorted names of the folders in a folder, without junk."""
     found = []
     for entry in _entries(folder):
         if _is_folder(entry):
             if is_junk(entry.name):
-                passed[entry.name] += 1
+                skipped[entry.name] += 1
             else:
                 found.append(entry.name)
     return sorted(found)
 
 
-def flat_images(folder: Path, passed: Passed) -> list[str]:
-    """Names of the images in the folder itself, sorted."""
-    return sorted(entry.name for entry in _entries(folder) if not _is_folder(entry) and _counts(entry, passed))
+def flat_images(folder: Path, skipped: Skipped) -> list[str]:
+    """Sorted names of the images directly in the folder."""
+    return sorted(entry.name for entry in _entries(folder) if not _is_folder(entry) and _counts(entry, skipped))
 
 
-def images_below(folder: Path, passed: Passed) -> Iterator[str]:
-    """Paths of all images below a folder, relative to it, folder by folder in the order of their names.
+def images_below(folder: Path, skipped: Skipped) -> Iterator[str]:
+    """Paths of all images below a folder, relative to it, folder by folder in alphabetical order.
 
-    Links to folders are followed, each real folder once, and none that leads back to a folder above: loops end.
+    Links to folders are followed, but each real folder is visited once and never a parent, so loops end.
     """
     seen = {_identity(above) for above in folder.parents}
     waiting = [""]
@@ -77,10 +77,10 @@ def images_below(folder: Path, passed: Passed) -> Iterator[str]:
         within, files = [], []
         for entry in _entries(folder / place):
             if not _is_folder(entry):
-                if _counts(entry, passed):
+                if _counts(entry, skipped):
                     files.append(entry.name)
             elif is_junk(entry.name):
-                passed[entry.name] += 1
+                skipped[entry.name] += 1
             else:
                 within.append(entry.name)
         prefix = f"{place}/" if place else ""
@@ -88,26 +88,26 @@ def images_below(folder: Path, passed: Passed) -> Iterator[str]:
         waiting += [f"{prefix}{name}" for name in sorted(within, reverse=True)]
 
 
-def remark(name: str, passed: Passed) -> tuple[str, ...]:
-    """What was passed over, as one sentence; none where there was nothing."""
-    parts = [f"{count} {what}" for what, count in sorted((+passed).items())]
+def skipped_remark(name: str, skipped: Skipped) -> tuple[str, ...]:
+    """What was skipped, as one sentence; empty if nothing was."""
+    parts = [f"{count} {what}" for what, count in sorted((+skipped).items())]
     if not parts:
         return ()
-    return (f"passed over in {name}: {', '.join(parts[:6])}{', ...' if len(parts) > 6 else ''}",)
+    return (f"skipped in {name}: {', '.join(parts[:6])}{', ...' if len(parts) > 6 else ''}",)
 
 
-def _counts(entry: os.DirEntry[str], passed: Passed) -> bool:
-    """Whether it is an image to be used."""
+def _counts(entry: os.DirEntry[str], skipped: Skipped) -> bool:
+    """Whether an entry is an image to be used."""
     if not is_image(entry.name):
         return False
     if is_junk(entry.name):
-        passed[HIDDEN] += 1
+        skipped[HIDDEN] += 1
         return False
     try:
         special = not stat.S_ISREG(entry.stat().st_mode)
-    except OSError:  # a link to nothing, or to itself, is an image that is missing
+    except OSError:  # a broken link, or one to itself, is a missing image
         return True
-    passed[SPECIAL] += special  # a pipe or a device: to open it might wait for ever
+    skipped[SPECIAL] += special  # opening a pipe or a device might block forever
     return not special
 
 

@@ -1,6 +1,6 @@
-"""Which images of a set are used: as many of each class as there are of any other, drawn by a seed.
+"""Selects the images of a set that are used: balanced over the classes, and drawn by a seed.
 
-Fifty images in folder order are one class of ImageNet; what they say, they say about that class.
+The first fifty images in folder order are a single class of ImageNet, and results on them are about that class only.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from stmbench.data.image_set import ImageSet
 from stmbench.errors import InputError
 
 
-def choose(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
-    """Numbers of the images to use; all of them, in the set's order, for None.
+def select_images(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
+    """Indices of the images to use; if `num_images` is None all of them, in the order of the set.
 
-    Class by class in turn, each class in an order drawn by `seed`, and so is the order of the classes: any first part
-    of the result is balanced too, to within one image of a class, and a smaller choice is part of a larger one.
+    The classes take turns; their order, and the order of images within each class, are drawn by `seed`. Any prefix of
+    the result is balanced to within one image per class, and a smaller selection is a prefix of a larger one.
 
     Raises:
-        InputError: fewer images than asked for, or none asked for.
+        InputError: fewer images than requested, or a request for none.
     """
     available = len(image_set)
     if num_images is None:
@@ -34,13 +34,13 @@ def choose(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
     return [int(index) for index in _in_turn(image_set, seed)[:num_images]]
 
 
-def spares(image_set: ImageSet, num_images: int, seed: int) -> NDArray[np.int64]:
-    """The images that `choose` would take after the first `num_images`: what a broken one can be replaced by."""
+def replacement_images(image_set: ImageSet, num_images: int, seed: int) -> NDArray[np.int64]:
+    """The images that `select_images` would take after the first `num_images`: replacements for corrupt ones."""
     return _in_turn(image_set, seed)[num_images:]
 
 
 def _in_turn(image_set: ImageSet, seed: int) -> NDArray[np.int64]:
-    """All images of a set, class by class in turn."""
+    """The indices of all images, with the classes taking turns."""
     available = len(image_set)
     random = np.random.default_rng(seed)
     order = random.permutation(available)
@@ -49,16 +49,16 @@ def _in_turn(image_set: ImageSet, seed: int) -> NDArray[np.int64]:
     by_group = np.argsort(groups, kind="stable")
     starts = np.r_[0, np.flatnonzero(np.diff(groups[by_group])) + 1]
     sizes = np.diff(np.r_[starts, available])
-    turn = np.empty(available, dtype=np.int64)  # the how-manieth of its group an image is
+    turn = np.empty(available, dtype=np.int64)  # an image's position within its group
     turn[by_group] = np.arange(available) - np.repeat(starts, sizes)
     return np.asarray(order[np.lexsort((groups, turn))], dtype=np.int64)
 
 
 def require_labels(image_set: ImageSet, indices: Sequence[int], num_classes: int) -> None:
-    """Whether the images have labels that a model with `num_classes` logits can give.
+    """Check that the images have labels that a model with `num_classes` logits can predict.
 
     Raises:
-        InputError: a set without labels, or a label outside of the model's range.
+        InputError: the set has no labels, or a label is outside of the model's range.
     """
     labels = image_set.labels()
     if labels is None:
@@ -72,7 +72,7 @@ def require_labels(image_set: ImageSet, indices: Sequence[int], num_classes: int
 
 
 def _classes(image_set: ImageSet) -> str:
-    """The classes that were found, for a message."""
+    """The classes of the set, for a message."""
     if image_set.classes is None:
         return ""
     names = ", ".join(image_set.classes[:5]) + (", ..." if len(image_set.classes) > 5 else "")

@@ -1,61 +1,61 @@
-"""Images in a folder, with their labels in a CSV file."""
+"""Images in a folder whose labels are in a CSV file (`--labels`)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from stmbench.data import splits, walking
+from stmbench.data import file_discovery
 from stmbench.data.decoding import SUFFIXES
-from stmbench.data.files import FileSet
-from stmbench.data.folders import split_folders
-from stmbench.data.label_files import read_table, whole_label
-from stmbench.data.walking import Passed
+from stmbench.data.file_discovery import Skipped
+from stmbench.data.image_folders import FileSet, split_folders
+from stmbench.data.image_set import KNOWN_SPLITS, find_split
+from stmbench.data.label_files import parse_label, read_table
 from stmbench.errors import InputError
 
 WHAT = "a table of images and labels"
 
 
 def open_table(path: Path, file: Path, split: str) -> FileSet:
-    """Images anywhere below a folder, or below its folder for the split, with the labels of lines `image,label`.
+    """Images anywhere below a folder, or below its split folder, with labels from lines `image,label`.
 
-    Images are named relative to either folder, with their suffix or without. Labels that are all numbers are the
-    numbers of classes; others are names, ranked in alphabetical order. Images without a line are passed over; a line
-    without an image is a corrupt image.
+    Images are named relative to either folder, with or without suffix. If all labels are numbers they are class
+    numbers; otherwise they are names, numbered in alphabetical order. Images without a line are skipped; a line without
+    an image counts as a corrupt image.
 
     Raises:
-        InputError: a line that is none, two labels for an image, no line of an image. ConfigError: no such split.
+        InputError: an invalid line, two labels for an image, or no line for any image. ConfigError: no such split.
     """
     labels, classes = _labels(file)
-    passed: Passed = Counter()
-    parts = split_folders(path, passed)
-    found = splits.find(split, parts or ["test"], f"{path.name}, which has no folder for each split")
+    skipped: Skipped = Counter()
+    parts = split_folders(path, skipped)
+    found = find_split(split, parts or ["test"], f"{path.name}, which has no folder for each split")
     root = path / found if parts else path
-    there = list(walking.images_below(root, passed))
-    known = {image: line for image in there if (line := _line(image, found if parts else "", labels)) is not None}
+    images = list(file_discovery.images_below(root, skipped))
+    known = {image: line for image in images if (line := _line(image, found if parts else "", labels)) is not None}
     if not known:
         got = f"{next(iter(labels))!r} and other names that are not in {root.name!r}"
         raise InputError(f"images of {root.name!r} in {file.name}", got, "write paths relative to the folder")
-    passed[f"images without a line in {file.name}"] += len(there) - len(known)
+    skipped[f"images without a line in {file.name}"] += len(images) - len(known)
     named = set(known.values())
-    for part in parts:  # lines of another split are none of a missing image
+    for part in parts:  # lines for images of another split do not count as missing images
         if part != found:
-            others = walking.images_below(path / part, Counter())
+            others = file_discovery.images_below(path / part, Counter())
             named |= {line for image in others if (line := _line(image, part, labels)) is not None}
     targets = [labels[line] for line in known.values()] + [labels[line] for line in labels if line not in named]
     return FileSet(
-        name=path.name if parts or path.name not in splits.KNOWN else path.parent.name,
+        name=path.name if parts or path.name not in KNOWN_SPLITS else path.parent.name,
         split=found if parts else "all",
         root=root,
         paths=[*known, *(line for line in labels if line not in named)],
         targets=targets,
         classes=classes,
-        remarks=walking.remark(path.name, passed),
+        remarks=file_discovery.skipped_remark(path.name, skipped),
     )
 
 
 def _labels(file: Path) -> tuple[dict[str, int], tuple[str, ...] | None]:
-    """(image -> label, names of the classes or None for numbers)."""
+    """image -> label, and the names of the classes, or None for numbers."""
     lines: dict[str, tuple[int, str]] = {}
     for number, image, label in read_table(file, WHAT):
         first = lines.setdefault(image.removeprefix("./"), (number, label))
@@ -65,7 +65,7 @@ def _labels(file: Path) -> tuple[dict[str, int], tuple[str, ...] | None]:
     texts = {label for _, label in lines.values()}
     if any(label.lstrip("+-").isdecimal() for label in texts) and all(_is_number(label) for label in texts):
         where = {image: f"line {number} of {file.name}" for image, (number, _) in lines.items()}
-        return {image: whole_label(label, where[image]) for image, (_, label) in lines.items()}, None
+        return {image: parse_label(label, where[image]) for image, (_, label) in lines.items()}, None
     classes = tuple(sorted(texts))
     ranks = {label: rank for rank, label in enumerate(classes)}
     return {image: ranks[label] for image, (_, label) in lines.items()}, classes
@@ -80,7 +80,7 @@ def _is_number(label: str) -> bool:
 
 
 def _line(image: str, part: str, labels: dict[str, int]) -> str | None:
-    """The line that names an image of a split's folder `part`."""
+    """The line for an image in the split folder `part`; None if there is none."""
     names = [image, *([f"{part}/{image}"] if part else [])]
     for name in [
         *names,

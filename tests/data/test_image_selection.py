@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from stmbench.data.sampling import choose, require_labels
+from stmbench.data.image_selection import require_labels, select_images
 from stmbench.data.sets import open_set
 from stmbench.errors import InputError
 from tests.data.memory_set import MemorySet
@@ -15,17 +15,17 @@ IN_FOLDER_ORDER = [label for label in range(10) for _ in range(20)]
 
 
 def test_fifty_images_of_a_set_in_folder_order_are_of_all_classes() -> None:
-    chosen = choose(MemorySet(IN_FOLDER_ORDER), 50, seed=0)
+    chosen = select_images(MemorySet(IN_FOLDER_ORDER), 50, seed=0)
     assert Counter(IN_FOLDER_ORDER[index] for index in chosen) == dict.fromkeys(range(10), 5)
     assert len(set(chosen)) == 50
 
 
 def test_any_first_part_is_balanced_and_a_smaller_choice_is_part_of_a_larger_one() -> None:
     images = MemorySet(IN_FOLDER_ORDER)
-    largest = choose(images, 200, seed=3)
+    largest = select_images(images, 200, seed=3)
     assert sorted(largest) == list(range(200))
     for count in (1, 7, 10, 33, 110):
-        chosen = choose(images, count, seed=3)
+        chosen = select_images(images, count, seed=3)
         assert chosen == largest[:count]
         counts = Counter(IN_FOLDER_ORDER[index] for index in chosen)
         assert max(counts.values()) - min(counts[label] for label in range(10)) <= 1
@@ -33,23 +33,23 @@ def test_any_first_part_is_balanced_and_a_smaller_choice_is_part_of_a_larger_one
 
 def test_the_seed_decides_and_nothing_else() -> None:
     images = MemorySet(IN_FOLDER_ORDER)
-    assert choose(images, 20, seed=1) == choose(MemorySet(IN_FOLDER_ORDER), 20, seed=1)
-    assert choose(images, 20, seed=1) != choose(images, 20, seed=2)
+    assert select_images(images, 20, seed=1) == select_images(MemorySet(IN_FOLDER_ORDER), 20, seed=1)
+    assert select_images(images, 20, seed=1) != select_images(images, 20, seed=2)
 
 
 def test_classes_that_run_out_leave_their_turn_to_the_others() -> None:
     labels = [0] * 3 + [1] * 30
-    chosen = [labels[index] for index in choose(MemorySet(labels), 20, seed=0)]
+    chosen = [labels[index] for index in select_images(MemorySet(labels), 20, seed=0)]
     assert Counter(chosen) == {0: 3, 1: 17}
     assert Counter(chosen[:6]) == {0: 3, 1: 3}
 
 
 def test_all_images_in_the_sets_order_when_no_number_is_given() -> None:
-    assert choose(MemorySet([1, 0, 1]), None, seed=5) == [0, 1, 2]
+    assert select_images(MemorySet([1, 0, 1]), None, seed=5) == [0, 1, 2]
 
 
 def test_photos_are_balanced_over_the_photographs() -> None:
-    chosen = choose(open_set("photos"), 14, seed=0)
+    chosen = select_images(open_set("photos"), 14, seed=0)
     assert Counter(index % 7 for index in chosen) == dict.fromkeys(range(7), 2)
 
 
@@ -63,7 +63,7 @@ def test_photos_are_balanced_over_the_photographs() -> None:
 )
 def test_numbers_that_cannot_be_had(count: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        choose(MemorySet(IN_FOLDER_ORDER), count, seed=0)
+        select_images(MemorySet(IN_FOLDER_ORDER), count, seed=0)
 
 
 def test_labels_must_be_the_models() -> None:

@@ -1,0 +1,238 @@
+"""Tar files: WebDataset shards (key.jpg alongside key.cls), or class folders inside a tar; random access by offset.
+
+The headers are indexed once, and what a truncated or damaged file has lost is reported by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import math
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from stmbench.data.decoding import SUFFIXES, decode
+from stmbench.data.file_discovery import Skipped, is_junk, keep_member, skipped_remark
+from stmbench.data.image_set import KNOWN_SPLITS, ImageSet, Labels, digest, find_split, split_candidates
+from stmbench.data.label_files import parse_label
+from stmbench.errors import ImageError, InputError
+
+LABEL = "cls"
+BLOCK = tarfile.BLOCKSIZE
+
+Extent = tuple[int, int, str]  # of a member's bytes: offset, size, path
+MAX_SHARDS = 100_000  # shards of one pattern
+_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+class Member(NamedTuple):
+    """One image in a shard: the location of its bytes, its path, and the label in its .cls file."""
+
+    shard: int
+    offset: int
+    size: int
+    path: str
+    label: int | None
+
+
+class Shard(NamedTuple):
+    """The images of one tar file, and descriptions of what was lost."""
+
+    members: list[Member]
+    damaged: list[str]
+
+
+def index_shard(file: Path, number: int, skipped: Skipped) -> Shard:
+    """Index tar file `number` of a set by reading its headers and its .cls files.
+
+    A tar that ends inside a member, or without the zeros that end an archive, has lost what follows. This is reported
+    in `damaged`, and so is an image whose label is lost with it.
+
+    Raises:
+        InputError: not a plain tar file, or a .cls file without a label.
+    """
+    images: dict[str, Extent] = {}
+    dotted: dict[str, Extent] = {}  # a.b.png: a picture that belongs to an image (a mask), or an image with such a name
+    labels: dict[str, int] = {}
+    some, cut = False, ""
+    try:
+        length = file.stat().st_size
+        with tarfile.open(file, "r:") as tar:
+            try:
+                for info in tar:
+                    some = True
+                    if info.isreg() and info.offset_data + info.size > length:
+                        cut = f"ends inside of {info.name}"
+                    folder, _, base = info.name.rpartition("/")
+                    key, _, suffix = base.partition(".")
+                    if cut or not info.isreg() or not keep_member(info.name, skipped) or not key:
+                        continue
+                    key = f"{folder}/{key}"
+                    if suffix == LABEL:
+                        labels[key] = _label(tar, info, file)
+                    elif f".{suffix.lower()}" in SUFFIXES:
+                        images[key] = (info.offset_data, info.size, info.name)
+                    elif base.lower().endswith(SUFFIXES):
+                        dotted[info.name] = (info.offset_data, info.size, info.name)
+            except (tarfile.TarError, EOFError) as error:
+                if not some:
+                    raise
+                cut = cut or f"is damaged ({' '.join(str(error).split())[:80]})"
+            cut = cut or _end(file, tar.offset)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        got = f"{file.name} ({' '.join(str(error).split())[:80]})"
+        raise InputError("a plain tar file", got, "fetch it again, or unpack it where it is compressed") from error
+    found = images if labels else {**images, **dotted}
+    damaged = [f"{file.name} {cut}, what follows is lost"] if cut else []
+    if cut and labels:  # the part that was cut off may contain the last image's label
+        for key in [key for key in found if key not in labels]:
+            damaged.append(f"{file.name}/{found.pop(key)[2]}: its label is lost")
+    return Shard([Member(number, *place, labels.get(key)) for key, place in found.items()], damaged)
+
+
+def _end(file: Path, offset: int) -> str:
+    """What is wrong after the last member; empty if a block of zeros ends the archive."""
+    with file.open("rb") as content:
+        content.seek(offset)
+        block = content.read(BLOCK)
+    if len(block) < BLOCK:
+        return "ends without the zeros that end an archive"
+    return "" if not any(block) else f"has a damaged header at byte {offset}"
+
+
+def _label(tar: tarfile.TarFile, info: tarfile.TarInfo, file: Path) -> int:
+    content = tar.extractfile(info)
+    text = b"" if content is None else content.read(64)
+    return parse_label(text.decode("utf-8", errors="replace"), f"{info.name} of {file.name}")
+
+
+class ShardSet(ImageSet):
+    """Images inside tar files. Labels come from .cls files, or from the sorted folders within the tars."""
+
+    def __init__(self, files: Sequence[Path], *, name: str, split: str) -> None:
+        self.name, self.split, self.files = name, split, list(files)
+        skipped: Skipped = Counter()
+        shards = [index_shard(file, number, skipped) for number, file in enumerate(files)]
+        self.members = [member for shard in shards for member in shard.members]
+        self.damaged = tuple(damage for shard in shards for damage in shard.damaged)
+        self.remarks = skipped_remark(name, skipped)
+        if not self.members:
+            got = f"none in {name}" + (f" ({self.damaged[0]})" if self.damaged else "")
+            raise InputError("images in the shards", got, "name tar files with .jpg, .png, ... in them")
+        self.classes, self._labels = _labelled(self.members, name)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def read(self, index: int) -> tuple[Image.Image, int | None]:
+        """See `ImageSet.read`."""
+        member = self.members[index]
+        try:
+            with self.files[member.shard].open("rb") as file:
+                file.seek(member.offset)
+                content = file.read(member.size)
+        except OSError as error:
+            raise ImageError(f"{self.title(index)}: {error.strerror or error}") from error
+        if len(content) < member.size:
+            raise ImageError(f"{self.title(index)}: cut off after {len(content)} of {member.size} bytes")
+        return decode(content, self.title(index)), None if self._labels is None else int(self._labels[index])
+
+    def labels(self) -> Labels | None:
+        """(len,) labels."""
+        return self._labels
+
+    def title(self, index: int) -> str:
+        """The name of the shard and the path of the image in it."""
+        member = self.members[index]
+        return f"{self.files[member.shard].name}/{member.path}"
+
+    def fingerprint(self) -> str:
+        """Hash of the members' names, offsets, sizes and labels; contents are not read."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return digest(item for member in self.members for item in member)
+
+
+def matching_shards(text: str) -> list[Path]:
+    """The tar files that match a path or a pattern, including `{000..009}`; none for anything else."""
+    if not text.endswith(".tar"):
+        return []
+    count = math.prod(_count(match) for match in _BRACES.finditer(text))
+    if count > MAX_SHARDS:
+        raise InputError(
+            f"a pattern of at most {MAX_SHARDS:,} shards", f"{count:.3g} of them", "correct the range in braces"
+        )
+    found = []
+    for pattern in _expanded(str(Path(text).expanduser())):
+        found += [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
+    return [Path(path).resolve() for path in found if Path(path).is_file()]
+
+
+def shards_in_folder(path: Path, split: str) -> list[Path]:
+    """The tar files in a folder or its split folder; if file names contain splits, only those of the split."""
+    for name in split_candidates(split):
+        inside = _tars(path / name)
+        if inside:
+            return inside
+    files = _tars(path)
+    told = {file: word for file in files for word in re.split(r"[^a-z]+", file.stem.lower()) if word in KNOWN_SPLITS}
+    if not told:
+        return files
+    found = find_split(split, set(told.values()), path.name)
+    return [file for file in files if told.get(file) == found]
+
+
+def _tars(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.tar") if file.is_file() and not is_junk(file.name))
+
+
+def open_shards(files: Sequence[Path], split: str) -> ShardSet:
+    """The images of these tar files; the set is named after their folder, or after a single file.
+
+    Raises:
+        InputError: not a plain tar file, no images, or labels for only some of the images.
+    """
+    words = {word for file in files for word in re.split(r"[^a-z]+", file.stem.lower()) if word in KNOWN_SPLITS}
+    folder = files[0].parent
+    if folder.name in KNOWN_SPLITS:
+        return ShardSet(files, name=folder.parent.name, split=folder.name)
+    name = files[0].stem if len(files) == 1 else folder.name
+    return ShardSet(files, name=name, split=words.pop() if len(words) == 1 else "all")
+
+
+def _count(match: re.Match[str]) -> float:
+    first, last = match.groups()
+    return max(0, int(last) - int(first) + 1) if max(len(first), len(last)) <= 15 else math.inf
+
+
+def _expanded(text: str) -> Iterator[str]:
+    match = _BRACES.search(text)
+    if match is None:
+        yield text
+        return
+    first, last = match.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from _expanded(f"{text[: match.start()]}{number:0{len(first)}d}{text[match.end() :]}")
+
+
+def _labelled(members: Sequence[Member], name: str) -> tuple[tuple[str, ...] | None, Labels | None]:
+    given = [member.label for member in members if member.label is not None]
+    if len(given) == len(members):
+        return None, np.asarray(given, dtype=np.int64)
+    if given:
+        got = f"{len(members) - len(given)} of {len(members)} without"
+        raise InputError(f"a .cls beside every image of {name}, or none", got, "complete the shards")
+    folders = [member.path.rpartition("/")[0].rpartition("/")[2] for member in members]
+    ranks = {folder: rank for rank, folder in enumerate(sorted(set(folders)))}
+    if len(ranks) == 1:  # a single folder says nothing about classes
+        return None, None
+    return tuple(ranks), np.asarray([ranks[folder] for folder in folders], dtype=np.int64)
