@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stmbench.analyses.base import Listener
-    from stmbench.architectures.given_models import GivenModel
+    from stmbench.architectures.module_options import GivenModel
     from stmbench.checkpoints.selection import Checkpoint
 
     Model = Union[str, nn.Module, GivenModel]  # noqa: UP007 - evaluated by tools on Python 3.10

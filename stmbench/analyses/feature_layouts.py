@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from stmbench.architectures.given_models import FeatureSource
+from stmbench.architectures.module_copies import FeatureSource
 from stmbench.errors import UnitError
 
 MOST_PREFIX = 16  # class and register tokens in front of a map's

@@ -15,6 +15,8 @@ blocks               residual blocks around a mixer, and the stage that holds th
 layers               channels-last convolutions, norms, stems and transitions
 heads                from the last map to logits
 given_models         modules given as objects, behind a name
+module_options       `GivenModel`: such a module, and what is known of it
+module_copies        copies of it that work like our own models
 input_config         the images that such a module expects
 feature_nodes        the maps of a module by nodes of its graph
 fingerprints         hashes of a module's code and weights

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stmbench.analyses.feature_layouts import Layout, first_tensor, layout_of
-from stmbench.architectures.given_models import FeatureSource
+from stmbench.architectures.module_copies import FeatureSource
 from stmbench.errors import UnitError
 
 NOTHING = FeatureSource()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stmbench.analyses.affinity.layers import Layer
 from stmbench.analyses.feature_layouts import first_tensor
 from stmbench.analyses.subjects import Subject
-from stmbench.architectures.given_models import feature_source
+from stmbench.architectures.module_copies import feature_source
 from stmbench.errors import UnitError
 from stmbench.mixers.affinity import has_affinity
 

@@ -13,7 +13,8 @@ from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.feature_layouts import first_tensor, layout_of
 from stmbench.analyses.models import meta_model
 from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.architectures.given_models import FeatureSource, feature_source, is_given
+from stmbench.architectures.given_models import is_given
+from stmbench.architectures.module_copies import FeatureSource, feature_source
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import InputError
 from stmbench.mixers.affinity import HasAffinity, has_affinity

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.feature_layouts import first_tensor, layout_of
-from stmbench.architectures.given_models import FeatureSource, feature_source
+from stmbench.architectures.module_copies import FeatureSource, feature_source
 from stmbench.errors import ConfigError, UnitError
 
 COARSEST_STEM = 4  # maps finer than this are the stem's, not a stage's

@@ -1,0 +1,140 @@
+"""Deep copies of given modules that work like stmbench's own models: logits out, timm's config, known maps."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.architectures.feature_nodes import with_nodes
+from stmbench.architectures.input_config import patch_size_of, timm_config
+from stmbench.architectures.module_options import GivenModel, paths_of
+from stmbench.errors import ConfigError
+
+_ATTRIBUTE: Final = "_stmbench_features"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureSource:
+    """Where a given model's maps are: paths of stage modules (none: those of its `feature_info`), and of mixers.
+
+    `prefix_tokens` and `patch_size` (y, x) are what is known of its tokens.
+    """
+
+    stages: tuple[str, ...] = ()
+    mixers: tuple[str, ...] = ()
+    prefix_tokens: int | None = None
+    patch_size: tuple[int, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Returned:
+    """What a module returns: whether its logits have to be taken out of it, and how many there are (None: unknown)."""
+
+    is_container: bool
+    num_classes: int | None
+
+
+def feature_source(model: nn.Module) -> FeatureSource | None:
+    """What was said of a given model's maps; None for every other model."""
+    found = model.__dict__.get(_ATTRIBUTE)
+    return found if isinstance(found, FeatureSource) else None
+
+
+def prepared_copy(
+    given: GivenModel, returned: Returned | None, *, without_storage: bool
+) -> tuple[nn.Module, Returned | None]:
+    """A deep copy that returns logits, with timm's `default_cfg`, its number of classes and its feature source.
+
+    Args:
+        returned: what an earlier call found out by trying the module; None tries it, unless `without_storage`.
+        without_storage: leave the values out, for what asks for modules and shapes alone.
+    """
+    network = _copied(given.module, without_storage=without_storage)
+    stages = given.stage_modules or given.return_nodes
+    if not all(path in dict(network.named_modules()) for path in stages):
+        network, stages = with_nodes(network, stages)
+    if returned is None and not without_storage:
+        returned = _returned(_copied(network, without_storage=False), _sides(given))
+    if returned is None or returned.is_container:
+        network.register_forward_hook(_take_logits)
+    classes = given.num_classes or _said_classes(network) or (None if returned is None else returned.num_classes)
+    if classes is not None and getattr(network, "num_classes", None) != classes:
+        _put(network, "num_classes", classes)
+    said = {"mean": given.mean, "std": given.std, "crop_pct": given.crop_pct, "interpolation": given.interpolation}
+    config = {**timm_config(network), "input_size": (3, *_sides(given)), **said}
+    for name in ("default_cfg", "pretrained_cfg"):
+        _put(network, name, config)
+    mixers = () if given.mixer is None else paths_of(network, given.mixer)
+    prefix = given.prefix_tokens if given.prefix_tokens is not None else getattr(network, "num_prefix_tokens", None)
+    patch = patch_size_of(network)
+    _put(network, _ATTRIBUTE, FeatureSource(stages=stages, mixers=mixers, prefix_tokens=prefix, patch_size=patch))
+    return network, returned
+
+
+def logits_of(output: Any) -> Any:
+    """The logits in what a model returned: a tensor, `.logits`, ['logits'], or else the first tensor there is."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(found := getattr(output, "logits", None), Tensor):
+        return found
+    if isinstance(output, Mapping):
+        output = (output["logits"],) if "logits" in output else tuple(output.values())
+    items = output if isinstance(output, tuple | list) else ()
+    found = (logits_of(item) for item in items)
+    return next((item for item in found if isinstance(item, Tensor)), output)
+
+
+def _take_logits(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+    return logits_of(output)
+
+
+def _sides(given: GivenModel) -> tuple[int, int]:
+    size = given.input_size or 224
+    return (size, size) if isinstance(size, int) else size
+
+
+def _said_classes(module: nn.Module) -> int | None:
+    """What the module itself says: `num_classes`, or Hugging Face's `config.num_labels`."""
+    for said in (getattr(module, "num_classes", None), getattr(getattr(module, "config", None), "num_labels", None)):
+        if isinstance(said, int) and said > 0:
+            return said
+    return None
+
+
+def _copied(module: nn.Module, *, without_storage: bool) -> nn.Module:
+    memo: dict[int, Any] = {}
+    if without_storage:
+        for tensor in module.parameters():
+            memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), requires_grad=tensor.requires_grad)
+        memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in module.buffers()}
+    try:
+        return copy.deepcopy(module, memo)
+    except Exception as error:  # its own __deepcopy__ may raise anything
+        remedy = "drop the tensors with a graph that it keeps"
+        raise ConfigError("a module that copy.deepcopy can copy", str(error), remedy) from error
+
+
+@torch.no_grad()
+def _returned(network: nn.Module, size: tuple[int, int]) -> Returned:
+    """What a module returns for a grey image."""
+    like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), torch.empty(0))
+    try:
+        output = network.eval()(torch.zeros(1, 3, *size, dtype=like.dtype, device=like.device))
+    except Exception:  # the analysis will say what is wrong with it
+        return Returned(is_container=True, num_classes=None)
+    logits = logits_of(output)
+    is_flat = isinstance(logits, Tensor) and logits.ndim == 2
+    return Returned(is_container=not isinstance(output, Tensor), num_classes=int(logits.shape[1]) if is_flat else None)
+
+
+def _put(module: nn.Module, name: str, value: Any) -> None:
+    try:
+        setattr(module, name, value)
+    except AttributeError as error:
+        got = f"one of {type(module).__name__}'s own that cannot be set"
+        raise ConfigError(f"a module whose {name} can be set", got, "make it a plain attribute") from error
