@@ -20,6 +20,7 @@ module_copies        copies of it that work like our own models
 input_config         the images that such a module expects
 feature_nodes        the maps of a module by nodes of its graph
 fingerprints         hashes of a module's code and weights
+conformance          the checks of a plug-in's timm model
 mixer_contribution   how much the mixers contribute to the residual stream
 timm_registry        our names in timm's registry
 timm_hook            registers them when timm is imported

@@ -90,7 +90,7 @@ def write_safetensors(checkpoint: Checkpoint, out: Path) -> tuple[StoredWeights,
             save_file(tensors, temporary, metadata={"format": "pt", "source": stored.source})
     except Exception as error:  # safetensors raises errors of its own for a full disk
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise OutputError(f"to write {out}", reason, "choose another place with --out") from error
+        raise OutputError(f"to write {out}", reason, "choose another file with --out") from error
     return stored, len(tensors)
 
 

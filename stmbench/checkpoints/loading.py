@@ -113,7 +113,7 @@ def _translated(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
         known = name in wanted
         name = name if known else key
         if name in state:
-            got = f"{key} beside another tensor for the same place"
+            got = f"{key} and another tensor that maps to it"
             raise CheckpointError(f"one tensor for {name}", got, "leave the weights of one model in the file")
         state[name] = family.reshaped(name, value, tuple(wanted[name].shape)) if known else value
     return state
