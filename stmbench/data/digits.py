@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from stmbench.data.image_set import ImageSet, Labels, digest
-from stmbench.errors import ConfigError, InputError
+from stmbench.errors import ConfigError, MissingPackageError
 
 SIDE = 32
 EVERY = 5  # every fifth digit of each class, in the order of the data, is a test image
@@ -64,7 +64,6 @@ def _data() -> tuple[np.ndarray, Labels]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        remedy = "install it with: pip install 'stmbench[demo]'"
-        raise InputError("scikit-learn for the embedded digits", "an environment without it", remedy) from error
+        raise MissingPackageError("scikit-learn", "the embedded digits", "demo") from error
     data = load_digits()
     return data.images.astype(np.float64), data.target.astype(np.int64)

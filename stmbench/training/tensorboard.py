@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stmbench.errors import InputError
+from stmbench.errors import MissingPackageError
 from stmbench.training.progress import Epoch
 
 
 class Board:
-    """Writes one point for each epoch. Raises InputError where TensorBoard is not installed."""
+    """Writes one point for each epoch. Raises MissingPackageError where TensorBoard is not installed."""
 
     def __init__(self, folder: Path) -> None:
         require_board()
@@ -32,9 +32,8 @@ class Board:
 
 
 def require_board() -> None:
-    """Raise InputError unless TensorBoard can be imported."""
+    """Raise MissingPackageError unless TensorBoard can be imported."""
     try:
         import tensorboard  # noqa: F401
     except ImportError as error:
-        remedy = "install it with: pip install 'stmbench[tensorboard]'"
-        raise InputError("TensorBoard for --tensorboard", "an environment without it", remedy) from error
+        raise MissingPackageError("TensorBoard", "--tensorboard", "tensorboard") from error
