@@ -33,11 +33,11 @@ class Digits(ImageSet):
             raise ConfigError("the split 'train' or 'test' of digits", repr(split), "change --split")
         self.split = split
         pixels, labels = _data()
-        turn = np.zeros(len(labels), dtype=np.int64)  # a digit's position within its class
+        position = np.zeros(len(labels), dtype=np.int64)  # a digit's position within its class
         for label in range(10):
-            turn[labels == label] = np.arange(np.count_nonzero(labels == label))
-        self.places = np.flatnonzero((turn % EVERY == EVERY - 1) == (split == "test"))
-        self._pixels, self._labels = pixels[self.places], labels[self.places]
+            position[labels == label] = np.arange(np.count_nonzero(labels == label))
+        self.indices = np.flatnonzero((position % EVERY == EVERY - 1) == (split == "test"))
+        self._pixels, self._labels = pixels[self.indices], labels[self.indices]
 
     def __len__(self) -> int:
         return len(self._labels)
