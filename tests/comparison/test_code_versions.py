@@ -102,5 +102,5 @@ def test_what_is_no_side_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_plugin_that_is_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a plug-in file \(.py\), got '.*mine.py'; check --plugin"):
+    with pytest.raises(InputError, match=r"expected a plug-in file \(.py\) or folder, got '.*mine.py'; check --plugin"):
         code_version(str(checkout(tmp_path)), [Path("mine.py")])

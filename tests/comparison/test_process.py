@@ -137,13 +137,28 @@ def test_a_worker_is_out_of_reach_of_the_terminal_and_leaves_no_files(tmp_path: 
     assert not folder.exists()
 
 
-def test_plugins_are_brought_in(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "import stmbench\nimport torch\n\n\nclass Mine(torch.FakeModel):\n"
-        "    default_cfg = {'input_size': (3, 7, 7)}\n\n\nstmbench.MODELS['mine'] = Mine\n"
-    )
+MINE = (
+    "import stmbench\nimport torch\nIMPORT\n\n\nclass Mine(torch.FakeModel):\n"
+    "    default_cfg = {'input_size': (3, SIDE, SIDE)}\n\n\nstmbench.MODELS['mine'] = Mine\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "files"),
+    [
+        ("mine.py", {"mine.py": MINE.replace("IMPORT", "SIDE = 7")}),
+        ("mine.py", {"mine.py": MINE.replace("IMPORT", "from beside import SIDE"), "beside.py": "SIDE = 7\n"}),
+        ("own", {"own/__init__.py": MINE.replace("IMPORT", "from .beside import SIDE"), "own/beside.py": "SIDE = 7\n"}),
+        ("own", {"own/a_mine.py": MINE.replace("IMPORT", "from beside import SIDE"), "own/beside.py": "SIDE = 7\n"}),
+    ],
+    ids=["file", "two files", "package", "folder"],
+)
+def test_plugins_are_brought_in(tmp_path: Path, plugin: str, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
     with worker(checkout(tmp_path)) as started:
-        started.ask("hello", **{**HELLO, "plugins": [str(tmp_path / "mine.py")]})
+        started.ask("hello", **{**HELLO, "plugins": [str(tmp_path / plugin)]})
         assert load(started, "mine")["resolution"] == [7, 7]
 
 

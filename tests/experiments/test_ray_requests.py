@@ -137,3 +137,19 @@ def test_parts_are_written_after_the_files_that_they_speak_of(tmp_path: Path, mo
     assert order == ["last.safetensors", "a.erf.npy", "a.parquet"]
     assert (tmp_path / "parts" / "a.parquet").read_bytes() == b"1"
     assert not list(tmp_path.rglob(".*")), "no temporary file is left"
+
+
+def test_a_plugin_travels_with_the_files_it_imports(tmp_path: Path) -> None:
+    own = {"one/mine.py": "import helper\n", "one/helper.py": "A = 1\n", "one/unused.py": "", "other/helper.py": ""}
+    for name, text in own.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    asked = task(tmp_path, plugins=(str(tmp_path / "one" / "mine.py"), str(tmp_path / "other")))
+    packed, files = engine_module._packed(asked, tmp_path)
+    assert packed.plugins == ("plugins/0/mine.py", "plugins/1/other")
+    sent = {place: content for place, content in files.items() if place.startswith("plugins/")}
+    assert sent == {
+        "plugins/0/mine.py": b"import helper\n",
+        "plugins/0/helper.py": b"A = 1\n",
+        "plugins/1/other/helper.py": b"",
+    }
