@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from stmbench.analyses.affinity.analysis import AffinityAnalysis
-from stmbench.analyses.affinity.config import AffinityConfig
+from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.images import ImageRequest
 from stmbench.tables import Store
 

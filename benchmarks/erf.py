@@ -16,9 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stmbench.analyses.erf.gradients import gradient_maps
+from stmbench.analyses.erf.analysis import gradient_maps
 from stmbench.analyses.erf.stages import Stage, stages_of
-from stmbench.analyses.subjects import Subject, load_subject
+from stmbench.analyses.loaded_model import Subject, load_subject
 from stmbench.data.photos import photo
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio

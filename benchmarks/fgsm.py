@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.models import DTYPES, build_model
-from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import attack_named, predict
-from stmbench.analyses.robustness.eps import PAPER, eps_of, ordered
+from stmbench.analyses.robustness.config import PAPER, eps_of, ordered
+from stmbench.analyses.robustness.fgsm import Target
 from stmbench.analyses.robustness.library import torchattacks
 from stmbench.analyses.robustness.runner import attack_images
 from stmbench.data.photos import photo

@@ -21,8 +21,8 @@ from PIL import Image
 
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
-from stmbench.analyses.invariance.config import InvarianceConfig
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.invariance.definitions import InvarianceConfig
+from stmbench.analyses.loaded_model import Subject
 from stmbench.data.perturbations import Perturbation, Rotation, Source, Translation
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing, to_pixels

@@ -152,7 +152,7 @@ def _values(own: Mapping[str, Any], kind: type[Options]) -> dict[str, Any]:
 
 
 def _settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> RunSettings:
-    from stmbench.analyses.selection import by_name, by_scale
+    from stmbench.analyses.models import by_name, by_scale
     from stmbench.architectures.given_models import model_name_of
     from stmbench.plugins import load_plugins, loaded_paths
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from stmbench.analyses.report import Report
+    from stmbench.analyses.unit import Report
 
 SHOWN_ROWS = 50  # of the summary, in a notebook
 

@@ -18,10 +18,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
-from stmbench.analyses.failures import failures_in, reason_of
 from stmbench.analyses.models import facts_of, mixer_facts, own_weights
-from stmbench.analyses.report import Report
-from stmbench.analyses.unit import Unit
+from stmbench.analyses.unit import Report, Unit, failures_in, reason_of
 from stmbench.errors import PeerFailureError
 from stmbench.measure import environment
 from stmbench.measure.backend_settings import BackendSettings

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.class_check import on_its_classes
-from stmbench.analyses.image_damage import damage
+from stmbench.analyses.class_check import damage, on_its_classes
+from stmbench.analyses.loaded_model import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.models import DTYPES, plugin_hashes
-from stmbench.analyses.subjects import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
 from stmbench.architectures.mixer_contribution import faint_mixers

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from stmbench.architectures import given_models
-from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.errors import InputError
+from stmbench.architectures.base import ARCHITECTURES
+from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
+from stmbench.errors import InputError, UnknownNameError
 from stmbench.mixers.base import MIXERS, MixerEntry
 from stmbench.plugins import TIMM_MODEL, sha256_of
 from stmbench.tables.labels import random_label
@@ -136,3 +137,28 @@ def _obstacle(model: nn.Module, size: tuple[int, int]) -> str | None:
     except Exception as error:
         return (str(error).splitlines() or [type(error).__name__])[0][:100]
     return None
+
+
+def by_name(names: Sequence[str]) -> tuple[str, ...]:
+    """Models by name; `*`, `?` outside brackets make a shell pattern. Raises UnknownNameError for what matches none."""
+    found: list[str] = []
+    for name in names:
+        if is_pattern(name):
+            matches = list_models(name)
+            if not matches:
+                raise UnknownNameError("model or a pattern that matches one", name, list_models())
+            found += matches
+        else:
+            found.append(ModelName.parse(name).text)
+    return tuple(dict.fromkeys(found))
+
+
+def by_scale(scale: str, *, mixers: Sequence[str] = (), architecture: str = "unified") -> tuple[str, ...]:
+    """The models of one scale, of the mixers named, or else of the architecture's own and of all plug-ins.
+
+    Raises UnknownNameError for an unknown architecture or mixer.
+    """
+    entry = ARCHITECTURES.get(architecture)
+    plugins = [name for name in MIXERS if MIXERS.get(name).plugin_sha256]
+    chosen = [name for name in mixers if MIXERS.get(name)] or [*entry.mixers, *plugins]
+    return tuple(ModelName.parse(f"{architecture}_{mixer}_{scale}").text for mixer in dict.fromkeys(chosen))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from stmbench.errors import ConfigError, StmbenchError, printable
+from stmbench.tables import Row
 from stmbench.tables.store import unit_key
 
 
@@ -45,3 +48,78 @@ class Unit:
     def group(self) -> str:
         """What `--fresh` forgets together."""
         return self.series or self.key
+
+
+# of an absolute path, not of an address; the file's name stays
+FOLDERS = re.compile(r"(?:(?<![\w./])|(?<=file://))(/[^\s/:\"']+)+/(?=[^\s/])")
+
+# torch's refusal to take the moments of one value: a batch of one image whose map has shrunk to one position
+LONELY = re.compile(r"Expected more than 1 [a-z ]+ when training, got input size torch\.Size\(\[([\d, ]+)\]\)")
+
+
+def failures_in(unit: Unit, rows: Iterable[Row]) -> list[str]:
+    """'what: why' for each reason of rows that failed, be it all of the unit or some of its models."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.status == "failed":
+            found.setdefault(str(row.reason), []).append(str(row.model))
+    return [f"{unit.task} of {', '.join(dict.fromkeys(models))}: {reason}" for reason, models in found.items()]
+
+
+def reason_of(error: BaseException) -> str:
+    """One line for a row: the kind of error, unless the message says enough by itself, and its first line."""
+    # a traceback inside the message would put this machine's folders into the table
+    if (size := LONELY.search(str(error))) and not isinstance(error, StmbenchError):
+        return _too_few_values(size[1])
+    text = printable(FOLDERS.sub("", " ".join(str(error).split()))[:300])
+    if isinstance(error, SystemExit):
+        return f"its code called sys.exit({text})"
+    return text if isinstance(error, StmbenchError) else f"{type(error).__name__}: {text}"
+
+
+def _too_few_values(size: str) -> str:
+    got = f"1, in a map of {'x'.join(size.split(', '))}"
+    expected = "at least 2 values of each channel for a norm that trains"
+    return str(
+        ConfigError(expected, got, "give --batch-size 2 or more for each process and pass, or a larger --resolution")
+    )
+
+
+class Counted:
+    """Units of work counted by their keys: those that were measured, and those that the store had."""
+
+    made: Sequence[str]
+    reused: Sequence[str]
+
+    @property
+    def measured(self) -> int:
+        """How many units of work were done."""
+        return len(self.made)
+
+    @property
+    def kept(self) -> int:
+        """How many the store had."""
+        return len(self.reused)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Report(Counted):
+    """What a run did: the keys of all parts it stands on, and what there is to say about them."""
+
+    keys: list[str] = dataclasses.field(default_factory=list)
+    made: list[str] = dataclasses.field(default_factory=list)  # keys of what this run measured
+    reused: list[str] = dataclasses.field(default_factory=list)  # keys of what the store had before it
+    failures: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    disturbances: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)  # kind -> worst amount, words
+
+    @property
+    def warnings(self) -> list[str]:
+        """What speaks against the samples, the worst of each kind, and other notes."""
+        return [*self.notes, *(text for _, text in self.disturbances.values())]
+
+    def note(self, disturbances: list[dict[str, Any]]) -> None:
+        """Take in what disturbed one unit."""
+        for item in disturbances:
+            worst = self.disturbances.get(item["kind"], (0.0, ""))
+            self.disturbances[item["kind"]] = max(worst, (item["amount"], item["text"]))

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from stmbench.analyses.base import Analysis, Listener
 from stmbench.analyses.registry import AnalysisSpec, View
-from stmbench.analyses.report import Report
+from stmbench.analyses.unit import Report
 from stmbench.commands import streams
-from stmbench.commands.ending import end
 from stmbench.commands.progress_line import ProgressLine
 from stmbench.commands.run_names import RunNames
+from stmbench.commands.session import end
 from stmbench.errors import printable
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report

@@ -122,7 +122,7 @@ def compare(
         sides = [code_version(text, plugin or ()) for text in (base, head)]
         # models that are named need not be known here: head may have brought them in
         if not named or any(map(is_pattern, named)):
-            from stmbench.analyses.selection import by_name, by_scale
+            from stmbench.analyses.models import by_name, by_scale
             from stmbench.plugins import load_plugins
 
             load_plugins(sides[1].plugins)

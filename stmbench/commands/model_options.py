@@ -72,7 +72,7 @@ def selection(
     if named and chosen_by:
         raise ConfigError("models by name or by scale", f"--models and --{chosen_by[0]}", "leave one out")
     values.scale(scale)
-    from stmbench.analyses.selection import by_name, by_scale
+    from stmbench.analyses.models import by_name, by_scale
     from stmbench.plugins import load_plugins
 
     load_plugins(plugins or ())

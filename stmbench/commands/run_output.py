@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shlex
@@ -10,18 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from stmbench.analyses.models import facts_of
 from stmbench.commands import streams
 from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
-from stmbench.commands.ending import end
-from stmbench.commands.plan_table import PlanLine, plan_table
-from stmbench.commands.run_progress import RunProgress
+from stmbench.commands.progress_line import RunProgress
+from stmbench.commands.session import end
 from stmbench.errors import InputError, printable
-from stmbench.experiments.engines.base import Engine, Moved
-from stmbench.experiments.engines.local import LocalEngine
+from stmbench.experiments.engines.base import Engine, LocalEngine, Moved
 from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.estimates import Estimator, total
 from stmbench.experiments.execution import is_done
@@ -30,12 +31,65 @@ from stmbench.experiments.published import published_values
 from stmbench.experiments.running import Run, RunReport
 from stmbench.experiments.tasks import Task
 from stmbench.figures import save
+from stmbench.figures.display_units import duration
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.analysis_views import figures, tables
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.reporting.published_comparison import beside_section, beside_table
 from stmbench.tables import Store
 from stmbench.tables.published_comparison import compare_with_published
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlanLine:
+    """One task: what, of which models, whether it is done, about how many seconds it takes, what it lacks."""
+
+    title: str
+    models: tuple[str, ...]
+    done: bool
+    seconds: float | None
+    missing: str | None
+
+
+def plan_table(
+    heading: str, lines: Sequence[PlanLine], seconds: float, workers: int, about: Sequence[tuple[str, str]] = ()
+) -> Table:
+    """A row for each kind of task, and below it the time for all and what is missing; `about` stands above."""
+    above = Text(heading)
+    for name, text in about:
+        above.append(f"\n{name.lower()}: {text}", style="not italic dim")
+    table = Table(
+        title=above,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        caption_justify="left",
+    )
+    table.add_column("what", no_wrap=True)
+    for name in ("tasks", "models", "done", "to do", "missing", "about"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for title in dict.fromkeys(line.title for line in lines):
+        chosen = [line for line in lines if line.title == title]
+        waiting = [line for line in chosen if not line.done and line.missing is None]
+        times = [line.seconds for line in waiting if line.seconds is not None]
+        table.add_row(
+            title,
+            str(len(chosen)),
+            str(len({model for line in chosen for model in line.models})),
+            str(sum(line.done for line in chosen)),
+            str(len(waiting)),
+            str(sum(line.missing is not None for line in chosen) or "–"),
+            duration(sum(times)) if times else "–",
+        )
+    reasons = dict.fromkeys(line.missing for line in lines if line.missing)
+    words = [f"about {duration(seconds)} with {workers} at a time"] if seconds else ["nothing to do"]
+    words += [f"missing: {reason}" for reason in list(reasons)[:8]]
+    words += [f"... and {len(reasons) - 8} more"] if len(reasons) > 8 else []
+    table.caption = Text("\n".join(words), style="dim")
+    return table
+
 
 SHOWN = 10  # lines of one kind
 

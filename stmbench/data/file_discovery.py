@@ -46,14 +46,14 @@ def keep_member(path: str, skipped: Skipped) -> bool:
 
 def folders_in(folder: Path, skipped: Skipped) -> list[str]:
     """Sorted names of the folders in a folder, without junk."""
-    folders = []
+    found = []
     for entry in _entries(folder):
         if _is_folder(entry):
             if is_junk(entry.name):
                 skipped[entry.name] += 1
             else:
-                folders.append(entry.name)
-    return sorted(folders)
+                found.append(entry.name)
+    return sorted(found)
 
 
 def flat_images(folder: Path, skipped: Skipped) -> list[str]:
@@ -66,16 +66,16 @@ def images_below(folder: Path, skipped: Skipped) -> Iterator[str]:
 
     Links to folders are followed, but each real folder is visited once and never a parent, so loops end.
     """
-    visited = {_identity(above) for above in folder.parents}
+    seen = {_identity(above) for above in folder.parents}
     waiting = [""]
     while waiting:
-        current = waiting.pop()
-        identity = _identity(folder / current)
-        if identity in visited:
+        place = waiting.pop()
+        identity = _identity(folder / place)
+        if identity in seen:
             continue
-        visited.add(identity)
+        seen.add(identity)
         within, files = [], []
-        for entry in _entries(folder / current):
+        for entry in _entries(folder / place):
             if not _is_folder(entry):
                 if _counts(entry, skipped):
                     files.append(entry.name)
@@ -83,7 +83,7 @@ def images_below(folder: Path, skipped: Skipped) -> Iterator[str]:
                 skipped[entry.name] += 1
             else:
                 within.append(entry.name)
-        prefix = f"{current}/" if current else ""
+        prefix = f"{place}/" if place else ""
         yield from (f"{prefix}{name}" for name in sorted(files))
         waiting += [f"{prefix}{name}" for name in sorted(within, reverse=True)]
 
@@ -125,8 +125,8 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as entries:
-            return list(entries)
+        with os.scandir(folder) as found:
+            return list(found)
     except OSError as error:
         got = f"{folder.name!r} ({error.strerror or error})"
         raise InputError("a folder that can be read", got, "correct its permissions, or leave it out") from error

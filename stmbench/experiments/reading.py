@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import torch
 
-from stmbench.analyses.selection import by_name
+from stmbench.analyses.models import by_name
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
 from stmbench.experiments.experiment import (

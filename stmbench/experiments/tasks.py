@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from stmbench.analyses.report import Counted
+from stmbench.analyses.unit import Counted
 from stmbench.experiments.steps import Step
 from stmbench.training.settings import TrainingSettings
 

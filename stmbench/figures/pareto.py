@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
-from stmbench.figures.annotations import name_points, room_for_names
+from stmbench.figures.annotations import mark, name_points, room_for_names, words
 from stmbench.figures.display_units import display
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.scatter import extent, limits
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, log_axis
-from stmbench.figures.svg_annotations import mark, words
 
 MORE_IS_BETTER: Final = ("throughput",)
 

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, words
 from stmbench.figures.groups import within
 from stmbench.figures.pareto import accuracy_from
 from stmbench.figures.plot_data import Point, points
 from stmbench.figures.style import GRID, MUTED, canvas, rows_axis, rows_width
-from stmbench.figures.svg_annotations import mark, words
 
 FEWEST: Final = 2  # models and quantities
 OF_LEARNING: Final = ("accuracy", "calibration_error")  # what untrained models have by chance

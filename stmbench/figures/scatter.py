@@ -6,9 +6,9 @@ import math
 
 from matplotlib.axes import Axes
 
+from stmbench.figures.annotations import mark_point
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import INK, MUTED
-from stmbench.figures.svg_annotations import mark_point
 
 
 def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]], metric: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+REMEDY = "pip install 'stmbench[gpu]'"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Nvml:

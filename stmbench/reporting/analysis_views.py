@@ -13,8 +13,7 @@ from stmbench.analyses.registry import AnalysisSpec, View, spec_of, specs
 from stmbench.errors import TableError
 from stmbench.reporting.content import Section
 from stmbench.reporting.cross_analysis import together_section
-from stmbench.reporting.generic_section import generic_section
-from stmbench.reporting.rest import with_the_rest
+from stmbench.reporting.generic_section import generic_section, with_the_rest
 
 
 def tables(frame: pd.DataFrame, folder: Path = Path()) -> Iterator[tuple[str, RenderableType]]:

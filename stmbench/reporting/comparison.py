@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.reporting.formats.markdown_text import escaped
+from stmbench.reporting.formats.markdown import escaped
 from stmbench.tables.comparison_result import VERDICTS, Comparison, Finding
 
 STYLES = {"worse": "bold red", "failed": "red", "inconclusive": "yellow", "better": "green", "same": ""}

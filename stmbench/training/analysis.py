@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import plugin_hashes
-from stmbench.analyses.unit import Unit
+from stmbench.analyses.unit import Unit, reason_of
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
@@ -20,15 +19,14 @@ from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, Stmb
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.labels import random_label
-from stmbench.training import small_sets
-from stmbench.training.data import TrainingData, open_data
+from stmbench.training.data import TrainingData, batch_remark, open_data, with_fitting_batch
 from stmbench.training.distributed import World
 from stmbench.training.folder import RunFolder, folder_name
 from stmbench.training.loop import Loop
+from stmbench.training.progress import require_board
 from stmbench.training.rows import training_rows
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import load_state
-from stmbench.training.tensorboard import require_board
 
 CHECKPOINTS = "checkpoints"  # of a store: one folder for each run
 END = None  # what the first process tells the others when there is nothing left to train
@@ -75,7 +73,7 @@ class Training(Analysis):
         self._resume, self._fresh = resume, fresh
         self._data: tuple[Any, TrainingData] | None = None
         self.runs = [self.fitted(run) for run in runs]
-        fewer = (small_sets.remark(asked, run) for asked, run in zip(runs, self.runs, strict=True))
+        fewer = (batch_remark(asked, run) for asked, run in zip(runs, self.runs, strict=True))
         self._remarks = [*dict.fromkeys(text for run in runs for text in run.remarks), *filter(None, fewer)]
         self._by_key = {self.unit_of(run).key: run for run in self.runs}
         if resume is not None:
@@ -130,7 +128,7 @@ class Training(Analysis):
 
     def fitted(self, run: TrainingSettings) -> TrainingSettings:
         """The run with a batch that its images fill."""
-        return small_sets.fitted(run, len(self.data(run).chosen), self.world.size)
+        return with_fitting_batch(run, len(self.data(run).chosen), self.world.size)
 
     def unit_of(self, run: TrainingSettings) -> Unit:
         """The unit of a run; known before it is trained."""

@@ -11,8 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError
 from stmbench.training.distributed import World
-from stmbench.training.seeds import seed_at
-from stmbench.training.settings import TrainingSettings
+from stmbench.training.settings import TrainingSettings, seed_at
 
 
 def built(settings: TrainingSettings, num_classes: int) -> nn.Module:

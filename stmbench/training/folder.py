@@ -90,7 +90,7 @@ class RunFolder:
     def _log(self, loop: Loop) -> None:
         if not self.settings.tensorboard:
             return
-        from stmbench.training.tensorboard import Board
+        from stmbench.training.progress import Board
 
         self._board = self._board or Board(self.path / "tensorboard")
         self._board.add(loop.record.epochs[-1])

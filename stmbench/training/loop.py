@@ -21,14 +21,13 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import UnitError
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.batching import grouped, training_batches
 from stmbench.training.building import built, wrapped
 from stmbench.training.data import TrainingData
 from stmbench.training.distributed import World
+from stmbench.training.images import grouped, training_batches
 from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, schedule_of
 from stmbench.training.progress import Epoch, Record, require_finite, words
-from stmbench.training.seeds import seed_at
-from stmbench.training.settings import TrainingSettings
+from stmbench.training.settings import TrainingSettings, seed_at
 from stmbench.training.validation import Judge, Score
 
 LOOK_EVERY = 50  # steps between two looks at the losses: each look waits for the device

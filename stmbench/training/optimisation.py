@@ -12,8 +12,7 @@ from timm.scheduler.scheduler_factory import create_scheduler_v2
 from torch import nn
 
 from stmbench.errors import ConfigError
-from stmbench.training.decay import parameter_groups
-from stmbench.training.recipe import Recipe
+from stmbench.training.recipe import DecayRule, Recipe
 
 
 def optimizer_of(model: nn.Module, recipe: Recipe, mixer: str | None) -> torch.optim.Optimizer:
@@ -73,3 +72,33 @@ def loss_of(recipe: Recipe) -> nn.Module:
     if not recipe.label_smoothing:
         return nn.CrossEntropyLoss()
     return LabelSmoothingCrossEntropy(recipe.label_smoothing)  # type: ignore[no-untyped-call]
+
+
+SCALES_WITH_FOUR_AXES = ("halo_attn", "dw_conv")  # of the authors' modules; ours have one axis
+TABLES_EXEMPT = ("relative_bias",)
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, rule: DecayRule, mixer: str | None = None
+) -> list[dict[str, Any]]:
+    """The trained parameters as two groups for an optimiser, with and without `weight_decay`.
+
+    Args:
+        mixer: of the model, for the authors' rule.
+    """
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    tables = set(getattr(model, "no_weight_decay", set)())
+    exempt = {name for name, parameter in named if _is_exempt(name, parameter.ndim, tables, rule, mixer)}
+    return [
+        {"params": [p for name, p in named if name not in exempt], "weight_decay": weight_decay},
+        {"params": [p for name, p in named if name in exempt], "weight_decay": 0.0},
+    ]
+
+
+def _is_exempt(name: str, axes: int, tables: set[str], rule: DecayRule, mixer: str | None) -> bool:
+    if rule == "none_on_tables":
+        return axes <= 1 or name in tables
+    last = name.rsplit(".", 1)[-1]
+    if last == "scale" and mixer in SCALES_WITH_FOUR_AXES:
+        return False
+    return axes <= 1 or last == "bias" or last in TABLES_EXEMPT

@@ -15,8 +15,7 @@ from typing import Any
 
 from stmbench.errors import UnknownNameError
 from stmbench.mixers.base import MIXERS
-from stmbench.training.fields import read
-from stmbench.training.recipe import Recipe
+from stmbench.training.recipe import Recipe, read
 
 STM_CONV = Recipe(batch_size=4096, lr=1e-3, lr_batch=1024, warmup_lr=0.0, min_lr=1e-6)
 STM_ATTENTION = Recipe(batch_size=1024, lr=1e-3, lr_batch=1024, warmup_lr=1e-6, min_lr=1e-5)

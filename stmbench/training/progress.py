@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from stmbench.errors import UnitError
+from stmbench.errors import InputError, UnitError
 from stmbench.training.settings import TrainingSettings
 
 
@@ -67,3 +68,35 @@ def require_finite(value: float, name: str, place: str) -> None:
     if not math.isfinite(value):
         remedy = "lower lr, lengthen the warm-up or clip gradients"
         raise UnitError(f"{name} is {value} at {place}; {remedy}")
+
+
+class Board:
+    """Writes one point for each epoch. Raises InputError where TensorBoard is not installed."""
+
+    def __init__(self, folder: Path) -> None:
+        require_board()
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def add(self, epoch: Epoch) -> None:
+        """The epoch's numbers at its step."""
+        numbers = {
+            "train/loss": epoch.loss,
+            "train/learning_rate": epoch.learning_rate,
+            "train/images_per_second": epoch.images / max(epoch.seconds, 1e-9),
+            "test/accuracy": epoch.accuracy,
+            "test/loss": epoch.test_loss,
+        }
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, epoch.step)
+        self._writer.flush()
+
+
+def require_board() -> None:
+    """Raise InputError unless TensorBoard can be imported."""
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        remedy = "install it with: pip install 'stmbench[tensorboard]'"
+        raise InputError("TensorBoard for --tensorboard", "an environment without it", remedy) from error

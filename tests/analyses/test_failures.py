@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from stmbench.analyses.failures import reason_of
 from stmbench.analyses.profile.train_step import TrainStep
+from stmbench.analyses.unit import reason_of
 
 NORMS = {
     "batch": (nn.BatchNorm2d(8), "1x8x1x1"),

@@ -12,7 +12,7 @@ import torch
 from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
-from stmbench.analyses.invariance.config import InvarianceConfig
+from stmbench.analyses.invariance.definitions import InvarianceConfig
 from stmbench.analyses.profile.bench import Bench
 from stmbench.analyses.profile.peaks import peak_of
 from stmbench.analyses.robustness.analysis import Robustness

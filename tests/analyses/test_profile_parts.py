@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.profile.parts import PartClock, borders
+from stmbench.analyses.profile.costs import PartClock, borders
 from stmbench.architectures.catalog import create_model
 from tests.measure.fake_clock import ScriptedTimer
 

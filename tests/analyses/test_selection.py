@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from stmbench.analyses.selection import by_name, by_scale
+from stmbench.analyses.models import by_name, by_scale
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.errors import UnknownNameError
 

@@ -53,7 +53,7 @@ def test_every_package_is_in_the_drawing() -> None:
         ("reporting/a.py", "from stmbench.analyses import profile"),
         ("tables/a.py", "from stmbench.mixers.base import MIXERS"),
         ("analyses/erf/figures.py", "import torch"),
-        ("analyses/erf/section.py", "from stmbench.analyses.erf.gradients import gradient_maps"),
+        ("analyses/erf/section.py", "from stmbench.analyses.erf.analysis import gradient_maps"),
         ("analyses/erf/terminal.py", "from stmbench.measure import clock"),
         ("analyses/erf/figures/maps.py", "from stmbench.analyses.eval.figures import accuracy"),
         ("errors.py", "import stmbench.registry"),

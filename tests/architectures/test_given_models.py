@@ -15,8 +15,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from stmbench.analyses.loaded_model import load_subject
 from stmbench.analyses.models import build_model, facts_of, meta_model, own_weights, plugin_hashes
-from stmbench.analyses.subjects import load_subject
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import load_given, model_name_of, release_models, save_given
 from stmbench.architectures.module_copies import feature_source

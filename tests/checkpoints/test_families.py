@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stmbench.analyses.loaded_model import load_subject
 from stmbench.analyses.models import meta_model
-from stmbench.analyses.subjects import load_subject
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.checkpoints import families, family_of, load_checkpoint
 from stmbench.checkpoints.families import num_classes_of, published_file_stems

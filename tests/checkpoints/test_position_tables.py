@@ -13,7 +13,7 @@ import torch
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor
 
-from stmbench.analyses.subjects import load_subject
+from stmbench.analyses.loaded_model import load_subject
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
 from stmbench.checkpoints.families import resized_table

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
-from stmbench.analyses.subjects import weights_label
+from stmbench.analyses.loaded_model import weights_label
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
 from stmbench.commands.model_options import checkpoints_of

@@ -56,7 +56,7 @@ def test_a_line_with_a_mistake_is_found(text: str) -> None:
 
 
 def test_mixers_and_models_that_are_named_exist() -> None:
-    from stmbench.analyses.selection import by_name
+    from stmbench.analyses.models import by_name
     from stmbench.mixers.base import MIXERS
 
     for line in OURS:

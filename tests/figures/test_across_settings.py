@@ -10,8 +10,16 @@ import pandas as pd
 import pytest
 
 from stmbench.analyses.profile.figures import profile_figures
-from stmbench.analyses.profile.figures.scaling import by_size, exponent, scaling
-from stmbench.analyses.profile.figures.stability import kendall, matrix, rankings, stability, swapped
+from stmbench.analyses.profile.figures.scaling import (
+    by_size,
+    exponent,
+    kendall,
+    matrix,
+    rankings,
+    scaling,
+    stability,
+    swapped,
+)
 from stmbench.errors import TableError
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, profile_rows, with_attrs

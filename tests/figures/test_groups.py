@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stmbench.analyses.profile.figures.efficiency import efficiency
+from stmbench.analyses.profile.figures.efficiency import efficiency, roofline
 from stmbench.analyses.profile.figures.parts import parts
-from stmbench.analyses.profile.figures.roofline import roofline
 from stmbench.analyses.profile.figures.scaling import scaling
 from stmbench.analyses.profile.figures.throughput import throughput
 from stmbench.figures.annotations import MOST_BESIDE

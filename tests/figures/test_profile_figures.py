@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from stmbench.analyses.profile.figures import FIGURES, profile_figures
 from stmbench.errors import OutputError, TableError
 from stmbench.figures import save
-from stmbench.figures.matching import match
+from stmbench.figures.groups import match
 from stmbench.figures.plot_data import labels, points, subtitle
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, failed_row, profile_frame, profile_rows, with_attrs

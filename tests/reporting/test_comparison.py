@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from stmbench.reporting import comparison as pages
-from stmbench.reporting.formats.markdown_text import escaped
+from stmbench.reporting.formats.markdown import escaped
 from stmbench.tables.comparison_result import FORMAT, Comparison, Finding, Version
 
 WORSE = Finding(

@@ -6,8 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from stmbench.reporting import build_report
-from stmbench.reporting.formats.markdown import markdown
-from stmbench.reporting.formats.markdown_text import escaped
+from stmbench.reporting.formats.markdown import escaped, markdown
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
 

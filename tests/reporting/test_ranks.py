@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from stmbench.analyses.profile.overview import Ranks
 from stmbench.reporting import build_report
-from stmbench.reporting.ranks import Ranks
 from stmbench.tables import frame_of
 from tests.tables.frames import profile_rows, with_attrs
 

@@ -11,8 +11,7 @@ from torch import nn
 
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, UnknownNameError
-from stmbench.training.decay import parameter_groups
-from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, schedule_of
+from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, parameter_groups, schedule_of
 from stmbench.training.presets import PRESETS, default_recipe, recipe_for
 from stmbench.training.recipe import Recipe
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from stmbench.errors import ConfigError
+from stmbench.training.data import batch_remark, with_fitting_batch
 from stmbench.training.presets import PRESETS, STM_CONV, recipe_for, warmup_remark
 from stmbench.training.recipe import Recipe
-from stmbench.training.small_sets import fitted, remark
 from tests.training.runs import PLAIN, settings
 
 SHARP = dataclasses.replace(STM_CONV, mixup=0.0, cutmix=0.0)
@@ -32,17 +32,17 @@ SHARP = dataclasses.replace(STM_CONV, mixup=0.0, cutmix=0.0)
 )
 def test_the_batch_that_images_fill(recipe: Recipe, images: int, processes: int, accumulate: int, batch: int) -> None:
     asked = settings(recipe=recipe, accumulate=accumulate)
-    run = fitted(asked, images, processes)
+    run = with_fitting_batch(asked, images, processes)
     assert run.recipe.batch_size == batch
     assert run.recipe.scaled_lr == pytest.approx(recipe.scaled_lr * batch / recipe.batch_size)
-    assert fitted(run, images, processes) == run
-    assert (remark(asked, run) is None) == (batch == recipe.batch_size)
+    assert with_fitting_batch(run, images, processes) == run
+    assert (batch_remark(asked, run) is None) == (batch == recipe.batch_size)
 
 
 @pytest.mark.parametrize(("recipe", "images", "processes"), [(STM_CONV, 1, 1), (SHARP, 2, 3)])
 def test_too_few_images_for_one_step(recipe: Recipe, images: int, processes: int) -> None:
     with pytest.raises(ConfigError, match=f"at least [23] images to train on, got {images}; train on more images"):
-        fitted(settings(recipe=recipe), images, processes)
+        with_fitting_batch(settings(recipe=recipe), images, processes)
 
 
 @pytest.mark.parametrize("name", PRESETS)

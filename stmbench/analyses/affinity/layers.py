@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stmbench.analyses.affinity.config import AffinityConfig
+from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.feature_layouts import first_tensor, layout_of
 from stmbench.analyses.models import meta_model
 from stmbench.architectures.catalog import ModelName, create_model

@@ -9,12 +9,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.geometry import Geometry
 from stmbench.analyses.affinity.layers import Layer, check_positions, chosen_layers, layers_of
-from stmbench.analyses.affinity.maps import LayerMaps
-from stmbench.analyses.affinity.tabulate import Item
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.affinity.maps import Item, LayerMaps
+from stmbench.analyses.affinity.options import AffinityConfig
+from stmbench.analyses.loaded_model import Subject
 from stmbench.mixers.affinity import Affinity, Columns
 
 

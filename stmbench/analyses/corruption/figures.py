@@ -18,9 +18,9 @@ from matplotlib.patches import Rectangle
 from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES, overall, title
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, mark_legend, mark_point
 from stmbench.figures.plot_data import Point, labels, points, subtitle
 from stmbench.figures.style import INK, MUTED, STYLE, canvas, heading, rows_axis, shorten
-from stmbench.figures.svg_annotations import mark, mark_legend, mark_point
 
 ANALYSIS: Final = "corruption"
 FEW: Final = 8  # panels; so many are not grouped by family

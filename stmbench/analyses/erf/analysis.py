@@ -10,16 +10,13 @@ import numpy as np
 import torch
 
 from stmbench.analyses.base import Listener, Outcome
-from stmbench.analyses.erf.config import ErfConfig
-from stmbench.analyses.erf.definitions import definitions
-from stmbench.analyses.erf.gradients import gradient_maps
+from stmbench.analyses.erf.definitions import ErfConfig, definitions
+from stmbench.analyses.erf.stage_maps import StageMaps, gradient_maps
 from stmbench.analyses.erf.stages import Stage, chosen_stages
-from stmbench.analyses.erf.strides import probe
-from stmbench.analyses.erf.study import StageMaps
-from stmbench.analyses.erf.unit_location import Grid, grids
+from stmbench.analyses.erf.unit_location import Grid, grids, probe
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
+from stmbench.analyses.loaded_model import Subject
 from stmbench.analyses.models import meta_model
-from stmbench.analyses.subjects import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
 from stmbench.tables import Row, Store

@@ -6,11 +6,12 @@ import dataclasses
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stmbench.analyses.erf.options import OURS
-from stmbench.analyses.erf.square_extent import Floats
-from stmbench.errors import UnknownNameError
+from stmbench.errors import ConfigError, UnknownNameError
 
+Floats = NDArray[np.float64]
 DECADES = 3  # of the scale-free logarithm
 
 
@@ -70,3 +71,27 @@ def definitions(names: tuple[str, ...]) -> list[Definition]:
         if name not in DEFINITIONS:
             raise UnknownNameError("definition of the receptive field", name, DEFINITIONS)
     return [DEFINITIONS[name] for name in names]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ErfConfig:
+    """`stages` count from 0, None is all; `percents` of the map's mass, 50 being ERF@50; `definitions` by name.
+
+    All definitions come from the same gradients; the first one is what tables and figures show.
+    """
+
+    stages: tuple[int, ...] | None = None
+    percents: tuple[float, ...] = (50.0,)
+    definitions: tuple[str, ...] = (OURS, *(name for name in DEFINITIONS if name != OURS))
+
+    def __post_init__(self) -> None:
+        definitions(self.definitions)
+        if not self.definitions:
+            raise ConfigError("at least one definition", "none", "change --definitions")
+        if not self.percents:
+            raise ConfigError("at least one percentage", "none", "change --percent")
+        for percent in self.percents:
+            if not 0 < percent <= 100:
+                raise ConfigError("a percentage above 0 and at most 100", f"{percent:g}", "change --percent")
+        if self.stages is not None and not self.stages:
+            raise ConfigError("at least one stage", "none", "change --stages")

@@ -10,7 +10,7 @@ from stmbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from stmbench.analyses.base import Analysis, Listener
-    from stmbench.analyses.erf.config import ErfConfig
+    from stmbench.analyses.erf.definitions import ErfConfig
     from stmbench.tables import Store
 
 OURS: Final = "stmbench.magnitude.linear.v1"  # shown unless another definition is asked for
@@ -45,7 +45,7 @@ class ErfOptions(ImageOptions):
     @property
     def config(self) -> ErfConfig:
         """The analysis's config."""
-        from stmbench.analyses.erf.config import ErfConfig
+        from stmbench.analyses.erf.definitions import ErfConfig
 
         stages = tuple(sorted({stage - 1 for stage in self.stages})) or None
         return ErfConfig(stages=stages, percents=self.percent)

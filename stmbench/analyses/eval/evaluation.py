@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.loaded_model import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.image_selection import require_labels
 from stmbench.data.image_set import ImageSet

@@ -11,10 +11,10 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, mark_point
 from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import canvas, heading, rows_axis, rows_height, rows_width
-from stmbench.figures.svg_annotations import mark, mark_point
 
 PERCENT: Final = ("accuracy", "accuracy_top5", "calibration_error", "accuracy_difference")
 PANELS: Final = {"accuracy": "top-1 accuracy, %", "calibration_error": "expected calibration error, %"}

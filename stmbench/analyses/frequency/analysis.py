@@ -39,7 +39,7 @@ from stmbench.analyses.frequency.responses import (
 )
 from stmbench.analyses.frequency.spectra import Floats, Spectrum
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.loaded_model import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batch
 from stmbench.errors import UnitError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stmbench.analyses.frequency.noise import FrequencyGrid, band_masks, band_noise, fourier_basis
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.loaded_model import Subject
 
 Floats = NDArray[np.float64]
 

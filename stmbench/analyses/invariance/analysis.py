@@ -10,10 +10,9 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.invariance.config import InvarianceConfig
-from stmbench.analyses.invariance.definitions import AUTHORS, condition_of, perturbation
+from stmbench.analyses.invariance.definitions import AUTHORS, InvarianceConfig, condition_of, perturbation
 from stmbench.analyses.invariance.measures import METRICS, Answers, curve, gather, soft_cross_entropy
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.loaded_model import Subject
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batch
 from stmbench.data.perturbations import Perturbation, Source

@@ -11,7 +11,7 @@ from stmbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from stmbench.analyses.base import Analysis, Listener
-    from stmbench.analyses.invariance.config import InvarianceConfig
+    from stmbench.analyses.invariance.definitions import InvarianceConfig
     from stmbench.tables import Store
 
 
@@ -47,7 +47,7 @@ class InvarianceOptions(ImageOptions):
     @property
     def config(self) -> InvarianceConfig:
         """The analysis's config."""
-        from stmbench.analyses.invariance.config import InvarianceConfig
+        from stmbench.analyses.invariance.definitions import InvarianceConfig
 
         return InvarianceConfig(
             kind=self.kind, protocol=self.definition, levels=self.levels or None, fill=self.pad, order=self.order

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 import psutil
 import torch
 
-from stmbench.analyses.failures import reason_of
 from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.subjects import Subject, SubjectSpec
-from stmbench.errors import InputError
+from stmbench.analyses.unit import reason_of
+from stmbench.errors import InputError, UnitError
 from stmbench.measure import throughput_batch
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.clock import Timer
@@ -212,3 +212,41 @@ def repeated(run: Callable[[], object], passes: int) -> Callable[[], object]:
             run()
 
     return several
+
+
+LoadsAt = Callable[[int], Mapping[Key, Load]]
+
+
+def fitting(bench: Bench, loads_at: LoadsAt, batch: int, *, smallest: int, tell: Callable[[int], None]) -> int:
+    """The largest of `batch`, its half, its quarter ... at which a round of all subjects runs; the bench is ready then.
+
+    Each alone may fit at a batch at which they do not fit together: weights, workspaces and graphs of all are there.
+
+    Args:
+        loads_at: what the subjects are sampled with at a batch.
+        smallest: the last one tried.
+        tell: told of each batch before it is tried.
+
+    Raises:
+        UnitError: not even the smallest fits.
+    """
+    while not _fits(bench, loads_at, batch, tell):
+        bench.close()  # here, where no traceback holds the tensors any more
+        if batch // 2 < smallest:
+            raise UnitError(
+                f"expected models that fit into memory together, got none of batch {batch}; profile fewer at a time"
+            )
+        batch //= 2
+    return batch
+
+
+def _fits(bench: Bench, loads_at: LoadsAt, batch: int, tell: Callable[[int], None]) -> bool:
+    tell(batch)
+    try:
+        bench.prepare(loads_at(batch))
+        next(iter(bench.sample(first=0)))  # what was warmed up first ran without the others beside it
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmbench.analyses.base import Outcome
-from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load
-from stmbench.analyses.profile.costs import Cost, left_out, parts_of
-from stmbench.analyses.profile.parts import PartClock
+from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load, fitting
+from stmbench.analyses.profile.costs import Cost, PartClock, left_out, parts_of
 from stmbench.analyses.profile.peaks import peak_of
-from stmbench.analyses.profile.residence import fitting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples
 from stmbench.analyses.profile.subjects import Subject
 from stmbench.analyses.profile.summary import summaries

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome, Progress
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack
 from stmbench.analyses.robustness.config import RobustnessConfig
-from stmbench.analyses.robustness.outcomes import Outcomes
-from stmbench.analyses.robustness.runner import Images, attack_images
+from stmbench.analyses.robustness.fgsm import Target
+from stmbench.analyses.robustness.runner import Images, Outcomes, attack_images
 from stmbench.analyses.robustness.summary import Summary, comparison_summaries, model_summaries, panel
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.robustness import library
-from stmbench.analyses.robustness.attack_target import Target
-from stmbench.analyses.robustness.attack_validity import fgsm_normalised
-from stmbench.analyses.robustness.fgsm import gradient
+from stmbench.analyses.robustness.fgsm import Target, fgsm_normalised, gradient
 from stmbench.errors import UnknownNameError
 
 TORCHATTACKS: Final = "torchattacks"

@@ -15,9 +15,9 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import MUTED, canvas, heading, shorten
-from stmbench.figures.svg_annotations import mark, mark_legend
 
 METRICS: Final = ("accuracy", "consistency")
 SPREAD: Final = 0.5  # of the distance between two eps: models stand beside each other, so that intervals can be read

@@ -14,26 +14,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmbench.analyses.robustness.attack_target import Target
-from stmbench.errors import MissingPackageError
+from stmbench.analyses.robustness.fgsm import Target
+from stmbench.errors import InputError
 
 PGD_REACH = 2.5  # steps of alpha = 2.5 eps / steps reach every corner of the ball (Madry et al. 2018, section C)
 
 
 def torchattacks() -> Any:
-    """The module. Raises MissingPackageError where it is not installed."""
+    """The module. Raises InputError, naming the extra, where it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the old requests complains about newer companions
             import torchattacks as module
     except ImportError as error:
-        alternative = "use --attacks fgsm, which needs no extra"
-        raise MissingPackageError("torchattacks", "this attack", "attacks", alternative) from error
+        raise InputError(
+            "torchattacks for this attack",
+            f"an environment without it ({error})",
+            "install it with: pip install 'stmbench[attacks]', or use --attacks fgsm, which needs no extra",
+        ) from error
     return module
 
 
 def version() -> str:
-    """The installed version, for definitions. Raises MissingPackageError where torchattacks is missing."""
+    """The installed version, for definitions. Raises InputError where torchattacks is missing."""
     torchattacks()
     return importlib.metadata.version("torchattacks")
 

@@ -44,8 +44,7 @@ class RobustnessOptions(ImageOptions):
     def config(self) -> RobustnessConfig:
         """The analysis's config."""
         from stmbench.analyses.robustness.attacks import SOUND
-        from stmbench.analyses.robustness.config import RobustnessConfig
-        from stmbench.analyses.robustness.eps import eps_of
+        from stmbench.analyses.robustness.config import RobustnessConfig, eps_of
 
         sizes: dict[str, Any] = {"eps": tuple(eps_of(str(value)) for value in self.eps)} if self.eps else {}
         attacks = SOUND if self.attacks == ("all",) else self.attacks

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stmbench.analyses.robustness.attacks import ATTACKS
-from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
+from stmbench.analyses.robustness.runner import AT_ZERO, Outcomes
 from stmbench.analyses.robustness.validity import Verdict, against_fgsm, broken_at, common, verdicts
 from stmbench.measure.differences import McNemar, mcnemar
 from stmbench.measure.proportions import paired_proportion_difference, proportion

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.analyses.robustness.eps import words
-from stmbench.analyses.robustness.outcomes import Outcomes
+from stmbench.analyses.robustness.config import words
+from stmbench.analyses.robustness.runner import Outcomes
 from stmbench.measure.differences import mcnemar
 
 # x + eps and (x + eps) - x are rounded in float32: half a unit in the last place of 1 each, and as much for eps itself

@@ -12,10 +12,10 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
+from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import look
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten
-from stmbench.figures.svg_annotations import mark, mark_legend
 
 PANELS: Final = {"train_loss": "training loss", "accuracy": "top-1 accuracy, %"}
 

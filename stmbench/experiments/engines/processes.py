@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.base import Progress
-from stmbench.analyses.failures import reason_of
-from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, Lost
-from stmbench.experiments.engines.local import moved
+from stmbench.analyses.unit import reason_of
+from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, Lost, moved
 from stmbench.experiments.tasks import Task
 
 TELL_EVERY_S = 0.3

@@ -11,9 +11,9 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from stmbench.figures.annotations import Mark, marks_in
 from stmbench.figures.palette import COLOURS
 from stmbench.figures.style import GRID, INK, MUTED, STYLE
-from stmbench.figures.svg_annotations import Mark, marks_in
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _URL = re.compile(r"url\(#([^)]+)\)")

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.affinity.analysis import AffinityAnalysis
-from stmbench.analyses.affinity.config import AffinityConfig
-from stmbench.analyses.affinity.forward_hooks import visit
-from stmbench.analyses.affinity.weights_study import Maps
+from stmbench.analyses.affinity.options import AffinityConfig
+from stmbench.analyses.affinity.weights_study import Maps, visit
 from stmbench.analyses.images import ImageRequest
-from stmbench.analyses.report import Report
-from stmbench.analyses.subjects import load_subject
+from stmbench.analyses.loaded_model import load_subject
+from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.given_models import model_name_of
 from stmbench.errors import InputError

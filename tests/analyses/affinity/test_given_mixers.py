@@ -14,8 +14,8 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.swin_transformer import SwinTransformer
 
 from stmbench.analyses.affinity.analysis import AffinityAnalysis
-from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.layers import layers_of
+from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.given_models import model_name_of

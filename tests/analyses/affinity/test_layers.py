@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stmbench.analyses.affinity.config import AffinityConfig
 from stmbench.analyses.affinity.layers import Layer, check_choice, chosen_heads, chosen_layers, layers_of
+from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError
 

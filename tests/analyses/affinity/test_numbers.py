@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stmbench.analyses.affinity import row_statistics
 from stmbench.analyses.affinity.geometry import Geometry
-from stmbench.analyses.affinity.numbers import NAMES, layer_numbers
+from stmbench.analyses.affinity.row_statistics import NAMES, layer_numbers
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,

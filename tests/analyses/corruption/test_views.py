@@ -14,7 +14,7 @@ from stmbench.analyses.corruption.section import section
 from stmbench.analyses.corruption.terminal import terminal
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.svg_annotations import marks_in
+from stmbench.figures.annotations import marks_in
 from tests.analyses.corruption.rows import BASELINE, MIXERS, accuracy, example, mean_accuracy
 
 

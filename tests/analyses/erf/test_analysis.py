@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from stmbench.analyses.erf.analysis import Erf
-from stmbench.analyses.erf.config import ErfConfig
-from stmbench.analyses.erf.definitions import DEFINITIONS
+from stmbench.analyses.erf.definitions import DEFINITIONS, ErfConfig
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.images import ImageRequest
-from stmbench.analyses.report import Report
+from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.tables import Store

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from stmbench.analyses.erf.stages import stages_of
-from stmbench.analyses.erf.strides import probe
-from stmbench.analyses.erf.unit_location import Grid, grids
+from stmbench.analyses.erf.unit_location import Grid, grids, probe
 from stmbench.architectures.catalog import create_model
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from stmbench.analyses.erf.analysis import Erf
-from stmbench.analyses.erf.config import ErfConfig
-from stmbench.analyses.erf.gradients import gradient_maps
+from stmbench.analyses.erf.definitions import ErfConfig
+from stmbench.analyses.erf.stage_maps import gradient_maps
 from stmbench.analyses.erf.stages import stage_maps, stages_of
 from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model

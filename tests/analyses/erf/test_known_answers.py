@@ -10,13 +10,10 @@ import torch
 from torch import nn
 
 from stmbench.analyses.erf.definitions import DEFINITIONS
-from stmbench.analyses.erf.gradients import GradientMaps, gradient_maps
 from stmbench.analyses.erf.options import OURS
-from stmbench.analyses.erf.square_extent import profile, rings, sides_holding
+from stmbench.analyses.erf.stage_maps import GradientMaps, StageMaps, gradient_maps, profile, rings, sides_holding
 from stmbench.analyses.erf.stages import stages_of
-from stmbench.analyses.erf.strides import probe
-from stmbench.analyses.erf.study import StageMaps
-from stmbench.analyses.erf.unit_location import Grid, grids
+from stmbench.analyses.erf.unit_location import Grid, grids, probe
 from tests.analyses.erf.networks import Forbidden, Shifted, Staged, averaging, positive, stack
 
 

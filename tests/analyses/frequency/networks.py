@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.loaded_model import Subject
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.mixers.base import MixerConfig, register_mixer
 

@@ -14,7 +14,7 @@ import torch
 from stmbench.analyses.frequency.analysis import FrequencyAnalysis
 from stmbench.analyses.frequency.options import CHANGE, FrequencyOptions
 from stmbench.analyses.images import ImageRequest
-from stmbench.analyses.report import Report
+from stmbench.analyses.unit import Report
 from stmbench.errors import ConfigError
 from stmbench.tables import Store
 from tests.analyses.frequency.networks import Listening, register_box_blur, subject_of

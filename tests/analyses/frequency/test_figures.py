@@ -14,9 +14,9 @@ from stmbench.analyses.frequency.section import section
 from stmbench.analyses.frequency.terminal import frequency_table
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
+from stmbench.figures.annotations import marks_in
 from stmbench.figures.palette import COLOURS
-from stmbench.figures.svg_annotations import marks_in
-from stmbench.reporting.rest import with_the_rest
+from stmbench.reporting.generic_section import with_the_rest
 from tests.analyses.frequency.tables import table
 
 

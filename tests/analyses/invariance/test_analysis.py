@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
-from stmbench.analyses.invariance.config import InvarianceConfig
-from stmbench.analyses.report import Report
-from stmbench.analyses.subjects import Subject
+from stmbench.analyses.invariance.definitions import InvarianceConfig
+from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.data.perturbations import Source, Translation
 from stmbench.data.preprocessing import Preprocessing

@@ -13,11 +13,11 @@ import torch
 from stmbench.analyses.base import Progress
 from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
-from stmbench.analyses.report import Report
 from stmbench.analyses.robustness import library
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.config import RobustnessConfig
-from stmbench.analyses.robustness.outcomes import Outcomes
+from stmbench.analyses.robustness.runner import Outcomes
+from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.measure.differences import mcnemar

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from stmbench.analyses.robustness import library
-from stmbench.analyses.robustness.attack_target import Target
-from stmbench.analyses.robustness.fgsm import gradient
+from stmbench.analyses.robustness.fgsm import Target, gradient
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import UnitError
 from tests.analyses.robustness.networks import STD, Constant, Convolutions, Linear, normalise

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from stmbench.analyses.robustness import library
-from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import ATTACKS, attack_named, predict
+from stmbench.analyses.robustness.fgsm import Target
 from stmbench.analyses.robustness.validity import TOLERANCE
 from stmbench.errors import InputError, UnknownNameError
 from tests.analyses.robustness.networks import Convolutions, normalise

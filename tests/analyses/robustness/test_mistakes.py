@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stmbench.analyses.robustness.attack_target import Target
-from stmbench.analyses.robustness.attack_validity import fgsm_normalised
 from stmbench.analyses.robustness.attacks import ATTACKS, SOUND
+from stmbench.analyses.robustness.fgsm import Target, fgsm_normalised
 from stmbench.analyses.robustness.runner import Images, attack_images
 from stmbench.analyses.robustness.summary import model_summaries
 from stmbench.analyses.robustness.validity import verdicts

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from stmbench.analyses.robustness import fgsm
-from stmbench.analyses.robustness.attack_target import Target
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack
-from stmbench.analyses.robustness.outcomes import Outcomes
-from stmbench.analyses.robustness.runner import PROBED, Images, attack_images
+from stmbench.analyses.robustness.fgsm import Target
+from stmbench.analyses.robustness.runner import PROBED, Images, Outcomes, attack_images
 from stmbench.analyses.robustness.summary import model_summaries, panel
 from stmbench.analyses.robustness.validity import TOLERANCE, against_fgsm, broken_at, verdicts
 from stmbench.errors import UnitError

@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stmbench.analyses.affinity.figures.depth import distance_by_depth, locality_by_depth
+from stmbench.analyses.affinity.figures.depth import distance_by_depth, locality_by_depth, mixture_by_depth
 from stmbench.analyses.affinity.figures.maps import compared, maps_of
-from stmbench.analyses.affinity.figures.mixture import mixture_by_depth
 from stmbench.analyses.affinity.figures.rows import read_maps
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError

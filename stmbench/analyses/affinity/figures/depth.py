@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import Look, look
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
-from stmbench.figures.svg_annotations import mark, mark_legend
 from stmbench.tables.labels import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
@@ -76,8 +76,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
     rows = rows[rows["level"] == level] if level is not None else rows
     names, mixers = labels(frame), frame.attrs.get("mixers", {})
     found, stages = [], int(rows["stage"].max()) + 1 if len(rows) else 0
-    of_jacobian = from_jacobian(rows)
-    for (model, weights, is_jacobian), group in rows.groupby(["model", "weights", of_jacobian], sort=False):
+    for (model, weights), group in rows.groupby(["model", "weights"], sort=False):
         blocks = group.groupby("stage")["block"].max() + 1
         layers = group.groupby(["stage", "block"], sort=True)
         if len(layers) < FEWEST:
@@ -94,7 +93,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
         key = str(model if pd.isna(group["mixer"].iloc[0]) else group["mixer"].iloc[0])
         found.append(
             Line(
-                label=names[str(model)] + (" (Jacobian)" if is_jacobian and not of_jacobian.all() else ""),
+                label=names[str(model)],
                 key=key,
                 look=look(key, mixers),
                 is_untrained=is_random(weights),
@@ -108,23 +107,17 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
 
 def words_of(frame: pd.DataFrame, lines: list[Line]) -> str:
     """The conditions that all share."""
-    rows = frame[frame["value"].notna() & frame["condition"].notna()]
-    of_jacobian = from_jacobian(rows)
+    rows = frame[frame["value"].notna()]
     words = []
     for column, text in (("scale", "{}"), ("resolution", "{} px"), ("num_images", "{} images"), ("dataset", "{}")):
         values = rows[column].dropna().unique()
         if len(values) == 1:
             said = text.format(str(values[0]).partition(":")[0])
             words.append("1 image" if said == "1 images" else said)
-    if of_jacobian.all():  # else the lines' labels say it
-        words += [str(name).replace("jacobian", "Jacobian") for name in rows["condition"].unique()[:1]]
+    jacobian = [name for name in rows["condition"].dropna().unique() if str(name).startswith("jacobian")]
+    words += [str(name).replace("jacobian", "Jacobian") for name in jacobian[:1]]
     words += ["random init"] if all(line.is_untrained for line in lines) else []
-    return " · ".join(words if of_jacobian.all() else [*words, "bars: lowest to highest head"])
-
-
-def from_jacobian(rows: pd.DataFrame) -> pd.Series:
-    """Which rows are of a Jacobian affinity, not of the affinity that a mixer offers."""
-    return rows["condition"].astype("string").str.startswith("jacobian").fillna(False).astype(bool)
+    return " · ".join([*words, "bars: lowest to highest head"] if not jacobian else words)
 
 
 def _percent(line: Line) -> Line:
@@ -182,3 +175,31 @@ def finish(figure: Figure, axes: Axes, lines: list[Line]) -> None:
                               markerfacecolor=fill, label=_label(line, lines)))  # fmt: skip
     legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=2.4)
     mark_legend(legend, [line.key for line in lines])
+
+
+METRICS: Final = {"alpha": "alpha (dynamic)", "beta": "beta (static)"}
+
+
+def mixture_by_depth(frame: pd.DataFrame) -> Figure:
+    """A panel for each coefficient, a line for each model. Raises TableError where no model mixes two parts."""
+    found = {}
+    for metric in METRICS:
+        try:
+            found[metric] = lines_of(frame, metric)
+        except TableError:
+            continue
+    if not found:
+        raise TableError("alpha or beta of three layers", "none", "run `stmbench affinity` on a mixture")
+    lines = next(iter(found.values()))[0]
+    width = max(2.9 * len(found), 4.6) + 0.3 + beside(lines)
+    with canvas(3.4, width=width, columns=len(found)) as (figure, panels):
+        for axes, (metric, (of_metric, stages)) in zip(panels, found.items(), strict=True):
+            draw_lines(axes, of_metric, stages)
+            axes.annotate(METRICS[metric], (1, 1), (-2, -3), "axes fraction", textcoords="offset points",
+                          ha="right", va="top", fontweight="bold", color=MUTED)  # fmt: skip
+        panels[0].set_ylabel("coefficient")
+        ends = [end for of_metric, _ in found.values() for line in of_metric for end in (*line.low, *line.high)]
+        panels[0].set_ylim(1.1 * min(0.0, *ends), 1.15 * max(0.1, *ends))
+        heading(panels[0], "Dynamic and static parts, by depth", words_of(frame, lines))
+        finish(figure, panels[0], lines)
+    return figure

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from stmbench.analyses.affinity.figures.rows import MEAN, ModelMaps, Panel, Strip
+from stmbench.figures.annotations import mark
 from stmbench.figures.style import HEAT, INK, MARK, MUTED, STYLE, shorten
-from stmbench.figures.svg_annotations import mark
 
 SIDE: Final = 1.0  # inches of a panel
 GAP: Final = 0.1  # inches between panels

@@ -18,10 +18,10 @@ from stmbench.analyses.frequency.options import (
     BAND,
     CLEAN,
 )
+from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, shorten
-from stmbench.figures.svg_annotations import mark, mark_legend
 
 Stroke = Literal["-", "--", ":", "-."]
 STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")

@@ -8,14 +8,11 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stmbench.analyses.profile.figures.efficiency import efficiency
+from stmbench.analyses.profile.figures.efficiency import efficiency, roofline
 from stmbench.analyses.profile.figures.latency import latency
 from stmbench.analyses.profile.figures.parts import parts
-from stmbench.analyses.profile.figures.ranks import ranks
-from stmbench.analyses.profile.figures.roofline import roofline
-from stmbench.analyses.profile.figures.scaling import scaling
-from stmbench.analyses.profile.figures.stability import stability
-from stmbench.analyses.profile.figures.throughput import throughput
+from stmbench.analyses.profile.figures.scaling import scaling, stability
+from stmbench.analyses.profile.figures.throughput import ranks, throughput
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, mark_point
 from stmbench.figures.groups import by_setting, setting_axis
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import INK, MUTED, canvas, heading, rows_height, rows_width
-from stmbench.figures.svg_annotations import mark, mark_point
 
 PERCENTILES: Final = ("p50", "p90", "p99")
 FILL: Final = {"p50": 1.0, "p90": 0.45, "p99": 0.0}  # opacity of the dot's inside

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stmbench.errors import TableError
+from stmbench.figures.annotations import mark, mark_point
 from stmbench.figures.display_units import number
 from stmbench.figures.groups import by_setting, setting_axis
-from stmbench.figures.plot_data import points, subtitle
-from stmbench.figures.style import INK, MUTED, canvas, heading, rows_height, rows_width
-from stmbench.figures.svg_annotations import mark, mark_point
+from stmbench.figures.plot_data import Point, points, subtitle
+from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, rows_height, rows_width
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
@@ -49,3 +51,63 @@ def throughput(frame: pd.DataFrame) -> Figure:
                 color=MUTED, fontsize=8.5,
             )  # fmt: skip
     return figure
+
+
+MOST_NUMBERS = 10  # ranks beyond which the percentages would not fit
+
+
+def ranks(frame: pd.DataFrame) -> Figure:
+    """A dot matrix: the dot's area is the probability. Raises TableError where there is no rank_probability."""
+    groups: dict[str, list[Point]] = {}
+    for point in points(frame, "rank_probability"):
+        if point.level >= 1:
+            groups.setdefault(point.label, []).append(point)
+    if not groups:
+        raise TableError("rows of the metric 'rank_probability' with a rank as level", "none", "profile with timing")
+    every = [point for group in groups.values() for point in group]
+    rows = by_setting(
+        [group[0] for group in groups.values()],
+        lambda first: sum(point.level * point.value for point in groups[first.label]),
+    )
+    last = max(int(point.level) for point in every)
+    width = min(9.0, rows_width(rows.names) - 4.4 + 0.62 * max(last, 4))
+    with canvas(1.15 + 0.4 * max(len(rows.names), 2), width=width) as (figure, (axes,)):
+        setting_axis(axes, rows)
+        axes.grid(axis="y", color=GRID)
+        axes.grid(axis="x", color=GRID)
+        largest = 300 if last <= MOST_NUMBERS else 90
+        for row, first in rows.points:
+            for point in groups[first.label]:
+                if point.value <= 0:
+                    continue
+                dot = axes.scatter(
+                    point.level,
+                    row,
+                    s=largest * point.value,
+                    color=point.look.colour,
+                    alpha=0.88,
+                    linewidth=0,
+                    zorder=2,
+                )
+                mark_point(dot, point, "rank_probability")
+                if last <= MOST_NUMBERS:
+                    _percent(axes, point, row)
+        axes.set_xlim(0.4, last + 0.6)
+        axes.set_xticks(range(1, last + 1))
+        axes.set_xlabel("rank in throughput (1 is the fastest)")
+        heading(axes, "Probability of each rank", subtitle(every))
+    return figure
+
+
+def _percent(axes: Axes, point: Point, row: int) -> None:
+    """The percentage inside a dot that can hold it, beside a smaller one."""
+    percent = 100 * point.value
+    text = "<1" if percent < 1 else ">99" if 99 < percent < 100 else f"{percent:.0f}"
+    if point.value >= 0.6:
+        said = axes.annotate(text, (point.level, row), ha="center", va="center", color="white", fontsize=7, zorder=3)
+    else:
+        said = axes.annotate(
+            text, (point.level, row), (8, 5), textcoords="offset points", ha="left", va="center", fontsize=7,
+            color=INK if point.value >= 0.05 else MUTED, zorder=3,
+        )  # fmt: skip
+    mark(said, point.key)

@@ -7,13 +7,94 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from stmbench.analyses.erf.definitions import Definition
-from stmbench.analyses.erf.gradients import GradientMaps
-from stmbench.analyses.erf.square_extent import Floats, profile, rings, sides_holding
+from stmbench.analyses.erf.stages import Stage, stage_maps
 from stmbench.analyses.erf.unit_location import Grid
+from stmbench.errors import UnitError
 from stmbench.measure.bootstrap import DRAWS, group_weights, percentile_interval
 from stmbench.measure.statistics import Interval
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientMaps:
+    """Of one stage and a batch, both (B, H, W) float32 on the CPU.
+
+    `magnitude` is the Euclidean norm of the gradient over the image's channels, `rectified` the sum over channels of
+    its positive part.
+    """
+
+    magnitude: Tensor
+    rectified: Tensor
+
+
+def gradient_maps(model: nn.Module, stages: Sequence[Stage], images: Tensor) -> Iterator[GradientMaps]:
+    """The maps of each stage, in their order.
+
+    Args:
+        images: (B, 3, H, W), the model's input. Its images are independent of each other in eval mode, so the gradient
+            of the batch's sum is each image's own.
+
+    Raises:
+        UnitError: a gradient that is not finite.
+    """
+    images = images.detach().requires_grad_(True)
+    maps = stage_maps(model, stages, images)
+    for number, (stage, found) in enumerate(zip(stages, maps, strict=True)):
+        unit = found[:, :, found.shape[2] // 2, found.shape[3] // 2]
+        (gradient,) = torch.autograd.grad(unit.relu().sum(), images, retain_graph=number + 1 < len(maps))
+        gradient = gradient.float()
+        if not bool(torch.isfinite(gradient).all()):
+            raise UnitError(f"the gradient of stage {stage.number + 1} is not finite")
+        yield GradientMaps(
+            magnitude=gradient.square().sum(1).sqrt().cpu(), rectified=gradient.relu().sum(1).cpu()
+        )  # fmt: skip
+
+
+Floats = NDArray[np.float64]
+
+
+def rings(height: int, width: int, centre: tuple[float, float]) -> tuple[NDArray[np.int64], Floats]:
+    """Which square each pixel completes, and the squares' sides.
+
+    Squares are made of whole pixels: around a pixel's centre their sides are 1, 3, 5, ...; around a point midway
+    between pixels 2, 4, 6, ... An axis whose centre lies elsewhere is counted from the next half pixel.
+
+    Returns:
+        (height, width) numbers of squares, and (squares,) sides in pixels.
+    """
+    y, x = (np.round(2 * c) / 2 for c in centre)
+    rows, columns = np.abs(np.arange(height) - y), np.abs(np.arange(width) - x)
+    # |pixel - centre| is the same half-integer or integer for all pixels of an axis; a square's half side covers both
+    distance = np.maximum(rows[:, None], columns[None, :])
+    sides, number = np.unique(2 * distance + 1, return_inverse=True)
+    return number.reshape(height, width).astype(np.int64), sides.astype(np.float64)
+
+
+def profile(maps: NDArray[np.floating], number: NDArray[np.int64], squares: int) -> Floats:
+    """(..., H, W) maps -> (..., squares) mass that each square adds to the one before."""
+    flat = np.asarray(maps, dtype=np.float64).reshape(-1, number.size)
+    order = np.argsort(number, axis=None, kind="stable")
+    starts = np.searchsorted(number.ravel()[order], np.arange(squares))
+    found: Floats = np.add.reduceat(flat[:, order], starts, axis=1)
+    return found.reshape(*maps.shape[:-2], squares)
+
+
+def sides_holding(mass: Floats, sides: Floats, share: float) -> Floats:
+    """(..., squares) masses -> (...) side in pixels of the smallest square that holds `share` of the total.
+
+    NaN where there is no mass at all.
+    """
+    total = mass.sum(-1, keepdims=True)
+    held = np.cumsum(mass, axis=-1)
+    # rounding in the sum must not push a share that is met exactly into the next square
+    enough = held >= share * total * (1 - 1e-12)
+    first = enough.argmax(-1)
+    return np.where(total[..., 0] > 0, sides[first], np.nan)
+
 
 KEPT = 2**25  # values of single images' maps that are kept for one stage; beyond it images are added up in groups
 AT_ONCE = 2**23  # values of resampled maps made at a time
