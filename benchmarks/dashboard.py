@@ -26,12 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stmbench.history import adding
-from stmbench.history.commits import Commit
-from stmbench.history.events import Event, events_of
+from stmbench.history.adding import Commit
 from stmbench.history.folder import History
-from stmbench.history.metrics import METRICS as FOLLOWED
+from stmbench.history.metrics import METRICS as TRACKED
 from stmbench.history.record import SUMMARY
-from stmbench.history.series import MachineSeries, fit, machines_of
+from stmbench.history.series import Event, MachineSeries, events_of, fit, machines_of
 from stmbench.reporting.dashboard.page import write_dashboard
 from stmbench.tables import Row, Store
 
@@ -169,10 +168,14 @@ def compare(machines: list[MachineSeries], planted: list[Planted]) -> tuple[list
     for machine in machines:
         places = {facts.commit: number for number, facts in enumerate(machine.commits)}
         for event in events_of(machine):
-            subject, suspects = event.series.subject, {places[facts.commit] for facts in event.suspects}
+            subject, suspects = event.series.key, {places[facts.commit] for facts in event.suspects}
             for step in missed:
                 same = (step.model, step.metric) == (subject.model, subject.metric)
-                if same and step.commit in suspects and step.rises == (event.step.after > event.step.before):
+                if (
+                    same
+                    and step.commit in suspects
+                    and step.rises == (event.change_point.after > event.change_point.before)
+                ):
                     missed.remove(step)
                     break
             else:
@@ -208,7 +211,7 @@ def main(folder: Path, *, commits: int, models: int, seed: int) -> int:
     for step in missed:
         print(f"missed    {step}")
     for event in made_up:
-        print(f"made up   {event.series.subject.model} {event.series.subject.metric} {event.step}")
+        print(f"made up   {event.series.key.model} {event.series.key.metric} {event.change_point}")
     return int(bool(missed or made_up) or seconds > LIMIT)
 
 
@@ -221,7 +224,7 @@ def errors(seeds: int, *, commits: int, models: int) -> int:
         speed = probe / np.median(probe)
         for (model, metric), own in values.items():
             wanted = [step.commit for step in steps if (step.model, step.metric) == (model, metric)]
-            for step in fit(FOLLOWED[metric], own / speed ** SPEEDS.get(metric, 0)).steps:
+            for step in fit(TRACKED[metric], own / speed ** SPEEDS.get(metric, 0)).change_points:
                 hits = [commit for commit in wanted if step.earliest <= commit <= step.latest]
                 made_up += not hits
                 wanted = [commit for commit in wanted if commit not in hits[:1]]

@@ -156,6 +156,6 @@ def _stores(base: str, head: str, history: Path | None, machine: str | None) -> 
             raise ConfigError("--machine beside --history", "--machine alone", "add --history")
         return Path(base), Path(head)
     from stmbench.history.folder import History
-    from stmbench.history.lookup import stores_of
+    from stmbench.history.selection import stores_of
 
     return stores_of(History(history), base, head, machine)

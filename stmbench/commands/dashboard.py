@@ -29,9 +29,8 @@ def dashboard(
     debug: options.Debug = False,
 ) -> None:
     """Draw every metric of every model over the commits, find the steps, and write a page and a feed of regressions."""
-    from stmbench.history.events import events_of
     from stmbench.history.folder import History
-    from stmbench.history.series import machines_of
+    from stmbench.history.series import events_of, machines_of
     from stmbench.reporting.dashboard.page import write_dashboard
 
     machines = machines_of(History(history).records())

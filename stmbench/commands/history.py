@@ -46,17 +46,17 @@ def add(
     debug: options.Debug = False,
 ) -> None:
     """Copy a store into a history, as the record of a commit on the machine that measured it."""
-    from stmbench.history import adding, commits
+    from stmbench.history import adding
     from stmbench.history.folder import History
     from stmbench.tables import Store
 
     done = adding.add(
         Store(store),
         History(folder),
-        find=lambda name: commits.find(name, repository),
+        find=lambda name: adding.find(name, repository),
         commit=commit,
-        date=None if date is None else commits.parse_date(date, "--date"),
-        subject=None if subject is None else commits.one_line(subject),
+        date=None if date is None else adding.parse_date(date, "--date"),
+        subject=None if subject is None else adding.one_line(subject),
         replace=replace,
     )
     for part, reason in done[0].unreadable:
@@ -113,13 +113,13 @@ def prune(
     """Remove old records: those that --keep or --before names."""
     if keep is None and before is None:
         raise ConfigError("a rule for what to remove", "none", "give --keep N or --before DATE")
-    from stmbench.history import pruning
-    from stmbench.history.commits import parse_date
+    from stmbench.history import selection
+    from stmbench.history.adding import parse_date
     from stmbench.history.folder import History
 
     where = History(folder)
     limit = None if before is None else parse_date(before, "--before")
-    chosen = pruning.old(where.records(), keep=keep, before=limit, machine=machine)
+    chosen = selection.old_records(where.records(), keep=keep, before=limit, machine=machine)
     for record in chosen:
         if not dry_run:
             where.remove(record)
@@ -137,7 +137,7 @@ def _facts(record: Record) -> dict[str, Any]:
         "date": facts.date.isoformat(),
         "subject": facts.subject,
         "changed": facts.changed,
-        "models": len({value.subject.model for value in summary.values if value.subject.model is not None}),
+        "models": len({value.key.model for value in summary.values if value.key.model is not None}),
         "values": len(summary.values),
         "failed": sum(failure.times for failure in summary.failures if failure.status == "failed"),
         "skipped": sum(failure.times for failure in summary.failures if failure.status == "skipped"),

@@ -1,22 +1,95 @@
-"""From a store to records: whose parts they are, and a copy of them that is there as a whole or not at all."""
+"""`stmbench history add`: a store's parts, copied into a history as records of their commit and machine."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stmbench.errors import OutputError, TableError
-from stmbench.history.commits import Commit
+from stmbench.errors import ConfigError, OutputError, TableError, printable
 from stmbench.history.folder import History
-from stmbench.history.record import MACHINE, Facts, write_facts, write_summary
-from stmbench.history.values import Summary, summarise
+from stmbench.history.record import MACHINE, RecordFacts, Summary, summarise, write_facts, write_summary
 from stmbench.tables import Store
 from stmbench.tables.parts import UnreadablePart
+
+SHA = re.compile(r"[0-9a-f]{7,64}")
+SUBJECT_LENGTH = 200
+GIT_SECONDS = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A commit and what git knows of it."""
+
+    sha: str
+    parents: tuple[str, ...] = ()
+    date: datetime.datetime | None = None  # the committer's; None if git does not know the commit
+    subject: str = ""
+
+    def __post_init__(self) -> None:
+        if not SHA.fullmatch(self.sha):
+            raise ConfigError(
+                "a commit (7 or more hex digits, or a name that git knows)",
+                repr(self.sha),
+                "change --commit, or name the checkout with --repository",
+            )
+
+
+def find(name: str, repository: Path) -> Commit:
+    """The commit `name` (a SHA, HEAD, a branch or a tag), with its facts if `repository` has it.
+
+    Raises ConfigError if git does not know it and it is no SHA.
+    """
+    output = _git(repository, "log", "-1", "--format=%H%x00%P%x00%cI%x00%s", "--end-of-options", name, "--")
+    if output is None:
+        return Commit(sha=name.lower())
+    sha, parents, date, subject = output.rstrip("\n").split("\0")
+    return Commit(
+        sha=sha,
+        parents=tuple(parents.split()),
+        date=datetime.datetime.fromisoformat(date.replace("Z", "+00:00")),
+        subject=one_line(subject),
+    )
+
+
+def one_line(text: str) -> str:
+    """Text on one line, with control characters escaped, truncated."""
+    return printable(" ".join(text.split()))[:SUBJECT_LENGTH]
+
+
+def parse_date(text: str, option: str) -> datetime.datetime:
+    """An ISO 8601 date or time, UTC unless it names a zone. Raises ConfigError, naming the option."""
+    try:
+        date = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ConfigError(
+            "a date such as 2026-11-21 or 2026-11-21T07:22:55+00:00", repr(text), f"change {option}"
+        ) from error
+    return date if date.tzinfo else date.replace(tzinfo=datetime.timezone.utc)
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """What git prints; None if git is missing or fails."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
 
 UTC = datetime.timezone.utc
 Find = Callable[[str], Commit]
@@ -24,13 +97,13 @@ Find = Callable[[str], Commit]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Added:
-    """What became of a store on one machine."""
+    """The record that was made of a store's parts from one machine."""
 
     folder: Path
-    facts: Facts
+    facts: RecordFacts
     summary: Summary
-    unreadable: tuple[UnreadablePart, ...]  # parts that were left behind
-    others: int  # parts of the store that another commit's record holds, or will
+    unreadable: tuple[UnreadablePart, ...]  # parts that were skipped
+    others: int  # parts of the store that belong to other commits
 
 
 def add(
@@ -43,17 +116,18 @@ def add(
     subject: str | None = None,
     replace: bool = False,
 ) -> list[Added]:
-    """Copy a store's parts into a history, one record a machine.
+    """Copy a store's parts into a history, one record per machine.
 
     Args:
-        find: tells the facts of a commit's name.
-        commit: whose parts to take. If no part names it, nor another that `find` knows, all are taken to be of it: they
-            name the commit of stmbench then, and this is one of the user's own. Default: the one that they name.
-        date, subject: instead of what `find` knows; without any date, the time of the last measurement.
+        find: looks a commit up by name.
+        commit: whose parts to take. If the parts name neither it nor any commit that `find` knows, all are taken: they
+            then name a commit of stmbench, while this one is of the user's own repository. Default: the one commit
+            that the parts name.
+        date, subject: override what `find` knows; without any date, the time of the last measurement.
 
     Raises:
-        TableError: no store, an empty one, parts of several commits or of none, a newer schema, a record that is there
-            already. OutputError: the history cannot be written.
+        TableError: no store, an empty one, parts of several commits or of none, a newer schema, a record that already
+            exists. OutputError: the history cannot be written.
     """
     frame = store.read()
     keys = store.keys()
@@ -63,10 +137,10 @@ def add(
         raise TableError(
             "a store with a part that can be read", f"none in {store.folder}{left}", "measure something first"
         )
-    found = find(commit if commit is not None else _only_commit(parts, store))
-    of_it = {key: facts for key, facts in parts.items() if facts.get("commit") == found.sha}
+    known = find(commit if commit is not None else _only_commit(parts, store))
+    of_it = {key: facts for key, facts in parts.items() if facts.get("commit") == known.sha}
     if not of_it:
-        _require_foreign(parts, found, find)
+        _require_foreign(parts, known, find)
     machines: dict[str, dict[str, Any]] = defaultdict(dict)
     for key, part in (of_it or parts).items():
         machines[str(part.get("machine_id") or "unknown")][key] = part
@@ -75,17 +149,17 @@ def add(
         if not MACHINE.fullmatch(machine):
             raise TableError("a machine's identifier of letters and digits", repr(machine), "measure the store again")
         if not replace:
-            history.require_free(machine, found.sha)
+            history.require_free(machine, known.sha)
     history.create()
     added = []
     for machine, chosen in sorted(machines.items()):
         rows = frame if len(chosen) == len(parts) else store.read(chosen)
         last = rows["created_utc"].max().to_pydatetime()
-        facts = Facts(
-            commit=found.sha,
-            parents=found.parents,
-            date=(date or found.date or last).astimezone(UTC).replace(microsecond=0),
-            subject=found.subject if subject is None else subject,
+        facts = RecordFacts(
+            commit=known.sha,
+            parents=known.parents,
+            date=(date or known.date or last).astimezone(UTC).replace(microsecond=0),
+            subject=known.subject if subject is None else subject,
             machine=machine,
             machine_facts=next(
                 (part["machine"] for part in chosen.values() if isinstance(part.get("machine"), dict)), {}
@@ -114,7 +188,7 @@ def _only_commit(parts: dict[str, dict[str, Any]], store: Store) -> str:
         return commits[0]
     if commits:
         got = f"{len(commits)}: {', '.join(sha[:12] for sha in commits[:4])}"
-        raise TableError(f"parts of one commit in {store.folder}", got, "say with --commit which to add")
+        raise TableError(f"parts of one commit in {store.folder}", got, "choose one with --commit")
     raise TableError(
         f"parts in {store.folder} that say their commit",
         "none (stmbench did not run from a checkout)",
@@ -123,7 +197,7 @@ def _only_commit(parts: dict[str, dict[str, Any]], store: Store) -> str:
 
 
 def _require_foreign(parts: dict[str, dict[str, Any]], wanted: Commit, find: Find) -> None:
-    """Refuse parts that name another commit of the same repository: they are not of the one that was asked for."""
+    """Refuse parts that name another commit of the same repository."""
     for sha in sorted({str(facts["commit"]) for facts in parts.values() if facts.get("commit")}):
         if find(sha).date is not None:
             raise TableError(
@@ -133,7 +207,7 @@ def _require_foreign(parts: dict[str, dict[str, Any]], wanted: Commit, find: Fin
             )
 
 
-def _copy(store: Store, keys: list[str], history: History, facts: Facts, summary: Summary) -> Path:
+def _copy(store: Store, keys: list[str], history: History, facts: RecordFacts, summary: Summary) -> Path:
     scratch = history.scratch(facts.machine)
     try:
         parts = scratch / "parts"

@@ -1,4 +1,4 @@
-"""A history: a folder of records by machine and commit. Records come and go by a rename, as a whole or not at all."""
+"""A history: a folder of records by machine and commit. Records are added and removed atomically, by a rename."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from stmbench.errors import InputError, OutputError, TableError
-from stmbench.history.record import RECORD, Facts, Record, read_record
+from stmbench.history.record import RECORD, Record, RecordFacts, read_record
 
-MARK: Final = "stmbench-history.json"  # says that a folder is a history, even an empty one
+MARK: Final = "stmbench-history.json"  # marks a folder as a history, even an empty one
 VERSION: Final = 1
 STALE_AFTER_S: Final = 24 * 3600.0
 
@@ -31,7 +31,7 @@ class History:
     def create(self) -> History:
         """Make the folder a history if it is missing or empty, and return self.
 
-        Raises OutputError where something else is there, or it cannot be written.
+        Raises OutputError if something else is there, or it cannot be written.
         """
         mark = self.folder / MARK
         try:
@@ -69,7 +69,7 @@ class History:
         return self
 
     def records(self) -> list[Record]:
-        """All records, by machine, and of a machine from the oldest commit to the newest.
+        """All records, sorted by machine, then from the oldest commit to the newest.
 
         Raises TableError: not a history, a damaged record, two records for one commit and machine.
         """
@@ -88,10 +88,10 @@ class History:
                     "remove one of them, or add it again with --replace",
                 )
             machines[facts.machine].append(record)
-        return [record for machine in sorted(machines) for record in in_order(machines[machine])]
+        return [record for machine in sorted(machines) for record in in_commit_order(machines[machine])]
 
     def require_free(self, machine: str, sha: str) -> None:
-        """Raise TableError where there is a record for that commit and machine."""
+        """Raise TableError if there is a record for that commit and machine."""
         for twin in self._of_commit(machine, sha):
             raise TableError(
                 f"no record yet for commit {sha[:12]} and machine {machine}",
@@ -99,10 +99,10 @@ class History:
                 "give --replace to put the new one in its place",
             )
 
-    def put(self, prepared: Path, facts: Facts) -> Path:
-        """Move a prepared record's folder (of `scratch`) to its place; an older one of that commit makes room.
+    def put(self, prepared: Path, facts: RecordFacts) -> Path:
+        """Move a prepared record's folder (from `scratch`) to its place, replacing an older one of that commit.
 
-        Raises OutputError where that fails; the older record is there then as it was.
+        Raises OutputError if that fails; the older record is then unchanged.
         """
         place = self.folder / facts.machine / facts.name
         hidden: dict[Path, Path] = {}
@@ -119,11 +119,11 @@ class History:
         return place
 
     def scratch(self, machine: str) -> Path:
-        """A new hidden folder in which a record is prepared; what killed runs left there a day ago is removed."""
+        """A new hidden folder in which a record is prepared; stale ones of killed runs are removed."""
         home = self.folder / machine
         try:
             home.mkdir(parents=True, exist_ok=True)
-            _sweep(home)
+            _remove_stale(home)
             folder = home / f".{secrets.token_hex(8)}.tmp"
             folder.mkdir()
         except OSError as error:
@@ -133,15 +133,15 @@ class History:
         return folder
 
     def remove(self, record: Record) -> None:
-        """Remove a record: out of sight at once, then from the disk. Raises OutputError."""
+        """Remove a record: hide it by a rename, then delete it. Raises OutputError."""
         try:
-            _sweep(record.folder.parent)
+            _remove_stale(record.folder.parent)
             shutil.rmtree(_hide(record.folder))
         except OSError as error:
             raise OutputError(
                 f"to remove {record.folder}", error.strerror or str(error), "make it writable and run again"
             ) from error
-        with contextlib.suppress(OSError):  # the machine's folder goes with its last record
+        with contextlib.suppress(OSError):  # the machine's folder is removed with its last record
             record.folder.parent.rmdir()
 
     def _of_commit(self, machine: str, sha: str) -> list[Path]:
@@ -149,8 +149,8 @@ class History:
         return [path.parent for path in sorted(found) if read_record(path.parent).facts.commit == sha]
 
 
-def _sweep(home: Path) -> None:
-    """Remove what killed runs left a day ago or earlier."""
+def _remove_stale(home: Path) -> None:
+    """Remove folders that killed runs left a day ago or earlier."""
     for left in home.glob(".*.tmp"):
         if time.time() - left.stat().st_mtime > STALE_AFTER_S:
             shutil.rmtree(left, ignore_errors=True)
@@ -162,8 +162,8 @@ def _hide(folder: Path) -> Path:
     return hidden
 
 
-def in_order(records: Iterable[Record]) -> list[Record]:
-    """Records from the oldest commit to the newest: by date, but never a commit before a parent of its own.
+def in_commit_order(records: Iterable[Record]) -> list[Record]:
+    """Records from the oldest commit to the newest: by date, but never a commit before its parent.
 
     Dates alone are not enough: committers' clocks differ, and a rebase gives many commits one date.
     """
@@ -186,5 +186,5 @@ def in_order(records: Iterable[Record]) -> list[Record]:
                 heapq.heappush(ready, (by_sha[child].facts.date, child))
     if len(found) != len(by_sha):
         rest = sorted(sha[:12] for sha, count in waits.items() if count > 0)
-        raise InputError("commits whose parents come first", f"a circle of {', '.join(rest)}", "correct record.json")
+        raise InputError("commits whose parents come first", f"a cycle of {', '.join(rest)}", "correct record.json")
     return found

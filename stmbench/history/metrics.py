@@ -1,4 +1,4 @@
-"""What a history follows: which metrics, which way is worse, and how large a change has to be."""
+"""The metrics that a history tracks: which direction is worse, and how large a change must be to count."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How a metric's series is read."""
+    """How a metric is tracked."""
 
     better: Better
-    relative: bool = False  # its noise is a share of its value: steps are looked for in logarithms
-    exact: bool = False  # counted, not measured: every change is a step
-    by_probe: bool = False  # a speed, to be corrected by the probe that was measured beside it
-    smallest: float = 0.0  # change worth a word: a share where relative, else in base units
+    relative: bool = False  # its noise is a share of its value: change points are detected in logarithms
+    exact: bool = False  # counted, not measured: every change is a change point
+    by_probe: bool = False  # a speed, corrected by the probe measured alongside it
+    smallest: float = 0.0  # smallest change to report: a share if relative, else in base units
 
 
-SPEED: Final = 0.02  # processes of one model differ by 1.5 to 5 % (sd); a level rests on three of them or more
+SPEED: Final = 0.02  # processes of one model differ by 1.5 to 5 % (SD); a level rests on three or more
 POINT: Final = 0.005  # half a percentage point
 
 METRICS: Final = {
@@ -41,17 +41,34 @@ METRICS: Final = {
     "soft_cross_entropy_auc": Metric(better="lower", smallest=POINT),
     "erf": Metric(better="neither", smallest=0.01),
 }
-CONDITIONS: Final = {"latency": "p50"}  # of several percentiles, the one that is followed
+CONDITIONS: Final = {"latency": "p50"}  # of several percentiles, the one that is tracked
 PROBE: Final = "probe_peak"
-BY_LEVEL: Final = (
-    "robustness",
-    "erf",
-)  # analyses whose levels are series of their own; of others only areas
+BY_LEVEL: Final = ("robustness", "erf")  # analyses whose levels are separate series; of others only areas
 
 
-def is_worse(metric: str, before: float, after: float) -> bool | None:
-    """Whether going from `before` to `after` is a loss; None where no way is worse, or nothing changed."""
-    better = METRICS[metric].better
+def metric(name: str) -> Metric:
+    """How a metric is tracked. Raises KeyError for one that is not."""
+    return METRICS[name]
+
+
+def tracked_metrics() -> tuple[str, ...]:
+    """Names of the tracked metrics, in the order in which they are shown."""
+    return tuple(METRICS)
+
+
+def is_tracked_condition(name: str, condition: str | None) -> bool:
+    """Whether a metric's rows with this condition are tracked."""
+    return CONDITIONS.get(name, condition) == condition
+
+
+def has_series_by_level(analysis: str) -> bool:
+    """Whether each level of an analysis is a separate series; otherwise only areas under curves are tracked."""
+    return analysis in BY_LEVEL
+
+
+def is_worse(name: str, before: float, after: float) -> bool | None:
+    """Whether the change from `before` to `after` is for the worse; None without a preferred direction or a change."""
+    better = metric(name).better
     if better == "neither" or before == after:
         return None
     return (after > before) == (better == "lower")

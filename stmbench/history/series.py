@@ -1,34 +1,37 @@
-"""Records as series: for each machine, model, metric and conditions the values of its commits, and their steps."""
+"""Records as series: the values of a machine, model, metric and conditions over the commits, with change points.
+
+An event is a change point with the commits that may have caused it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from stmbench.history.metrics import METRICS, PROBE, Metric
-from stmbench.history.record import Facts, Record
-from stmbench.history.steps import Fit, Floats, changes, detect
-from stmbench.history.values import Subject, Summary
+from stmbench.history.change_points import ChangePoint, Fit, Floats, detect, detect_exact
+from stmbench.history.metrics import PROBE, Metric, is_worse, tracked_metrics
+from stmbench.history.metrics import metric as tracked_metric
+from stmbench.history.record import Record, RecordFacts, SeriesKey, Summary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:
-    """One subject's values over the commits of a machine, in base units; NaN where a record has none."""
+    """The values of one key over the commits of a machine, in base units; NaN if a record has none."""
 
-    subject: Subject
+    key: SeriesKey
     values: Floats  # (commits,)
     low: Floats  # (commits,) ends of the 95 % interval
     high: Floats
     by_probe: bool  # corrected to the machine's usual speed
-    fit: Fit  # its levels and steps are in base units
+    fit: Fit  # levels and change points in base units
 
     @property
     def metric(self) -> Metric:
-        """How the metric is read."""
-        return METRICS[self.subject.metric]
+        """How the metric is tracked."""
+        return tracked_metric(self.key.metric)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class MachineSeries:
 
     machine: str
     facts: dict[str, Any]
-    commits: tuple[Facts, ...]  # from the oldest to the newest
+    commits: tuple[RecordFacts, ...]  # from the oldest to the newest
     series: tuple[Series, ...]
     mixers: dict[str, Any]  # mixer -> title, abbreviation, palette_slot
     unreadable: tuple[str, ...]  # parts that could not be read, each with its record
@@ -45,7 +48,7 @@ class MachineSeries:
 
 
 def machines_of(records: Iterable[Record]) -> list[MachineSeries]:
-    """The series of every machine, with their steps.
+    """The series of every machine, with their change points.
 
     Args:
         records: as `History.records` gives them.
@@ -61,25 +64,23 @@ def machines_of(records: Iterable[Record]) -> list[MachineSeries]:
 
 def _of_machine(machine: str, records: list[Record]) -> MachineSeries:
     summaries = [record.summary() for record in records]
-    tables: dict[Subject, Floats] = {}
+    tables: dict[SeriesKey, Floats] = {}
     mixers: dict[str, Any] = {}
     for position, summary in enumerate(summaries):
         mixers |= summary.mixers
-        for subject, *numbers in summary.values:
-            if subject not in tables:
-                tables[subject] = np.full((3, len(records)), np.nan)
-            tables[subject][:, position] = numbers
-    probes = {_setting(subject): table[0] for subject, table in tables.items() if subject.metric == PROBE}
-    found = [
-        _series(subject, table, probes.get(_setting(subject))) for subject, table in tables.items() if subject.model
-    ]
-    order = list(METRICS)
-    found.sort(key=lambda series: (order.index(series.subject.metric), *map(str, series.subject)))
+        for key, *numbers in summary.values:
+            if key not in tables:
+                tables[key] = np.full((3, len(records)), np.nan)
+            tables[key][:, position] = numbers
+    probes = {_setting(key): table[0] for key, table in tables.items() if key.metric == PROBE}
+    listed = [_series(key, table, probes.get(_setting(key))) for key, table in tables.items() if key.model]
+    order = tracked_metrics()
+    listed.sort(key=lambda series: (order.index(series.key.metric), *map(str, series.key)))
     return MachineSeries(
         machine=machine,
         facts=records[-1].facts.machine_facts,
         commits=tuple(record.facts for record in records),
-        series=tuple(found),
+        series=tuple(listed),
         mixers=mixers,
         unreadable=tuple(_unreadable(records, summaries)),
         failed=tuple(f"{item.model}: {item.reason}" for item in summaries[-1].failures if item.status == "failed"),
@@ -92,35 +93,71 @@ def _unreadable(records: list[Record], summaries: list[Summary]) -> Iterable[str
             yield f"{part} of commit {record.facts.commit[:12]}: {reason}"
 
 
-def _setting(subject: Subject) -> tuple[Any, ...]:
-    """What a probe shares with the speeds that were measured beside it."""
-    return (subject.definition, subject.device, subject.dtype, subject.compile, subject.resolution)
+def _setting(key: SeriesKey) -> tuple[Any, ...]:
+    """What a probe shares with the speeds that were measured alongside it."""
+    return (key.definition, key.device, key.dtype, key.compile, key.resolution)
 
 
-def _series(subject: Subject, table: Floats, probe: Floats | None) -> Series:
-    metric = METRICS[subject.metric]
+def _series(key: SeriesKey, table: Floats, probe: Floats | None) -> Series:
+    metric = tracked_metric(key.metric)
     known = np.isfinite(table[0])
     by_probe = metric.by_probe and probe is not None and bool(np.all(probe[known] > 0))
     if by_probe:
         assert probe is not None
-        # the machine's speed then over its usual speed; time goes the other way
+        # the machine's speed at that time, relative to its usual speed; times scale inversely
         speed = probe / np.median(probe[known])
         table = table / speed if metric.better == "higher" else table * speed
-    return Series(
-        subject=subject, values=table[0], low=table[1], high=table[2], by_probe=by_probe, fit=fit(metric, table[0])
-    )
+    return Series(key=key, values=table[0], low=table[1], high=table[2], by_probe=by_probe, fit=fit(metric, table[0]))
 
 
 def fit(metric: Metric, values: Floats) -> Fit:
-    """Levels and steps of a metric's series, in its base unit; `noise` of a relative metric is a share."""
+    """Levels and change points of a metric's series, in its base unit; `noise` of a relative metric is a share."""
     if metric.exact:
-        return changes(values)
+        return detect_exact(values)
     if not metric.relative:
         return detect(values, smallest=metric.smallest)
     positive = np.where(values > 0, values, np.nan)
-    found = detect(np.log(positive), smallest=float(np.log1p(metric.smallest)))
-    steps = [
-        dataclasses.replace(step, before=float(np.exp(step.before)), after=float(np.exp(step.after)))
-        for step in found.steps
-    ]
-    return dataclasses.replace(found, levels=tuple(np.exp(found.levels).tolist()), steps=tuple(steps))
+    log_fit = detect(np.log(positive), smallest=float(np.log1p(metric.smallest)))
+    change_points = tuple(
+        dataclasses.replace(point, before=float(np.exp(point.before)), after=float(np.exp(point.after)))
+        for point in log_fit.change_points
+    )
+    return dataclasses.replace(log_fit, levels=tuple(np.exp(log_fit.levels).tolist()), change_points=change_points)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """A change point of one series."""
+
+    machine: str
+    series: Series
+    change_point: ChangePoint
+    commit: RecordFacts  # the first measured commit after it
+    suspects: tuple[RecordFacts, ...]  # commits that may have caused it, including unmeasured ones
+    worse: bool | None  # None if the metric has no preferred direction
+
+    @property
+    def ratio(self) -> float:
+        """after / before; NaN if it was 0 before."""
+        point = self.change_point
+        return point.after / point.before if point.before else float("nan")
+
+
+def events_of(machine: MachineSeries) -> list[Event]:
+    """All change points of a machine's series, the newest commit first."""
+    events = [event for series in machine.series for event in _of_series(machine, series)]
+    return sorted(events, key=lambda event: -event.change_point.position)
+
+
+def _of_series(machine: MachineSeries, series: Series) -> Iterator[Event]:
+    measured = np.flatnonzero(np.isfinite(series.values))
+    for point in series.fit.change_points:
+        before = measured[measured < point.earliest][-1]  # the last one that surely lies before
+        yield Event(
+            machine=machine.machine,
+            series=series,
+            change_point=point,
+            commit=machine.commits[point.position],
+            suspects=machine.commits[before + 1 : point.latest + 1],
+            worse=is_worse(series.key.metric, point.before, point.after),
+        )

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.history.record import Facts, Record
+from stmbench.history.record import Record, RecordFacts, SeriesKey, Summary, Value
 from stmbench.history.series import MachineSeries, machines_of
-from stmbench.history.values import Subject, Summary, Value
 from tests.history.stores import MACHINE, START, sha
 
 
@@ -25,10 +24,10 @@ class Measured(Record):
         return self.found
 
 
-def subject(metric: str = "throughput", model: str | None = "unified_dw_conv_micro", **columns: Any) -> Subject:
+def series_key(metric: str = "throughput", model: str | None = "unified_dw_conv_micro", **columns: Any) -> SeriesKey:
     """A subject with what a profile says of it."""
     units = {"throughput": "images/s", "latency": "s", "params": "count", "accuracy": "1", "probe_peak": "MAC/s"}
-    known = dict.fromkeys(Subject._fields) | {
+    known = dict.fromkeys(SeriesKey._fields) | {
         "model": model,
         "mixer": None if model is None else "dw_conv",
         "metric": metric,
@@ -39,12 +38,12 @@ def subject(metric: str = "throughput", model: str | None = "unified_dw_conv_mic
         "dtype": "fp32",
         "resolution": "224",
     }
-    return Subject(**{**known, **columns})
+    return SeriesKey(**{**known, **columns})
 
 
-def record(number: int, values: Mapping[Subject, float], *, machine: str = MACHINE, text: str = "") -> Record:
+def record(number: int, values: Mapping[SeriesKey, float], *, machine: str = MACHINE, text: str = "") -> Record:
     """The record of a made-up commit; subjects whose value is NaN are not in it."""
-    facts = Facts(
+    facts = RecordFacts(
         commit=sha(number),
         parents=(),
         date=START + datetime.timedelta(days=number),
@@ -60,7 +59,7 @@ def record(number: int, values: Mapping[Subject, float], *, machine: str = MACHI
     return made
 
 
-def machines(table: Mapping[Subject, Sequence[float]], **options: Any) -> list[MachineSeries]:
+def machines(table: Mapping[SeriesKey, Sequence[float]], **options: Any) -> list[MachineSeries]:
     """The series of one machine from values by subject, one for each commit."""
     count = len(next(iter(table.values())))
     rows = ({key: float(values[number]) for key, values in table.items()} for number in range(count))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.history import adding
-from stmbench.history.commits import Commit
+from stmbench.history.adding import Commit
 from stmbench.history.folder import History
 from stmbench.tables import Row, Store
 from tests.tables.frames import MIXERS, profile_rows

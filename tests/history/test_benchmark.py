@@ -8,14 +8,14 @@ import pytest
 
 from benchmarks.dashboard import SPEEDS, Planted, build, compare, make, models_of, values_of
 from stmbench.history.series import MachineSeries, machines_of
-from tests.history.series import record, subject
+from tests.history.series import record, series_key
 
 
 def _machines(commits: int, models: int, seed: int) -> tuple[list[MachineSeries], list[Planted]]:
     """The benchmark's values as series, without folders."""
     values, probe, planted = values_of(commits, models_of(models), seed)
-    subjects = {key: subject("throughput", key[0])._replace(metric=key[1]) for key in values}
-    beside = subject("probe_peak", None)
+    subjects = {key: series_key("throughput", key[0])._replace(metric=key[1]) for key in values}
+    beside = series_key("probe_peak", None)
     records = (
         record(n, {beside: probe[n], **{subjects[key]: series[n] for key, series in values.items()}})
         for n in range(commits)
@@ -27,7 +27,7 @@ def _machines(commits: int, models: int, seed: int) -> tuple[list[MachineSeries]
 def test_exactly_the_planted_steps_are_found(seed: int) -> None:
     machines, planted = _machines(150, 5, seed)
     assert len(planted) >= 8
-    assert {series.by_probe for series in machines[0].series if series.subject.metric in SPEEDS} == {True}
+    assert {series.by_probe for series in machines[0].series if series.key.metric in SPEEDS} == {True}
     assert compare(machines, planted) == ([], [])
 
 
@@ -36,7 +36,7 @@ def test_a_missed_a_made_up_and_a_turned_step_would_be_seen() -> None:
     first, *others = planted
     missed, made_up = compare(machines, others)
     assert missed == []
-    assert [(event.series.subject.model, event.series.subject.metric) for event in made_up] == [first[:2]]
+    assert [(event.series.key.model, event.series.key.metric) for event in made_up] == [first[:2]]
     turned = [step._replace(rises=not step.rises) for step in planted]
     assert compare(machines, turned)[0] == turned
     elsewhere = [step._replace(commit=step.commit + 5) for step in planted]
@@ -48,7 +48,7 @@ def test_the_history_on_disk_holds_the_same_values(tmp_path: Path) -> None:
     values, probe, _ = values_of(4, models_of(1), 0)
     _, (machine,), page = build(history, tmp_path / "site")
     assert page.is_file()
-    found = {series.subject.metric: series for series in machine.series}
+    found = {series.key.metric: series for series in machine.series}
     (model,) = models_of(1)
     for metric in ("params", "accuracy", "peak_memory"):
         assert found[metric].values.tolist() == values[model, metric].tolist()

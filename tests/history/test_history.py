@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stmbench.errors import ConfigError, InputError, TableError, UnknownNameError
-from stmbench.history import adding, commits, pruning
-from stmbench.history.folder import MARK, History, in_order
+from stmbench.history import adding, selection
+from stmbench.history.folder import MARK, History, in_commit_order
 from stmbench.history.record import SUMMARY
 from stmbench.tables import read
 from tests.history.stores import MACHINE, START, history, known, sha, store
@@ -34,14 +34,14 @@ def test_a_store_becomes_a_record_that_is_a_store_with_its_facts(tmp_path: Path)
 
 def test_the_summary_holds_one_value_a_model_and_metric_and_the_probe(tmp_path: Path) -> None:
     (record,) = history(tmp_path, [1]).records()
-    values = {(value.subject.model, value.subject.metric): value for value in record.summary().values}
+    values = {(value.key.model, value.key.metric): value for value in record.summary().values}
     metrics = {metric for model, metric in values if model == "unified_dw_conv_micro"}
     assert metrics == {"params", "macs", "activations", "throughput", "latency", "peak_memory"}
     assert values[None, "probe_peak"].value == 96e9
     throughput = values["unified_dw_conv_micro", "throughput"]
     assert throughput.low < throughput.value < throughput.high
     assert math.isnan(values["unified_dw_conv_micro", "params"].low)
-    assert values["unified_dw_conv_micro", "latency"].subject.condition == "p50"
+    assert values["unified_dw_conv_micro", "latency"].key.condition == "p50"
 
 
 @pytest.mark.parametrize("damage", ["missing", "not JSON", "another version", "a part went"])
@@ -58,7 +58,7 @@ def test_a_summary_that_is_missing_or_stale_is_made_again(tmp_path: Path, damage
         case _:
             store(record.folder, sha(1), key="more", rows=[failed_row()])
     after = record.summary()
-    assert {v.subject: v.value for v in after.values} == {v.subject: v.value for v in before.values}
+    assert {v.key: v.value for v in after.values} == {v.key: v.value for v in before.values}
     assert len(after.failures) == (damage == "a part went")
     assert json.loads(path.read_text())["parts"]
 
@@ -76,10 +76,10 @@ def test_records_are_in_the_order_of_parents_then_of_dates(tmp_path: Path) -> No
     child, parent = records[0], records[1]
     late = dataclasses.replace(parent, facts=dataclasses.replace(parent.facts, parents=()))
     early = dataclasses.replace(child, facts=dataclasses.replace(child.facts, parents=(sha(3),)))
-    assert [record.facts.commit for record in in_order([early, late])] == [sha(3), sha(2)]
+    assert [record.facts.commit for record in in_commit_order([early, late])] == [sha(3), sha(2)]
     circle = dataclasses.replace(late, facts=dataclasses.replace(late.facts, parents=(sha(2),)))
-    with pytest.raises(InputError, match="a circle of"):
-        in_order([early, circle])
+    with pytest.raises(InputError, match="a cycle of"):
+        in_commit_order([early, circle])
 
 
 def test_a_commit_is_recorded_once_a_machine_unless_replaced(tmp_path: Path) -> None:
@@ -107,9 +107,7 @@ def test_parts_without_a_commit_are_given_one(tmp_path: Path) -> None:
     source = store(tmp_path / "s", None)
     with pytest.raises(TableError, match=r"that say their commit, got none .*; give --commit"):
         adding.add(source, History(tmp_path / "h"), find=known)
-    (added,) = adding.add(
-        source, History(tmp_path / "h"), find=lambda name: commits.Commit(sha=name), commit="abcdef12"
-    )
+    (added,) = adding.add(source, History(tmp_path / "h"), find=lambda name: adding.Commit(sha=name), commit="abcdef12")
     assert added.facts.date == read(source.folder)["created_utc"].max()
 
 
@@ -117,13 +115,20 @@ def test_pruning_keeps_the_newest_of_each_machine(tmp_path: Path) -> None:
     made = history(tmp_path, range(1, 6))
     history(tmp_path, [4], machine="ffffffffffff")
     records = made.records()
-    assert [record.facts.subject for record in pruning.old(records, keep=2)] == ["Change 1", "Change 2", "Change 3"]
+    assert [record.facts.subject for record in selection.old_records(records, keep=2)] == [
+        "Change 1",
+        "Change 2",
+        "Change 3",
+    ]
     before = START + datetime.timedelta(hours=2, minutes=30)
-    assert [record.facts.subject for record in pruning.old(records, before=before)] == ["Change 1", "Change 2"]
-    assert pruning.old(records, keep=1, machine="ffffffffffff") == []
+    assert [record.facts.subject for record in selection.old_records(records, before=before)] == [
+        "Change 1",
+        "Change 2",
+    ]
+    assert selection.old_records(records, keep=1, machine="ffffffffffff") == []
     with pytest.raises(UnknownNameError, match="a machine of the history"):
-        pruning.old(records, keep=1, machine="0000")
-    for record in pruning.old(records, keep=1, before=START + datetime.timedelta(hours=99)):
+        selection.old_records(records, keep=1, machine="0000")
+    for record in selection.old_records(records, keep=1, before=START + datetime.timedelta(hours=99)):
         made.remove(record)
     assert [path.name for path in made.folder.iterdir()] == [MARK]
 
@@ -131,16 +136,16 @@ def test_pruning_keeps_the_newest_of_each_machine(tmp_path: Path) -> None:
 def test_commits_are_told_by_git_or_by_the_user(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     if (root / ".git").exists():
-        head = commits.find("HEAD", root)
-        assert commits.find(head.sha[:10], root) == head
+        head = adding.find("HEAD", root)
+        assert adding.find(head.sha[:10], root) == head
         assert head.date is not None
         assert head.subject
-    assert commits.find("ABCDEF1234", tmp_path) == commits.Commit(sha="abcdef1234")
+    assert adding.find("ABCDEF1234", tmp_path) == adding.Commit(sha="abcdef1234")
     for wrong in ("main", "", "--all", "123", "../x"):
         with pytest.raises(ConfigError, match="a commit"):
-            commits.find(wrong, tmp_path)
-    assert commits.one_line("a\n\tb\x1b[31m" + "c" * 300) == "a b\\x1b[31m" + "c" * 189
-    assert commits.parse_date("2026-01-01", "--date") == START
-    assert commits.parse_date("2026-01-01T01:00:00+01:00", "--date") == START
+            adding.find(wrong, tmp_path)
+    assert adding.one_line("a\n\tb\x1b[31m" + "c" * 300) == "a b\\x1b[31m" + "c" * 189
+    assert adding.parse_date("2026-01-01", "--date") == START
+    assert adding.parse_date("2026-01-01T01:00:00+01:00", "--date") == START
     with pytest.raises(ConfigError, match="change --before"):
-        commits.parse_date("yesterday", "--before")
+        adding.parse_date("yesterday", "--before")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stmbench.errors import OutputError, StmbenchError, TableError
-from stmbench.history import adding, commits
+from stmbench.history import adding
 from stmbench.history.folder import MARK, History
 from stmbench.history.record import read_record
 from tests.history.stores import history, known, sha, store
@@ -46,7 +46,7 @@ def test_two_records_of_one_commit_are_named(tmp_path: Path) -> None:
 def test_of_several_commits_one_has_to_be_named(tmp_path: Path) -> None:
     source = store(tmp_path / "s", sha(1))
     store(tmp_path / "s", sha(2), key="other")
-    with pytest.raises(TableError, match=r"parts of one commit .* got 2: .*; say with --commit"):
+    with pytest.raises(TableError, match=r"parts of one commit .* got 2: .*; choose one with --commit"):
         adding.add(source, History(tmp_path / "h"), find=known)
     (added,) = adding.add(source, History(tmp_path / "h"), find=known, commit=sha(2))
     assert (added.facts.commit, added.others) == (sha(2), 1)
@@ -58,8 +58,8 @@ def test_a_commit_of_another_repository_may_be_named_and_another_of_the_same_may
     with pytest.raises(TableError, match=rf"expected parts of commit {sha(2)[:12]}, got parts of {sha(1)[:12]}"):
         adding.add(source, History(tmp_path / "h"), find=known, commit=sha(2))
 
-    def users(name: str) -> commits.Commit:  # knows its own commit, and not stmbench's
-        return known(name) if name == sha(2) else commits.Commit(sha=name)
+    def users(name: str) -> adding.Commit:  # knows its own commit, and not stmbench's
+        return known(name) if name == sha(2) else adding.Commit(sha=name)
 
     (added,) = adding.add(source, History(tmp_path / "h"), find=users, commit=sha(2))
     assert added.facts.subject == "Change 2"

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from stmbench.figures.palette import look
-from stmbench.history.events import Event, events_of
-from stmbench.history.series import MachineSeries, Series
-from stmbench.history.steps import Floats
+from stmbench.history.change_points import Floats
+from stmbench.history.series import Event, MachineSeries, Series, events_of
 from stmbench.reporting.dashboard import labels
 from stmbench.tables.printable import printable_in
 
@@ -57,7 +56,7 @@ def name_of(machine: MachineSeries) -> str:
 
 
 def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
-    subject, how = series.subject, labels.shown(series.subject)
+    subject, how = series.key, labels.shown(series.key)
     # of a relative metric the noise is a share of its level
     noise = series.fit.noise * (max(series.fit.levels, default=0.0) if series.metric.relative else 1.0) / how.factor
     has_interval = bool(np.isfinite(series.low).any())
@@ -85,7 +84,7 @@ def _event(event: Event, places: dict[int, int], sha_places: dict[str, int]) -> 
     before, after = labels.before_and_after(event)
     return {
         "series": places[id(event.series)],
-        "commit": event.step.position,
+        "commit": event.change_point.position,
         "first": sha_places[event.suspects[0].commit],
         "last": sha_places[event.suspects[-1].commit],
         "before": before,

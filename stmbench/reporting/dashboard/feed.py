@@ -11,8 +11,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from stmbench.errors import printable
-from stmbench.history.events import Event, events_of
-from stmbench.history.series import MachineSeries
+from stmbench.history.series import Event, MachineSeries, events_of
 from stmbench.reporting.dashboard import labels
 from stmbench.reporting.dashboard.data import name_of
 
@@ -63,7 +62,7 @@ def _entry(machine: MachineSeries, events: list[Event], base: str) -> ET.Element
     headline = f"{_title(first)} at {commit.commit[:12]}" + (f" and {rest} more" if rest else "")
     _add(entry, "title", _xml(headline))
     _add(entry, "updated", _time(commit.date))
-    state = {"machine": machine.machine, "metric": first.series.subject.metric, "model": first.series.subject.model}
+    state = {"machine": machine.machine, "metric": first.series.key.metric, "model": first.series.key.model}
     _add(entry, "link", rel="alternate", type="text/html", href=f"{base}index.html#{urlencode(state)}")
     lines = "".join(f"<li>{escape(_line(event))}</li>" for event in events)
     head = f"{commit.commit[:12]} {commit.subject}, on {name_of(machine)}"
@@ -72,13 +71,13 @@ def _entry(machine: MachineSeries, events: list[Event], base: str) -> ET.Element
 
 
 def _title(event: Event) -> str:
-    subject = event.series.subject
-    word = " drifts" if event.step.gradual else ""
+    subject = event.series.key
+    word = " drifts" if event.change_point.gradual else ""
     return f"{subject.model}: {labels.shown(subject).name}{word} {labels.change(event)}"
 
 
 def _line(event: Event) -> str:
-    subject = event.series.subject
+    subject = event.series.key
     before, after = labels.before_and_after(event)
     where = labels.conditions(subject)
     line = f"{_title(event)}, {before} to {after}" + (f" ({where})" if where else "")

@@ -6,19 +6,19 @@ import math
 from typing import Final
 
 from stmbench.figures.display_units import Display, display
-from stmbench.history.events import Event
-from stmbench.history.values import Subject
+from stmbench.history.record import SeriesKey
+from stmbench.history.series import Event
 
 MOST_DIGITS: Final = 9  # after the point
 PLAIN: Final = ("profile.v2", "evaluation.v1")  # definitions that go without saying
 
 
-def shown(subject: Subject) -> Display:
+def shown(subject: SeriesKey) -> Display:
     """The name and the unit in which a metric is shown."""
     return display(subject.metric, subject.unit)
 
 
-def conditions(subject: Subject) -> str:
+def conditions(subject: SeriesKey) -> str:
     """What the value is a function of beside the model: 'cpu, fp32, 224 px, batch 64'."""
     words = [subject.definition] if subject.definition not in PLAIN else []
     words += [word for word in (subject.device, subject.dtype) if word]
@@ -42,8 +42,8 @@ def conditions(subject: Subject) -> str:
 
 def before_and_after(event: Event) -> tuple[str, str]:
     """Both levels of a step in the metric's display unit, with digits enough to tell them apart."""
-    how = shown(event.series.subject)
-    levels = [level / how.factor for level in (event.step.before, event.step.after)]
+    how = shown(event.series.key)
+    levels = [level / how.factor for level in (event.change_point.before, event.change_point.after)]
     difference = abs(levels[1] - levels[0]) or 1.0
     digits = max(how.decimals, min(MOST_DIGITS, 1 - math.floor(math.log10(difference))))
     before, after = (f"{level:,.{digits}f}" + (f" {how.unit}" if how.unit else "") for level in levels)
@@ -52,8 +52,8 @@ def before_and_after(event: Event) -> tuple[str, str]:
 
 def change(event: Event) -> str:
     """The size of a step: in percent where the metric has a natural zero, in points for shares."""
-    if event.series.subject.unit == "1":
-        return f"{100 * (event.step.after - event.step.before):+.2f} points"
+    if event.series.key.unit == "1":
+        return f"{100 * (event.change_point.after - event.change_point.before):+.2f} points"
     ratio = event.ratio
     if math.isnan(ratio):
         return "from 0"
@@ -64,4 +64,4 @@ def change(event: Event) -> str:
 def verdict(event: Event) -> str:
     """'worse', 'better' or 'changed'; a drift is called one."""
     word = "changed" if event.worse is None else "worse" if event.worse else "better"
-    return f"{word} (drift)" if event.step.gradual else word
+    return f"{word} (drift)" if event.change_point.gradual else word

@@ -10,8 +10,7 @@ import jinja2
 
 from stmbench import __version__
 from stmbench.errors import ConfigError, TableError
-from stmbench.history.events import events_of
-from stmbench.history.series import MachineSeries
+from stmbench.history.series import MachineSeries, events_of
 from stmbench.reporting.dashboard.data import payload, script_text
 from stmbench.reporting.dashboard.feed import feed_text
 from stmbench.tables.printable import printable
@@ -68,7 +67,7 @@ def render(machines: Sequence[MachineSeries], *, title: str, commit_url: str | N
         version=__version__,
         data=script_text(payload(machines, commit_url=commit_url)),
         commits=len({facts.commit for machine in machines for facts in machine.commits}),
-        models=len({series.subject.model for machine in machines for series in machine.series}),
+        models=len({series.key.model for machine in machines for series in machine.series}),
         machines=len(machines),
         worse=sum(event.worse is True for event in events),
         better=sum(event.worse is False for event in events),

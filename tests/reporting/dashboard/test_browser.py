@@ -8,7 +8,7 @@ import pytest
 
 from stmbench.history.series import MachineSeries, machines_of
 from stmbench.reporting.dashboard.page import write_dashboard
-from tests.history.series import machines, noisy, record, subject
+from tests.history.series import machines, noisy, record, series_key
 from tests.reporting.dashboard.browser import Opened, needs_browser, open_page
 
 pytestmark = needs_browser
@@ -70,11 +70,11 @@ DRIVER = """
 def _machines() -> list[MachineSeries]:
     dw, sw = "unified_dw_conv_micro", "unified_sw_attn_micro"
     table = {
-        subject(model=dw): noisy((40, 100.0), (40, 90.0)),
-        subject(model=sw, mixer="sw_attn"): noisy((80, 100.0), seed=1),
-        subject("params", model=dw): [4e6] * 60 + [5e6] * 10 + [3e6] * 10,
-        subject("params", model=sw, mixer="sw_attn"): [4e6] * 80,
-        subject("params", model=EVIL, mixer=EVIL): [4e6] * 79 + [9e6],
+        series_key(model=dw): noisy((40, 100.0), (40, 90.0)),
+        series_key(model=sw, mixer="sw_attn"): noisy((80, 100.0), seed=1),
+        series_key("params", model=dw): [4e6] * 60 + [5e6] * 10 + [3e6] * 10,
+        series_key("params", model=sw, mixer="sw_attn"): [4e6] * 80,
+        series_key("params", model=EVIL, mixer=EVIL): [4e6] * 79 + [9e6],
     }
     return machines(table, text=EVIL)
 
@@ -98,7 +98,7 @@ def test_charts_and_steps_are_drawn(opened: Opened) -> None:
 
 
 def test_charts_far_below_wait_until_they_are_near(tmp_path: Path) -> None:
-    table = {subject("params", model=f"model{number:02}"): [1.0] * 5 for number in range(60)}
+    table = {series_key("params", model=f"model{number:02}"): [1.0] * 5 for number in range(60)}
     page = write_dashboard(machines(table), tmp_path, title="Dashboard")["page"]
     count = "return ['#charts figure', '.level'].map((name) => document.querySelectorAll(name).length)"
     found = open_page(page, tmp_path, driver=f"console.warn('heard'); {count}")
@@ -146,7 +146,7 @@ def test_a_name_is_text_and_never_markup(tmp_path: Path) -> None:
 
 
 def test_an_address_chooses_and_unknown_names_in_it_choose_all(tmp_path: Path) -> None:
-    other = [record(number, {subject(): 1.0}, machine="ffffffffffff") for number in range(3)]
+    other = [record(number, {series_key(): 1.0}, machine="ffffffffffff") for number in range(3)]
     page = write_dashboard([*_machines(), *machines_of(other)], tmp_path, title="Dashboard")["page"]
     driver = "return [document.querySelectorAll('#charts figure').length, location.hash]"
     found = open_page(page, tmp_path, driver=driver, address="#machine=ffffffffffff&metric=none&mixer=none&last=7")

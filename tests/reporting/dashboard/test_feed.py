@@ -5,16 +5,16 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from stmbench.history.values import Subject
+from stmbench.history.record import SeriesKey
 from stmbench.reporting.dashboard.feed import MOST, feed_text
-from tests.history.series import machines, noisy, record, subject
+from tests.history.series import machines, noisy, record, series_key
 from tests.history.stores import sha
 
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
-WORSE = {subject(): noisy((20, 100.0), (20, 90.0))}
+WORSE = {series_key(): noisy((20, 100.0), (20, 90.0))}
 
 
-def _feed(table: dict[Subject, list[float]], *, text: str = "", url: str | None = None) -> ET.Element:
+def _feed(table: dict[SeriesKey, list[float]], *, text: str = "", url: str | None = None) -> ET.Element:
     return ET.fromstring(feed_text(machines(table, text=text), title="Speeds", url=url).encode())
 
 
@@ -39,14 +39,14 @@ def test_an_entry_says_what_got_worse_where_and_by_how_much() -> None:
 
 
 def test_gains_and_what_has_no_better_are_left_out() -> None:
-    assert _feed({subject(): noisy((20, 100.0), (20, 120.0))}).findall("a:entry", ATOM) == []
-    assert _feed({subject("latency"): noisy((20, 1.0), (20, 0.9))}).findall("a:entry", ATOM) == []
-    assert len(_feed({subject("latency"): noisy((20, 1.0), (20, 1.2))}).findall("a:entry", ATOM)) == 1
-    assert len(_feed({subject("accuracy"): noisy((20, 0.8), (20, 0.7))}).findall("a:entry", ATOM)) == 1
+    assert _feed({series_key(): noisy((20, 100.0), (20, 120.0))}).findall("a:entry", ATOM) == []
+    assert _feed({series_key("latency"): noisy((20, 1.0), (20, 0.9))}).findall("a:entry", ATOM) == []
+    assert len(_feed({series_key("latency"): noisy((20, 1.0), (20, 1.2))}).findall("a:entry", ATOM)) == 1
+    assert len(_feed({series_key("accuracy"): noisy((20, 0.8), (20, 0.7))}).findall("a:entry", ATOM)) == 1
 
 
 def test_losses_of_one_commit_are_one_entry() -> None:
-    (entry,) = _feed({**WORSE, subject("params"): [1e6] * 20 + [2e6] * 20}).findall("a:entry", ATOM)
+    (entry,) = _feed({**WORSE, series_key("params"): [1e6] * 20 + [2e6] * 20}).findall("a:entry", ATOM)
     assert _text(entry, "a:title").endswith(f"at {sha(20)[:12]} and 1 more")
     assert _text(entry, "a:content").count("<li>") == 2
 
@@ -71,7 +71,7 @@ def test_an_address_makes_links_absolute() -> None:
 
 def test_names_are_escaped_twice_in_html_and_once_in_text() -> None:
     model = "<script>alert(1)</script>&\x07\ufffe"
-    (entry,) = _feed({subject(model=model): noisy((20, 100.0), (20, 90.0))}, text="<b>]]>").findall("a:entry", ATOM)
+    (entry,) = _feed({series_key(model=model): noisy((20, 100.0), (20, 90.0))}, text="<b>]]>").findall("a:entry", ATOM)
     assert _text(entry, "a:title").startswith("<script>alert(1)</script>&\\x07\\ufffe: throughput")
     content = ET.fromstring(f"<div>{_text(entry, 'a:content')}</div>")  # as a reader would parse it
     assert [item.tag for item in content.iter()] == ["div", "p", "ul", "li"]
@@ -81,7 +81,7 @@ def test_names_are_escaped_twice_in_html_and_once_in_text() -> None:
 def test_the_feed_does_not_grow_without_end(tmp_path: Path) -> None:
     from stmbench.history.series import machines_of
 
-    params = subject("params")
+    params = series_key("params")
     records = [record(number, {params: float(number + 1)}) for number in range(MOST + 20)]
     feed = ET.fromstring(feed_text(machines_of(records), title="t", url=None).encode())
     titles = [_text(entry, "a:title") for entry in feed.findall("a:entry", ATOM)]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from stmbench.errors import ConfigError, OutputError, TableError, printable
-from stmbench.history.events import events_of
+from stmbench.history.series import events_of
 from stmbench.reporting.dashboard import labels
 from stmbench.reporting.dashboard.data import payload
 from stmbench.reporting.dashboard.page import render, write_dashboard
-from tests.history.series import machines, noisy, subject
+from tests.history.series import machines, noisy, series_key
 
 EVIL = "</script><script>alert(1)</script><!-- \u2028 ]]>&\"'"
 
@@ -28,7 +28,7 @@ def _embedded(page: str) -> Any:
 
 
 def test_values_are_packed_in_display_units() -> None:
-    table = {subject("latency"): [0.01, float("nan"), 0.02], subject("params"): [4e6, 4e6, 5e6]}
+    table = {series_key("latency"): [0.01, float("nan"), 0.02], series_key("params"): [4e6, 4e6, 5e6]}
     (machine,) = payload(machines(table), commit_url=None)["machines"]
     latency, params = machine["series"]
     numbers = np.frombuffer(base64.b64decode(latency["values"]), "<f4")
@@ -51,21 +51,22 @@ WORDS = [
 
 @pytest.mark.parametrize(("metric", "before", "after", "levels", "change"), WORDS)
 def test_steps_in_words(metric: str, before: float, after: float, levels: tuple[str, str], change: str) -> None:
-    (event,) = events_of(machines({subject(metric): [before] * 8 + [after] * 8})[0])
+    (event,) = events_of(machines({series_key(metric): [before] * 8 + [after] * 8})[0])
     assert labels.before_and_after(event) == levels
     assert labels.change(event) == change
 
 
 def test_conditions_are_told_and_a_profiles_noise_is_not() -> None:
-    told = labels.conditions(subject("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224"))
+    key = series_key("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224")
+    told = labels.conditions(key)
     assert told == "cpu, fp32, compiled, 224 px, batch 1, p50"
-    assert labels.conditions(subject(resolution=None, dataset="noise:3x224x320")) == "cpu, fp32, 224x320 px"
-    robust = subject("accuracy", analysis="robustness", definition="fgsm.v1", dataset="digits:ab12", level=0.5)
+    assert labels.conditions(series_key(resolution=None, dataset="noise:3x224x320")) == "cpu, fp32, 224x320 px"
+    robust = series_key("accuracy", analysis="robustness", definition="fgsm.v1", dataset="digits:ab12", level=0.5)
     assert labels.conditions(robust) == "fgsm.v1, cpu, fp32, digits, 224 px, level 0.5"
 
 
 def test_what_users_named_cannot_leave_its_place(tmp_path: Path) -> None:
-    found = machines({subject(model=EVIL, mixer=EVIL): noisy((9, 1.0), (9, 0.5))}, text=EVIL)
+    found = machines({series_key(model=EVIL, mixer=EVIL): noisy((9, 1.0), (9, 0.5))}, text=EVIL)
     page = write_dashboard(found, tmp_path, title=EVIL)["page"].read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert page.count("</script>") == 2  # the data's and the code's
@@ -76,7 +77,7 @@ def test_what_users_named_cannot_leave_its_place(tmp_path: Path) -> None:
 
 
 def test_the_page_asks_nothing_of_a_network() -> None:
-    page = render(machines({subject(): [1.0]}), title="t", commit_url=None)
+    page = render(machines({series_key(): [1.0]}), title="t", commit_url=None)
     assert "default-src 'none'" in page
     assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]*)""", page) == [
         "feed.xml",
@@ -90,13 +91,13 @@ def test_the_page_asks_nothing_of_a_network() -> None:
 def test_writing_replaces_the_files_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("x")
     for title in ("first", "second"):
-        write_dashboard(machines({subject(): [1.0]}), tmp_path, title=title)
+        write_dashboard(machines({series_key(): [1.0]}), tmp_path, title=title)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feed.xml", "index.html", "kept.txt"]
     assert "<h1>second</h1>" in (tmp_path / "index.html").read_text()
 
 
 def test_what_cannot_be_drawn_or_written_is_refused(tmp_path: Path) -> None:
-    found = machines({subject(): [1.0]})
+    found = machines({series_key(): [1.0]})
     with pytest.raises(TableError, match="expected a history with records"):
         write_dashboard([], tmp_path, title="t")
     for wrong in ("https://example.org/commit", "javascript:alert('{commit}')"):

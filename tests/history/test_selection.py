@@ -9,7 +9,7 @@ import pytest
 from stmbench.errors import InputError
 from stmbench.history import adding
 from stmbench.history.folder import History
-from stmbench.history.lookup import stores_of
+from stmbench.history.selection import stores_of
 from tests.commands import run
 from tests.history.stores import MACHINE, history, known, sha, store
 
