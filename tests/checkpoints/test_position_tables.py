@@ -151,5 +151,5 @@ def test_it_is_said_in_the_row(tmp_path: Path) -> None:
     subject = load_subject(model, Checkpoint(path=tmp_path / "mine.pth", resize_tables=True))
     assert subject.weights.startswith("mine.pth+resized:")
     assert subject.remark is not None
-    with pytest.raises(ConfigError, match="--checkpoint beside --resize-tables, got --resize-tables alone"):
+    with pytest.raises(ConfigError, match="--checkpoint with --resize-tables, got --resize-tables alone"):
         checkpoints_of([model], [], None, True)
