@@ -1,0 +1,21 @@
+"""The list of built-in mixers is what their modules register, in the same order, and no module is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stmbench import mixers
+from stmbench.mixers.base import MIXERS
+
+
+def test_the_listing_is_what_is_registered() -> None:
+    built_in = [name for name in MIXERS if MIXERS.get(name).plugin_sha256 is None]
+    assert tuple(built_in) == mixers.BUILTIN
+    assert {MIXERS.get(name).module.__module__: () for name in built_in}.keys() == {
+        f"stmbench.mixers.{module}" for module in mixers.MODULES
+    }
+
+
+def test_the_folder_lists_the_mixers() -> None:
+    files = {file.stem for file in Path(mixers.__file__).parent.glob("*.py")}
+    assert files == {*mixers.MODULES, "__init__", "admission", "base"}
