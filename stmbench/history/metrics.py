@@ -1,69 +1,52 @@
-"""The metrics that a history tracks: which direction is worse, and how large a change must be to count."""
+"""The metrics that a history tracks, as the registry of analyses has them: which direction is worse, and how large a
+change must be to count."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Final, Literal
 
-Better = Literal["higher", "lower", "neither"]
+from stmbench.analyses.registry import metric as registered
+from stmbench.analyses.registry import metrics, spec_of
+
+PROBE: Final = "probe_peak"  # the metric that corrects speeds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Metric:
-    """How a metric is tracked."""
+class TrackedMetric:
+    """How a metric is tracked; the fields are those of `analyses.registry.Tracking`, and the better direction."""
 
-    better: Better
-    relative: bool = False  # its noise is a share of its value: change points are detected in logarithms
-    exact: bool = False  # counted, not measured: every change is a change point
-    by_probe: bool = False  # a speed, corrected by the probe measured alongside it
-    smallest: float = 0.0  # smallest change to report: a share if relative, else in base units
-
-
-SPEED: Final = 0.02  # processes of one model differ by 1.5 to 5 % (SD); a level rests on three or more
-POINT: Final = 0.005  # half a percentage point
-
-METRICS: Final = {
-    "throughput": Metric(better="higher", relative=True, by_probe=True, smallest=SPEED),
-    "latency": Metric(better="lower", relative=True, by_probe=True, smallest=SPEED),
-    "peak_memory": Metric(better="lower", relative=True, smallest=0.01),
-    "energy": Metric(better="lower", relative=True, smallest=SPEED),
-    "params": Metric(better="lower", exact=True),
-    "macs": Metric(better="lower", exact=True),
-    "activations": Metric(better="lower", exact=True),
-    "accuracy": Metric(better="higher", smallest=POINT),
-    "accuracy_top5": Metric(better="higher", smallest=POINT),
-    "nll": Metric(better="lower", smallest=POINT),
-    "calibration_error": Metric(better="lower", smallest=POINT),
-    "brier": Metric(better="lower", smallest=POINT),
-    "accuracy_auc": Metric(better="higher", smallest=POINT),
-    "consistency_auc": Metric(better="higher", smallest=POINT),
-    "consistency_on_correct_auc": Metric(better="higher", smallest=POINT),
-    "soft_cross_entropy_auc": Metric(better="lower", smallest=POINT),
-    "erf": Metric(better="neither", smallest=0.01),
-}
-CONDITIONS: Final = {"latency": "p50"}  # of several percentiles, the one that is tracked
-PROBE: Final = "probe_peak"
-BY_LEVEL: Final = ("robustness", "erf")  # analyses whose levels are separate series; of others only areas
+    better: Literal["higher", "lower", "neither"]
+    relative: bool = False
+    exact: bool = False
+    by_probe: bool = False
+    smallest: float = 0.0
+    condition: str | None = None
 
 
-def metric(name: str) -> Metric:
+def metric(name: str) -> TrackedMetric:
     """How a metric is tracked. Raises KeyError for one that is not."""
-    return METRICS[name]
+    facts = registered(name)
+    if facts is None or facts.tracking is None:
+        raise KeyError(name)
+    return TrackedMetric(better=facts.better, **dataclasses.asdict(facts.tracking))
 
 
 def tracked_metrics() -> tuple[str, ...]:
-    """Names of the tracked metrics, in the order in which they are shown."""
-    return tuple(METRICS)
+    """Names of the tracked metrics, in the order in which they are shown: costs, then quality."""
+    return tuple(name for name, facts in metrics().items() if facts.tracking is not None)
 
 
 def is_tracked_condition(name: str, condition: str | None) -> bool:
     """Whether a metric's rows with this condition are tracked."""
-    return CONDITIONS.get(name, condition) == condition
+    tracked = metric(name).condition if name in tracked_metrics() else None
+    return tracked is None or tracked == condition
 
 
 def has_series_by_level(analysis: str) -> bool:
     """Whether each level of an analysis is a separate series; otherwise only areas under curves are tracked."""
-    return analysis in BY_LEVEL
+    spec = spec_of(analysis)
+    return spec is not None and spec.follow_levels
 
 
 def is_worse(name: str, before: float, after: float) -> bool | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stmbench.history.change_points import ChangePoint, Fit, Floats, detect, detect_exact
-from stmbench.history.metrics import PROBE, Metric, is_worse, tracked_metrics
+from stmbench.history.metrics import PROBE, TrackedMetric, is_worse, tracked_metrics
 from stmbench.history.metrics import metric as tracked_metric
 from stmbench.history.record import Record, RecordFacts, SeriesKey, Summary
 
@@ -29,7 +29,7 @@ class Series:
     fit: Fit  # levels and change points in base units
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> TrackedMetric:
         """How the metric is tracked."""
         return tracked_metric(self.key.metric)
 
@@ -110,7 +110,7 @@ def _series(key: SeriesKey, table: Floats, probe: Floats | None) -> Series:
     return Series(key=key, values=table[0], low=table[1], high=table[2], by_probe=by_probe, fit=fit(metric, table[0]))
 
 
-def fit(metric: Metric, values: Floats) -> Fit:
+def fit(metric: TrackedMetric, values: Floats) -> Fit:
     """Levels and change points of a metric's series, in its base unit; `noise` of a relative metric is a share."""
     if metric.exact:
         return detect_exact(values)
