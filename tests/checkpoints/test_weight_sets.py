@@ -153,5 +153,5 @@ def test_refusals_on_the_command_line(tmp_path: Path) -> None:
     torch.save({"model": RAW}, tmp_path / "mine.pth")
     few = ("eval", "--models", MODEL, "--num-images", "10", "--out", str(tmp_path / "out"))
     assert "ema or raw" in run.refusal(*few, "--checkpoint", str(tmp_path / "mine.pth"), "--weights", "swa")
-    assert "--checkpoint beside --weights" in run.refusal(*few, "--weights", "raw")
+    assert "--checkpoint with --weights" in run.refusal(*few, "--weights", "raw")
     assert "weights under 'ema'" in run.refusal(*few, "--checkpoint", f"{tmp_path}/mine.pth#ema")
