@@ -28,7 +28,7 @@ import numpy.typing as npt
 from stmbench.history import adding
 from stmbench.history.adding import Commit
 from stmbench.history.folder import History
-from stmbench.history.metrics import METRICS as TRACKED
+from stmbench.history.metrics import metric as tracked_metric
 from stmbench.history.record import SUMMARY
 from stmbench.history.series import Event, MachineSeries, events_of, fit, machines_of
 from stmbench.reporting.dashboard.page import write_dashboard
@@ -224,7 +224,7 @@ def errors(seeds: int, *, commits: int, models: int) -> int:
         speed = probe / np.median(probe)
         for (model, metric), own in values.items():
             wanted = [step.commit for step in steps if (step.model, step.metric) == (model, metric)]
-            for step in fit(TRACKED[metric], own / speed ** SPEEDS.get(metric, 0)).change_points:
+            for step in fit(tracked_metric(metric), own / speed ** SPEEDS.get(metric, 0)).change_points:
                 hits = [commit for commit in wanted if step.earliest <= commit <= step.latest]
                 made_up += not hits
                 wanted = [commit for commit in wanted if commit not in hits[:1]]

@@ -33,8 +33,9 @@ def metric(name: str) -> TrackedMetric:
 
 
 def tracked_metrics() -> tuple[str, ...]:
-    """Names of the tracked metrics, in the order in which they are shown: costs, then quality."""
-    return tuple(name for name, facts in metrics().items() if facts.tracking is not None)
+    """Names of the tracked metrics, in the order in which they are shown: speeds, counts, then quality."""
+    tracking = {name: facts.tracking for name, facts in metrics().items() if facts.tracking is not None}
+    return tuple(sorted(tracking, key=lambda name: (not tracking[name].relative, not tracking[name].exact)))
 
 
 def is_tracked_condition(name: str, condition: str | None) -> bool:
