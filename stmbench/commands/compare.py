@@ -1,4 +1,4 @@
-"""`stmbench compare`: is head worse than base? From two stores, or by running both."""
+"""`stmbench compare`: whether head is worse than base, from two stores or by running both."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LIVE_ONLY = (
 def compare(
     ctx: typer.Context,
     base: Annotated[str, typer.Argument(metavar="BASE", help="A store; with --live a checkout or an environment.")],
-    head: Annotated[str, typer.Argument(metavar="HEAD", help="Likewise: what is compared with BASE.")],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same kind: the version compared with BASE.")],
     history: Annotated[
         Path | None,
         typer.Option("--history", metavar="FOLDER", help="BASE and HEAD are commits of this history."),
     ] = None,
     machine: Annotated[
-        str | None, typer.Option("--machine", metavar="ID", help="Of the history, where several measured both commits.")
+        str | None, typer.Option("--machine", metavar="ID", help="Required if several machines measured both.")
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Run both, in turn, and time them round by round.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Run both alternately, round by round.")] = False,
     margin: Annotated[
         float | None,
-        typer.Option("--margin", help="Change of a time that matters; default: 0.03 live, 0.15 between stores."),
+        typer.Option("--margin", help="Relative change of a time that matters; default: 0.03 live, else 0.15."),
     ] = None,
     quality_margin: Annotated[
         float, typer.Option("--quality-margin", help="Change of an accuracy that matters: 0.005 is half a point.")
@@ -48,7 +48,7 @@ def compare(
     mixers: options.Mixers = None,
     scale: options.Scale = "micro",
     architecture: Annotated[
-        str, typer.Option("--architecture", metavar="NAME", help="The architecture the mixers are put into.")
+        str, typer.Option("--architecture", metavar="NAME", help="Architecture for the mixers.")
     ] = "unified",
     plugin: options.Plugin = None,
     resolution: Annotated[
@@ -56,33 +56,33 @@ def compare(
     ] = None,
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", metavar="N", min=1, max=options.LARGEST_BATCH, help="Images in a batch."),
+        typer.Option("--batch-size", metavar="N", min=1, max=options.LARGEST_BATCH, help="Images per batch."),
     ] = 4,
     dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="fp32, tf32, bf16 or fp16.")] = "fp32",
     device: options.Device = "auto",
     threads: Annotated[
-        int, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads of each side.")
+        int, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads per side.")
     ] = 1,
     clock: Annotated[
         str, typer.Option("--clock", metavar="CLOCK", help="auto, wall, or processor: one thread's time on the CPU.")
     ] = "auto",
     time_budget: Annotated[
-        float, typer.Option("--time-budget", help="Seconds of sampling a model at most; a clear verdict needs fewer.")
+        float, typer.Option("--time-budget", help="Limit on the seconds of sampling per model.")
     ] = 60.0,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Measure again, in fresh processes, what came out worse.")
+        bool, typer.Option("--confirm", help="Measure suspected regressions again, in fresh processes.")
     ] = False,
     samples: Annotated[
         Path | None, typer.Option("--samples", metavar="FILE", help="Write every round of a live comparison as CSV.")
     ] = None,
     plant: Annotated[
         float,
-        typer.Option("--plant", metavar="SHARE", help="Slow head down by this share, to see whether it is found."),
+        typer.Option("--plant", metavar="SHARE", help="Slow head down by this share, to test whether it is detected."),
     ] = 0.0,
     seed: options.Seed = 0,
     debug: options.Debug = False,
 ) -> None:
-    """Say for each model and metric whether HEAD is worse than BASE, better, the same, or inconclusive.
+    """Report for each model and metric whether HEAD is worse than BASE, better, the same, or inconclusive.
 
     Of two stores, or two commits of a --history: speed (large changes only), quality, and costs.
 

@@ -1,4 +1,4 @@
-"""What `stmbench compare` shows while it samples, prints at its end, and writes of its rounds."""
+"""Output of `stmbench compare`: progress, the comparison, and the rounds as CSV."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall
 
 
 def live_comparison(base: CodeVersion, head: CodeVersion, config: LiveConfig, samples: Path | None) -> Comparison:
-    """Run both sides with a line of progress; write the rounds where asked.
+    """Run both versions with a progress line; write the rounds if `samples` is given.
 
     Raises:
-        OutputError: `samples` cannot be written; said before anything is measured.
+        OutputError: `samples` cannot be written; raised before anything is measured.
     """
     if samples is not None:
         _write(samples, "")
@@ -38,7 +38,7 @@ def live_comparison(base: CodeVersion, head: CodeVersion, config: LiveConfig, sa
 
 
 def rounds_as_csv(live: Live) -> str:
-    """Two lines a side and round: the probe and the passes."""
+    """Two rows per side and round: the probe and the passes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -58,7 +58,7 @@ def show(comparison: Comparison, format: str) -> None:
     elif format == "markdown":
         streams.echo(pages.markdown(comparison), nl=False)
     else:
-        # a pipe has no width of its own: the table gets the one it was laid out for
+        # a pipe has no width: use the one that the table is designed for
         streams.console(TABLE_WIDTH).print(pages.terminal(comparison))
 
 

@@ -1,4 +1,4 @@
-"""`stmbench dashboard HISTORY`: charts of a history with their steps, as files that open from the disk."""
+"""`stmbench dashboard HISTORY`: charts of a history with change points, as files that open without a server."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def dashboard(
     history: Annotated[Path, typer.Argument(metavar="HISTORY", help="A folder that `stmbench history add` made.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the site goes.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the site.")] = Path(
         "reports/dashboard"
     ),
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="The page's title.")] = "stmbench dashboard",
     commit_url: Annotated[
         str | None,
-        typer.Option("--commit-url", metavar="URL", help="Address of a commit's page, {commit} standing for its SHA."),
+        typer.Option("--commit-url", metavar="URL", help="URL of a commit's page, with {commit} for its SHA."),
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="Where the site will be published, for the feed's links.")
+        str | None, typer.Option("--url", metavar="URL", help="URL of the published site, for links in the feed.")
     ] = None,
     debug: options.Debug = False,
 ) -> None:
-    """Draw every metric of every model over the commits, find the steps, and write a page and a feed of regressions."""
+    """Draw every tracked metric over the commits, detect change points, and write a page and a feed of regressions."""
     from stmbench.history.folder import History
     from stmbench.history.series import events_of, machines_of
     from stmbench.reporting.dashboard.page import write_dashboard

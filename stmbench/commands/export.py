@@ -16,13 +16,13 @@ app = typer.Typer(add_completion=False)
 def export(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The result store to read.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here instead of to standard output.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead of standard output.")
     ] = None,
     plugin: options.Plugin = None,
     debug: options.Debug = False,
 ) -> None:
-    """Give every row of a result store as CSV, in base units."""
-    if plugin:  # a store can be read without its mixers, so torch is imported only for who asks
+    """Write every row of a result store as CSV, in base units."""
+    if plugin:  # a store can be read without its mixers, so torch is imported only if needed
         from stmbench.plugins import load_plugins
 
         load_plugins(plugin)

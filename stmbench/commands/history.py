@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, cls=SuggestingGroup, no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--history", "-H", metavar="FOLDER", help="The history.")]
-Machine = Annotated[str | None, typer.Option("--machine", metavar="ID", help="Of one machine only.")]
+Machine = Annotated[str | None, typer.Option("--machine", metavar="ID", help="Only this machine.")]
 HISTORY = Path("history")
 
 
 @app.callback()
 def history() -> None:
-    """Keep stores by commit and machine: what `stmbench dashboard` draws and finds steps in."""
+    """Keep stores by commit and machine, for `stmbench dashboard` to draw and to search for change points."""
 
 
 @app.command()
@@ -32,16 +32,16 @@ def add(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="The result store to copy.")],
     folder: Folder = HISTORY,
     commit: Annotated[
-        str | None, typer.Option("--commit", metavar="SHA", help="Default: the one that the store's parts name.")
+        str | None, typer.Option("--commit", metavar="SHA", help="Default: the commit named by the store.")
     ] = None,
     date: Annotated[
-        str | None, typer.Option("--date", metavar="ISO", help="Default: git's, else of the last measurement.")
+        str | None, typer.Option("--date", metavar="ISO", help="Default: from git, else of the last measurement.")
     ] = None,
-    subject: Annotated[str | None, typer.Option("--subject", metavar="TEXT", help="Default: git's.")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", metavar="TEXT", help="Default: from git.")] = None,
     repository: Annotated[
-        Path, typer.Option("--repository", metavar="FOLDER", help="The checkout to ask about the commit.")
+        Path, typer.Option("--repository", metavar="FOLDER", help="The checkout that knows the commit.")
     ] = Path("."),
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of an older record.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing record.")] = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -68,9 +68,9 @@ def add(
             times = f" ({failure.times} times)" if failure.times > 1 else ""
             _warn(f"{failure.model}: {failure.status}{times}, {failure.reason}")
         if not item.summary.values:
-            _warn(f"nothing in it that a history follows; see {folder} for the record all the same")
+            _warn(f"the store holds no tracked metric; its record was still added to {folder}")
         if item.facts.changed:
-            _warn("the checkout held changes that are not in the commit")
+            _warn("the checkout had uncommitted changes")
         text = f"{len(item.summary.values)} values added as {item.folder}"
         typer.echo(text, file=sys.stderr if as_json else streams.out())
     if as_json:
@@ -107,10 +107,10 @@ def prune(
         str | None, typer.Option("--before", metavar="DATE", help="Remove records of commits before this date.")
     ] = None,
     machine: Machine = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Remove old records: those that --keep or --before names."""
+    """Remove old records, selected by --keep or --before."""
     if keep is None and before is None:
         raise ConfigError("a rule for what to remove", "none", "give --keep N or --before DATE")
     from stmbench.history import selection
@@ -162,7 +162,7 @@ def _print(facts: list[dict[str, Any]]) -> None:
         numbers = [str(line[name]) for name in ("models", "values", "failed", "unreadable")]
         table.add_row(*(Text(word) for word in [*words, *numbers]))  # not markup: a subject may have brackets
     if any(line["changed"] for line in facts):
-        table.caption = Text("* the checkout held changes that are not in the commit")
+        table.caption = Text("* the checkout had uncommitted changes")
         table.caption_justify = "left"
     streams.console(120).print(table)
 
