@@ -149,7 +149,7 @@ def open_list(file: Path) -> FileSet:
     paths, labels = read_list(file)
     folder = root / file.stem
     if not folder.is_dir():
-        raise InputError(f"a folder {file.stem}/ for the images of {file.name}", "none", f"put it beside {META}/")
+        raise InputError(f"a folder {file.stem}/ for the images of {file.name}", "none", f"put it next to {META}/")
     if not paths:
         raise InputError("a list of images", f"{file.name}, which is empty", "write lines such as: name.JPEG 65")
     return FileSet(name=root.name, split=file.stem, root=folder, paths=paths, targets=labels, classes=None)

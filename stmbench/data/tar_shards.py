@@ -230,7 +230,7 @@ def _labelled(members: Sequence[Member], name: str) -> tuple[tuple[str, ...] | N
         return None, np.asarray(given, dtype=np.int64)
     if given:
         got = f"{len(members) - len(given)} of {len(members)} without"
-        raise InputError(f"a .cls beside every image of {name}, or none", got, "complete the shards")
+        raise InputError(f"a .cls for every image of {name}, or none", got, "complete the shards")
     folders = [member.path.rpartition("/")[0].rpartition("/")[2] for member in members]
     ranks = {folder: rank for rank, folder in enumerate(sorted(set(folders)))}
     if len(ranks) == 1:  # a single folder says nothing about classes

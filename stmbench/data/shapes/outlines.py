@@ -1,6 +1,6 @@
-"""The classes of figures, as polygons about (0, 0) of radius 1 at most; x to the right, y down.
+"""The classes of figures as polygons around (0, 0) with a radius of at most 1; x points right, y down.
 
-No class turns into another by rotation, mirroring, shear or a moderate change of aspect, since figures are posed so.
+Rotation, mirroring, shear and moderate changes of aspect, which figures undergo, never turn one class into another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Points = NDArray[np.float64]  # (n, 2)
 
 
 class Outline(NamedTuple):
-    """A polygon, and the one that is cut out of it."""
+    """A polygon, and optionally a hole in it."""
 
     outer: Points
     hole: Points | None = None
