@@ -4,6 +4,7 @@ StmbenchError                 caught once, by the commands: one line, exit code 
 ├── InputError                invalid user input: 'expected X, got Y', and the remedy
 │   ├── UnknownNameError      a name that is not registered (suggests similar ones)
 │   ├── ConfigError           an invalid configuration value
+│   ├── MissingPackageError   an optional package that is not installed: names the extra that brings it
 │   ├── PluginError           a plug-in file that cannot be used
 │   ├── CheckpointError       weights that do not fit the model, or are not safe to load
 │   ├── TableError            rows or a store that violate the schema
@@ -95,6 +96,19 @@ def require(condition: bool, expected: str, got: object, remedy: str = "change t
     """Raise ConfigError unless `condition` holds: the check of a config's `__post_init__`."""
     if not condition:
         raise ConfigError(expected, repr(got), remedy)
+
+
+class MissingPackageError(InputError):
+    """An optional package that is not installed; the remedy is the extra that brings it, and an alternative if any."""
+
+    def __init__(self, package: str, purpose: str, extra: str, alternative: str = "") -> None:
+        remedy = f"{install(extra)}, or {alternative}" if alternative else install(extra)
+        super().__init__(f"{package} for {purpose}", "an environment without it", remedy)
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra of stmbench, for messages."""
+    return f"pip install 'stmbench[{extra}]'"
 
 
 class PluginError(InputError):

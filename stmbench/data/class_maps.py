@@ -88,10 +88,10 @@ def _number(name: str) -> int | None:
 
 
 def _csv(file: Path) -> dict[str, int]:
-    found: dict[str, int] = {}
+    outputs: dict[str, int] = {}
     for line, name, number in read_table(file, "a table of classes and their numbers"):
-        _add(found, name, parse_label(number, f"line {line} of {file.name}"), file)
-    return found
+        _add(outputs, name, parse_label(number, f"line {line} of {file.name}"), file)
+    return outputs
 
 
 def _json(file: Path) -> dict[str, int]:
@@ -104,13 +104,13 @@ def _json(file: Path) -> dict[str, int]:
         content = {str(name): number for number, name in enumerate(content)}
     if not isinstance(content, Mapping) or not content:
         raise InputError('classes and their numbers ({"cat": 0})', f"{file.name} without any", "correct the file")
-    found: dict[str, int] = {}
+    outputs: dict[str, int] = {}
     for name, number in content.items():
-        _add(found, str(name), parse_label(json.dumps(number).strip('"'), f"{name!r} of {file.name}"), file)
-    return found
+        _add(outputs, str(name), parse_label(json.dumps(number).strip('"'), f"{name!r} of {file.name}"), file)
+    return outputs
 
 
-def _add(found: dict[str, int], name: str, number: int, file: Path) -> None:
-    if found.setdefault(name, number) != number:
-        got = f"{found[name]} and {number} for {name!r} in {file.name}"
+def _add(outputs: dict[str, int], name: str, number: int, file: Path) -> None:
+    if outputs.setdefault(name, number) != number:
+        got = f"{outputs[name]} and {number} for {name!r} in {file.name}"
         raise InputError("one number for each class", got, "correct the file")

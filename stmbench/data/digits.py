@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from stmbench.data.image_set import ImageSet, Labels, digest
-from stmbench.errors import ConfigError, InputError
+from stmbench.errors import ConfigError, MissingPackageError
 
 SIDE = 32
 EVERY = 5  # every fifth digit of each class, in the order of the data, is a test image
@@ -33,11 +33,11 @@ class Digits(ImageSet):
             raise ConfigError("the split 'train' or 'test' of digits", repr(split), "change --split")
         self.split = split
         pixels, labels = _data()
-        turn = np.zeros(len(labels), dtype=np.int64)  # a digit's position within its class
+        position = np.zeros(len(labels), dtype=np.int64)  # a digit's position within its class
         for label in range(10):
-            turn[labels == label] = np.arange(np.count_nonzero(labels == label))
-        self.places = np.flatnonzero((turn % EVERY == EVERY - 1) == (split == "test"))
-        self._pixels, self._labels = pixels[self.places], labels[self.places]
+            position[labels == label] = np.arange(np.count_nonzero(labels == label))
+        self.indices = np.flatnonzero((position % EVERY == EVERY - 1) == (split == "test"))
+        self._pixels, self._labels = pixels[self.indices], labels[self.indices]
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -64,7 +64,6 @@ def _data() -> tuple[np.ndarray, Labels]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        remedy = "install it with: pip install 'stmbench[demo]'"
-        raise InputError("scikit-learn for the embedded digits", "an environment without it", remedy) from error
+        raise MissingPackageError("scikit-learn", "the embedded digits", "demo") from error
     data = load_digits()
     return data.images.astype(np.float64), data.target.astype(np.int64)

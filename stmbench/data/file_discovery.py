@@ -46,14 +46,14 @@ def keep_member(path: str, skipped: Skipped) -> bool:
 
 def folders_in(folder: Path, skipped: Skipped) -> list[str]:
     """Sorted names of the folders in a folder, without junk."""
-    found = []
+    folders = []
     for entry in _entries(folder):
         if _is_folder(entry):
             if is_junk(entry.name):
                 skipped[entry.name] += 1
             else:
-                found.append(entry.name)
-    return sorted(found)
+                folders.append(entry.name)
+    return sorted(folders)
 
 
 def flat_images(folder: Path, skipped: Skipped) -> list[str]:
@@ -66,16 +66,16 @@ def images_below(folder: Path, skipped: Skipped) -> Iterator[str]:
 
     Links to folders are followed, but each real folder is visited once and never a parent, so loops end.
     """
-    seen = {_identity(above) for above in folder.parents}
+    visited = {_identity(above) for above in folder.parents}
     waiting = [""]
     while waiting:
-        place = waiting.pop()
-        identity = _identity(folder / place)
-        if identity in seen:
+        current = waiting.pop()
+        identity = _identity(folder / current)
+        if identity in visited:
             continue
-        seen.add(identity)
+        visited.add(identity)
         within, files = [], []
-        for entry in _entries(folder / place):
+        for entry in _entries(folder / current):
             if not _is_folder(entry):
                 if _counts(entry, skipped):
                     files.append(entry.name)
@@ -83,7 +83,7 @@ def images_below(folder: Path, skipped: Skipped) -> Iterator[str]:
                 skipped[entry.name] += 1
             else:
                 within.append(entry.name)
-        prefix = f"{place}/" if place else ""
+        prefix = f"{current}/" if current else ""
         yield from (f"{prefix}{name}" for name in sorted(files))
         waiting += [f"{prefix}{name}" for name in sorted(within, reverse=True)]
 
@@ -125,8 +125,8 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            return list(found)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError as error:
         got = f"{folder.name!r} ({error.strerror or error})"
         raise InputError("a folder that can be read", got, "correct its permissions, or leave it out") from error

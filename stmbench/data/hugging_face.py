@@ -92,8 +92,8 @@ def open_saved(path: Path, split: str) -> HuggingFaceSet:
         known = _json(path / DICT).get("splits")
         if not _is_list(known) or not all(isinstance(item, str) and Path(item).name == item for item in known):
             raise InputError("names of splits", f"others in {DICT} of {path.name}", REMEDY)
-        found = find_split(split, known, path.name)
-        return HuggingFaceSet(path / found, name=path.name, split=found)
+        split_name = find_split(split, known, path.name)
+        return HuggingFaceSet(path / split_name, name=path.name, split=split_name)
     if path.name in split_candidates(split):  # the folder of a single split
         return HuggingFaceSet(path, name=path.parent.name, split=path.name)
     find_split(split, ["test"], f"{path.name}, which was saved without splits")
@@ -109,8 +109,8 @@ def _table(file: Path) -> pa.Table:
 
 def _files(folder: Path, state: Mapping[str, Any]) -> list[Path]:
     """The Arrow files of a split, which are in its own folder."""
-    found = state.get("_data_files")
-    names = [item.get("filename") if isinstance(item, dict) else None for item in found] if _is_list(found) else []
+    entries = state.get("_data_files")
+    names = [item.get("filename") if isinstance(item, dict) else None for item in entries] if _is_list(entries) else []
     texts = [name for name in names if isinstance(name, str) and name and Path(name).name == name]
     if not names or len(texts) < len(names):
         raise InputError("names of Arrow files", f"others in {STATE} of {folder.name}", REMEDY)
@@ -153,8 +153,8 @@ def _numbers(column: pa.ChunkedArray, label: str, name: str) -> Labels | None:
     if len(wrong):
         got = f"{values[wrong[0]]} in row {wrong[0]} of {name}"
         raise InputError(f"a label from 0 to {MAX_LABEL}", got, "write the number of the class, from 0")
-    found: Labels = values.astype(np.int64)
-    return found
+    labels: Labels = values.astype(np.int64)
+    return labels
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -162,10 +162,10 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file():
             raise FileNotFoundError(file.name)
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"a readable {file.name}", f"none in {file.parent.name}", REMEDY) from error
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:

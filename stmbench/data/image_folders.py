@@ -98,15 +98,15 @@ def open_folder(path: Path, split: str) -> FileSet:
         InputError: no images. ConfigError: the split does not exist; without split folders everything is 'test'.
     """
     skipped: Skipped = Counter()
-    parts = split_folders(path, skipped)
-    if parts:
-        found = find_split(split, parts, path.name)
-        return _read(path / found, path.name, found, [path / name for name in parts], skipped)
+    splits = split_folders(path, skipped)
+    if splits:
+        split_name = find_split(split, splits, path.name)
+        return _read(path / split_name, path.name, split_name, [path / name for name in splits], skipped)
     if path.name in KNOWN_SPLITS and path.name in split_candidates(split):
-        beside = [
+        siblings = [
             path.parent / name for name in file_discovery.folders_in(path.parent, Counter()) if name in KNOWN_SPLITS
         ]
-        return _read(path, path.parent.name, path.name, beside, skipped)
+        return _read(path, path.parent.name, path.name, siblings, skipped)
     find_split(split, ["test"], f"{path.name}, which has no folder for each split")
     return _read(path, path.name, "all", [path], Counter())
 
@@ -117,26 +117,26 @@ def split_folders(path: Path, skipped: Skipped) -> list[str]:
     If there are both a training and a held-out folder, they are splits, and all other folders are skipped.
     """
     folders = file_discovery.folders_in(path, skipped)
-    parts = [name for name in folders if name in KNOWN_SPLITS]
-    both = set(parts) & set(TRAIN_SPLITS) and set(parts) & set(HELD_OUT_SPLITS)
-    if not both and len(parts) < len(folders):
+    splits = [name for name in folders if name in KNOWN_SPLITS]
+    both = set(splits) & set(TRAIN_SPLITS) and set(splits) & set(HELD_OUT_SPLITS)
+    if not both and len(splits) < len(folders):
         return []
-    for name in sorted(set(folders) - set(parts)):
-        skipped[f"{name}/ beside {', '.join(f'{part}/' for part in parts)}"] += 1
-    return parts
+    for name in sorted(set(folders) - set(splits)):
+        skipped[f"{name}/ beside {', '.join(f'{split}/' for split in splits)}"] += 1
+    return splits
 
 
 def lists_in(path: Path) -> dict[str, Path]:
     """split -> list file, for a folder with meta/."""
-    found = {file.stem: file for file in sorted((path / META).glob("*.txt")) if file.stem in KNOWN_SPLITS}
-    return {name: file for name, file in found.items() if (path / name).is_dir() and file.is_file()}
+    lists = {file.stem: file for file in sorted((path / META).glob("*.txt")) if file.stem in KNOWN_SPLITS}
+    return {name: file for name, file in lists.items() if (path / name).is_dir() and file.is_file()}
 
 
 def pick_list(path: Path, lists: dict[str, Path], split: str) -> Path:
     """The list of a split. ImageNet's usual test.txt has only the label 0, so val.txt takes precedence over it."""
-    told = {name: file for name, file in lists.items() if set(read_list(file)[1]) != {0}}
-    held_out = split == "test" and set(told) & set(HELD_OUT_SPLITS)
-    return lists[find_split(split, told if held_out else lists, path.name)]
+    labelled = {name: file for name, file in lists.items() if set(read_list(file)[1]) != {0}}
+    held_out = split == "test" and set(labelled) & set(HELD_OUT_SPLITS)
+    return lists[find_split(split, labelled if held_out else lists, path.name)]
 
 
 def open_list(file: Path) -> FileSet:
@@ -155,7 +155,7 @@ def open_list(file: Path) -> FileSet:
     return FileSet(name=root.name, split=file.stem, root=folder, paths=paths, targets=labels, classes=None)
 
 
-def _read(root: Path, name: str, split: str, beside: list[Path], skipped: Skipped) -> FileSet:
+def _read(root: Path, name: str, split: str, split_folders: list[Path], skipped: Skipped) -> FileSet:
     """The images of `root`; a class is a folder that contains an image in any of the split folders `beside`."""
     by_folder = {
         folder: list(file_discovery.images_below(root / folder, skipped))
@@ -163,7 +163,7 @@ def _read(root: Path, name: str, split: str, beside: list[Path], skipped: Skippe
     }
     flat = file_discovery.flat_images(root, skipped)
     known = {folder for folder, images in by_folder.items() if images}
-    for other in beside:
+    for other in split_folders:
         if other != root:
             known |= {folder for folder in file_discovery.folders_in(other, Counter()) if _holds_images(other / folder)}
     skipped[file_discovery.EMPTY] += sum(folder not in known for folder in by_folder)

@@ -67,7 +67,7 @@ def read_table(file: Path, what: str) -> list[tuple[int, str, str]]:
     text = read_text(file, what)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
-    found = []
+    table = []
     try:
         rows = list(csv.reader(text.splitlines(), delimiter=separator))
     except csv.Error as error:
@@ -79,12 +79,12 @@ def read_table(file: Path, what: str) -> list[tuple[int, str, str]]:
         if len(cells) < 2 or not cells[0] or not cells[1]:
             got = f"{','.join(cells)[:80]!r} in line {number} of {file.name}"
             raise InputError(f"two columns in {what}", got, "write lines such as: name,label")
-        found.append((number, cells[0], cells[1]))
-    if found and found[0][1].lower() in HEADER_WORDS and found[0][2].lower() in HEADER_WORDS:
-        del found[0]
-    if not found:
+        table.append((number, cells[0], cells[1]))
+    if table and table[0][1].lower() in HEADER_WORDS and table[0][2].lower() in HEADER_WORDS:
+        del table[0]
+    if not table:
         raise InputError(what, f"{file.name}, which has no lines", "write lines such as: name,label")
-    return found
+    return table
 
 
 HEADER_WORDS = (

@@ -28,24 +28,26 @@ def open_table(path: Path, file: Path, split: str) -> FileSet:
     """
     labels, classes = _labels(file)
     skipped: Skipped = Counter()
-    parts = split_folders(path, skipped)
-    found = find_split(split, parts or ["test"], f"{path.name}, which has no folder for each split")
-    root = path / found if parts else path
+    splits = split_folders(path, skipped)
+    split_name = find_split(split, splits or ["test"], f"{path.name}, which has no folder for each split")
+    root = path / split_name if splits else path
     images = list(file_discovery.images_below(root, skipped))
-    known = {image: line for image in images if (line := _line(image, found if parts else "", labels)) is not None}
+    known = {
+        image: line for image in images if (line := _line(image, split_name if splits else "", labels)) is not None
+    }
     if not known:
         got = f"{next(iter(labels))!r} and other names that are not in {root.name!r}"
         raise InputError(f"images of {root.name!r} in {file.name}", got, "write paths relative to the folder")
     skipped[f"images without a line in {file.name}"] += len(images) - len(known)
     named = set(known.values())
-    for part in parts:  # lines for images of another split do not count as missing images
-        if part != found:
-            others = file_discovery.images_below(path / part, Counter())
-            named |= {line for image in others if (line := _line(image, part, labels)) is not None}
+    for name in splits:  # lines for images of another split do not count as missing images
+        if name != split_name:
+            others = file_discovery.images_below(path / name, Counter())
+            named |= {line for image in others if (line := _line(image, name, labels)) is not None}
     targets = [labels[line] for line in known.values()] + [labels[line] for line in labels if line not in named]
     return FileSet(
-        name=path.name if parts or path.name not in KNOWN_SPLITS else path.parent.name,
-        split=found if parts else "all",
+        name=path.name if splits or path.name not in KNOWN_SPLITS else path.parent.name,
+        split=split_name if splits else "all",
         root=root,
         paths=[*known, *(line for line in labels if line not in named)],
         targets=targets,

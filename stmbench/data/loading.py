@@ -111,27 +111,27 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         self.corrupt, self.replaced, self._left = [], {}, None
         self._note([Corrupt(index=None, reason=damage) for damage in self.image_set.damaged])
-        given = False
+        has_images = False
         for chunk in self._read():
-            good = [read for index, found in chunk if (read := self._good(index, found)) is not None]
+            good = [read for index, read_image in chunk if (read := self._good(index, read_image)) is not None]
             if good:
-                given = True
+                has_images = True
                 yield _batch(good)
-        if not given and self.chunks:
+        if not has_images and self.chunks:
             raise UnitError(f"no image could be read; the first: {self.corrupt[0].reason}")
 
-    def _good(self, index: int, found: _Read) -> tuple[int, tuple[Tensor, int | None]] | None:
+    def _good(self, index: int, read: _Read) -> tuple[int, tuple[Tensor, int | None]] | None:
         """The index and the image; those of a replacement if it is corrupt, None if no replacement is left."""
-        place = index
-        while isinstance(found, Corrupt):
-            self._note([found])
+        position = index
+        while isinstance(read, Corrupt):
+            self._note([read])
             other = self._other(index)
             if other is None:
                 return None
-            place, found = other, self._one(other)
-        if place != index:
-            self.replaced[index] = place
-        return place, found
+            position, read = other, self._one(other)
+        if position != index:
+            self.replaced[index] = position
+        return position, read
 
     def _other(self, broken: int) -> int | None:
         """The next replacement of the same class, or of any class if there is none."""
@@ -147,8 +147,8 @@ class Batches:
         self._left = self._left[self._left != taken]
         return taken
 
-    def _note(self, found: list[Corrupt]) -> None:
-        self.corrupt += found
+    def _note(self, images: list[Corrupt]) -> None:
+        self.corrupt += images
         if len(self.corrupt) > self.limit_corrupt:
             names = "; ".join(item.reason for item in self.corrupt[:3])
             raise UnitError(f"more than {self.limit_corrupt} corrupt images, the limit (--limit-corrupt): {names}")

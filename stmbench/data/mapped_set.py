@@ -82,16 +82,18 @@ def mapped(inner: ImageSet, mapping: ClassMap) -> MappedSet:
         got = f"{inner.name}, which has none"
         raise InputError("images with labels, for --classes", got, "give labels with --labels, or leave it out")
     names = _names(inner, labels, mapping)
-    found = {label: _output(name, mapping, names.values()) for label, name in names.items()}
-    outputs = tuple(sorted(set(found.values())))
+    output_of = {label: _output(name, mapping, names.values()) for label, name in names.items()}
+    outputs = tuple(sorted(set(output_of.values())))
     ranks = {output: rank for rank, output in enumerate(outputs)}
     values, where = np.unique(labels, return_inverse=True)
     return MappedSet(
         inner,
         np.arange(len(inner)),
         title=mapping.title,
-        classes=tuple("+".join(names[label] for label in found if found[label] == output) for output in outputs),
-        labels=np.asarray([ranks[found[int(value)]] for value in values], dtype=np.int64)[where],
+        classes=tuple(
+            "+".join(names[label] for label in output_of if output_of[label] == output) for output in outputs
+        ),
+        labels=np.asarray([ranks[output_of[int(value)]] for value in values], dtype=np.int64)[where],
         outputs=outputs,
         model_classes=mapping.size,
     )
@@ -139,8 +141,8 @@ def _names(inner: ImageSet, labels: Labels, mapping: ClassMap) -> dict[int, str]
 
 
 def _output(name: str, mapping: ClassMap, names: Collection[str]) -> int:
-    found = mapping.find(name)
-    if found is None:
+    output = mapping.find(name)
+    if output is None:
         shown = f"{name!r} among {', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''}"
         raise InputError(f"classes that {mapping.title} maps", shown, "complete the mapping, or use another one")
-    return found
+    return output

@@ -18,7 +18,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from stmbench.data.image_set import ImageSet, Labels, digest
-from stmbench.errors import ConfigError, InputError
+from stmbench.errors import ConfigError, InputError, MissingPackageError
 
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "hubble_deep_field", "retina")
 SMALLEST = 0.4  # a crop's side as a fraction of the picture's
@@ -63,8 +63,7 @@ def _picture(name: str) -> Image.Image:
     try:
         from skimage import data
     except ImportError as error:
-        remedy = "install it with: pip install 'stmbench[demo]'"
-        raise InputError("scikit-image for the embedded photographs", "an environment without it", remedy) from error
+        raise MissingPackageError("scikit-image", "the embedded photographs", "demo") from error
     return Image.fromarray(getattr(data, name)()).convert("RGB")
 
 

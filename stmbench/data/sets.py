@@ -46,13 +46,13 @@ def open_set(
         ConfigError: a split that the set does not have.
         InputError: nothing usable at the path, labels or classes that do not fit, or a missing extra.
     """
-    found = _opened(name_or_path, split, seed, labels)
+    image_set = _opened(name_or_path, split, seed, labels)
     if classes is None:
-        return found
+        return image_set
     from stmbench.data.class_maps import class_map
     from stmbench.data.mapped_set import mapped
 
-    return mapped(found, class_map(classes))
+    return mapped(image_set, class_map(classes))
 
 
 def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> ImageSet:
@@ -69,20 +69,20 @@ def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> Im
         return _embedded(match["name"], match["options"] or "", split, seed)
     from stmbench.data.dataset_detection import open_path
 
-    found = open_path(name_or_path, split, labels)
-    if found is None:
+    image_set = open_path(name_or_path, split, labels)
+    if image_set is None:
         if re.search(r"[/\\.*]", name_or_path):
             remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"
             raise InputError("a data set's name or path", f"{name_or_path!r}, where there is nothing", remedy)
         raise UnknownNameError("data set or a path to one", name_or_path, EMBEDDED)
-    return found
+    return image_set
 
 
 def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:
     module, attribute = EMBEDDED[name]
-    kind = getattr(importlib.import_module(module), attribute)
-    parameters = inspect.signature(kind).parameters
-    hints = get_type_hints(kind.__init__ if inspect.isclass(kind) else kind)
+    factory = getattr(importlib.import_module(module), attribute)
+    parameters = inspect.signature(factory).parameters
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     known = [option for option in parameters if option not in ("split", "seed")]
     options: dict[str, Any] = {"seed": seed} if "seed" in parameters else {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -90,8 +90,8 @@ def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:
         if key not in known:
             raise UnknownNameError(f"option of {name}", key, known)
         options[key] = value if str in (hints[key], *get_args(hints[key])) else _whole(name, key, value)
-    found: ImageSet = kind(split=split, **options)
-    return found
+    image_set: ImageSet = factory(split=split, **options)
+    return image_set
 
 
 def _whole(name: str, key: str, value: str) -> int:

@@ -61,18 +61,18 @@ def index_shard(file: Path, number: int, skipped: Skipped) -> Shard:
     images: dict[str, Extent] = {}
     dotted: dict[str, Extent] = {}  # a.b.png: a picture that belongs to an image (a mask), or an image with such a name
     labels: dict[str, int] = {}
-    some, cut = False, ""
+    has_members, truncation = False, ""
     try:
         length = file.stat().st_size
         with tarfile.open(file, "r:") as tar:
             try:
                 for info in tar:
-                    some = True
+                    has_members = True
                     if info.isreg() and info.offset_data + info.size > length:
-                        cut = f"ends inside of {info.name}"
+                        truncation = f"ends inside of {info.name}"
                     folder, _, base = info.name.rpartition("/")
                     key, _, suffix = base.partition(".")
-                    if cut or not info.isreg() or not keep_member(info.name, skipped) or not key:
+                    if truncation or not info.isreg() or not keep_member(info.name, skipped) or not key:
                         continue
                     key = f"{folder}/{key}"
                     if suffix == LABEL:
@@ -82,19 +82,19 @@ def index_shard(file: Path, number: int, skipped: Skipped) -> Shard:
                     elif base.lower().endswith(SUFFIXES):
                         dotted[info.name] = (info.offset_data, info.size, info.name)
             except (tarfile.TarError, EOFError) as error:
-                if not some:
+                if not has_members:
                     raise
-                cut = cut or f"is damaged ({' '.join(str(error).split())[:80]})"
-            cut = cut or _end(file, tar.offset)
+                truncation = truncation or f"is damaged ({' '.join(str(error).split())[:80]})"
+            truncation = truncation or _end(file, tar.offset)
     except (tarfile.TarError, EOFError, OSError) as error:
         got = f"{file.name} ({' '.join(str(error).split())[:80]})"
         raise InputError("a plain tar file", got, "fetch it again, or unpack it where it is compressed") from error
-    found = images if labels else {**images, **dotted}
-    damaged = [f"{file.name} {cut}, what follows is lost"] if cut else []
-    if cut and labels:  # the part that was cut off may contain the last image's label
-        for key in [key for key in found if key not in labels]:
-            damaged.append(f"{file.name}/{found.pop(key)[2]}: its label is lost")
-    return Shard([Member(number, *place, labels.get(key)) for key, place in found.items()], damaged)
+    kept = images if labels else {**images, **dotted}
+    damaged = [f"{file.name} {truncation}, what follows is lost"] if truncation else []
+    if truncation and labels:  # the part that was cut off may contain the last image's label
+        for key in [key for key in kept if key not in labels]:
+            damaged.append(f"{file.name}/{kept.pop(key)[2]}: its label is lost")
+    return Shard([Member(number, *extent, labels.get(key)) for key, extent in kept.items()], damaged)
 
 
 def _end(file: Path, offset: int) -> str:
@@ -171,24 +171,26 @@ def matching_shards(text: str) -> list[Path]:
         raise InputError(
             f"a pattern of at most {MAX_SHARDS:,} shards", f"{count:.3g} of them", "correct the range in braces"
         )
-    found = []
+    paths = []
     for pattern in _expanded(str(Path(text).expanduser())):
-        found += [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
-    return [Path(path).resolve() for path in found if Path(path).is_file()]
+        paths += [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
+    return [Path(path).resolve() for path in paths if Path(path).is_file()]
 
 
 def shards_in_folder(path: Path, split: str) -> list[Path]:
     """The tar files in a folder or its split folder; if file names contain splits, only those of the split."""
     for name in split_candidates(split):
-        inside = _tars(path / name)
-        if inside:
-            return inside
+        in_split_folder = _tars(path / name)
+        if in_split_folder:
+            return in_split_folder
     files = _tars(path)
-    told = {file: word for file in files for word in re.split(r"[^a-z]+", file.stem.lower()) if word in KNOWN_SPLITS}
-    if not told:
+    split_of = {
+        file: word for file in files for word in re.split(r"[^a-z]+", file.stem.lower()) if word in KNOWN_SPLITS
+    }
+    if not split_of:
         return files
-    found = find_split(split, set(told.values()), path.name)
-    return [file for file in files if told.get(file) == found]
+    split_name = find_split(split, set(split_of.values()), path.name)
+    return [file for file in files if split_of.get(file) == split_name]
 
 
 def _tars(folder: Path) -> list[Path]:

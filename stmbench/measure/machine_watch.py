@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from stmbench.errors import install
 from stmbench.measure import interference
 from stmbench.measure.interference import FREQUENCY_DROP, Disturbance
-from stmbench.measure.nvml import REMEDY, Nvml, nvml_device
+from stmbench.measure.nvml import Nvml, nvml_device
 
 SM_CLOCK = 1  # nvml.h: NVML_CLOCK_SM
 POWER, HEAT = 0x04 | 0x80, 0x08 | 0x20 | 0x40  # nvml.h: software power cap, power brake; thermal slowdowns
@@ -61,7 +62,7 @@ class MachineWatch:
         if not self._is_cuda or self._gpu is not None:
             return []
         what = "the GPU's clock, limits and other processes were not watched, and its energy was not measured"
-        return [f"{what}: NVML is not available ({REMEDY})"]
+        return [f"{what}: NVML is not available ({install('gpu')})"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

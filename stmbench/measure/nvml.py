@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-REMEDY = "pip install 'stmbench[gpu]'"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Nvml:

@@ -46,7 +46,7 @@ def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeCuda, Bench]:
     build = subjects.build_model
     monkeypatch.setattr(subjects, "build_model", lambda name, **options: build(name, **{**options, "device": "cpu"}))
     monkeypatch.setattr(subjects.Subject, "input", lambda self, batch: torch.zeros(batch, *(self._map or ())))
-    monkeypatch.setattr(bench, "Flush", lambda device: lambda: fake.log.append("flush"))
+    monkeypatch.setattr(bench, "CacheFlush", lambda device: lambda: fake.log.append("flush"))
     probe = bench.Probe
     monkeypatch.setattr(bench, "Probe", lambda device, dtype, timer: probe("cpu", dtype, timer, SMALL))
     config = ProfileConfig(models=(KEY[0],), level="operator", device="cuda", batch_size=2)

@@ -15,7 +15,7 @@ TRAIN, TEST = Digits(split="train"), Digits(split="test")
 
 def test_all_1797_digits_once() -> None:
     assert (len(TRAIN), len(TEST)) == (1442, 355)
-    assert sorted([*TRAIN.places, *TEST.places]) == list(range(1797))
+    assert sorted([*TRAIN.indices, *TEST.indices]) == list(range(1797))
 
 
 def test_no_picture_is_in_both_splits() -> None:
@@ -32,7 +32,7 @@ def test_the_split_is_balanced() -> None:
 def test_a_picture_is_its_digit_at_32_pixels() -> None:
     data = load_digits()
     image, label = TEST.read(7)
-    place = TEST.places[7]
+    place = TEST.indices[7]
     assert (image.mode, image.size, label) == ("RGB", (32, 32), int(data.target[place]))
     grey = np.asarray(image)
     assert (grey == grey[..., :1]).all()

@@ -71,7 +71,7 @@ def test_pictures_beside_an_image_are_not_images(tmp_path: Path) -> None:
 REFUSED = {
     "half labelled": (
         lambda file: webdataset(file, [1, None]),
-        r"a \.cls beside every image of s, or none, got 1 of 2",
+        r"a \.cls for every image of s, or none, got 1 of 2",
     ),
     "no number": (lambda file: tar(file, [("0.png", encoded(0)), ("0.cls", b"cat")]), r"got 'cat' in 0\.cls of s\.tar"),
     "no images": (lambda file: tar(file, [("0.txt", b"0")]), r"images in the shards, got none in s"),

@@ -55,8 +55,8 @@ class _AuthorsCode(Perturbation):
 
     def _resized(self, image: Image.Image, ratio: float) -> Image.Image:
         """Resize the shorter side to floor(input / ratio)."""
-        found: Image.Image = resize(image, [int(min(self.preprocessing.size) / ratio)], InterpolationMode.BICUBIC)
-        return found
+        resized: Image.Image = resize(image, [int(min(self.preprocessing.size) / ratio)], InterpolationMode.BICUBIC)
+        return resized
 
     def _cropped(self, image: Image.Image) -> Tensor:
         """torchvision's centre crop, with black around a smaller image."""
@@ -138,8 +138,8 @@ class AuthorsScaling(_AuthorsCode):
 
 def _picture(source: Source) -> Image.Image:
     """The source as a PIL image, with exactly its original 8-bit pixels."""
-    found: Image.Image = to_pil_image(source.pixels.cpu().mul(255).round().to(torch.uint8))
-    return found
+    picture: Image.Image = to_pil_image(source.pixels.cpu().mul(255).round().to(torch.uint8))
+    return picture
 
 
 def _on_device_of(source: Source, pixels: Tensor) -> Tensor:

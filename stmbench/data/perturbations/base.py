@@ -88,8 +88,8 @@ def crop_corner(pixels: Tensor, size: tuple[int, int]) -> tuple[int, int]:
     return tuple(round((have - want) / 2.0) for have, want in zip(pixels.shape[-2:], size, strict=True))  # type: ignore[return-value]
 
 
-def _reflected(places: range, size: int) -> list[int]:
+def _reflected(positions: range, size: int) -> list[int]:
     if size == 1:
-        return [0] * len(places)
+        return [0] * len(positions)
     period = 2 * (size - 1)
-    return [min(place % period, period - place % period) for place in places]
+    return [min(position % period, period - position % period) for position in positions]

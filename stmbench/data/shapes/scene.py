@@ -69,25 +69,25 @@ def scene(seed: int, index: int, size: int) -> Scene:
 def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
     """The polygons of each figure, a hole second, in units of the picture's side."""
     number = int(random.choice(3, p=COUNTS)) + 1
-    places: list[tuple[float, float, float]] = []
+    circles: list[tuple[float, float, float]] = []
     for _ in range(number):
         for _ in range(TRIES):
             radius = random.uniform(*RADII[number])
             x, y = random.uniform(radius * 0.9, 1 - radius * 0.9, 2)
-            if all(np.hypot(x - u, y - v) > radius + other for u, v, other in places):
-                places.append((x, y, radius))
+            if all(np.hypot(x - u, y - v) > radius + other for u, v, other in circles):
+                circles.append((x, y, radius))
                 break
     outline = OUTLINES[name]
     polygons = [points for points in outline if points is not None]
-    found = []
-    for x, y, radius in places:
+    poses = []
+    for x, y, radius in circles:
         angle, stretch, shear = random.uniform((0, 0.8, -0.2), (2 * np.pi, 1.0, 0.2))
         mirror = 1 if random.random() < 0.5 else -1
         bend = np.array([[mirror, shear], [0, stretch]])
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix = radius * turn @ bend
-        found.append([points @ matrix.T + (x, y) for points in polygons])
-    return found
+        poses.append([points @ matrix.T + (x, y) for points in polygons])
+    return poses
 
 
 def _cover(polygons: list[Points], size: int) -> Floats:
@@ -133,9 +133,9 @@ def _over(picture: Floats, rgb: Floats, alpha: Floats) -> Floats:
     return picture
 
 
-def _mask(seen: Floats) -> NDArray[np.bool_]:
+def _mask(coverage: Floats) -> NDArray[np.bool_]:
     """(size, size) the pixels covered at least half as much as the most covered one; never empty."""
-    return np.asarray(seen >= 0.5 * seen.max())
+    return np.asarray(coverage >= 0.5 * coverage.max())
 
 
 def _box(mask: NDArray[np.bool_]) -> Floats:
@@ -153,9 +153,9 @@ def colour(random: np.random.Generator) -> Floats:
 def colour_unlike(other: Floats, random: np.random.Generator) -> Floats:
     """(3,) a colour that is clearly different from another one."""
     while True:
-        found = colour(random)
-        if np.square(found - other).sum() > APART**2:
-            return found
+        candidate = colour(random)
+        if np.square(candidate - other).sum() > APART**2:
+            return candidate
 
 
 @functools.lru_cache(maxsize=8)
