@@ -1,7 +1,7 @@
-"""What a comparison of two versions says: findings with their verdicts, and what the two versions are. Data alone.
+"""The result of a comparison of two versions: findings with their verdicts, and the two versions. Only data.
 
-A finding is one metric of one model under one set of conditions, at base and at head. Everything that renders findings
-(terminal, Markdown, JSON) works on these classes, wherever the numbers came from.
+A finding is one metric of one model under one set of conditions, at base and at head. All formats (terminal, Markdown,
+JSON) are made from these classes, wherever the numbers come from.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 from stmbench.errors import TableError
 
 Verdict = Literal["worse", "failed", "inconclusive", "better", "same"]
-VERDICTS: Final[tuple[Verdict, ...]] = ("worse", "failed", "inconclusive", "better", "same")  # as they are listed
+VERDICTS: Final[tuple[Verdict, ...]] = ("worse", "failed", "inconclusive", "better", "same")  # in the order of listing
 Kind = Literal["ratio", "difference"]  # head / base, or head - base
-FORMAT: Final = "stmbench.compare.v2"  # of the JSON; raise it when a field or a meaning changes
+FORMAT: Final = "stmbench.compare.v2"  # of the JSON; increase it when a field or a meaning changes
 
 CLEAN, REGRESSION, INCONCLUSIVE = 0, 1, 3  # exit codes
 
@@ -23,10 +23,10 @@ CLEAN, REGRESSION, INCONCLUSIVE = 0, 1, 3  # exit codes
 class Finding:
     """One metric of one model.
 
-    `effect` is head / base or head - base by `kind`; `low` and `high` are the ends of its 95 % interval, None for an
-    exact one. `detectable` is the smallest true change that would have been claimed four times in five. `p_value` is
-    that of no change, corrected for looking several times; `p_corrected` for the other findings too (Holm).
-    `is_regression` is for a finding whose verdict does not say it: a model that fails at head alone.
+    `effect` is head / base or head - base, depending on `kind`; `low` and `high` are the ends of its 95 % interval,
+    None if it is exact. `detectable` is the smallest true change that would be claimed four times out of five.
+    `p_value`, of no change, is corrected for interim looks, `p_corrected` for the other findings too (Holm).
+    `is_regression` marks a regression that the verdict does not show: a model that fails only at head.
     """
 
     model: str
@@ -45,10 +45,10 @@ class Finding:
     detectable: float | None = None
     p_value: float | None = None
     p_corrected: float | None = None
-    rounds: int | None = None  # that count; for quality, images
+    rounds: int | None = None  # kept; for quality, the number of images
     dropped: int | None = None  # rounds with a disturbed probe
     seconds: float | None = None  # of sampling
-    confirmed: bool | None = None  # None: nobody asked
+    confirmed: bool | None = None  # None: not measured again
     is_regression: bool = False
     reason: str | None = None
 
@@ -61,19 +61,19 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Version:
-    """One of the two versions: its name for the reader, its code, and what it ran with."""
+    """One of the two versions: its label, code and environment."""
 
     label: str
     commit: str | None = None
     dirty: bool | None = None
-    digest: str | None = None  # of the package's files; None where they were not at hand
+    digest: str | None = None  # of the package's files; None if unavailable
     software: tuple[tuple[str, str], ...] = ()  # package, version
     machine: str | None = None  # in words
     plugins: tuple[tuple[str, str], ...] = ()  # mixer or file, digest
 
     @property
     def code(self) -> str:
-        """The code in a few words."""
+        """A short description of the code."""
         if self.commit:
             return self.commit[:12] + (" with uncommitted changes" if self.dirty else "")
         return f"files {self.digest[:12]}" if self.digest else "unknown"
@@ -81,7 +81,7 @@ class Version:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Everything that a comparison found. `mode` is 'live' or 'stored'; `alpha` the family-wise error of its claims."""
+    """All findings of a comparison. `alpha` is the family-wise error rate of its claims."""
 
     mode: Literal["live", "stored"]
     base: Version
@@ -92,7 +92,7 @@ class Comparison:
 
     @property
     def changes(self) -> dict[str, list[str]]:
-        """What differs between the versions: code, environment, machine -> words; an empty list where nothing does."""
+        """Differences between the versions, by code, environment and machine; an empty list means none."""
         base, head = self.base, self.head
         code = []
         if base.digest and head.digest:
@@ -113,7 +113,7 @@ class Comparison:
 
     @property
     def count(self) -> dict[str, int]:
-        """How many findings have each verdict."""
+        """The number of findings with each verdict."""
         return {verdict: sum(finding.verdict == verdict for finding in self.findings) for verdict in VERDICTS}
 
     def exit_code(self, *, strict: bool) -> int:
@@ -125,5 +125,5 @@ class Comparison:
         return CLEAN
 
     def record(self) -> dict[str, Any]:
-        """The comparison as JSON can hold it."""
+        """The comparison for JSON."""
         return {"format": FORMAT, **dataclasses.asdict(self), "changes": self.changes, "count": self.count}
