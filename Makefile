@@ -15,12 +15,13 @@ RUN := $(BIN)/python -m
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs format clean
+.PHONY: help install demo test oldest check docs format clean
 
 help:
 	@echo "make demo     train and study eight mixers on digits, write a report (under 10 minutes; goes on where it was)"
 	@echo "make test     run the tests"
 	@echo "make check    lint, formatting, types, and that imports flow one way"
+	@echo "make oldest   run the tests with the oldest versions that pyproject.toml allows (.venv-oldest, Python 3.10)"
 	@echo "make docs     build the documents' site into reports/site (.venv-docs, without torch)"
 	@echo "make format   let ruff fix what it can"
 	@echo "make clean    remove caches; results/ and .venv stay"
@@ -42,6 +43,17 @@ demo: $(STAMP)
 # one thread per worker: two workers with all threads each would fight for the same cores
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# the oldest version of each package that pyproject.toml names, and the newest of what those need
+OLDEST_VENV := .venv-oldest
+OLDEST := $(OLDEST_VENV)/bin/python -m
+
+oldest:
+	$(PYTHON) -m venv --clear $(OLDEST_VENV)
+	$(OLDEST) pip install --disable-pip-version-check uv
+	$(OLDEST) uv pip install --python $(OLDEST_VENV) --resolution lowest-direct -r pyproject.toml --extra dev
+	$(OLDEST) pip install --disable-pip-version-check --no-deps -e .
+	OMP_NUM_THREADS=1 $(OLDEST) pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(RUN) ruff check .
@@ -70,4 +82,4 @@ format: $(STAMP)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -18,7 +18,7 @@ app = typer.Typer(
     cls=SuggestingGroup,
     no_args_is_help=True,
     add_completion=False,
-    help="List the mixers (the papers' Table I), models and architectures.",
+    help="List the mixers (the papers' Table I), models, architectures, experiments and examples.",
 )
 
 
@@ -85,6 +85,34 @@ def models(
 
 
 @app.command()
+def experiments(pattern: Pattern = "*", as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """The experiments that come with stmbench; `stmbench run NAME` takes their names."""
+    from stmbench.experiments.files import bundled_experiments, title_of
+
+    files = bundled_experiments()
+    every = [(name, title_of(path), str(path)) for name, path in files.items()]
+    rows = [row for row in every if matches(pattern, *row[:2])]
+    if not rows:
+        raise UnknownNameError("experiment", pattern, files)
+    if as_json:
+        _print_json([{"name": name, "title": title, "file": file} for name, title, file in rows])
+        return
+    _print_table("Experiments", ("experiment", "title"), [row[:2] for row in rows])
+
+
+@app.command()
+def examples(as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """The scripts and notebooks that come with stmbench, and where they are: copy one to change it."""
+    from stmbench.bundled import bundled
+
+    files = [path for path in sorted(bundled("examples").iterdir()) if path.suffix in (".py", ".ipynb")]
+    if as_json:
+        _print_json([{"name": path.name, "file": str(path)} for path in files])
+        return
+    streams.echo("\n".join(map(str, files)))
+
+
+@app.command()
 def architectures(
     pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
 ) -> None:
@@ -133,8 +161,9 @@ def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str,
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    whole = ("mixer", "depends on N", "experiment")  # names are not broken
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("mixer", "depends on N"))  # names stay whole
+        table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*row)
     streams.console().print(table)

@@ -24,7 +24,7 @@ Plugin = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE",
-        help="A Python file that registers a mixer; it is run. Can be given again.",
+        help="A Python file or folder that registers a mixer, a model or an analysis; it is run. Repeatable.",
         autocompletion=suggestions.python_files,
     ),
 ]

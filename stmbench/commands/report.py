@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from stmbench.commands import options, streams, values
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, install
 
 app = typer.Typer(add_completion=False)
 DEFAULT: Final = ("html", "pdf")
@@ -38,7 +38,8 @@ def report(
         raise ConfigError("a file name for --out", repr(str(out)), "such as reports/report")
     if not formats and importlib.util.find_spec("typst") is None:
         # nobody asked for it by name: the page is worth having
-        typer.secho("no PDF: typst is not installed, pip install 'stmbench[report]'", err=True, fg=typer.colors.YELLOW)
+        message = f"no PDF without typst: {install('report')}"
+        typer.secho(message, err=True, fg=typer.colors.YELLOW)
         chosen = ("html",)
 
     if plugin:  # a store says how its mixers are called and drawn, so torch is imported only for who asks

@@ -16,7 +16,9 @@ ENGINES = ("local", "ray")
 
 @app.command(epilog="Stop it when you like, or lose the machine: the same command goes on where it was.")
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An experiment: experiments/quickstart.yaml.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT", help="A file, or a name that `stmbench list experiments` shows.")
+    ],
     mini: Annotated[
         bool, typer.Option("--mini", help="The file's miniature: small models on an embedded set, labelled as such.")
     ] = False,
@@ -60,11 +62,13 @@ def run(
     places = _places(data or [])
     number = _workers(workers)
     from stmbench.commands.run_output import RunOutput
+    from stmbench.experiments.files import experiment_file
     from stmbench.experiments.planning import plan
     from stmbench.experiments.reading import plugins_of, read_experiment
     from stmbench.experiments.resources import Resources
     from stmbench.plugins import load_plugins
 
+    file = experiment_file(file)
     plugins = plugins_of(file, mini=mini)
     if plugins and not allow_plugins:
         names = ", ".join(path.name for path in plugins)

@@ -19,6 +19,7 @@ Importing this package is cheap. The mixers (and torch with them) are imported a
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 # module -> the mixers it registers; the order is that of listings and tables
 MODULES = {
@@ -38,3 +39,8 @@ def load_registered() -> None:
     for module in MODULES:
         importlib.import_module(f"stmbench.mixers.{module}")
     importlib.import_module("stmbench.plugins").load_entry_points()
+
+
+def admit(entry: Any, sha256: str | None, *, try_out: bool) -> Any:
+    """Check a plug-in's entry, see `stmbench.mixers.admission`."""
+    return importlib.import_module("stmbench.mixers.admission").admit(entry, sha256, try_out=try_out)

@@ -1,8 +1,8 @@
-"""The mixer contract: what a spatial token mixer takes, what it tells about itself, how it is registered.
+"""The mixer contract: what a spatial token mixer takes, what it declares about itself, how it is registered.
 
 A mixer is an `nn.Module` that maps (B, H, W, C) -> (B, H, W, C) for any H and W, channels last. It mixes positions and
 nothing else: norm, residual, layer scale and MLP belong to the architecture. It is built from one frozen config
-dataclass; what depends on the place in the network is `config_at(position)`.
+dataclass; whatever depends on the block is decided by `config_at(position)`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from stmbench.errors import ConfigError, PluginError, UnknownNameError, require
 from stmbench.registry import Registry
 
 SCALES = ("nano", "micro", "tiny", "small", "base")
-DEFAULT_PRESETS = "halo_attn"  # whose network a mixer without presets of its own is put into
+DEFAULT_PRESETS = "halo_attn"  # the mixer whose network serves mixers without presets
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlockPosition:
-    """A place for a mixer in a network: 0-based stage and block, channels, and the map's (H, W) at the design size."""
+    """The block that a mixer is built for: 0-based stage and block, channels, (H, W) of the map at the design size."""
 
     stage: int
     block: int
@@ -44,7 +44,7 @@ class MixerConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a mixer wants from the network around it, at one scale (four stages)."""
+    """The network that a mixer is put into at one scale: four stages."""
 
     dims: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
@@ -63,7 +63,7 @@ def nano_preset() -> dict[str, Preset]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ZeroGradient:
-    """Parameters (or a part of one) whose gradient is exactly zero by construction."""
+    """Parameters, or a part of one, whose gradient is zero by construction."""
 
     parameter: str
     part: str
@@ -73,7 +73,7 @@ class ZeroGradient:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixerEntry:
-    """All that the registry knows about a mixer. The papers' Table I is printed from these fields."""
+    """What the registry knows about a mixer. `stmbench list mixers` prints the papers' Table I from these fields."""
 
     name: str
     module: type[nn.Module]
@@ -94,12 +94,12 @@ class MixerEntry:
     # kinds of operation that the source paper's cost table counts; None where there is no published figure
     published_convention: frozenset[str] | None = None
     channel_multiple: int = 1  # dims must be a multiple of it (the head width)
-    own_init: bool = False  # True: the architecture leaves the mixer's initial weights alone
+    own_init: bool = False  # whether the architecture keeps the mixer's initial weights
     softmax_rows: bool = False  # True: the rows of its affinity are non-negative and sum to one
     plugin_sha256: str | None = None
 
     def preset(self, scale: str) -> Preset:
-        """The network this mixer is put into at `scale`; the default mixer's where it has none of its own."""
+        """The network at `scale`: the mixer's own, or the default mixer's. Raises UnknownNameError."""
         if scale not in SCALES:
             raise UnknownNameError("scale", scale, SCALES)
         if scale in self.presets:
@@ -116,7 +116,7 @@ class MixerEntry:
 
     @property
     def has_own_presets(self) -> bool:
-        """False for a mixer that is put into the default network."""
+        """Whether the mixer has a network of its own."""
         return bool(self.presets)
 
     def options(self) -> dict[str, inspect.Parameter]:
@@ -125,7 +125,7 @@ class MixerEntry:
         return {p.name: p for p in parameters}
 
     def build(self, position: BlockPosition, **options: Any) -> nn.Module:
-        """The module for one place. Raises ConfigError for an option the mixer does not have or a value it refuses."""
+        """The module for one block. Raises ConfigError for an unknown option or a value that the config refuses."""
         known = self.options()
         for key in options:
             if key not in known:
@@ -135,13 +135,7 @@ class MixerEntry:
         return self.module(self.config_at(position, **options))
 
 
-def _admit(entry: MixerEntry, sha256: str | None, *, try_out: bool) -> MixerEntry:
-    from stmbench.mixers.admission import admit
-
-    return admit(entry, sha256, try_out=try_out)
-
-
-MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_registered, admit=_admit)
+MIXERS: Registry[MixerEntry] = Registry("mixer", load=mixers.load_registered, admit=mixers.admit)
 M = TypeVar("M", bound=type[nn.Module])
 
 
@@ -160,7 +154,7 @@ def register_mixer(
         config: the frozen dataclass its constructor takes.
         config_at: (position, *, option=default, ...) -> config; by default `config(dim=position.dim)` with
             every other field of the config as an option.
-        title: how the mixer is called in tables and figures.
+        title: the name in tables and figures.
         **facts: other fields of `MixerEntry`; `sampling` and `weights` default to "local" and "static".
 
     Raises:
@@ -200,7 +194,7 @@ def _default_config_at(config: type[MixerConfig]) -> Callable[..., MixerConfig]:
 
 
 class Mixer(nn.Module):
-    """Convenience base: a mixer may subclass it for the typed interface, or be any `nn.Module` of the same form."""
+    """A base class for the typed interface. A mixer may also be any other `nn.Module` of the same form."""
 
     config: MixerConfig
 
@@ -209,11 +203,11 @@ class Mixer(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same map, written slowly and readably; tests compare the fast path with it."""
+        """The same map, written to be read; tests compare the fast path with it."""
         return self.forward(x)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that a weight decay should leave alone (position tables)."""
+        """Names of parameters that weight decay should skip (position tables)."""
         return set()
 
     def macs(self, height: int, width: int) -> int:

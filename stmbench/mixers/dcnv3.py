@@ -1,4 +1,4 @@
-"""Deformable convolution v3: each output gathers nine points of the map, whose places and weights it computes itself.
+"""Deformable convolution v3: each output gathers nine points of the map, at positions and with weights of its own.
 
 Wang et al., "InternImage", CVPR 2023, section 3.1, eq. 2. For group g of the channels and output position p0, K = 9:
 
@@ -44,7 +44,7 @@ class Dcnv3Config(MixerConfig):
 
 
 def config_at(position: BlockPosition, *, group_dim: int = 16) -> Dcnv3Config:
-    """Groups of `group_dim` channels at every place."""
+    """Groups of `group_dim` channels at every position."""
     require(position.dim % group_dim == 0, f"dim {position.dim} divisible by group_dim", group_dim)
     return Dcnv3Config(dim=position.dim, groups=position.dim // group_dim)
 
@@ -97,8 +97,8 @@ class Dcnv3(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        places, weights = self.points(x)
-        mixed: Tensor = self.proj_out(weighted_samples(self.proj_in(x), places, weights))
+        positions, weights = self.points(x)
+        mixed: Tensor = self.proj_out(weighted_samples(self.proj_in(x), positions, weights))
         return mixed
 
     def points(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ class Dcnv3(Mixer):
             x: (B, H, W, C).
 
         Returns:
-            places (B, H, W, groups, 9, 2), (x, y) in tokens of the map, float32 or better whatever the mixer's dtype,
+            positions (B, H, W, groups, 9, 2), (x, y) in tokens of the map, float32 or better for every dtype,
             and weights (B, H, W, groups, 9), summing to 1.
         """
         batch, height, width, _ = x.shape
@@ -117,7 +117,7 @@ class Dcnv3(Mixer):
         u = F.gelu(self.norm(u))
         offsets = self.offsets(u).view(batch, height, width, groups, POINTS, 2)
         logits = self.weights(u).view(batch, height, width, groups, POINTS)
-        # half precision counts tokens in steps of a quarter and more on a large map: places stay in single precision
+        # half precision counts tokens in steps of a quarter and more on a large map: positions stay in single precision
         offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         return offsets + _base_places(height, width, offsets), softmax_of_few(logits)
 
@@ -152,8 +152,8 @@ class Dcnv3(Mixer):
     def affinity(self, x: Tensor) -> PointAffinity:
         """(B, H, W, C) -> (B, groups, H * W, H * W + 1): the last column is what samples find outside the map."""
         height, width = x.shape[1:3]
-        places, weights = (points.flatten(1, 2).transpose(1, 2) for points in self.points(x))  # B, groups, N, 9, (2)
-        index, weights = bilinear_points(places, weights, height=height, width=width, outside=height * width)
+        positions, weights = (points.flatten(1, 2).transpose(1, 2) for points in self.points(x))  # B, groups, N, 9, (2)
+        index, weights = bilinear_points(positions, weights, height=height, width=width, outside=height * width)
         return PointAffinity(index, weights, with_outside(map_columns(height, width, device=x.device)))
 
     def values(self, x: Tensor) -> Tensor:

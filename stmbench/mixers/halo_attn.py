@@ -175,10 +175,10 @@ class HaloAttn(Mixer):
         k, _ = self._neighbourhoods(self.kv(x))
         logits = q.flatten(0, 1) @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + self._bias(q, rows, columns)
         weights = logits.softmax(dim=-1).view(*q.shape[:4], -1)  # B, windows, heads, M^2, reach^2
-        places = window_positions(rows, columns, config.window, 0, x.device)
+        positions = window_positions(rows, columns, config.window, 0, x.device)
         return WindowAffinity(
             weights.transpose(1, 2),
-            queries=cropped_positions(places, columns, height, width),
+            queries=cropped_positions(positions, columns, height, width),
             keys=key_positions(rows, columns, config.window, config.before, config.reach, x.device),
             outputs=height * width,
             columns=map_columns(height, width, padded=(rows, columns), device=x.device),
@@ -247,19 +247,19 @@ def outside(
     masks = []
     for size in (rows, columns):
         start = torch.arange(0, size, window, device=device)[:, None] - before
-        place = start + torch.arange(reach, device=device)  # windows along this axis, reach
-        mask = torch.zeros(place.shape, dtype=dtype, device=device)
+        position = start + torch.arange(reach, device=device)  # windows along this axis, reach
+        mask = torch.zeros(position.shape, dtype=dtype, device=device)
         # a quarter of the lowest number: the sum of two stays finite, and exp of it is exactly zero
-        masks.append(mask.masked_fill((place < 0) | (place >= size), torch.finfo(dtype).min / 4))
+        masks.append(mask.masked_fill((position < 0) | (position >= size), torch.finfo(dtype).min / 4))
     down, across = (len(mask) for mask in masks)
     vertical, horizontal = masks[0][:, None].expand(-1, across, -1), masks[1][None].expand(down, -1, -1)
     return torch.stack((vertical, horizontal)).view(2, 1, down * across, 1, 1, 1, reach)
 
 
 def key_positions(rows: int, columns: int, window: int, before: int, reach: int, device: torch.device) -> Tensor:
-    """(windows, reach^2): the place on the padded map of every key of every window, -1 outside."""
+    """(windows, reach^2): the position on the padded map of every key of every window, -1 outside."""
     step = torch.arange(reach, device=device) - before
     y, x = (torch.arange(0, size, window, device=device)[:, None] + step for size in (rows, columns))  # windows, reach
     y, x = y[:, None, :, None], x[None, :, None, :]
-    places = torch.where((y >= 0) & (y < rows) & (x >= 0) & (x < columns), y * columns + x, -1)
-    return places.flatten(2).flatten(0, 1)
+    positions = torch.where((y >= 0) & (y < rows) & (x >= 0) & (x < columns), y * columns + x, -1)
+    return positions.flatten(2).flatten(0, 1)

@@ -137,7 +137,7 @@ class SwAttn(Mixer):
                 own = ((moved[0] // window == down) & (moved[1] // window == right)).nonzero()[:, 0]
                 tokens = padded[:, y[own], x_[own]]  # B, M^2, C
                 q, k, v = self.qkv(tokens).split(self.config.dim, dim=-1)
-                dy, dx = (place[own][:, None] - place[own][None, :] for place in moved)  # from key to query
+                dy, dx = (position[own][:, None] - position[own][None, :] for position in moved)  # from key to query
                 entry = (dy + window - 1) * (2 * window - 1) + dx + window - 1
                 apart = (wrapped[:, own, None] != wrapped[:, None, own]).any(0)
                 for head in range(self.config.heads):
@@ -156,11 +156,11 @@ class SwAttn(Mixer):
         rows, columns = x.shape[1:3]
         q, k, _ = split_heads(self.qkv(x), window, 3, self.config.heads)  # B, windows, heads, M^2, d
         logits = q @ k.transpose(3, 4) * q.shape[-1] ** -0.5 + self._bias(rows, columns, shift)
-        places = window_positions(rows, columns, window, shift, x.device)
+        positions = window_positions(rows, columns, window, shift, x.device)
         return WindowAffinity(
             logits.softmax(dim=-1).transpose(1, 2),
-            queries=cropped_positions(places, columns, height, width),
-            keys=places,
+            queries=cropped_positions(positions, columns, height, width),
+            keys=positions,
             outputs=height * width,
             columns=map_columns(height, width, padded=(rows, columns), device=x.device),
         )
@@ -214,8 +214,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 @cached_table
 def _offset_index(window: int, device: torch.device) -> Tensor:
     """Row of the bias table for each (query, key) of a window, flat: (query - key + M - 1) in y, then in x."""
-    place = torch.arange(window, device=device)
-    y, x = (c.flatten() for c in torch.meshgrid(place, place, indexing="ij"))
+    position = torch.arange(window, device=device)
+    y, x = (c.flatten() for c in torch.meshgrid(position, position, indexing="ij"))
     dy, dx = (c[:, None] - c[None, :] + window - 1 for c in (y, x))
     return (dy * (2 * window - 1) + dx).flatten()
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
+from stmbench.bundled import bundled
 from stmbench.errors import TableError, UnknownNameError
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2] / "results" / "published"
 MARK: Final = "# source: "
 
 
@@ -18,9 +16,9 @@ def published(name: str) -> pd.DataFrame:
     """One table of a paper, in the paper's units; `attrs["source"]` says which.
 
     Raises:
-        UnknownNameError: no such table. TableError: the tables are not there, or one has no source line.
+        UnknownNameError: no such table. TableError: it has no source line.
     """
-    path = _folder() / f"{name}.csv"
+    path = bundled("published") / f"{name}.csv"
     if name not in published_names():
         raise UnknownNameError("published table", name, published_names())
     first = path.read_text(encoding="utf-8").partition("\n")[0]
@@ -33,13 +31,4 @@ def published(name: str) -> pd.DataFrame:
 
 def published_names() -> list[str]:
     """The names that `published` takes, sorted."""
-    return sorted(path.stem for path in _folder().glob("*.csv"))
-
-
-def _folder() -> Path:
-    """The checkout's folder, or the copy that the build puts into the package (see setup.py)."""
-    packaged = Path(str(resources.files("stmbench.tables"))) / "published_data"
-    for folder in (CHECKOUT, packaged):
-        if folder.is_dir():
-            return folder
-    raise TableError("the papers' tables", f"none in {CHECKOUT} or {packaged}", "install stmbench from a full checkout")
+    return sorted(path.stem for path in bundled("published").glob("*.csv"))

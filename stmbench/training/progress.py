@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from stmbench.errors import InputError, UnitError
+from stmbench.errors import MissingPackageError, UnitError
 from stmbench.training.settings import TrainingSettings
 
 
@@ -71,7 +71,7 @@ def require_finite(value: float, name: str, place: str) -> None:
 
 
 class Board:
-    """Writes one point for each epoch. Raises InputError where TensorBoard is not installed."""
+    """Writes one point for each epoch. Raises MissingPackageError where TensorBoard is not installed."""
 
     def __init__(self, folder: Path) -> None:
         require_board()
@@ -94,9 +94,8 @@ class Board:
 
 
 def require_board() -> None:
-    """Raise InputError unless TensorBoard can be imported."""
+    """Raise MissingPackageError unless TensorBoard can be imported."""
     try:
         import tensorboard  # noqa: F401
     except ImportError as error:
-        remedy = "install it with: pip install 'stmbench[tensorboard]'"
-        raise InputError("TensorBoard for --tensorboard", "an environment without it", remedy) from error
+        raise MissingPackageError("TensorBoard", "--tensorboard", "tensorboard") from error

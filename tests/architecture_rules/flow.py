@@ -6,17 +6,18 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-LOW = ("errors", "registry", "plugins", "analyses.registry")  # the registry of analyses knows none of them
+LOW = ("errors", "registry", "bundled", "plugins", "analyses.registry")  # the registry of analyses knows none of them
 BASE = (*LOW, "tables", "mixers.base")  # what is below the models, and the mixer contract
 MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 
-# errors, registry, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> (analyses, training)
+# errors, registry, bundled, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> (analyses, training)
 # -> experiments, comparison; tables -> (history, figures) -> reporting -> what an analysis shows; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
 SHOWN = "what an analysis shows"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "registry": ("errors",),
+    "bundled": ("errors",),
     "plugins": ("errors", "registry"),
     "tables": LOW,
     "mixers": (*LOW, "tables"),

@@ -53,6 +53,11 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     assert _after_running(args) == set()
 
 
+@pytest.mark.parametrize("what", ["experiments", "examples"])
+def test_bundled_files_are_listed_without_torch(what: str) -> None:
+    assert _after_running(["list", what]) == set()
+
+
 @pytest.mark.parametrize(
     "words", ["stmbench pro", "stmbench profile --sc", "stmbench profile --scale ", "stmbench list ", "stmbench check "]
 )

@@ -101,6 +101,15 @@ def test_what_the_targets_run(clone: Path, target: str, asked: list[str]) -> Non
     assert found[: len(asked)] == asked
 
 
+def test_the_oldest_versions_have_an_environment_of_their_own(clone: Path) -> None:
+    code, asked = _make(clone, "oldest")
+    assert code == 0
+    assert asked[0] == "-m venv --clear .venv-oldest"
+    assert any("--resolution lowest-direct -r pyproject.toml --extra dev" in line for line in asked)
+    assert asked[-1].startswith("-m pytest")
+    assert not (clone / ".venv").exists()
+
+
 def test_the_site_has_an_environment_of_its_own(clone: Path) -> None:
     code, asked = _make(clone, "docs")
     assert code == 0

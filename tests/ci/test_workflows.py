@@ -15,6 +15,7 @@ import yaml
 from tests.ci.repositories import ROOT, SCRIPT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}")
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}|\./")
 
@@ -80,10 +81,36 @@ def test_workflow(path: Path) -> None:
 
 def test_the_project_is_tested_on_every_python_it_names() -> None:
     job = _read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["test"]
-    lowest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    lowest = re.search(r'requires-python = ">=([\d.]+)"', PYPROJECT)
     assert lowest is not None
     assert job["strategy"]["matrix"]["python"][0] == lowest[1]
+    assert job["strategy"]["matrix"]["python"][-1] == "3.14"
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_the_oldest_versions_and_a_wheel_are_tested() -> None:
+    jobs = _read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]
+    lines = {name: "\n".join(step.get("run", "") for step in jobs[name]["steps"]) for name in ("oldest", "installed")}
+    assert lines["oldest"].strip() == "make oldest"
+    assert "pip wheel --no-deps" in lines["installed"]
+    assert "stmbench run quickstart --mini" in lines["installed"]
+    assert "-e" not in lines["installed"].split()
+
+
+def test_every_requirement_has_a_lowest_version_for_the_oldest_job() -> None:
+    words = re.findall(r'"([^"]+)"', PYPROJECT.partition("dependencies = [")[2].partition("[project.scripts]")[0])
+    assert len(words) > 30
+    assert [word for word in words if ">=" not in word and not word.startswith("stmbench[")] == []
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = _read(ROOT / "CITATION.cff")
+    assert citation["cff-version"] == "1.2.0"
+    assert f'version = "{citation["version"]}"' in PYPROJECT
+    assert f'license = "{citation["license"]}"' in PYPROJECT
+    assert citation["authors"]
+    assert citation["message"]
+    assert all(len(reference["authors"]) > 3 for reference in citation["references"])
 
 
 def test_the_project_gives_its_own_action_known_inputs() -> None:

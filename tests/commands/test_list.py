@@ -107,3 +107,21 @@ def test_architectures() -> None:
     assert "unified" in [row["name"] for row in rows]
     assert all(row["title"] and row["citation"] for row in rows)
     assert "unified" in run.stmbench("list", "architectures").stdout
+
+
+def test_bundled_experiments_with_their_titles() -> None:
+    rows = json.loads(run.stmbench("list", "experiments", "--json").stdout)
+    assert {"name", "title", "file"} == set(rows[0])
+    assert "quickstart" in [row["name"] for row in rows]
+    assert all(Path(row["file"]).is_file() for row in rows)
+    found = json.loads(run.stmbench("list", "experiments", "FGSM", "--json").stdout)
+    assert [row["name"] for row in found] == ["stm_fig8"]
+    assert "stm_fig8" in run.stmbench("list", "experiments").stdout
+    assert "did you mean stm_table3" in run.refusal("list", "experiments", "stm_tabel3")
+
+
+def test_bundled_examples() -> None:
+    paths = run.stmbench("list", "examples").stdout.split()
+    assert EXAMPLE in paths
+    rows = json.loads(run.stmbench("list", "examples", "--json").stdout)
+    assert [row["file"] for row in rows] == paths

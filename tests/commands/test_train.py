@@ -191,5 +191,8 @@ def test_tensorboard_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(builtins, "__import__", without)
     line = run.refusal("train", *FEW, "--tensorboard", "--out", str(tmp_path / "out"))
-    assert "install it with: pip install 'stmbench[tensorboard]'" in line
+    assert (
+        "expected TensorBoard for --tensorboard, got an environment without it; pip install 'stmbench[tensorboard]'"
+        in line
+    )
     assert not (tmp_path / "out").exists()

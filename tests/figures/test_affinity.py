@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from stmbench.analyses.affinity.figures import affinity_figures
 from stmbench.analyses.affinity.figures.depth import lines_of, strokes_of
 from stmbench.analyses.affinity.figures.rows import read_maps, spread
+from stmbench.analyses.affinity.terminal import affinity_table
 from stmbench.tables import Row
 from stmbench.tables.rows import frame_of
 
@@ -123,6 +126,21 @@ def test_depth_is_the_place_within_the_stage() -> None:
     assert lines[0].depth == [0.25, 0.75, 1.5, 2.5]
     assert lines[0].mean == [0, 1, 10, 20]
     assert (lines[0].low[2], lines[0].high[2]) == (10, 15)
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_lines_of_jacobians_say_so_beside_others(models: int, tmp_path: Path) -> None:
+    frame = depth()
+    frame.loc[frame["model"].isin(list(MODELS)[-models:]), "condition"] = "jacobian of mixer"
+    lines, _ = lines_of(frame, "attention_distance")
+    assert [line.label for line in lines] == ["Halo-Attn", "DW-Conv (Jacobian)" if models == 1 else "DW-Conv"]
+    drawn = words(affinity_figures(frame, folder=tmp_path)["attention_distance"])
+    assert ("Jacobian of mixer" in drawn) == (models == 2)
+    assert ("bars: lowest to highest head" in drawn) == (models == 1)
+    with io.StringIO() as text:
+        Console(file=text, width=120).print(affinity_table(frame))
+        shown = text.getvalue()
+    assert ("DW-Conv (Jacobian)" in shown) == (models == 1)
 
 
 def test_lines_of_one_mixer_differ_in_stroke() -> None:

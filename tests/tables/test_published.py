@@ -35,11 +35,8 @@ def test_unknown_table_gets_a_suggestion() -> None:
         published("stm_table3_imagnet")
 
 
-def test_no_folder_and_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHECKOUT", tmp_path / "missing")
-    with pytest.raises(TableError, match="the papers' tables"):
-        published("stm_table3_imagenet")
-    monkeypatch.setattr(module, "CHECKOUT", tmp_path)
+def test_a_table_without_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bundled", lambda kind: tmp_path)
     (tmp_path / "a.csv").write_text("x\n1\n")
     with pytest.raises(TableError, match="a first line that starts with"):
         published("a")

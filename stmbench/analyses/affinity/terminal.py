@@ -43,6 +43,8 @@ def affinity_table(frame: pd.DataFrame) -> Group:
         table.add_column(HEADINGS[metric][0].format(f"{radius:g}" if radius else ""), justify="right", no_wrap=True)
     names = labels(frame)
     near = rows[(rows["metric"] != "mass_within") | (rows["level"] == radius)]
+    conditions = rows["condition"].dropna().astype(str)
+    is_mixed = conditions.str.startswith("jacobian").nunique() > 1  # some mixers have no affinity of their own
     for model, of_model in near.groupby("model", sort=False):
         parts = list(dict.fromkeys(of_model["condition"].dropna()))
         for part in parts:
@@ -51,6 +53,7 @@ def affinity_table(frame: pd.DataFrame) -> Group:
             for stage, of_stage in of_part.groupby("stage"):
                 cells = [_cell(of_stage, metric) for metric in metrics]
                 name = f"  {part} part" if part in ("static", "dynamic") else names[str(model)]
+                name += " (Jacobian)" if part.startswith("jacobian") and is_mixed else ""
                 table.add_row(Text(name if first else ""), Text(str(int(stage) + 1)), *cells)
                 first = False
         table.add_section()

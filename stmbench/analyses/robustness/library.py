@@ -15,28 +15,25 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.robustness.fgsm import Target
-from stmbench.errors import InputError
+from stmbench.errors import MissingPackageError
 
 PGD_REACH = 2.5  # steps of alpha = 2.5 eps / steps reach every corner of the ball (Madry et al. 2018, section C)
 
 
 def torchattacks() -> Any:
-    """The module. Raises InputError, naming the extra, where it is not installed."""
+    """The module. Raises MissingPackageError where it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the old requests complains about newer companions
             import torchattacks as module
     except ImportError as error:
-        raise InputError(
-            "torchattacks for this attack",
-            f"an environment without it ({error})",
-            "install it with: pip install 'stmbench[attacks]', or use --attacks fgsm, which needs no extra",
-        ) from error
+        alternative = "use --attacks fgsm, which needs no extra"
+        raise MissingPackageError("torchattacks", "this attack", "attacks", alternative) from error
     return module
 
 
 def version() -> str:
-    """The installed version, for definitions. Raises InputError where torchattacks is missing."""
+    """The installed version, for definitions. Raises MissingPackageError where torchattacks is missing."""
     torchattacks()
     return importlib.metadata.version("torchattacks")
 

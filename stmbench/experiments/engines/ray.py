@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.unit import reason_of
-from stmbench.errors import ConfigError, InputError, StmbenchError
+from stmbench.errors import ConfigError, MissingPackageError, StmbenchError
 from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, Lost
 from stmbench.experiments.execution import execute, weights_of
 from stmbench.experiments.tasks import Task, TaskResult
@@ -34,8 +34,8 @@ class RayEngine(Engine):
         gpus: of each task, where it runs on a GPU.
 
     Raises:
-        InputError: ray is not installed. ConfigError: no cluster at the address; by `submit`, a task for a GPU in a
-            cluster that has none.
+        MissingPackageError: ray is not installed. ConfigError: no cluster at the address; by `submit`, a
+            task for a GPU in a cluster that has none.
     """
 
     name: ClassVar[str] = "ray"
@@ -206,6 +206,5 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        remedy = "install it with: pip install 'stmbench[ray]'"
-        raise InputError("ray for --engine ray", "an environment without it", remedy) from error
+        raise MissingPackageError("ray", "--engine ray", "ray") from error
     return ray

@@ -15,7 +15,7 @@ class Columns:
     Attributes:
         height, width: of the input map.
         grid: (rows, columns) of the value tokens: the first rows * columns of them are this grid, row by row.
-        y, x: (N_in,) float: where each value token is centred, in input tokens; NaN for a token without a place.
+        y, x: (N_in,) float: where each value token is centred, in input tokens; NaN for a token without a position.
         padding: (N_in,) bool: tokens that stand for no input (a window's padding, what a sample finds off the map).
         boxes: (N_in, 4) long: top, left, bottom, right (half open) of the input tokens a value token is made from; an
             empty box for padding.
@@ -56,7 +56,7 @@ def reduced_columns(
     height: int, width: int, *, grid: tuple[int, int], stride: int, device: torch.device | None = None
 ) -> Columns:
     """One column for each `stride` x `stride` patch of the map: grid[0] x grid[1] patches from the top left corner."""
-    y, x = (stride * place for place in _grid(*grid, device))
+    y, x = (stride * position for position in _grid(*grid, device))
     boxes = torch.stack((y, x, (y + stride).clamp(max=height), (x + stride).clamp(max=width)), dim=-1)
     centre = (stride - 1) / 2
     padding = torch.zeros_like(y, dtype=torch.bool)
@@ -64,7 +64,7 @@ def reduced_columns(
 
 
 def with_outside(columns: Columns) -> Columns:
-    """`columns` and, last, one padding token without a place: what a sample off the map finds (a value of zero)."""
+    """`columns` and, last, one padding token without a position: what a sample off the map finds (a value of zero)."""
 
     def longer(values: Tensor, last: float) -> Tensor:
         return torch.cat((values, values.new_full((1, *values.shape[1:]), last)))
@@ -79,6 +79,6 @@ def with_outside(columns: Columns) -> Columns:
 
 
 def _grid(rows: int, columns: int, device: torch.device | None) -> tuple[Tensor, Tensor]:
-    """(y, x) of every place of a grid, row by row: two of (rows * columns,) long."""
-    place = torch.arange(rows * columns, device=device)
-    return place // columns, place % columns
+    """(y, x) of every position of a grid, row by row: two of (rows * columns,) long."""
+    position = torch.arange(rows * columns, device=device)
+    return position // columns, position % columns

@@ -53,7 +53,7 @@ class StencilAffinity(SparseAffinity):
     def apply(self, values: Tensor) -> Tensor:
         """(B, heads, N, d) -> (B, heads, N, d): tap by tap, nothing larger than the values is built."""
         mixed = torch.zeros_like(values)
-        places = torch.arange(len(self.columns), device=values.device)
+        positions = torch.arange(len(self.columns), device=values.device)
         for tap in range(len(self._offsets)):
             one = StencilAffinity(
                 self._weights[..., tap : tap + 1],
@@ -62,7 +62,7 @@ class StencilAffinity(SparseAffinity):
                 kind=self._kind,
                 batch=self.shape[0],
             )
-            columns, weights = one.entries(places)  # N, 1 and B or 1, heads, N, 1
+            columns, weights = one.entries(positions)  # N, 1 and B or 1, heads, N, 1
             mixed = mixed + weights * values[:, :, columns[:, 0]]
         return mixed
 
@@ -74,7 +74,7 @@ def square_offsets(side: int, device: torch.device | None = None) -> Tensor:
 
 
 class WindowAffinity(SparseAffinity):
-    """Weights (B, heads, windows, M, K) with the places of the queries and of the keys.
+    """Weights (B, heads, windows, M, K) with the positions of the queries and of the keys.
 
     Args:
         weights: (B, heads, windows, M, K): of each key of a window, in each query of it.
@@ -139,18 +139,20 @@ class PointAffinity(SparseAffinity):
         return mixed
 
 
-def bilinear_points(places: Tensor, weights: Tensor, *, height: int, width: int, outside: int) -> tuple[Tensor, Tensor]:
+def bilinear_points(
+    positions: Tensor, weights: Tensor, *, height: int, width: int, outside: int
+) -> tuple[Tensor, Tensor]:
     """Sampled points as columns of the map: four neighbours for each.
 
     Args:
-        places: (..., K, 2), (x, y) in tokens of a height x width map; weights: (..., K).
+        positions: (..., K, 2), (x, y) in tokens of a height x width map; weights: (..., K).
         outside: the column that neighbours off the map are given.
 
     Returns:
         index (..., 4 K) long and weights (..., 4 K).
     """
-    corner = places.floor()
-    fraction = places - corner
+    corner = positions.floor()
+    fraction = positions - corner
     indices, factors = [], []
     for dx in (0, 1):
         for dy in (0, 1):

@@ -15,20 +15,20 @@ from stmbench.mixers.ops.cached_tables import cached_table
 _ROWS = 2**31 - 1  # what a 32-bit index can count
 
 
-def weighted_samples(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
-    """Sum over k of weights[..., k] * value sampled bilinearly at places[..., k], zero outside the map.
+def weighted_samples(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
+    """Sum over k of weights[..., k] * value sampled bilinearly at positions[..., k], zero outside the map.
 
     Args:
         value: (B, H, W, C).
-        places: (B, H, W, groups, K, 2), (x, y) in tokens, float32 or float64; token (0, 0) is centred on (0, 0).
+        positions: (B, H, W, groups, K, 2), (x, y) in tokens, float32 or float64; token (0, 0) is centred on (0, 0).
         weights: (B, H, W, groups, K).
 
     Returns:
-        (B, H, W, C) in the dtype of `value`. NaN places or weights give NaN, and nothing outside the map is read.
+        (B, H, W, C) in the dtype of `value`. NaN positions or weights give NaN, and nothing outside the map is read.
     """
-    sums = gathered_sums if _can_gather(value, places, weights) else grid_sums
-    # values of half precision are sampled at their exact places: in the dtype that the places have
-    return sums(value.to(places.dtype), places, weights.to(places.dtype)).to(value.dtype)
+    sums = gathered_sums if _can_gather(value, positions, weights) else grid_sums
+    # values of half precision are sampled at their exact positions: in the dtype that the positions have
+    return sums(value.to(positions.dtype), positions, weights.to(positions.dtype)).to(value.dtype)
 
 
 def _can_gather(*tensors: Tensor) -> bool:
@@ -43,13 +43,13 @@ def _can_gather(*tensors: Tensor) -> bool:
     )
 
 
-def grid_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+def grid_sums(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
     """`weighted_samples` by grid_sample and a contraction over the points."""
     batch, height, width, dim = value.shape
     groups, points = weights.shape[3:]
-    # grid_sample counts places from -1 to 1 over the whole map, edges included: (2 p + 1) / size - 1
-    step, start = _grid_units(height, width, places.dtype, places.device)
-    grid = torch.addcmul(start, places, step)
+    # grid_sample counts positions from -1 to 1 over the whole map, edges included: (2 p + 1) / size - 1
+    step, start = _grid_units(height, width, positions.dtype, positions.device)
+    grid = torch.addcmul(start, positions, step)
     grid = grid.permute(0, 3, 1, 2, 4, 5)  # B, groups, H, W, K, 2
     grid = grid.reshape(batch * groups, height * width, points, 2)
     maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2)  # B, groups, d, H, W
@@ -67,12 +67,12 @@ def _grid_units(height: int, width: int, dtype: torch.dtype, device: torch.devic
     return torch.stack((step, step / 2 - 1))
 
 
-def gathered_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
+def gathered_sums(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
     """`weighted_samples` as one weighted gather: rows of d channels, 4 K of them for each position and group."""
     batch, height, width, dim = value.shape
     groups, points = weights.shape[3:]
-    corner = places.floor()
-    fx, fy = (places - corner).unbind(-1)
+    corner = positions.floor()
+    fx, fy = (positions - corner).unbind(-1)
     # clamped before they become integers too: what a huge or NaN float turns into is undefined
     x0, y0 = corner.clamp(-2, max(height, width)).int().unbind(-1)  # B, H, W, groups, K
     row = torch.arange(batch, dtype=torch.int32).view(-1, 1, 1, 1, 1) * (height * width * groups)
@@ -93,10 +93,10 @@ def gathered_sums(value: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     return sums.view(batch, height, width, dim)
 
 
-def _neighbour(place: Tensor, size: int, stride: int, factor: Tensor) -> tuple[Tensor, Tensor]:
+def _neighbour(position: Tensor, size: int, stride: int, factor: Tensor) -> tuple[Tensor, Tensor]:
     """Rows to step for a coordinate, and its factor: zero outside the map, where the step is that of the edge."""
-    inside = (place >= 0) & (place < size)
-    return place.clamp(0, size - 1) * stride, factor * inside
+    inside = (position >= 0) & (position < size)
+    return position.clamp(0, size - 1) * stride, factor * inside
 
 
 def softmax_of_few(logits: Tensor) -> Tensor:

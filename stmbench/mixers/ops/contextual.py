@@ -4,9 +4,9 @@ Li et al., "Contextual Transformer Networks for Visual Recognition", 2021, secti
 authors' code. For an input X, with [.] a concatenation of channels and * the local aggregation:
 
     K  = ReLU(BN(conv3x3(X)))                                static context
-    A  = GroupNorm(conv1x1(ReLU(BN(conv1x1([X, K])))))       9 weights for each place and each of C/8 channels
+    A  = GroupNorm(conv1x1(ReLU(BN(conv1x1([X, K])))))       9 weights for each position and each of C/8 channels
     Y  = SiLU(BN(A * BN(conv1x1(X))))                        dynamic context
-    out = s_1 Y + s_2 K,   (s_1, s_2) = softmax over the two of fc(ReLU(BN(fc(mean over places of Y + K))))
+    out = s_1 Y + s_2 K,   (s_1, s_2) = softmax over the two of fc(ReLU(BN(fc(mean over positions of Y + K))))
 
 Inside, maps are (B, C, H, W) views of channels-last tensors: convolutions need no copy.
 """

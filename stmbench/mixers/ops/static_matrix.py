@@ -88,9 +88,9 @@ class StaticMatrix(nn.Module):
             return matrices
         height, width = self.config.resolution
         down, across = _interpolation_matrix(height, size[0], matrices), _interpolation_matrix(width, size[1], matrices)
-        places = torch.einsum("iy,jx->ijyx", down, across).reshape(size[0] * size[1], height * width)
+        positions = torch.einsum("iy,jx->ijyx", down, across).reshape(size[0] * size[1], height * width)
         shrink = (height * width) / (size[0] * size[1])
-        return shrink * torch.einsum("in,hnm,jm->hij", places, matrices, places)
+        return shrink * torch.einsum("in,hnm,jm->hij", positions, matrices, positions)
 
     def macs(self, height: int, width: int, dim: int) -> int:
         """N^2 C, or 2 N r C (and the factors' products with the values alone: resizing is not counted)."""
@@ -108,7 +108,7 @@ class StaticMatrix(nn.Module):
         return size[0] * size[1] / (self.config.resolution[0] * self.config.resolution[1])
 
     def _resized(self, table: Tensor, size: Size) -> Tensor:
-        """(heads, N, features), N the design map's places -> (heads, N', features)."""
+        """(heads, N, features), N the design map's positions -> (heads, N', features)."""
         image = table.transpose(1, 2).reshape(len(table), -1, *self.config.resolution)  # heads, features, H, W
         resized = F.interpolate(image, size, mode="bilinear", align_corners=False)
         return resized.flatten(2).transpose(1, 2)
@@ -128,9 +128,9 @@ def _interpolation_matrix(old: int, new: int, like: Tensor) -> Tensor:
     the first or last of them."""
     weights = torch.zeros(new, old, dtype=like.dtype, device=like.device)
     for i in range(new):
-        place = min(max((i + 0.5) * old / new - 0.5, 0.0), old - 1.0)
-        low = int(place)
-        weights[i, low] += low + 1 - place
-        if place > low:
-            weights[i, low + 1] += place - low
+        position = min(max((i + 0.5) * old / new - 0.5, 0.0), old - 1.0)
+        low = int(position)
+        weights[i, low] += low + 1 - position
+        if position > low:
+            weights[i, low + 1] += position - low
     return weights

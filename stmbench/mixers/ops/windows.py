@@ -43,16 +43,16 @@ def merge_heads(x: Tensor, window: int, height: int, width: int) -> Tensor:
 
 
 def window_positions(rows: int, columns: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """(windows, window^2) long: the place on a rows x columns map of every token of every window, once the map was
+    """(windows, window^2) long: the position on a rows x columns map of every token of every window, once the map was
     moved cyclically up and left by `shift`."""
-    places = torch.arange(rows * columns, device=device).view(rows, columns).roll((-shift, -shift), (0, 1))
-    places = places.view(rows // window, window, columns // window, window).permute(0, 2, 1, 3)
-    return places.reshape(-1, window * window)
+    positions = torch.arange(rows * columns, device=device).view(rows, columns).roll((-shift, -shift), (0, 1))
+    positions = positions.view(rows // window, window, columns // window, window).permute(0, 2, 1, 3)
+    return positions.reshape(-1, window * window)
 
 
-def cropped_positions(places: Tensor, columns: int, height: int, width: int) -> Tensor:
-    """Places on a padded map that is `columns` wide, as places on the height x width map; -1 for padding."""
-    y, x = places // columns, places % columns
+def cropped_positions(positions: Tensor, columns: int, height: int, width: int) -> Tensor:
+    """Positions on a padded map that is `columns` wide, as positions on the height x width map; -1 for padding."""
+    y, x = positions // columns, positions % columns
     return torch.where((y < height) & (x < width), y * width + x, -1)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import matplotlib
 
-from stmbench.errors import ConfigError, OutputError
+from stmbench.errors import MissingPackageError, OutputError
 from stmbench.reporting.content import Caveat, Plot, Report, Table
 from stmbench.reporting.formats.html import KINDS
 from stmbench.reporting.formats.svg import svg_bytes
@@ -32,14 +32,12 @@ def pdf(report: Report) -> bytes:
     Texts travel as JSON and are set as they are, so that no name can be markup.
 
     Raises:
-        ConfigError: typst is not installed. OutputError: typst refuses the document.
+        MissingPackageError: typst is not installed. OutputError: typst refuses the document.
     """
     try:
         import typst
     except ImportError as error:
-        raise ConfigError(
-            "the package typst, which sets the PDF", "none", "pip install 'stmbench[report]', or --format html"
-        ) from error
+        raise MissingPackageError("typst", "PDF", "report", "--format html") from error
     template = resources.files("stmbench.reporting") / "templates" / "report.typ"
     with tempfile.TemporaryDirectory(prefix="stmbench-") as name:
         folder = Path(name)

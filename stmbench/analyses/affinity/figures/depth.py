@@ -76,7 +76,8 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
     rows = rows[rows["level"] == level] if level is not None else rows
     names, mixers = labels(frame), frame.attrs.get("mixers", {})
     found, stages = [], int(rows["stage"].max()) + 1 if len(rows) else 0
-    for (model, weights), group in rows.groupby(["model", "weights"], sort=False):
+    of_jacobian = from_jacobian(rows)
+    for (model, weights, is_jacobian), group in rows.groupby(["model", "weights", of_jacobian], sort=False):
         blocks = group.groupby("stage")["block"].max() + 1
         layers = group.groupby(["stage", "block"], sort=True)
         if len(layers) < FEWEST:
@@ -93,7 +94,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
         key = str(model if pd.isna(group["mixer"].iloc[0]) else group["mixer"].iloc[0])
         found.append(
             Line(
-                label=names[str(model)],
+                label=names[str(model)] + (" (Jacobian)" if is_jacobian and not of_jacobian.all() else ""),
                 key=key,
                 look=look(key, mixers),
                 is_untrained=is_random(weights),
@@ -107,17 +108,23 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
 
 def words_of(frame: pd.DataFrame, lines: list[Line]) -> str:
     """The conditions that all share."""
-    rows = frame[frame["value"].notna()]
+    rows = frame[frame["value"].notna() & frame["condition"].notna()]
+    of_jacobian = from_jacobian(rows)
     words = []
     for column, text in (("scale", "{}"), ("resolution", "{} px"), ("num_images", "{} images"), ("dataset", "{}")):
         values = rows[column].dropna().unique()
         if len(values) == 1:
             said = text.format(str(values[0]).partition(":")[0])
             words.append("1 image" if said == "1 images" else said)
-    jacobian = [name for name in rows["condition"].dropna().unique() if str(name).startswith("jacobian")]
-    words += [str(name).replace("jacobian", "Jacobian") for name in jacobian[:1]]
+    if of_jacobian.all():  # else the lines' labels say it
+        words += [str(name).replace("jacobian", "Jacobian") for name in rows["condition"].unique()[:1]]
     words += ["random init"] if all(line.is_untrained for line in lines) else []
-    return " · ".join([*words, "bars: lowest to highest head"] if not jacobian else words)
+    return " · ".join(words if of_jacobian.all() else [*words, "bars: lowest to highest head"])
+
+
+def from_jacobian(rows: pd.DataFrame) -> pd.Series:
+    """Which rows are of a Jacobian affinity, not of the affinity that a mixer offers."""
+    return rows["condition"].astype("string").str.startswith("jacobian").fillna(False).astype(bool)
 
 
 def _percent(line: Line) -> Line:
