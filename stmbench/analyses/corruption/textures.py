@@ -80,7 +80,7 @@ def _needles(draws: Draws, places: Tensor, angle: Tensor) -> Tensor:
 
 def _looked_up(noise: Tensor, places: Tensor) -> Tensor:
     """(B, 1, h, w) noise at (B, H, W, 2) places in [-1, 1] -> (B, H, W)."""
-    return F.grid_sample(noise, places, mode="bicubic", padding_mode="reflection", align_corners=False)[:, 0]
+    return F.grid_sample(noise, places, mode="bilinear", padding_mode="reflection", align_corners=False)[:, 0]
 
 
 def _noise(draws: Draws, cells: int, height: int, width: int) -> Tensor:
