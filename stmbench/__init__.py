@@ -47,7 +47,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _functions() -> dict[str, Any]:
-    """Name -> function of every analysis that can be asked for."""
+    """Name -> function of every analysis that can be asked for, those of installed packages included."""
+    importlib.import_module("stmbench.plugins").load_entry_points()
     registry = importlib.import_module("stmbench.analyses.registry")
     names = [spec.name for spec in registry.specs() if spec.options is not None]
     api = importlib.import_module("stmbench.api")

@@ -84,8 +84,12 @@ class UnknownNameError(InputError):
             remedy = f"known: {', '.join(names) or 'none'}"
         else:
             remedy = f"{len(names)} are known, see `stmbench list`"
-        article = "an" if kind[:1] in "aeiou" else "a"
-        super().__init__(f"{article} {kind}", repr(name), remedy)
+        super().__init__(with_article(kind), repr(name), remedy)
+
+
+def with_article(noun: str) -> str:
+    """'a mixer', 'an analysis'."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 
 class ConfigError(InputError):

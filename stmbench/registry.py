@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from stmbench.errors import DuplicateNameError, PluginError, UnknownNameError
+from stmbench.errors import DuplicateNameError, PluginError, UnknownNameError, with_article
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -152,11 +152,13 @@ def require_name(name: str, kind: str = "mixer") -> str:
         PluginError: it is not lower_case_with_underscores, or it is a keyword of Python's.
     """
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise PluginError(f"a {kind} name that is no Python keyword", repr(name), f"for instance {name}_{kind}")
+        raise PluginError(
+            f"{with_article(kind)} name that is no Python keyword", repr(name), f"for instance {name}_{kind}"
+        )
     if not _NAME.fullmatch(name):
         near = "_".join(re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()))
         remedy = f"for instance {near}" if _NAME.fullmatch(near) else f"for instance my_{kind}"
-        raise PluginError(f"a {kind} name in lower case with underscores", repr(name), remedy)
+        raise PluginError(f"{with_article(kind)} name in lower case with underscores", repr(name), remedy)
     return name
 
 

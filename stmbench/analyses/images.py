@@ -13,6 +13,7 @@ from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
 from stmbench.analyses.class_check import damage, on_its_classes
 from stmbench.analyses.loaded_model import Subject, classes_for, load_subject, weights_label, weights_remark
 from stmbench.analyses.models import DTYPES, plugin_hashes
+from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
 from stmbench.architectures.mixer_contribution import faint_mixers
@@ -24,6 +25,7 @@ from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.measure.backend_settings import keep_freed_memory, require_dtype
 from stmbench.measure.statistics import Interval
+from stmbench.plugins import sha256_of
 from stmbench.tables import Row, Store
 from stmbench.tables.labels import size_text
 
@@ -192,6 +194,7 @@ class ImageAnalysis(Analysis):
             "dtype": request.dtype,
             "device": request.device.partition(":")[0],
         }
+        own = sha256_of(ANALYSES.kind, self.name)  # of the plug-in that the analysis is from, if any
         settings: dict[str, Any] = {
             "analysis": self.name,
             "definition": self.definition,
@@ -200,7 +203,7 @@ class ImageAnalysis(Analysis):
             "weights": (self.weights(model),),
             "conditions": {**known, **(conditions or {})},
             "seed": request.seed,
-            "plugins": plugin_hashes([model]),
+            "plugins": {**plugin_hashes([model]), **({self.name: own} if own else {})},
             "packages": {"timm": self.software["timm"]} if model.startswith("timm:") else {},
         }
         return Unit(**{**settings, **rest})

@@ -46,7 +46,7 @@ class CommandGroup(SuggestingGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if not ctx.resilient_parsing and args[0] not in command_names():
-            _load_plugins(args)  # one of them may define the analysis of this name
+            _load_plugins(args)  # one of them, or an installed package, may define the analysis of this name
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -102,11 +102,10 @@ class CommandGroup(SuggestingGroup):
 
 
 def _load_plugins(words: Sequence[str]) -> None:
-    """Load the files that the command line names with --plugin, if any."""
+    """Load the entry points of installed packages, and the files that the command line names with --plugin."""
+    from stmbench.plugins import load_plugins
+
     pairs = itertools.pairwise(words)
     files = [after for word, after in pairs if word == "--plugin"]
     files += [word.partition("=")[2] for word in words if word.startswith("--plugin=")]
-    if files:
-        from stmbench.plugins import load_plugins
-
-        load_plugins([Path(file) for file in files])
+    load_plugins([Path(file) for file in files])

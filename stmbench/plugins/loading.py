@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stmbench.errors import DuplicateNameError, InputError, PluginError
+from stmbench.errors import DuplicateNameError, InputError, PluginError, with_article
 from stmbench.plugins import models
 from stmbench.plugins.sources import Sources, forget, run, sources_of, sources_of_module
 from stmbench.registry import Registry, recorded, registered_by
@@ -205,7 +205,9 @@ def _run(sources: Sources, shown: str) -> None:
         if isinstance(error, DuplicateNameError):
             taken = str(error).partition(";")[0]
             kind = taken.split(" '")[0].removeprefix("the ")
-            raise PluginError(f"a {kind} name that is free", f"{line}: {taken}", f"rename the {kind}") from error
+            raise PluginError(
+                f"{with_article(kind)} name that is free", f"{line}: {taken}", f"rename the {kind}"
+            ) from error
         if isinstance(error, InputError):
             raise PluginError(error.expected, f"{error.got} at {line}", error.remedy) from error
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
