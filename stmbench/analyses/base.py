@@ -84,7 +84,7 @@ class Analysis(abc.ABC):
 
     @abc.abstractmethod
     def measure(self, unit: Unit) -> Outcome:
-        """Do one unit. Raises whatever it likes: the base makes failed rows of it."""
+        """Do one unit. May raise anything: the base class turns it into failed rows."""
 
     def is_complete(self) -> bool:
         """Whether the store has everything that a run would measure; nothing is measured to find out."""

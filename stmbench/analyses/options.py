@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stmbench.checkpoints.selection import Checkpoint
     from stmbench.tables import Store
 
-LARGEST_SIDE = 16_384  # pixels: more is a slip of the finger
+LARGEST_SIDE = 16_384  # pixels: more is a typing mistake
 LARGEST_BATCH, MOST_THREADS = 2**20, 1024  # beyond any machine
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 

@@ -17,7 +17,7 @@ from stmbench.analyses.options import Options, RunSettings, element_type, flag, 
 from stmbench.analyses.registry import AnalysisSpec
 from stmbench.commands import model_options, options, session, suggestions, values
 
-EPILOG = "Stop it when you like: finished work stays in --out, and the same command resumes where it left off."
+EPILOG = "Stop it at any time: finished work stays in --out, and the same command resumes where it left off."
 Positional = Annotated[
     list[str] | None,
     typer.Argument(metavar="[MODELS]...", help="Models by name, as with --models.", autocompletion=suggestions.models),

@@ -72,7 +72,7 @@ class CommandGroup(SuggestingGroup):
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **settings: Any
     ) -> NoReturn:
-        """Run, and leave with 0, with 2 and one line for what the user can mend, with 130 when interrupted.
+        """Run, and exit with 0, with 2 and one line for an error that the user can fix, with 130 when interrupted.
 
         A mistake of ours is a traceback and 2: 1 is said of units of work that failed, and of regressions.
         """

@@ -34,7 +34,7 @@ Models = Annotated[
         "--models",
         "-m",
         metavar="NAMES",
-        help="Models by name, comma-separated; shell patterns and timm:<name> too. Can be given again.",
+        help="Models by name, comma-separated; shell patterns and timm:<name> too. Repeatable.",
         autocompletion=suggestions.models,
     ),
 ]
@@ -64,6 +64,6 @@ Dtype = Annotated[
     ),
 ]
 LARGEST_SEED = 2**63 - 1  # what a column of the table holds
-LARGEST_BATCH, MOST_THREADS = 2**20, 1024  # beyond any machine: a slip of the finger
+LARGEST_BATCH, MOST_THREADS = 2**20, 1024  # beyond any machine: a typing mistake
 Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, data and order.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else there.")]

@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 ENGINES = ("local", "ray")
 
 
-@app.command(epilog="Stop it when you like, or lose the machine: the same command goes on where it was.")
+@app.command(epilog="Stop it at any time: the same command resumes where it left off.")
 def run(
     file: Annotated[
         Path, typer.Argument(metavar="EXPERIMENT", help="A file, or a name that `stmbench list experiments` shows.")
@@ -27,7 +27,7 @@ def run(
     ] = False,
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="NAME=PATH", help="Where a data set is: imagenet=PATH. Can be given again."),
+        typer.Option("--data", metavar="NAME=PATH", help="Where a data set is: imagenet=PATH. Repeatable."),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -84,7 +84,7 @@ def run(
     if dry_run:
         output.show_plan()
         return
-    session.keep(f"what is finished stays in {folder}, and the same command goes on from there")
+    session.keep(f"what is finished stays in {folder}, and the same command resumes from there")
     output.run(engine, address)
 
 

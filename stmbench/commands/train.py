@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command(
-    epilog="Stop it when you like: the same command goes on where it was. Several processes: torchrun -m stmbench train"
+    epilog="Stop it at any time: the same command resumes where it left off. Several processes: torchrun -m stmbench train"
 )
 def train(
     ctx: typer.Context,
@@ -57,7 +57,7 @@ def train(
     lr: Annotated[float | None, typer.Option("--lr", help="In place of the recipe's, at its batch size.")] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the recipe: mixup=0. Can be given again."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the recipe: mixup=0. Repeatable."),
     ] = None,
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="NUMBERS", help="Of weights, order and augmentation; one run for each.")
@@ -153,7 +153,7 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     world = join(values.device(device))
-    session.keep(f"what was trained stays in {out}, and the same command goes on from there")
+    session.keep(f"what was trained stays in {out}, and the same command resumes from there")
     try:
         if not world.is_first:
             Training(runs, Store(out), world=world, resume=resume, fresh=fresh).follow()

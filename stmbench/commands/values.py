@@ -1,4 +1,4 @@
-"""Words of the command line turned into values, with errors that say what was expected, what came, and the remedy."""
+"""Parse command-line values; errors say what was expected, what was given, and the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
 from stmbench.errors import ConfigError, UnknownNameError
 
-LARGEST = 16_384  # pixels a side: a slip of the finger
+LARGEST = 16_384  # pixels a side: a typing mistake
 SMALLEST = 1  # pixels a side; each network says its own limit
 
 
@@ -39,7 +39,7 @@ def items(values: Iterable[str] | str | None) -> list[str]:
 
 def whole(text: str, expected: str, remedy: str, *, least: int = 0, most: int) -> int:
     """A whole number from `least` to `most`; else ConfigError says what was `expected`."""
-    # int() refuses 4,300 digits and more, in words of its own
+    # int() refuses 4,300 digits and more, with its own message
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most):
         raise ConfigError(expected, repr(text) if len(text) <= 40 else f"{len(text)} characters", remedy)
     return int(text)

@@ -59,7 +59,7 @@ class Run:
     """Does tasks with an engine.
 
     Args:
-        estimates: seconds by task, corrected while the run goes on by how long tasks really took.
+        estimates: seconds by task, corrected during the run by how long tasks really took.
         tell: hears where the run stands.
     """
 

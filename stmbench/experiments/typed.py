@@ -49,7 +49,7 @@ def made(make: Callable[[], T], found: Located, what: str) -> T:
         if isinstance(error, InputError):
             got = f"{error.got} ({what} in {found.place})"
             raise ConfigError(_with_keys(error.expected), _with_keys(got), _with_keys(error.remedy)) from error
-        raise ConfigError(f"{what} in {found.place} that makes sense", _with_keys(str(error)), "correct it") from error
+        raise ConfigError(f"a valid {what} in {found.place}", _with_keys(str(error)), "correct it") from error
 
 
 def _with_keys(text: str) -> str:

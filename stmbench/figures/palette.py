@@ -1,4 +1,4 @@
-"""Who is drawn how: twenty colours and twenty markers, so that a mixer looks the same in every figure."""
+"""Colours and markers: twenty colours and twenty markers, so that a mixer looks the same in every figure."""
 
 from __future__ import annotations
 

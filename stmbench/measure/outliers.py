@@ -1,6 +1,6 @@
 """The outlier rule: which rounds are dropped because the machine was disturbed while they ran.
 
-The fixed probe workload decides, never the models: dropping rounds in which a model was slow would flatter it.
+The fixed probe workload decides, never the models: dropping rounds in which a model was slow would bias its figure.
 """
 
 from __future__ import annotations

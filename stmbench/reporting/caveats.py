@@ -1,4 +1,4 @@
-"""What to be wary of in the rows of one analysis, and in a store as a whole."""
+"""Caveats about the rows of one analysis, and about a store as a whole."""
 
 from __future__ import annotations
 

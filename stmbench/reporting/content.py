@@ -97,7 +97,7 @@ class Definition:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Caveat:
-    """Something to be wary of: its kind and one sentence."""
+    """A caveat: its kind and one sentence."""
 
     kind: Kind
     text: str

@@ -93,7 +93,7 @@ def _difference(row: dict[Any, Any], untrained: bool) -> Cell:
 
 
 def published_table(frame: pd.DataFrame) -> Table | None:
-    """Parameters and MACs of Table III of Hu et al. beside ours; None where no model of the table was measured."""
+    """Parameters and MACs of Table III of Hu et al. alongside ours; None where no model of the table was measured."""
     try:
         table = published("stm_table3_imagenet")
         joined = compare_with_table3(frame, table)

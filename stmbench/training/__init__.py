@@ -1,1 +1,1 @@
-"""Training: a recipe, the loop that follows it, and checkpoints from which it goes on bit by bit."""
+"""Training: a recipe, the loop that follows it, and checkpoints from which it resumes bit-identically."""

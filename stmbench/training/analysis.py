@@ -35,7 +35,7 @@ END = None  # what the first process tells the others when there is nothing left
 class Training(Analysis):
     """Each run is a unit: one model, one recipe, one seed.
 
-    A run that was stopped goes on from its state; one that is finished is skipped while its weights are there.
+    A run that was stopped resumes from its state; one that is finished is skipped while its weights are there.
 
     Args:
         runs: what to train, one after the other.
@@ -189,7 +189,7 @@ class Training(Analysis):
         return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
 
     def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:
-        """A loop where the run is to go on: from `resume`, or from the newest state of its own that can be used.
+        """A loop at the point where the run resumes: from `resume`, or from the newest state of its own that can be used.
 
         Which states there are is the first process's to say: one may be written while another process looks.
 

@@ -76,7 +76,7 @@ class RunFolder:
             self._weights(LAST, loop.model.state_dict(), self.source)
             if loop.average is not None:
                 self._weights(self.result.name, loop.average.module.state_dict(), self.source)
-            # last: where this one is missing or older, the run goes on from there and writes the others again
+            # last: where this one is missing or older, the run resumes from there and writes the others again
             if STATE in self.refused:  # it must not push out the one before it
                 with contextlib.suppress(OSError):
                     os.replace(self.path / STATE, self.path / REFUSED)

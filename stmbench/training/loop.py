@@ -1,4 +1,4 @@
-"""The loop: steps, epochs, evaluations, savings; it goes on from a state as if it had never stopped.
+"""The loop: steps, epochs, evaluations, savings; it resumes from a state as if it had never stopped.
 
 Nothing random outlives a step: each step and each image seeds what it draws from with its place in the run.
 """
@@ -102,7 +102,7 @@ class Loop:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:

@@ -3,7 +3,7 @@
 raw rows      each epoch: train_loss, learning_rate, throughput, accuracy and test_loss, with `step` (of the optimiser,
               at the epoch's end) and `sample` (the epoch, 0-based)
 summary rows  accuracy of the last epoch with an interval over images, the best one's (chosen by these very images, so
-              it flatters), the time, and where weights and losses are
+              it is optimistically biased), the time, and where weights and losses are
 """
 
 from __future__ import annotations

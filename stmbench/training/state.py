@@ -3,7 +3,7 @@
 last.safetensors        the newest weights            best.safetensors   those of the highest accuracy so far
 last.ema.safetensors    their average, with an ema    epoch-0010.safetensors   with keep_every
 state.pt                weights, optimiser, average, place in the run: everything that `--resume` needs
-state.previous.pt       the one before: where state.pt is damaged, the run goes on from here
+state.previous.pt       the one before: where state.pt is damaged, the run resumes from here
 """
 
 from __future__ import annotations

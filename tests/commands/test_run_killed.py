@@ -82,7 +82,7 @@ def test_no_worker_outlives_the_command(tmp_path: Path, how: signal.Signals) -> 
     _, said = command.communicate(timeout=PATIENCE_S)
     if how is signal.SIGINT:
         assert command.returncode == 130
-        kept = f"interrupted; what is finished stays in {tmp_path / 's'}, and the same command goes on from there"
+        kept = f"interrupted; what is finished stays in {tmp_path / 's'}, and the same command resumes from there"
         assert said.splitlines()[-1] == kept
         assert "Traceback" not in said
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=PATIENCE_S)

@@ -87,7 +87,7 @@ class CorruptionStudy(ImageAnalysis):
         mine, baseline = self._done(model), self.config.baseline
         chosen: dict[str, Any] = {"corruptions": self.config.chosen}
         if CLEAN not in mine or len(mine) < 2:
-            return  # failed, and said so
+            return  # already reported as failed
         unit = self.unit("means", model, chosen, derived=True)
         self._work[unit.key] = lambda: Outcome(rows=list(self._means(model, mine)))
         yield unit

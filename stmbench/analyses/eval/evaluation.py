@@ -101,7 +101,7 @@ class Evaluation(ImageAnalysis):
             unit = self.unit("predictions", model)
             wanted = self.keep_predictions and not self.store.artifact(unit.key, FILE).is_file()
             if wanted and self.store.has(unit.key):
-                self.store.remove(unit.key)  # a part that was made without them does not do
+                self.store.remove(unit.key)  # a part written without them is not enough
             yield unit, self._work_of(unit, model)
 
     def units(self) -> Iterator[Unit]:

@@ -92,7 +92,7 @@ class Profile(Analysis):
 
     def units(self) -> Iterator[Unit]:
         if self.config.images == "photos":
-            photos((32, 32), count=1)  # whether they can be had is better known now than in every unit
+            photos((32, 32), count=1)  # fail now, rather than in every unit, if they are not available
         sizes = self._design_sizes()
         if not self.config.timing and self.config.resolutions is None:  # counts are of one model, timings of them all
             self.store.require_writable()

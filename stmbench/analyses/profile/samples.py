@@ -70,7 +70,7 @@ class Samples:
         return len(self.peak)
 
     def dropped(self) -> set[int]:
-        """Rounds in which the probe was an outlier: the machine was not itself. None while too few."""
+        """Rounds in which the probe was an outlier because the machine was disturbed. None while there are too few."""
         numbers = sorted(self.peak)
         probes = ([values[number] for number in numbers] for values in (self.peak, self.bandwidth))
         keep = kept_rounds(*probes, min_rounds=FEWEST_ROUNDS)

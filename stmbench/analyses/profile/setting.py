@@ -42,7 +42,7 @@ class SettingRun:
         """The units of work of this setting."""
         keys, fixed = self._subjects(), self.config.batch_size
         if fixed is not None:
-            # a child process finds out first whether the batch fits: the kernel may end it, and this run goes on
+            # a child process finds out first whether the batch fits: the kernel may kill it without ending this run
             keys = yield from self._memory(keys, fixed)
         trials = {key: self._trial(key) for key in keys}
         yield from trials.values()

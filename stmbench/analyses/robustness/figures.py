@@ -20,7 +20,7 @@ from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import MUTED, canvas, heading, shorten
 
 METRICS: Final = ("accuracy", "consistency")
-SPREAD: Final = 0.5  # of the distance between two eps: models stand beside each other, so that intervals can be read
+SPREAD: Final = 0.5  # of the distance between two eps: models are drawn side by side, so that intervals can be read
 Stroke = Literal["-", "--", ":", "-."]
 STROKES: Final[tuple[Stroke, ...]] = (
     "-",

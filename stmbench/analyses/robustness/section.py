@@ -61,7 +61,7 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
             name=name,
             figure=figure,
             title="Under attack",
-            shows="What is left at each eps; models stand beside each other so that intervals can be read. Hollow "
+            shows="Accuracy at each eps; models are drawn side by side so that intervals can be read. Hollow "
             "marks break a check of validity.",
             measured="Whiskers are Wilson's 95 % intervals over the same images for all models.",
         )
