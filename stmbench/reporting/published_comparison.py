@@ -46,13 +46,13 @@ def beside_section(frame: pd.DataFrame, mixers: dict[str, str | None]) -> Sectio
         columns=tuple(Column(heading=heading, is_number=place > 1) for place, heading in enumerate(HEADINGS)),
         lines=tuple(lines),
         note=f"Published: {'; '.join(sources)}. Differences of accuracies are in percentage points, all others "
-        "relative; of several seeds the mean is taken. Speeds of other machines are no reference; they are here for "
-        "their order.",
+        "relative; of several seeds the mean is taken. Speeds on other machines are shown for their "
+        "order only.",
     )
     return Section(
         name="published",
-        heading="Beside the published figures",
-        lead=f"{measured} of {len(frame)} published values have a measured one beside them.",
+        heading="Comparison with published figures",
+        lead=f"{measured} of {len(frame)} published values have a measured counterpart.",
         tables=(table,),
     )
 

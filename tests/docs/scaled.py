@@ -23,6 +23,8 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "erf": (*IMAGES, "--num-images", "2"),
     "invariance": (*IMAGES, "--num-images", "2"),
     "robustness": (*IMAGES, "--num-images", "2", "--steps", "1"),
+    "corruption": (*IMAGES, "--num-images", "2", "--corruptions", "contrast", "--severities", "1"),
+    "frequency": (*IMAGES, "--num-images", "2"),
     "affinity": (*IMAGES, "--num-images", "1"),
     "train": (
         *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8", "--seeds", "0"),
@@ -33,7 +35,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
 PLACEHOLDERS: Final = {"FILE": "experiments/quickstart.yaml", "STORE": "results/store"}
 # what later lines of a page need is made anew on each page; all else is run once
 LEAVES_SOMETHING: Final = ("new", "train", "history", "dashboard")
-MODELS: Final = ("profile", "eval", "erf", "invariance", "robustness", "affinity", "train")
+MODELS: Final = ("profile", "eval", "erf", "invariance", "corruption", "robustness", "frequency", "affinity", "train")
 FEW: Final = ("--scale", "nano")
 SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
 

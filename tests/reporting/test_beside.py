@@ -1,4 +1,4 @@
-"""What stands beside published figures: differences where they mean something, dashes where they do not."""
+"""Comparison with published figures: differences where they are meaningful, dashes elsewhere."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_several_seeds_are_said() -> None:
 
 def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
     section = beside_section(FRAME, {MODEL: "cot"})
-    assert section.lead == "3 of 4 published values have a measured one beside them."
+    assert section.lead == "3 of 4 published values have a measured counterpart."
     assert "Contextual Transformer Networks" in section.tables[0].note
     assert {line.key for line in section.tables[0].lines} == {"cot"}
 

@@ -32,7 +32,7 @@ CAPTIONS: Final = {
     "throughput": Caption(
         "Throughput",
         "Images per second of each model, fastest first; whiskers are 95 % bootstrap intervals.",
-        "All models are timed in turn, in a fresh random order each round, beside a fixed probe workload; rounds in "
+        "All models are timed in turn, in a new random order each round, alongside a fixed probe workload; rounds in "
         "which the probe is an outlier are dropped. A hatched bar has an interval, or a ratio with one, that "
         "is wider than was asked for (--target-width).",
     ),
@@ -63,8 +63,8 @@ CAPTIONS: Final = {
     ),
     "scaling": Caption(
         "Throughput by input size",
-        "Images per second against the input's side, both on log axes; the exponent b of images/s ~ (side²)^−b stands "
-        "beside each model. It is 1 where time grows as the pixels do, and 2 where every token meets every other.",
+        "Images per second against the input's side, both on log axes; each model is labelled with the exponent "
+        "b of images/s ~ (side²)^−b: 1 if time is linear in the number of pixels, 2 if every token attends to all others.",
         "A least-squares line through the logarithms of all sizes that were timed.",
     ),
     "stability": Caption(
@@ -83,7 +83,7 @@ CAPTIONS: Final = {
 
 
 DEFINITION: Final = Definition(
-    text="Every model runs once in each round, in a fresh random order, beside a fixed probe workload. Rounds in which "
+    text="Every model runs once in each round, in a new random order, alongside a fixed probe workload. Rounds in which "
     "the probe is an outlier are dropped, whatever the models did in them. A ratio is taken within rounds, and its "
     "95 % interval comes from resampling blocks of these. MACs are multiply-adds of convolutions, linear layers, "
     "matrix products (attention included, fused or not) and bilinear sampling for one image; norms, activations and "
