@@ -15,9 +15,7 @@ from stmbench.errors import ConfigError, StmbenchError
 app = typer.Typer(add_completion=False)
 
 
-@app.command(
-    epilog="Stop it at any time: the same command resumes where it left off. Several processes: torchrun -m stmbench train"
-)
+@app.command(epilog="Stop it at any time: the same command resumes it. Several processes: torchrun -m stmbench train")
 def train(
     ctx: typer.Context,
     scale: options.Scale = "nano",

@@ -189,7 +189,7 @@ class Training(Analysis):
         return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
 
     def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:
-        """A loop at the point where the run resumes: from `resume`, or from the newest state of its own that can be used.
+        """A loop at the point where the run resumes: from `resume`, or from its newest usable state.
 
         Which states there are is the first process's to say: one may be written while another process looks.
 

@@ -18,7 +18,7 @@ from stmbench.tables import Store, read
 from stmbench.tables.printable import printable_in
 from tests.commands import run
 from tests.experiments.files import write
-from tests.history.series import machines, noisy, subject
+from tests.history.series import machines, noisy, series_key
 from tests.tables.frames import failed_row, profile_rows
 
 BAD = "a\x1b[31mred\x00\x07\u202eb"
@@ -97,7 +97,7 @@ def test_export_and_the_terminal(store: Path) -> None:
 
 
 def test_page_and_feed_of_a_history(tmp_path: Path) -> None:
-    worse = {subject(model=BAD): noisy((20, 100.0), (20, 90.0))}
+    worse = {series_key(model=BAD): noisy((20, 100.0), (20, 90.0))}
     write_dashboard(machines(worse, text=BAD), tmp_path, title=BAD)
     feed, page = ((tmp_path / name).read_text(encoding="utf-8") for name in ("feed.xml", "index.html"))
     ET.fromstring(feed.encode())

@@ -64,7 +64,7 @@ CAPTIONS: Final = {
     "scaling": Caption(
         "Throughput by input size",
         "Images per second against the input's side, both on log axes; each model is labelled with the exponent "
-        "b of images/s ~ (side²)^−b: 1 if time is linear in the number of pixels, 2 if every token attends to all others.",
+        "b of images/s ~ (side²)^−b: 1 if time is linear in the pixels, 2 if every token attends to all others.",
         "A least-squares line through the logarithms of all sizes that were timed.",
     ),
     "stability": Caption(
@@ -83,8 +83,8 @@ CAPTIONS: Final = {
 
 
 DEFINITION: Final = Definition(
-    text="Every model runs once in each round, in a new random order, alongside a fixed probe workload. Rounds in which "
-    "the probe is an outlier are dropped, whatever the models did in them. A ratio is taken within rounds, and its "
+    text="Every model runs once in each round, in a new random order, alongside a fixed probe workload. Rounds in "
+    "which the probe is an outlier are dropped, whatever the models did in them. A ratio is taken within rounds, and its "
     "95 % interval comes from resampling blocks of these. MACs are multiply-adds of convolutions, linear layers, "
     "matrix products (attention included, fused or not) and bilinear sampling for one image; norms, activations and "
     "pooling are not in them.",
