@@ -23,7 +23,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "erf": (*IMAGES, "--num-images", "2"),
     "invariance": (*IMAGES, "--num-images", "2"),
     "robustness": (*IMAGES, "--num-images", "2", "--steps", "1"),
-    "corruption": (*IMAGES, "--num-images", "2", "--corruptions", "contrast", "--severities", "1"),
+    "corruption": (*IMAGES, "--num-images", "2", "--corruptions", "contrast"),
     "frequency": (*IMAGES, "--num-images", "2"),
     "affinity": (*IMAGES, "--num-images", "1"),
     "train": (

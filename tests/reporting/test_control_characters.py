@@ -114,7 +114,7 @@ def test_a_plugin_that_is_called_so_is_refused(tmp_path: Path) -> None:
         "    def __init__(self, config):\n        super().__init__()\n\n    def forward(self, x):\n        return x\n"
     )
     (tmp_path / "odd.py").write_text(text)
-    with pytest.raises(PluginError, match=r"expected title of odd in letters that are seen, got 'O\\x1b\[2Jdd'"):
+    with pytest.raises(PluginError, match=r"expected title of odd in printable characters, got 'O\\x1b\[2Jdd'"):
         load_plugin(tmp_path / "odd.py")
 
 

@@ -84,7 +84,7 @@ CAPTIONS: Final = {
 
 DEFINITION: Final = Definition(
     text="Every model runs once in each round, in a new random order, alongside a fixed probe workload. Rounds in "
-    "which the probe is an outlier are dropped, whatever the models did in them. A ratio is taken within rounds, and its "
+    "which the probe is an outlier are dropped, whatever the models did. A ratio is taken within rounds, and its "
     "95 % interval comes from resampling blocks of these. MACs are multiply-adds of convolutions, linear layers, "
     "matrix products (attention included, fused or not) and bilinear sampling for one image; norms, activations and "
     "pooling are not in them.",
