@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stmbench.errors import ConfigError
+from stmbench.errors import MissingPackageError
 from stmbench.reporting import build_report
 from stmbench.reporting.formats.pdf import pdf
 from tests.reporting.evil import NAMES, evil_report
@@ -31,7 +31,7 @@ def without_typst(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_typst")
 def test_without_typst_the_extra_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"pip install 'stmbench\[report\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'stmbench\[report\]'"):
         pdf(build_report(profile_frame(["dw_conv"])))
 
 
