@@ -84,6 +84,7 @@ class Options(abc.ABC):
     Attributes:
         needs_images: whether it shows images of a data set to models.
         alone: whether nothing else may run meanwhile, because it measures time.
+        deterministic: whether the values are the same whatever the seed, which then changes neither weights nor images.
         combines: whether an experiment also runs it once for all models together, to compare them.
         in_experiments: options that an experiment's step has unless it says otherwise.
         old_keys: keys of earlier experiment files, and the options that they are now.
@@ -91,6 +92,7 @@ class Options(abc.ABC):
 
     needs_images: ClassVar[bool] = False
     alone: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = False
     combines: ClassVar[bool] = False
     in_experiments: ClassVar[Mapping[str, Any]] = {}
     old_keys: ClassVar[Mapping[str, str]] = {"set": "dataset"}

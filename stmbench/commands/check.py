@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stmbench.analyses.registry import ANALYSES
 from stmbench.commands import options, streams, suggestions
+from stmbench.commands.analysis_command import command_of
 from stmbench.errors import printable
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def check(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A plug-in file or folder, or the name of a registered mixer.",
+            help="A plug-in file or folder, or the name of a registered mixer or analysis.",
             autocompletion=suggestions.python_files,
         ),
     ],
@@ -33,7 +35,7 @@ def check(
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Check everything that a plug-in registers: a mixer against the contract, a model by running it.
+    """Check everything that a plug-in registers: mixers and analyses against their contracts, models by running them.
 
     Exit with code 1 if a check fails.
     """
@@ -41,7 +43,7 @@ def check(
 
     load_plugins(plugin)
     is_name = not target.endswith(".py") and not Path(target).exists()
-    registered = {"mixer": (target,)} if is_name else load_plugin(target, try_out=False).registered
+    registered = _named(target) if is_name else load_plugin(target, try_out=False).registered
     found = [
         (kind, name, CHECKS[kind](name) if kind in CHECKS else []) for kind in registered for name in registered[kind]
     ]
@@ -59,6 +61,11 @@ def check(
         raise typer.Exit(1)
 
 
+def _named(name: str) -> Mapping[str, tuple[str, ...]]:
+    """Kind -> names; a name that nothing has is taken for a mixer's, whose check then refuses it."""
+    return {"analysis" if name in ANALYSES else "mixer": (name,)}
+
+
 def _check_mixer(name: str) -> list[Outcome]:
     from stmbench.measure.counting import count
     from stmbench.mixers.base import MIXERS
@@ -73,7 +80,20 @@ def _check_model(name: str) -> list[Outcome]:
     return check_model(f"timm:{name}")
 
 
-CHECKS: dict[str, Callable[[str], list[Outcome]]] = {"mixer": _check_mixer, "timm model": _check_model}
+def _check_analysis(name: str) -> list[Outcome]:
+    from stmbench.analyses.conformance import conform
+    from stmbench.api import function_of
+    from stmbench.plugins import loaded_paths
+
+    interfaces = (lambda spec: typer.main.get_command(command_of(spec)), lambda spec: function_of(spec.name))
+    return conform(ANALYSES.get(name), plugins=map(str, loaded_paths()), interfaces=interfaces)
+
+
+CHECKS: dict[str, Callable[[str], list[Outcome]]] = {
+    "mixer": _check_mixer,
+    "analysis": _check_analysis,
+    "timm model": _check_model,
+}
 
 
 def _print(kind: str, name: str, outcomes: list[Outcome]) -> None:
