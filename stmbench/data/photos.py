@@ -37,7 +37,7 @@ def photos(resolution: tuple[int, int], *, count: int = 28, config: Mapping[str,
         (count, 3, H, W), float32.
 
     Raises:
-        InputError: scikit-image is not installed, or a count below 1.
+        MissingPackageError: scikit-image is not installed. InputError: a count below 1.
     """
     if count < 1:
         raise InputError("a number of images >= 1", repr(count), "change --num-images")

@@ -92,7 +92,7 @@ _WORDS = {
 
 def _fits(column: Column, value: object) -> bool:
     """Whether a value has the column's type without conversion: 'None' or 224.5 px would be noticed too late."""
-    is_bool = isinstance(value, bool) or type(value).__name__ == "bool"  # numpy's bool has that name too
+    is_bool = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")  # numpy's bool, and that of numpy 1
     match column.type:
         case "string":
             return isinstance(value, str)

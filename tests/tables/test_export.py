@@ -18,7 +18,7 @@ from tests.tables.frames import profile_frame, profile_rows
 
 def test_csv_keeps_columns_digits_and_nulls() -> None:
     frame = profile_frame()
-    back = pd.read_csv(io.StringIO(csv_text(frame)), parse_dates=["created_utc"])
+    back = pd.read_csv(io.StringIO(csv_text(frame)), parse_dates=["created_utc"], float_precision="round_trip")
     assert tuple(back.columns) == COLUMNS
     assert back["value"].tolist() == frame["value"].tolist()
     assert back["model"].isna().tolist() == frame["model"].isna().tolist()

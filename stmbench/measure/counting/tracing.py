@@ -7,6 +7,7 @@ needs values (it branches on one, or creates tensors on the CPU) is copied and t
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -139,8 +140,42 @@ def _transposed(
 
 
 def _record(*arguments: Any) -> Tensor:
+    _require_meta_convolution()
     out: Tensor = torch.ops.aten._convolution(*arguments, *_BACKEND_FLAGS)
     return out
+
+
+def _shape_only(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """The output of a convolution on the meta device, where only its shape matters."""
+    sides = []
+    for n, k, s, p, d, o in zip(
+        input.shape[2:], weight.shape[2:], stride, padding, dilation, output_padding, strict=True
+    ):
+        reach = d * (int(k) - 1)
+        sides.append((int(n) - 1) * s - 2 * p + reach + o + 1 if transposed else (int(n) + 2 * p - reach - 1) // s + 1)
+    channels = int(weight.shape[1]) * groups if transposed else int(weight.shape[0])
+    return input.new_empty((int(input.shape[0]), channels, *sides))
+
+
+@functools.cache
+def _require_meta_convolution() -> Any:
+    """Give torch `_convolution` on the meta device, once; 2.5 to 2.11 raise NotImplementedError there."""
+    if torch._C._dispatch_has_kernel_for_dispatch_key("aten::convolution_overrideable", "Meta"):
+        return None
+    define: Any = torch.library.Library
+    library = define("aten", "IMPL", "Meta")  # kept by the cache: it would be undone with the object
+    library.impl("convolution_overrideable", _shape_only)
+    return library
 
 
 def _each(value: int | Sequence[int], axes: int) -> list[int]:
