@@ -1,13 +1,12 @@
 """stmbench: a fair comparison of spatial token mixers.
 
-The public names are imported when they are first used, so that `import stmbench` costs nothing. timm learns our
-model names when both packages are imported, in either order:
+    import stmbench as sb
 
-    create_model(name, **options)     a model by name, e.g. 'unified_halo_attn_tiny'
-    list_models(pattern)              the names there are
-    load_checkpoint(model, source)    published weights into a model
-    register_mixer(name, ...)         a class decorator that adds a mixer
-    tables.read(folder)               a result store as one pandas data frame
+    result = sb.erf(["unified_halo_attn_nano", my_module], images="photos", num_images=16)
+    result.table, result.summary(), result.plot(), result.report("erf.html")
+
+Public names are imported when they are first used, so that `import stmbench` costs nothing. timm learns our model
+names when both packages are imported, in either order. An analysis of a plug-in is a function here, too.
 """
 
 from __future__ import annotations
@@ -19,40 +18,106 @@ from stmbench.architectures import timm_hook
 
 if TYPE_CHECKING:
     from stmbench import tables
+    from stmbench.analyses.registry import register_analysis
+    from stmbench.api.commands import check, convert, list_analyses, list_architectures, list_mixers, run
+    from stmbench.api.functions import (
+        affinity,
+        corruption,
+        erf,
+        eval,
+        frequency,
+        invariance,
+        profile,
+        robustness,
+        train,
+    )
+    from stmbench.api.results import Result
+    from stmbench.api.stores import (
+        Comparison,
+        add_to_history,
+        compare,
+        dashboard,
+        export,
+        list_history,
+        prune_history,
+        read,
+        report,
+    )
     from stmbench.architectures.catalog import create_model, list_models
+    from stmbench.architectures.module_options import GivenModel
     from stmbench.checkpoints import load_checkpoint
+    from stmbench.errors import StmbenchError
     from stmbench.mixers.base import register_mixer
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "create_model", "list_models", "load_checkpoint", "register_mixer", "tables"]
+__all__ = [
+    "Comparison",
+    "GivenModel",
+    "Result",
+    "StmbenchError",
+    "__version__",
+    "add_to_history",
+    "affinity",
+    "check",
+    "compare",
+    "convert",
+    "corruption",
+    "create_model",
+    "dashboard",
+    "erf",
+    "eval",
+    "export",
+    "frequency",
+    "invariance",
+    "list_analyses",
+    "list_architectures",
+    "list_history",
+    "list_mixers",
+    "list_models",
+    "load_checkpoint",
+    "profile",
+    "prune_history",
+    "read",
+    "register_analysis",
+    "register_mixer",
+    "report",
+    "robustness",
+    "run",
+    "tables",
+    "train",
+]
 
-_HOMES = {
-    "create_model": "stmbench.architectures.catalog",
-    "list_models": "stmbench.architectures.catalog",
-    "load_checkpoint": "stmbench.checkpoints",
-    "register_mixer": "stmbench.mixers.base",
+_NAMES_OF = {
+    "stmbench.analyses.registry": ("register_analysis",),
+    "stmbench.api.commands": ("check", "convert", "list_analyses", "list_architectures", "list_mixers", "run"),
+    "stmbench.api.results": ("Result",),
+    "stmbench.api.stores": (
+        *("Comparison", "add_to_history", "compare", "dashboard", "export", "list_history", "prune_history", "read"),
+        "report",
+    ),
+    "stmbench.api.training": ("train",),
+    "stmbench.architectures.catalog": ("create_model", "list_models"),
+    "stmbench.architectures.module_options": ("GivenModel",),
+    "stmbench.checkpoints": ("load_checkpoint",),
+    "stmbench.errors": ("StmbenchError",),
+    "stmbench.mixers.base": ("register_mixer",),
 }
+_HOMES = {name: module for module, names in _NAMES_OF.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name == "tables":
         return importlib.import_module("stmbench.tables")
-    if not name.startswith("_") and name in (functions := _functions()):
-        return functions[name]
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def _functions() -> dict[str, Any]:
-    """Name -> function of every analysis that can be asked for, those of installed packages included."""
-    importlib.import_module("stmbench.plugins").load_entry_points()
-    registry = importlib.import_module("stmbench.analyses.registry")
-    names = [spec.name for spec in registry.specs() if spec.options is not None]
-    api = importlib.import_module("stmbench.api")
-    return {name: api.function_of(name) for name in names}
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_"):
+        importlib.import_module("stmbench.plugins").load_entry_points()
+        registry = importlib.import_module("stmbench.analyses.registry")
+        if any(spec.name == name and spec.options is not None for spec in registry.specs()):
+            return importlib.import_module("stmbench.api.analyses").function_of(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -84,53 +84,48 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
 def _parameters(spec: AnalysisSpec, kind: type[Options]) -> Iterator[inspect.Parameter]:
     """In the order of the help: models, weights, the analysis's own options, where and how it runs."""
     fields = dataclasses.fields(kind)
-    yield _parameter("ctx", typer.Context, inspect.Parameter.empty)
+    yield parameter("ctx", typer.Context, inspect.Parameter.empty)
     for field in fields:
         if help_of(field).is_argument:
-            yield _of_field(field, kind)
-    yield _parameter("models", Positional, None)
-    yield _parameter("named", options.Models, None)
-    yield _parameter("scale", options.Scale, "micro")
-    yield _parameter("mixers", options.Mixers, None)
-    yield _parameter("architecture", model_options.Architecture, "unified")
-    yield _parameter("match", model_options.Match, None)
-    yield _parameter("plugin", options.Plugin, None)
+            yield field_parameter(field, kind)
+    yield parameter("models", Positional, None)
+    yield parameter("named", options.Models, None)
+    yield parameter("scale", options.Scale, "micro")
+    yield parameter("mixers", options.Mixers, None)
+    yield parameter("architecture", model_options.Architecture, "unified")
+    yield parameter("match", model_options.Match, None)
+    yield parameter("plugin", options.Plugin, None)
     if kind.needs_images:
-        yield _parameter("checkpoint", model_options.Checkpoints, None)
-        yield _parameter("weights", model_options.Weights, None)
-        yield _parameter("resize_tables", model_options.ResizeTables, False)
+        yield parameter("checkpoint", model_options.Checkpoints, None)
+        yield parameter("weights", model_options.Weights, None)
+        yield parameter("resize_tables", model_options.ResizeTables, False)
     for field in fields:
         if not help_of(field).is_argument:
-            yield _of_field(field, kind)
-    yield _parameter("device", options.Device, "auto")
-    yield _parameter("seed", options.Seed, 0)
-    yield _parameter("fresh", Fresh, False)
-    yield _parameter("out", options.Out, Path("results") / spec.name)
-    yield _parameter("as_json", options.Json, False)
-    yield _parameter("debug", options.Debug, False)
+            yield field_parameter(field, kind)
+    yield parameter("device", options.Device, "auto")
+    yield parameter("seed", options.Seed, 0)
+    yield parameter("fresh", Fresh, False)
+    yield parameter("out", options.Out, Path("results") / spec.name)
+    yield parameter("as_json", options.Json, False)
+    yield parameter("debug", options.Debug, False)
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """A keyword parameter, as Typer reads a command's signature."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _of_field(field: dataclasses.Field[Any], kind: type[Options]) -> inspect.Parameter:
+def field_parameter(field: dataclasses.Field[Any], kind: type[Options]) -> inspect.Parameter:
     """An option, or an argument, of the command line for a field of an options dataclass."""
     hint = get_type_hints(kind)[field.name]
     is_list, settings = element_type(hint) is not None, _settings(field, hint)
     if help_of(field).is_argument:
         # required: what the choices are, the options themselves say
-        return _parameter(field.name, Annotated[str, typer.Argument(**settings)], inspect.Parameter.empty)
+        return parameter(field.name, Annotated[str, typer.Argument(**settings)], inspect.Parameter.empty)
     parsed: Any = list[str] if is_list else scalar_type(hint)
     default = None if is_list else field.default
     annotation = parsed | None if default is None else parsed
-    return _parameter(field.name, Annotated[annotation, typer.Option(*_flags(field), **settings)], default)
-
-
-def option_of(kind: type[Options], name: str) -> Any:
-    """The Typer option of one field, for a command that is not made from an entry of the registry."""
-    (field,) = (field for field in dataclasses.fields(kind) if field.name == name)
-    return typer.Option(*_flags(field), **_settings(field, get_type_hints(kind)[name]))
+    return parameter(field.name, Annotated[annotation, typer.Option(*_flags(field), **settings)], default)
 
 
 def _settings(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,14 +39,7 @@ def check(
 
     Exit with code 1 if a check fails.
     """
-    from stmbench.plugins import load_plugin, load_plugins
-
-    load_plugins(plugin)
-    is_name = not target.endswith(".py") and not Path(target).exists()
-    registered = _named(target) if is_name else load_plugin(target, try_out=False).registered
-    found = [
-        (kind, name, CHECKS[kind](name) if kind in CHECKS else []) for kind in registered for name in registered[kind]
-    ]
+    found = outcomes_of(target, plugin or ())
     if as_json:
         rows = [
             {"kind": kind, "name": name, **dataclasses.asdict(outcome)}
@@ -64,6 +57,19 @@ def check(
 def _named(name: str) -> Mapping[str, tuple[str, ...]]:
     """Kind -> names; a name that nothing has is taken for a mixer's, whose check then refuses it."""
     return {"analysis" if name in ANALYSES else "mixer": (name,)}
+
+
+def outcomes_of(target: str, plugins: Sequence[Path]) -> list[tuple[str, str, list[Outcome]]]:
+    """(kind, name, outcomes of its checks) of everything that a plug-in registers, or of a registered mixer or
+    analysis."""
+    from stmbench.plugins import load_plugin, load_plugins
+
+    load_plugins(plugins)
+    is_name = not target.endswith(".py") and not Path(target).exists()
+    registered = _named(target) if is_name else load_plugin(target, try_out=False).registered
+    return [
+        (kind, name, CHECKS[kind](name) if kind in CHECKS else []) for kind in registered for name in registered[kind]
+    ]
 
 
 def _check_mixer(name: str) -> list[Outcome]:

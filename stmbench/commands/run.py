@@ -60,7 +60,7 @@ def run(
     if address is not None and engine != "ray":
         raise ConfigError("--address with --engine ray", f"--engine {engine}", "add it, or leave out --address")
     places = _places(data or [])
-    number = _workers(workers)
+    number = workers_of(workers)
     from stmbench.commands.run_output import RunOutput
     from stmbench.experiments.files import experiment_file
     from stmbench.experiments.planning import plan
@@ -98,7 +98,8 @@ def _places(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _workers(text: str) -> int:
+def workers_of(text: str) -> int:
+    """A number of processes; auto: one for each core, up to 8."""
     if text == "auto":
         import os
 

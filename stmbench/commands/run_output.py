@@ -127,23 +127,27 @@ class RunOutput:
             self._note(f"the miniature needs nothing: stmbench run {shlex.quote(str(self.file))} --mini")
 
     def run(self, engine: str, address: str | None) -> None:
-        """Do it all. Raises InputError, in the end, where nothing could be done."""
+        """Do it all, and show it. Raises InputError, in the end, where nothing could be done."""
+        self._show(*self.measure(engine, address))
+
+    def measure(self, engine: str, address: str | None, *, progress: bool = True) -> tuple[pd.DataFrame, RunReport]:
+        """Do it all; returns the rows and what was done. Raises InputError for what nothing can be done of."""
         todo = [task for task in self.tasks if task.missing is None]
         if not todo:
             reasons = list(dict.fromkeys(task.missing for task in self.tasks if task.missing))
             remedy = f"see the plan with --dry-run, or try --mini of {self.file.name}"
             raise InputError("what the experiment needs", f"it lacks {'; '.join(reasons[:3])}", remedy)
         store = Store(self.folder).require_writable()
-        with RunProgress(self._notes) as progress:
+        with RunProgress(self._notes if progress else Console(quiet=True)) as display:
             runs: list[Run] = []
 
             def tell(event: Moved) -> None:
                 runs[0].hear(event)
 
             with self._engine(engine, address, tell) as made:
-                runs.append(Run(self.tasks, made, self.folder, estimates=self._estimates(self._done()), tell=progress))
+                runs.append(Run(self.tasks, made, self.folder, estimates=self._estimates(self._done()), tell=display))
                 report = runs[0].run()
-        self._show(store.read(), report)
+        return store.read(), report
 
     def _engine(self, name: str, address: str | None, tell: object) -> Engine:
         if name == "ray":

@@ -13,6 +13,7 @@ MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 # errors, registry, bundled, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> (analyses, training)
 # -> experiments, comparison; tables -> (history, figures) -> reporting -> what an analysis shows; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
+USED_BY_TRAINING = ("base", "models", "options", "unit")
 SHOWN = "what an analysis shows"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
@@ -26,7 +27,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": BASE,
     "measure": BASE,
     "analyses": (*MODELS, "data", "measure"),
-    "training": (*MODELS, "data", "measure", *(f"analyses.{name}" for name in ("base", "failures", "models", "unit"))),
+    "training": (
+        *MODELS,
+        "data",
+        "measure",
+        *(f"analyses.{name}" for name in USED_BY_TRAINING),
+    ),
     SHOWN: (*LOW, "tables", "figures", "reporting", "analyses.metrics", "analyses.options"),
     "experiments": (*MODELS, "data", "measure", "analyses", "training"),
     "comparison": (*MODELS, "data", "measure", "analyses", "training"),
@@ -36,7 +42,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # modules of an analysis's folder that show its rows; they may also import one another and the folder's options
 SHOWS = ("figures", "section", "terminal", "overview")
-ON_TOP = ("", "__main__", "api", "results", "commands")  # the Python API and the command line use everything
+ON_TOP = ("", "__main__", "api", "commands")  # the Python API and the command line use everything
 # no model code: a figure can be drawn where torch is not installed
 DRAWN_FROM_TABLES = ("history", "figures", "reporting", SHOWN)
 MODEL_CODE = ("torch", "torchvision", "timm", "fvcore")

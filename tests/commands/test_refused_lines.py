@@ -95,7 +95,7 @@ LINES = [
     ("robustness --steps 0", "--steps to be greater than or equal to 1"),
     ("train --accumulate 1000", "a batch size that can be divided"),
     ("train --seeds 1,1", "each seed once, got '1,1'"),
-    ("train --seeds 1,01", "each seed once, got '1,01'"),
+    ("train --seeds 1,01", "each seed once, got '1,1'"),
     (f"train --seeds {'9' * 5000}", "seeds such as 0,1,2"),
     (f"train --set epochs={'9' * 5000}", "a value such as 0.1"),
     (f"train --set epochs={'[' * 3000}", "a value such as 0.1"),

@@ -1,0 +1,156 @@
+"""The Python API: a function for each analysis, made from its entry in the registry, as its command is.
+
+    import stmbench as sb
+
+    result = sb.erf(["unified_halo_attn_nano", my_module], images="photos", num_images=16)
+    result.table, result.summary(), result.plot(), result.report("out.html")
+
+Options, defaults and help are those of the command. Models are names or modules, images the name of a data set, a
+folder, a tensor, a list of pictures or a loader. Without `out=` the store is temporary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from stmbench.analyses.options import Options, help_of
+from stmbench.analyses.registry import ANALYSES, AnalysisSpec
+from stmbench.api.progress import listener_of
+from stmbench.api.request import in_python, public, python_names, settings, temporary_folder, values
+from stmbench.api.results import Result
+from stmbench.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from stmbench.analyses.base import Analysis, Listener
+    from stmbench.api.request import Models
+    from stmbench.tables import Store
+
+_PARAMETER = inspect.Parameter
+SHARED = (  # of every function: name, default, help
+    ("scale", "micro", "Size of the models, where `models` names none."),
+    ("mixers", (), "Mixers by name, where `models` names none; default: the architecture's own."),
+    ("architecture", "unified", "The architecture that the mixers are put into."),
+    ("match", None, "'macs' or 'params': scale a mixer without a size of its own to the others'."),
+    ("checkpoint", None, "Weights: a file, or {model name: file}."),
+    ("device", "auto", "auto, cpu, cuda or cuda:N."),
+    ("seed", 0, "Of weights, data and order."),
+    ("out", None, "The store's folder; None: a temporary one, removed when Python ends."),
+    ("fresh", False, "Measure again what the store already holds."),
+    ("plugins", (), "Python files that register mixers, models or analyses."),
+    ("progress", True, "Whether to show how far the run is."),
+)
+
+
+@functools.cache
+def function_of(name: str) -> Callable[..., Result]:
+    """The function of an analysis. Raises UnknownNameError where no analysis that can be asked for has this name."""
+    spec = ANALYSES.get(name)
+    if spec.options is None:
+        raise UnknownNameError("analysis with options", name, [other for other in ANALYSES if other != name])
+    kind = spec.options
+
+    def call(models: Models = (), **options: Any) -> Result:
+        return _run(spec, kind, models, options)
+
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = "stmbench"
+    call.__doc__ = _docstring(spec, kind)
+    call.__signature__ = inspect.Signature(_parameters(kind), return_annotation=Result)  # type: ignore[attr-defined]
+    return call
+
+
+def _parameters(kind: type[Options]) -> list[inspect.Parameter]:
+    """`models`, then the analysis's options, then what all functions share; all but `models` by keyword."""
+    hints = get_type_hints(kind)
+    fields = dataclasses.fields(kind)
+    arguments = [field for field in fields if help_of(field).is_argument]
+    own = [
+        _PARAMETER(public(field.name, kind), _PARAMETER.KEYWORD_ONLY, default=field.default,
+                   annotation=hints[field.name])
+        for field in (*arguments, *(field for field in fields if field not in arguments))
+    ]  # fmt: skip
+    shared = [
+        _PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=default)
+        for name, default, _ in SHARED
+        if name != "checkpoint" or kind.needs_images
+    ]
+    models = _PARAMETER("models", _PARAMETER.POSITIONAL_OR_KEYWORD, default=(), annotation="Models")
+    return [models, *own, *shared]
+
+
+def _docstring(spec: AnalysisSpec, kind: type[Options]) -> str:
+    own = [(public(field.name, kind), help_of(field).help) for field in dataclasses.fields(kind)]
+    shared = [(name, text) for name, _, text in SHARED if name != "checkpoint" or kind.needs_images]
+    lines = [f"    {name}: {text}" for name, text in (*own, *shared)]
+    models = "    models: a name, a module or a list of them; none: those of `scale`."
+    return "\n".join([inspect.cleandoc(spec.summary), "", "Args:", models, *lines])
+
+
+def _run(spec: AnalysisSpec, kind: type[Options], models: Models, given: Mapping[str, Any]) -> Result:
+    require_known(spec.name, given, [parameter.name for parameter in _parameters(kind)])
+    asked = {name: given.get(name, default) for name, default, _ in SHARED}
+    own = own_options(given, kind)
+    try:
+        options = kind(**values(own, kind))
+        chosen = settings(models, kind, asked)
+    except InputError as error:
+        raise in_python(error, kind) from error
+    measured = measure(
+        spec,
+        lambda store, listener: options.analysis(chosen, store, listener),
+        asked,
+        options.shown,
+        " ".join(f"{name}={value!r}," for name, value in own.items() if isinstance(value, (str, int, float, tuple))),
+    )
+    return Result(*measured)
+
+
+def require_known(function: str, given: Mapping[str, Any], known: list[str]) -> None:
+    """Raises UnknownNameError, with the nearest names, for an option that a function does not have."""
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(f"option of {function}()", name, known)
+
+
+def own_options(given: Mapping[str, Any], kind: type[Options]) -> dict[str, Any]:
+    """The given options that are fields of `kind`, by the field's name."""
+    names = {public(field.name, kind): field.name for field in dataclasses.fields(kind)}
+    return {names[name]: value for name, value in given.items() if name in names}
+
+
+def measure(
+    spec: AnalysisSpec,
+    make: Callable[[Store, Listener | None], Analysis],
+    asked: Mapping[str, Any],
+    shown: str | None,
+    call: str,
+) -> tuple[Any, ...]:
+    """Run an analysis; returns the arguments of its `Result`.
+
+    Raises:
+        InputError: not one unit of work could be done.
+    """
+    from stmbench.commands.analysis_output import untrained
+    from stmbench.reporting.caveats import faint_mixers
+    from stmbench.tables import Store
+
+    out = Path(asked["out"]) if asked["out"] is not None else temporary_folder()
+    store = Store(out)
+    try:
+        with listener_of(asked["progress"]) as listener:
+            report = make(store, listener).run(fresh=asked["fresh"])
+    except InputError as error:
+        raise in_python(error, spec.options) from error
+    frame = store.read(report.keys)
+    good = frame[frame["status"] != "failed"]
+    if not len(good):
+        raise InputError("a unit of work that can be done", f"failures alone: {'; '.join(report.failures)}", "fix them")
+    frame.attrs["warnings"] = report.warnings
+    frame.attrs["command"] = f"stmbench.{spec.name}({call.rstrip(',')})"
+    warnings = dict.fromkeys([*untrained(good), *faint_mixers(frame), *report.warnings])
+    return spec, out, frame, report, shown, tuple(python_names(line, spec.options) for line in warnings)

@@ -1,0 +1,154 @@
+"""The functions of the other commands: run an experiment, check a plug-in, convert a checkpoint, list what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stmbench.api.request import in_python, listed
+from stmbench.api.results import StoreResult
+from stmbench.errors import ConfigError, InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(
+    file: str | Path,
+    *,
+    mini: bool = False,
+    data: Mapping[str, str | Path] | None = None,
+    weights: str | Path | None = None,
+    workers: int | str = 1,
+    anyway: bool = False,
+    allow_plugins: bool = False,
+    plugins: str | Path | Sequence[str | Path] = (),
+    device: str = "auto",
+    fresh: bool = False,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> StoreResult:
+    """Run an experiment: train what it trains, measure what it measures.
+
+    Args:
+        file: an experiment: experiments/quickstart.yaml.
+        mini: the file's miniature: small models on an embedded set.
+        data: where data sets are: {"imagenet": path}.
+        weights: a folder of checkpoints, named after models or as their authors do.
+        workers: processes on this machine; "auto": one for each core, up to 8; 1: this process.
+        anyway: run on this device what was meant for a GPU.
+        allow_plugins: run the code of the plug-ins that the file names.
+        plugins: Python files that register mixers, models or analyses.
+        device: auto, cpu, cuda or cuda:N.
+        fresh: measure again what the store already holds.
+        out: the store; default: results/NAME.
+        progress: whether to show how far the run is.
+    """
+    from stmbench.commands.run import workers_of
+    from stmbench.commands.run_output import RunOutput
+    from stmbench.commands.values import device as device_of
+    from stmbench.experiments.planning import plan
+    from stmbench.experiments.reading import plugins_of, read_experiment
+    from stmbench.experiments.resources import Resources
+    from stmbench.plugins import load_plugins
+
+    path = Path(file)
+    try:
+        named = plugins_of(path, mini=mini)
+        if named and not allow_plugins:
+            names = ", ".join(plugin.name for plugin in named)
+            raise ConfigError("`allow_plugins`, as plug-ins are code that is run", f"{names} in {path.name}",
+                              "read them, then give allow_plugins=True")  # fmt: skip
+        files = list(dict.fromkeys([*named, *map(Path, listed(plugins))]))
+        load_plugins(files)
+        experiment = read_experiment(path, mini=mini)
+        resources = Resources(
+            data={name: str(place) for name, place in (data or {}).items()},
+            weights=None if weights is None else Path(weights),
+            device=device_of(device),
+        )
+        tasks = plan(experiment, resources, anyway=anyway, plugins=tuple(map(str, files)), fresh=fresh)
+        name = f"{experiment.name}-mini" if mini else experiment.name
+        folder = Path("results") / name if out is None else Path(out)
+        frame, done = RunOutput(experiment, tasks, folder, workers=workers_of(str(workers)), file=path).measure(
+            "local", None, progress=progress
+        )
+    except InputError as error:
+        raise in_python(error) from error
+    frame.attrs["about"] = experiment.about
+    frame.attrs["command"] = f"stmbench.run({path.name!r})"
+    skipped = [f"{task}: {reason}" for task, reason in done.skipped.items()]
+    result = StoreResult(folder, frame, [*done.failures, *skipped], done.warnings)
+    result.title = experiment.heading
+    return result
+
+
+def check(target: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -> pd.DataFrame:
+    """Check everything that a plug-in registers; a row for each check: passed, failed or skipped, and the remedy.
+
+    Args:
+        target: a plug-in file or folder, or the name of a registered mixer.
+        plugins: Python files to load before.
+    """
+    import pandas as pd
+
+    from stmbench.commands.check import outcomes_of
+
+    rows = [
+        {"kind": kind, "name": name, **dataclasses.asdict(outcome)}
+        for kind, name, outcomes in outcomes_of(str(target), [Path(file) for file in listed(plugins)])
+        for outcome in outcomes
+    ]
+    return pd.DataFrame(rows, columns=["kind", "name", "check", "promise", "status", "found", "remedy"])
+
+
+def convert(file: str | Path, *, weights: str | None = None, out: str | Path | None = None) -> Path:
+    """Write a checkpoint's weights as safetensors; returns the new file. Needs no model and runs no code.
+
+    Args:
+        file: FILE, or FILE#KEY, KEY saying which of its weights.
+        weights: ema or raw, of files that hold both; default: ema.
+        out: the new file; default: FILE.safetensors.
+    """
+    from stmbench.checkpoints import inspection
+    from stmbench.checkpoints.selection import Checkpoint
+
+    try:
+        checkpoint = Checkpoint.parse(str(file), weights=weights)
+        target = checkpoint.path.with_suffix(".safetensors") if out is None else Path(out)
+        inspection.write_safetensors(checkpoint, target)
+    except InputError as error:
+        raise in_python(error) from error
+    return target
+
+
+def list_mixers(pattern: str = "*") -> list[str]:
+    """The mixers whose name or title contains a text, or matches a shell pattern; every one by default."""
+    from stmbench.mixers.base import MIXERS
+    from stmbench.registry import matches
+
+    entries = [MIXERS.get(name) for name in MIXERS]
+    names = [entry.name for entry in entries if matches(pattern, entry.name, entry.title, entry.abbreviation)]
+    if not names:
+        raise UnknownNameError("mixer", pattern, list(MIXERS))
+    return names
+
+
+def list_architectures(pattern: str = "*") -> list[str]:
+    """The architectures that any mixer plugs into."""
+    from stmbench.architectures.base import ARCHITECTURES
+    from stmbench.registry import matches
+
+    names = [name for name in ARCHITECTURES if matches(pattern, name, ARCHITECTURES.get(name).title)]
+    if not names:
+        raise UnknownNameError("architecture", pattern, list(ARCHITECTURES))
+    return names
+
+
+def list_analyses() -> list[str]:
+    """The analyses; each is a function of this package."""
+    from stmbench.analyses.registry import specs
+
+    return [spec.name for spec in specs() if spec.options is not None]

@@ -1,0 +1,178 @@
+"""What a function of the Python API gives back: a table, figures, a report, and the store behind them."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stmbench.analyses.registry import AnalysisSpec, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from stmbench.analyses.unit import Report
+
+SHOWN_ROWS = 50  # of the summary, in a notebook
+
+
+class StoreResult:
+    """The rows of a store, and what people make of them.
+
+    Attributes:
+        table: tidy rows, one value each (`docs/concepts.md` lists the columns).
+        store: the folder that holds them; a second call with `out=` there measures only what is missing.
+        failures: a line for each unit of work that failed; warnings: caveats about the samples.
+    """
+
+    title = "Store"
+
+    def __init__(self, store: Path, table: pd.DataFrame, failures: Iterable[str], warnings: Iterable[str]) -> None:
+        self.table, self.store = table, store
+        self.failures, self.warnings = tuple(failures), tuple(warnings)
+        self._figures: dict[str, Figure] | None = None
+
+    def plot(self, name: str | None = None) -> Mapping[str, Figure] | Figure:
+        """The figures by name; with `name`, that one. Raises UnknownNameError where there is none of this name."""
+        from stmbench.errors import UnknownNameError
+
+        if self._figures is None:
+            self._figures = self._drawn()
+        if name is None:
+            return self._figures
+        if name not in self._figures:
+            raise UnknownNameError("figure", name, self._figures)
+        return self._figures[name]
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write a report; the suffix says which kind: .html, .pdf, .md or .tex. Returns its path."""
+        from stmbench.reporting import build_report, placed, write_report
+
+        (written,) = write_report(build_report(placed(self.table, self.store)), Path(path))
+        return written
+
+    def _drawn(self) -> dict[str, Figure]:
+        from stmbench.reporting.analysis_views import figures
+
+        return figures(self.table, self.store)
+
+    def _shown_table(self) -> pd.DataFrame:
+        rows = self.table[(self.table["kind"] == "summary") & self.table["value"].notna()]
+        return rows[["analysis", "model", "metric", "condition", "value", "unit"]].dropna(axis="columns", how="all")
+
+    def __repr__(self) -> str:
+        models, failed = self.table["model"].nunique(), f", {len(self.failures)} failed" if self.failures else ""
+        return f"<{self.title}: {len(self.table)} rows of {models} models{failed}, in {self.store}>"
+
+    def _repr_html_(self) -> str:
+        """The table and the first figure, for a notebook."""
+        parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
+        parts += [f"<p>⚠ {html.escape(text)}</p>" for text in (*self.failures, *self.warnings)]
+        shown = self._shown_table()
+        parts.append(shown.head(SHOWN_ROWS).to_html(float_format="{:.4g}".format, na_rep="–"))
+        if len(shown) > SHOWN_ROWS:
+            parts.append(f"<p>the first {SHOWN_ROWS} of {len(shown)} rows</p>")
+        figures = self.plot()
+        assert isinstance(figures, Mapping)
+        for figure in list(figures.values())[:1]:
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+            parts.append(buffer.getvalue().partition("?>")[2] or buffer.getvalue())
+        return "\n".join(parts)
+
+
+class Result(StoreResult):
+    """What an analysis measured: also a `summary()` for people.
+
+    Attributes:
+        measured, reused: units of work that this call measured, and that the store had.
+    """
+
+    def __init__(
+        self,
+        spec: AnalysisSpec,
+        store: Path,
+        table: pd.DataFrame,
+        report: Report,
+        shown: str | None,
+        warnings: tuple[str, ...],
+    ) -> None:
+        super().__init__(store, table, report.failures, warnings)
+        self.measured, self.reused = report.measured, report.kept
+        self.title, self._spec, self._shown = spec.title, spec, shown
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each model and a column for each summary value, in the units people use: GMACs, ms, %."""
+        from stmbench.figures.display_units import display
+        from stmbench.figures.plot_data import labels
+
+        frame, names = self.table, labels(self.table)
+        rows = frame[(frame["kind"] == "summary") & frame["value"].notna() & frame["model"].notna()].copy()
+        varying = [
+            column
+            for column in ("resolution", "dtype", "batch_size", "stage", "block", "condition", "level", "baseline")
+            if rows[column].nunique(dropna=False) > 1
+        ]
+        if self._shown is not None and rows["definition"].nunique() > 1:
+            rows = rows[rows["definition"] == self._shown]
+        elif rows["definition"].nunique() > 1:
+            varying.append("definition")
+        headings, values = [], []
+        for row in rows.to_dict("records"):
+            unit = display(str(row["metric"]), str(row["unit"]))
+            places = [_place(column, row[column]) for column in varying if row[column] == row[column] is not None]
+            heading = f"{unit.name}, {unit.unit}" if unit.unit else unit.name
+            headings.append(" · ".join([heading, *filter(None, places)]))
+            values.append(float(row["value"]) / unit.factor)
+        rows = rows.assign(column=headings, shown=values, label=[names[str(model)] for model in rows["model"]])
+        wide = rows.pivot_table(index="label", columns="column", values="shown", aggfunc="last", sort=False)
+        wide.index.name, wide.columns.name = "model", None
+        return wide
+
+    def print(self) -> None:
+        """Print the table that the command line shows."""
+        from rich.console import Console
+
+        table = self._spec.view("terminal")
+        Console().print(self.summary().to_string() if table is None else table(self._view()))
+
+    def _drawn(self) -> dict[str, Figure]:
+        draw = self._spec.view("figures")
+        return dict(draw(self._view())) if draw is not None else {}
+
+    def _shown_table(self) -> pd.DataFrame:
+        return self.summary()
+
+    def _view(self) -> View:
+        from stmbench.tables import read
+
+        return View(rows=self.table, whole=lambda: read(self.store), folder=self.store, definition=self._shown)
+
+
+class TrainResult(Result):
+    """Trained models.
+
+    Attributes:
+        checkpoints: model -> its weights, of the first seed that has any: `checkpoint=` of the other functions.
+        weights: model -> seed -> its weights.
+    """
+
+    def __init__(self, *measured: Any, weights: Mapping[str, Mapping[int, Path]]) -> None:
+        super().__init__(*measured)
+        self.weights = weights
+        self.checkpoints = {model: next(iter(files.values())) for model, files in weights.items()}
+
+
+def _place(column: str, value: object) -> str:
+    """'stage 3', 'p50', '224 px': where a value was measured."""
+    if column in ("condition", "dtype", "definition"):
+        return str(value)
+    if column == "resolution":
+        return f"{value} px"
+    if column == "stage":
+        return f"stage {int(str(value)) + 1}"
+    number = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{column.replace('_', ' ')} {number}"

@@ -1,0 +1,174 @@
+"""Options of training: one dataclass, from which the command and the Python function are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stmbench.analyses.options import (
+    LARGEST_BATCH,
+    MOST_THREADS,
+    ImageOptions,
+    Options,
+    RunSettings,
+    option,
+    resolutions,
+)
+from stmbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stmbench.analyses.base import Listener
+    from stmbench.tables import Store
+    from stmbench.training.analysis import Training
+    from stmbench.training.distributed import World
+    from stmbench.training.settings import TrainingSettings
+
+LARGEST_SEED = 2**32 - 1
+
+
+def _shared(name: str, default: Any = dataclasses.MISSING) -> Any:
+    """A field of `ImageOptions` as it is there, or with another default."""
+    (field,) = (field for field in dataclasses.fields(ImageOptions) if field.name == name)
+    chosen = field.default if default is dataclasses.MISSING else default
+    return dataclasses.field(default=chosen, metadata=field.metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
+    """What every model of one call is trained on, by which recipe, and how the work is done."""
+
+    dataset: str = _shared("dataset", "digits")
+    train_split: str = option("train", help="Trained on.", metavar="NAME")
+    split: str = _shared("split")
+    classes: str | None = _shared("classes")
+    labels: Path | None = _shared("labels")  # noqa: RUF009
+    data_fraction: float = option(1.0, help="Of each class's training images, from 0 to 1.", metavar="SHARE")
+    recipe: str | None = option(
+        None,
+        help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
+        "relations; default: the embedded set's own, or stm.",
+        metavar="NAME",
+    )
+    epochs: int | None = option(None, help="In place of the recipe's.", least=1, most=1_000_000)
+    batch_size: int | None = option(
+        None, help="Images in a step, of all processes; lr grows with it.", least=1, most=LARGEST_BATCH
+    )
+    lr: float | None = option(None, help="In place of the recipe's, at its batch size.")
+    set: tuple[str, ...] = option(
+        (), help="Any field of the recipe: mixup=0. Repeatable; in Python also {'mixup': 0}.", metavar="FIELD=VALUE"
+    )
+    seeds: tuple[int, ...] = option(
+        (0,), help="Of weights, order and augmentation; one run for each.", metavar="NUMBERS", example="0,1,2"
+    )
+    resolution: int | str | None = _shared("resolution")
+    dtype: str = option("fp32", help="fp32; tf32; bf16 or fp16 by autocast; fp64.", metavar="DTYPE")
+    accumulate: int = option(1, help="Backward passes in a step.", least=1)
+    grad_checkpointing: bool = option(False, help="Recompute blocks in the backward pass: less memory.")
+    compile: bool = option(False, help="Compile the models by torch.compile.")
+    channels_last: bool = option(False, help="Images and weights in that format.")
+    keep_every: int | None = option(None, help="Keep the weights of every N-th epoch.", metavar="N", least=1)
+    resume: Path | None = option(
+        None, help="Resume from this run's folder or state.pt, in place of --out's.", metavar="PATH"
+    )
+    tensorboard: bool = option(False, help="Curves for TensorBoard, too.")
+    workers: int = option(0, help="Processes that decode images ahead.", least=0, most=MOST_THREADS)
+    limit_corrupt: int = _shared("limit_corrupt")
+    threads: int | None = option(None, help="CPU threads; default: torch's.", least=1, most=MOST_THREADS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expected, remedy = "seeds such as 0,1,2, below 2^32", "change --seeds"
+        if not self.seeds or any(not 0 <= seed <= LARGEST_SEED for seed in self.seeds):
+            raise ConfigError(expected, repr(",".join(map(str, self.seeds))), remedy)
+        if len({*self.seeds}) != len(self.seeds):
+            raise ConfigError("each seed once", repr(",".join(map(str, self.seeds))), remedy)
+        _ = self.size, self.changes
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of the images; None: each model's own."""
+        if self.resolution is None:
+            return None
+        sizes = resolutions(str(self.resolution))
+        if len(sizes) > 1:
+            raise ConfigError("one resolution", repr(self.resolution), "run it once for each")
+        return sizes[0]
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Fields of the recipe that are given other values, which YAML reads: `mixup=0`, `crop_scale=[0.5, 1]`."""
+        import yaml
+
+        changes: dict[str, Any] = {}
+        for text in self.set:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError("a field of the recipe and a value", repr(text), "write --set mixup=0")
+            try:
+                changes[name.strip()] = yaml.safe_load(value)
+            except (yaml.YAMLError, ValueError, RecursionError) as error:  # digits without end, brackets without end
+                got = repr(value) if len(value) <= 60 else f"{value[:57]!r}..."
+                raise ConfigError("a value such as 0.1, null or [0.5, 1]", got, "correct --set") from error
+        own = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        return changes | {name: value for name, value in own.items() if value is not None}
+
+    def runs(self, models: Sequence[str]) -> list[TrainingSettings]:
+        """One training for each model and seed. Raises ConfigError for a recipe that is not valid."""
+        from stmbench.analyses.models import facts_of
+        from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
+        from stmbench.training.settings import TrainingSettings
+
+        preset, changes = self.recipe or default_recipe(self.dataset), self.changes
+        mixer_of = {name: facts_of(name).mixer for name in models}
+        recipes = {name: recipe_for(preset, mixer, **changes) for name, mixer in mixer_of.items()}
+        return [
+            TrainingSettings(
+                model=name,
+                recipe=recipes[name],
+                remarks=tuple(filter(None, [warmup_remark(recipes[name], preset, mixer_of[name], **changes)])),
+                dataset=self.dataset,
+                train_split=self.train_split,
+                test_split=self.split,
+                classes=self.classes,
+                labels=self.labels,
+                data_fraction=self.data_fraction,
+                seed=seed,
+                dtype=self.dtype,
+                accumulate=self.accumulate,
+                resolution=self.size,
+                grad_checkpointing=self.grad_checkpointing,
+                compile=self.compile,
+                channels_last=self.channels_last,
+                workers=self.workers,
+                limit_corrupt=self.limit_corrupt,
+                keep_every=self.keep_every,
+                tensorboard=self.tensorboard,
+            )
+            for name in models
+            for seed in self.seeds
+        ]
+
+    def training(
+        self,
+        runs: Sequence[TrainingSettings],
+        store: Store,
+        *,
+        world: World,
+        fresh: bool = False,
+        listener: Listener | None = None,
+    ) -> Training:
+        """The analysis that does these runs."""
+        from stmbench.training.analysis import Training
+
+        return Training(runs, store, world=world, resume=self.resume, fresh=fresh, listener=listener)
+
+    def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Training:
+        """Training in this process alone."""
+        import torch
+
+        from stmbench.training.distributed import World
+
+        return self.training(self.runs(run.models), store, world=World(device=torch.device(run.device)),
+                             listener=listener)  # fmt: skip
