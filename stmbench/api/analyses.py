@@ -99,7 +99,7 @@ def _run(spec: AnalysisSpec, kind: type[Options], models: Models, given: Mapping
         options = kind(**values(own, kind))
         chosen = settings(models, kind, asked)
     except InputError as error:
-        raise in_python(error, kind) from error
+        raise in_python(error, kind) from None
     measured = measure(
         spec,
         lambda store, listener: options.analysis(chosen, store, listener),
@@ -145,7 +145,7 @@ def measure(
         with listener_of(asked["progress"]) as listener:
             report = make(store, listener).run(fresh=asked["fresh"])
     except InputError as error:
-        raise in_python(error, spec.options) from error
+        raise in_python(error, spec.options) from None
     frame = store.read(report.keys)
     good = frame[frame["status"] != "failed"]
     if not len(good):

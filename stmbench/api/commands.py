@@ -76,7 +76,7 @@ def run(
             "local", None, progress=progress
         )
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
     frame.attrs["about"] = experiment.about
     frame.attrs["command"] = f"stmbench.run({path.name!r})"
     skipped = [f"{task}: {reason}" for task, reason in done.skipped.items()]
@@ -120,7 +120,7 @@ def convert(file: str | Path, *, weights: str | None = None, out: str | Path | N
         target = checkpoint.path.with_suffix(".safetensors") if out is None else Path(out)
         inspection.write_safetensors(checkpoint, target)
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
     return target
 
 

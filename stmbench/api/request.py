@@ -101,8 +101,11 @@ def listed(value: Any) -> list[Any]:
 
 
 def in_python(error: InputError, kind: type[Options] | None = None) -> InputError:
-    """The error with options by their Python names: `num_images` instead of `--num-images`."""
-    return ConfigError(*(python_names(text, kind) for text in (error.expected, error.got, error.remedy)))
+    """The error, now with options by their Python names: `num_images` instead of `--num-images`."""
+    parts = error.expected, error.got, error.remedy
+    error.expected, error.got, error.remedy = (python_names(text, kind) for text in parts)
+    error.args = (python_names(str(error), kind),)
+    return error
 
 
 def python_names(text: str, kind: type[Options] | None = None) -> str:

@@ -65,14 +65,15 @@ class StoreResult:
 
     def __repr__(self) -> str:
         models, failed = self.table["model"].nunique(), f", {len(self.failures)} failed" if self.failures else ""
-        return f"<{self.title}: {len(self.table)} rows of {models} models{failed}, in {self.store}>"
+        of = f"{models} model{'' if models == 1 else 's'}"
+        return f"<{self.title}: {len(self.table)} rows of {of}{failed}, in {self.store}>"
 
     def _repr_html_(self) -> str:
         """The table and the first figure, for a notebook."""
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
         parts += [f"<p>⚠ {html.escape(text)}</p>" for text in (*self.failures, *self.warnings)]
         shown = self._shown_table()
-        parts.append(shown.head(SHOWN_ROWS).to_html(float_format="{:.4g}".format, na_rep="–"))
+        parts.append(shown.head(SHOWN_ROWS).to_html(float_format="{:.4g}".format, na_rep="–", index=False))
         if len(shown) > SHOWN_ROWS:
             parts.append(f"<p>the first {SHOWN_ROWS} of {len(shown)} rows</p>")
         figures = self.plot()
@@ -144,7 +145,7 @@ class Result(StoreResult):
         return dict(draw(self._view())) if draw is not None else {}
 
     def _shown_table(self) -> pd.DataFrame:
-        return self.summary()
+        return self.summary().reset_index()
 
     def _view(self) -> View:
         from stmbench.tables import read

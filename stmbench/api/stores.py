@@ -107,7 +107,7 @@ def compare(
             raise ConfigError("two stores", f"{str(folders[0])!r} twice", "measure with another `out`")
         return Comparison(compare_stores(*folders, config))
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
 
 
 def folder_of(store: StoreLike) -> Path:
@@ -164,7 +164,7 @@ def report(
         frame = read_stores([folder_of(store) for store in listed(stores)])
         return list(write_report(build_report(frame, title=title), Path(out), chosen))
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
 
 
 def add_to_history(
@@ -202,7 +202,7 @@ def add_to_history(
             replace=replace,
         )
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
     return [item.folder for item in done]
 
 
@@ -254,7 +254,7 @@ def prune_history(
         limit = None if before is None else parse_date(str(before), "--before")
         chosen = selection.old_records(place.records(), keep=keep, before=limit, machine=machine)
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
     for record in chosen:
         if not dry_run:
             place.remove(record)

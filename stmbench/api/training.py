@@ -42,7 +42,7 @@ def train(models: Models = (), **options: Any) -> TrainResult:
         run = settings(models, TrainOptions, {**asked, "match": None, "checkpoint": None, "seed": 0})
         runs = chosen.runs(run.models)
     except InputError as error:
-        raise in_python(error) from error
+        raise in_python(error) from None
     import torch
 
     from stmbench.training.distributed import World

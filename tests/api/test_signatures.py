@@ -42,7 +42,8 @@ OTHER = {"workers"}  # 1 rather than auto: a notebook's process
 def _command(name: str) -> dict[str, Any]:
     group: Any = typer.main.get_command(__import__("stmbench.commands", fromlist=["app"]).app)
     command = group.get_command(None, name)
-    return {parameter.name: parameter for parameter in command.params if parameter.name not in COMMAND_ONLY}
+    skipped = COMMAND_ONLY if name in (*NAMES, "train") else COMMAND_ONLY - {"weights"}
+    return {parameter.name: parameter for parameter in command.params if parameter.name not in skipped}
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from stmbench.errors import InputError
 from stmbench.tables import read
 
 MODEL = "unified_identity_nano"
-FEW: dict[str, Any] = {"epochs": 1, "data_fraction": 0.1, "batch_size": 32, "progress": False}
+FEW: dict[str, Any] = {"epochs": 1, "data_fraction": 0.03, "batch_size": 16, "progress": False}
 
 
 @pytest.fixture(scope="module")
