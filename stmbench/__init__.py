@@ -19,7 +19,15 @@ from stmbench.architectures import timm_hook
 if TYPE_CHECKING:
     from stmbench import tables
     from stmbench.analyses.registry import register_analysis
-    from stmbench.api.commands import check, convert, list_analyses, list_architectures, list_mixers, run
+    from stmbench.api.commands import (
+        check,
+        convert,
+        list_analyses,
+        list_architectures,
+        list_experiments,
+        list_mixers,
+        run,
+    )
     from stmbench.api.functions import (
         affinity,
         corruption,
@@ -71,6 +79,7 @@ __all__ = [
     "invariance",
     "list_analyses",
     "list_architectures",
+    "list_experiments",
     "list_history",
     "list_mixers",
     "list_models",
@@ -89,7 +98,15 @@ __all__ = [
 
 _NAMES_OF = {
     "stmbench.analyses.registry": ("register_analysis",),
-    "stmbench.api.commands": ("check", "convert", "list_analyses", "list_architectures", "list_mixers", "run"),
+    "stmbench.api.commands": (
+        "check",
+        "convert",
+        "list_analyses",
+        "list_architectures",
+        "list_experiments",
+        "list_mixers",
+        "run",
+    ),
     "stmbench.api.results": ("Result",),
     "stmbench.api.stores": (
         *("Comparison", "add_to_history", "compare", "dashboard", "export", "list_history", "prune_history", "read"),

@@ -33,7 +33,7 @@ def run(
     """Run an experiment: train what it trains, measure what it measures.
 
     Args:
-        file: an experiment: experiments/quickstart.yaml.
+        file: an experiment: a file, or the name of one that comes with stmbench, such as quickstart.
         mini: the file's miniature: small models on an embedded set.
         data: where data sets are: {"imagenet": path}.
         weights: a folder of checkpoints, named after models or as their authors do.
@@ -49,13 +49,14 @@ def run(
     from stmbench.commands.run import workers_of
     from stmbench.commands.run_output import RunOutput
     from stmbench.commands.values import device as device_of
+    from stmbench.experiments.files import experiment_file
     from stmbench.experiments.planning import plan
     from stmbench.experiments.reading import plugins_of, read_experiment
     from stmbench.experiments.resources import Resources
     from stmbench.plugins import load_plugins
 
-    path = Path(file)
     try:
+        path = experiment_file(Path(file))
         named = plugins_of(path, mini=mini)
         if named and not allow_plugins:
             names = ", ".join(plugin.name for plugin in named)
@@ -150,5 +151,14 @@ def list_architectures(pattern: str = "*") -> list[str]:
 def list_analyses() -> list[str]:
     """The analyses; each is a function of this package."""
     from stmbench.analyses.registry import specs
+    from stmbench.plugins import load_entry_points
 
+    load_entry_points()
     return [spec.name for spec in specs() if spec.options is not None]
+
+
+def list_experiments() -> list[str]:
+    """The experiments that come with stmbench, for `run`."""
+    from stmbench.experiments.files import bundled_experiments
+
+    return list(bundled_experiments())

@@ -101,6 +101,7 @@ def test_convert(tmp_path: Path) -> None:
 def test_lists() -> None:
     assert "halo_attn" in sb.list_mixers()
     assert sb.list_mixers("halo") == ["halo_attn"]
+    assert {"quickstart", "stm_table3"} <= set(sb.list_experiments())
     assert "unified" in sb.list_architectures()
     assert {"erf", "profile", "eval"} <= set(sb.list_analyses()) <= set(sb.__all__)
     with pytest.raises(UnknownNameError):
