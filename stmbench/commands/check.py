@@ -88,7 +88,7 @@ def _check_model(name: str) -> list[Outcome]:
 
 def _check_analysis(name: str) -> list[Outcome]:
     from stmbench.analyses.conformance import conform
-    from stmbench.api import function_of
+    from stmbench.api.analyses import function_of
     from stmbench.plugins import loaded_paths
 
     interfaces = (lambda spec: typer.main.get_command(command_of(spec)), lambda spec: function_of(spec.name))
