@@ -20,6 +20,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo     train and study eight mixers on digits, write a report (under 10 minutes; goes on where it was)"
 	@echo "make test     run the tests"
+	@echo "make test-fast    run the tests that a change usually needs"
 	@echo "make check    lint, formatting, types, and that imports flow one way"
 	@echo "make oldest   run the tests with the oldest versions that pyproject.toml allows (.venv-oldest, Python 3.10)"
 	@echo "make docs     build the documents' site into reports/site (.venv-docs, without torch)"
@@ -54,6 +55,13 @@ oldest:
 	$(OLDEST) uv pip install --python $(OLDEST_VENV) --resolution lowest-direct -r pyproject.toml --extra dev
 	$(OLDEST) pip install --disable-pip-version-check --no-deps -e .
 	OMP_NUM_THREADS=1 $(OLDEST) pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# what a change usually needs: little of it builds large models, and none of it trains or starts processes in number
+FAST := tests/architecture_rules/test_import_flow.py tests/test_errors.py tests/test_registry.py tests/tables tests/figures \
+    tests/mixers tests/plugins
+
+test-fast: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) --dist worksteal $(FAST)
 
 check: $(STAMP)
 	$(RUN) ruff check .

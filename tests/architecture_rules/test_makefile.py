@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 # stands in for every python: notes what it is asked to do, and makes a venv that holds a copy of itself
@@ -117,3 +118,22 @@ def test_the_site_has_an_environment_of_its_own(clone: Path) -> None:
     assert asked[-2].startswith("-m pip install --disable-pip-version-check mkdocs-material")
     assert not (clone / ".venv").exists()
     assert _make(clone, "docs") == (0, asked[-1:])
+
+
+def test_the_fast_tests_are_there(clone: Path) -> None:
+    _make(clone, "install")
+    code, asked = _make(clone, "test-fast")
+    assert code == 0
+    assert asked[0].startswith(f"{TESTS} ")
+    places = asked[0].removeprefix(TESTS).split()
+    assert len(places) > 3
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+def test_pre_commit_checks_what_make_checks(clone: Path) -> None:
+    _make(clone, "install")
+    _, asked = _make(clone, "check")
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]  # asks no network
+    entries = [hook["entry"] for repository in repositories for hook in repository["hooks"]]
+    assert [entry.removeprefix(".venv/bin/python ") for entry in entries] == asked
