@@ -144,17 +144,15 @@ class ImageOptions(Options):
         metavar="SET",
         completion="datasets",
     )
-    split: str = option("test", help="Of the data set; on disk 'test' finds 'val' too.", metavar="NAME")
+    split: str = option("test", help="Split of the data set; on disk 'test' also finds 'val'.", metavar="NAME")
     classes: str | None = option(
         None,
-        help="Which of the model's outputs a class is: a CSV or JSON file (name, index), imagenet-1k, imagenet-a, "
+        help="Mapping from classes to the model's outputs: a CSV or JSON file (name, index), imagenet-1k, imagenet-a, "
         "imagenet-r, imagenet-real, imagenet-v2, or numbers (a class's name is the index).",
         metavar="FILE|WORD",
         completion="classes",
     )
-    labels: Path | None = option(
-        None, help="A CSV file (image, label) with the labels of a folder's images.", metavar="FILE"
-    )
+    labels: Path | None = option(None, help="A CSV file (image, label) that labels a folder's images.", metavar="FILE")
     num_images: int | None = option(
         None,
         help="Images, balanced over the classes and drawn by --seed; default: all.",
@@ -167,9 +165,9 @@ class ImageOptions(Options):
     dtype: Literal["fp32", "tf32", "bf16", "fp16"] = option(
         "fp32", help="fp32, tf32, bf16 or fp16.", metavar="DTYPE", completion="dtypes"
     )
-    batch_size: int = option(32, help="Images in a batch.", metavar="N", least=1, most=LARGEST_BATCH)
+    batch_size: int = option(32, help="Images per batch.", metavar="N", least=1, most=LARGEST_BATCH)
     workers: int = option(
-        0, help="Threads that decode images ahead; 0: when asked.", metavar="N", least=0, most=MOST_THREADS
+        0, help="Threads that decode images ahead; 0: decode on demand.", metavar="N", least=0, most=MOST_THREADS
     )
     limit_corrupt: int = option(10, help="Unreadable images that may be skipped.", metavar="N", least=0)
 

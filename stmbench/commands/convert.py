@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def convert(
-    file: Annotated[str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY says which of its weights.")],
+    file: Annotated[str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY selects weights in it.")],
     weights: model_options.Weights = None,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Show names, shapes and family instead of writing.")

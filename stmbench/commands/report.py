@@ -15,21 +15,23 @@ app = typer.Typer(add_completion=False)
 DEFAULT: Final = ("html", "pdf")
 
 
-@app.command(epilog="Nothing is measured: the stores are read and stay as they are.")
+@app.command(epilog="Nothing is measured; the stores are only read.")
 def report(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Folders that were given to --out.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="STEM", help="Where to write, without the ending.")
-    ] = Path("reports/report"),
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Result stores: folders given to --out.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="STEM", help="Output path without the suffix.")] = Path(
+        "reports/report"
+    ),
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", "-f", metavar="FORMATS", help="html, pdf, latex, markdown; default: html,pdf."),
     ] = None,
-    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Default: what was compared.")] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="Title; default: the compared models.")
+    ] = None,
     plugin: options.Plugin = None,
     debug: options.Debug = False,
 ) -> None:
-    """Make a report of stores: one offline HTML file and one PDF, or tables in LaTeX and Markdown.
+    """Write a report of stores: one offline HTML file and one PDF, or LaTeX and Markdown.
 
     The summary comes first, then a section for each analysis: figures, tables, definition, caveats.
     """

@@ -23,36 +23,39 @@ def run(
         bool, typer.Option("--mini", help="The file's miniature: small models on an embedded set, labelled as such.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan: what is to do, how long, what is missing. Writes nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan: tasks, time, missing requirements. Writes nothing.")
     ] = False,
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", metavar="NAME=PATH", help="Where a data set is: imagenet=PATH. Repeatable."),
+        typer.Option("--data", metavar="NAME=PATH", help="Location of a data set: imagenet=PATH. Repeatable."),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FOLDER", help="Checkpoints, named after models or as their authors do."),
+        typer.Option(
+            "--weights", metavar="FOLDER", help="Checkpoints, named after models or as their authors named them."
+        ),
     ] = None,
     engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="local, or ray: a cluster.")] = "local",
     workers: Annotated[
         str, typer.Option("--workers", metavar="N", help="Processes on this machine; auto: one for each core, up to 8.")
     ] = "auto",
     address: Annotated[
-        str | None, typer.Option("--address", metavar="HOST:PORT", help="Of a running Ray cluster; default: its own.")
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Address of a running Ray cluster; default: start one."),
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Run on this device what was meant for a GPU.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Run tasks meant for a GPU on this device.")] = False,
     allow_plugins: Annotated[
         bool, typer.Option("--allow-plugins", help="Run the code of the plug-ins that the file names.")
     ] = False,
     plugin: options.Plugin = None,
     device: options.Device = "auto",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do again what the store already holds.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what the store already holds.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The result store; default: results/NAME.")
     ] = None,
     debug: options.Debug = False,
 ) -> None:
-    """Run an experiment: train what it trains, measure what it measures, show it beside what was published."""
+    """Run an experiment: train and measure its models, and compare them with published values."""
     if engine not in ENGINES:
         from stmbench.errors import UnknownNameError
 

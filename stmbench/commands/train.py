@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False)
 
 
 def train(ctx: typer.Context, **words: Any) -> None:
-    """Train models, from a recipe of the papers or of the embedded sets.
+    """Train models with the recipes of the papers or of the embedded sets.
 
     Without arguments: the five mixers at scale nano on the embedded digits, a minute or so each. Checkpoints are under
     OUT/checkpoints and can be given to every other command with --checkpoint.

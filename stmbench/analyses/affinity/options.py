@@ -103,23 +103,25 @@ class AffinityOptions(ImageOptions):
     num_images: int | None = option(
         8, help="Images, balanced over the classes and drawn by --seed.", metavar="N", least=1
     )
-    batch_size: int = option(8, help="Images in a batch.", metavar="N", least=1, most=2**20)
+    batch_size: int = option(8, help="Images per batch.", metavar="N", least=1, most=2**20)
     layers: tuple[str | int, ...] = option(
-        ("first", "last"), help="Of the maps: first, last, all, numbers from 1, or STAGE.BLOCK.", metavar="LAYERS"
+        ("first", "last"),
+        help="Layers whose maps to keep: first, last, all, numbers from 1, or STAGE.BLOCK.",
+        metavar="LAYERS",
     )
     positions: tuple[int, ...] = option(
         (),
-        help="Of the maps: numbers from 0, row by row on the layer's map; default: 25, 50, 90, 100 of a 14 x 14 map, "
+        help="Positions of the maps: numbers from 0, row by row on the layer's map; default: 25, 50, 90, 100 of a 14 x 14 map, "
         "put at the same place of any other.",
         metavar="POSITIONS",
         example="25,50",
     )
     heads: tuple[str | int, ...] = option(
-        ("mean",), help="Of the maps: mean (the default), all, or numbers from 0.", metavar="HEADS"
+        ("mean",), help="Heads of the maps: mean (the default), all, or numbers from 0.", metavar="HEADS"
     )
     per_image: bool = option(False, help="Keep the maps of every image instead of their mean.")
     radii: tuple[float, ...] = option(
-        (), help="How far is near, in tokens; default 1.5, 3.5, 7.", metavar="TOKENS", example="1.5,3.5"
+        (), help="Radii that count as near, in tokens; default 1.5, 3.5, 7.", metavar="TOKENS", example="1.5,3.5"
     )
     jacobian: Literal["auto", "none", "mixer", "block"] = option(
         "auto",

@@ -89,7 +89,7 @@ class CorruptionOptions(ImageOptions):
     )
     baseline: str | None = option(
         None,
-        help="The model that errors are also given relative to (CE, mCE): of this run or of the store.",
+        help="Baseline model for relative errors (CE, mCE), from this run or the store.",
         metavar="MODEL",
     )
     as_jpeg: bool = option(

@@ -22,14 +22,14 @@ class ErfOptions(ImageOptions):
 
     num_images: int | None = option(28, help="Images, balanced over the classes and drawn by --seed.", metavar="N",
                                     least=1)  # fmt: skip
-    batch_size: int = option(8, help="Images in a batch.", metavar="N", least=1, most=2**20)
+    batch_size: int = option(8, help="Images per batch.", metavar="N", least=1, most=2**20)
     stages: tuple[int, ...] = option((), help="Stages from 1, comma-separated; default: all.", metavar="NUMBERS",
                                      example="3")  # fmt: skip
     percent: tuple[float, ...] = option(
-        (50.0,), help="Shares of the map's mass, such as 50,90; default: 50.", metavar="NUMBERS", example="50"
+        (50.0,), help="Percentages of the map's mass, such as 50,90; default: 50.", metavar="NUMBERS", example="50"
     )
     definition: str | None = option(
-        None, help="What the table and the figures show; the store gets every definition.", metavar="NAME"
+        None, help="Definition shown in the table and figures; the store gets all of them.", metavar="NAME"
     )
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ class EvalOptions(ImageOptions):
         metavar="SET",
         completion="datasets",
     )
-    keep_predictions: bool = option(False, help="Keep what was predicted for each image, as Parquet files.")
+    keep_predictions: bool = option(False, help="Keep the predictions for each image as Parquet files.")
 
     def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Analysis:
         from stmbench.analyses.eval.evaluation import Evaluation

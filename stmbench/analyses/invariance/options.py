@@ -28,12 +28,12 @@ class InvarianceOptions(ImageOptions):
     num_images: int | None = option(
         56, help="Images, balanced over the classes and drawn by --seed.", metavar="N", least=1
     )
-    batch_size: int = option(16, help="Images in a batch.", metavar="N", least=1, most=2**20)
+    batch_size: int = option(16, help="Images per batch.", metavar="N", least=1, most=2**20)
     levels: tuple[float, ...] = option(
-        (), help="Comma-separated; default: those of the definition.", metavar="NUMBERS", example="0,8,16"
+        (), help="Levels, comma-separated; default: those of the definition.", metavar="NUMBERS", example="0,8,16"
     )
     pad: Literal["none", "zeros", "reflect"] = option(
-        "none", help="Where the image ends: none (levels are left out), zeros or reflect.", metavar="HOW"
+        "none", help="Padding beyond the image: none (such levels are left out), zeros or reflect.", metavar="HOW"
     )
     order: Literal["before", "after"] = option("before", help="Rotate before or after the crop.", metavar="ORDER")
     definition: str = option("stmbench.v1", help="stmbench.v1, paper.v1 or authors_code.v1.", metavar="NAME")

@@ -43,15 +43,15 @@ class ProfileOptions(Options):
     )
     timing: bool = option(
         True,
-        help="Without timing: parameters, MACs and activations alone.",
+        help="Skip timing: count parameters, MACs and activations only.",
         flags=("--timing/--no-timing",),
     )
-    compile: bool = option(False, help="Time models compiled by torch.compile.")
-    channels_last: bool = option(False, help="Give weights and images in the channels_last format.")
+    compile: bool = option(False, help="Time models compiled with torch.compile.")
+    channels_last: bool = option(False, help="Use the channels_last format for weights and images.")
     threads: int | None = option(None, help="CPU threads; default: torch's choice.", least=1, most=MOST_THREADS)
     images: Literal["noise", "photos"] = option("noise", help="noise, or photos: bundled photographs.", metavar="KIND")
     target_width: float = option(0.03, help="Sample until the ratios' 95 % intervals are narrower than this.")
-    time_budget: float = option(120.0, help="... or for so many seconds a setting, 10 rounds at least.")
+    time_budget: float = option(120.0, help="Seconds of sampling per setting at most, but at least 10 rounds.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

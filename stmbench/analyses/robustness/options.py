@@ -24,7 +24,7 @@ class RobustnessOptions(ImageOptions):
     num_images: int | None = option(
         56, help="Images, balanced over the classes and drawn by --seed.", metavar="N", least=1
     )
-    batch_size: int = option(16, help="Images in a batch.", metavar="N", least=1, most=2**20)
+    batch_size: int = option(16, help="Images per batch.", metavar="N", least=1, most=2**20)
     attacks: tuple[str, ...] = option(
         ("fgsm",),
         help="fgsm (needs no extra); torchattacks_fgsm, pgd, apgd (extra 'attacks'); all of these; or a mistake, "
@@ -32,9 +32,9 @@ class RobustnessOptions(ImageOptions):
         metavar="NAMES",
     )
     eps: tuple[str | float, ...] = option(
-        (), help="Such as 8/255 or 0.03, comma-separated; default: the paper's.", metavar="SIZES"
+        (), help="Values of eps such as 8/255 or 0.03, comma-separated; default: the paper's.", metavar="SIZES"
     )
-    steps: int = option(10, help="Of attacks that iterate.", metavar="N", least=1)
+    steps: int = option(10, help="Steps of iterative attacks.", metavar="N", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
