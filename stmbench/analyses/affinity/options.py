@@ -111,7 +111,7 @@ class AffinityOptions(ImageOptions):
     )
     positions: tuple[int, ...] = option(
         (),
-        help="Positions of the maps: numbers from 0, row by row on the layer's map; default: 25, 50, 90, 100 of a 14 x 14 map, "
+        help="Positions of the maps from 0, row by row on the layer's map; default: 25, 50, 90, 100 of a 14 x 14 map, "
         "put at the same place of any other.",
         metavar="POSITIONS",
         example="25,50",
