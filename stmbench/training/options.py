@@ -40,39 +40,41 @@ class TrainOptions(Options):
     """What every model of one call is trained on, by which recipe, and how the work is done."""
 
     dataset: str = _shared("dataset", "digits")
-    train_split: str = option("train", help="Trained on.", metavar="NAME")
+    train_split: str = option("train", help="Split to train on.", metavar="NAME")
     split: str = _shared("split")
     classes: str | None = _shared("classes")
     labels: Path | None = _shared("labels")  # noqa: RUF009
-    data_fraction: float = option(1.0, help="Of each class's training images, from 0 to 1.", metavar="SHARE")
+    data_fraction: float = option(1.0, help="Fraction of each class's training images, from 0 to 1.", metavar="SHARE")
     recipe: str | None = option(
         None,
         help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
         "relations; default: the embedded set's own, or stm.",
         metavar="NAME",
     )
-    epochs: int | None = option(None, help="In place of the recipe's.", least=1, most=1_000_000)
+    epochs: int | None = option(None, help="Overrides the recipe's.", least=1, most=1_000_000)
     batch_size: int | None = option(
-        None, help="Images in a step, of all processes; lr grows with it.", least=1, most=LARGEST_BATCH
+        None, help="Images per step over all processes; lr scales with it.", least=1, most=LARGEST_BATCH
     )
-    lr: float | None = option(None, help="In place of the recipe's, at its batch size.")
+    lr: float | None = option(None, help="Overrides the recipe's, for its batch size.")
     set: tuple[str, ...] = option(
-        (), help="Any field of the recipe: mixup=0. Repeatable; in Python also {'mixup': 0}.", metavar="FIELD=VALUE"
+        (),
+        help="Override any field of the recipe: mixup=0. Repeatable; in Python also {'mixup': 0}.",
+        metavar="FIELD=VALUE",
     )
     seeds: tuple[int, ...] = option(
-        (0,), help="Of weights, order and augmentation; one run for each.", metavar="NUMBERS", example="0,1,2"
+        (0,), help="Seeds of weights, order and augmentation; one run per seed.", metavar="NUMBERS", example="0,1,2"
     )
     resolution: int | str | None = _shared("resolution")
     dtype: str = option("fp32", help="fp32; tf32; bf16 or fp16 by autocast; fp64.", metavar="DTYPE")
-    accumulate: int = option(1, help="Backward passes in a step.", least=1)
+    accumulate: int = option(1, help="Backward passes per step.", least=1)
     grad_checkpointing: bool = option(False, help="Recompute blocks in the backward pass: less memory.")
-    compile: bool = option(False, help="Compile the models by torch.compile.")
-    channels_last: bool = option(False, help="Images and weights in that format.")
+    compile: bool = option(False, help="Compile the models with torch.compile.")
+    channels_last: bool = option(False, help="Images and weights in channels-last format.")
     keep_every: int | None = option(None, help="Keep the weights of every N-th epoch.", metavar="N", least=1)
     resume: Path | None = option(
         None, help="Resume from this run's folder or state.pt, in place of --out's.", metavar="PATH"
     )
-    tensorboard: bool = option(False, help="Curves for TensorBoard, too.")
+    tensorboard: bool = option(False, help="Also write TensorBoard curves.")
     workers: int = option(0, help="Processes that decode images ahead.", least=0, most=MOST_THREADS)
     limit_corrupt: int = _shared("limit_corrupt")
     threads: int | None = option(None, help="CPU threads; default: torch's.", least=1, most=MOST_THREADS)
