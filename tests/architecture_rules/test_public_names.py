@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 import stmbench
@@ -26,3 +29,15 @@ def test_every_public_name_is_listed_and_there() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'stmbench' has no attribute 'creat_model'"):
         _ = stmbench.creat_model
+
+
+def test_the_page_names_exactly_the_public_names() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    table = page.partition("## Public names")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(stmbench.__all__)
+
+
+def test_every_analysis_that_comes_with_stmbench_is_public() -> None:
+    assert set(stmbench.list_analyses()) <= set(stmbench.__all__)
