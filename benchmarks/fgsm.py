@@ -22,8 +22,7 @@ from torch import Tensor
 from stmbench.analyses.models import DTYPES, build_model
 from stmbench.analyses.robustness.attacks import attack_named, predict
 from stmbench.analyses.robustness.config import PAPER, eps_of, ordered
-from stmbench.analyses.robustness.fgsm import Target
-from stmbench.analyses.robustness.library import torchattacks
+from stmbench.analyses.robustness.fgsm import Target, torchattacks
 from stmbench.analyses.robustness.runner import attack_images
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing

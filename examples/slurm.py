@@ -13,9 +13,8 @@ from typing import Any
 import submitit
 
 from stmbench.experiments.execution import execute, is_done
-from stmbench.experiments.planning import plan
+from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.reading import read_experiment
-from stmbench.experiments.resources import Resources
 from stmbench.experiments.tasks import Task
 from stmbench.tables import Store
 

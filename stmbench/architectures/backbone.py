@@ -15,7 +15,7 @@ import torch
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from stmbench.architectures.heads import classifier
+from stmbench.architectures.layers import classifier
 from stmbench.errors import ConfigError, require
 from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
 

@@ -21,8 +21,13 @@ from torch import Tensor, nn
 from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, ArchitectureEntry, NamedModel
 from stmbench.architectures.blocks import BlockConfig, Branch, Stage, mlp_macs
-from stmbench.architectures.heads import PoolingHead
-from stmbench.architectures.layers import ChannelsLastBatchNorm, ChannelsLastConv, ImageEmbedding, PatchEmbedding
+from stmbench.architectures.layers import (
+    ChannelsLastBatchNorm,
+    ChannelsLastConv,
+    ImageEmbedding,
+    PatchEmbedding,
+    PoolingHead,
+)
 from stmbench.architectures.model_factory import build_backbone
 from stmbench.errors import require
 from stmbench.mixers.base import MIXERS, SCALES, MixerEntry

@@ -17,8 +17,7 @@ from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, Architectur
 from stmbench.architectures.blocks import Stage
 from stmbench.architectures.bottleneck import Bottleneck, Convolution
 from stmbench.architectures.cotnet_config import NETWORKS, RELEASED, CotNetConfig
-from stmbench.architectures.heads import PoolingHead
-from stmbench.architectures.layers import ChannelsLastBatchNorm, to_channels_last
+from stmbench.architectures.layers import ChannelsLastBatchNorm, PoolingHead, to_channels_last
 from stmbench.architectures.model_factory import build_backbone
 from stmbench.mixers.base import MIXERS, BlockPosition, Mixer, MixerEntry
 

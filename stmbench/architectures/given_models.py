@@ -20,8 +20,7 @@ from torch import nn
 from stmbench.architectures.fingerprints import code_hash, weights_hash
 from stmbench.architectures.input_config import input_config, timm_config
 from stmbench.architectures.model_names import MODULE
-from stmbench.architectures.module_copies import Returned, prepared_copy
-from stmbench.architectures.module_options import LABEL, GivenModel
+from stmbench.architectures.module_copies import LABEL, GivenModel, Returned, prepared_copy
 from stmbench.errors import ConfigError, InputError
 
 WEIGHTS: Final = "given:"  # the table's `weights` of a given module; behind it the start of the weights' hash

@@ -16,8 +16,7 @@ from torch import nn
 from stmbench.architectures.backbone import LARGEST_STRIDE, REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry
 from stmbench.architectures.blocks import BlockConfig, Stage, TransformerBlock, new_position
-from stmbench.architectures.heads import PoolingHead
-from stmbench.architectures.layers import ImageEmbedding
+from stmbench.architectures.layers import ImageEmbedding, PoolingHead
 from stmbench.architectures.model_factory import build_backbone
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry

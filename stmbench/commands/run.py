@@ -66,9 +66,8 @@ def run(
     number = workers_of(workers)
     from stmbench.commands.run_output import RunOutput
     from stmbench.experiments.files import experiment_file
-    from stmbench.experiments.planning import plan
+    from stmbench.experiments.planning import Resources, plan
     from stmbench.experiments.reading import plugins_of, read_experiment
-    from stmbench.experiments.resources import Resources
     from stmbench.plugins import load_plugins
 
     file = experiment_file(file)

@@ -16,7 +16,7 @@ from stmbench.plugins import load_plugins
 from stmbench.tables import Store
 from stmbench.training.analysis import Training
 from stmbench.training.distributed import World
-from stmbench.training.folder import RunFolder
+from stmbench.training.state import RunFolder
 
 
 def execute(task: Task, folder: Path, *, listener: Listener | None = None) -> TaskResult:

@@ -19,9 +19,8 @@ from stmbench.experiments.experiment import (
     RefusedKeyError,
     TrainingLines,
 )
-from stmbench.experiments.lines import Located, read_lines
 from stmbench.experiments.steps import read_step
-from stmbench.experiments.typed import convert, typed
+from stmbench.experiments.yaml_values import Located, convert, read_lines, typed
 from stmbench.tables.published import published, published_names
 
 MINI, INCLUDE = "mini", "include"

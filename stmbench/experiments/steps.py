@@ -14,8 +14,7 @@ from typing import Any, get_type_hints
 from stmbench.analyses.options import ImageOptions, Options
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec, specs
 from stmbench.errors import ConfigError, UnknownNameError
-from stmbench.experiments.lines import Located
-from stmbench.experiments.typed import convert, made
+from stmbench.experiments.yaml_values import Located, convert, made
 
 EPOCHS = "at_epochs"
 

@@ -21,12 +21,11 @@ from stmbench.tables import Store
 from stmbench.tables.labels import random_label
 from stmbench.training.data import TrainingData, batch_remark, open_data, with_fitting_batch
 from stmbench.training.distributed import World
-from stmbench.training.folder import RunFolder, folder_name
 from stmbench.training.loop import Loop
 from stmbench.training.progress import require_board
 from stmbench.training.rows import training_rows
 from stmbench.training.settings import TrainingSettings
-from stmbench.training.state import load_state
+from stmbench.training.state import RunFolder, folder_name, load_state
 
 CHECKPOINTS = "checkpoints"  # of a store: one folder for each run
 END = None  # what the first process tells the others when there is nothing left to train

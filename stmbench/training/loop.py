@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.utils.clip_grad import dispatch_clip_grad
@@ -17,11 +17,10 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stmbench.architectures.catalog import ModelName
+from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import UnitError
+from stmbench.errors import ConfigError, UnitError
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.building import built, wrapped
 from stmbench.training.data import TrainingData
 from stmbench.training.distributed import World
 from stmbench.training.images import grouped, training_batches
@@ -29,6 +28,43 @@ from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, sche
 from stmbench.training.progress import Epoch, Record, require_finite, words
 from stmbench.training.settings import TrainingSettings, seed_at
 from stmbench.training.validation import Judge, Score
+
+
+def built(settings: TrainingSettings, num_classes: int) -> nn.Module:
+    """The model with weights of the seed. Raises ConfigError where it cannot recompute its blocks and was asked to."""
+    recipe = settings.recipe
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if recipe.drop_path is not None:
+        options["drop_path_rate"] = recipe.drop_path
+    seed_at(settings.seed)
+    model = create_model(settings.model, **options)
+    if settings.grad_checkpointing:
+        if not hasattr(model, "set_grad_checkpointing"):
+            raise ConfigError("a model that can recompute its blocks", settings.model, "leave --grad-checkpointing out")
+        cast(Any, model).set_grad_checkpointing()
+    if recipe.dropout:
+        _drop_before(cast(Any, model).get_classifier(), recipe.dropout)
+    return model
+
+
+def wrapped(model: nn.Module, settings: TrainingSettings, world: World) -> nn.Module:
+    """What the forward pass of a step goes through: gradients shared by the processes, compiled where asked for."""
+    found = model
+    if world.size > 1:
+        on_gpu = world.device.type == "cuda"
+        found = DistributedDataParallel(found, device_ids=[world.device.index] if on_gpu else None)
+    return cast(nn.Module, torch.compile(found)) if settings.compile else found
+
+
+def _drop_before(classifier: nn.Module, rate: float) -> None:
+    """Dropout of the pooled features, for any model: few have an option for it."""
+    drop = nn.Dropout(rate)
+
+    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (drop.train(module.training)(inputs[0]), *inputs[1:])
+
+    classifier.register_forward_pre_hook(before)
+
 
 LOOK_EVERY = 50  # steps between two looks at the losses: each look waits for the device
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

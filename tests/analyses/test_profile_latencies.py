@@ -11,8 +11,8 @@ import torch
 from stmbench.analyses.profile import bench, subjects
 from stmbench.analyses.profile.bench import Bench, Load
 from stmbench.analyses.profile.config import ProfileConfig, Setting
-from stmbench.analyses.profile.overview import lines
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS
+from stmbench.analyses.profile.terminal import lines
 from stmbench.tables import read
 from tests.analyses.profiles import MODELS, memory, profile, raw, summary
 from tests.measure.fake_clock import ScriptedTimer

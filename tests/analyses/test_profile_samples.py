@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples
-from stmbench.analyses.profile.summary import summaries
+from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples, summaries
 from stmbench.measure.interference import external_load
 from stmbench.tables.labels import FEWEST_ROUNDS
 

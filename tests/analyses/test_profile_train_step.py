@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.profile.subjects import Subject, SubjectSpec
+from stmbench.analyses.profile.subjects import Subject, SubjectSpec, TrainStep
 from stmbench.analyses.profile.tasks import forward_of
-from stmbench.analyses.profile.train_step import TrainStep
 
 HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

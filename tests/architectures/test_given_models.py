@@ -19,8 +19,7 @@ from stmbench.analyses.loaded_model import load_subject
 from stmbench.analyses.models import build_model, facts_of, meta_model, own_weights, plugin_hashes
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import load_given, model_name_of, release_models, save_given
-from stmbench.architectures.module_copies import feature_source
-from stmbench.architectures.module_options import GivenModel, paths_of
+from stmbench.architectures.module_copies import GivenModel, feature_source, paths_of
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, InputError, UnitError
 from tests.architectures.given_networks import InDict, InOutput, InTuple, Plain, TokenNetwork

@@ -18,7 +18,7 @@ from stmbench.checkpoints import families, family_of, load_checkpoint
 from stmbench.checkpoints.families import num_classes_of, published_file_stems
 from stmbench.checkpoints.inspection import class_names
 from stmbench.errors import CheckpointError
-from stmbench.experiments.resources import Resources
+from stmbench.experiments.planning import Resources
 from stmbench.registry import Registry
 from tests.data.paths import GOLDEN
 

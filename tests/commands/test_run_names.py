@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stmbench.commands.run_names import RECORD, RunNames
+from stmbench.commands.analysis_output import RECORD, RunNames
 from tests.commands import run
 from tests.tables.frames import profile_frame
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stmbench.experiments.planning import plan
+from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.reading import read_experiment
-from stmbench.experiments.resources import Resources
 from stmbench.experiments.tasks import Task
 from tests.experiments.files import write
 

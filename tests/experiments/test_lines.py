@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stmbench.errors import ConfigError, InputError
-from stmbench.experiments.lines import read_lines
 from stmbench.experiments.reading import merged
+from stmbench.experiments.yaml_values import read_lines
 from tests.experiments.files import write
 
 # nine levels of ten aliases each: a billion values

@@ -16,9 +16,8 @@ pytest.importorskip("ray")
 
 from stmbench.experiments.engines.base import LocalEngine
 from stmbench.experiments.engines.ray import RayEngine
-from stmbench.experiments.planning import plan
+from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.reading import read_experiment
-from stmbench.experiments.resources import Resources
 from stmbench.experiments.running import Run, RunReport
 from stmbench.plugins import load_plugins
 from stmbench.tables import Store, read

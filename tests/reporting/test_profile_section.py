@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.analyses.profile.overview import lines
 from stmbench.analyses.profile.section import headline
+from stmbench.analyses.profile.terminal import lines
 from stmbench.reporting import build_report, read_stores
 from stmbench.tables import Row, Store
 from tests.reporting.rows import like, only

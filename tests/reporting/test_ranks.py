@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from stmbench.analyses.profile.overview import Ranks
+from stmbench.analyses.profile.terminal import Ranks
 from stmbench.reporting import build_report
 from stmbench.tables import frame_of
 from tests.tables.frames import profile_rows, with_attrs

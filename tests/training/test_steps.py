@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stmbench.errors import ConfigError
-from stmbench.training import building
+from stmbench.training import loop
 from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
 from tests.training.runs import PLAIN, RANDOM, memory, settings, trained
@@ -27,7 +27,7 @@ def weights(made: Loop) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def _no_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models whose head has no BatchNorm: it sees the images of one pass, so it is what accumulation changes."""
-    build = building.built
+    build = loop.built
 
     def built(*arguments: Any) -> nn.Module:
         model = build(*arguments)
@@ -76,9 +76,9 @@ def test_recomputed_blocks_have_the_same_gradients(model: str) -> None:
 
 
 def test_a_model_that_cannot_recompute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "create_model", lambda *_, **__: nn.Linear(2, 2))
+    monkeypatch.setattr(loop, "create_model", lambda *_, **__: nn.Linear(2, 2))
     with pytest.raises(ConfigError, match=r"recompute its blocks, got .*; leave --grad-checkpointing out"):
-        building.built(settings(grad_checkpointing=True), 2)
+        loop.built(settings(grad_checkpointing=True), 2)
 
 
 @pytest.mark.parametrize(("dtype", "apart"), [("fp64", 1e-4), ("bf16", 0.05), ("fp16", 0.01)])
@@ -97,7 +97,7 @@ def test_channels_last_is_the_same_run() -> None:
 
 
 def test_dropout_before_the_classifier_in_training_alone() -> None:
-    model = building.built(settings(recipe=dataclasses.replace(PLAIN, dropout=0.5)), 2)
+    model = loop.built(settings(recipe=dataclasses.replace(PLAIN, dropout=0.5)), 2)
     x = torch.rand(4, 3, 32, 32)
     model.eval()
     assert torch.equal(model(x), model(x))

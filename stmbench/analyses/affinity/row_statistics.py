@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from stmbench.analyses.affinity.geometry import FIXED, Geometry
+from stmbench.analyses.affinity.layers import FIXED, Geometry
 from stmbench.mixers.affinity import Affinity, RepeatedHeads, ScaledAffinity
 
 LOG, SQUARES = -2, -1  # places of L and E, after the features

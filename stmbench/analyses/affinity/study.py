@@ -9,8 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from stmbench.analyses.affinity.geometry import Geometry
-from stmbench.analyses.affinity.layers import Layer, check_positions, chosen_layers, layers_of
+from stmbench.analyses.affinity.layers import Geometry, Layer, check_positions, chosen_layers, layers_of
 from stmbench.analyses.affinity.maps import Item, LayerMaps
 from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.loaded_model import Subject

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from stmbench.analyses.profile.figures import profile_figures
-from stmbench.analyses.profile.overview import Line as Overview
-from stmbench.analyses.profile.overview import lines
+from stmbench.analyses.profile.terminal import Line as Overview
+from stmbench.analyses.profile.terminal import lines
 from stmbench.analyses.registry import View
 from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point, labels

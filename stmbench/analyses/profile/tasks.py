@@ -12,10 +12,8 @@ from stmbench.analyses.base import Outcome
 from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load, fitting
 from stmbench.analyses.profile.costs import Cost, PartClock, left_out, parts_of
 from stmbench.analyses.profile.peaks import peak_of
-from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples
-from stmbench.analyses.profile.subjects import Subject
-from stmbench.analyses.profile.summary import summaries
-from stmbench.analyses.profile.train_step import TrainStep, autocast
+from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples, summaries
+from stmbench.analyses.profile.subjects import Subject, TrainStep, autocast
 from stmbench.errors import InputError, UnitError
 from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.energy import EnergyCounter, joules_per_image

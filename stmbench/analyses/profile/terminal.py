@@ -2,17 +2,165 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Final
+
 import pandas as pd
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.analyses.profile.overview import Line, lines
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.display_units import number
-from stmbench.figures.plot_data import Point
+from stmbench.figures.groups import alike, match
+from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import troubles
+
+TAIL: Final = 0.025  # left out at either end: the ranks from `low` to `high` hold 95 % or more
+SHOWN: Final = 3  # probabilities
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """The probabilities of one model's ranks."""
+
+    probabilities: dict[int, float]  # in the order of ranks
+
+    @classmethod
+    def of(cls, subject: Point, candidates: Sequence[Point]) -> Ranks | None:
+        """Those of the subject's setting; None where there are none."""
+        levels = sorted({point.level for point in candidates if point.level >= 1})
+        fitting = [point for point in candidates if alike(subject, point)]
+        found = {int(level): match(subject, [p for p in fitting if p.level == level]) for level in levels}
+        probabilities = {rank: point.value for rank, point in found.items() if point is not None}
+        return cls(probabilities=probabilities) if probabilities else None
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The first and the last of the ranks that are left when 2.5 % at most are cut off at either end."""
+        order = list(self.probabilities)
+        return self._first(order), self._first(order[::-1])
+
+    @property
+    def words(self) -> str:
+        """'3', or '3–4' where no single rank is sure."""
+        low, high = self.ends
+        return f"{low}" if low == high else f"{low}–{high}"
+
+    @property
+    def detail(self) -> str:
+        """The probability of the rank, or of each of them: '68, 32 %'; of many the most probable: '40 % to be 3'."""
+        low, high = self.ends
+        if high - low < SHOWN:
+            inside = [value for rank, value in self.probabilities.items() if low <= rank <= high]
+            return f"{', '.join(number(value, 'rank_probability') for value in inside)} %"
+        likeliest = max(self.probabilities, key=lambda rank: self.probabilities[rank])
+        return f"{number(self.probabilities[likeliest], 'rank_probability')} % to be {likeliest}"
+
+    @property
+    def mean(self) -> float:
+        """The expected rank: what a table is sorted by."""
+        return sum(rank * value for rank, value in self.probabilities.items())
+
+    def _first(self, order: list[int]) -> int:
+        total = 0.0
+        for rank in order:
+            total += self.probabilities[rank]
+            if total > TAIL:
+                return rank
+        return order[-1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """What is known of one subject; a metric it has no row for is None. Points hold base units."""
+
+    subject: Point  # of which metric says nothing: who it is, and its conditions
+    params: Point | None
+    macs: Point | None
+    activations: Point | None
+    throughput: Point | None
+    baseline: str | None  # the first model of its setting, that ratios are given to
+    ratio: Point | None
+    p50: Point | None
+    p99: Point | None
+    cold: Point | None  # latencies at p50
+    graph: Point | None
+    graph_cold: Point | None
+    peak_memory: Point | None
+    energy: Point | None
+    achieved: Point | None
+    peak_share: Point | None
+    ranks: Ranks | None
+
+
+def lines(frame: pd.DataFrame) -> list[Line]:
+    """The overview, in the table's order of models."""
+    found = {metric: _points(frame, metric) for metric in _METRICS}
+    firsts = baselines(frame)
+    p50s, p99s = ([point for point in found["latency"] if point.condition == name] for name in ("p50", "p99"))
+    others = {name: [point for point in found[name] if point.condition == "p50"] for name in _LATENCIES}
+    result = []
+    for point in _subjects(found["throughput"], found["params"], found["macs"]):
+        ratios = [ratio for ratio in found["throughput_ratio"] if alike(point, ratio)]
+        first = next((model for model in firsts if any(ratio.baseline == model for ratio in ratios)), None)
+        result.append(
+            Line(
+                subject=point,
+                params=match(point, found["params"]),
+                macs=match(point, found["macs"]),
+                activations=match(point, found["activations"]),
+                throughput=match(point, found["throughput"]),
+                baseline=first,
+                ratio=match(point, [ratio for ratio in ratios if ratio.baseline == first]),
+                p50=match(point, p50s),
+                p99=match(point, p99s),
+                cold=match(point, others["latency_cold"]),
+                graph=match(point, others["latency_graph"]),
+                graph_cold=match(point, others["latency_graph_cold"]),
+                peak_memory=match(point, found["peak_memory"]),
+                energy=match(point, found["energy"]),
+                achieved=match(point, found["achieved_macs_per_second"]),
+                peak_share=match(point, found["peak_share"]),
+                ranks=Ranks.of(point, found["rank_probability"]),
+            )
+        )
+    return result
+
+
+def baselines(frame: pd.DataFrame) -> list[str]:
+    """The models that others are compared with, in the table's order: a setting's ratios are to the first it has."""
+    against = set(frame.loc[frame["metric"] == "throughput_ratio", "baseline"].dropna())
+    return [str(model) for model in frame["model"].dropna().unique() if model in against]
+
+
+_LATENCIES = ("latency_cold", "latency_graph", "latency_graph_cold")
+_METRICS = (
+    *_LATENCIES,
+    *("params", "macs", "activations", "throughput", "throughput_ratio", "latency", "peak_memory"),
+    *("achieved_macs_per_second", "peak_share", "rank_probability", "energy"),
+)
+
+
+def _points(frame: pd.DataFrame, metric: str) -> list[Point]:
+    try:
+        return points(frame, metric)
+    except TableError:
+        return []  # a profile without timing has no throughput: the overview shows a dash
+
+
+def _subjects(timed: list[Point], *counted: list[Point]) -> Iterator[Point]:
+    """Timed subjects, and those of which only the costs are known: at a size of their own, or without any timing."""
+    yield from timed
+    known = list(timed)
+    for candidates in counted:
+        for point in candidates:
+            if match(point, known) is None:
+                known.append(point)
+                yield point
+
 
 NARROWEST, WIDEST = 12, 28  # columns of a model's name
 

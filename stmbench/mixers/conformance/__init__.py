@@ -15,7 +15,6 @@ float64 where numbers are compared. A check whose prerequisite failed is skipped
     affinity    the affinity contract
 """
 
-from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, Count, MixerUnderTest, Outcome
-from stmbench.mixers.conformance.run import conform
+from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, Count, MixerUnderTest, Outcome, conform
 
 __all__ = ["CHECKS", "BrokenPromiseError", "Check", "Count", "MixerUnderTest", "Outcome", "conform"]

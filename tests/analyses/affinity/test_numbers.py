@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.affinity import row_statistics
-from stmbench.analyses.affinity.geometry import Geometry
+from stmbench.analyses.affinity.layers import Geometry
 from stmbench.analyses.affinity.row_statistics import NAMES, layer_numbers
 from stmbench.mixers.affinity import (
     Affinity,

@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.analyses.profile.figures.efficiency import efficiency, roofline
-from stmbench.analyses.profile.figures.latency import latency
 from stmbench.analyses.profile.figures.parts import parts
 from stmbench.analyses.profile.figures.scaling import scaling, stability
-from stmbench.analyses.profile.figures.throughput import ranks, throughput
+from stmbench.analyses.profile.figures.speed import latency, ranks, throughput
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 
