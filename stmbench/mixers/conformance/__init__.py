@@ -15,6 +15,7 @@ float64 where numbers are compared. A check whose prerequisite failed is skipped
     affinity    the affinity contract
 """
 
-from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, Count, MixerUnderTest, Outcome, conform
+from stmbench.mixers.conformance.check import CHECKS, BrokenPromiseError, Check, Count, MixerUnderTest, Outcome
+from stmbench.mixers.conformance.run import conform
 
 __all__ = ["CHECKS", "BrokenPromiseError", "Check", "Count", "MixerUnderTest", "Outcome", "conform"]
