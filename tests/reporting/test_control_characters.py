@@ -18,11 +18,7 @@ from stmbench.tables import Store, read
 from stmbench.tables.printable import printable_in
 from tests.commands import run
 from tests.experiments.files import write
-<<<<<<< HEAD
 from tests.history.series import machines, noisy, series_key
-=======
-from tests.history.series import machines, noisy
->>>>>>> 7c43fa7 (Resources and plan, YAML values, a run's folder and state, and other pairs of one idea are one file each)
 from tests.tables.frames import failed_row, profile_rows
 
 BAD = "a\x1b[31mred\x00\x07\u202eb"
