@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         report,
     )
     from stmbench.architectures.catalog import create_model, list_models
-    from stmbench.architectures.module_options import GivenModel
+    from stmbench.architectures.module_copies import GivenModel
     from stmbench.checkpoints import load_checkpoint
     from stmbench.errors import StmbenchError
     from stmbench.mixers.base import register_mixer
@@ -114,7 +114,7 @@ _NAMES_OF = {
     ),
     "stmbench.api.training": ("train",),
     "stmbench.architectures.catalog": ("create_model", "list_models"),
-    "stmbench.architectures.module_options": ("GivenModel",),
+    "stmbench.architectures.module_copies": ("GivenModel",),
     "stmbench.checkpoints": ("load_checkpoint",),
     "stmbench.errors": ("StmbenchError",),
     "stmbench.mixers.base": ("register_mixer",),

@@ -50,9 +50,8 @@ def run(
     from stmbench.commands.run_output import RunOutput
     from stmbench.commands.values import device as device_of
     from stmbench.experiments.files import experiment_file
-    from stmbench.experiments.planning import plan
+    from stmbench.experiments.planning import Resources, plan
     from stmbench.experiments.reading import plugins_of, read_experiment
-    from stmbench.experiments.resources import Resources
     from stmbench.plugins import load_plugins
 
     try:

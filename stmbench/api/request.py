@@ -16,7 +16,7 @@ from stmbench.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from torch import nn
 
-    from stmbench.architectures.module_options import GivenModel
+    from stmbench.architectures.module_copies import GivenModel
     from stmbench.checkpoints.selection import Checkpoint
 
     Model = Union[str, nn.Module, GivenModel]  # noqa: UP007 - evaluated by tools on Python 3.10
