@@ -18,7 +18,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install demo test oldest check docs format clean
 
 help:
-	@echo "make demo     train and study eight mixers on digits, write a report (under 10 minutes; goes on where it was)"
+	@echo "make demo     train and study eight mixers on digits, write a report (under 10 minutes; resumes where it left off)"
 	@echo "make test     run the tests"
 	@echo "make test-fast    run the tests that a change usually needs"
 	@echo "make check    lint, formatting, types, and that imports flow one way"

@@ -82,8 +82,11 @@ def _leaves(command: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
     return found
 
 
-# what copies and draws stores knows no model, and so no mixer's code
-WITHOUT_MODELS = ("history add", "history list", "history prune", "dashboard", "convert")
+# what copies and draws stores, or lists files, knows no model, and so no plug-in
+WITHOUT_MODELS = (
+    *("history add", "history list", "history prune", "dashboard", "convert"),
+    *("list experiments", "list examples"),
+)
 
 
 def test_every_command_takes_plugins_and_debug() -> None:
