@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stmbench.analyses.erf.analysis import gradient_maps
 from stmbench.analyses.erf.stages import Stage, stages_of
-from stmbench.analyses.loaded_model import Subject, load_subject
+from stmbench.analyses.loaded_model import LoadedModel, load_model
 from stmbench.data.photos import photo
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
@@ -28,7 +28,7 @@ from stmbench.measure.interleaving import rounds
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
 
 
-def script(subject: Subject, stages: list[Stage], images: Tensor) -> Callable[[], None]:
+def script(subject: LoadedModel, stages: list[Stage], images: Tensor) -> Callable[[], None]:
     """One image, one stage at a time; the gradient of the rectified central unit to the image."""
 
     def run() -> None:
@@ -43,7 +43,7 @@ def script(subject: Subject, stages: list[Stage], images: Tensor) -> Callable[[]
     return run
 
 
-def ours(subject: Subject, stages: list[Stage], images: Tensor, batch: int) -> Callable[[], None]:
+def ours(subject: LoadedModel, stages: list[Stage], images: Tensor, batch: int) -> Callable[[], None]:
     """What the analysis runs."""
 
     def run() -> None:
@@ -73,8 +73,8 @@ def main() -> None:
     print("| mixer | ours, images/s | the script takes, times | 95 % |\n|---|---|---|---|")
     for mixer in MIXERS:
         name = f"unified_{mixer}_{options.scale}"
-        plain = load_subject(name, device=options.device)
-        fast = load_subject(name, device=options.device, dtype=options.dtype)
+        plain = load_model(name, device=options.device)
+        fast = load_model(name, device=options.device, dtype=options.dtype)
         pixels = torch.stack([plain.preprocessing.pixels(photo(i)) for i in range(options.images)])
         stages = stages_of(plain.model)
         work = {

@@ -22,7 +22,7 @@ from PIL import Image
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.definitions import InvarianceConfig
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.data.perturbations import Perturbation, Rotation, Source, Translation
 from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing, to_pixels
@@ -107,9 +107,9 @@ def shares(options: argparse.Namespace) -> None:
     """The models' share of the wall time, decoding included."""
     print("\n| model | kind | wall, s | in the model, % |\n|---|---|---|---|")
     inside = [0.0]
-    passing = Subject.logits
+    passing = LoadedModel.logits
 
-    def timed(self: Subject, pixels: torch.Tensor) -> torch.Tensor:
+    def timed(self: LoadedModel, pixels: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
         found = passing(self, pixels)
         if found.is_cuda:
@@ -117,7 +117,7 @@ def shares(options: argparse.Namespace) -> None:
         inside[0] += time.perf_counter() - started
         return found
 
-    Subject.logits = timed  # type: ignore[method-assign]
+    LoadedModel.logits = timed  # type: ignore[method-assign]
     for mixer in MIXERS:
         for kind in ("translation", "rotation"):
             name = f"unified_{mixer}_micro"

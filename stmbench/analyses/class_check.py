@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.checkpoints.inspection import class_names
 from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.class_maps import IMAGENET, NUMBERS, SYNSET, synsets
@@ -36,7 +36,7 @@ class ChosenOutputs(nn.Module):
         return logits.index_select(1, self.outputs)  # type: ignore[arg-type]
 
 
-def on_its_classes(subject: Subject, images: ImageSet, checkpoint: Checkpoint | Path | None) -> Subject:
+def on_its_classes(subject: LoadedModel, images: ImageSet, checkpoint: Checkpoint | Path | None) -> LoadedModel:
     """The model, cut down to the outputs of the set's classes where a mapping says which they are.
 
     Raises:
@@ -58,14 +58,16 @@ def on_its_classes(subject: Subject, images: ImageSet, checkpoint: Checkpoint | 
     return subject
 
 
-def what_is_left_out(subject: Subject, images: ImageSet) -> str | None:
+def what_is_left_out(subject: LoadedModel, images: ImageSet) -> str | None:
     """A sentence on the outputs that the set's classes leave out."""
     if not isinstance(subject.model, ChosenOutputs):
         return None
     return f"{images.name}: judged on {subject.num_classes} classes, the logits of the model's others are left out"
 
 
-def _require_same(subject: Subject, name: str, classes: tuple[str, ...], checkpoint: Checkpoint | Path | None) -> None:
+def _require_same(
+    subject: LoadedModel, name: str, classes: tuple[str, ...], checkpoint: Checkpoint | Path | None
+) -> None:
     if len(classes) != subject.num_classes:
         synset = all(SYNSET.fullmatch(found) for found in classes)
         remedy = f"use --classes imagenet-1k (or {', '.join(IMAGENET[1:])})" if synset else FILE
@@ -84,7 +86,7 @@ def _require_same(subject: Subject, name: str, classes: tuple[str, ...], checkpo
             raise InputError("classes whose order is sure", got, remedy)
 
 
-def _names_of(subject: Subject, classes: tuple[str, ...], checkpoint: Checkpoint | Path) -> tuple[str, ...] | None:
+def _names_of(subject: LoadedModel, classes: tuple[str, ...], checkpoint: Checkpoint | Path) -> tuple[str, ...] | None:
     """The model's names of its classes: from the checkpoint, its timm config, or ImageNet's where that is meant."""
     named = class_names(checkpoint)
     if named is None:
@@ -100,7 +102,7 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def damage(found: Batches, images: ImageSet, subject: Subject | None = None) -> dict[str, Any]:
+def damage(found: Batches, images: ImageSet, subject: LoadedModel | None = None) -> dict[str, Any]:
     """Notes for an outcome: metadata, and warnings that the run's end shows."""
     reasons = [item.reason for item in found.corrupt]
     left = None if subject is None else what_is_left_out(subject, images)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
 from stmbench.analyses.class_check import damage, on_its_classes
-from stmbench.analyses.loaded_model import Subject, classes_for, load_subject, weights_label, weights_remark
+from stmbench.analyses.loaded_model import LoadedModel, classes_for, load_model, weights_label, weights_remark
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit
@@ -96,7 +96,7 @@ class ImageAnalysis(Analysis):
         self.indices = select_images(self.images, self._count(), request.seed)
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
-        self._subject: tuple[str, Subject] | None = None
+        self._subject: tuple[str, LoadedModel] | None = None
         self._faint: dict[str, Any] = {}  # what the units of the last subject say of its mixers
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
 
@@ -129,19 +129,19 @@ class ImageAnalysis(Analysis):
         outcome = self._work.pop(unit.key)()
         return dataclasses.replace(outcome, notes={**outcome.notes, **self._faint})
 
-    def subject(self, model: str) -> Subject:
+    def subject(self, model: str) -> LoadedModel:
         """The model with its weights, on its device. Only the last one stays in memory."""
         if self._subject is None or self._subject[0] != model:
             self._subject = None  # before the next one takes its place in memory
             request, classes = self.request, classes_for(self.images)
             where = (request.checkpoints.get(model), request.seed, request.device, request.dtype)
-            found = load_subject(model, *where, classes, request.resolution)
+            found = load_model(model, *where, classes, request.resolution)
             label = model if found.is_untrained else f"{model} ({found.weights})"
             self._faint = faint_mixers(label, found.model, found.preprocessing.size)
             self._subject = model, found
         return self._subject[1]
 
-    def labelled_subject(self, model: str) -> Subject:
+    def labelled_subject(self, model: str) -> LoadedModel:
         """The model, on the classes that the set's labels count.
 
         Raises:
@@ -162,7 +162,7 @@ class ImageAnalysis(Analysis):
         few = [f"all {count} images of {self.images.name}, which has no {wanted}"] if (wanted or 0) > count else []
         return [*self.images.remarks, *few, *(f"{model}: {remark}" for model, remark in found.items() if remark)]
 
-    def pixel_batches(self, subject: Subject, *, batch_size: int | None = None) -> Batches:
+    def pixel_batches(self, subject: LoadedModel, *, batch_size: int | None = None) -> Batches:
         """The chosen images as the model sees them before normalisation; decoded once for all models that agree."""
         wanted = subject.preprocessing
         if self._cache is None or self._cache[0] != wanted:
@@ -223,7 +223,7 @@ class ImageAnalysis(Analysis):
         return [self.row(metric=metric, value=None, model=model, weights=label, **known) for model, label in pairs]
 
     def image_row(
-        self, subject: Subject, metric: str, value: float | None, *, num_images: int | None = None, **columns: Any
+        self, subject: LoadedModel, metric: str, value: float | None, *, num_images: int | None = None, **columns: Any
     ) -> Row:
         """A row of one model on the chosen images; `num_images` is what the value rests on, by default all chosen."""
         height, width = subject.preprocessing.size
@@ -237,7 +237,7 @@ class ImageAnalysis(Analysis):
         }
         return self.row(metric=metric, value=value, model=subject.name, **{**known, **columns})
 
-    def interval_row(self, subject: Subject, metric: str, found: Interval, **columns: Any) -> Row:
+    def interval_row(self, subject: LoadedModel, metric: str, found: Interval, **columns: Any) -> Row:
         """A summary row with an interval over images."""
         low, high = (None if end != end else end for end in (found.low, found.high))
         known = {"kind": "summary", "num_samples": found.count, "ci_low": low, "ci_high": high}
@@ -250,6 +250,6 @@ class ImageAnalysis(Analysis):
         left = spent / units * max(0.0, self._todo - units) if units > 0 else None
         self.tell(Progress(text=text, done=done, total=total, seconds_left=left))
 
-    def damage(self, found: Batches, subject: Subject | None = None) -> dict[str, Any]:
+    def damage(self, found: Batches, subject: LoadedModel | None = None) -> dict[str, Any]:
         """What was passed over, skipped or left out: metadata, and warnings that the run's end shows."""
         return damage(found, self.images, subject)

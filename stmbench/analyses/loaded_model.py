@@ -23,7 +23,7 @@ from stmbench.tables.labels import is_random
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Subject:
+class LoadedModel:
     """A model in eval mode without gradients of its parameters.
 
     `weights` is the table's: 'random:<seed>', the file's name and the hash of the tensors, or 'given:' and their hash.
@@ -71,7 +71,7 @@ def finite(logits: Tensor) -> Tensor:
     return logits
 
 
-def load_subject(
+def load_model(
     name: str,
     checkpoint: Checkpoint | str | Path | None = None,
     seed: int = 0,
@@ -79,7 +79,7 @@ def load_subject(
     dtype: str = "fp32",
     num_classes: int | None = None,
     resolution: int | tuple[int, int] | None = None,
-) -> Subject:
+) -> LoadedModel:
     """Build a model for an analysis of images.
 
     Args:
@@ -105,7 +105,7 @@ def load_subject(
     preprocessing = Preprocessing.of(model, resolution)
     require_resolution(model.eval(), name, preprocessing.size)
     model = model.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
-    return Subject(
+    return LoadedModel(
         name=name,
         model=model,
         weights=own_weights(name, seed) if loaded is None else loaded.label,
@@ -123,7 +123,7 @@ def classes_for(image_set: ImageSet) -> int | None:
 
 
 def weights_label(name: str, checkpoint: Checkpoint | str | Path | None, seed: int) -> str:
-    """What `load_subject` will call the weights; a unit's key needs it before the unit is measured.
+    """What `load_model` will call the weights; a unit's key needs it before the unit is measured.
 
     Raises:
         CheckpointError: weights that cannot be read or are another model's.
@@ -145,7 +145,7 @@ def _described(name: str, checkpoint: Checkpoint | str | Path) -> tuple[str, str
 
 @functools.lru_cache(maxsize=256)
 def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> tuple[str, str | None]:
-    subject = load_subject(name, checkpoint)
+    subject = load_model(name, checkpoint)
     return subject.weights, subject.remark
 
 

@@ -1,7 +1,12 @@
-"""The command line: one command per file, no logic of its own.
+"""The command line: one command per file, no logic of its own. `stmbench --help` and completion must not import torch.
 
-A file of this package is imported when its command is looked at, and imports nothing but Typer and the light modules at
-its top: `stmbench --help` and completion answer before torch would have been found.
+group                                       commands by name, suggestions, errors as one line
+analysis_command, analysis_output           the command of an analysis, made from its entry, and what it shows
+options, model_options, values, suggestions, usage    options that commands share, parsing, completion, mistakes
+session, streams, progress_line             one call's state and exit code, standard output, progress
+list, run, run_output, train                models and experiments
+report, compare, compare_output, history, dashboard, export, convert    stores, reports and files
+new, check                                  plug-ins
 """
 
 from __future__ import annotations

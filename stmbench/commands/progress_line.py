@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.analyses.base import Progress
-from stmbench.experiments.running import Standing
+from stmbench.experiments.running import RunStatus
 from stmbench.figures.display_units import duration
 
 BETWEEN_DRAWS_S, BETWEEN_LINES_S = 0.5, 30.0
@@ -90,7 +90,7 @@ class RunProgress:
         if self._live:
             self._live.stop()
 
-    def __call__(self, standing: Standing) -> None:
+    def __call__(self, standing: RunStatus) -> None:
         """Show it, unless something was shown a moment ago."""
         now = time.monotonic()
         pause = BETWEEN_DRAWS_S if self._live else BETWEEN_LINES_S
@@ -105,7 +105,7 @@ class RunProgress:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _drawn(standing: Standing) -> RenderableType:
+def _drawn(standing: RunStatus) -> RenderableType:
     head = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, standing.total), completed=standing.done, width=30)
     head.add_row(bar, Text(f"{standing.done} of {standing.total} tasks{_left(standing)}"))
@@ -113,5 +113,5 @@ def _drawn(standing: Standing) -> RenderableType:
     return Group(head, *lines)
 
 
-def _left(standing: Standing) -> str:
+def _left(standing: RunStatus) -> str:
     return "" if standing.seconds_left is None else f", about {duration(standing.seconds_left)} left"

@@ -22,7 +22,7 @@ from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
 from stmbench.commands.progress_line import RunProgress
 from stmbench.commands.session import end
 from stmbench.errors import InputError, printable
-from stmbench.experiments.engines.base import Engine, LocalEngine, Moved
+from stmbench.experiments.engines.base import Engine, LocalEngine, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.estimates import Estimator, total
 from stmbench.experiments.execution import is_done
@@ -141,7 +141,7 @@ class RunOutput:
         with RunProgress(self._notes if progress else Console(quiet=True)) as display:
             runs: list[Run] = []
 
-            def tell(event: Moved) -> None:
+            def tell(event: TaskProgress) -> None:
                 runs[0].hear(event)
 
             with self._engine(engine, address, tell) as made:

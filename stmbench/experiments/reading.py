@@ -20,7 +20,7 @@ from stmbench.experiments.experiment import (
     TrainingLines,
 )
 from stmbench.experiments.steps import read_step
-from stmbench.experiments.yaml_values import Located, convert, read_lines, typed
+from stmbench.experiments.yaml_values import SourceValue, convert, read_lines, typed
 from stmbench.tables.published import published, published_names
 
 MINI, INCLUDE = "mini", "include"
@@ -51,7 +51,7 @@ def plugins_of(path: str | Path, *, mini: bool = False) -> list[Path]:
     return [found.file.parent / name for name in convert(found, tuple[str, ...], "`plugins`")]
 
 
-def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = None) -> dict[str, Located]:
+def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = None) -> dict[str, SourceValue]:
     """The keys of a file and of what it includes; its own win.
 
     Raises:
@@ -60,7 +60,7 @@ def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = 
     found, seen = read_lines(path), [] if seen is None else seen
     seen.append(path)
     _known(found.value, KEYS)
-    keys: dict[str, Located] = {}
+    keys: dict[str, SourceValue] = {}
     before = (*before, path.resolve())
     for item in _items(found.value[INCLUDE]) if INCLUDE in found.value else ():
         included = path.parent / convert(item, str, f"`{INCLUDE}`")
@@ -78,7 +78,7 @@ def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = 
     return {**keys, **{key: item for key, item in found.value.items() if key != INCLUDE}}
 
 
-def _chosen(path: Path, mini: bool) -> dict[str, Located]:
+def _chosen(path: Path, mini: bool) -> dict[str, SourceValue]:
     """The keys of the experiment, or of its miniature, which is not compared with what the experiment is."""
     keys = merged(path)
     small = keys.pop(MINI, None)
@@ -93,7 +93,7 @@ def _chosen(path: Path, mini: bool) -> dict[str, Located]:
     return {**{key: item for key, item in keys.items() if key != "published"}, **small.value}
 
 
-def _experiment(path: Path, keys: dict[str, Located], mini: bool) -> Experiment:
+def _experiment(path: Path, keys: dict[str, SourceValue], mini: bool) -> Experiment:
     hints = get_type_hints(Experiment)
     values: dict[str, Any] = {"name": path.stem, "miniature": mini}
     for required in ("title", "models"):
@@ -120,7 +120,7 @@ def _experiment(path: Path, keys: dict[str, Located], mini: bool) -> Experiment:
         raise ConfigError(f"{error.expected} in {where}", error.got, error.remedy) from error
 
 
-def _models(found: Located) -> list[ModelLine]:
+def _models(found: SourceValue) -> list[ModelLine]:
     lines = []
     for item in _items(found):
         line = typed(item, ModelLine, "the model") if isinstance(item.value, dict) else None
@@ -142,7 +142,7 @@ def _check_options(model: str) -> None:
             create_model(model)
 
 
-def _published(found: Located) -> PublishedLines:
+def _published(found: SourceValue) -> PublishedLines:
     lines = typed(found, PublishedLines, "the published table")
     if lines.table not in published_names():
         raise UnknownNameError(f"published table in {found.value['table'].place}", lines.table, published_names())
@@ -154,11 +154,11 @@ def _published(found: Located) -> PublishedLines:
     return lines
 
 
-def _items(found: Located) -> list[Located]:
+def _items(found: SourceValue) -> list[SourceValue]:
     return found.value if isinstance(found.value, list) else [found]
 
 
-def _known(keys: dict[str, Located], known: tuple[str, ...]) -> None:
+def _known(keys: dict[str, SourceValue], known: tuple[str, ...]) -> None:
     for key, item in keys.items():
         if key not in known:
             raise UnknownNameError(f"key in {item.key_place}", key, known)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stmbench.analyses.models import facts_of
-from stmbench.experiments.engines.base import Done, Engine, Lost, Moved
+from stmbench.experiments.engines.base import Done, Engine, TaskFailed, TaskProgress
 from stmbench.experiments.tasks import Task, TaskResult
 from stmbench.tables import Row, Store
 from stmbench.tables.store import unit_key
@@ -46,7 +46,7 @@ class RunReport:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Standing:
+class RunStatus:
     """Where a run stands, for its one progress display."""
 
     done: int
@@ -70,7 +70,7 @@ class Run:
         folder: Path,
         *,
         estimates: Mapping[str, float | None],
-        tell: Callable[[Standing], None],
+        tell: Callable[[RunStatus], None],
     ) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._engine, self._folder, self._estimates, self._tell = engine, folder, estimates, tell
@@ -97,7 +97,7 @@ class Run:
             self.say()
         return self.report
 
-    def hear(self, event: Moved) -> None:
+    def hear(self, event: TaskProgress) -> None:
         """Progress of a task that runs in this process."""
         self._take(event)
         self.say()
@@ -105,7 +105,7 @@ class Run:
     def say(self) -> None:
         """Tell where the run stands."""
         done = len(self._ended)
-        self._tell(Standing(done=done, total=len(self._tasks), running=dict(self._running), seconds_left=self._left()))
+        self._tell(RunStatus(done=done, total=len(self._tasks), running=dict(self._running), seconds_left=self._left()))
 
     def _start(self) -> None:
         for task in list(self._waiting):
@@ -127,8 +127,8 @@ class Run:
     def _alone(self) -> bool:
         return any(self._tasks[name].alone for name in self._running)
 
-    def _take(self, event: Moved | Done | Lost) -> None:
-        if isinstance(event, Moved):
+    def _take(self, event: TaskProgress | Done | TaskFailed) -> None:
+        if isinstance(event, TaskProgress):
             self._running[event.name] = event.text
             if event.share is not None:
                 self._shares[event.name] = min(1.0, event.share)
@@ -136,7 +136,7 @@ class Run:
         name = event.result.name if isinstance(event, Done) else event.name
         self._running.pop(name, None)
         self._ended.add(name)
-        if isinstance(event, Lost):
+        if isinstance(event, TaskFailed):
             self.report.lost[name] = event.reason
             self._undone.add(name)
             self._write_row(self._tasks[name], "failed", event.reason)

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from stmbench.analyses.options import ImageOptions, Options
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec, specs
 from stmbench.errors import ConfigError, UnknownNameError
-from stmbench.experiments.yaml_values import Located, convert, made
+from stmbench.experiments.yaml_values import SourceValue, convert, made
 
 EPOCHS = "at_epochs"
 
@@ -76,7 +76,7 @@ def step_names() -> dict[str, tuple[AnalysisSpec, Mapping[str, Any]]]:
     return found
 
 
-def read_step(found: Located) -> Step:
+def read_step(found: SourceValue) -> Step:
     """`erf`, or `{analysis: erf, num_images: 50}`. Raises ConfigError, UnknownNameError with the line."""
     known = step_names()
     if isinstance(found.value, str):

@@ -20,8 +20,8 @@ LARGEST = 2**63 - 1  # what a column of the table holds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Located:
-    """A value and the place that it came from. In `value` mappings hold Located values, and so do lists.
+class SourceValue:
+    """A value and the place that it came from. In `value` mappings hold SourceValue values, and so do lists.
 
     `line` is where the value begins; `key_line` where its key stands, if it has one.
     """
@@ -51,7 +51,7 @@ class Located:
         return self.value
 
 
-def read_lines(path: Path) -> Located:
+def read_lines(path: Path) -> SourceValue:
     """The mapping in a YAML file; a scalar is what YAML's safe schema makes of it.
 
     Raises:
@@ -111,7 +111,7 @@ class _Locator:
     def __init__(self, file: Path) -> None:
         self.file, self._count = file, 0
 
-    def located(self, node: yaml.Node, key_line: int, within: tuple[yaml.Node, ...]) -> Located:
+    def located(self, node: yaml.Node, key_line: int, within: tuple[yaml.Node, ...]) -> SourceValue:
         """`within`: the nodes that this one is part of, itself among them where an alias makes a circle."""
         line, name = node.start_mark.line + 1, self.file.name
         if any(node is other for other in within):
@@ -127,10 +127,10 @@ class _Locator:
             value = [self.located(item, item.start_mark.line + 1, within) for item in node.value]
         else:
             value = self._scalar(node, line)
-        return Located(value=value, file=self.file, line=line, key_line=key_line)
+        return SourceValue(value=value, file=self.file, line=line, key_line=key_line)
 
-    def _mapping(self, node: yaml.MappingNode, within: tuple[yaml.Node, ...]) -> dict[str, Located]:
-        found: dict[str, Located] = {}
+    def _mapping(self, node: yaml.MappingNode, within: tuple[yaml.Node, ...]) -> dict[str, SourceValue]:
+        found: dict[str, SourceValue] = {}
         for key_node, value_node in node.value:
             here, name = key_node.start_mark.line + 1, self.file.name
             if not isinstance(key_node, yaml.ScalarNode):
@@ -161,7 +161,7 @@ T = TypeVar("T")
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
 
 
-def typed(found: Located, kind: type[T], what: str) -> T:
+def typed(found: SourceValue, kind: type[T], what: str) -> T:
     """An instance of the dataclass `kind` from a mapping.
 
     Args:
@@ -186,7 +186,7 @@ def typed(found: Located, kind: type[T], what: str) -> T:
     return made(lambda: kind(**values), found, what)
 
 
-def made(make: Callable[[], T], found: Located, what: str) -> T:
+def made(make: Callable[[], T], found: SourceValue, what: str) -> T:
     """What `make` makes; what it refuses is said with the line, and options by their keys: `num_images`."""
     try:
         return make()
@@ -202,7 +202,7 @@ def _with_keys(text: str) -> str:
     return re.sub(r"--([a-z][a-z-]*)", lambda match: f"`{match[1].replace('-', '_')}`", text)
 
 
-def convert(found: Located, kind: Any, what: str) -> Any:
+def convert(found: SourceValue, kind: Any, what: str) -> Any:
     """The value as a type of a field: str, int, float, bool, tuple[X, ...], Mapping[str, X], Literal, a dataclass, or
     a union of these."""
     origin, arguments = get_origin(kind), get_args(kind)
@@ -229,7 +229,7 @@ def convert(found: Located, kind: Any, what: str) -> Any:
     return _scalar(found, kind, what)
 
 
-def _scalar(found: Located, kind: Any, what: str) -> Any:
+def _scalar(found: SourceValue, kind: Any, what: str) -> Any:
     value = found.value
     if kind is Path and isinstance(value, str):
         return Path(value)
@@ -245,7 +245,7 @@ def _scalar(found: Located, kind: Any, what: str) -> Any:
     raise ConfigError(f"{WORDS.get(kind, kind.__name__)} for {what} in {found.place}", _shown(found), "correct it")
 
 
-def _one_of(found: Located, kinds: tuple[Any, ...], what: str) -> Any:
+def _one_of(found: SourceValue, kinds: tuple[Any, ...], what: str) -> Any:
     """The first kind that fits; where none does, the complaint of the one that was most likely meant."""
     if found.value is None and type(None) in kinds:
         return None
@@ -259,6 +259,6 @@ def _one_of(found: Located, kinds: tuple[Any, ...], what: str) -> Any:
     return convert(found, likely[-1], what)
 
 
-def _shown(found: Located) -> str:
+def _shown(found: SourceValue) -> str:
     text = repr(found.plain)
     return text if len(text) <= 60 else f"{text[:57]}..."

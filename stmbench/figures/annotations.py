@@ -142,8 +142,8 @@ def _legend(figure: Figure, chosen: list[Point]) -> None:
             [],
             [],
             linestyle="",
-            marker=MarkerStyle(point.look.marker),
-            color=point.look.colour,
+            marker=MarkerStyle(point.style.marker),
+            color=point.style.colour,
             label=shorten(name),
             markersize=7,
         )
@@ -184,7 +184,7 @@ def _lead(axes: Axes, label: Annotation, point: Point) -> None:
     x, y = label.get_position()
     line = axes.annotate(
         "", label.xy, (x, y), textcoords="offset points", zorder=3,
-        arrowprops={"arrowstyle": "-", "color": point.look.colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 8,
+        arrowprops={"arrowstyle": "-", "color": point.style.colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 8,
                     "shrinkB": 3},
     )  # fmt: skip
     mark(line, point.key)

@@ -21,14 +21,14 @@ MARKERS: Final[tuple[Marker, ...]] = (
 FIRST_FREE: Final = 8  # unknown names stay clear of the built-in mixers' slots
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     """A colour and a marker of matplotlib."""
 
     colour: str
     marker: Marker
 
 
-def look(name: str, mixers: Mapping[str, Mapping[str, Any]]) -> Look:
+def style_of(name: str, mixers: Mapping[str, Mapping[str, Any]]) -> Style:
     """How `name` (a mixer, or a model without one) is drawn.
 
     Args:
@@ -39,4 +39,4 @@ def look(name: str, mixers: Mapping[str, Mapping[str, Any]]) -> Look:
     if slot is None:
         digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
         slot = FIRST_FREE + digest % (len(COLOURS) - FIRST_FREE)
-    return Look(COLOURS[int(slot) % len(COLOURS)], MARKERS[int(slot) % len(MARKERS)])
+    return Style(COLOURS[int(slot) % len(COLOURS)], MARKERS[int(slot) % len(MARKERS)])

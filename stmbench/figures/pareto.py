@@ -127,7 +127,7 @@ def _draw(axes: Axes, pair: Pair, metric: str, factor: float) -> None:
         mark(
             axes.errorbar(x, y, xerr=across, yerr=up, color=INK, elinewidth=0.9, capsize=2.5, zorder=3), cost.key, said
         )
-    colour, marker = right.look
+    colour, marker = right.style
     inside = colour if cost.rounds is None else "white"  # a few rounds say little
     dot = axes.plot(x, y, marker=MarkerStyle(marker), color=inside, markeredgecolor=colour, markersize=8, linestyle="",
                     zorder=4)  # fmt: skip

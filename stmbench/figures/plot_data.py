@@ -1,4 +1,4 @@
-"""From the table to what is drawn: one point per model and conditions, with its label, look and interval."""
+"""From the table to what is drawn: one point per model and conditions, with its label, style and interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from stmbench.errors import TableError, printable
-from stmbench.figures.palette import Look, look
+from stmbench.figures.palette import Style, style_of
 from stmbench.tables.labels import FEWEST_ROUNDS, is_random
 
 FACETS: Final = (
@@ -34,7 +34,7 @@ class Point:
     model: str
     name: str  # the model's, short
     setting: str  # in words, where one model was measured in several; else empty
-    look: Look
+    style: Style
     mixer: str | None
     value: float
     low: float
@@ -53,7 +53,7 @@ class Point:
 
     @property
     def key(self) -> str:
-        """Who is drawn: the mixer, or a model without one. It is what has a look, and what a page can toggle."""
+        """Who is drawn: the mixer, or a model without one. It is what has a style, and what a page can toggle."""
         return self.mixer or self.model
 
     @property
@@ -126,7 +126,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 model=row["model"],
                 name=names[row["model"]],
                 setting=" · ".join(extra),
-                look=look(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
+                style=style_of(row["model"] if pd.isna(row["mixer"]) else row["mixer"], mixers),
                 mixer=None if pd.isna(row["mixer"]) else row["mixer"],
                 value=row["value"],
                 low=math.nan if few else row["ci_low"],

@@ -47,7 +47,7 @@ QUANTITIES: Final = (
 )
 
 
-class Standing(NamedTuple):
+class RankRange(NamedTuple):
     """A rank (1 is best), and the best and the worst one that the intervals allow."""
 
     rank: int
@@ -124,12 +124,12 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
     return {said: column for said, column in fair.items() if len(column) >= FEWEST}
 
 
-def standings(columns: Mapping[str, Mapping[str, Point]]) -> dict[str, dict[str, Standing]]:
+def standings(columns: Mapping[str, Mapping[str, Point]]) -> dict[str, dict[str, RankRange]]:
     """Quantity -> model -> its standing, for what `ranked` gives."""
     return {said: standings_of(column, _of(said).more_is_better) for said, column in columns.items()}
 
 
-def standings_of(column: Mapping[str, Point], more_is_better: bool) -> dict[str, Standing]:
+def standings_of(column: Mapping[str, Point], more_is_better: bool) -> dict[str, RankRange]:
     """The rank of each model, and the ranks left open by those whose intervals meet its own."""
     sign = 1 if more_is_better else -1
     found = {}
@@ -138,7 +138,7 @@ def standings_of(column: Mapping[str, Point], more_is_better: bool) -> dict[str,
         better = sum(sign * other.value > sign * point.value for other in others)
         surely_better = sum(_apart(other, point, sign) for other in others)
         surely_worse = sum(_apart(point, other, sign) for other in others)
-        found[model] = Standing(1 + better, 1 + surely_better, len(column) - surely_worse)
+        found[model] = RankRange(1 + better, 1 + surely_better, len(column) - surely_worse)
     return found
 
 
@@ -152,11 +152,11 @@ def _ends(point: Point) -> tuple[float, float]:
     return (point.value, point.value) if point.errors is None else (point.low, point.high)
 
 
-def _draw(axes: Axes, column: int, row: int, standing: Standing, point: Point, quantity: Quantity, count: int) -> None:
+def _draw(axes: Axes, column: int, row: int, standing: RankRange, point: Point, quantity: Quantity, count: int) -> None:
     def x(rank: int) -> float:
         return column - HALF + 2 * HALF * (rank - 1) / max(count - 1, 1)
 
-    colour, marker = point.look
+    colour, marker = point.style
     said = f"{words(point, quantity.metric)}: rank {standing.rank}"
     said += f", {standing.best} to {standing.worst} by the intervals" if standing.best < standing.worst else ""
     axes.plot([x(1), x(count)], [row, row], color=GRID, linewidth=1.0, zorder=1)

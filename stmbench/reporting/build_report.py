@@ -10,11 +10,11 @@ import pandas as pd
 
 from stmbench import __version__
 from stmbench.errors import OutputError, UnknownNameError
-from stmbench.figures.palette import look
+from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.analysis_views import sections
 from stmbench.reporting.caveats import of_stores
-from stmbench.reporting.content import Report, Section, Subject
+from stmbench.reporting.content import LegendEntry, Report, Section
 from stmbench.reporting.facts import facts
 from stmbench.reporting.formats.html import html
 from stmbench.reporting.formats.latex import latex
@@ -65,16 +65,16 @@ def _lead(frame: pd.DataFrame, found: tuple[Section, ...]) -> str:
     return "Nothing could be measured: every unit of work failed or was skipped. The reasons are below."
 
 
-def _subjects(frame: pd.DataFrame) -> tuple[Subject, ...]:
+def _subjects(frame: pd.DataFrame) -> tuple[LegendEntry, ...]:
     """Mixers and models without one, in the table's order; a mixer's name is its abbreviation."""
     mixers, names = frame.attrs.get("mixers", {}), labels(frame)
-    found: dict[str, Subject] = {}
+    found: dict[str, LegendEntry] = {}
     rows = frame.loc[frame["model"].notna(), ["model", "mixer"]].drop_duplicates()
     for row in rows.to_dict("records"):
         has_mixer = not pd.isna(row["mixer"])
         key = str(row["mixer"] if has_mixer else row["model"])
         label = mixers.get(key, {}).get("abbreviation", key) if has_mixer else names[key]
-        found.setdefault(key, Subject(key=key, label=str(label), colour=look(key, mixers).colour))
+        found.setdefault(key, LegendEntry(key=key, label=str(label), colour=style_of(key, mixers).colour))
     return tuple(found.values())
 
 

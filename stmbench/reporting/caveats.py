@@ -20,7 +20,7 @@ MOST = 12  # of one kind, beyond which the rest is counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Trouble:
+class Issue:
     """A model that failed or was skipped, and why; `times` counts equal ones."""
 
     model: str
@@ -129,7 +129,7 @@ def wide(frame: pd.DataFrame) -> list[tuple[list[str], str]]:
     return [(list(pairs), reason) for reason, pairs in reasons.items()]
 
 
-def troubles(frame: pd.DataFrame) -> list[Trouble]:
+def troubles(frame: pd.DataFrame) -> list[Issue]:
     """Failed and skipped units with their reasons."""
     rows = frame[frame["status"].isin(("failed", "skipped"))]
     counted: dict[tuple[str, str, str], int] = {}
@@ -138,7 +138,7 @@ def troubles(frame: pd.DataFrame) -> list[Trouble]:
         key = (model, str(row["status"]), str(row["reason"]))
         counted[key] = counted.get(key, 0) + 1
     return [
-        Trouble(model=model, status=status, reason=reason, times=times)
+        Issue(model=model, status=status, reason=reason, times=times)
         for (model, status, reason), times in counted.items()
     ]
 

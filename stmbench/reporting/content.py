@@ -32,7 +32,7 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
+class Row:
     """A row of a table: as many cells as the table has columns; `key` is the mixer it belongs to, None for none."""
 
     cells: tuple[Cell, ...]
@@ -49,7 +49,7 @@ class Table:
     name: str
     title: str
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Row, ...]
     note: str = ""
     lines_on_paper: int | None = None
 
@@ -120,7 +120,7 @@ class Section:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Subject:
+class LegendEntry:
     """A mixer (or a model without one) that can be switched on and off, with its colour in all figures."""
 
     key: str
@@ -137,7 +137,7 @@ class Report:
     headline: Table | None
     facts: tuple[tuple[str, str], ...]
     caveats: tuple[Caveat, ...]
-    subjects: tuple[Subject, ...]
+    subjects: tuple[LegendEntry, ...]
     sections: tuple[Section, ...]
     rows: int
     version: str

@@ -13,7 +13,7 @@ from stmbench.figures.pareto import Pair, accuracy_from, front, fronts, pareto
 from stmbench.figures.plot_data import Point
 from stmbench.figures.rank_matrix import ranked, standing, standings
 from stmbench.reporting.caveats import caveats, listed
-from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 
 FRONT: Final = "Whiskers are 95 % intervals; the dashed line joins the models that no other beats in both."
 DRAWN: Final[tuple[tuple[str, Callable[[pd.DataFrame], Figure], str, str, str], ...]] = (
@@ -89,7 +89,7 @@ def _table(frame: pd.DataFrame) -> Table | None:
                 continue
             rank, best, worst = found[model]
             cells.append(Cell(text=str(rank), detail=f"{best} to {worst}" if best < worst else "", value=float(rank)))
-        lines.append(Line(cells=tuple(cells), key=point.key))
+        lines.append(Row(cells=tuple(cells), key=point.key))
     heads = [Column(heading="Model", is_number=False)]
     heads += [Column(heading=said[:1].upper() + said[1:]) for said in columns]
     note = f"1 is best. Small numbers: the ranks that the intervals allow.{_where(columns)}"

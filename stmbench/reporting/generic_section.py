@@ -11,7 +11,7 @@ from stmbench.figures.annotations import marks_in
 from stmbench.figures.display_units import display, number
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Cell, Column, Line, Section, Table
+from stmbench.reporting.content import Cell, Column, Row, Section, Table
 from stmbench.reporting.model_table import conditions
 
 PLACES: Final = ("weights", "dataset", "split", "device", "dtype", "resolution", "batch_size", "stage", "block", "head",
@@ -72,7 +72,7 @@ def values_table(name: str, rows: pd.DataFrame, *, title: str = "Values", steppe
             Cell(text=str(row["status"])),
         ]
         key = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
-        lines.append(Line(cells=tuple(cells), key=None if pd.isna(key) else str(key)))
+        lines.append(Row(cells=tuple(cells), key=None if pd.isna(key) else str(key)))
     more = f"The first {MOST} of {len(rows)} rows; `stmbench export` gives all. " if len(rows) > MOST else ""
     steps = "Of values taken step by step the last is shown." if stepped else ""
     return Table(

@@ -12,7 +12,7 @@ from stmbench.figures.display_units import display, number
 from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import listed
-from stmbench.reporting.content import Cell, Column, Line, Table
+from stmbench.reporting.content import Cell, Column, Row, Table
 from stmbench.tables.labels import weights_text
 
 MOST: Final = 3  # settings with a sentence, models with a name
@@ -53,7 +53,7 @@ def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = 
     cells = [{point.label: cell(point, column.metric) for point in column.points} for column in filled]
     dash = Cell(text="–")
     lines = [
-        Line(
+        Row(
             cells=(Cell(text=label, detail=weights(point)), *(of_column.get(label, dash) for of_column in cells)),
             key=point.key,
         )

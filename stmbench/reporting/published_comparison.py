@@ -13,7 +13,7 @@ from rich.text import Text
 
 from stmbench.errors import TableError
 from stmbench.figures.display_units import display, number
-from stmbench.reporting.content import Cell, Column, Line, Section, Table
+from stmbench.reporting.content import Cell, Column, Row, Section, Table
 from stmbench.tables.labels import is_random
 from stmbench.tables.published import published
 from stmbench.tables.published_comparison import compare_with_table3
@@ -39,7 +39,7 @@ def beside_section(frame: pd.DataFrame, mixers: dict[str, str | None]) -> Sectio
     """
     measured = int(frame["measured"].notna().sum())
     sources = [published(name).attrs["source"] for name in dict.fromkeys(frame["table"])]
-    lines = [Line(cells=cells, key=mixers.get(model) or model) for cells, model in _rows(frame)]
+    lines = [Row(cells=cells, key=mixers.get(model) or model) for cells, model in _rows(frame)]
     table = Table(
         name="beside-published",
         title="Measured and published",
@@ -112,7 +112,7 @@ def published_table(frame: pd.DataFrame) -> Table | None:
             Cell(text=number(row["published"], metric), value=row["published"]),
             Cell(text=f"{100 * row['difference']:+.2f}", value=row["difference"]),
         )
-        lines.append(Line(cells=cells, key=mixer))
+        lines.append(Row(cells=cells, key=mixer))
     return Table(
         name="published",
         title="Counted here and published",

@@ -27,7 +27,7 @@ from stmbench.training.images import grouped, training_batches
 from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, schedule_of
 from stmbench.training.progress import Epoch, Record, require_finite, words
 from stmbench.training.settings import TrainingSettings, seed_at
-from stmbench.training.validation import Judge, Score
+from stmbench.training.validation import Evaluator, Score
 
 
 def built(settings: TrainingSettings, num_classes: int) -> nn.Module:
@@ -107,7 +107,7 @@ class Loop:
         self._mixup, self._loss = mixup_of(recipe, data.num_classes), loss_of(recipe)
         self._wrapped = wrapped(self.model, settings, world)
         test_batch = max(32, recipe.batch_size // world.size // settings.accumulate)
-        self._judge = Judge(
+        self._judge = Evaluator(
             data.test,
             self.preprocessing,
             world,

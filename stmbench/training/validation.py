@@ -29,7 +29,7 @@ class Score:
         return self.correct / self.count
 
 
-class Judge:
+class Evaluator:
     """Judges a model by every image of a set; decoded images are kept while there is room."""
 
     def __init__(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from stmbench.analyses.profile.subjects import TrainStep
+from stmbench.analyses.profile.timed_models import TrainStep
 from stmbench.analyses.unit import reason_of
 
 NORMS = {

@@ -13,8 +13,8 @@ from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.definitions import InvarianceConfig
-from stmbench.analyses.profile.bench import Bench
 from stmbench.analyses.profile.peaks import peak_of
+from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.config import RobustnessConfig
 from stmbench.architectures.given_models import model_name_of
@@ -91,7 +91,7 @@ def test_memory_of_a_module_that_travels_and_of_one_that_cannot(
     monkeypatch.setattr(sys.modules["__main__"], "InOutput", InOutput, raising=False)
     name = named()
     config = profile(tmp_path, models=(name,)).config
-    bench = Bench(config, next(iter(config.settings((32, 32)))), ScriptedTimer([1.0]))
+    bench = TimingHarness(config, next(iter(config.settings((32, 32)))), ScriptedTimer([1.0]))
     reading = peak_of(bench, (name, None), 16, threads=1)
     assert reading.method.endswith("the process that measured" if home == "__main__" else "a child process")
     assert 0 <= reading.bytes < 64 * 2**20, "a small network and sixteen small images"

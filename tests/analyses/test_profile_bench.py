@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from stmbench.analyses.profile.bench import quick_minimum, repeated
 from stmbench.analyses.profile.tasks import passes_for
+from stmbench.analyses.profile.timing_harness import quick_minimum, repeated
 
 CASES = [
     # durations, the shortest, how many were taken

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.profile.bench import Bench, Load
 from stmbench.analyses.profile.config import ProfileConfig, Setting
+from stmbench.analyses.profile.timing_harness import BatchPlan, TimingHarness
 from stmbench.errors import UnitError
 from stmbench.measure.compilation import Compilation
 from stmbench.mixers.base import MixerConfig, register_mixer
@@ -24,16 +24,16 @@ __all__ = ["memory", "quick_compiler"]
 MODEL = "unified_pooling_nano"
 
 
-def bench(**changes: Any) -> Bench:
+def bench(**changes: Any) -> TimingHarness:
     setting = Setting(resolution=(32, 32), dtype="fp32")
     config = ProfileConfig(models=(MODEL,), level="operator", compile=True, resolutions=((32, 32),), **changes)
-    return Bench(config, setting, ScriptedTimer([0.6]))
+    return TimingHarness(config, setting, ScriptedTimer([0.6]))
 
 
 def test_more_subjects_than_the_compiler_has_room_for_are_all_compiled() -> None:
     under_test = bench()
     with torch._dynamo.config.patch(cache_size_limit=2):  # graphs of one `forward`, which these share
-        under_test.prepare({(MODEL, stage): Load(batch=2) for stage in range(4)})
+        under_test.prepare({(MODEL, stage): BatchPlan(batch=2) for stage in range(4)})
     assert under_test.failures == {}
     assert len(under_test.graphs) == 8, "two batch sizes each"
     assert {tuple(facts.items()) for facts in under_test.graphs.values()} == {(("graphs", 1), ("graph_breaks", 0))}
@@ -44,7 +44,7 @@ def test_more_subjects_than_the_compiler_has_room_for_are_all_compiled() -> None
 
 def test_what_is_compiled_while_it_is_timed_is_refused() -> None:
     under_test = bench()
-    under_test.prepare({(MODEL, 3): Load(batch=2)})
+    under_test.prepare({(MODEL, 3): BatchPlan(batch=2)})
     under_test.require_same_graphs()
     under_test.subject((MODEL, 3)).run(3)()
     with pytest.raises(UnitError, match="expected 0 compiled graphs without a break, got 1 graph and"):
@@ -99,5 +99,5 @@ def test_a_model_whose_graph_breaks_has_no_rows_of_the_compiled_kind(tmp_path: P
 
 def test_a_batch_of_one_is_one_graph() -> None:
     under_test = bench()
-    under_test.prepare({(MODEL, 3): Load(batch=1)})
+    under_test.prepare({(MODEL, 3): BatchPlan(batch=1)})
     assert under_test.failures == {}

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from stmbench.analyses.profile import bench, subjects
-from stmbench.analyses.profile.bench import Bench, Load
+from stmbench.analyses.profile import timed_models, timing_harness
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS
 from stmbench.analyses.profile.terminal import lines
+from stmbench.analyses.profile.timing_harness import BatchPlan, TimingHarness
 from stmbench.tables import read
 from tests.analyses.profiles import MODELS, memory, profile, raw, summary
 from tests.measure.fake_clock import ScriptedTimer
@@ -40,25 +40,27 @@ def test_warm_and_cold_are_sampled_apart(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeCuda, Bench]:
+def on_fake_cuda(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeCuda, TimingHarness]:
     """A bench that believes in cuda, whose subjects are on the CPU."""
     fake = FakeCuda(monkeypatch)
-    build = subjects.build_model
-    monkeypatch.setattr(subjects, "build_model", lambda name, **options: build(name, **{**options, "device": "cpu"}))
-    monkeypatch.setattr(subjects.Subject, "input", lambda self, batch: torch.zeros(batch, *(self._map or ())))
-    monkeypatch.setattr(bench, "CacheFlush", lambda device: lambda: fake.log.append("flush"))
-    probe = bench.Probe
-    monkeypatch.setattr(bench, "Probe", lambda device, dtype, timer: probe("cpu", dtype, timer, SMALL))
+    build = timed_models.build_model
+    monkeypatch.setattr(
+        timed_models, "build_model", lambda name, **options: build(name, **{**options, "device": "cpu"})
+    )
+    monkeypatch.setattr(timed_models.TimedModel, "input", lambda self, batch: torch.zeros(batch, *(self._map or ())))
+    monkeypatch.setattr(timing_harness, "CacheFlush", lambda device: lambda: fake.log.append("flush"))
+    probe = timing_harness.Probe
+    monkeypatch.setattr(timing_harness, "Probe", lambda device, dtype, timer: probe("cpu", dtype, timer, SMALL))
     config = ProfileConfig(models=(KEY[0],), level="operator", device="cuda", batch_size=2)
-    return fake, Bench(config, Setting(resolution=(32, 32), dtype="fp32"), ScriptedTimer([0.5]))
+    return fake, TimingHarness(config, Setting(resolution=(32, 32), dtype="fp32"), ScriptedTimer([0.5]))
 
 
-SMALL: Any = bench.Probe.__init__.__globals__["ProbeSize"](side=8, copy_bytes=64)
+SMALL: Any = timing_harness.Probe.__init__.__globals__["ProbeSize"](side=8, copy_bytes=64)
 
 
-def test_on_cuda_every_kind_is_sampled(on_fake_cuda: tuple[FakeCuda, Bench]) -> None:
+def test_on_cuda_every_kind_is_sampled(on_fake_cuda: tuple[FakeCuda, TimingHarness]) -> None:
     fake, under_test = on_fake_cuda
-    under_test.prepare({KEY: Load(batch=2)})
+    under_test.prepare({KEY: BatchPlan(batch=2)})
     assert under_test.failures == under_test.uncaptured == {}
     fake.log.clear()
     counted: dict[str, int] = {}
@@ -69,10 +71,10 @@ def test_on_cuda_every_kind_is_sampled(on_fake_cuda: tuple[FakeCuda, Bench]) -> 
     assert fake.log.count("flush") == 2 * LATENCY_REPEATS
 
 
-def test_what_cannot_be_captured_is_timed_without_and_said(on_fake_cuda: tuple[FakeCuda, Bench]) -> None:
+def test_what_cannot_be_captured_is_timed_without_and_said(on_fake_cuda: tuple[FakeCuda, TimingHarness]) -> None:
     fake, under_test = on_fake_cuda
     fake.broken = "operation not permitted when stream is capturing"
-    under_test.prepare({KEY: Load(batch=2)})
+    under_test.prepare({KEY: BatchPlan(batch=2)})
     assert under_test.failures == {}
     assert under_test.uncaptured == {KEY: f"RuntimeError: {fake.broken}"}
     whats = {what for (what, _), _sample in next(iter(under_test.sample(first=0)))}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stmbench.analyses.profile import bench, peaks, subjects
-from stmbench.analyses.profile.bench import Bench
+from stmbench.analyses.profile import peaks, timed_models, timing_harness
 from stmbench.analyses.profile.config import ProfileConfig, Setting
+from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.measure.memory import MemoryReading
 from stmbench.tables import read
 from tests.analyses.profiles import memory, raw, summary
@@ -26,9 +26,9 @@ profile = functools.partial(any_profile, models=MODELS)
 def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What is in memory: batches of subjects made and not let go of; `limit` images fit."""
     state = {"held": 0, "limit": 10**9}
-    make = subjects.Subject.run
+    make = timed_models.TimedModel.run
 
-    def run(self: subjects.Subject, batch: int, *, eager: bool = False) -> object:
+    def run(self: timed_models.TimedModel, batch: int, *, eager: bool = False) -> object:
         work = make(self, batch, eager=eager)
         if eager:  # alone, for choosing a batch
             return lambda: None
@@ -37,13 +37,13 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return work
 
-    monkeypatch.setattr(subjects.Subject, "run", run)
-    choose = functools.partial(bench.throughput_batch.choose_batch_size, limit=16)
+    monkeypatch.setattr(timed_models.TimedModel, "run", run)
+    choose = functools.partial(timing_harness.throughput_batch.choose_batch_size, limit=16)
     monkeypatch.setattr(
-        bench.throughput_batch, "choose_batch_size", choose
+        timing_harness.throughput_batch, "choose_batch_size", choose
     )  # a scripted clock finds every larger batch faster
-    close = Bench.close
-    monkeypatch.setattr(Bench, "close", lambda self: (close(self), state.update(held=0)))
+    close = TimingHarness.close
+    monkeypatch.setattr(TimingHarness, "close", lambda self: (close(self), state.update(held=0)))
     return state
 
 
@@ -98,7 +98,7 @@ def test_memory_is_measured_without_the_others_where_it_has_to_be(monkeypatch: p
 
     monkeypatch.setattr(peaks, "peak_of_cuda", peak)
     config = ProfileConfig(models=MODELS, device="cuda:1")
-    under_test = Bench(config, Setting(resolution=(32, 32), dtype="fp32"), ScriptedTimer())
+    under_test = TimingHarness(config, Setting(resolution=(32, 32), dtype="fp32"), ScriptedTimer())
     monkeypatch.setattr(under_test, "close", lambda: events.append("close"))
     assert peaks.peak_of(under_test, (MODELS[0], None), 8, threads=1).bytes == 7
     assert events == ["cuda:1", "close", "cuda:1"]

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.profile.subjects import Subject, SubjectSpec, TrainStep
 from stmbench.analyses.profile.tasks import forward_of
+from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, TrainStep
 
 HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @pytest.mark.parametrize("dtype", HALF)
 def test_weights_stay_fp32_finite_and_as_they_were(dtype: str) -> None:
-    spec = SubjectSpec(model="unified_dw_conv_nano", stage=0, train=True, resolution=(32, 32), dtype=dtype)
-    subject = Subject(spec)
+    spec = TimedModelSpec(model="unified_dw_conv_nano", stage=0, train=True, resolution=(32, 32), dtype=dtype)
+    subject = TimedModel(spec)
     before = [parameter.detach().clone() for parameter in subject.module.parameters()]
     seen: set[torch.dtype] = set()
     convolution = next(module for module in subject.module.modules() if isinstance(module, nn.Conv2d))
@@ -50,8 +50,8 @@ def test_the_first_call_ends_with_a_step_that_was_not_skipped() -> None:
 
 
 def test_parts_are_timed_in_the_steps_precision() -> None:
-    spec = SubjectSpec(model="unified_identity_nano", train=True, resolution=(32, 32), dtype="bf16")
-    subject = Subject(spec)
+    spec = TimedModelSpec(model="unified_identity_nano", train=True, resolution=(32, 32), dtype="bf16")
+    subject = TimedModel(spec)
     output = forward_of(subject, subject.input(2))()
     assert isinstance(output, Tensor)
     assert output.dtype == torch.bfloat16

@@ -15,7 +15,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from stmbench.analyses.loaded_model import load_subject
+from stmbench.analyses.loaded_model import load_model
 from stmbench.analyses.models import build_model, facts_of, meta_model, own_weights, plugin_hashes
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import load_given, model_name_of, release_models, save_given
@@ -93,7 +93,7 @@ def test_what_is_built_is_a_copy_and_the_module_is_left_alone() -> None:
     before, hooks = copy.deepcopy(module.state_dict()), len(module._forward_hooks)
     name = model_name_of(module)
     images = torch.rand(2, 3, 32, 32)
-    subject = load_subject(name)
+    subject = load_model(name)
     built = build_model(name, seed=3, dtype="bf16", channels_last=True)
     assert module.training
     assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in module.parameters())
@@ -119,7 +119,7 @@ def test_what_is_known_of_a_name() -> None:
     assert name.startswith("module:mine_v2.1-")
     facts = facts_of(name)
     assert (facts.architecture, facts.mixer, facts.scale, facts.entry) == ("module", None, None, None)
-    subject = load_subject(name, num_classes=3, seed=5)
+    subject = load_model(name, num_classes=3, seed=5)
     assert (subject.num_classes, subject.is_untrained, subject.weights) == (10, False, own_weights(name, 0))
     assert subject.weights.startswith("given:")
     assert plugin_hashes([name, "unified_dw_conv_nano"]).keys() == {name}
@@ -132,7 +132,7 @@ def test_what_is_known_of_a_name() -> None:
 def test_logits_are_found_in_what_a_model_returns(kind: type[Plain]) -> None:
     images = torch.rand(2, 3, 32, 32)
     name = model_name_of(plain(kind=kind, classes=7))
-    subject = load_subject(name)
+    subject = load_model(name)
     assert subject.num_classes == 7
     wanted = Plain.forward(plain(kind=kind, classes=7).eval(), subject.input(images))
     assert torch.equal(subject.logits(images), wanted)
@@ -140,7 +140,7 @@ def test_logits_are_found_in_what_a_model_returns(kind: type[Plain]) -> None:
 
 
 def test_a_model_without_a_classifier_says_so() -> None:
-    subject = load_subject(model_name_of(nn.Sequential(nn.Conv2d(3, 4, 4, 4)), input_size=32))
+    subject = load_model(model_name_of(nn.Sequential(nn.Conv2d(3, 4, 4, 4)), input_size=32))
     with pytest.raises(UnitError, match=r"expected logits \(B, classes\), got \(2, 4, 8, 8\); give a model with a"):
         subject.logits(torch.rand(2, 3, 32, 32))
 
@@ -252,7 +252,7 @@ def test_names_without_a_module_options_and_checkpoints_are_refused(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"a module that is built already, got num_classes; leave them out"):
         create_model(name, num_classes=3)
     with pytest.raises(CheckpointError, match=r"got a.pt for module:Plain-\w+; load them into the module"):
-        load_subject(name, tmp_path / "a.pt")
+        load_model(name, tmp_path / "a.pt")
     release_models([name, "unified_dw_conv_nano"])
     with pytest.raises(InputError, match=r"a model that is known here, got 'module:Plain-.*give the module itself"):
         create_model(name)

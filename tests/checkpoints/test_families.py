@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.loaded_model import load_subject
+from stmbench.analyses.loaded_model import load_model
 from stmbench.analyses.models import meta_model
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.checkpoints import families, family_of, load_checkpoint
@@ -83,7 +83,7 @@ def test_ten_classes_under_the_models_own_names(name: str) -> None:
 
 def test_a_cotnet_checkpoint_of_ten_classes_is_loaded(tmp_path: Path) -> None:
     torch.save({"state_dict": authors("cotnet50", "fc", 10)}, tmp_path / "ten.pth")
-    subject = load_subject("cotnet50", tmp_path / "ten.pth")
+    subject = load_model("cotnet50", tmp_path / "ten.pth")
     assert subject.num_classes == 10
     with torch.inference_mode():
         assert subject.model(torch.zeros(1, 3, 64, 64)).shape == (1, 10)

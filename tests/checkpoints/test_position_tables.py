@@ -13,7 +13,7 @@ import torch
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor
 
-from stmbench.analyses.loaded_model import load_subject
+from stmbench.analyses.loaded_model import load_model
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
 from stmbench.checkpoints.families import resized_table
@@ -148,7 +148,7 @@ def test_tables_that_fit_are_the_files() -> None:
 def test_it_is_said_in_the_row(tmp_path: Path) -> None:
     torch.save(create_model("unified_sw_attn_nano", num_classes=10).state_dict(), tmp_path / "mine.pth")
     model = "unified_sw_attn_nano[window=3]"
-    subject = load_subject(model, Checkpoint(path=tmp_path / "mine.pth", resize_tables=True))
+    subject = load_model(model, Checkpoint(path=tmp_path / "mine.pth", resize_tables=True))
     assert subject.weights.startswith("mine.pth+resized:")
     assert subject.remark is not None
     with pytest.raises(ConfigError, match="--checkpoint with --resize-tables, got --resize-tables alone"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from stmbench.experiments.engines.base import Done, Engine, Event, Lost, Moved
+from stmbench.experiments.engines.base import Done, Engine, Event, TaskFailed, TaskProgress
 from stmbench.experiments.tasks import Task, TaskResult
 
 
@@ -29,7 +29,7 @@ class ScriptedEngine(Engine):
         slots: int = 1,
         ends: Mapping[str, str | tuple[str, ...]] | None = None,
         *,
-        moves: Callable[[str], list[Moved]] = lambda _: [],
+        moves: Callable[[str], list[TaskProgress]] = lambda _: [],
     ) -> None:
         self.slots, self._ends, self._moves = slots, ends or {}, moves
         self._now: list[Task] = []
@@ -45,7 +45,7 @@ class ScriptedEngine(Engine):
         self.together.append([task.name for task in self._now])
         name = self._now.pop(0).name
         end = self._ends.get(name, ())
-        last = Lost(name=name, reason=end) if isinstance(end, str) else Done(result=result(name, failures=end))
+        last = TaskFailed(name=name, reason=end) if isinstance(end, str) else Done(result=result(name, failures=end))
         return [*self._moves(name), last]
 
     def close(self) -> None:

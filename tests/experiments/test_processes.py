@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stmbench.experiments.engines.base import Done, Event, Lost, Moved
+from stmbench.experiments.engines.base import Done, Event, TaskFailed, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.running import Run
 from stmbench.experiments.tasks import Task
@@ -29,11 +29,11 @@ def engine(tmp_path: Path) -> Iterator[ProcessEngine]:
         yield made
 
 
-def ended(engine: ProcessEngine) -> Done | Lost:
+def ended(engine: ProcessEngine) -> Done | TaskFailed:
     """The next end of a task."""
     while True:
         events: list[Event] = engine.wait()
-        ends = [event for event in events if not isinstance(event, Moved)]
+        ends = [event for event in events if not isinstance(event, TaskProgress)]
         if ends:
             (end,) = ends
             return end
@@ -90,7 +90,7 @@ def test_a_task_that_kills_three_workers_is_lost_and_the_others_go_on(tmp_path: 
 def test_what_a_task_is_refused_for_is_its_reason(tmp_path: Path, engine: ProcessEngine) -> None:
     engine.submit(costs(tmp_path, plugins=("/no/where/mixer.py",)))
     end = ended(engine)
-    assert isinstance(end, Lost)
+    assert isinstance(end, TaskFailed)
     assert end.reason.startswith("expected a Python file, got mixer.py")
 
 

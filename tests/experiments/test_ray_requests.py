@@ -11,7 +11,7 @@ import pytest
 
 from stmbench.errors import ConfigError, InputError
 from stmbench.experiments.engines import ray as engine_module
-from stmbench.experiments.engines.base import Lost
+from stmbench.experiments.engines.base import TaskFailed
 from stmbench.experiments.engines.ray import RayEngine, unpack
 from stmbench.experiments.tasks import Task
 from tests.experiments.files import HEAD
@@ -115,7 +115,7 @@ def test_a_worker_that_died_and_an_error_there_are_told_apart(
     fake.error = error
     engine = RayEngine(tmp_path, None)
     engine.submit(task(tmp_path))
-    assert engine.wait() == [Lost(name="profile", reason=said)]
+    assert engine.wait() == [TaskFailed(name="profile", reason=said)]
 
 
 def test_without_ray_the_remedy_is_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

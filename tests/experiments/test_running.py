@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stmbench.experiments import running
-from stmbench.experiments.engines.base import Moved
-from stmbench.experiments.running import Run, RunReport, Standing
+from stmbench.experiments.engines.base import TaskProgress
+from stmbench.experiments.running import Run, RunReport, RunStatus
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
 from stmbench.tables import read
@@ -29,8 +29,8 @@ def run(
     engine: ScriptedEngine,
     folder: Path,
     estimates: dict[str, float | None] | None = None,
-) -> tuple[RunReport, list[Standing]]:
-    told: list[Standing] = []
+) -> tuple[RunReport, list[RunStatus]]:
+    told: list[RunStatus] = []
     report = Run(tasks, engine, folder, estimates=estimates or {}, tell=told.append).run()
     return report, told
 
@@ -124,7 +124,7 @@ def test_a_task_that_lacks_something_is_never_begun(tmp_path: Path) -> None:
 
 
 def test_a_run_tells_where_it_stands(tmp_path: Path) -> None:
-    engine = ScriptedEngine(moves=lambda name: [Moved(name=name, text=f"half of {name}", share=0.5)])
+    engine = ScriptedEngine(moves=lambda name: [TaskProgress(name=name, text=f"half of {name}", share=0.5)])
     _, told = run([task("a"), task("b"), task("c", missing="data")], engine, tmp_path)
     assert [standing.done for standing in told] == [1, 2, 2, 3], "what is skipped counts as done with"
     assert {standing.total for standing in told} == {3}
@@ -144,7 +144,7 @@ def test_the_time_left_follows_how_the_estimates_held(tmp_path: Path, monkeypatc
     clock = Clock()
     monkeypatch.setattr(running, "time", clock)
 
-    def pass_time(name: str) -> list[Moved]:
+    def pass_time(name: str) -> list[TaskProgress]:
         clock.now += 20.0  # twice the estimate
         return []
 
@@ -154,15 +154,15 @@ def test_the_time_left_follows_how_the_estimates_held(tmp_path: Path, monkeypatc
 
 
 def test_time_left_of_tasks_that_share_and_of_one_that_is_under_way(tmp_path: Path) -> None:
-    told: list[Standing] = []
+    told: list[RunStatus] = []
     tasks = [task("a"), task("b"), task("alone", alone=True)]
     engine = ScriptedEngine(slots=2)
     estimates: dict[str, float | None] = {"a": 8.0, "b": 8.0, "alone": 5.0}
     going = Run(tasks, engine, tmp_path, estimates=estimates, tell=told.append)
     going.say()
     going._start()
-    going.hear(Moved(name="a", text="half", share=0.5))
-    going.hear(Moved(name="b", text="beyond", share=1.5))
+    going.hear(TaskProgress(name="a", text="half", share=0.5))
+    going.hear(TaskProgress(name="b", text="beyond", share=1.5))
     assert [standing.seconds_left for standing in told] == [13.0, 13.0, 13.0, 11.0, 7.0]
     assert told[-1].running == {"a": "half", "b": "beyond"}
 

@@ -13,7 +13,7 @@ import pytest
 from stmbench.errors import TableError
 from stmbench.figures.annotations import marks_in
 from stmbench.figures.pareto import front, fronts, joined, pareto
-from stmbench.figures.rank_matrix import Standing, ranked, standing, standings_of
+from stmbench.figures.rank_matrix import RankRange, ranked, standing, standings_of
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import profile_rows, with_attrs
 
@@ -127,14 +127,14 @@ def test_ranks_and_what_intervals_leave_open() -> None:
     names = {model.split("_", 1)[1].removesuffix("_micro"): place
              for model, place in standings_of(columns["accuracy"], True).items()}  # fmt: skip
     assert names == {  # 0.78, 0.76, 0.75, 0.74, 0.72: intervals of 0.016 meet those next to them but one
-        "dcnv3": Standing(1, 1, 1),
-        "dw_conv": Standing(2, 2, 3),
-        "halo_attn": Standing(3, 2, 4),
-        "sw_attn": Standing(4, 3, 4),
-        "sr_attn": Standing(5, 5, 5),
+        "dcnv3": RankRange(1, 1, 1),
+        "dw_conv": RankRange(2, 2, 3),
+        "halo_attn": RankRange(3, 2, 4),
+        "sw_attn": RankRange(4, 3, 4),
+        "sr_attn": RankRange(5, 5, 5),
     }
     exact = standings_of(columns["MACs"], False)
-    assert exact["unified_sr_attn_micro"] == Standing(1, 1, 1)
+    assert exact["unified_sr_attn_micro"] == RankRange(1, 1, 1)
     assert all(place.best == place.rank == place.worst for place in exact.values())
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.markers import MarkerStyle
 
-from stmbench.figures.palette import COLOURS, FIRST_FREE, MARKERS, look
+from stmbench.figures.palette import COLOURS, FIRST_FREE, MARKERS, style_of
 from tests.tables.frames import MIXERS
 
 # Machado et al. (2009), severity 1.0, on linear RGB
@@ -53,10 +53,10 @@ def test_colours_stand_out_from_white() -> None:
 def test_a_mixer_keeps_its_look() -> None:
     for mixer, facts in MIXERS.items():
         slot = facts["palette_slot"]
-        assert look(mixer, MIXERS) == (COLOURS[slot], MARKERS[slot])
+        assert style_of(mixer, MIXERS) == (COLOURS[slot], MARKERS[slot])
 
 
 def test_unknown_names_get_a_stable_look_of_their_own() -> None:
-    first = look("my_mixer", MIXERS)
-    assert first == look("my_mixer", {"my_mixer": {"palette_slot": None}})
+    first = style_of("my_mixer", MIXERS)
+    assert first == style_of("my_mixer", {"my_mixer": {"palette_slot": None}})
     assert first.colour in COLOURS[FIRST_FREE:]

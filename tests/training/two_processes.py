@@ -18,7 +18,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import OutputError, StmbenchError
 from stmbench.training.batch_norm import synchronised
 from stmbench.training.distributed import World, join, leave
-from stmbench.training.validation import Judge
+from stmbench.training.validation import Evaluator
 from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, memory, settings, trained
 
@@ -73,7 +73,7 @@ def scores(world: World) -> dict[int, tuple[int, int, float]]:
     for count in (1, 2, 7):
         images = MemorySet([index % 2 for index in range(count)])
         preprocessing = Preprocessing(size=(8, 8))
-        score = Judge(images, preprocessing, world, batch=2, workers=0, limit=0).score(model, torch.float64, None)
+        score = Evaluator(images, preprocessing, world, batch=2, workers=0, limit=0).score(model, torch.float64, None)
         found[count] = (score.correct, score.count, score.loss)
     return found
 

@@ -1,10 +1,14 @@
 """Affinity: how strongly each output position depends on each input position, as maps and in numbers.
 
-options, config      what can be asked for             layers            which layers, and where in the network
-analysis, study      units of work                     weights_study     affinities that mixers offer
-jacobian, jacobian_study    of any mixer, by autograd  geometry          distances between positions
-maps, numbers, row_statistics, tabulate    from affinities to rows and files
-figures/, section, terminal    what is shown, from rows alone
+options                       what can be asked for, and its checks
+layers                        which layers, and distances between positions
+analysis                      units of work
+study                         what every study of a layer does
+weights_study                 affinities that mixers offer
+jacobian                      of any module, by autograd
+maps                          maps, rows and files
+row_statistics                numbers of a row of an affinity
+figures, section, terminal    what is shown, from rows alone
 """
 
 from __future__ import annotations

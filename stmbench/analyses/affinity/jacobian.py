@@ -14,7 +14,7 @@ from stmbench.analyses.affinity.maps import MEAN, LayerMaps, items
 from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.affinity.row_statistics import entry_sums, metric_levels, row_numbers
 from stmbench.analyses.affinity.study import Finding, Study
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.errors import UnitError
 from stmbench.mixers.affinity import has_affinity, jacobian_affinity, map_columns
 
@@ -85,7 +85,7 @@ class Jacobians(Study):
 
     task, words, definition = "jacobian", "Jacobians", "affinity.jacobian.v1"
 
-    def __init__(self, subject: Subject, config: AffinityConfig, *, seed: int) -> None:
+    def __init__(self, subject: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
         if not config.is_jacobian:  # auto: in place of the affinity that the mixer does not offer
             config = dataclasses.replace(config, jacobian="mixer", heads=("mean",))
         super().__init__(subject, config, seed=seed)

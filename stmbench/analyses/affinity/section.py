@@ -12,7 +12,7 @@ from stmbench.analyses.registry import View
 from stmbench.figures.display_units import display, number
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Line, Plot, Section, Table
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import conditions
 from stmbench.tables.labels import weights_text
 
@@ -126,7 +126,7 @@ def _table(rows: pd.DataFrame) -> Table:
             Cell(text="–" if pd.isna(part) else str(part)),
             *(_mean(group, metric) for metric in metrics),
         ]
-        lines.append(Line(cells=tuple(cells), key=str(key)))
+        lines.append(Row(cells=tuple(cells), key=str(key)))
     return Table(
         name="affinity",
         title="Where mixers look, by stage",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stmbench.analyses.affinity.layers import Geometry, Layer, check_positions, chosen_layers, layers_of
 from stmbench.analyses.affinity.maps import Item, LayerMaps
 from stmbench.analyses.affinity.options import AffinityConfig
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.mixers.affinity import Affinity, Columns
 
 
@@ -40,7 +40,7 @@ class Study(abc.ABC):
     metric: ClassVar[str] = "attention_distance"  # what a failure's rows are named for
     words: ClassVar[str]
 
-    def __init__(self, subject: Subject, config: AffinityConfig, *, seed: int) -> None:
+    def __init__(self, subject: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
         self.subject, self.config, self.seed = subject, config, seed
         self.maps: dict[Layer, LayerMaps] = {}
         self.without: list[Layer] = []

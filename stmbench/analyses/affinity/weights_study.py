@@ -15,7 +15,7 @@ from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.affinity.row_statistics import PARTS_ONLY, layer_numbers, metric_levels
 from stmbench.analyses.affinity.study import Finding, Study, parts_of
 from stmbench.analyses.feature_layouts import first_tensor
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.architectures.module_copies import feature_source
 from stmbench.errors import UnitError
 from stmbench.mixers.affinity import Affinity, HasAffinity, has_affinity
@@ -47,7 +47,7 @@ class CalledModule(nn.Module):
         return found
 
 
-def visit(subject: Subject, layers: Sequence[tuple[Layer, str]], pixels: Tensor, look: Look) -> None:
+def visit(subject: LoadedModel, layers: Sequence[tuple[Layer, str]], pixels: Tensor, look: Look) -> None:
     """Run the model on a batch, and call `look` at each module when the pass comes to it.
 
     Args:
@@ -107,7 +107,7 @@ class Numbers(WeightsStudy):
 
     task, words = "numbers", "affinities"
 
-    def __init__(self, subject: Subject, config: AffinityConfig, *, seed: int) -> None:
+    def __init__(self, subject: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
         super().__init__(subject, config, seed=seed)
         self._found: dict[tuple[Layer, str], list[Tensor]] = {}
         self._coefficients: dict[Layer, Mapping[str, Tensor]] = {}

@@ -182,7 +182,7 @@ def _rank(row: Mapping[str | None, Point], shown: Sequence[str]) -> float:
 
 
 def _curve(axes: Axes, line: Sequence[Point]) -> None:
-    (colour, marker), level = line[0].look, [point.level for point in line]
+    (colour, marker), level = line[0].style, [point.level for point in line]
     low = [100 * (point.value if point.errors is None else point.low) for point in line]
     high = [100 * (point.value if point.errors is None else point.high) for point in line]
     value = [100 * point.value for point in line]
@@ -193,7 +193,7 @@ def _curve(axes: Axes, line: Sequence[Point]) -> None:
 
 
 def _handle(point: Point) -> Artist:
-    colour, marker = point.look
+    colour, marker = point.style
     return matplotlib.lines.Line2D([], [], color=colour, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3)
 
 

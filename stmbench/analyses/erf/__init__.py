@@ -1,10 +1,12 @@
 """Effective receptive fields: which pixels the central unit of each stage depends on, and how large that region is.
 
-options         what can be asked for              analysis, study     units of work, maps gathered over images
-config          the checked form of it             gradients           of a stage's unit, by autograd
-definitions     the sizes' definitions             square_extent       the square that holds a share of a map
-unit_location   where a unit is on the input       strides, stages     what that follows from
-map_rows, figures, accuracy_figure, section, terminal    what is shown, from rows alone
+options                       what can be asked for
+definitions                   definitions of the size, and the config
+analysis                      units of work
+stages                        the stages of a model
+stage_maps                    gradients gathered over images, squares
+unit_location                 where a unit lies on the input
+figures, section, terminal    what is shown, from rows alone
 """
 
 from __future__ import annotations

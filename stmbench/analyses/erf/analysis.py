@@ -15,7 +15,7 @@ from stmbench.analyses.erf.stage_maps import StageMaps, gradient_maps
 from stmbench.analyses.erf.stages import Stage, chosen_stages
 from stmbench.analyses.erf.unit_location import Grid, grids, probe
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.models import meta_model
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
@@ -86,7 +86,7 @@ class Erf(ImageAnalysis):
 
         return work
 
-    def _rows(self, subject: Subject, stages: list[Stage], gathered: list[StageMaps], artifact: str) -> list[Row]:
+    def _rows(self, subject: LoadedModel, stages: list[Stage], gathered: list[StageMaps], artifact: str) -> list[Row]:
         rows = []
         for stage, maps in zip(stages, gathered, strict=True):
             for size in maps.sizes(definitions(self.config.definitions), self.config.percents, seed=self.seed):
@@ -109,7 +109,7 @@ class Erf(ImageAnalysis):
         return self.store.place(path)
 
 
-def located(subject: Subject, stages: list[Stage]) -> list[Grid]:
+def located(subject: LoadedModel, stages: list[Stage]) -> list[Grid]:
     """Where the units of each stage are on the model's input."""
     height, width = subject.preprocessing.size
     blank = subject.input(torch.full((1, 3, height, width), 0.5))

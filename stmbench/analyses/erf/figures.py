@@ -235,9 +235,10 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
     with canvas(height, width=width) as (figure, (axes,)):
         for size, right in pairs:
             across, up = ([[length] for length in errors] if errors else None for errors in _errors(size, right))
-            bars = axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.look.colour,
+            bars = axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.style.colour,
                           capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
-            dot = axes.plot(size.value, 100 * right.value, marker=MarkerStyle(size.look.marker), color=size.look.colour,
+            dot = axes.plot(size.value, 100 * right.value, color=size.style.colour,
+                      marker=MarkerStyle(size.style.marker),
                       linestyle="none", markersize=8, zorder=4)  # fmt: skip
             mark([bars, dot], size.key, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
         axes.margins(0.15)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit
 from stmbench.data.image_selection import require_labels
 from stmbench.data.image_set import ImageSet
@@ -192,7 +192,7 @@ class Evaluation(ImageAnalysis):
         ]
         return torch.tensor(found)
 
-    def _kept(self, unit: Unit, subject: Subject, predictions: Predictions) -> Any:
+    def _kept(self, unit: Unit, subject: LoadedModel, predictions: Predictions) -> Any:
         path = self.store.artifact(unit.key, FILE)
         with replacing(path) as temporary:
             predictions.frame(self.images).to_parquet(temporary, compression="zstd", index=False)

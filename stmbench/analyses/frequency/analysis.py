@@ -39,7 +39,7 @@ from stmbench.analyses.frequency.responses import (
 )
 from stmbench.analyses.frequency.spectra import Floats, Spectrum
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batch
 from stmbench.errors import UnitError
@@ -111,7 +111,7 @@ class FrequencyAnalysis(ImageAnalysis):
         rows = self._spectral_rows(subject, spectra, self.store.place(path))
         return Outcome(rows=rows, notes=self.damage(loaded))
 
-    def _spectral_rows(self, subject: Subject, spectra: dict[Probe, Spectrum], artifact: str) -> list[Row]:
+    def _spectral_rows(self, subject: LoadedModel, spectra: dict[Probe, Spectrum], artifact: str) -> list[Row]:
         rows, values, columns = [], list[Floats](), list[dict[str, Any]]()
         changes: list[Floats] = []
         relative: dict[str, Floats] = {}  # of the mixers' inputs
@@ -147,7 +147,7 @@ class FrequencyAnalysis(ImageAnalysis):
             rows.append(self.interval_row(subject, found=interval, **at))
         return rows
 
-    def _responses(self, subject: Subject, what: str, make: MakeNoise) -> tuple[Responses, dict[str, Any]]:
+    def _responses(self, subject: LoadedModel, what: str, make: MakeNoise) -> tuple[Responses, dict[str, Any]]:
         """Predictions of all images under every noise, and notes on the images."""
         parts, done, loaded = [], 0, self.pixel_batches(subject)
         self.say(f"{what} of {subject.name}", 0, len(self.indices))
@@ -166,7 +166,7 @@ class FrequencyAnalysis(ImageAnalysis):
             self.say(f"{what} of {subject.name}", done, len(self.indices))
         return Responses.joined(parts), self.damage(loaded, subject)
 
-    def _answering(self, model: str) -> tuple[Subject, tuple[int, int], float]:
+    def _answering(self, model: str) -> tuple[LoadedModel, tuple[int, int], float]:
         """The model, its input's size, and the norm of the noise."""
         subject = self.labelled_subject(model) if self.labelled else self.subject(model)
         size = subject.preprocessing.size

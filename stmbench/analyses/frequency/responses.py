@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stmbench.analyses.frequency.noise import FrequencyGrid, band_masks, band_noise, fourier_basis
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def ring_noise(white: Tensor, bands: int, norm: float, at_once: int) -> Iterator
         yield band_noise(white, masks[start : start + at_once], norm)
 
 
-def respond(subject: Subject, pixels: Tensor, noise: Iterable[Tensor]) -> Tensor:
+def respond(subject: LoadedModel, pixels: Tensor, noise: Iterable[Tensor]) -> Tensor:
     """(P, B) classes of the images with each noise added. Pixels are not clipped: that would add frequencies.
 
     Args:

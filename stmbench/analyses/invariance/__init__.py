@@ -1,8 +1,8 @@
 """Invariance to translation, rotation and scale: does the prediction survive when the image is transformed?
 
-options        what can be asked for                  config     the checked form of it
-definitions    protocols and their levels             measures   consistency, accuracy and areas under their curves
-analysis       units of work, one per model and kind
+options                       what can be asked for
+definitions                   protocols, their levels, and the config
+analysis                      units of work; consistency, accuracy and the areas under their curves
 figures, section, terminal    what is shown, from rows alone
 """
 

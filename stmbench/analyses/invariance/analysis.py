@@ -15,7 +15,7 @@ from torch import Tensor
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.invariance.definitions import AUTHORS, InvarianceConfig, condition_of, perturbation
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batch
 from stmbench.data.perturbations import Perturbation, Source
@@ -189,7 +189,7 @@ class Invariance(ImageAnalysis):
 
         return work
 
-    def _answers(self, subject: Subject, made: Perturbation, batch: Batch, done: int) -> dict[str, Tensor]:
+    def _answers(self, subject: LoadedModel, made: Perturbation, batch: Batch, done: int) -> dict[str, Tensor]:
         """One batch at every level: what `Answers` holds, on the CPU."""
         pairs = zip(batch.items, batch.indices, strict=True)
         sources = [Source(pixels=item.to(subject.device), index=index) for item, index in pairs]
@@ -212,7 +212,7 @@ class Invariance(ImageAnalysis):
         return {"indices": torch.tensor(batch.indices), "labels": labels, "reference": reference.argmax(1).cpu(),
                 "predicted": predicted, "cross_entropy": entropy, "moved": moved}  # fmt: skip
 
-    def _rows(self, subject: Subject, answers: Answers, artifact: str) -> Iterator[Row]:
+    def _rows(self, subject: LoadedModel, answers: Answers, artifact: str) -> Iterator[Row]:
         count = len(answers.indices)
         condition = condition_of(self.config.kind, self.config.protocol, self.config.order)
         known: dict[str, Any] = {"artifact": artifact, "condition": condition, "num_images": count}

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import look
+from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
 from stmbench.tables.labels import are_random, is_random
@@ -53,7 +53,7 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
                 name = names[row["model"]]
                 name += " (random init)" if is_random(row["weights"]) and not untrained else ""
                 mixer = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
-                drawn = _line(axes, line, shorten(name), *look(mixer, mixers))
+                drawn = _line(axes, line, shorten(name), *style_of(mixer, mixers))
                 mark(drawn, str(mixer), _said(names[row["model"]], metric, line))
             axes.set_xlabel(ACROSS[kind])
             axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))

@@ -1,10 +1,12 @@
 """Cost and speed: parameters, MACs, throughput, latency and memory of models measured interleaved.
 
-options, config     what can be asked for              setting, subjects    what is timed, and in which settings
-analysis, tasks     units of work                      bench, samples       the timing loop and its raw samples
-costs, parts, peaks, residence, train_step             what is counted or measured besides time
-summary             from rounds to intervals and ratios
-overview, figures/, section, terminal    what is shown, from rows alone
+options, config                 what can be asked for
+setting                         one resolution and dtype: its rounds
+analysis, tasks                 units of work
+timing_harness, timed_models    what is timed, and how
+costs, peaks                    counts, parts, peak memory
+samples                         raw samples, their intervals and ratios
+figures, section, terminal      what is shown, from rows alone
 """
 
 from __future__ import annotations

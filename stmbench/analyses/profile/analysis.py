@@ -10,11 +10,11 @@ import torch
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
 from stmbench.analyses.models import build_model, design_size, own_weights, plugin_hashes
-from stmbench.analyses.profile.bench import Bench
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.costs import model_costs, operator_costs
 from stmbench.analyses.profile.setting import SettingRun
 from stmbench.analyses.profile.tasks import Tasks
+from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.data.photos import photos
@@ -149,7 +149,7 @@ class Profile(Analysis):
 
     def _costs(self, setting: Setting, model: str) -> Unit:
         config = self.config
-        tasks = Tasks(self, Bench(config, setting, self.timer))
+        tasks = Tasks(self, TimingHarness(config, setting, self.timer))
         count = model_costs if config.level == "model" else operator_costs
 
         def work() -> Outcome:

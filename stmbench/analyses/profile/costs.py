@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from stmbench.analyses.models import build_model, facts_of, require_resolution
-from stmbench.analyses.profile.subjects import first_mixer, map_shape, mixers_of
+from stmbench.analyses.profile.timed_models import first_mixer, map_shape, mixers_of
 from stmbench.measure.clock import Timer
 from stmbench.measure.counting import count
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import torch
 
-from stmbench.analyses.profile.bench import Bench
 from stmbench.analyses.profile.samples import Key
-from stmbench.analyses.profile.subjects import Subject, SubjectSpec
+from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
+from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.architectures.given_models import is_given, save_given
 from stmbench.measure.memory import MemoryReading, MemorySpec, peak_of_child, peak_of_cuda, peak_of_this_process
 
-PREPARE = "stmbench.analyses.profile.subjects:prepare"
+PREPARE = "stmbench.analyses.profile.timed_models:prepare"
 
 
-def peak_of(bench: Bench, key: Key, batch: int, *, threads: int) -> MemoryReading:
+def peak_of(bench: TimingHarness, key: Key, batch: int, *, threads: int) -> MemoryReading:
     """Of the eager model, on noise: a compiler's or picture reader's memory is not the model's.
 
     A module given as an object travels to the child process in a file. One that cannot (its class lives in a notebook,
@@ -36,12 +36,12 @@ def peak_of(bench: Bench, key: Key, batch: int, *, threads: int) -> MemoryReadin
         if save_given(spec.model, file):
             arguments |= {"given": str(file), "path": sys.path}
             return peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=threads))
-    return peak_of_this_process(lambda: Subject(spec).run(batch))
+    return peak_of_this_process(lambda: TimedModel(spec).run(batch))
 
 
-def _of_cuda(bench: Bench, spec: SubjectSpec, batch: int) -> MemoryReading:
+def _of_cuda(bench: TimingHarness, spec: TimedModelSpec, batch: int) -> MemoryReading:
     """Beside the models that wait to be sampled, or, where it does not fit there, without them."""
     with contextlib.suppress(torch.cuda.OutOfMemoryError):
-        return peak_of_cuda(lambda: Subject(spec).run(batch), spec.device)
+        return peak_of_cuda(lambda: TimedModel(spec).run(batch), spec.device)
     bench.close()
-    return peak_of_cuda(lambda: Subject(spec).run(batch), spec.device)
+    return peak_of_cuda(lambda: TimedModel(spec).run(batch), spec.device)

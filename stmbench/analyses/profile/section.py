@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from stmbench.analyses.profile.figures import profile_figures
-from stmbench.analyses.profile.terminal import Line as Overview
+from stmbench.analyses.profile.terminal import OverviewRow as Overview
 from stmbench.analyses.profile.terminal import lines
 from stmbench.analyses.registry import View
 from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Cell, Column, Definition, Formula, Line, Plot, Section, Table
+from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import cell, conditions
 from stmbench.reporting.published_comparison import published_table
 from stmbench.tables.labels import FEWEST_ROUNDS
@@ -161,7 +161,7 @@ def headline(frame: pd.DataFrame) -> Table | None:
             Column(heading="Verdict", is_number=False),
         ),
         lines=tuple(
-            Line(
+            Row(
                 key=line.subject.key,
                 cells=(
                     Cell(text=line.subject.label, detail=to.format(names[str(line.baseline)])),
@@ -237,7 +237,7 @@ def _table(overview: list[Overview]) -> Table | None:
     for line in overview:
         cells = [Cell(text=line.subject.label), *(_cell(getattr(line, field), metric) for _, _, field, metric in shown)]
         cells += [_rank(line)] if has_ranks else []
-        rows.append(Line(cells=tuple(cells), key=line.subject.key))
+        rows.append(Row(cells=tuple(cells), key=line.subject.key))
     return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
 
 

@@ -15,10 +15,10 @@ import torch
 
 from stmbench.analyses.base import Outcome
 from stmbench.analyses.models import DTYPES
-from stmbench.analyses.profile.bench import Bench, Load
 from stmbench.analyses.profile.config import Setting
 from stmbench.analyses.profile.samples import Key, Samples, name_of
 from stmbench.analyses.profile.tasks import Tasks, passes_for
+from stmbench.analyses.profile.timing_harness import BatchPlan, TimingHarness
 from stmbench.analyses.unit import Unit
 from stmbench.measure.energy import energy_counter_for
 from stmbench.measure.interference import external_load
@@ -33,7 +33,7 @@ class SettingRun:
 
     def __init__(self, profile: Profile, setting: Setting, costs: list[Unit]) -> None:
         self.profile, self.config, self.setting = profile, profile.config, setting
-        self.bench = Bench(profile.config, setting, profile.timer)
+        self.bench = TimingHarness(profile.config, setting, profile.timer)
         self.tasks = Tasks(profile, self.bench)
         self.samples = Samples()
         self._costs = profile.store.read([unit.key for unit in costs])
@@ -106,14 +106,15 @@ class SettingRun:
 
         return self._unit("shared_batch", list(trials), work, batch_size=batch)
 
-    def _loads(self, trials: dict[Key, Unit], batch: int) -> dict[Key, Load]:
+    def _loads(self, trials: dict[Key, Unit], batch: int) -> dict[Key, BatchPlan]:
         rates = {key: max(self._notes(unit)["rates"].values()) for key, unit in trials.items()}
         compiled = self.config.compile
         return {
-            key: Load(batch=batch, passes=passes_for(batch, rate, compiled=compiled)) for key, rate in rates.items()
+            key: BatchPlan(batch=batch, passes=passes_for(batch, rate, compiled=compiled))
+            for key, rate in rates.items()
         }
 
-    def _rounds(self, loads: dict[Key, Load], batch: int) -> Iterator[Unit]:
+    def _rounds(self, loads: dict[Key, BatchPlan], batch: int) -> Iterator[Unit]:
         profile, config, samples = self.profile, self.config, self.samples
         series = self._unit("series", list(loads), _nothing).key
         while True:
@@ -133,7 +134,7 @@ class SettingRun:
             taken = external_load(notes.get("disturbances", [])) if config.device == "cpu" else 0.0
             samples.add(profile.store.read([unit.key]), notes["sampling_seconds"], taken=taken)
 
-    def _block(self, loads: dict[Key, Load]) -> Outcome:
+    def _block(self, loads: dict[Key, BatchPlan]) -> Outcome:
         # before the block: working the intervals out takes longer than a short round does
         intervals = self.samples.intervals(seed=self.config.seed) if self.samples.is_enough else {}
         width = max((interval.relative_width for interval in intervals.values()), default=math.inf)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmbench.analyses.base import Outcome
-from stmbench.analyses.profile.bench import COMPUTE, COPY, Bench, Load, fitting
 from stmbench.analyses.profile.costs import Cost, PartClock, left_out, parts_of
 from stmbench.analyses.profile.peaks import peak_of
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples, summaries
-from stmbench.analyses.profile.subjects import Subject, TrainStep, autocast
+from stmbench.analyses.profile.timed_models import TimedModel, TrainStep, autocast
+from stmbench.analyses.profile.timing_harness import COMPUTE, COPY, BatchPlan, TimingHarness, fitting
 from stmbench.errors import InputError, UnitError
 from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.energy import EnergyCounter, joules_per_image
@@ -32,7 +32,7 @@ PART_REPEATS = 5
 class Tasks:
     """One setting of a profile: its bench, and one method a task. `profile` lends its rows' common columns."""
 
-    def __init__(self, profile: Profile, bench: Bench) -> None:
+    def __init__(self, profile: Profile, bench: TimingHarness) -> None:
         self.profile, self.bench = profile, bench
         self.config, self.setting = bench.config, bench.setting
         self._told: set[tuple[str, Key]] = set()  # what rows were given for
@@ -79,7 +79,7 @@ class Tasks:
         row = self.row("peak_memory", reading.bytes, key, **columns)
         return Outcome(rows=[row], notes={"method": reading.method, "baseline_bytes": reading.baseline})
 
-    def shared_batch(self, loads_at: Callable[[int], Mapping[Key, Load]], batch: int) -> Outcome:
+    def shared_batch(self, loads_at: Callable[[int], Mapping[Key, BatchPlan]], batch: int) -> Outcome:
         """The batch of all subjects: the one that suits them, halved while they do not fit into memory together."""
         smallest = 2 if self.config.mode == "train" else 1
 
@@ -92,7 +92,7 @@ class Tasks:
         rows = [self.row("batch_size", found, key, **columns) for key in loads if key not in self.bench.failures]
         return Outcome(rows=[*self._left_out(loads), *rows], notes={"batch": found, "wanted": batch})
 
-    def block(self, loads: Mapping[Key, Load], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
+    def block(self, loads: Mapping[Key, BatchPlan], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
         """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""
         tell(samples.rounds, 0.0)
         self.bench.prepare(loads)
@@ -165,7 +165,7 @@ class Tasks:
         ]
         return Outcome(rows=rows, notes=samples.notes)
 
-    def _left_out(self, loads: Mapping[Key, Load]) -> list[Row]:
+    def _left_out(self, loads: Mapping[Key, BatchPlan]) -> list[Row]:
         """Rows for what the bench cannot sample, once. Raises UnitError where it is everything."""
         failures = self.bench.failures
         if len(failures) == len(loads):
@@ -185,7 +185,7 @@ class Tasks:
         return f"{images}:3x{height}x{width}"
 
     def _raw(
-        self, what: str, key: Key | None, number: int, repeat: int, seconds: float, loads: Mapping[Key, Load]
+        self, what: str, key: Key | None, number: int, repeat: int, seconds: float, loads: Mapping[Key, BatchPlan]
     ) -> Row:
         size = self.bench.probe.size
         if key is None:
@@ -197,7 +197,7 @@ class Tasks:
             return self.row(what, seconds, key, sample=number * LATENCY_REPEATS + repeat, batch_size=1)
         return self.row("throughput", load.batch * load.passes / seconds, key, sample=number, batch_size=load.batch)
 
-    def _phases(self, subject: Subject, key: Key, batch: int) -> list[Row]:
+    def _phases(self, subject: TimedModel, key: Key, batch: int) -> list[Row]:
         step = subject.run(batch)
         assert isinstance(step, TrainStep)
         step()
@@ -223,7 +223,7 @@ class Tasks:
         )
 
 
-def forward_of(subject: Subject, data: Any) -> Callable[[], object]:
+def forward_of(subject: TimedModel, data: Any) -> Callable[[], object]:
     """One eager forward pass, in the mode the subject is in."""
     spec = subject.spec
 

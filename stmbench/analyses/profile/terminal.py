@@ -74,7 +74,7 @@ class Ranks:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
+class OverviewRow:
     """What is known of one subject; a metric it has no row for is None. Points hold base units."""
 
     subject: Point  # of which metric says nothing: who it is, and its conditions
@@ -96,7 +96,7 @@ class Line:
     ranks: Ranks | None
 
 
-def lines(frame: pd.DataFrame) -> list[Line]:
+def lines(frame: pd.DataFrame) -> list[OverviewRow]:
     """The overview, in the table's order of models."""
     found = {metric: _points(frame, metric) for metric in _METRICS}
     firsts = baselines(frame)
@@ -107,7 +107,7 @@ def lines(frame: pd.DataFrame) -> list[Line]:
         ratios = [ratio for ratio in found["throughput_ratio"] if alike(point, ratio)]
         first = next((model for model in firsts if any(ratio.baseline == model for ratio in ratios)), None)
         result.append(
-            Line(
+            OverviewRow(
                 subject=point,
                 params=match(point, found["params"]),
                 macs=match(point, found["macs"]),
@@ -218,7 +218,7 @@ def _with_interval(point: Point | None) -> Text:
     return text
 
 
-def _caption(frame: pd.DataFrame, found: list[Line]) -> Text | None:
+def _caption(frame: pd.DataFrame, found: list[OverviewRow]) -> Text | None:
     notes = []
     shown = [point for line in found for point in (line.throughput, line.ratio) if point is not None]
     if any(point.errors is not None and not point.resolved for point in shown):

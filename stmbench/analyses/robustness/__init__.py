@@ -1,10 +1,13 @@
 """Adversarial robustness: the accuracy that remains when an adversary may change every pixel slightly.
 
-options, config    what can be asked for               eps                perturbation sizes as text and numbers
-attacks            by name; fgsm is ours               library            those of torchattacks
-attack_target      the attacked model, normalised      attack_validity    a wrong attack to compare with
-analysis, runner   units of work, batch by batch       outcomes, summary  predictions, rows and tests
-validity           checks that an attack was sound
+options, config               what can be asked for; perturbation sizes as text and numbers
+attacks                       attacks by name
+fgsm                          ours, on a model with its normalisation
+library                       those of torchattacks
+analysis                      units of work
+runner                        attacks batch by batch
+validity                      checks that an attack was sound
+summary                       rows and paired tests
 figures, section, terminal    what is shown, from rows alone
 """
 

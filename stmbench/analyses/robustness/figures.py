@@ -159,7 +159,7 @@ def _top(every: list[Point]) -> float:
 
 def _strokes(firsts: Mapping[str, Point]) -> dict[str, Stroke]:
     """Label -> stroke; another one for each label that shares its colour and marker with an earlier one."""
-    looks = [point.look for point in firsts.values()]
+    looks = [point.style for point in firsts.values()]
     return {label: STROKES[looks[:number].count(looks[number]) % len(STROKES)] for number, label in enumerate(firsts)}
 
 
@@ -170,7 +170,7 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[Place], strokes: Mappin
         shift = SPREAD * ((number + 0.5) / len(present) - 0.5)
         x = [levels.index(place_of(point)) + shift for point in line]
         y = [100 * point.value for point in line]
-        colour, marker = line[0].look
+        colour, marker = line[0].style
         lines = axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
         mark(lines, line[0].key)
         for place, height, point in zip(x, y, line, strict=True):
@@ -205,7 +205,7 @@ def _conditions(every: list[Point], metric: str) -> list[str]:
 def _handle(point: Point, stroke: Stroke, every: list[Point]) -> Line2D:
     mixed = point.is_untrained and not all(one.is_untrained for one in every)
     label = shorten(point.label) + (" (random init)" if mixed else "")
-    colour, marker = point.look
+    colour, marker = point.style
     return Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), label=label, markersize=6)
 
 

@@ -20,7 +20,7 @@ from stmbench.analyses.robustness.figures import (
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Cell, Column, Definition, Formula, Line, Plot, Section, Table
+from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import Measured, best, by_model, conditions
 
 DEFINITION: Final = Definition(
@@ -115,7 +115,7 @@ def _tests(frame: pd.DataFrame) -> Table | None:
             Cell(text="< 0.001" if row["value"] < 0.001 else f"{row['value']:.3f}", value=row["value"]),
             Cell(text="differ" if sure else "no difference shown"),
         )
-        lines.append(Line(cells=cells))
+        lines.append(Row(cells=cells))
     differing = int((rows["value"] < SIGNIFICANT).sum())
     return Table(
         name="robustness-tests",

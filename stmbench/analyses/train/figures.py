@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import look
+from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten
 
@@ -42,7 +42,7 @@ def curves(rows: pd.DataFrame) -> Figure:
                 name = "" if run["model"] in named else shorten(names[run["model"]])
                 named.add(run["model"])
                 mixer = run["model"] if pd.isna(run["mixer"]) else run["mixer"]
-                drawn = _line(axes, line.sort_values("sample"), metric, name, *look(mixer, mixers), thin=bool(many))
+                drawn = _line(axes, line.sort_values("sample"), metric, name, *style_of(mixer, mixers), thin=bool(many))
                 mark(drawn, str(mixer), _said(names[run["model"]], words, line))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -1,1 +1,6 @@
-"""Where tasks are done: in this process, in several on this machine, or on a Ray cluster. All fill the same store."""
+"""Where tasks are done. All engines fill the same store.
+
+base         the contract, and this process
+processes    several processes on this machine
+ray          a Ray cluster
+"""

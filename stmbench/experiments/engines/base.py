@@ -17,7 +17,7 @@ ATTEMPTS = 3  # at a task whose worker died
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Moved:
+class TaskProgress:
     """A task went on: `share` of it is done, where it knows."""
 
     name: str
@@ -33,14 +33,14 @@ class Done:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Lost:
+class TaskFailed:
     """A task could not be done, for `reason`: it was refused, or its worker died again and again."""
 
     name: str
     reason: str
 
 
-Event = Moved | Done | Lost
+Event = TaskProgress | Done | TaskFailed
 
 
 class Engine(abc.ABC):
@@ -73,7 +73,7 @@ class LocalEngine(Engine):
 
     name: ClassVar[str] = "local"
 
-    def __init__(self, folder: Path, tell: Callable[[Moved], None]) -> None:
+    def __init__(self, folder: Path, tell: Callable[[TaskProgress], None]) -> None:
         self._folder, self._tell, self._task = folder, tell, list[Task]()
 
     def submit(self, task: Task) -> None:
@@ -90,13 +90,13 @@ class LocalEngine(Engine):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return [Lost(name=task.name, reason=reason_of(error))]
+            return [TaskFailed(name=task.name, reason=reason_of(error))]
 
     def close(self) -> None:
         self._task.clear()
 
 
-def moved(name: str, progress: Progress) -> Moved:
+def moved(name: str, progress: Progress) -> TaskProgress:
     """The event of an analysis's progress."""
     share = progress.done / progress.total if progress.total else None
-    return Moved(name=name, text=progress.text, share=share)
+    return TaskProgress(name=name, text=progress.text, share=share)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from stmbench.analyses.base import Progress
 from stmbench.analyses.unit import reason_of
-from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, Lost, moved
+from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, TaskFailed, moved
 from stmbench.experiments.tasks import Task
 
 TELL_EVERY_S = 0.3
@@ -78,7 +78,7 @@ class ProcessEngine(Engine):
             while worker.pipe.poll():
                 event = worker.pipe.recv()
                 events.append(event)
-                if isinstance(event, Done | Lost):
+                if isinstance(event, Done | TaskFailed):
                     del self._busy[name]
                     self._idle.append(worker)
                     return events
@@ -93,7 +93,7 @@ class ProcessEngine(Engine):
             self._start(task, attempt + 1)
             return events
         code = worker.process.exitcode
-        return [*events, Lost(name=name, reason=f"its process died {ATTEMPTS} times, the last time with {code}")]
+        return [*events, TaskFailed(name=name, reason=f"its process died {ATTEMPTS} times, the last time with {code}")]
 
 
 class _Worker:
@@ -173,7 +173,7 @@ def _work(pipe: Connection, folder: Path) -> None:
         try:
             event = Done(result=execute(task, folder, listener=listener))
         except BaseException as error:  # it is deaf to Ctrl-C
-            event = Lost(name=task.name, reason=reason_of(error))
+            event = TaskFailed(name=task.name, reason=reason_of(error))
         _send(pipe, event)
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from stmbench.analyses.unit import reason_of
 from stmbench.errors import ConfigError, MissingPackageError, StmbenchError
-from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, Lost
+from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, TaskFailed
 from stmbench.experiments.execution import execute, weights_of
 from stmbench.experiments.tasks import Task, TaskResult
 from stmbench.plugins import carried_files
@@ -87,16 +87,16 @@ class RayEngine(Engine):
         try:
             result, files, refused = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # no death: the task's own exception, raised there
-            return Lost(name=task.name, reason=reason_of(error.cause))
+            return TaskFailed(name=task.name, reason=reason_of(error.cause))
         except self._ray.exceptions.RayError as error:
             reason = f"its worker died {ATTEMPTS} times ({type(error).__name__})"
-            return Lost(name=task.name, reason=reason)
+            return TaskFailed(name=task.name, reason=reason)
         if refused is not None:
-            return Lost(name=task.name, reason=refused)
+            return TaskFailed(name=task.name, reason=refused)
         try:
             unpack(files, self._folder)
         except OSError as error:
-            return Lost(name=task.name, reason=f"its results could not be written: {error.strerror or error}")
+            return TaskFailed(name=task.name, reason=f"its results could not be written: {error.strerror or error}")
         return Done(result=result)
 
     def _node_cores(self) -> int:

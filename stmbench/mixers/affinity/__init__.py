@@ -2,6 +2,12 @@
 
 module.affinity(x).rows(torch.tensor([25, 50]))  # (B, heads, 2, N_in), x: (B, H, W, C)
 module.project(module.affinity(x).apply(module.values(x)), H, W)  # equals module(x)
+
+base        the contract
+columns     where columns lie; full matrices
+combined    made of other affinities
+sparse      windows, stencils and sampled points
+jacobian    of anything differentiable
 """
 
 from stmbench.mixers.affinity.base import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.figures.palette import look
+from stmbench.figures.palette import style_of
 from stmbench.history.change_points import Floats
 from stmbench.history.series import Event, MachineSeries, Series, events_of
 from stmbench.reporting.dashboard import labels
@@ -70,7 +70,7 @@ def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
         "better": series.metric.better,
         "where": labels.conditions(subject),
         "probe": int(series.by_probe),
-        "colour": look(subject.mixer or subject.model or "", machine.mixers).colour,
+        "colour": style_of(subject.mixer or subject.model or "", machine.mixers).colour,
         "values": packed(series.values / how.factor),
         "low": packed(series.low / how.factor) if has_interval else None,
         "high": packed(series.high / how.factor) if has_interval else None,

@@ -1,1 +1,1 @@
-"""A report written: HTML, PDF, LaTeX, Markdown."""
+"""A report written in a format: html, pdf, latex, markdown."""

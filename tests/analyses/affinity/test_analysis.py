@@ -17,7 +17,7 @@ from stmbench.analyses.affinity.analysis import AffinityAnalysis
 from stmbench.analyses.affinity.options import AffinityConfig
 from stmbench.analyses.affinity.weights_study import Maps, visit
 from stmbench.analyses.images import ImageRequest
-from stmbench.analyses.loaded_model import load_subject
+from stmbench.analyses.loaded_model import load_model
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.given_models import model_name_of
@@ -90,7 +90,7 @@ def test_maps_hold_the_rows_of_the_affinity(done: tuple[Path, pd.DataFrame]) -> 
         arrays = {name: file[name] for name in file.files}
     assert set(rows[rows["stage"] == 0]["position"]) == set(arrays["layer1.positions"].tolist())
     assert arrays["layer1.map"].tolist() == [8, 8]
-    subject = load_subject("unified_dw_conv_nano", num_classes=10)
+    subject = load_model("unified_dw_conv_nano", num_classes=10)
     mixer: Any = subject.model.get_submodule("stages.0.blocks.0.mixer")
     weights = mixer.affinity(torch.zeros(1, 8, 8, 16)).rows(torch.tensor(arrays["layer1.positions"])).abs()
     expected = (weights / weights.sum(-1, keepdim=True)).mean(1)
@@ -215,7 +215,7 @@ def test_in_a_mixed_model_only_the_layers_without_an_affinity_fall_back(without:
 
 
 def test_a_pass_ends_after_the_last_layer_that_is_looked_at() -> None:
-    subject = load_subject(NAMES[1], num_classes=10)
+    subject = load_model(NAMES[1], num_classes=10)
     study = Maps(subject, AffinityConfig(layers=("1", "3")), seed=0)
     seen, heads = [], []
     handle = subject.model.get_submodule("head").register_forward_hook(lambda *_: heads.append(1))

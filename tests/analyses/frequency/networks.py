@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.mixers.base import MixerConfig, register_mixer
 
@@ -40,9 +40,9 @@ class Listening(nn.Module):
         return torch.stack([~heard, heard], dim=1).float()
 
 
-def subject_of(model: nn.Module, size: tuple[int, int], weights: str = "known:0") -> Subject:
+def subject_of(model: nn.Module, size: tuple[int, int], weights: str = "known:0") -> LoadedModel:
     """A subject whose model gets pixels as they are."""
-    return Subject(
+    return LoadedModel(
         name="unified_identity_nano",
         model=model,
         weights=weights,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.definitions import InvarianceConfig
-from stmbench.analyses.loaded_model import Subject
+from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.data.perturbations import Source, Translation
@@ -85,8 +85,8 @@ def test_what_is_invariant_by_construction_is_exactly_1(
 ) -> None:
     torch.manual_seed(0)
     preprocessing = Preprocessing(size=(32, 32), crop_pct=1.0)
-    subject = Subject(name=DW, model=network().eval(), weights="random:0", preprocessing=preprocessing, num_classes=10,
-                      device=torch.device("cpu"), dtype=torch.float32)  # fmt: skip
+    subject = LoadedModel(name=DW, model=network().eval(), weights="random:0", preprocessing=preprocessing,
+                      num_classes=10, device=torch.device("cpu"), dtype=torch.float32)  # fmt: skip
     monkeypatch.setattr(Invariance, "subject", lambda *_: subject)
     made = Circular(preprocessing=preprocessing)
     monkeypatch.setattr("stmbench.analyses.invariance.analysis.perturbation", lambda *_, **__: made)

@@ -1,4 +1,9 @@
-"""The figures of the analysis 'affinity': maps, and distance and locality by depth."""
+"""Figures of affinities, by name.
+
+depth    distance, locality and mixture by depth
+maps     heat maps of chosen rows
+rows     maps read from files
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far mixers look, and how much of it is near, layer by layer (after Raghu et al. 2021, Fig. 3)."""
+"""How far mixers reach, and how much of it is near, layer by layer (after Raghu et al. 2021, Fig. 3)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import Look, look
+from stmbench.figures.palette import Style, style_of
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
 from stmbench.tables.labels import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
 Stroke = Literal["-", "--", ":", "-."]
-STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")  # of lines that share a look: one mixer, several models
+STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")  # of lines that share a style: one mixer, several models
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
+class Curve:
     """One model, `key` its mixer or itself: places along the depth, mean over heads, lowest and highest head."""
 
     label: str
     key: str
-    look: Look
+    style: Style
     is_untrained: bool
     depth: list[float]
     mean: list[float]
@@ -45,7 +45,7 @@ def distance_by_depth(frame: pd.DataFrame) -> Figure:
         draw_lines(axes[0], lines, stages)
         axes[0].set_ylabel("mean attention distance, px")
         axes[0].set_ylim(0, 1.06 * max(max(line.high) for line in lines))
-        heading(axes[0], "How far mixers look, by depth", words_of(frame, lines))
+        heading(axes[0], "How far mixers reach, by depth", words_of(frame, lines))
         finish(figure, axes[0], lines)
     return figure
 
@@ -69,7 +69,7 @@ def locality_by_depth(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tuple[list[Line], int]:
+def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tuple[list[Curve], int]:
     """The lines of all models, and the number of stages. Raises TableError where no model has FEWEST layers."""
     rows = frame[(frame["metric"] == metric) & frame["value"].notna()]
     rows = rows[~rows["condition"].isin(("static", "dynamic"))]
@@ -93,10 +93,10 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
             line["high"].append(float(heads.max()) if len(heads) else mean)
         key = str(model if pd.isna(group["mixer"].iloc[0]) else group["mixer"].iloc[0])
         found.append(
-            Line(
+            Curve(
                 label=names[str(model)] + (" (Jacobian)" if is_jacobian and not of_jacobian.all() else ""),
                 key=key,
-                look=look(key, mixers),
+                style=style_of(key, mixers),
                 is_untrained=is_random(weights),
                 **line,
             )
@@ -106,7 +106,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
     return found, stages
 
 
-def words_of(frame: pd.DataFrame, lines: list[Line]) -> str:
+def words_of(frame: pd.DataFrame, lines: list[Curve]) -> str:
     """The conditions that all share."""
     rows = frame[frame["value"].notna() & frame["condition"].notna()]
     of_jacobian = from_jacobian(rows)
@@ -127,16 +127,16 @@ def from_jacobian(rows: pd.DataFrame) -> pd.Series:
     return rows["condition"].astype("string").str.startswith("jacobian").fillna(False).astype(bool)
 
 
-def _percent(line: Line) -> Line:
+def _percent(line: Curve) -> Curve:
     mean, low, high = ([100 * value for value in values] for values in (line.mean, line.low, line.high))
     return dataclasses.replace(line, mean=mean, low=low, high=high)
 
 
-def draw_lines(axes: Axes, lines: list[Line], stages: int) -> None:
+def draw_lines(axes: Axes, lines: list[Curve], stages: int) -> None:
     """Means as curves over the depth, with a bar from the lowest to the highest head."""
     spread = 0.008 * max(stages, 1)
     for number, (line, stroke) in enumerate(zip(lines, strokes_of(lines), strict=True)):
-        colour, marker = line.look
+        colour, marker = line.style
         x = np.asarray(line.depth) + spread * (number - (len(lines) - 1) / 2)
         heads = axes.vlines(x, line.low, line.high, color=colour, alpha=0.3, linewidth=2.2, zorder=2)
         curve = axes.plot(x, line.mean, color=colour, linewidth=1.1, linestyle=stroke, marker=MarkerStyle(marker),
@@ -154,29 +154,29 @@ def draw_lines(axes: Axes, lines: list[Line], stages: int) -> None:
     axes.grid(axis="y")
 
 
-def strokes_of(lines: list[Line]) -> list[Stroke]:
+def strokes_of(lines: list[Curve]) -> list[Stroke]:
     """Another stroke for each line that shares its colour and marker with an earlier one."""
-    looks = [line.look for line in lines]
-    return [STROKES[looks[:number].count(look) % len(STROKES)] for number, look in enumerate(looks)]
+    looks = [line.style for line in lines]
+    return [STROKES[looks[:number].count(style) % len(STROKES)] for number, style in enumerate(looks)]
 
 
-def _label(line: Line, lines: list[Line]) -> str:
+def _label(line: Curve, lines: list[Curve]) -> str:
     mixed = not all(line.is_untrained for line in lines)
     return shorten(line.label) + (" (random init)" if mixed and line.is_untrained else "")
 
 
-def beside(lines: list[Line]) -> float:
+def beside(lines: list[Curve]) -> float:
     """Inches that the legend takes."""
     return 0.6 + 0.072 * max(len(_label(line, lines)) for line in lines)
 
 
-def finish(figure: Figure, axes: Axes, lines: list[Line]) -> None:
+def finish(figure: Figure, axes: Axes, lines: list[Curve]) -> None:
     """The legend beside the panels; a long heading may reach over it, and takes nothing from them."""
     for text in axes.texts:
         text.set_in_layout(False)
     handles = []
     for line, stroke in zip(lines, strokes_of(lines), strict=True):
-        colour, marker = line.look
+        colour, marker = line.style
         fill = colour if stroke == "-" else "white"
         handles.append(Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=5,
                               markerfacecolor=fill, label=_label(line, lines)))  # fmt: skip

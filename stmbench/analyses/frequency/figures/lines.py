@@ -65,7 +65,7 @@ def _depth_panel(axes: Axes, lines: Mapping[str, list[Place]], words: str) -> No
 
 def strokes_of(firsts: Sequence[Point]) -> list[Stroke]:
     """Another stroke for each model that shares its colour and marker with an earlier one: other weights, say."""
-    looks = [point.look for point in firsts]
+    looks = [point.style for point in firsts]
     return [STROKES[looks[:place].count(look) % len(STROKES)] for place, look in enumerate(looks)]
 
 
@@ -73,7 +73,7 @@ def _line(
     axes: Axes, x: Sequence[float], line: Sequence[Point], label: str, stroke: Stroke, *, metric: str, factor: float = 1
 ) -> None:
     """Values over x with the band of their intervals."""
-    colour, marker = line[0].look
+    colour, marker = line[0].style
     value, low, high = (
         factor * np.array([getattr(point, name) for point in line]) for name in ("value", "low", "high")
     )
@@ -118,9 +118,9 @@ def accuracy_by_band(lines: Mapping[str, list[Point]]) -> Figure:
             levels = [point.level for point in noisy]
             _line(axes[0], levels, noisy, label, stroke, metric=ACCURACY, factor=100)
             for point in line[: len(line) - len(noisy)]:
-                dot = axes[0].plot(CLEAN_AT, 100 * point.value, marker=MarkerStyle(point.look.marker), markersize=4.5,
-                                   color=point.look.colour, linestyle="none", zorder=4,
-                                   markerfacecolor=point.look.colour if stroke == "-" else "white")  # fmt: skip
+                dot = axes[0].plot(CLEAN_AT, 100 * point.value, marker=MarkerStyle(point.style.marker), markersize=4.5,
+                                   color=point.style.colour, linestyle="none", zorder=4,
+                                   markerfacecolor=point.style.colour if stroke == "-" else "white")  # fmt: skip
                 mark(dot, point.key, f"{label}: {number(point.value, ACCURACY)} % without noise")
         axes[0].set_xlim(1.6 * CLEAN_AT if accuracy else 0, 1)
         axes[0].set_ylim(0, 104)

@@ -1,4 +1,10 @@
-"""All figures of a profile, those that its table has the metrics for."""
+"""Figures of a profile, by name.
+
+speed         throughput, ranks, latency
+efficiency    accuracy of the hardware's use: efficiency, roofline
+parts         where the time goes
+scaling       several sizes, and how stable the order is
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def exponent(sides: Sequence[float], rates: Sequence[float]) -> float:
 
 def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:
     x, y = [_side(point) for point in line], [point.value for point in line]
-    colour, marker = line[0].look
+    colour, marker = line[0].style
     mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=style, zorder=2), line[0].key)
     for point, side in zip(line, x, strict=True):
         if point.errors is not None:

@@ -27,12 +27,12 @@ def throughput(frame: pd.DataFrame) -> Figure:
     with canvas(rows_height(len(rows.names)), width=rows_width(rows.names)) as (figure, (axes,)):
         setting_axis(axes, rows)
         for row, point in rows.points:
-            bar = axes.barh(row, point.value, height=0.62, color=point.look.colour, alpha=0.88, zorder=2)
+            bar = axes.barh(row, point.value, height=0.62, color=point.style.colour, alpha=0.88, zorder=2)
             mark_point(bar, point, "throughput")
             if not point.resolved:
                 bar[0].set(alpha=0.45, hatch="////", edgecolor="white", linewidth=0)
                 if point.rounds is not None:
-                    bar[0].set(alpha=1, hatch="", facecolor="white", edgecolor=point.look.colour, linewidth=1.2)
+                    bar[0].set(alpha=1, hatch="", facecolor="white", edgecolor=point.style.colour, linewidth=1.2)
             end = point.value
             if point.errors is not None:
                 whiskers = [[length] for length in point.errors]
@@ -87,7 +87,7 @@ def ranks(frame: pd.DataFrame) -> Figure:
                     point.level,
                     row,
                     s=largest * point.value,
-                    color=point.look.colour,
+                    color=point.style.colour,
                     alpha=0.88,
                     linewidth=0,
                     zorder=2,
@@ -136,7 +136,7 @@ def latency(frame: pd.DataFrame) -> Figure:
         for row, first in rows.points:
             group = groups[first.label]
             values = [1e3 * point.value for point in group.values()]
-            colour, marker = first.look
+            colour, marker = first.style
             span = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
             mark(span, first.key)
             for name, point in group.items():

@@ -12,7 +12,7 @@ import torch
 from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
-from stmbench.analyses.profile.subjects import Subject, SubjectSpec
+from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
 from stmbench.analyses.unit import reason_of
 from stmbench.errors import InputError, UnitError
 from stmbench.measure import throughput_batch
@@ -30,19 +30,19 @@ Name = tuple[str, Key | None]  # what is sampled, and of which subject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Load:
+class BatchPlan:
     """How a subject is sampled: images in a batch, and passes in a sample (several where one would be too short)."""
 
     batch: int
     passes: int = 1
 
 
-class Bench:
+class TimingHarness:
     """Builds subjects when they are asked for and keeps them until `close`."""
 
     def __init__(self, config: ProfileConfig, setting: Setting, timer: Timer) -> None:
         self.config, self.setting, self.timer = config, setting, timer
-        self._subjects: dict[Key, Subject] = {}
+        self._subjects: dict[Key, TimedModel] = {}
         self._probe: Probe | None = None
         self._flush: CacheFlush | None = None
         self._work: dict[str, Callable[[], float]] = {}
@@ -53,10 +53,10 @@ class Bench:
         self._compiled: Compilation | None = None
         self.allocator = ""  # whose memory the timed work runs in, in words
 
-    def spec(self, key: Key) -> SubjectSpec:
+    def spec(self, key: Key) -> TimedModelSpec:
         """What the subject is built from."""
         config = self.config
-        return SubjectSpec(
+        return TimedModelSpec(
             model=key[0],
             stage=key[1],
             train=config.mode == "train",
@@ -69,10 +69,10 @@ class Bench:
             images=config.images,
         )
 
-    def subject(self, key: Key) -> Subject:
+    def subject(self, key: Key) -> TimedModel:
         """The subject, built at the first call."""
         if key not in self._subjects:
-            self._subjects[key] = Subject(self.spec(key))
+            self._subjects[key] = TimedModel(self.spec(key))
         return self._subjects[key]
 
     def seconds(self, key: Key, batch: int) -> float:
@@ -98,7 +98,7 @@ class Bench:
         start = 2 if train else 1
         return throughput_batch.choose_batch_size(lambda batch: self.seconds(key, batch), start=start, fits=fits)
 
-    def prepare(self, loads: Mapping[Key, Load]) -> None:
+    def prepare(self, loads: Mapping[Key, BatchPlan]) -> None:
         """Build, warm up, and get ready to sample; a subject that fails is left out, with the reason in `failures`."""
         if self._work:
             return
@@ -152,7 +152,7 @@ class Bench:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _add(self, key: Key, load: Load) -> None:
+    def _add(self, key: Key, load: BatchPlan) -> None:
         subject = self.subject(key)
         timed: dict[str, Callable[[], float]] = {}
         for batch, passes in ((load.batch, load.passes), *([(1, 1)] if self.config.mode == "infer" else [])):
@@ -214,10 +214,10 @@ def repeated(run: Callable[[], object], passes: int) -> Callable[[], object]:
     return several
 
 
-LoadsAt = Callable[[int], Mapping[Key, Load]]
+LoadsAt = Callable[[int], Mapping[Key, BatchPlan]]
 
 
-def fitting(bench: Bench, loads_at: LoadsAt, batch: int, *, smallest: int, tell: Callable[[int], None]) -> int:
+def fitting(bench: TimingHarness, loads_at: LoadsAt, batch: int, *, smallest: int, tell: Callable[[int], None]) -> int:
     """The largest of `batch`, its half, its quarter ... at which a round of all subjects runs; the bench is ready then.
 
     Each alone may fit at a batch at which they do not fit together: weights, workspaces and graphs of all are there.
@@ -240,7 +240,7 @@ def fitting(bench: Bench, loads_at: LoadsAt, batch: int, *, smallest: int, tell:
     return batch
 
 
-def _fits(bench: Bench, loads_at: LoadsAt, batch: int, tell: Callable[[int], None]) -> bool:
+def _fits(bench: TimingHarness, loads_at: LoadsAt, batch: int, tell: Callable[[int], None]) -> bool:
     tell(batch)
     try:
         bench.prepare(loads_at(batch))

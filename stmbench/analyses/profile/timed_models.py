@@ -90,7 +90,7 @@ class TrainStep:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SubjectSpec:
+class TimedModelSpec:
     """Everything that building a subject depends on; plain values, so that it can travel to a child process.
 
     `stage` None is the whole model, else the mixer at that stage's first site.
@@ -113,10 +113,10 @@ class SubjectSpec:
         return "fp32" if self.train else self.dtype
 
 
-class Subject:
+class TimedModel:
     """A built subject. `run(batch)` gives the function that does the work once: a forward pass, or a training step."""
 
-    def __init__(self, spec: SubjectSpec) -> None:
+    def __init__(self, spec: TimedModelSpec) -> None:
         self.spec = spec
         self.model = build_model(
             spec.model,
@@ -246,5 +246,5 @@ def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
         load_given(Path(arguments["given"]))
     fields = dict(arguments["spec"])
     fields["resolution"] = tuple(fields["resolution"])
-    spec = SubjectSpec(**fields)
-    return lambda: Subject(spec).run(arguments["batch"])
+    spec = TimedModelSpec(**fields)
+    return lambda: TimedModel(spec).run(arguments["batch"])
