@@ -56,7 +56,7 @@ def test_a_name_can_be_forgotten(registry: Registry[int]) -> None:
     assert registry.names() == ["halo_attn", "sw_attn"]
 
 
-def test_built_in_entries_are_loaded_once_and_only_when_asked() -> None:
+def test_built_in_entries_are_loaded_once_and_before_those_of_others() -> None:
     calls = []
 
     def load() -> None:
@@ -64,8 +64,9 @@ def test_built_in_entries_are_loaded_once_and_only_when_asked() -> None:
         registry.register("built_in", 1)
 
     registry: Registry[int] = Registry("mixer", load=load)
-    registry.register("mine", 2)
     assert calls == []
+    registry.register("mine", 2)  # could take a built-in name, were they not loaded
+    assert calls == ["load"]
     assert set(registry.names()) == {"mine", "built_in"}
     assert registry.get("built_in") == 1
     assert calls == ["load"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stmbench.analyses.base import Analysis, Outcome
+from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis, unregister_analysis
 from stmbench.analyses.unit import Unit
 from stmbench.errors import UnitError
 from stmbench.measure.backend_settings import BackendSettings
@@ -16,11 +17,17 @@ from stmbench.tables import Store
 MODELS = ("unified_dw_conv_nano", "unified_sw_attn_nano", "timm:resnet18")
 
 
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    register_analysis(AnalysisSpec(name="draw", title="Draw", summary="", metrics=(Metric(name="number", unit="1"),)))
+    yield
+    unregister_analysis("draw")
+
+
 class Draw(Analysis):
     """One random number a model; `broken` ones raise."""
 
     name = "draw"
-    metric_units = {"number": "1"}  # noqa: RUF012
 
     def __init__(self, store: Store, *, seed: int = 0, broken: dict[str, Exception] | None = None) -> None:
         super().__init__(store=store, seed=seed, device="cpu")

@@ -61,7 +61,7 @@ class Identity(nn.Module):
 """
 PLUGINS = [
     ("does not import", "import not_a_module_at_all\n", "expected a plug-in that imports", "plug.py:1"),
-    ("registers nothing", "x = 1\n", "expected a mixer registered by", "register_mixer"),
+    ("registers nothing", "x = 1\n", "expected a mixer, a model or an analysis registered by", "register_mixer"),
     (
         "changes the shape",
         SOUND.replace("return x", "return x[:, 1:]"),

@@ -106,8 +106,8 @@ LINES = [
     (f"compare {ROOT} {ROOT} --live --margin nan", "a margin above 0 and below 1, got nan"),
     (f"compare {ROOT} {ROOT} --live --time-budget inf", "a time limit above 0 s, got inf"),
     # names
-    ("new mixer class", "a mixer name that is no word of Python's, got 'class'"),
-    ("new mixer match", "a mixer name that is no word of Python's, got 'match'"),
+    ("new mixer class", "a mixer name that is no Python keyword, got 'class'"),
+    ("new mixer match", "a mixer name that is no Python keyword, got 'match'"),
     ("new mixer ../x", "a mixer name in lower case with underscores"),
     ("check lambda", "a mixer, got 'lambda'"),
     (f"report {'a' * 5000}", "a result store"),

@@ -27,7 +27,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "frequency": (*IMAGES, "--num-images", "2"),
     "affinity": (*IMAGES, "--num-images", "1"),
     "train": (
-        *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8", "--seeds", "0"),
+        *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8"),
         *("--dataset", "digits", "--device", "cpu", "--workers", "0"),
     ),
     "run": ("--dry-run",),
@@ -47,7 +47,7 @@ ONLY_PARSED: Final[dict[str, str]] = {
 }
 # lines of other programs: a pattern, and why it is right without being run here
 OTHER_PROGRAMS: Final[dict[str, str]] = {
-    r"make( \w+=\S+)* \w+": "a target of the Makefile",
+    r"make( \w+=\S+)* [\w-]+": "a target of the Makefile",
     r"python \S+\.py\b.*": "a file of the project, tested where it belongs",
     r"\.ci/run|\$STMBENCH_SOURCE/ci/compare\.sh": "a script of the project: tests/ci",
     r"git (worktree add|clone|switch|push|commit|add)\b.*": "git's own",
@@ -62,10 +62,10 @@ def small(arguments: tuple[str, ...]) -> list[str]:
     """The arguments of `stmbench`, made small. Raises KeyError for a command without a place in the table."""
     command = arguments[0]
     words = [PLACEHOLDERS.get(word, _small_models(word)) for word in arguments]
-    if "--mixers" in words:  # the first; test_commands looks whether all exist
-        value = words.index("--mixers") + 1
+    for option in {"--mixers", "--seeds"} & set(words):  # the first; test_commands looks whether all mixers exist
+        value = words.index(option) + 1
         words[value] = words[value].split(",")[0]
-    added = list(SMALL[command])
+    added = list(SMALL.get(command, IMAGES) if "--plugin" in words else SMALL[command])
     if "--help" in words:
         return words
     if command == "history":

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from stmbench.commands import app
+from stmbench.commands.group import command_names
 from tests.commands import run
 from tests.docs.documented import ROOT, Line, documented, lines
 from tests.docs.scaled import LEAVES_SOMETHING, ONLY_PARSED, OTHER_PROGRAMS, SMALL, reason_not_to_run, small
@@ -43,6 +44,8 @@ def _parse(arguments: tuple[str, ...]) -> str | None:
 @pytest.mark.parametrize("line", OURS, ids=lambda line: f"{line.page}:{line.text[:60]}")
 def test_is_parsed(line: Line) -> None:
     assert line.stmbench is not None
+    if "--plugin" in line.stmbench and line.stmbench[0] not in command_names():
+        pytest.skip("the command of an analysis that the page writes: test_works runs it")
     assert _parse(line.stmbench) is None
 
 
@@ -88,7 +91,7 @@ def test_works(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_lines_of_other_programs() -> None:
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in LINES:
         if line.stmbench is not None:
             continue

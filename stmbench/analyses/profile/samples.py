@@ -74,6 +74,8 @@ class Samples:
     def dropped(self) -> set[int]:
         """Rounds in which the probe was an outlier because the machine was disturbed. None while there are too few."""
         numbers = sorted(self.peak)
+        if len(numbers) < FEWEST_ROUNDS:
+            return set()
         probes = ([values[number] for number in numbers] for values in (self.peak, self.bandwidth))
         keep = kept_rounds(*probes, min_rounds=FEWEST_ROUNDS)
         return {number for number, is_kept in zip(numbers, keep, strict=True) if not is_kept}
