@@ -19,7 +19,7 @@ import torch
 
 from stmbench.analyses.corruption.options import CORRUPTIONS, SEVERITIES
 from stmbench.analyses.corruption.transforms import corrupt
-from stmbench.data.photos import photo
+from stmbench.data.embedded import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.clock import timer_for

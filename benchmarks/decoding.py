@@ -20,8 +20,8 @@ from PIL import Image
 from timm.data import ImageDataset, create_transform
 from torch.utils.data import DataLoader
 
+from stmbench.data.embedded import photo
 from stmbench.data.loading import PixelCache, batches
-from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
 from stmbench.measure.bootstrap import median_interval

@@ -19,7 +19,7 @@ from torch import Tensor
 from stmbench.analyses.erf.analysis import gradient_maps
 from stmbench.analyses.erf.stages import Stage, stages_of
 from stmbench.analyses.loaded_model import LoadedModel, load_model
-from stmbench.data.photos import photo
+from stmbench.data.embedded import photo
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for

@@ -24,7 +24,7 @@ from stmbench.analyses.robustness.attacks import attack_named, predict
 from stmbench.analyses.robustness.config import PAPER, eps_of, ordered
 from stmbench.analyses.robustness.fgsm import Target, torchattacks
 from stmbench.analyses.robustness.runner import attack_images
-from stmbench.data.photos import photo
+from stmbench.data.embedded import photo
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for

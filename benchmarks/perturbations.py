@@ -23,8 +23,8 @@ from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.definitions import InvarianceConfig
 from stmbench.analyses.loaded_model import LoadedModel
+from stmbench.data.embedded import photo
 from stmbench.data.perturbations import Perturbation, Rotation, Source, Translation
-from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing, to_pixels
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio

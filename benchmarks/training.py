@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from stmbench.architectures.catalog import create_model
-from stmbench.data.digits import Digits
+from stmbench.data.embedded import Digits
 from stmbench.data.image_set import ImageSet, Labels
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for

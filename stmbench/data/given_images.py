@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from stmbench.data.decoding import to_rgb
+from stmbench.data.image_files import to_rgb
 from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.errors import ConfigError, ImageError, InputError
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from stmbench.data.decoding import decode
+from stmbench.data.image_files import decode
 from stmbench.data.image_set import ImageSet, Labels, digest, find_split, split_candidates
 from stmbench.data.label_files import MAX_LABEL
 from stmbench.errors import ImageError, InputError

@@ -1,18 +1,17 @@
-"""Image files in folders: one folder per class, ImageNet's lists, or flat folders without labels."""
+"""Image files in folders: a folder per class, ImageNet's lists, labels in a CSV file, or none at all."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from stmbench.data import file_discovery
-from stmbench.data.decoding import SUFFIXES, decode
-from stmbench.data.file_discovery import Skipped
+from stmbench.data import image_files
+from stmbench.data.image_files import SUFFIXES, Skipped, decode
 from stmbench.data.image_set import (
     HELD_OUT_SPLITS,
     KNOWN_SPLITS,
@@ -23,10 +22,11 @@ from stmbench.data.image_set import (
     find_split,
     split_candidates,
 )
-from stmbench.data.label_files import read_list
+from stmbench.data.label_files import parse_label, read_list, read_table
 from stmbench.errors import InputError
 
 META = "meta"
+TABLE = "a table of images and labels"
 
 
 class FileSet(ImageSet):
@@ -104,7 +104,7 @@ def open_folder(path: Path, split: str) -> FileSet:
         return _read(path / split_name, path.name, split_name, [path / name for name in splits], skipped)
     if path.name in KNOWN_SPLITS and path.name in split_candidates(split):
         siblings = [
-            path.parent / name for name in file_discovery.folders_in(path.parent, Counter()) if name in KNOWN_SPLITS
+            path.parent / name for name in image_files.folders_in(path.parent, Counter()) if name in KNOWN_SPLITS
         ]
         return _read(path, path.parent.name, path.name, siblings, skipped)
     find_split(split, ["test"], f"{path.name}, which has no folder for each split")
@@ -116,7 +116,7 @@ def split_folders(path: Path, skipped: Skipped) -> list[str]:
 
     If there are both a training and a held-out folder, they are splits, and all other folders are skipped.
     """
-    folders = file_discovery.folders_in(path, skipped)
+    folders = image_files.folders_in(path, skipped)
     splits = [name for name in folders if name in KNOWN_SPLITS]
     both = set(splits) & set(TRAIN_SPLITS) and set(splits) & set(HELD_OUT_SPLITS)
     if not both and len(splits) < len(folders):
@@ -156,20 +156,20 @@ def open_list(file: Path) -> FileSet:
 
 
 def _read(root: Path, name: str, split: str, split_folders: list[Path], skipped: Skipped) -> FileSet:
-    """The images of `root`; a class is a folder that contains an image in any of the split folders `beside`."""
+    """The images of `root`; a class is a folder that contains an image in any of the `split_folders`."""
     by_folder = {
-        folder: list(file_discovery.images_below(root / folder, skipped))
-        for folder in file_discovery.folders_in(root, skipped)
+        folder: list(image_files.images_below(root / folder, skipped))
+        for folder in image_files.folders_in(root, skipped)
     }
-    flat = file_discovery.flat_images(root, skipped)
+    flat = image_files.flat_images(root, skipped)
     known = {folder for folder, images in by_folder.items() if images}
     for other in split_folders:
         if other != root:
-            known |= {folder for folder in file_discovery.folders_in(other, Counter()) if _holds_images(other / folder)}
-    skipped[file_discovery.EMPTY] += sum(folder not in known for folder in by_folder)
+            known |= {folder for folder in image_files.folders_in(other, Counter()) if _holds_images(other / folder)}
+    skipped[image_files.EMPTY] += sum(folder not in known for folder in by_folder)
     paths = [f"{folder}/{image}" for folder, images in by_folder.items() for image in images]
     if paths:
-        skipped[file_discovery.OUTSIDE] += len(flat)
+        skipped[image_files.OUTSIDE] += len(flat)
         classes = tuple(sorted(known))
         ranks = {folder: rank for rank, folder in enumerate(classes)}
         labels = [ranks[folder] for folder, images in by_folder.items() for _ in images]
@@ -180,10 +180,10 @@ def _read(root: Path, name: str, split: str, split_folders: list[Path], skipped:
             paths=paths,
             targets=labels,
             classes=classes,
-            remarks=file_discovery.skipped_remark(name, skipped),
+            remarks=image_files.skipped_remark(name, skipped),
         )
     if flat:
-        remarks = file_discovery.skipped_remark(name, skipped)
+        remarks = image_files.skipped_remark(name, skipped)
         return FileSet(name=name, split=split, root=root, paths=flat, targets=None, classes=None, remarks=remarks)
     got = f"{root.name!r}, which {'has none' if any(root.iterdir()) else 'is empty'}"
     remedy = f"put images ({', '.join(SUFFIXES[:3])}, ...) into a folder for each class"
@@ -191,4 +191,81 @@ def _read(root: Path, name: str, split: str, split_folders: list[Path], skipped:
 
 
 def _holds_images(folder: Path) -> bool:
-    return next(file_discovery.images_below(folder, Counter()), None) is not None
+    return next(image_files.images_below(folder, Counter()), None) is not None
+
+
+def open_table(path: Path, file: Path, split: str) -> FileSet:
+    """Images anywhere below a folder, or below its split folder, with labels from lines `image,label`.
+
+    Images are named relative to either folder, with or without suffix. If all labels are numbers they are class
+    numbers; otherwise they are names, numbered in alphabetical order. Images without a line are skipped; a line without
+    an image counts as a corrupt image.
+
+    Raises:
+        InputError: an invalid line, two labels for an image, or no line for any image. ConfigError: no such split.
+    """
+    labels, classes = _labels(file)
+    skipped: Skipped = Counter()
+    splits = split_folders(path, skipped)
+    split_name = find_split(split, splits or ["test"], f"{path.name}, which has no folder for each split")
+    root = path / split_name if splits else path
+    images = list(image_files.images_below(root, skipped))
+    known = {
+        image: line for image in images if (line := _line(image, split_name if splits else "", labels)) is not None
+    }
+    if not known:
+        got = f"{next(iter(labels))!r} and other names that are not in {root.name!r}"
+        raise InputError(f"images of {root.name!r} in {file.name}", got, "write paths relative to the folder")
+    skipped[f"images without a line in {file.name}"] += len(images) - len(known)
+    named = set(known.values())
+    for name in splits:  # lines for images of another split do not count as missing images
+        if name != split_name:
+            others = image_files.images_below(path / name, Counter())
+            named |= {line for image in others if (line := _line(image, name, labels)) is not None}
+    targets = [labels[line] for line in known.values()] + [labels[line] for line in labels if line not in named]
+    return FileSet(
+        name=path.name if splits or path.name not in KNOWN_SPLITS else path.parent.name,
+        split=split_name if splits else "all",
+        root=root,
+        paths=[*known, *(line for line in labels if line not in named)],
+        targets=targets,
+        classes=classes,
+        remarks=image_files.skipped_remark(path.name, skipped),
+    )
+
+
+def _labels(file: Path) -> tuple[dict[str, int], tuple[str, ...] | None]:
+    """image -> label, and the names of the classes, or None for numbers."""
+    lines: dict[str, tuple[int, str]] = {}
+    for number, image, label in read_table(file, TABLE):
+        first = lines.setdefault(image.removeprefix("./"), (number, label))
+        if first[1] != label:
+            got = f"{first[1]!r} and {label!r} for {image} in line {number} of {file.name}"
+            raise InputError("one label for each image", got, "correct the table")
+    texts = {label for _, label in lines.values()}
+    if any(label.lstrip("+-").isdecimal() for label in texts) and all(_is_number(label) for label in texts):
+        where = {image: f"line {number} of {file.name}" for image, (number, _) in lines.items()}
+        return {image: parse_label(label, where[image]) for image, (_, label) in lines.items()}, None
+    classes = tuple(sorted(texts))
+    ranks = {label: rank for rank, label in enumerate(classes)}
+    return {image: ranks[label] for image, (_, label) in lines.items()}, classes
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _line(image: str, part: str, labels: dict[str, int]) -> str | None:
+    """The line for an image in the split folder `part`; None if there is none."""
+    names = [image, *([f"{part}/{image}"] if part else [])]
+    for name in [
+        *names,
+        *(str(PurePosixPath(name).with_suffix("")) for name in names if name.lower().endswith(SUFFIXES)),
+    ]:
+        if name in labels:
+            return name
+    return None

@@ -1,4 +1,11 @@
-"""`open_set` opens an image set by name (digits, photos, shapes) or path (folders, ImageNet, shards, Hugging Face)."""
+"""`open_set` opens an image set by name (digits, photos, shapes) or path. What is at a path decides its kind.
+
+a Hugging Face data set saved to disk      dataset_dict.json or state.json in the folder
+ImageNet's lists                           meta/val.txt alongside val/; the path of the list works too
+shards                                     a .tar, a pattern (val-*.tar, val-{000..009}.tar), a folder of them
+an ImageFolder tree                        a folder per class, optionally within a folder per split
+a flat folder                              images without labels, unless there is a label table
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from stmbench.data import hugging_face, image_folders, tar_shards
 from stmbench.data.image_set import ImageSet
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
@@ -16,8 +24,8 @@ __all__ = ["EMBEDDED", "ImageSet", "open_set"]
 
 # name -> module and factory; imported on demand, since some need an extra
 EMBEDDED: Mapping[str, tuple[str, str]] = {
-    "digits": ("stmbench.data.digits", "Digits"),
-    "photos": ("stmbench.data.photos", "Photos"),
+    "digits": ("stmbench.data.embedded", "Digits"),
+    "photos": ("stmbench.data.embedded", "Photos"),
     "shapes": ("stmbench.data.shapes.dataset", "open_shapes"),
 }
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
@@ -35,7 +43,7 @@ def open_set(
 
     Args:
         name_or_path: digits, photos or shapes, with options in brackets (`shapes[relation=same,count=6000]`); or a
-            path, see `stmbench.data.dataset_detection`.
+            path, as listed above.
         split: train, test, ...; on disk 'test' also matches 'val' or 'validation', and the set keeps that name.
         seed: of generated sets (shapes).
         classes: a file, or one of `class_maps.WORDS`, that maps the classes to outputs of a model.
@@ -49,8 +57,7 @@ def open_set(
     image_set = _opened(name_or_path, split, seed, labels)
     if classes is None:
         return image_set
-    from stmbench.data.class_maps import class_map
-    from stmbench.data.mapped_set import mapped
+    from stmbench.data.class_maps import class_map, mapped
 
     return mapped(image_set, class_map(classes))
 
@@ -67,15 +74,45 @@ def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> Im
         if labels is not None:
             raise ConfigError("--labels with a folder of images", name_or_path, "leave --labels out")
         return _embedded(match["name"], match["options"] or "", split, seed)
-    from stmbench.data.dataset_detection import open_path
-
-    image_set = open_path(name_or_path, split, labels)
+    image_set = _open_path(name_or_path, split, labels)
     if image_set is None:
         if re.search(r"[/\\.*]", name_or_path):
             remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"
             raise InputError("a data set's name or path", f"{name_or_path!r}, where there is nothing", remedy)
         raise UnknownNameError("data set or a path to one", name_or_path, EMBEDDED)
     return image_set
+
+
+def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
+    """The image set at a path or pattern; None if nothing is there. `labels` is a label table for a folder.
+
+    Raises:
+        InputError: not an image set, or it does not have the split.
+    """
+    files = tar_shards.matching_shards(text)
+    if files:
+        if labels is not None:
+            raise ConfigError("--labels with a folder of images", Path(text).name, "leave --labels out")
+        return tar_shards.open_shards(files, split)
+    path = Path(text).expanduser()
+    if not path.exists():
+        return None
+    path = path.resolve()  # gives '.' and 'x/..' a name
+    if path.is_file() and path.suffix == ".txt" and labels is None:
+        return image_folders.open_list(path)
+    if not path.is_dir():
+        raise InputError("a folder, a .tar or a list of images (.txt)", path.name, "correct --dataset")
+    if labels is not None:
+        return image_folders.open_table(path, labels.expanduser(), split)
+    if hugging_face.is_saved_dataset(path):
+        return hugging_face.open_saved(path, split)
+    lists = image_folders.lists_in(path)
+    if lists:
+        return image_folders.open_list(image_folders.pick_list(path, lists, split))
+    files = tar_shards.shards_in_folder(path, split)
+    if files:
+        return tar_shards.open_shards(files, split)
+    return image_folders.open_folder(path, split)
 
 
 def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:

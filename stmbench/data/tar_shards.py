@@ -18,8 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from stmbench.data.decoding import SUFFIXES, decode
-from stmbench.data.file_discovery import Skipped, is_junk, keep_member, skipped_remark
+from stmbench.data.image_files import SUFFIXES, Skipped, decode, is_junk, keep_member, skipped_remark
 from stmbench.data.image_set import KNOWN_SPLITS, ImageSet, Labels, digest, find_split, split_candidates
 from stmbench.data.label_files import parse_label
 from stmbench.errors import ImageError, InputError

@@ -11,7 +11,7 @@ from timm.data.transforms_factory import create_transform
 from torch import nn
 
 from stmbench.architectures.catalog import create_model
-from stmbench.data.photos import photo
+from stmbench.data.embedded import photo
 from stmbench.data.preprocessing import Preprocessing, to_pixels
 from stmbench.errors import InputError
 

@@ -10,8 +10,7 @@ from PIL import Image
 
 from stmbench.data.sets import open_set
 from stmbench.data.shapes.dataset import SPLITS, Shapes
-from stmbench.data.shapes.outlines import CLASSES
-from stmbench.data.shapes.scene import scene
+from stmbench.data.shapes.scene import CLASSES, scene
 from stmbench.errors import ConfigError
 
 SIZES = (16, 64, 160)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.data import digits
+from stmbench.data import embedded
 from stmbench.experiments import estimates
 from stmbench.tables import read
 from stmbench.training import data as training_data
@@ -30,9 +30,9 @@ MINIATURES = {
 @pytest.fixture
 def _few_digits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The real files on the first digits alone: what is tested is that they run, not what they find."""
-    pixels, labels = digits._data()
+    pixels, labels = embedded._digits()
     training_data._listed.cache_clear()
-    monkeypatch.setattr(digits, "_data", lambda: (pixels[:ENOUGH], labels[:ENOUGH]))
+    monkeypatch.setattr(embedded, "_digits", lambda: (pixels[:ENOUGH], labels[:ENOUGH]))
     yield
     training_data._listed.cache_clear()
 

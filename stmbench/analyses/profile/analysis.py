@@ -17,7 +17,7 @@ from stmbench.analyses.profile.tasks import Tasks
 from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.mixer_contribution import faint_mixers
-from stmbench.data.photos import photos
+from stmbench.data.embedded import photos
 from stmbench.errors import InputError, StmbenchError
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.measure.clock import Timer, timer_for

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, build_model
-from stmbench.data.photos import photos
+from stmbench.data.embedded import photos
 from stmbench.errors import UnitError
 from stmbench.measure.compilation import Compilation, compiled
 

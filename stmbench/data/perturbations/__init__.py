@@ -3,17 +3,15 @@
 A new perturbation is one file with a subclass of `Perturbation`, exported here.
 
 base          the interface of a perturbation
-translation   the crop moves within the resized image
 rotation      about the centre of the crop, before or after the crop
-scaling       the crop takes more or less of the image
+crops         translation and scaling: another crop of the image
 authors_code  all three as in Hu et al.'s code, with PIL
 """
 
 from stmbench.data.perturbations.authors_code import AuthorsRotation, AuthorsScaling, AuthorsTranslation
 from stmbench.data.perturbations.base import Perturbation, Source
+from stmbench.data.perturbations.crops import DIRECTIONS, Scaling, Translation
 from stmbench.data.perturbations.rotation import Rotation
-from stmbench.data.perturbations.scaling import Scaling
-from stmbench.data.perturbations.translation import DIRECTIONS, Translation
 
 __all__ = [
     "DIRECTIONS",

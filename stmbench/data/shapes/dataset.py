@@ -7,9 +7,8 @@ import PIL
 from PIL import Image
 
 from stmbench.data.image_set import ImageSet, Labels, digest
-from stmbench.data.shapes.outlines import CLASSES
 from stmbench.data.shapes.relations import RELATIONS_VERSION, ROUND, RelationScene, relation_named, relation_scene
-from stmbench.data.shapes.scene import Scene, scene
+from stmbench.data.shapes.scene import CLASSES, Scene, scene
 from stmbench.errors import ConfigError
 
 VERSION = "shapes.v1"  # increase it if any picture changes

@@ -13,7 +13,7 @@ from stmbench.analyses.corruption import blur, digital, weather
 from stmbench.analyses.corruption.draws import Draws
 from stmbench.analyses.corruption.options import CORRUPTIONS
 from stmbench.analyses.corruption.transforms import TRANSFORMS, corrupt
-from stmbench.data.photos import photo
+from stmbench.data.embedded import photo
 from stmbench.data.preprocessing import Preprocessing
 from tests.analyses.corruption import published
 from tests.analyses.corruption.published import Floats

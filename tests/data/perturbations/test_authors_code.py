@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stmbench.data.embedded import photo
 from stmbench.data.perturbations import AuthorsRotation, AuthorsScaling, AuthorsTranslation, Source
 from stmbench.data.perturbations.authors_code import AUTHORS_DIRECTIONS
-from stmbench.data.photos import photo
 from stmbench.data.preprocessing import Preprocessing
 
 MODEL = Preprocessing(size=(224, 224))

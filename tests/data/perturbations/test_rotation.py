@@ -1,14 +1,13 @@
-"""Rotation and scale against PIL, and where the answer is known."""
+"""Rotation against PIL, and where the answer is known."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from stmbench.data.perturbations import Rotation, Scaling, Source
-from stmbench.data.photos import photo
+from stmbench.data.embedded import photo
+from stmbench.data.perturbations import Rotation, Source
 from stmbench.data.preprocessing import Preprocessing, to_pixels
 from stmbench.errors import ConfigError
 
@@ -16,7 +15,7 @@ MODEL = Preprocessing(size=(224, 224))
 ORDERS = ("before", "after")
 
 
-def made(by: Rotation | Scaling, image: Image.Image, level: float) -> torch.Tensor:
+def made(by: Rotation, image: Image.Image, level: float) -> torch.Tensor:
     return by.make([Source(pixels=by.prepare(image), index=0)], level)[0]
 
 
@@ -63,36 +62,6 @@ def test_batches_are_what_single_images_are() -> None:
     assert torch.equal(together, torch.cat([turn.make([one], 15) for one in sources]))
 
 
-def test_scale_takes_a_share_of_the_shorter_side() -> None:
-    ramp = np.tile(np.arange(200, dtype=np.uint8)[None, :, None], (100, 1, 3))  # 200 wide, 100 high; value is x
-    scale = Scaling(preprocessing=Preprocessing(size=(50, 50), crop_pct=0.8))
-    source = Source(pixels=scale.prepare(Image.fromarray(ramp)), index=0)
-    for level in (0.25, 0.5, 1.0):
-        row = 255 * scale.make([source], level)[0, 0, 25]
-        assert row[24:26].mean() == pytest.approx(99.5, abs=0.6)  # the centre stays
-        assert (row[-5] - row[4]) / 41 == pytest.approx(100 * level / 50, rel=0.03)  # source pixels for each of ours
-    assert torch.equal(scale.reference([source]), scale.make([source], 0.8))
-    assert scale.supplies(source, 1.0)
-    assert not scale.supplies(source, 1.1)
-
-
-@pytest.mark.parametrize("level", [0.2, 0.5, 1.0])
-def test_scale_is_pils_resize_of_the_crop(level: float) -> None:
-    scale = Scaling(preprocessing=Preprocessing(size=(96, 96)))
-    image = photo(2)
-    side = round(level * min(image.size))
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    theirs = image.crop((left, top, left + side, top + side)).resize((96, 96), Image.Resampling.BICUBIC)
-    assert (255 * (made(scale, image, level) - to_pixels(theirs)).abs()).mean() < 0.6
-
-
-def test_above_1_the_image_is_surrounded() -> None:
-    white = Image.new("RGB", (100, 100), (255, 255, 255))
-    zeros = made(Scaling(preprocessing=Preprocessing(size=(60, 60)), fill="zeros"), white, 2.0)
-    assert zeros.mean() == pytest.approx(0.25, abs=0.01)
-    assert made(Scaling(preprocessing=Preprocessing(size=(60, 60)), fill="reflect"), white, 2.0).min() > 0.99
-
-
-def test_nonsense_is_refused() -> None:
+def test_an_unknown_order_is_refused() -> None:
     with pytest.raises(ConfigError):
         Rotation(preprocessing=MODEL, order="during")  # type: ignore[arg-type]
