@@ -107,8 +107,8 @@ class Result(StoreResult):
 
     def summary(self) -> pd.DataFrame:
         """A row for each model and a column for each summary value, in the units people use: GMACs, ms, %."""
-        from stmbench.figures.display_units import display
         from stmbench.figures.plot_data import labels
+        from stmbench.tables.labels import display
 
         frame, names = self.table, labels(self.table)
         rows = frame[(frame["kind"] == "summary") & frame["value"].notna() & frame["model"].notna()].copy()

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from stmbench.analyses.base import Progress
 from stmbench.experiments.running import RunStatus
-from stmbench.figures.display_units import duration
+from stmbench.tables.labels import duration
 
 BETWEEN_DRAWS_S, BETWEEN_LINES_S = 0.5, 30.0
 

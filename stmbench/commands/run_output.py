@@ -31,12 +31,12 @@ from stmbench.experiments.published import published_values
 from stmbench.experiments.running import Run, RunReport
 from stmbench.experiments.tasks import Task
 from stmbench.figures import save
-from stmbench.figures.display_units import duration
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.analysis_views import figures, tables
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.reporting.published_comparison import beside_section, beside_table
 from stmbench.tables import Store
+from stmbench.tables.labels import duration
 from stmbench.tables.published_comparison import compare_with_published
 
 

@@ -1,4 +1,7 @@
-"""Names of points: beside each, where they cover neither each other nor a point; in a legend where there are many."""
+"""Points of a scatter plot with their whiskers and names, and the values that a tooltip shows.
+
+Names stand beside the points, where they cover neither each other nor a point; in a legend where there are many.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from stmbench.figures.display_units import display, number
 from stmbench.figures.plot_data import Point
-from stmbench.figures.style import shorten
+from stmbench.figures.style import INK, MUTED, shorten
+from stmbench.tables.labels import display, number
 
 
 class Mark(NamedTuple):
@@ -70,15 +73,15 @@ def words(point: Point, metric: str) -> str:
 
 def marks_in(figure: Figure) -> dict[str, Mark]:
     """Number the marked artists of a figure (their gid becomes the key), in the order they are drawn in."""
-    found: dict[str, Mark] = {}
+    marks: dict[str, Mark] = {}
     for artist in figure.findobj():
         arrow = artist.arrow_patch if isinstance(artist, Annotation) else None
         for part in (artist, arrow):
             if part is not None and artist in _MARKS:
-                gid = f"mark-{len(found) + 1}"
+                gid = f"mark-{len(marks) + 1}"
                 part.set_gid(gid)
-                found[gid] = _MARKS[artist]
-    return found
+                marks[gid] = _MARKS[artist]
+    return marks
 
 
 MOST_BESIDE: Final = 10  # points beyond which names beside them cannot be told apart
@@ -131,8 +134,8 @@ def _entries(chosen: Sequence[Point]) -> dict[str, Point]:
     """What a legend says: of models in several settings the models, as no sign is left for a setting."""
     names = {point.name: point for point in reversed(chosen)}
     labels = {point.label: point for point in reversed(chosen)}
-    found = names if 2 * len(names) <= len(labels) else labels
-    return dict(reversed(found.items()))
+    shorter = names if 2 * len(names) <= len(labels) else labels
+    return dict(reversed(shorter.items()))
 
 
 def _legend(figure: Figure, chosen: list[Point]) -> None:
@@ -188,3 +191,41 @@ def _lead(axes: Axes, label: Annotation, point: Point) -> None:
                     "shrinkB": 3},
     )  # fmt: skip
     mark(line, point.key)
+
+
+def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]], metric: str) -> None:
+    """Markers at (x, y) with the interval of the point's metric as whiskers; the last number converts to the axis."""
+    for point, x, y, factor in drawn:
+        colour, marker = point.style
+        if point.errors is not None:
+            whiskers = [[length / factor] for length in point.errors]
+            bars = axes.errorbar(x, y, yerr=whiskers, color=INK, elinewidth=1.0, capsize=3, zorder=5)
+            mark_point(bars, point, metric)
+        inside = colour if point.resolved else "white"
+        dot = axes.plot(
+            x, y, linestyle="", marker=marker, markersize=8, color=inside, markeredgecolor=colour if not point.resolved
+            else "white", markeredgewidth=1.4 if not point.resolved else 0.7, zorder=4,
+        )  # fmt: skip
+        mark_point(dot, point, metric)
+
+
+def extent(drawn: list[tuple[Point, float, float, float]]) -> list[float]:
+    """The y values and their interval's ends, as far as a log axis should reach: a decade from the value at most."""
+    ends = []
+    for point, _, y, factor in drawn:
+        ends.append(y)
+        if point.errors is not None:
+            ends += [max(point.low / factor, y / 10), min(point.high / factor, y * 10)]
+    return ends
+
+
+def along(axes: Axes, text: str, x: float, y: float, slope: float, *, ends: bool = False) -> None:
+    """Write `text` just above a line of the given slope (in log-log units), from (x, y) on, or up to it with `ends`."""
+    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+    rise = slope * math.log(x1 / x0) / math.log(y1 / y0)  # in axes units
+    box = axes.get_window_extent()
+    angle = math.degrees(math.atan2(rise * box.height, box.width))
+    axes.text(
+        x, y, text, rotation=angle, rotation_mode="anchor", ha="right" if ends else "left", va="bottom", fontsize=7.5,
+        color=MUTED, zorder=1, clip_on=True,
+    )  # fmt: skip

@@ -14,10 +14,10 @@ from stmbench.figures.style import MUTED, rows_axis
 
 def within(chosen: Iterable[Point]) -> dict[tuple[Any, ...], list[Point]]:
     """Setting -> the points that may be compared there; settings and points keep their order."""
-    found: dict[tuple[Any, ...], list[Point]] = {}
+    groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in chosen:
-        found.setdefault(point.comparable, []).append(point)
-    return found
+        groups.setdefault(point.comparable, []).append(point)
+    return groups
 
 
 class Rows(NamedTuple):

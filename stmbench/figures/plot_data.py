@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from stmbench.errors import TableError, printable
-from stmbench.figures.palette import Style, style_of
+from stmbench.figures.style import Style, style_of
 from stmbench.tables.labels import FEWEST_ROUNDS, is_random
 
 FACETS: Final = (
@@ -112,7 +112,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     names = labels(frame)
     suffixes = _varying(chosen)
     mixers = frame.attrs.get("mixers", {})
-    found = []
+    chosen_points = []
     for row in chosen.to_dict("records"):
         count = None if pd.isna(row["num_samples"]) else int(row["num_samples"])
         few = metric in OF_ROUNDS and row["analysis"] == "profile" and count is not None and count < FEWEST_ROUNDS
@@ -120,7 +120,7 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
             continue
         facts = {facet: None if pd.isna(row[facet]) else row[facet] for facet in FACETS}
         extra = [_words(facet, facts[facet]) for facet in suffixes if _says_more(facet, facts, suffixes)]
-        found.append(
+        chosen_points.append(
             Point(
                 analysis=row["analysis"],
                 model=row["model"],
@@ -139,9 +139,9 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
                 facts=facts,
             )
         )
-    if not found:
+    if not chosen_points:
         raise TableError(f"{metric!r} of {FEWEST_ROUNDS} rounds", "fewer", "profile again on a quieter machine")
-    return found
+    return chosen_points
 
 
 def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -1,11 +1,16 @@
-"""The project's look: fonts, a light ground, the canvas that every figure is drawn on, and how it is saved."""
+"""The project's look: fonts, the canvas that every figure is drawn on, its axes, and how it is saved.
+
+Twenty colours and twenty markers, so that a mixer looks the same in every figure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -125,6 +130,13 @@ def log_axis(axes: Axes, which: str, low: float, high: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
+def limits(values: list[float], *, room: float = 1.5) -> tuple[float, float]:
+    """A log axis' ends: `room` times beyond the extremes, and at least a factor of three in all."""
+    low, high = min(values) / room, max(values) * room
+    missing = 3 / (high / low)
+    return (low, high) if missing <= 1 else (low / math.sqrt(missing), high * math.sqrt(missing))
+
+
 def save(figure: Figure, stem: str | Path) -> list[Path]:
     """Write `<stem>.svg` and `<stem>.png` (200 dpi), each at once; the same figure gives the same bytes.
 
@@ -140,3 +152,39 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
     except OSError as error:
         raise OutputError(f"to write {base}", error.strerror or str(error), "choose another folder") from error
     return paths
+
+
+# The first eight are Okabe and Ito's (2008), darkened where those are faint on white; the others follow Paul Tol's
+# muted and dark schemes. Twenty colours cannot all be told apart with every eye: the markers differ too.
+COLOURS: Final = (
+    *("#0072B2", "#C24E00", "#009E73", "#C0609B", "#D89400", "#3FA0DC", "#5B5B5B", "#8A8500"),
+    *("#332288", "#882255", "#44AA99", "#117733", "#CC6677", "#7A5230", "#AA4499", "#225555"),
+    *("#A13B00", "#6A8FBF", "#555500", "#000000"),
+)
+Marker = str | tuple[int, int, float]
+MARKERS: Final[tuple[Marker, ...]] = (
+    *("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8", "H"),
+    *((4, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0), (3, 1, 0.0), (8, 1, 0.0)),
+)
+FIRST_FREE: Final = 8  # unknown names stay clear of the built-in mixers' slots
+
+
+class Style(NamedTuple):
+    """A colour and a marker of matplotlib."""
+
+    colour: str
+    marker: Marker
+
+
+def style_of(name: str, mixers: Mapping[str, Mapping[str, Any]]) -> Style:
+    """How `name` (a mixer, or a model without one) is drawn.
+
+    Args:
+        mixers: frame.attrs["mixers"]; the slot is `mixers[name]["palette_slot"]`. A name without a slot gets one from
+            a hash of itself, the same in every run.
+    """
+    slot = mixers.get(name, {}).get("palette_slot")
+    if slot is None:
+        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        slot = FIRST_FREE + digest % (len(COLOURS) - FIRST_FREE)
+    return Style(COLOURS[int(slot) % len(COLOURS)], MARKERS[int(slot) % len(MARKERS)])

@@ -10,8 +10,8 @@ import pandas as pd
 
 from stmbench import __version__
 from stmbench.errors import OutputError, UnknownNameError
-from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
+from stmbench.figures.style import style_of
 from stmbench.reporting.analysis_views import sections
 from stmbench.reporting.caveats import of_stores
 from stmbench.reporting.content import LegendEntry, Report, Section

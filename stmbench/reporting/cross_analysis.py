@@ -9,9 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.pareto import Pair, accuracy_from, front, fronts, pareto
+from stmbench.figures.across_analyses import Pair, accuracy_from, front, fronts, pareto, ranked, standing, standings
 from stmbench.figures.plot_data import Point
-from stmbench.figures.rank_matrix import ranked, standing, standings
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 

@@ -8,11 +8,11 @@ from typing import Final
 import pandas as pd
 
 from stmbench.figures.annotations import marks_in
-from stmbench.figures.display_units import display, number
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
 from stmbench.reporting.model_table import conditions
+from stmbench.tables.labels import display, number
 
 PLACES: Final = ("weights", "dataset", "split", "device", "dtype", "resolution", "batch_size", "stage", "block", "head",
                  "position", "baseline", "condition", "level", "step", "definition")  # fmt: skip

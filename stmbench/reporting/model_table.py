@@ -8,12 +8,11 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from stmbench.errors import TableError
-from stmbench.figures.display_units import display, number
 from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import listed
 from stmbench.reporting.content import Cell, Column, Row, Table
-from stmbench.tables.labels import weights_text
+from stmbench.tables.labels import display, number, weights_text
 
 MOST: Final = 3  # settings with a sentence, models with a name
 

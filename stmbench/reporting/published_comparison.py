@@ -12,9 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.display_units import display, number
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
-from stmbench.tables.labels import is_random
+from stmbench.tables.labels import display, is_random, number
 from stmbench.tables.published import published
 from stmbench.tables.published_comparison import compare_with_table3
 

@@ -2,7 +2,7 @@
 
 schema                columns, types, units, and the check on write and read
 rows                  one row; rows as a data frame and as CSV
-labels                texts that columns hold and others parse: resolution, weights, reasons
+labels                texts that columns hold and others parse: resolution, weights, reasons; units for people
 store                 a folder of parts, one per unit of work: write, resume, read
 parts                 one Parquet part; migration of older schema versions
 integrity             hashes and types that reveal damaged parts and artifacts

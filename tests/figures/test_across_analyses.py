@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from stmbench.errors import TableError
+from stmbench.figures.across_analyses import RankRange, front, fronts, joined, pareto, ranked, standing, standings_of
 from stmbench.figures.annotations import marks_in
-from stmbench.figures.pareto import front, fronts, joined, pareto
-from stmbench.figures.rank_matrix import RankRange, ranked, standing, standings_of
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import profile_rows, with_attrs
 

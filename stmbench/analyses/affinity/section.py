@@ -9,12 +9,11 @@ import pandas as pd
 
 from stmbench.analyses.affinity.figures import affinity_figures
 from stmbench.analyses.registry import View
-from stmbench.figures.display_units import display, number
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import conditions
-from stmbench.tables.labels import weights_text
+from stmbench.tables.labels import display, number, weights_text
 
 DEFINITION: Final = Definition(
     text="Where each output position q of a mixer looks. A mixer is written Y = project(A(X) · values(X)); row a of A "

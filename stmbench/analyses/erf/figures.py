@@ -22,10 +22,9 @@ from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, name_points, room_for_names, words
-from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point, labels, points
 from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, canvas, heading, shorten
-from stmbench.tables.labels import is_random
+from stmbench.tables.labels import is_random, number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

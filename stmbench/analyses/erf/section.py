@@ -10,11 +10,11 @@ import pandas as pd
 from stmbench.analyses.erf.figures import beyond_the_image, erf_figures, erf_rows
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
-from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.model_table import Measured, by_model, conditions, points_of
+from stmbench.tables.labels import number
 
 DEFINITION: Final = Definition(
     text="Which pixels the central unit u of a stage depends on: the gradient G of the sum over channels of ReLU(u) to "

@@ -13,9 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
+from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten, style_of
 from stmbench.tables.labels import are_random, is_random
 
 PREFIX: Final = "invariance_"

@@ -11,13 +11,12 @@ from stmbench.analyses.profile.figures import profile_figures
 from stmbench.analyses.profile.terminal import OverviewRow as Overview
 from stmbench.analyses.profile.terminal import lines
 from stmbench.analyses.registry import View
-from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import cell, conditions
 from stmbench.reporting.published_comparison import published_table
-from stmbench.tables.labels import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS, number
 
 
 class Caption(NamedTuple):

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.display_units import number
 from stmbench.figures.groups import alike, match
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import troubles
+from stmbench.tables.labels import number
 
 TAIL: Final = 0.025  # left out at either end: the ranks from `low` to `high` hold 95 % or more
 SHOWN: Final = 3  # probabilities

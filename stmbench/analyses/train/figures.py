@@ -13,9 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten
+from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten, style_of
 
 PANELS: Final = {"train_loss": "training loss", "accuracy": "top-1 accuracy, %"}
 

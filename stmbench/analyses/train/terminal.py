@@ -11,8 +11,8 @@ from rich.text import Text
 
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.display_units import duration
 from stmbench.figures.plot_data import labels
+from stmbench.tables.labels import duration
 
 
 def training_table(frame: pd.DataFrame) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.figures.palette import style_of
+from stmbench.figures.style import style_of
 from stmbench.history.change_points import Floats
 from stmbench.history.series import Event, MachineSeries, Series, events_of
 from stmbench.reporting.dashboard import labels

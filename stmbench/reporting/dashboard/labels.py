@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from stmbench.figures.display_units import Display, display
 from stmbench.history.record import SeriesKey
 from stmbench.history.series import Event
+from stmbench.tables.labels import Display, display
 
 MOST_DIGITS: Final = 9  # after the point
 PLAIN: Final = ("profile.v2", "evaluation.v1")  # definitions that go without saying

@@ -14,8 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import Mark, marks_in
-from stmbench.figures.palette import COLOURS
-from stmbench.figures.style import GRID, INK, MUTED, STYLE
+from stmbench.figures.style import COLOURS, GRID, INK, MUTED, STYLE
 from stmbench.reporting.content import Report
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"

@@ -15,7 +15,7 @@ from stmbench.analyses.frequency.terminal import frequency_table
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import marks_in
-from stmbench.figures.palette import COLOURS
+from stmbench.figures.style import COLOURS
 from stmbench.reporting.generic_section import with_the_rest
 from tests.analyses.frequency.tables import table
 

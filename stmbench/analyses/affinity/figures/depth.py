@@ -14,9 +14,8 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import Style, style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
+from stmbench.figures.style import GRID, MUTED, Style, canvas, heading, shorten, style_of
 from stmbench.tables.labels import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from stmbench.analyses.frequency.figures.points import WHO, conditions_of, wrong_or_changed
 from stmbench.analyses.frequency.options import ACCURACY, ERROR
 from stmbench.figures.annotations import mark
-from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import MUTED, STYLE
+from stmbench.tables.labels import number
 
 Floats = NDArray[np.float64]
 HEAT: Final = "viridis"

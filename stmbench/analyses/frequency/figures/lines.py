@@ -19,9 +19,9 @@ from stmbench.analyses.frequency.options import (
     CLEAN,
 )
 from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.display_units import number
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, shorten
+from stmbench.tables.labels import number
 
 Stroke = Literal["-", "--", ":", "-."]
 STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")

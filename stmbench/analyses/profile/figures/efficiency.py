@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.annotations import name_points, room_for_names
+from stmbench.figures.annotations import along, draw_points, extent, name_points, room_for_names
 from stmbench.figures.groups import join
 from stmbench.figures.plot_data import points, subtitle, summaries
-from stmbench.figures.scatter import along, draw_points, extent, limits
-from stmbench.figures.style import GRID, MUTED, canvas, heading, log_axis
+from stmbench.figures.style import GRID, MUTED, canvas, heading, limits, log_axis
 
 
 def efficiency(frame: pd.DataFrame) -> Figure:

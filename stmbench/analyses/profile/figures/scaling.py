@@ -18,10 +18,9 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from stmbench.errors import TableError
-from stmbench.figures.annotations import mark, mark_legend, mark_point
+from stmbench.figures.annotations import extent, mark, mark_legend, mark_point
 from stmbench.figures.plot_data import Point, points, subtitle
-from stmbench.figures.scatter import extent, limits
-from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, log_axis, shorten
+from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, shorten
 from stmbench.tables.labels import square_side
 
 STYLES: Final[Any] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one for each precision or device

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_point
-from stmbench.figures.display_units import number
 from stmbench.figures.groups import by_setting, setting_axis
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, rows_height, rows_width
+from stmbench.tables.labels import number
 
 
 def throughput(frame: pd.DataFrame) -> Figure:

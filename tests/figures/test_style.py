@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.markers import MarkerStyle
 
-from stmbench.figures.palette import COLOURS, FIRST_FREE, MARKERS, style_of
+from stmbench.figures.style import COLOURS, FIRST_FREE, MARKERS, style_of
 from tests.tables.frames import MIXERS
 
 # Machado et al. (2009), severity 1.0, on linear RGB
