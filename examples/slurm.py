@@ -12,10 +12,9 @@ from typing import Any
 
 import submitit
 
-from stmbench.experiments.execution import execute, is_done
 from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.reading import read_experiment
-from stmbench.experiments.tasks import Task
+from stmbench.experiments.tasks import Task, execute, is_done
 from stmbench.tables import Store
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from stmbench.errors import InputError
+import yaml
+
+from stmbench.errors import InputError, UnknownNameError
 
 PACKAGE: Final = Path(__file__).resolve().parent
 FOLDERS: Final = {"experiments": "experiments", "examples": "examples", "published": "results/published"}
@@ -26,3 +28,32 @@ def bundled(kind: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"the {kind} that come with stmbench", f"no folder {folder}", "install stmbench again")
     return folder
+
+
+def experiment_file(text: str | Path) -> Path:
+    """The file that a path or the name of a bundled experiment stands for; a file of that path comes first.
+
+    Raises:
+        UnknownNameError: a plain name that is neither a file nor a bundled experiment. A path that does not exist is
+            returned as it is, and refused by who reads it.
+    """
+    path = Path(text)
+    if path.is_file() or path.suffix or path.name != str(text):
+        return path
+    files = bundled_experiments()
+    if path.name not in files:
+        raise UnknownNameError("experiment, or a path to one", path.name, files)
+    return files[path.name]
+
+
+def bundled_experiments() -> dict[str, Path]:
+    """The experiments that come with stmbench: name to file, sorted by name."""
+    return {path.stem: path for path in sorted(bundled("experiments").glob("*.yaml"))}
+
+
+def title_of(path: Path) -> str:
+    """The title of an experiment file, without reading the rest, which needs torch."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("title:"):
+            return str(yaml.safe_load(line)["title"])
+    return path.stem

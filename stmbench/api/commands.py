@@ -46,10 +46,10 @@ def run(
         out: the store; default: results/NAME.
         progress: whether to show how far the run is.
     """
+    from stmbench.bundled import experiment_file
     from stmbench.commands.run import workers_of
     from stmbench.commands.run_output import RunOutput
     from stmbench.commands.values import device as device_of
-    from stmbench.experiments.files import experiment_file
     from stmbench.experiments.planning import Resources, plan
     from stmbench.experiments.reading import plugins_of, read_experiment
     from stmbench.plugins import load_plugins
@@ -158,6 +158,6 @@ def list_analyses() -> list[str]:
 
 def list_experiments() -> list[str]:
     """The experiments that come with stmbench, for `run`."""
-    from stmbench.experiments.files import bundled_experiments
+    from stmbench.bundled import bundled_experiments
 
     return list(bundled_experiments())

@@ -87,7 +87,7 @@ def models(
 @app.command()
 def experiments(pattern: Pattern = "*", as_json: options.Json = False, debug: options.Debug = False) -> None:
     """The experiments that come with stmbench; `stmbench run NAME` takes their names."""
-    from stmbench.experiments.files import bundled_experiments, title_of
+    from stmbench.bundled import bundled_experiments, title_of
 
     files = bundled_experiments()
     every = [(name, title_of(path), str(path)) for name, path in files.items()]

@@ -64,8 +64,8 @@ def run(
         raise ConfigError("--address with --engine ray", f"--engine {engine}", "add it, or leave out --address")
     places = _places(data or [])
     number = workers_of(workers)
+    from stmbench.bundled import experiment_file
     from stmbench.commands.run_output import RunOutput
-    from stmbench.experiments.files import experiment_file
     from stmbench.experiments.planning import Resources, plan
     from stmbench.experiments.reading import plugins_of, read_experiment
     from stmbench.plugins import load_plugins

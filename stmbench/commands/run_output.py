@@ -22,14 +22,12 @@ from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
 from stmbench.commands.progress_line import RunProgress
 from stmbench.commands.session import end
 from stmbench.errors import InputError, printable
-from stmbench.experiments.engines.base import Engine, LocalEngine, TaskProgress
+from stmbench.experiments.engines import Engine, LocalEngine, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
-from stmbench.experiments.estimates import Estimator, total
-from stmbench.experiments.execution import is_done
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.published import published_values
-from stmbench.experiments.running import Run, RunReport
-from stmbench.experiments.tasks import Task
+from stmbench.experiments.running import Estimator, Run, RunReport, total
+from stmbench.experiments.tasks import Task, is_done
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.analysis_views import figures, tables

@@ -1,15 +1,12 @@
 """Experiments: a YAML file becomes tasks, an engine does them, a store keeps the rows.
 
 yaml_values    values with their lines
-files          experiment files by name
 reading        from file to experiment
 experiment     what a file says
 steps          one analysis in a file
 planning       tasks, and what they need
-tasks          data that travels
-execution      doing a task
-estimates      about how long
-running        tasks in order, retries
+tasks          data that travels, and doing it
+running        tasks in order, about how long
 published      published values of a table
-engines        where tasks are done
+engines/       where tasks are done
 """

@@ -1,13 +1,28 @@
-"""A task: units of work that are planned, done and retried together. It is data alone, so it travels to any process."""
+"""A task: units of work that are planned, done and retried together; doing it, and whether a store has it already.
+
+A task is data alone, so it travels to any process.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
+
+from stmbench.analyses.base import Analysis, Listener
+from stmbench.analyses.options import Options, RunSettings
 from stmbench.analyses.unit import Counted
+from stmbench.errors import StmbenchError
 from stmbench.experiments.steps import Step
+from stmbench.plugins import load_plugins
+from stmbench.tables import Store
+from stmbench.training.analysis import Training
+from stmbench.training.distributed import World
 from stmbench.training.settings import TrainingSettings
+from stmbench.training.state import RunFolder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +63,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskResult(Counted):
-    """What doing a task gave."""
+    """The outcome of a task."""
 
     name: str
     made: tuple[str, ...]  # keys of the units of work that it measured
@@ -57,3 +72,86 @@ class TaskResult(Counted):
     warnings: tuple[str, ...]
     keys: tuple[str, ...]  # of the parts it stands on
     seconds: float
+
+
+def execute(task: Task, folder: Path, *, listener: Listener | None = None) -> TaskResult:
+    """Do what of the task the store does not have.
+
+    Raises:
+        StmbenchError: a task that cannot be begun; what fails within is in the result.
+    """
+    began = time.monotonic()
+    load_plugins([Path(name) for name in task.plugins])
+    analysis = analysis_of(task, folder, listener)
+    report = analysis.run(fresh=task.fresh or not _has_epochs(task, analysis))
+    return TaskResult(
+        name=task.name,
+        made=tuple(report.made),
+        reused=tuple(report.reused),
+        failures=tuple(report.failures),
+        warnings=tuple(report.warnings),
+        keys=tuple(report.keys),
+        seconds=time.monotonic() - began,
+    )
+
+
+def analysis_of(task: Task, folder: Path, listener: Listener | None = None) -> Analysis:
+    """The analysis that a task stands for. Raises what its config and its data raise."""
+    store = Store(folder)
+    if task.step is None:
+        return Training(task.runs, store, world=World(device=torch.device(task.device)), listener=listener)
+    settings = RunSettings(
+        models=task.models,
+        checkpoints={model: Path(file) for model, file in weights_of(task, folder).items()},
+        seed=task.seed,
+        device=task.device,
+        control=task.control,
+        plugins=task.plugins,
+    )
+    return options_of(task).analysis(settings, store, listener)
+
+
+def options_of(task: Task) -> Options:
+    """The options of a task's analysis, on the task's data set."""
+    assert task.step is not None
+    images = {"dataset": task.dataset, "split": task.split} if task.step.kind.needs_images else {}
+    return dataclasses.replace(task.step, given={**task.step.given, **images}).options()
+
+
+def weights_of(task: Task, folder: Path) -> dict[str, str]:
+    """model -> checkpoint; of trained weights the place where they are, or will be."""
+    checkpoints = dict(task.files)
+    for run in task.runs if task.step is not None else ():
+        kept = Training([run], Store(folder)).folder(run)
+        path = kept.result if task.epoch is None else _epoch_file(kept, task.epoch)
+        checkpoints[run.model] = str(path)
+    return checkpoints
+
+
+def is_done(task: Task, folder: Path) -> bool:
+    """Whether the store has all of a task."""
+    if task.missing or not (folder / "parts").is_dir():
+        return False
+    if not all(Path(file).is_file() for file in weights_of(task, folder).values()):
+        return False
+    try:
+        analysis = analysis_of(task, folder)
+        return analysis.is_complete() and _has_epochs(task, analysis)
+    except StmbenchError:
+        return False
+
+
+def _epoch_file(folder: RunFolder, epoch: int) -> Path:
+    return folder.path / f"epoch-{epoch:04d}.safetensors"
+
+
+def _has_epochs(task: Task, analysis: Analysis) -> bool:
+    """Whether a finished training left the epochs' weights that are wanted now: what it keeps is no part of its key."""
+    if not isinstance(analysis, Training):
+        return True
+    for run in task.runs:
+        if run.keep_every and analysis.is_done(analysis.unit_of(run)):
+            epochs = range(run.keep_every, run.recipe.epochs + 1, run.keep_every)
+            if not all(_epoch_file(analysis.folder(run), epoch).is_file() for epoch in epochs):
+                return False
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from stmbench.experiments.engines.base import Done, Engine, Event, TaskFailed, TaskProgress
+from stmbench.experiments.engines import Done, Engine, Event, TaskFailed, TaskProgress
 from stmbench.experiments.tasks import Task, TaskResult
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from stmbench.analyses.options import ImageOptions
 from stmbench.errors import InputError
-from stmbench.experiments.execution import options_of
 from stmbench.experiments.planning import Resources
+from stmbench.experiments.tasks import options_of
 from tests.experiments.files import HEAD, MODELS, TINY, TRAINED, write
 from tests.experiments.plans import named, planned
 

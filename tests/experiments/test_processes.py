@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stmbench.experiments.engines.base import Done, Event, TaskFailed, TaskProgress
+from stmbench.experiments.engines import Done, Event, TaskFailed, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.running import Run
 from stmbench.experiments.tasks import Task

@@ -14,7 +14,7 @@ import pytest
 os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 pytest.importorskip("ray")
 
-from stmbench.experiments.engines.base import LocalEngine
+from stmbench.experiments.engines import LocalEngine
 from stmbench.experiments.engines.ray import RayEngine
 from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.reading import read_experiment

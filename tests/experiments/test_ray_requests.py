@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stmbench.errors import ConfigError, InputError
+from stmbench.experiments.engines import TaskFailed
 from stmbench.experiments.engines import ray as engine_module
-from stmbench.experiments.engines.base import TaskFailed
 from stmbench.experiments.engines.ray import RayEngine, unpack
 from stmbench.experiments.tasks import Task
 from tests.experiments.files import HEAD

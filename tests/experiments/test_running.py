@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stmbench.experiments import running
-from stmbench.experiments.engines.base import TaskProgress
+from stmbench.experiments.engines import TaskProgress
 from stmbench.experiments.running import Run, RunReport, RunStatus
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task

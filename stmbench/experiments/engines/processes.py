@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from stmbench.analyses.base import Progress
 from stmbench.analyses.unit import reason_of
-from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, TaskFailed, moved
+from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed, moved
 from stmbench.experiments.tasks import Task
 
 TELL_EVERY_S = 0.3
@@ -154,7 +154,7 @@ def _work(pipe: Connection, folder: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    from stmbench.experiments.execution import execute
+    from stmbench.experiments.tasks import execute
 
     while True:
         try:

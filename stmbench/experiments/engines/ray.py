@@ -16,9 +16,8 @@ from typing import Any, ClassVar
 
 from stmbench.analyses.unit import reason_of
 from stmbench.errors import ConfigError, MissingPackageError, StmbenchError
-from stmbench.experiments.engines.base import ATTEMPTS, Done, Engine, Event, TaskFailed
-from stmbench.experiments.execution import execute, weights_of
-from stmbench.experiments.tasks import Task, TaskResult
+from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed
+from stmbench.experiments.tasks import Task, TaskResult, execute, weights_of
 from stmbench.plugins import carried_files
 from stmbench.tables.writing import replacing
 
@@ -156,7 +155,7 @@ def _packed(task: Task, folder: Path) -> tuple[Task, Files]:
 
 def _of_runs(task: Task, folder: Path) -> list[Path]:
     """What an interrupted training left, to go on from."""
-    from stmbench.experiments.execution import analysis_of
+    from stmbench.experiments.tasks import analysis_of
     from stmbench.training.analysis import Training
 
     analysis = analysis_of(task, folder)
