@@ -25,8 +25,7 @@ from stmbench.measure.clock import timer_for
 from stmbench.training.data import TrainingData
 from stmbench.training.distributed import World
 from stmbench.training.loop import Loop
-from stmbench.training.presets import DIGITS, STM_CONV
-from stmbench.training.recipe import Recipe
+from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
 from stmbench.training.settings import TrainingSettings
 
 

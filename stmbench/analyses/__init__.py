@@ -4,9 +4,8 @@ registry                                    entries, metrics, views
 options                                     options of an analysis, from which commands come
 base, unit                                  bookkeeping, units of work, reports
 images                                      analyses that show images to models
-models, loaded_model                        models by name, with weights
+models, loaded_model                        models by name, with weights and the classes of their outputs
 match                                       --match: mixers of equal cost
-class_check                                 a set's classes and a model's outputs
 feature_layouts                             token and channels-last maps
 metrics                                     metrics of several analyses
 conformance                                 what `stmbench check` demands of an analysis

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.class_check import damage, on_its_classes
-from stmbench.analyses.loaded_model import LoadedModel, classes_for, load_model, weights_label, weights_remark
+from stmbench.analyses.loaded_model import (
+    LoadedModel,
+    classes_for,
+    damage,
+    load_model,
+    on_its_classes,
+    weights_label,
+    weights_remark,
+)
 from stmbench.analyses.models import DTYPES, plugin_hashes
 from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stmbench.api.request import Models
+from stmbench.api.analyses import Models
 from stmbench.api.results import Result, TrainResult
 '''
 _TYPES = {  # of what every function takes
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
     from stmbench.errors import UnknownNameError
 
     if name == "train":
-        from stmbench.api.training import train
+        from stmbench.api.commands import train
 
         return train
     try:

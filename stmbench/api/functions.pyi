@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stmbench.api.request import Models
+from stmbench.api.analyses import Models
 from stmbench.api.results import Result, TrainResult
 
 def profile(

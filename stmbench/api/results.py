@@ -1,10 +1,17 @@
-"""What a function of the Python API gives back: a table, figures, a report, and the store behind them."""
+"""What a function of the Python API gives back: a table, figures, a report, and the store behind them.
+
+While it runs, progress is shown: as a bar of tqdm's in a notebook, as the command line's display elsewhere.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
-from collections.abc import Iterable, Mapping
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from stmbench.analyses.base import Listener, Progress
     from stmbench.analyses.unit import Report
 
 SHOWN_ROWS = 50  # of the summary, in a notebook
+BETWEEN_DRAWS_S = 0.3
 
 
 class StoreResult:
@@ -55,7 +64,7 @@ class StoreResult:
         return written
 
     def _drawn(self) -> dict[str, Figure]:
-        from stmbench.reporting.analysis_views import figures
+        from stmbench.reporting.build_report import figures
 
         return figures(self.table, self.store)
 
@@ -177,3 +186,59 @@ def _place(column: str, value: object) -> str:
         return f"stage {int(str(value)) + 1}"
     number = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{column.replace('_', ' ')} {number}"
+
+
+def in_notebook() -> bool:
+    """Whether this is a Jupyter kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and type(shell).__name__ != "TerminalInteractiveShell"
+
+
+@contextlib.contextmanager
+def listener_of(wanted: bool) -> Iterator[Listener | None]:
+    """A display for an analysis, closed at the end; None where none is wanted or a notebook has no tqdm."""
+    if not wanted:
+        yield None
+    elif not in_notebook():
+        from rich.console import Console
+
+        from stmbench.commands.progress_line import ProgressLine
+
+        with ProgressLine(Console(stderr=True), left="about {} left") as line:
+            yield line
+    else:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without ipywidgets tqdm draws with text
+                from tqdm.auto import tqdm
+
+                bar = tqdm(total=1.0, leave=False, bar_format="{desc} {bar} {postfix}")
+        except ImportError:
+            yield None
+            return
+        try:
+            yield NotebookBar(bar)
+        finally:
+            bar.close()
+
+
+class NotebookBar:
+    """A listener that moves a bar of tqdm's."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar, self._step, self._drawn = bar, "", 0.0
+
+    def __call__(self, event: Progress) -> None:
+        """Show where the run stands, unless it was shown a moment ago."""
+        from stmbench.tables.labels import duration
+
+        step, now = event.text.partition(", round")[0], time.monotonic()
+        if step == self._step and now - self._drawn < BETWEEN_DRAWS_S:
+            return
+        self._step, self._drawn = step, now
+        self._bar.total = event.total or 1.0
+        self._bar.n = min(event.done, self._bar.total)
+        self._bar.set_description_str(event.text, refresh=False)
+        left = "" if event.seconds_left is None else f"about {duration(event.seconds_left)} left"
+        self._bar.set_postfix_str(left, refresh=False)
+        self._bar.refresh()

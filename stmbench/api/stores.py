@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from stmbench.api.request import in_python, listed
+from stmbench.api.analyses import in_python, listed
 from stmbench.api.results import StoreResult
 from stmbench.errors import ConfigError, InputError
 

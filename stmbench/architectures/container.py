@@ -19,7 +19,7 @@ from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
-from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, ArchitectureEntry, NamedModel
+from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, ArchitectureEntry, NamedModel, build_backbone
 from stmbench.architectures.blocks import BlockConfig, Branch, Stage, mlp_macs
 from stmbench.architectures.layers import (
     ChannelsLastBatchNorm,
@@ -28,7 +28,6 @@ from stmbench.architectures.layers import (
     PatchEmbedding,
     PoolingHead,
 )
-from stmbench.architectures.model_factory import build_backbone
 from stmbench.errors import require
 from stmbench.mixers.base import MIXERS, SCALES, MixerEntry
 

@@ -14,10 +14,9 @@ from typing import Any
 from torch import nn
 
 from stmbench.architectures.backbone import LARGEST_STRIDE, REMEDY, Backbone, BackboneConfig
-from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry
+from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
 from stmbench.architectures.blocks import BlockConfig, Stage, TransformerBlock, new_position
 from stmbench.architectures.layers import ImageEmbedding, PoolingHead
-from stmbench.architectures.model_factory import build_backbone
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry
 

@@ -19,10 +19,9 @@ from typing import Any, Literal
 from torch import nn
 
 from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
-from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry
+from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
 from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Stage, TransformerBlock, new_position
 from stmbench.architectures.layers import NORM_EPS, ConvHead, Stem, Transition, halved
-from stmbench.architectures.model_factory import build_backbone
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry, Preset
 

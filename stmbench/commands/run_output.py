@@ -30,9 +30,9 @@ from stmbench.experiments.running import Estimator, Run, RunReport, total
 from stmbench.experiments.tasks import Task, is_done
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
-from stmbench.reporting.analysis_views import figures, tables
+from stmbench.reporting.build_report import figures, tables
 from stmbench.reporting.caveats import faint_mixers
-from stmbench.reporting.published_comparison import beside_section, beside_table
+from stmbench.reporting.cross_analysis import against_published_section, against_published_table
 from stmbench.tables import Store
 from stmbench.tables.labels import duration
 from stmbench.tables.published_comparison import compare_with_published
@@ -173,7 +173,7 @@ class RunOutput:
         beside = compare_with_published(frame, published_values(self.experiment))
         if len(beside):
             console.print(Text("\nmeasured and published", style="bold"))
-            console.print(beside_table(beside))
+            console.print(against_published_table(beside))
             beside.to_csv(self.folder / "published.csv", index=False)
         folder = self.folder / "figures"
         for name, figure in figures(frame, self.folder).items():
@@ -188,7 +188,7 @@ class RunOutput:
         frame.attrs["about"] = self.experiment.about
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
-        first = (beside_section(beside, mixers),) if len(beside) else ()
+        first = (against_published_section(beside, mixers),) if len(beside) else ()
         content = build_report(placed(frame, self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
         for path in write_report(content, self.folder / "report", formats):

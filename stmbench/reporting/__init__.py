@@ -1,12 +1,9 @@
 """Reports: one content, several formats.
 
 content                 what a report says
-build_report            from a table to a report and its files
-analysis_views          every analysis's tables and figures
-generic_section         values without a section of their own
-cross_analysis          what only several analyses can say
-published_comparison    alongside published figures
-model_table             a row for each model
+build_report            from a table to a report and its files; every analysis's tables and figures
+cross_analysis          what only several analyses can say; measured and published figures
+model_table             a row for each model; plain tables of values without a section of their own
 caveats, facts          warnings; stores, versions, machines
 comparison              the outcome of `stmbench compare`
 drawing_check           whether an analysis draws from rows alone

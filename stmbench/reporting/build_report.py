@@ -1,28 +1,86 @@
-"""From a table to a report: sections, the summary before them, and who can be switched on and off."""
+"""From a table to a report: each analysis's section, the summary before them, and who can be switched on and off.
+
+`tables` and `figures` are every analysis's, for whoever shows a store with several of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import RenderableType
 
 from stmbench import __version__
-from stmbench.errors import OutputError, UnknownNameError
+from stmbench.analyses.registry import AnalysisSpec, View, spec_of, specs
+from stmbench.errors import OutputError, TableError, UnknownNameError
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import style_of
-from stmbench.reporting.analysis_views import sections
 from stmbench.reporting.caveats import of_stores
 from stmbench.reporting.content import LegendEntry, Report, Section
+from stmbench.reporting.cross_analysis import together_section
 from stmbench.reporting.facts import facts
 from stmbench.reporting.formats.html import html
 from stmbench.reporting.formats.latex import latex
 from stmbench.reporting.formats.markdown import markdown
 from stmbench.reporting.formats.pdf import pdf
+from stmbench.reporting.model_table import generic_section, with_the_rest
 from stmbench.tables.labels import unfit_warnings
 from stmbench.tables.printable import printable_frame, printable_in
 from stmbench.tables.writing import write_file
+
+
+def tables(frame: pd.DataFrame, folder: Path = Path()) -> Iterator[tuple[str, RenderableType]]:
+    """(value of the column `analysis`, table) of each analysis that the frame has results of."""
+    for spec, name in _written():
+        tabulate = spec.view("terminal")
+        if tabulate is None:
+            continue
+        try:
+            yield name, tabulate(View(rows=_rows_of(frame, (name,)), whole=frame, folder=folder))
+        except TableError:
+            continue  # only failures, or nothing at all
+
+
+def figures(frame: pd.DataFrame, folder: Path) -> dict[str, Figure]:
+    """Name -> figure, of every analysis in the frame. `folder` is the store's, where maps are."""
+    found: dict[str, Figure] = {}
+    for spec in specs():
+        draw, rows = spec.view("figures"), _rows_of(frame, spec.writes)
+        usable = rows[(rows["status"] != "failed") & rows["value"].notna()]
+        usable.attrs = frame.attrs
+        if draw is not None and len(usable):
+            found |= draw(View(rows=usable, whole=frame, folder=folder))
+    return found
+
+
+def sections(frame: pd.DataFrame) -> tuple[Section, ...]:
+    """A section for each analysis in the table: registered ones in their order, then the others by name; before them
+    what only several can say. An analysis without a section gets a plain table."""
+    present = set(frame["analysis"])
+    known = [name for _, name in _written() if name in present]
+    whole = together_section(frame)
+    found = [] if whole is None else [whole]
+    for name in [*known, *sorted(present - set(known))]:
+        spec, chosen = spec_of(name), _rows_of(frame, (name,))
+        write = None if spec is None else spec.view("section")
+        if write is None:
+            found.append(generic_section(chosen, frame, heading=None if spec is None else spec.title))
+        else:
+            found.append(with_the_rest(write(View(rows=chosen, whole=frame)), chosen))
+    return tuple(found)
+
+
+def _written() -> list[tuple[AnalysisSpec, str]]:
+    return [(spec, name) for spec in specs() for name in spec.writes]
+
+
+def _rows_of(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    rows = frame[frame["analysis"].isin(names)]
+    rows.attrs = frame.attrs
+    return rows
 
 
 def build_report(frame: pd.DataFrame, *, title: str | None = None, first: tuple[Section, ...] = ()) -> Report:

@@ -17,7 +17,7 @@ import pandas as pd
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec, View
 from stmbench.plugins import load_plugins
 from stmbench.reporting.content import Section
-from stmbench.reporting.generic_section import with_the_rest
+from stmbench.reporting.model_table import with_the_rest
 from stmbench.tables import read
 
 

@@ -1,7 +1,7 @@
 """Training: a recipe, the loop that follows it, and checkpoints from which it resumes bit-identically.
 
 options, settings    what can be asked for, one run
-recipe, presets      recipes by name and their fields
+recipe               recipes by name and their fields
 data, images         sets, batches, augmentation
 loop                 steps and epochs
 optimisation         parameter groups, schedule, EMA

@@ -119,7 +119,7 @@ class TrainOptions(Options):
     def runs(self, models: Sequence[str]) -> list[TrainingSettings]:
         """One training for each model and seed. Raises ConfigError for a recipe that is not valid."""
         from stmbench.analyses.models import facts_of
-        from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
+        from stmbench.training.recipe import default_recipe, recipe_for, warmup_remark
         from stmbench.training.settings import TrainingSettings
 
         preset, changes = self.recipe or default_recipe(self.dataset), self.changes

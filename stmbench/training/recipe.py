@@ -1,4 +1,13 @@
-"""What a training run does to a model: optimiser, schedule, regularisation and augmentation, in one config."""
+"""What a training run does to a model: optimiser, schedule, regularisation and augmentation, in one config.
+
+The papers' recipes by name, and those of the embedded sets:
+
+stm_conv, stm_attention   Hu et al., Table IV and the authors' flags: convolutional mixers at batch 4096 from a warm-up
+                          at 0, attention mixers at 1024 from 1e-6; `stm` picks the one of the mixer's family
+container                 Gao et al., Section 4.1: DeiT's (Touvron et al. 2021)
+cot, cot_advanced         Li et al., Section 4.1: the default and the advanced setup
+digits, shapes, relations ours, for small images on a CPU
+"""
 
 from __future__ import annotations
 
@@ -9,7 +18,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stmbench.errors import ConfigError, require
+from stmbench.errors import ConfigError, UnknownNameError, require
+from stmbench.mixers.base import MIXERS
 
 WORDS = {int: "a whole number", float: "a number", str: "a text"}
 
@@ -161,3 +171,122 @@ class Recipe:
     def facts(self) -> dict[str, Any]:
         """The fields as JSON holds them."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+
+STM_CONV = Recipe(batch_size=4096, lr=1e-3, lr_batch=1024, warmup_lr=0.0, min_lr=1e-6)
+STM_ATTENTION = Recipe(batch_size=1024, lr=1e-3, lr_batch=1024, warmup_lr=1e-6, min_lr=1e-5)
+CONTAINER = Recipe(
+    batch_size=1024,
+    lr=5e-4,
+    lr_batch=512,
+    warmup_epochs=5,
+    warmup_lr=1e-6,
+    min_lr=1e-5,
+    clip_grad=None,
+    ema=None,
+)
+COT = Recipe(
+    epochs=100,
+    batch_size=512,
+    optimizer="sgd",
+    lr=0.1,
+    lr_batch=256,
+    warmup_epochs=5,
+    weight_decay=4e-5,
+    clip_grad=None,
+    min_lr=0.0,
+    mixup=0.0,
+    cutmix=0.0,
+    auto_augment=None,
+    color_jitter=0.0,
+    random_erasing=0.0,
+)
+COT_ADVANCED = dataclasses.replace(
+    COT, epochs=350, auto_augment="rand-m15-mstd0.5-n2", mixup=0.8, cutmix=1.0, dropout=0.25, drop_path=0.1
+)
+# digits have a left and a right, and reach their accuracy before an average of weights forgets the first ones
+DIGITS = Recipe(
+    epochs=12,
+    batch_size=64,
+    lr=3e-3,
+    lr_batch=64,
+    warmup_epochs=1,
+    label_smoothing=0.0,
+    mixup=0.0,
+    cutmix=0.0,
+    auto_augment=None,
+    color_jitter=0.0,
+    random_erasing=0.0,
+    hflip=0.0,
+    crop_scale=None,
+    crop_pixels=2,
+    drop_path=0.0,
+    ema=None,
+)
+SHAPES = dataclasses.replace(DIGITS, epochs=15, lr=2e-3, crop_pixels=0)
+# a relation is learned all at once or not at all, from a plateau that weight decay makes longer
+RELATIONS = dataclasses.replace(
+    SHAPES, epochs=1, batch_size=32, lr=1e-3, lr_batch=32, warmup_epochs=0.1, weight_decay=0.0
+)
+
+PRESETS: Mapping[str, Recipe] = {
+    "stm_conv": STM_CONV,
+    "stm_attention": STM_ATTENTION,
+    "container": CONTAINER,
+    "cot": COT,
+    "cot_advanced": COT_ADVANCED,
+    "digits": DIGITS,
+    "shapes": SHAPES,
+    "relations": RELATIONS,
+}
+BY_FAMILY = "stm"
+NAMES = (BY_FAMILY, *PRESETS)
+
+
+def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
+    """A preset with `changes` of its fields; `stm` is Hu et al.'s for the mixer's family.
+
+    Where the epochs alone are changed, to no more than the preset's warm-up, the warm-up keeps its share of them.
+
+    Raises:
+        UnknownNameError: no such preset or field. ConfigError: a value that the recipe refuses.
+    """
+    preset = _preset(name, mixer)
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    for key in changes:
+        if key not in fields:
+            raise UnknownNameError("field of a recipe", key, fields)
+    values = read(changes, Recipe)
+    epochs = values.get("epochs")
+    if "warmup_epochs" not in values and isinstance(epochs, int) and 1 <= epochs <= preset.warmup_epochs:
+        values["warmup_epochs"] = preset.warmup_epochs / preset.epochs * epochs
+    return dataclasses.replace(preset, **values)
+
+
+def warmup_remark(recipe: Recipe, name: str, mixer: str | None = None, **changes: Any) -> str | None:
+    """A sentence on a warm-up that fewer epochs have shortened."""
+    preset = _preset(name, mixer)
+    if "warmup_epochs" in changes or recipe.warmup_epochs == preset.warmup_epochs:
+        return None
+    before = f"the recipe's {preset.warmup_epochs:g} of {preset.epochs} epochs"
+    return f"warmed up for {recipe.warmup_epochs:.2g} of {recipe.epochs} epochs, in place of {before}"
+
+
+def _preset(name: str, mixer: str | None) -> Recipe:
+    if name not in NAMES:
+        raise UnknownNameError("recipe", name, NAMES)
+    return PRESETS[name if name != BY_FAMILY else _of_family(mixer)]
+
+
+def default_recipe(dataset: str) -> str:
+    """The recipe of an embedded set, or the unified architecture's."""
+    name = dataset.partition("[")[0]
+    if name == "shapes" and "relation=" in dataset:
+        return "relations"
+    return name if name in ("digits", "shapes") else BY_FAMILY
+
+
+def _of_family(mixer: str | None) -> str:
+    """Convolutions of any kind like larger batches, says the paper; a network without a mixer of ours counts as one."""
+    family = "Convolution" if mixer is None else MIXERS.get(mixer).family
+    return "stm_attention" if "Attention" in family or "MLP" in family else "stm_conv"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stmbench.analyses.profile import peaks
+from stmbench.analyses.profile import costs
 from stmbench.analyses.profile.analysis import Profile
 from stmbench.analyses.profile.config import ProfileConfig
 from stmbench.measure import latency
@@ -37,7 +37,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> list[MemorySpec]:
         asked.append(spec)
         return MemoryReading(bytes=7 * 2**20, baseline=1, method="scripted")
 
-    monkeypatch.setattr(peaks, "peak_of_child", peak)
+    monkeypatch.setattr(costs, "peak_of_child", peak)
     monkeypatch.setattr(latency, "CPU_BYTES", 2**12)  # a cold cache tells a scripted clock nothing
     return asked
 

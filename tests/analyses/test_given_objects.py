@@ -13,7 +13,7 @@ from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.definitions import InvarianceConfig
-from stmbench.analyses.profile.peaks import peak_of
+from stmbench.analyses.profile.costs import peak_of
 from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.config import RobustnessConfig

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.profile import peaks
+from stmbench.analyses.profile import costs
 from stmbench.errors import ConfigError, InputError, UnitError
 from stmbench.measure.memory import MemorySpec
 from stmbench.mixers.base import MixerConfig, register_mixer
@@ -50,7 +50,7 @@ def test_a_batch_that_never_fits_is_recorded(tmp_path: Path, monkeypatch: pytest
     def killed(spec: MemorySpec) -> None:
         raise UnitError("the process that measures memory was killed by SIGKILL, most likely out of memory")
 
-    monkeypatch.setattr(peaks, "peak_of_child", killed)
+    monkeypatch.setattr(costs, "peak_of_child", killed)
     report = profile(tmp_path, batch_size=10**6).run()
     assert sum("was killed by SIGKILL" in line for line in report.failures) == len(MODELS)
     failed = read(tmp_path).query("status == 'failed'")

@@ -15,7 +15,7 @@ import stmbench as sb
 from stmbench.analyses.options import help_of
 from stmbench.analyses.registry import ANALYSES, specs
 from stmbench.api import functions
-from stmbench.api.request import public
+from stmbench.api.analyses import public
 from stmbench.commands.group import AFTER, BEFORE
 from stmbench.training.options import TrainOptions
 

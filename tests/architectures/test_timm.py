@@ -29,7 +29,7 @@ def test_timm_learns_our_names_in_either_order(imports: str) -> None:
     assert done.stdout.split() == ["True", str(len(SCALES) * len(BUILTIN)), "5"]
 
 
-@pytest.mark.parametrize("module", ["architectures.unified", "architectures.bottleneck", "architectures.blocks"])
+@pytest.mark.parametrize("module", ["architectures.unified", "architectures.cotnet", "architectures.blocks"])
 def test_a_module_of_ours_may_be_what_imports_timm(module: str) -> None:
     code = f"import stmbench.{module}, timm; stmbench.create_model('cotnet_cot_nano'); print(timm.is_model('cotnet50'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,10 +8,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stmbench.analyses.profile.figures.efficiency import efficiency, roofline
 from stmbench.analyses.profile.figures.parts import parts
 from stmbench.analyses.profile.figures.scaling import scaling
-from stmbench.analyses.profile.figures.speed import throughput
+from stmbench.analyses.profile.figures.speed import efficiency, roofline, throughput
 from stmbench.figures.annotations import MOST_BESIDE
 from stmbench.figures.groups import by_setting
 from stmbench.figures.plot_data import points

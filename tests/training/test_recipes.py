@@ -12,8 +12,7 @@ from torch import nn
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, parameter_groups, schedule_of
-from stmbench.training.presets import PRESETS, default_recipe, recipe_for
-from stmbench.training.recipe import Recipe
+from stmbench.training.recipe import PRESETS, Recipe, default_recipe, recipe_for
 
 COMMON = {"optimizer": "adamw", "weight_decay": 0.05, "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0}
 STM = {**COMMON, "epochs": 300, "clip_grad": 5.0, "ema": 0.9999, "random_erasing": 0.25, "color_jitter": 0.4,

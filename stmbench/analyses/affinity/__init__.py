@@ -4,8 +4,7 @@ options                       what can be asked for, and its checks
 layers                        which layers, and distances between positions
 analysis                      units of work
 study                         what every study of a layer does
-weights_study                 affinities that mixers offer
-jacobian                      of any module, by autograd
+studies                       affinities that mixers offer, and Jacobians of any module
 maps                          maps, rows and files
 row_statistics                numbers of a row of an affinity
 figures, section, terminal    what is shown, from rows alone

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from stmbench.analyses.affinity.jacobian import Jacobians, MissingAffinities
 from stmbench.analyses.affinity.layers import Layer, check_choice
 from stmbench.analyses.affinity.maps import pictures
 from stmbench.analyses.affinity.options import AffinityConfig
+from stmbench.analyses.affinity.studies import Jacobians, Maps, MissingAffinities, Numbers, visit
 from stmbench.analyses.affinity.study import Finding, Study
-from stmbench.analyses.affinity.weights_study import Maps, Numbers, visit
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.unit import Unit

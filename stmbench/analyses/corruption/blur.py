@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 from stmbench.analyses.corruption.options import SIDE
 from stmbench.analyses.corruption.resampling import clipped_zoom, moved_along, rounded, smoothed, truncated
 

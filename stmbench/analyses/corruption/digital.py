@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from stmbench.analyses.corruption.blur import scaled
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 from stmbench.analyses.corruption.resampling import rounded, smoothed
 from stmbench.data.preprocessing import to_pixels
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 
 TINT = (0.86, 0.94, 1.0)  # frost is a little blue
 PATCHES = 6  # of needles in one direction

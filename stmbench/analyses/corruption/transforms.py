@@ -12,7 +12,7 @@ from typing import Final
 from torch import Tensor
 
 from stmbench.analyses.corruption import blur, digital, noise, weather
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 from stmbench.analyses.corruption.options import CORRUPTIONS, require_severity
 from stmbench.analyses.corruption.resampling import truncated
 from stmbench.errors import InputError, UnknownNameError

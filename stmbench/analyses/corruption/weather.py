@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.corruption.blur import scaled
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 from stmbench.analyses.corruption.resampling import clipped_zoom, moved_along, rounded, truncated
 from stmbench.analyses.corruption.textures import frost_texture, plasma
 

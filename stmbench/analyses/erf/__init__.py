@@ -2,9 +2,8 @@
 
 options                       what can be asked for
 definitions                   definitions of the size, and the config
-analysis                      units of work
+analysis                      units of work; gradients gathered over images, and the squares that hold them
 stages                        the stages of a model
-stage_maps                    gradients gathered over images, squares
 unit_location                 where a unit lies on the input
 figures, section, terminal    what is shown, from rows alone
 """

@@ -10,8 +10,18 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
-from stmbench.analyses.frequency.feature_maps import Probe, look_at, probes_of
-from stmbench.analyses.frequency.noise import FrequencyGrid, band_edges, random_signs, white_noise
+from stmbench.analyses.frequency.feature_maps import Floats, Probe, Spectrum, look_at, probes_of
+from stmbench.analyses.frequency.noise import (
+    FrequencyGrid,
+    Responses,
+    band_edges,
+    basis_noise,
+    mean_over_grid,
+    random_signs,
+    respond,
+    ring_noise,
+    white_noise,
+)
 from stmbench.analyses.frequency.options import (
     ACCURACY,
     ALL_MIXERS,
@@ -30,14 +40,6 @@ from stmbench.analyses.frequency.options import (
     SPECTRA_DEFINITION,
     FrequencyOptions,
 )
-from stmbench.analyses.frequency.responses import (
-    Responses,
-    basis_noise,
-    mean_over_grid,
-    respond,
-    ring_noise,
-)
-from stmbench.analyses.frequency.spectra import Floats, Spectrum
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit

@@ -1,18 +1,30 @@
-"""What a model costs without a clock: parameters, multiply-adds, activations, elements moved, in all and by part."""
+"""What a model costs: parameters, multiply-adds, activations, elements moved, in all and by part; time by part; memory.
+
+Peak memory is measured where nothing else is counted with it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from stmbench.analyses.models import build_model, facts_of, require_resolution
-from stmbench.analyses.profile.timed_models import first_mixer, map_shape, mixers_of
+from stmbench.analyses.profile.samples import Key
+from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, first_mixer, map_shape, mixers_of
+from stmbench.analyses.profile.timing_harness import TimingHarness
+from stmbench.architectures.given_models import is_given, save_given
 from stmbench.measure.clock import Timer
 from stmbench.measure.counting import count
+from stmbench.measure.memory import MemoryReading, MemorySpec, peak_of_child, peak_of_cuda, peak_of_this_process
 
 LEFT_OUT = 0.05  # of all multiplications: an elementwise share that is said
 
@@ -169,3 +181,34 @@ class PartClock:
             self._marks.append((self._stack.pop(), self._timer.stamp()))
 
         return hook
+
+
+PREPARE = "stmbench.analyses.profile.timed_models:prepare"
+
+
+def peak_of(bench: TimingHarness, key: Key, batch: int, *, threads: int) -> MemoryReading:
+    """Of the eager model, on noise: a compiler's or picture reader's memory is not the model's.
+
+    A module given as an object travels to the child process in a file. One that cannot (its class lives in a notebook,
+    say) is measured in this process, as the reading's method says.
+    """
+    spec = dataclasses.replace(bench.spec(key), compile=False, images="noise")
+    if bench.config.device.startswith("cuda"):
+        return _of_cuda(bench, spec, batch)
+    arguments = {"spec": dataclasses.asdict(spec), "batch": batch, "plugins": list(bench.config.plugins)}
+    if not is_given(spec.model):
+        return peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=threads))
+    with tempfile.TemporaryDirectory(prefix="stmbench-") as folder:
+        file = Path(folder) / "module.pt"
+        if save_given(spec.model, file):
+            arguments |= {"given": str(file), "path": sys.path}
+            return peak_of_child(MemorySpec(target=PREPARE, arguments=arguments, threads=threads))
+    return peak_of_this_process(lambda: TimedModel(spec).run(batch))
+
+
+def _of_cuda(bench: TimingHarness, spec: TimedModelSpec, batch: int) -> MemoryReading:
+    """Beside the models that wait to be sampled, or, where it does not fit there, without them."""
+    with contextlib.suppress(torch.cuda.OutOfMemoryError):
+        return peak_of_cuda(lambda: TimedModel(spec).run(batch), spec.device)
+    bench.close()
+    return peak_of_cuda(lambda: TimedModel(spec).run(batch), spec.device)

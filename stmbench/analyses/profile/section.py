@@ -14,8 +14,8 @@ from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.cross_analysis import published_table
 from stmbench.reporting.model_table import cell, conditions
-from stmbench.reporting.published_comparison import published_table
 from stmbench.tables.labels import FEWEST_ROUNDS, number
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stmbench.analyses.base import Outcome
-from stmbench.analyses.profile.costs import Cost, PartClock, left_out, parts_of
-from stmbench.analyses.profile.peaks import peak_of
+from stmbench.analyses.profile.costs import Cost, PartClock, left_out, parts_of, peak_of
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples, summaries
 from stmbench.analyses.profile.timed_models import TimedModel, TrainStep, autocast
 from stmbench.analyses.profile.timing_harness import COMPUTE, COPY, BatchPlan, TimingHarness, fitting

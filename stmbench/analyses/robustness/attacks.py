@@ -1,17 +1,85 @@
-"""The attacks by name: what each is called in the table, and how it turns a batch into adversarial ones."""
+"""The attacks by name: what each is called in the table, and how it turns a batch into adversarial ones.
+
+Those of torchattacks (Kim, 2020) come with the extra 'attacks', which is imported when first used: it pins an old
+requests, which warns.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.metadata
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
-from stmbench.analyses.robustness import library
 from stmbench.analyses.robustness.fgsm import Target, fgsm_normalised, gradient
-from stmbench.errors import UnknownNameError
+from stmbench.errors import MissingPackageError, UnknownNameError
+
+PGD_REACH = 2.5  # steps of alpha = 2.5 eps / steps reach every corner of the ball (Madry et al. 2018, section C)
+
+
+def torchattacks() -> Any:
+    """The module. Raises MissingPackageError where it is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the old requests complains about newer companions
+            import torchattacks as module
+    except ImportError as error:
+        alternative = "use --attacks fgsm, which needs no extra"
+        raise MissingPackageError("torchattacks", "this attack", "attacks", alternative) from error
+    return module
+
+
+def torchattacks_version() -> str:
+    """The installed version, for definitions. Raises MissingPackageError where torchattacks is missing."""
+    torchattacks()
+    return importlib.metadata.version("torchattacks")
+
+
+def torchattacks_fgsm(target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int) -> Tensor:
+    """FGSM; `steps` and `seed` do not matter to it."""
+    return _attack("FGSM", target, pixels, labels, seed=seed, eps=eps)
+
+
+def pgd(target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int) -> Tensor:
+    """Projected gradient descent (Madry et al. 2018) from a random start, alpha = 2.5 eps / steps."""
+    alpha = PGD_REACH * eps / steps
+    return _attack("PGD", target, pixels, labels, seed=seed, eps=eps, alpha=alpha, steps=steps, random_start=True)
+
+
+def apgd(target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int) -> Tensor:
+    """Auto-PGD on the cross-entropy (Croce and Hein 2020): momentum, and a step size that adapts to each image."""
+    return _attack(
+        "APGD", target, pixels, labels, seed=seed, eps=eps, steps=steps, norm="Linf", loss="ce", n_restarts=1,
+        seed_argument=True,
+    )  # fmt: skip
+
+
+def _attack(
+    name: str,
+    target: Target,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    seed_argument: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """(B, 3, H, W) adversarial images; the state of the random number generators is left as it was."""
+    module = torchattacks()
+    devices = [target.device] if target.device.type == "cuda" else []
+    # what it prints belongs to no row: standard output may be JSON
+    with torch.random.fork_rng(devices=devices), contextlib.redirect_stdout(sys.stderr):
+        torch.manual_seed(seed)
+        attack = getattr(module, name)(target, **settings, **({"seed": seed} if seed_argument else {}))
+        found: Tensor = attack(pixels, labels)
+    return found.detach()
+
 
 TORCHATTACKS: Final = "torchattacks"
 MISTAKEN: Final = "mistaken"
@@ -32,7 +100,7 @@ class Attacked:
 
 
 class Call(Protocol):
-    """An attack of one batch at one eps, as in `library` and `mistakes`."""
+    """An attack of one batch at one eps."""
 
     def __call__(
         self, target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int
@@ -57,7 +125,7 @@ class Attack:
         if self.owner != TORCHATTACKS:
             return f"{self.owner}.{self.name}.v1"
         plain = self.name.removeprefix("torchattacks_")
-        return f"{TORCHATTACKS}.{plain}{steps if self.iterates else ''}.v{library.version()}"
+        return f"{TORCHATTACKS}.{plain}{steps if self.iterates else ''}.v{torchattacks_version()}"
 
     def passes(self, num_eps: int, steps: int) -> int:
         """Forward and backward passes of one image, evaluation included: what the time left is estimated from."""
@@ -91,9 +159,9 @@ ATTACKS = {
     attack.name: attack
     for attack in (
         Attack(name="fgsm", title="FGSM"),
-        Attack(name="torchattacks_fgsm", title="FGSM (torchattacks)", owner=TORCHATTACKS, call=library.fgsm),
-        Attack(name="pgd", title="PGD", owner=TORCHATTACKS, call=library.pgd, iterates=True),
-        Attack(name="apgd", title="Auto-PGD", owner=TORCHATTACKS, call=library.apgd, iterates=True),
+        Attack(name="torchattacks_fgsm", title="FGSM (torchattacks)", owner=TORCHATTACKS, call=torchattacks_fgsm),
+        Attack(name="pgd", title="PGD", owner=TORCHATTACKS, call=pgd, iterates=True),
+        Attack(name="apgd", title="Auto-PGD", owner=TORCHATTACKS, call=apgd, iterates=True),
         Attack(name="fgsm_normalised", title="FGSM on normalised input", owner=MISTAKEN, call=fgsm_normalised),
     )
 }
@@ -105,7 +173,7 @@ def attack_named(name: str) -> Attack:
     if name not in ATTACKS:
         raise UnknownNameError("attack", name, ATTACKS)
     if ATTACKS[name].owner == TORCHATTACKS:
-        library.torchattacks()
+        torchattacks()
     return ATTACKS[name]
 
 

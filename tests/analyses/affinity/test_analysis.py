@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stmbench.analyses.affinity.analysis import AffinityAnalysis
 from stmbench.analyses.affinity.options import AffinityConfig
-from stmbench.analyses.affinity.weights_study import Maps, visit
+from stmbench.analyses.affinity.studies import Maps, visit
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.loaded_model import load_model
 from stmbench.analyses.unit import Report

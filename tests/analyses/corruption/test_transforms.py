@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor
 
 from stmbench.analyses.corruption import blur, digital, weather
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 from stmbench.analyses.corruption.options import CORRUPTIONS
 from stmbench.analyses.corruption.transforms import TRANSFORMS, corrupt
 from stmbench.data.embedded import photo

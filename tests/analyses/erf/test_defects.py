@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from stmbench.analyses.erf.analysis import GradientMaps, StageMaps
 from stmbench.analyses.erf.definitions import DEFINITIONS
 from stmbench.analyses.erf.options import OURS
-from stmbench.analyses.erf.stage_maps import GradientMaps, StageMaps
 from stmbench.analyses.erf.unit_location import Grid
 
 FREE = [name for name in DEFINITIONS if name != "authors_code.v1"]

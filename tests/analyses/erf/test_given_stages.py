@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from stmbench.analyses.erf.analysis import Erf
+from stmbench.analyses.erf.analysis import Erf, gradient_maps
 from stmbench.analyses.erf.definitions import ErfConfig
-from stmbench.analyses.erf.stage_maps import gradient_maps
 from stmbench.analyses.erf.stages import stage_maps, stages_of
 from stmbench.analyses.images import ImageRequest
 from stmbench.architectures.catalog import create_model

@@ -16,7 +16,7 @@ from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import marks_in
 from stmbench.figures.style import COLOURS
-from stmbench.reporting.generic_section import with_the_rest
+from stmbench.reporting.model_table import with_the_rest
 from tests.analyses.frequency.tables import table
 
 

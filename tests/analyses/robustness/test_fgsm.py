@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from stmbench.analyses.robustness import library
+from stmbench.analyses.robustness.attacks import torchattacks_fgsm
 from stmbench.analyses.robustness.fgsm import Target, gradient
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import UnitError
@@ -30,7 +30,7 @@ def test_it_agrees_with_torchattacks(count: int) -> None:
     pixels, labels = _images(count)
     found = gradient(target, pixels, labels)
     for eps in EPS:
-        theirs = library.fgsm(target, pixels, labels, eps=eps, **SETTINGS)
+        theirs = torchattacks_fgsm(target, pixels, labels, eps=eps, **SETTINGS)
         assert (found.step(pixels, eps) - theirs).abs().max() <= 1e-6
 
 
@@ -39,7 +39,7 @@ def test_it_agrees_with_torchattacks_on_every_mixer(mixer: str) -> None:
     pytest.importorskip("torchattacks")
     target = Target(create_model(f"unified_{mixer}_nano", num_classes=10), normalise)
     pixels, labels = _images(3)
-    theirs = library.fgsm(target, pixels, labels, eps=EPS[0], **SETTINGS)
+    theirs = torchattacks_fgsm(target, pixels, labels, eps=EPS[0], **SETTINGS)
     assert (gradient(target, pixels, labels).step(pixels, EPS[0]) - theirs).abs().max() <= 1e-6
 
 

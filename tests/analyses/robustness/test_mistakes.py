@@ -7,9 +7,8 @@ import torch
 
 from stmbench.analyses.robustness.attacks import ATTACKS, SOUND
 from stmbench.analyses.robustness.fgsm import Target, fgsm_normalised
-from stmbench.analyses.robustness.runner import Images, attack_images
+from stmbench.analyses.robustness.runner import Images, attack_images, verdicts
 from stmbench.analyses.robustness.summary import model_summaries
-from stmbench.analyses.robustness.validity import verdicts
 from tests.analyses.robustness.networks import MEAN, STD, Convolutions, normalise
 
 EPS = (0.0, 0.5 / 255, 2 / 255, 8 / 255)

@@ -12,9 +12,17 @@ import torch
 from stmbench.analyses.robustness import fgsm
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack
 from stmbench.analyses.robustness.fgsm import Target
-from stmbench.analyses.robustness.runner import PROBED, Images, Outcomes, attack_images
+from stmbench.analyses.robustness.runner import (
+    PROBED,
+    TOLERANCE,
+    Images,
+    Outcomes,
+    against_fgsm,
+    attack_images,
+    broken_at,
+    verdicts,
+)
 from stmbench.analyses.robustness.summary import model_summaries, panel
-from stmbench.analyses.robustness.validity import TOLERANCE, against_fgsm, broken_at, verdicts
 from stmbench.errors import UnitError
 from tests.analyses.robustness.networks import Constant, Convolutions, Linear, ModeSensitive, normalise
 

@@ -1,8 +1,7 @@
 """Figures of the frequency analysis, from rows and the arrays beside them.
 
 points      points of models and blocks, labelled alike in all figures and tables
-lines       amplitudes by depth, accuracy by band of noise
-heat_maps   Fourier heat maps
+plots       amplitudes by depth, accuracy by band of noise, Fourier heat maps
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stmbench.analyses.frequency.figures.heat_maps import heat_maps, read_heat_maps
-from stmbench.analyses.frequency.figures.lines import accuracy_by_band, by_band, by_depth
+from stmbench.analyses.frequency.figures.plots import accuracy_by_band, by_band, by_depth, heat_maps, read_heat_maps
 from stmbench.analyses.frequency.figures.points import by_place
 from stmbench.analyses.frequency.options import AMPLITUDE, BLOCK, CHANGE, MIXER, NAME
 from stmbench.analyses.registry import View

@@ -1,7 +1,6 @@
 """Figures of a profile, by name.
 
-speed         throughput, ranks, latency
-efficiency    accuracy of the hardware's use: efficiency, roofline
+speed         throughput, ranks, latency; against MACs: efficiency, roofline
 parts         where the time goes
 scaling       several sizes, and how stable the order is
 """
@@ -14,10 +13,9 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stmbench.analyses.profile.figures.efficiency import efficiency, roofline
 from stmbench.analyses.profile.figures.parts import parts
 from stmbench.analyses.profile.figures.scaling import scaling, stability
-from stmbench.analyses.profile.figures.speed import latency, ranks, throughput
+from stmbench.analyses.profile.figures.speed import efficiency, latency, ranks, roofline, throughput
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from stmbench.reporting.published_comparison import beside_section, beside_table
+from stmbench.reporting.cross_analysis import against_published_section, against_published_table
 from stmbench.tables.published_comparison import COLUMNS
 
 MODEL = "cotnet_cot_tiny"
@@ -39,7 +39,7 @@ FRAME = pd.DataFrame(
 
 
 def _cells() -> list[list[str]]:
-    section = beside_section(FRAME, {MODEL: "cot"})
+    section = against_published_section(FRAME, {MODEL: "cot"})
     return [[cell.text for cell in line.cells] for line in section.tables[0].lines]
 
 
@@ -60,12 +60,12 @@ def test_several_seeds_are_said() -> None:
             _row("params", 22.22e6, 0.0009, unit="count", runs=3, deviation=0.0),
         ]
     )
-    lines = beside_section(frame, {MODEL: "cot"}).tables[0].lines
+    lines = against_published_section(frame, {MODEL: "cot"}).tables[0].lines
     assert [line.cells[2].detail for line in lines] == ["3 seeds, SD 0.4", ""]
 
 
 def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
-    section = beside_section(FRAME, {MODEL: "cot"})
+    section = against_published_section(FRAME, {MODEL: "cot"})
     assert section.lead == "3 of 4 published values have a measured counterpart."
     assert "Contextual Transformer Networks" in section.tables[0].note
     assert {line.key for line in section.tables[0].lines} == {"cot"}
@@ -73,7 +73,7 @@ def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
 
 def test_the_terminal_shows_the_same_cells() -> None:
     console = Console(file=io.StringIO(), width=100)
-    console.print(beside_table(FRAME))
+    console.print(against_published_table(FRAME))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert all(cell in text for cells in _cells() for cell in cells)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stmbench.analyses.base import Progress
-from stmbench.api import progress
+from stmbench.api import results
 
 
 class FakeBar:
@@ -30,7 +30,7 @@ class FakeBar:
 
 def test_a_bar_moves_but_not_at_every_event() -> None:
     bar = FakeBar()
-    listener = progress.NotebookBar(bar)
+    listener = results.NotebookBar(bar)
     listener(Progress(text="erf of a", done=1, total=4))
     listener(Progress(text="erf of a", done=2, total=4))
     listener(Progress(text="erf of b", done=9, total=4))
@@ -38,13 +38,13 @@ def test_a_bar_moves_but_not_at_every_event() -> None:
 
 
 def test_a_notebook_without_tqdm_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(results, "in_notebook", lambda: True)
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with progress.listener_of(True) as listener:
+    with results.listener_of(True) as listener:
         assert listener is None
 
 
 def test_none_is_wanted() -> None:
-    with progress.listener_of(False) as listener:
+    with results.listener_of(False) as listener:
         found: Any = listener
     assert found is None

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.affinity.jacobian import block_path, influence
 from stmbench.analyses.affinity.layers import Geometry, Layer
 from stmbench.analyses.affinity.row_statistics import NAMES, entry_sums, row_numbers
+from stmbench.analyses.affinity.studies import block_path, influence
 from stmbench.errors import UnitError
 from stmbench.mixers.affinity import map_columns
 

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from stmbench.analyses.corruption import noise, weather
-from stmbench.analyses.corruption.draws import Draws
+from stmbench.analyses.corruption.noise import Draws
 from stmbench.analyses.corruption.options import CORRUPTIONS
 from stmbench.analyses.corruption.textures import frost_texture, plasma
 from stmbench.analyses.corruption.transforms import corrupt

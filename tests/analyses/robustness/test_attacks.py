@@ -10,10 +10,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from stmbench.analyses.robustness import library
-from stmbench.analyses.robustness.attacks import ATTACKS, attack_named, predict
+from stmbench.analyses.robustness.attacks import ATTACKS, attack_named, pgd, predict, torchattacks_version
 from stmbench.analyses.robustness.fgsm import Target
-from stmbench.analyses.robustness.validity import TOLERANCE
+from stmbench.analyses.robustness.runner import TOLERANCE
 from stmbench.errors import InputError, UnknownNameError
 from tests.analyses.robustness.networks import Convolutions, normalise
 
@@ -86,7 +85,7 @@ def test_a_batch_may_be_as_small_as_one_image(
 def test_a_released_model_is_let_go(pixels: torch.Tensor) -> None:
     model = Convolutions()
     watched, target = weakref.ref(model), Target(model, normalise)
-    library.pgd(target, pixels, predict(target, pixels), eps=EPS, steps=1, seed=0)
+    pgd(target, pixels, predict(target, pixels), eps=EPS, steps=1, seed=0)
     target.release()
     del model
     gc.collect()
@@ -96,9 +95,9 @@ def test_a_released_model_is_let_go(pixels: torch.Tensor) -> None:
 @pytest.mark.usefixtures("_installed")
 def test_definitions_say_whose_attack_it_is_and_which_version() -> None:
     assert attack_named("fgsm").protocol(10) == "stmbench.fgsm.v1"
-    assert attack_named("torchattacks_fgsm").protocol(10) == f"torchattacks.fgsm.v{library.version()}"
-    assert attack_named("pgd").protocol(20) == f"torchattacks.pgd20.v{library.version()}"
-    assert attack_named("apgd").protocol(10) == f"torchattacks.apgd10.v{library.version()}"
+    assert attack_named("torchattacks_fgsm").protocol(10) == f"torchattacks.fgsm.v{torchattacks_version()}"
+    assert attack_named("pgd").protocol(20) == f"torchattacks.pgd20.v{torchattacks_version()}"
+    assert attack_named("apgd").protocol(10) == f"torchattacks.apgd10.v{torchattacks_version()}"
 
 
 def test_a_missing_torchattacks_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
