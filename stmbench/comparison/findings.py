@@ -64,7 +64,7 @@ class Measured:
         return math.exp(effect) if self.kind == "ratio" else effect
 
 
-def adjudicate(measured: Sequence[Measured]) -> tuple[Finding, ...]:
+def adjudicate(measured: Sequence[Measured], *, alpha: float = ALPHA) -> tuple[Finding, ...]:
     """A verdict for each effect, after Holm's correction over all that are tests.
 
     Returns:

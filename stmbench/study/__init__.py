@@ -1,0 +1,10 @@
+"""Studies: one command from a new mixer to an answer.
+
+options           what is asked for                        design      models and analyses, as an experiment
+budget            what is left out to end in time          files       the study as experiment files, and its plan kept
+"""
+
+from stmbench.study.design import Design, design
+from stmbench.study.options import StudyOptions
+
+__all__ = ["Design", "StudyOptions", "design"]
