@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stmbench.measure.statistics import MIN_ROUNDS, holm
-from stmbench.measure.verdicts import Effect, decide_verdict, minimum_detectable_effect
+from stmbench.measure.verdicts import ALPHA, Effect, decide_verdict, minimum_detectable_effect
 from stmbench.tables.comparison_result import VERDICTS, Finding, Kind
 
 COST_MARGIN: Final = 0.001  # relative change of a counted quantity that matters
@@ -33,6 +33,7 @@ class Measured:
     unit: str = "1"
     kind: Kind = "ratio"
     lower_is_better: bool = True
+    has_direction: bool = True
     base: float | None = None
     head: float | None = None
     effect: Effect | None = None
@@ -65,18 +66,18 @@ class Measured:
 
 
 def adjudicate(measured: Sequence[Measured], *, alpha: float = ALPHA) -> tuple[Finding, ...]:
-    """A verdict for each effect, after Holm's correction over all that are tests.
+    """A verdict for each effect, after Holm's correction over all that are tests; `alpha`: of all claims together.
 
     Returns:
         The findings, sorted by verdict, the worst first; findings with the same verdict keep their order.
     """
     tests = [item for item in measured if item.is_test]
     corrected = dict(zip(map(id, tests), holm([item.p_value for item in tests]), strict=True))
-    findings = [_finding(item, corrected.get(id(item)), max(1, len(tests))) for item in measured]
+    findings = [_finding(item, corrected.get(id(item)), max(1, len(tests)), alpha) for item in measured]
     return tuple(sorted(findings, key=lambda finding: VERDICTS.index(finding.verdict)))
 
 
-def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
+def _finding(item: Measured, p_corrected: float | None, tests: int, alpha: float) -> Finding:
     plain = Finding(
         verdict="failed" if item.failed else "inconclusive",
         is_regression=item.failed == "head",
@@ -88,11 +89,11 @@ def _finding(item: Measured, p_corrected: float | None, tests: int) -> Finding:
         return plain
     margin = item.on_scale(item.margin)
     p_value = effect.p_value if p_corrected is None else p_corrected
-    verdict = decide_verdict(effect, p_value, margin=margin, lower_is_better=item.lower_is_better)
+    verdict = decide_verdict(effect, p_value, margin=margin, lower_is_better=item.lower_is_better, alpha=alpha)
     if verdict == "same" and not item.claims_same:
         verdict = "inconclusive"
     low, high = (item.shown(end) for end in effect.interval)
-    smallest = item.shown(minimum_detectable_effect(effect.error, margin=margin, tests=tests * item.looks))
+    smallest = item.shown(minimum_detectable_effect(effect.error, margin=margin, tests=tests * item.looks, alpha=alpha))
     known = item.is_test and math.isfinite(effect.error)
     return dataclasses.replace(
         plain,
@@ -120,7 +121,7 @@ def _why(item: Measured, effect: Effect) -> str:
 
 # fields that a finding copies
 _COMMON = (
-    *("model", "metric", "conditions", "unit", "kind", "lower_is_better"),
+    *("model", "metric", "conditions", "unit", "kind", "lower_is_better", "has_direction"),
     *("base", "head", "margin", "rounds", "dropped", "seconds"),
 )
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
 
-from stmbench.analyses.profile.samples import FEWEST_ROUNDS, Samples
+from stmbench.analyses.profile.samples import Samples
 from stmbench.comparison.findings import Measured, adjudicate, conditions_text, exact_count
 from stmbench.comparison.stored_profile import BETWEEN_PROCESSES
 from stmbench.comparison.stored_quality import paired_predictions
@@ -23,6 +23,7 @@ from stmbench.measure.repeated_training import repeated_difference, repeated_int
 from stmbench.measure.statistics import Interval
 from stmbench.measure.verdicts import Effect, paired_effect
 from stmbench.tables.comparison_result import Finding
+from stmbench.tables.labels import FEWEST_ROUNDS
 
 ALPHA: Final = 0.05  # of all claims about one pair of models together
 SPEED_MARGIN: Final = 0.02  # a smaller difference of speed, memory or cost matters to nobody
@@ -82,7 +83,7 @@ def training_seeds(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
     """(model, weights) -> the seed that they were trained with, of the store's trainings."""
     rows = frame[(frame["analysis"] == "train") & frame["weights"].notna()]
     rows = rows[["model", "weights", "seed"]].drop_duplicates()
-    return {(row.model, row.weights): int(row.seed) for row in rows.itertuples()}
+    return {(str(model), str(weights)): int(seed) for model, weights, seed in rows.to_numpy()}
 
 
 def _quality(frame: pd.DataFrame, folder: Path, model: str, baseline: str) -> Iterator[Measured]:
@@ -131,7 +132,7 @@ def _matched(
 ) -> Iterator[tuple[Mapping[str, Any], tuple[Side, Side]]]:
     """Conditions, and each model's row for each seed, for everything that both models have; the newest row counts."""
     found: dict[tuple[Any, ...], tuple[Side, Side]] = {}
-    for row in rows.to_dict("records"):
+    for row in cast("list[dict[str, Any]]", rows.to_dict("records")):
         if row["model"] not in models:
             continue
         key = tuple(None if pd.isna(row[name]) else row[name] for name in IMAGES)
@@ -158,7 +159,9 @@ def _measured(
         effect = repeated_difference(base, head, reach=quantity.reach)
         how = f"{base.shape[1]} images, {how}"
     elif all(row["ci_high"] >= row["ci_low"] for rows in sides for row in rows):
-        resolution = 2 / conditions["resolution"] if quantity.metric == "erf" and conditions["resolution"] else 0.0
+        # an ERF is the side of a square about the centre, whose sides grow by two pixels
+        side = str(conditions["resolution"] or "").partition("x")[0]
+        resolution = 2 / int(side) if quantity.metric == "erf" and side.isdigit() else 0.0
         effect = repeated_interval_difference(*([_interval(row) for row in rows] for rows in sides),
                                               resolution=resolution)  # fmt: skip
     base_value, head_value = (float(np.mean([row["value"] for row in rows])) for rows in sides)
@@ -170,6 +173,7 @@ def _measured(
         conditions=how,
         kind="difference",
         lower_is_better=bool(quantity.lower_is_better),
+        has_direction=quantity.lower_is_better is not None,
         base=base_value,
         head=head_value,
         effect=effect,
@@ -195,7 +199,7 @@ def _interval(row: Mapping[str, Any]) -> Interval:
 
 
 def _speed(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]:
-    """Time per image and of one image, paired by round of the newest profile that holds both models."""
+    """Throughput, and latency of one image, paired by round of the newest profile that holds both models."""
     rows = frame[(frame["analysis"] == "profile") & (frame["kind"] == "raw") & (frame["status"] == "ok")]
     settings = ["definition", "device", "dtype", "compile", "resolution", "batch_size"]
     for _, run in rows.groupby([*settings[:-1]], dropna=False, sort=False):
@@ -209,22 +213,24 @@ def _speed(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]
         named = {name: run[name].iloc[0] for name in settings[1:-1]}
         batch = next((str(int(size)) for size in run["batch_size"].dropna() if size > 1), None)
         if kept:
-            seconds = [1 / samples.rates(key, kept) for key in (base, head)]
-            yield _timed(model, "time per image", seconds, conditions_text(named, batch=batch), len(kept))
+            rates = [samples.rates(key, kept) for key in (base, head)]
+            yield _timed(model, "throughput", rates, conditions_text(named, batch=batch), len(kept))
         latencies = [np.median(samples.latencies(key), axis=1) for key in (base, head)]
         if all(len(values) == len(kept) for values in latencies) and kept:
             yield _timed(model, "latency of one image", latencies, conditions_text(named), len(kept))
 
 
-def _timed(model: str, metric: str, seconds: Sequence[Any], conditions: str, rounds: int) -> Measured:
+def _timed(model: str, metric: str, values: Sequence[Any], conditions: str, rounds: int) -> Measured:
+    is_rate = metric == "throughput"
     return Measured(
         model=model,
         metric=metric,
         conditions=conditions,
-        unit="s",
-        base=float(np.median(seconds[0])),
-        head=float(np.median(seconds[1])),
-        effect=paired_effect(*seconds),
+        unit="images/s" if is_rate else "s",
+        lower_is_better=not is_rate,
+        base=float(np.median(values[0])),
+        head=float(np.median(values[1])),
+        effect=paired_effect(*values),
         margin=SPEED_MARGIN,
         rounds=rounds,
         reason=None if rounds >= FEWEST_ROUNDS else f"{rounds} rounds, fewer than {FEWEST_ROUNDS}",
@@ -248,7 +254,7 @@ def _costs(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]
             of = mine[mine["resolution"] == resolution].drop_duplicates("model", keep="last").set_index("model")
             if not {model, baseline} <= {*of.index}:
                 continue
-            base, head = (float(of.loc[name, "value"]) for name in (baseline, model))  # type: ignore[arg-type]
+            base, head = (float(of.loc[name, "value"]) for name in (baseline, model))
             count = exact_count(
                 model, metric.replace("_", " "), base, head, unit=unit, conditions=f"{int(resolution)} px",
                 margin=SPEED_MARGIN,

@@ -31,6 +31,7 @@ class RunReport:
     results: list[TaskResult] = dataclasses.field(default_factory=list)
     lost: dict[str, str] = dataclasses.field(default_factory=dict)  # task -> reason
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)  # of the skipped: for lack of time
 
     @property
     def made(self) -> set[str]:
@@ -69,6 +70,7 @@ class Run:
 
     Args:
         estimates: seconds by task, corrected during the run by how long tasks really took.
+        deadline: of the monotonic clock; a task that would not end before it is left out.
         tell: hears where the run stands.
     """
 
@@ -80,7 +82,9 @@ class Run:
         *,
         estimates: Mapping[str, float | None],
         tell: Callable[[RunStatus], None],
+        deadline: float | None = None,
     ) -> None:
+        self._deadline = deadline
         self._tasks = {task.name: task for task in tasks}
         self._engine, self._folder, self._estimates, self._tell = engine, folder, estimates, tell
         self._waiting = [task for task in tasks if task.missing is None]
@@ -125,6 +129,11 @@ class Run:
                 continue
             if any(name in self._tasks and name not in self._ended for name in task.needs):
                 continue
+            if self._too_late(task):
+                self._waiting.remove(task)
+                self._skip(task, "left out: the budget of time does not reach; give more to do it")
+                self.report.left_out[task.name] = self.report.skipped.pop(task.name)
+                continue
             if len(self._running) >= (1 if task.alone or self._alone() else self._engine.slots):
                 continue
             self._waiting.remove(task)
@@ -132,6 +141,18 @@ class Run:
             self._began[task.name] = time.monotonic()
             self._engine.submit(task)
             self.say()
+
+    def _too_late(self, task: Task) -> bool:
+        """Whether a task would end after the deadline, by its estimate and by how estimates held so far."""
+        if self._deadline is None or self._estimates.get(task.name) is None:
+            return False  # without an estimate it is done already, or comes to nothing
+        seconds = (self._estimates[task.name] or 0.0) * max(1.0, self._factor)
+        return time.monotonic() + seconds > self._deadline
+
+    @property
+    def _factor(self) -> float:
+        """How much longer tasks took than was estimated."""
+        return self._spent / self._expected if self._expected > 0 else 1.0
 
     def _alone(self) -> bool:
         return any(self._tasks[name].alone for name in self._running)
@@ -162,13 +183,12 @@ class Run:
         """Seconds, from the estimates, scaled by how they held so far."""
         if not any(self._estimates.values()):
             return None
-        factor = self._spent / self._expected if self._expected > 0 else 1.0
         seconds = 0.0
         for task in [*self._waiting, *(self._tasks[name] for name in self._running)]:
             share = 1 if task.alone else 1 / self._engine.slots
             rest = 1 - self._shares.get(task.name, 0.0) if task.name in self._running else 1.0
             seconds += (self._estimates.get(task.name) or 0.0) * share * rest
-        return seconds * factor
+        return seconds * self._factor
 
     def _skip(self, task: Task, reason: str) -> None:
         self._ended.add(task.name)

@@ -18,6 +18,7 @@ statistics   statistics        intervals, Holm's correction
              outliers          which rounds are dropped
              proportions       intervals of hits and of values between 0 and 1
              differences       paired and unpaired differences, with exact tests
+             repeated_training differences over training seeds as well as images
              calibration       expected calibration error
              verdicts          from an effect to better, worse, same or inconclusive
 """

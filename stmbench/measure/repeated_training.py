@@ -1,14 +1,14 @@
 """The difference between two models that were each trained several times and judged on the same images.
 
-Seed s and image i give a difference d[s, i]: of hits, or of areas under curves. Both seeds and images are samples: other
-seeds, and other images, would have given another mean. With few images or few seeds each matters, so the variance of the
-mean is the sum of both parts (seeds and images as crossed random effects):
+Seed s and image i give a difference d[s, i]: of hits, or of areas under curves. Both seeds and images are samples:
+other ones would have given another mean, so the variance of the mean is the sum of both parts (seeds and images as
+crossed random effects):
 
     var = var_s(mean_i d) / S + var_i(mean_s d) / N
 
-The part that both share, the residual's variance / (S N), is counted twice: the interval is a little too wide, never too
-narrow. The distribution is Student's t with Satterthwaite's (1946) degrees of freedom: with two or three seeds of very
-different outcome there are only one or two, and the interval says so.
+The part that both share, the residual's variance / (S N), is counted twice: the interval is a little too wide, never
+too narrow. The distribution is Student's t with Satterthwaite's (1946) degrees of freedom: with two or three seeds of
+very different outcome there are only one or two, and the interval says so.
 """
 
 from __future__ import annotations

@@ -97,22 +97,25 @@ def between_group_error(values: Floats, groups: ArrayLike) -> float:
     return float(np.std(medians, ddof=1) / math.sqrt(len(medians))) if len(medians) >= 3 else 0.0
 
 
-def decide_verdict(effect: Effect, p_corrected: float, *, margin: float, lower_is_better: bool = True) -> Verdict:
+def decide_verdict(
+    effect: Effect, p_corrected: float, *, margin: float, lower_is_better: bool = True, alpha: float = ALPHA
+) -> Verdict:
     """The verdict on one effect.
 
     Args:
         p_corrected: its p-value after all corrections for multiple testing.
         margin: the largest irrelevant change, on the scale of the effect, >= 0.
+        alpha: the error rate of all claims together.
     """
     if math.isnan(effect.estimate):
         return "inconclusive"
-    if p_corrected < ALPHA and abs(effect.estimate) > margin:
+    if p_corrected < alpha and abs(effect.estimate) > margin:
         return "worse" if (effect.estimate > 0) == lower_is_better else "better"
     low, high = effect.interval
     return "same" if -margin <= low and high <= margin else "inconclusive"
 
 
-def minimum_detectable_effect(error: float, *, margin: float, tests: int = 1) -> float:
+def minimum_detectable_effect(error: float, *, margin: float, tests: int = 1, alpha: float = ALPHA) -> float:
     """The smallest true effect that is claimed with probability POWER if `tests` tests share alpha."""
-    needed = -_NORMAL.inv_cdf(ALPHA / tests / 2) * error
+    needed = -_NORMAL.inv_cdf(alpha / tests / 2) * error
     return max(needed, margin) + _NORMAL.inv_cdf(POWER) * error

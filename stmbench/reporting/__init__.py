@@ -1,6 +1,7 @@
 """Reports: one content, several formats.
 
 content                 what a report says
+overview                verdicts: every model against a baseline
 build_report            from a table to a report and its files; every analysis's tables and figures
 cross_analysis          what only several analyses can say; measured and published figures
 model_table             a row for each model; plain tables of values without a section of their own

@@ -11,24 +11,30 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 Kind = Literal["warning", "untrained", "few rounds", "imprecise", "suspect", "failed", "skipped", "note"]
+# how a cell compares with the baseline; neutral: resolved, in a quantity that is neither good nor bad
+Mark = Literal["better", "worse", "same", "inconclusive", "neutral", "baseline"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """A heading, the unit below it, and whether its cells are numbers (aligned right, sorted by value)."""
+    """A heading, the unit below it, and whether its cells are numbers (aligned right, sorted by value); `section` is
+    the name of the section that the heading leads to."""
 
     heading: str
     unit: str = ""
     is_number: bool = True
+    section: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is shown, what stands small below it (an interval), and the base-unit value it is sorted by."""
+    """What is shown, what stands small below it (an interval), and the base-unit value it is sorted by; `mark` colours
+    it."""
 
     text: str
     detail: str = ""
     value: float | None = None
+    mark: Mark | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -71,11 +71,7 @@ def chosen(tasks: list[Task], effort: Effort) -> list[Task]:
 
     A step that is not for every seed is left out of the others.
     """
-    kept = [
-        task
-        for task in tasks
-        if task.step is None or _seed(task) == 0 or task.step.name in effort.on_every_seed
-    ]
+    kept = [task for task in tasks if task.step is None or _seed(task) == 0 or task.step.name in effort.on_every_seed]
     return sorted(kept, key=_seed)  # stable: within a seed trainings come first, then steps in their order
 
 

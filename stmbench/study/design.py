@@ -1,8 +1,8 @@
 """The design of a study: which models, trained how, and what is measured of them.
 
 All models are the unified architecture's at one scale. A mixer that brings no network of its own gets the width whose
-multiply-adds come closest to the baselines'; the control keeps its network, so it costs less: it is the baselines' network
-with nothing in the mixer's place.
+multiply-adds come closest to the baselines'; the control keeps its network, so it costs less: it is the baselines'
+network with nothing in the mixer's place.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ class Design:
     @property
     def title(self) -> str:
         """The question."""
-        titles = [MIXERS.get(name).title for name in self.options.baselines]
-        return f"{MIXERS.get(self.options.mixer).title} against {' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))}"
+        *others, last = (MIXERS.get(name).title for name in self.options.baselines)
+        against = f"{', '.join(others)} and {last}" if others else last
+        return f"{MIXERS.get(self.options.mixer).title} against {against}"
 
     def experiment(self, effort: Effort) -> Experiment:
         """The experiment that this much of the study is."""
@@ -120,7 +121,7 @@ def data_lines(dataset: str) -> DataLines:
 def training_lines(dataset: str, share: float) -> TrainingLines:
     """The recipe that suits the size of the set: an embedded set's own, `small` for few images, else the papers'."""
     from stmbench.data.sets import open_set
-    from stmbench.training.recipe import default_recipe, recipe_for
+    from stmbench.training.presets import default_recipe, recipe_for
 
     recipe = default_recipe(dataset)
     change: dict[str, Any] = {}
@@ -151,6 +152,4 @@ def steps_for(dataset: str, round_time: float = ROUND_TIME) -> dict[str, Step]:
         "corruption": {},
     }
     names = {"translation": "invariance", "rotation": "invariance", "scale": "invariance"}
-    return {
-        name: Step(name=name, analysis=names.get(name, name), given=options) for name, options in given.items()
-    }
+    return {name: Step(name=name, analysis=names.get(name, name), given=options) for name, options in given.items()}

@@ -21,8 +21,9 @@ class StudyOptions:
         dataset: digits, shapes, or the path of a labelled set with the splits `train` and `test` (or `val`).
         seeds: how many trainings of each model.
         budget: seconds for all of it; None: as long as it takes.
-        layer_scale: of every model at the beginning of training. The papers' 1e-6 leaves mixers without a part in what
-            small sets teach in minutes.
+        layer_scale: of every model at the beginning of training; None: the architecture's. The papers' 1e-6 leaves
+            mixers without a part in what small sets teach in minutes.
+        control: a mixer that every study trains alongside; identity: nothing in the mixer's place.
     """
 
     mixer: str
@@ -31,7 +32,7 @@ class StudyOptions:
     scale: str = "nano"
     seeds: int = 3
     budget: float | None = None
-    layer_scale: float = 1.0
+    layer_scale: float | None = 1.0
     control: str = "identity"
 
     def __post_init__(self) -> None:

@@ -26,6 +26,8 @@ class Finding:
     `effect` is head / base or head - base, depending on `kind`; `low` and `high` are the ends of its 95 % interval,
     None if it is exact. `detectable` is the smallest true change that would be claimed four times out of five.
     `p_value`, of no change, is corrected for interim looks, `p_corrected` for the other findings too (Holm).
+    `has_direction` is False of what is neither good nor bad in itself, such as a receptive field: `word` then says
+    which is the larger one.
     `is_regression` marks a regression that the verdict does not show: a model that fails only at head.
     """
 
@@ -36,6 +38,7 @@ class Finding:
     unit: str = "1"
     kind: Kind = "ratio"
     lower_is_better: bool = True
+    has_direction: bool = True
     base: float | None = None
     head: float | None = None
     effect: float | None = None
@@ -57,6 +60,15 @@ class Finding:
             raise TableError(f"a verdict out of {', '.join(VERDICTS)}", repr(self.verdict), "correct it")
         if self.verdict in ("failed", "inconclusive") and not self.reason:
             raise TableError(f"a reason for the verdict {self.verdict!r}", "none", "say why")
+
+    @property
+    def word(self) -> str:
+        """The verdict for a reader: larger or smaller in place of better and worse where there is no direction."""
+        if self.verdict == "same":
+            return "the same"
+        if self.has_direction or self.verdict not in ("better", "worse"):
+            return self.verdict
+        return "larger" if (self.verdict == "worse") == self.lower_is_better else "smaller"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,187 @@
+"""What a reader asks first: which model is better, in what, and is that resolved?
+
+`verdict_section` answers for one model against several baselines, `overview_section` for all models against one. Both
+are drawn from findings: comparisons of two models of one store, made by `comparison.models`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from stmbench.reporting.content import Cell, Column, Mark, Row, Section, Table
+from stmbench.tables.comparison_result import Finding
+
+# quantity (what its title begins with) -> the section that has the rest
+SECTIONS: Final = {
+    "accuracy under attack": "robustness",
+    "accuracy": "eval",
+    "ERF": "erf",
+    "translation": "invariance",
+    "rotation": "invariance",
+    "scale": "invariance",
+    "throughput": "profile",
+    "latency": "profile",
+    "peak memory": "profile",
+    "params": "profile",
+    "macs": "profile",
+}
+TITLES: Final = {"params": "parameters", "macs": "MACs"}
+HOW: Final = (
+    "Differences are paired: speeds by round, everything else by image and by training seed. 'Better' and 'worse' hold "
+    "for a whole comparison of two models with an error rate of 5 % (Holm's correction); 'the same' means that the "
+    "whole 95 % interval lies within the margin (2 % of speed, memory and cost, 0.1 points of a share); the rest is "
+    "inconclusive."
+)
+
+
+def title_of(finding: Finding) -> str:
+    """The quantity, as a heading."""
+    text = TITLES.get(finding.metric, finding.metric)
+    return text[:1].upper() + text[1:] if not text.startswith(("ERF", "MAC")) else text
+
+
+def mark_of(finding: Finding) -> Mark:
+    """How a cell is coloured."""
+    if finding.verdict in ("better", "worse"):
+        return finding.verdict if finding.has_direction else "neutral"
+    return "same" if finding.verdict == "same" else "inconclusive"
+
+
+def value_text(value: float, finding: Finding) -> str:
+    """A model's value as people write it."""
+    if finding.kind == "difference":
+        return f"{value:.2f} of the side" if finding.metric.startswith("ERF") else f"{100 * value:.1f} %"
+    unit = {"images/s": (1.0, "/s"), "s": (1e-3, " ms"), "bytes": (2.0**20, " MiB")}.get(finding.unit)
+    if unit is None:
+        millions = value / 1e6
+        return f"{millions / 1e3:.2f} G" if millions >= 100 and finding.unit == "MAC" else f"{millions:.3g} M"
+    return f"{value / unit[0]:,.0f}{unit[1]}" if value / unit[0] >= 100 else f"{value / unit[0]:.3g}{unit[1]}"
+
+
+def effect_text(finding: Finding) -> str:
+    """The effect with its 95 % interval: +1.2 points (0.3 to 2.1); 0.87× (0.85 to 0.90)."""
+    if finding.effect is None:
+        return finding.reason or ""
+    if finding.kind == "ratio":
+        ends = "" if finding.low is None else f" ({finding.low:.2f} to {finding.high:.2f})"
+        return f"{finding.effect:.2f}×{ends}"
+    scale, digits, unit = (1, 2, "") if finding.metric.startswith("ERF") else (100, 1, " points")
+    ends = (
+        ""
+        if finding.low is None
+        else f" ({scale * finding.low:+.{digits}f} to {scale * (finding.high or 0):+.{digits}f})"
+    )
+    return f"{scale * finding.effect:+.{digits}f}{unit}{ends}"
+
+
+def verdict_section(name: str, findings: Mapping[str, Sequence[Finding]], notes: Sequence[str] = ()) -> Section:
+    """One model against each baseline.
+
+    Args:
+        name: the model's title.
+        findings: title of a baseline -> what compares the model with it.
+        notes: what was left out, and why.
+    """
+    quantities = list(dict.fromkeys(title_of(item) for found in findings.values() for item in found))
+    lines = []
+    for quantity in quantities:
+        by_baseline = {
+            baseline: next((item for item in found if title_of(item) == quantity), None)
+            for baseline, found in findings.items()
+        }
+        first = next(item for item in by_baseline.values() if item is not None)
+        cells = [Cell(text=quantity, detail=first.conditions)]
+        cells.append(
+            Cell(text="–") if first.head is None else Cell(text=value_text(first.head, first), value=first.head)
+        )
+        cells += [_verdict_cell(item) for item in by_baseline.values()]
+        lines.append(Row(cells=tuple(cells)))
+    columns = [Column(heading="Quantity", is_number=False), Column(heading=name)]
+    columns += [Column(heading=f"against {baseline}", is_number=False) for baseline in findings]
+    table = Table(
+        name="verdict", title=f"{name} against each baseline", columns=tuple(columns), lines=tuple(lines), note=HOW
+    )
+    return Section(
+        name="verdict",
+        heading="Verdict",
+        lead=" ".join(sentence(name, baseline, found) for baseline, found in findings.items()),
+        conditions=" ".join(notes),
+        tables=(table,),
+    )
+
+
+def sentence(name: str, baseline: str, findings: Sequence[Finding]) -> str:
+    """The answer in words: what is better, worse, and not resolved."""
+    said = []
+    for word in ("better", "worse", "larger", "smaller", "the same", "inconclusive", "failed"):
+        titles = [_in_text(item) for item in findings if item.word == word]
+        if titles:
+            said.append(
+                f"{word} in {_listed(titles)}"
+                if word not in ("inconclusive", "failed")
+                else f"{word}: {_listed(titles)}"
+            )
+    return f"Against {baseline}, {name} is {'; '.join(said)}." if said else f"Nothing compares {name} with {baseline}."
+
+
+def overview_section(
+    baseline: str,
+    values: Mapping[str, Mapping[str, tuple[float, Finding]]],
+    findings: Mapping[str, Sequence[Finding]],
+    keys: Mapping[str, str],
+) -> Section | None:
+    """All models by all quantities, each cell coloured by how it compares with the baseline.
+
+    Args:
+        baseline: title of a model.
+        values: title of a model -> quantity -> its value, and a finding that says how it is written.
+        findings: title of another model -> what compares it with the baseline.
+        keys: title of a model -> the mixer whose switch hides its row.
+    """
+    quantities = list(dict.fromkeys(quantity for row in values.values() for quantity in row))
+    if len(values) < 2 or not quantities:
+        return None
+    lines = []
+    for model, row in values.items():
+        found = {title_of(item): item for item in findings.get(model, ())}
+        cells = [Cell(text=model, detail="baseline" if model == baseline else "")]
+        for quantity in quantities:
+            if quantity not in row:
+                cells.append(Cell(text="–"))
+                continue
+            value, like = row[quantity]
+            item = found.get(quantity)
+            mark: Mark | None = "baseline" if model == baseline else mark_of(item) if item is not None else None
+            detail = "" if item is None else f"{item.word}, {effect_text(item)}"
+            cells.append(Cell(text=value_text(value, like), detail=detail, value=value, mark=mark))
+        lines.append(Row(cells=tuple(cells), key=keys.get(model)))
+    columns = [Column(heading="Model", is_number=False)]
+    columns += [Column(heading=quantity, section=section_of(quantity)) for quantity in quantities]
+    table = Table(
+        name="overview", title=f"All models against {baseline}", columns=tuple(columns), lines=tuple(lines), note=HOW
+    )
+    count = sum(mark_of(item) in ("better", "worse") for found in findings.values() for item in found)
+    total = sum(len(found) for found in findings.values())
+    lead = f"{count} of {total} comparisons with {baseline} are resolved as better or worse."
+    return Section(name="overview", heading="Overview", lead=lead, tables=(table,))
+
+
+def section_of(quantity: str) -> str | None:
+    """The section with the rest on a quantity."""
+    return next((name for begin, name in SECTIONS.items() if quantity.lower().startswith(begin.lower())), None)
+
+
+def _verdict_cell(finding: Finding | None) -> Cell:
+    if finding is None:
+        return Cell(text="–")
+    return Cell(text=finding.word, detail=effect_text(finding), value=finding.effect, mark=mark_of(finding))
+
+
+def _in_text(finding: Finding) -> str:
+    title = title_of(finding)
+    return title if title.startswith(("ERF", "MAC")) else title[:1].lower() + title[1:]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
