@@ -121,7 +121,7 @@ def data_lines(dataset: str) -> DataLines:
 def training_lines(dataset: str, share: float) -> TrainingLines:
     """The recipe that suits the size of the set: an embedded set's own, `small` for few images, else the papers'."""
     from stmbench.data.sets import open_set
-    from stmbench.training.presets import default_recipe, recipe_for
+    from stmbench.training.recipe import default_recipe, recipe_for
 
     recipe = default_recipe(dataset)
     change: dict[str, Any] = {}

@@ -48,7 +48,7 @@ class TrainOptions(Options):
     recipe: str | None = option(
         None,
         help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
-        "relations; default: the embedded set's own, or stm.",
+        "relations, small; default: the embedded set's own, or stm.",
         metavar="NAME",
     )
     epochs: int | None = option(None, help="Overrides the recipe's.", least=1, most=1_000_000)

@@ -6,7 +6,7 @@ stm_conv, stm_attention   Hu et al., Table IV and the authors' flags: convolutio
                           at 0, attention mixers at 1024 from 1e-6; `stm` picks the one of the mixer's family
 container                 Gao et al., Section 4.1: DeiT's (Touvron et al. 2021)
 cot, cot_advanced         Li et al., Section 4.1: the default and the advanced setup
-digits, shapes, relations ours, for small images on a CPU
+digits, shapes, relations, small    ours, for small images on a CPU
 """
 
 from __future__ import annotations
@@ -224,6 +224,8 @@ DIGITS = Recipe(
     ema=None,
 )
 SHAPES = dataclasses.replace(DIGITS, epochs=15, lr=2e-3, crop_pixels=0)
+# a folder of up to some 50,000 photographs: objects have no side, and lie anywhere
+SMALL = dataclasses.replace(DIGITS, epochs=30, label_smoothing=0.1, hflip=0.5, crop_scale=(0.35, 1.0), crop_pixels=0)
 # a relation is learned all at once or not at all, from a plateau that weight decay makes longer
 RELATIONS = dataclasses.replace(
     SHAPES, epochs=1, batch_size=32, lr=1e-3, lr_batch=32, warmup_epochs=0.1, weight_decay=0.0
@@ -238,6 +240,7 @@ PRESETS: Mapping[str, Recipe] = {
     "digits": DIGITS,
     "shapes": SHAPES,
     "relations": RELATIONS,
+    "small": SMALL,
 }
 BY_FAMILY = "stm"
 NAMES = (BY_FAMILY, *PRESETS)
