@@ -39,7 +39,7 @@ class OptionHelp:
         flags: names on the command line; default: the field's name with dashes.
         example: a value, for messages about one that does not fit.
         least, most: the range of a number.
-        completion: a function of `commands.suggestions` that completes values.
+        completion: NAME of a function `complete_NAME` of `commands.options` that completes values.
         is_argument: whether the value stands on the command line without a name.
     """
 

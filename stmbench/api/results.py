@@ -202,7 +202,7 @@ def listener_of(wanted: bool) -> Iterator[Listener | None]:
     elif not in_notebook():
         from rich.console import Console
 
-        from stmbench.commands.progress_line import ProgressLine
+        from stmbench.commands.terminal import ProgressLine
 
         with ProgressLine(Console(stderr=True), left="about {} left") as line:
             yield line

@@ -1,12 +1,12 @@
 """The command line: one command per file, no logic of its own. `stmbench --help` and completion must not import torch.
 
-group                                       commands by name, suggestions, errors as one line
-analysis_command, analysis_output           the command of an analysis, made from its entry, and what it shows
-options, model_options, values, suggestions, usage    options that commands share, parsing, completion, mistakes
-session, streams, progress_line             one call's state and exit code, standard output, progress
-list, run, run_output, train                models and experiments
-report, compare, compare_output, history, dashboard, export, convert    stores, reports and files
-new, check                                  plug-ins
+group                                the commands by name; mistakes and errors as one line
+analysis_command, analysis_output    the command of an analysis, made from its entry, and what it shows
+options, values                      options that commands share and their completion; values parsed
+session, terminal                    one call's state and exit code; standard output and progress
+list, run, run_output, train         models and experiments
+report, compare, history, dashboard, export, convert    stores, reports and files
+new, check                           plug-ins
 """
 
 from __future__ import annotations

@@ -15,12 +15,14 @@ import typer
 
 from stmbench.analyses.options import Options, RunSettings, element_type, flag, help_of, numbers, scalar_type
 from stmbench.analyses.registry import AnalysisSpec
-from stmbench.commands import model_options, options, session, suggestions, values
+from stmbench.commands import options, session, values
 
 EPILOG = "Stop it at any time: finished work stays in --out, and the same command resumes where it left off."
 Positional = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODELS]...", help="Models by name, as with --models.", autocompletion=suggestions.models),
+    typer.Argument(
+        metavar="[MODELS]...", help="Models by name, as with --models.", autocompletion=options.complete_models
+    ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again what the store already holds.")]
 
@@ -54,7 +56,7 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
 
     out: Path = words["out"]
     output = Output(spec, out, as_json=words["as_json"], shown=chosen.shown)
-    names = model_options.selection(
+    names = options.selection(
         ctx,
         models=[*(words["models"] or ()), *(words["named"] or ())],
         mixers=words["mixers"],
@@ -67,7 +69,7 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
     checkpoints = {}
     if chosen.needs_images:
         weights = words["weights"], words["resize_tables"]
-        checkpoints = model_options.checkpoints_of(names, words["checkpoint"] or (), *weights)
+        checkpoints = options.checkpoints_of(names, words["checkpoint"] or (), *weights)
     settings = RunSettings(
         models=names,
         checkpoints=checkpoints,
@@ -92,13 +94,13 @@ def _parameters(spec: AnalysisSpec, kind: type[Options]) -> Iterator[inspect.Par
     yield parameter("named", options.Models, None)
     yield parameter("scale", options.Scale, "micro")
     yield parameter("mixers", options.Mixers, None)
-    yield parameter("architecture", model_options.Architecture, "unified")
-    yield parameter("match", model_options.Match, None)
+    yield parameter("architecture", options.Architecture, "unified")
+    yield parameter("match", options.Match, None)
     yield parameter("plugin", options.Plugin, None)
     if kind.needs_images:
-        yield parameter("checkpoint", model_options.Checkpoints, None)
-        yield parameter("weights", model_options.Weights, None)
-        yield parameter("resize_tables", model_options.ResizeTables, False)
+        yield parameter("checkpoint", options.Checkpoints, None)
+        yield parameter("weights", options.Weights, None)
+        yield parameter("resize_tables", options.ResizeTables, False)
     for field in fields:
         if not help_of(field).is_argument:
             yield field_parameter(field, kind)
@@ -132,7 +134,7 @@ def _settings(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     facts = help_of(field)
     settings: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar}
     if facts.completion:
-        settings["autocompletion"] = getattr(suggestions, facts.completion)
+        settings["autocompletion"] = getattr(options, f"complete_{facts.completion}")
     if element_type(hint) is None and scalar_type(hint) in (int, float):
         settings |= {"min": facts.least, "max": facts.most}
     return settings

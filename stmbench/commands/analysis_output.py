@@ -18,9 +18,9 @@ from rich.text import Text
 from stmbench.analyses.base import Analysis, Listener
 from stmbench.analyses.registry import AnalysisSpec, View
 from stmbench.analyses.unit import Report
-from stmbench.commands import streams
-from stmbench.commands.progress_line import ProgressLine
+from stmbench.commands import terminal
 from stmbench.commands.session import end
+from stmbench.commands.terminal import ProgressLine
 from stmbench.errors import printable
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
@@ -125,7 +125,7 @@ class Output:
         for line in above:
             self.note(line, "bold red")
         if self._as_json:
-            streams.echo(rows_as_json(frame))
+            terminal.echo(rows_as_json(frame))
         elif len(good):
             self._print_table(frame)
         paths = self._draw(frame) if len(good) else {}
@@ -149,7 +149,7 @@ class Output:
         table = self._spec.view("terminal")
         if table is not None:
             # a pipe has no width of its own: the table gets the one it was laid out for
-            streams.console(TABLE_WIDTH).print(table(self._view(frame)))
+            terminal.console(TABLE_WIDTH).print(table(self._view(frame)))
 
     def _draw(self, frame: pd.DataFrame) -> dict[str, Path]:
         folder, draw = self.store.folder, self._spec.view("figures")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stmbench.analyses.registry import ANALYSES
-from stmbench.commands import options, streams, suggestions
+from stmbench.commands import options, terminal
 from stmbench.commands.analysis_command import command_of
 from stmbench.errors import printable
 
@@ -28,7 +28,7 @@ def check(
         typer.Argument(
             metavar="FILE",
             help="A plug-in file or folder, or the name of a registered mixer or analysis.",
-            autocompletion=suggestions.python_files,
+            autocompletion=options.complete_python_files,
         ),
     ],
     plugin: options.Plugin = None,
@@ -46,7 +46,7 @@ def check(
             for kind, name, outcomes in found
             for outcome in outcomes
         ]
-        streams.echo(json.dumps(rows, indent=2))
+        terminal.echo(json.dumps(rows, indent=2))
     else:
         for kind, name, outcomes in found:
             _print(kind, name, outcomes)
@@ -103,7 +103,7 @@ CHECKS: dict[str, Callable[[str], list[Outcome]]] = {
 
 
 def _print(kind: str, name: str, outcomes: list[Outcome]) -> None:
-    console = streams.console(highlight=False, soft_wrap=True)
+    console = terminal.console(highlight=False, soft_wrap=True)
     marks = {"passed": "[green]pass[/]", "failed": "[bold red]FAIL[/]", "skipped": "[dim]skip[/]"}
     console.print(f"[bold]{name}[/]" + ("" if kind == "mixer" else f" ({kind})"))
     for outcome in outcomes:

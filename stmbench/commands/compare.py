@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stmbench.commands import options, session, values
-from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.commands import options, session, terminal, values
+from stmbench.errors import ConfigError, OutputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from stmbench.comparison.live import Live
+    from stmbench.comparison.sampling import LiveConfig
+    from stmbench.comparison.worker_process import CodeVersion
+    from stmbench.tables.comparison_result import Comparison
 
 app = typer.Typer(add_completion=False)
 FORMATS = ("terminal", "markdown", "json")
@@ -16,6 +24,9 @@ LIVE_ONLY = (
     *("models", "mixers", "scale", "architecture", "plugin", "resolution", "batch_size", "dtype", "device"),
     *("threads", "clock", "time_budget", "confirm", "plant", "samples"),
 )
+
+TABLE_WIDTH = 100
+COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall_seconds", "processor_seconds")
 
 
 @app.command(epilog="Exit codes: 0, no regression; 1, a regression; 2, bad input; 3 with --strict, inconclusive.")
@@ -115,7 +126,6 @@ def compare(
             raise ConfigError("one dtype", repr(dtype), "compare again for the other")
 
         from stmbench.architectures.model_names import is_pattern
-        from stmbench.commands.compare_output import live_comparison
         from stmbench.comparison.sampling import LiveConfig
         from stmbench.comparison.worker_process import code_version
 
@@ -142,11 +152,9 @@ def compare(
             seed=seed,
         )
         session.keep("both workers were ended, and nothing was written")
-        comparison = live_comparison(sides[0], sides[1], request, samples)
+        comparison = _live_comparison(sides[0], sides[1], request, samples)
 
-    from stmbench.commands.compare_output import show
-
-    show(comparison, format)
+    _show(comparison, format)
     raise typer.Exit(comparison.exit_code(strict=strict))
 
 
@@ -159,3 +167,60 @@ def _stores(base: str, head: str, history: Path | None, machine: str | None) -> 
     from stmbench.history.selection import stores_of
 
     return stores_of(History(history), base, head, machine)
+
+
+def _live_comparison(base: CodeVersion, head: CodeVersion, config: LiveConfig, samples: Path | None) -> Comparison:
+    """Run both versions with a progress line; write the rounds if `samples` is given.
+
+    Raises:
+        OutputError: `samples` cannot be written; raised before anything is measured.
+    """
+    from rich.console import Console
+
+    from stmbench.comparison.live import Live
+
+    if samples is not None:
+        _write(samples, "")
+    with terminal.ProgressLine(Console(stderr=True)) as progress:
+        live = Live(base, head, config, listener=progress)
+        comparison = live.run()
+    if samples is not None:
+        _write(samples, _rounds_as_csv(live))
+    return comparison
+
+
+def _rounds_as_csv(live: Live) -> str:
+    """Two rows per side and round: the probe and the passes."""
+    from stmbench.comparison.sampling import SIDES
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for (attempt, model), samples in live.samples.items():
+        for number, round_ in enumerate(samples.rounds):
+            for index, side in enumerate(SIDES):
+                place = int(round_.first != side)
+                for kind, seconds in (("probe", round_.probe), ("passes", round_.passes)):
+                    writer.writerow((model, attempt, number, side, place, samples.passes, kind, *seconds[index]))
+    return text.getvalue()
+
+
+def _show(comparison: Comparison, format: str) -> None:
+    """Print the comparison to standard output."""
+    from stmbench.reporting import comparison as pages
+
+    if format == "json":
+        terminal.echo(pages.as_json(comparison))
+    elif format == "markdown":
+        terminal.echo(pages.markdown(comparison), nl=False)
+    else:
+        # a pipe has no width: use the one that the table is designed for
+        terminal.console(TABLE_WIDTH).print(pages.terminal(comparison))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise OutputError(f"to write {path}", error.strerror or str(error), "choose another --samples") from error

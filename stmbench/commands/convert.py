@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stmbench.commands import model_options, options, streams
+from stmbench.commands import options, terminal
 from stmbench.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def convert(
     file: Annotated[str, typer.Argument(metavar="FILE[#KEY]", help="A checkpoint; KEY selects weights in it.")],
-    weights: model_options.Weights = None,
+    weights: options.Weights = None,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Show names, shapes and family instead of writing.")
     ] = False,
@@ -44,7 +44,7 @@ def convert(
     checkpoint = Checkpoint.parse(file, weights=weights)
     if inspect:
         sets = inspection.inspect(checkpoint)
-        streams.echo(json.dumps([_as_dict(item) for item in sets], indent=2) if as_json else _text(sets))
+        terminal.echo(json.dumps([_as_dict(item) for item in sets], indent=2) if as_json else _text(sets))
         return
     target = out or checkpoint.path.with_suffix(".safetensors")
     stored, count = inspection.write_safetensors(checkpoint, target)

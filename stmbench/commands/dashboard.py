@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stmbench.commands import options, streams
+from stmbench.commands import options, terminal
 
 app = typer.Typer(add_completion=False)
 
@@ -45,4 +45,4 @@ def dashboard(
             f"{sum(event.worse is False for event in events)} improvements",
             err=True,
         )
-    streams.echo("\n".join(f"{what:5} {path}" for what, path in paths.items()))
+    terminal.echo("\n".join(f"{what:5} {path}" for what, path in paths.items()))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stmbench.commands import options, streams
+from stmbench.commands import options, terminal
 
 app = typer.Typer(add_completion=False)
 
@@ -33,6 +33,6 @@ def export(
     for part, reason in frame.attrs["unreadable"]:
         typer.secho(f"warning: skipped the file {part}: {reason}", err=True, fg=typer.colors.YELLOW)
     if out is None:
-        streams.echo(csv_text(frame), nl=False)
+        terminal.echo(csv_text(frame), nl=False)
     else:
         typer.echo(f"{len(frame)} rows written to {write_csv(frame, out)}", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stmbench.commands import options, streams
+from stmbench.commands import options, terminal
 from stmbench.commands.group import SuggestingGroup
 from stmbench.errors import ConfigError
 
@@ -72,9 +72,9 @@ def add(
         if item.facts.changed:
             _warn("the checkout had uncommitted changes")
         text = f"{len(item.summary.values)} values added as {item.folder}"
-        typer.echo(text, file=sys.stderr if as_json else streams.out())
+        typer.echo(text, file=sys.stderr if as_json else terminal.out())
     if as_json:
-        streams.echo(json.dumps([{"folder": str(item.folder), "values": len(item.summary.values)} for item in done]))
+        terminal.echo(json.dumps([{"folder": str(item.folder), "values": len(item.summary.values)} for item in done]))
 
 
 @app.command(name="list")
@@ -90,7 +90,7 @@ def list_(
     records = [record for record in History(folder).records() if machine in (None, record.facts.machine)][::-1]
     facts = [_facts(record) for record in records]
     if as_json:
-        streams.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        terminal.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     elif not facts:
         typer.echo(f"no records in {folder}; add one with `stmbench history add STORE --history {folder}`", err=True)
     else:
@@ -123,7 +123,7 @@ def prune(
     for record in chosen:
         if not dry_run:
             where.remove(record)
-        streams.echo(f"{record.facts.machine}/{record.facts.name} {record.facts.subject}".rstrip())
+        terminal.echo(f"{record.facts.machine}/{record.facts.name} {record.facts.subject}".rstrip())
     verb = "would be removed" if dry_run else "removed"
     typer.echo(f"{len(chosen)} record{'' if len(chosen) == 1 else 's'} {verb}", err=True)
 
@@ -164,7 +164,7 @@ def _print(facts: list[dict[str, Any]]) -> None:
     if any(line["changed"] for line in facts):
         table.caption = Text("* the checkout had uncommitted changes")
         table.caption_justify = "left"
-    streams.console(120).print(table)
+    terminal.console(120).print(table)
 
 
 def _warn(text: str) -> None:

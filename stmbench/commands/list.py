@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stmbench.commands import options, streams
+from stmbench.commands import options, terminal
 from stmbench.commands.group import SuggestingGroup
 from stmbench.errors import UnknownNameError
 from stmbench.registry import matches
@@ -60,8 +60,8 @@ def mixers(
     for entry in entries:
         zero = ", ".join(f"{item.parameter} ({item.part})" for item in entry.zero_gradient) or "none"
         source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
-        streams.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; zero gradient: {zero}")
-    streams.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
+        terminal.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; zero gradient: {zero}")
+    terminal.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
 @app.command()
@@ -81,7 +81,7 @@ def models(
         _print_json([{"name": name, "title": titles[name]} for name in chosen])
         return
     width = max(map(len, chosen))
-    streams.echo("\n".join(f"{name:{width}}  {titles[name]}" for name in chosen))
+    terminal.echo("\n".join(f"{name:{width}}  {titles[name]}" for name in chosen))
 
 
 @app.command()
@@ -109,7 +109,7 @@ def examples(as_json: options.Json = False, debug: options.Debug = False) -> Non
     if as_json:
         _print_json([{"name": path.name, "file": str(path)} for path in files])
         return
-    streams.echo("\n".join(map(str, files)))
+    terminal.echo("\n".join(map(str, files)))
 
 
 @app.command()
@@ -153,7 +153,7 @@ def _facts(entry: Any) -> dict[str, Any]:
 
 
 def _print_json(value: object) -> None:
-    streams.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    terminal.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -166,4 +166,4 @@ def _print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str,
         table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*row)
-    streams.console().print(table)
+    terminal.console().print(table)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stmbench.commands import options, streams
+from stmbench.commands import options, terminal
 from stmbench.commands.group import SuggestingGroup, command_names
 
 app = typer.Typer(
@@ -87,4 +87,4 @@ def _write_starter(
         ) from error
     except OSError as error:
         raise OutputError("a file that can be written", f"{file} ({error.strerror})", "change --out") from error
-    streams.echo(f"wrote {file}; next: stmbench check {file}")
+    terminal.echo(f"wrote {file}; next: stmbench check {file}")

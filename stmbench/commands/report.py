@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stmbench.commands import options, streams, values
+from stmbench.commands import options, terminal, values
 from stmbench.errors import ConfigError, install
 
 app = typer.Typer(add_completion=False)
@@ -56,4 +56,4 @@ def report(
         typer.secho(f"warning: skipped the file {part}: {reason}", err=True, fg=typer.colors.YELLOW)
     content = build_report(frame, title=title)
     for path in write_report(content, out, chosen):
-        streams.echo(path)
+        terminal.echo(path)

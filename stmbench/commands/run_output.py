@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.analyses.models import facts_of
-from stmbench.commands import streams
+from stmbench.commands import terminal
 from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
-from stmbench.commands.progress_line import RunProgress
 from stmbench.commands.session import end
+from stmbench.commands.terminal import RunProgress
 from stmbench.errors import InputError, printable
 from stmbench.experiments.engines import Engine, LocalEngine, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
@@ -105,7 +105,7 @@ class RunOutput:
 
     def show_plan(self) -> None:
         """What would be done, on standard output."""
-        console = streams.console(TABLE_WIDTH)
+        console = terminal.console(TABLE_WIDTH)
         done = self._done()
         estimates = self._estimates(done)
         lines = [
@@ -166,7 +166,7 @@ class RunOutput:
         return {task.name: None if task.missing or done[task.name] else estimator.seconds(task) for task in self.tasks}
 
     def _show(self, frame: pd.DataFrame, report: RunReport) -> None:
-        console = streams.console(TABLE_WIDTH)
+        console = terminal.console(TABLE_WIDTH)
         for analysis, table in tables(frame):
             console.print(Text(f"\n{analysis}", style="bold"))
             console.print(table)

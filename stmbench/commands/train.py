@@ -9,13 +9,13 @@ from typing import Any
 
 import typer
 
-from stmbench.commands import model_options, options, session, values
+from stmbench.commands import options, session, values
 from stmbench.commands.analysis_command import Fresh, Positional, field_parameter, parameter
 from stmbench.errors import ConfigError, StmbenchError
 from stmbench.training.options import LARGEST_SEED, TrainOptions
 
 EPILOG = (
-    "Stop it when you like: the same command resumes where it left off. Several processes: torchrun -m stmbench train"
+    "Stop it at any time: the same command resumes where it left off. Several processes: torchrun -m stmbench train"
 )
 app = typer.Typer(add_completion=False)
 
@@ -28,14 +28,9 @@ def train(ctx: typer.Context, **words: Any) -> None:
     """
     chosen = _chosen({field.name: words[field.name] for field in dataclasses.fields(TrainOptions)})
     out: Path = words["out"]
-    names = model_options.selection(
-        ctx,
-        models=[*(words["models"] or ()), *(words["named"] or ())],
-        mixers=words["mixers"],
-        scale=words["scale"],
-        architecture=words["architecture"],
-        plugins=words["plugin"],
-    )
+    models = [*(words["models"] or ()), *(words["named"] or ())]
+    chosen_by = {name: words[name] for name in ("mixers", "scale", "architecture")}
+    names = options.selection(ctx, models=models, plugins=words["plugin"], **chosen_by)
 
     import torch
 
@@ -62,8 +57,7 @@ def train(ctx: typer.Context, **words: Any) -> None:
             return made[0]
 
         try:
-            output = Output(ANALYSES.get("train"), out, as_json=words["as_json"])
-            output.run(make, fresh=words["fresh"], alone=False)
+            Output(ANALYSES.get("train"), out, as_json=words["as_json"]).run(make, fresh=words["fresh"], alone=False)
         except (StmbenchError, typer.Exit):
             for training in made:
                 training.dismiss()
@@ -98,7 +92,7 @@ def _signature() -> inspect.Signature:
         parameter("named", options.Models, None),
         parameter("scale", options.Scale, "nano"),
         parameter("mixers", options.Mixers, None),
-        parameter("architecture", model_options.Architecture, "unified"),
+        parameter("architecture", options.Architecture, "unified"),
         parameter("plugin", options.Plugin, None),
         *(field_parameter(field, TrainOptions) for field in dataclasses.fields(TrainOptions)),
         parameter("device", options.Device, "auto"),
@@ -110,5 +104,5 @@ def _signature() -> inspect.Signature:
 
 
 train.__signature__ = _signature()  # type: ignore[attr-defined]
-train.__annotations__ = {name: found.annotation for name, found in _signature().parameters.items()}
+train.__annotations__ = {name: word.annotation for name, word in _signature().parameters.items()}
 app.command(epilog=EPILOG)(train)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import typer
 
-from stmbench.commands.suggestions import DTYPE_NAMES, SCALE_NAMES
 from stmbench.errors import ConfigError, UnknownNameError
 
+SCALE_NAMES = ("nano", "micro", "tiny", "small", "base")
+DTYPE_NAMES = ("fp32", "tf32", "bf16", "fp16")
 LARGEST = 16_384  # pixels a side: a typing mistake
 SMALLEST = 1  # pixels a side; each network says its own limit
 
@@ -21,20 +22,20 @@ def given(ctx: typer.Context, *names: str) -> list[str]:
 
 def items(values: Iterable[str] | str | None) -> list[str]:
     """The items of comma-separated lists; a comma inside brackets does not separate (`a[x=1,y=2],b` is two items)."""
-    found: list[str] = []
+    separated: list[str] = []
     for text in [values] if isinstance(values, str) else values or ():
         depth, item = 0, ""
         for character in f"{text},":
             depth += (character == "[") - (character == "]")
             if character == "," and depth <= 0:
                 if item.strip():
-                    found.append(item.strip())
+                    separated.append(item.strip())
                 item = ""
             else:
                 item += character
         if item.strip(" ,"):
             raise ConfigError("a list with closed brackets", repr(text), "close the bracket")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(separated))
 
 
 def whole(text: str, expected: str, remedy: str, *, least: int = 0, most: int) -> int:
@@ -47,7 +48,7 @@ def whole(text: str, expected: str, remedy: str, *, least: int = 0, most: int) -
 
 def resolutions(text: str) -> list[tuple[int, int]]:
     """(H, W) of every item: `224` is (224, 224), `224x320` is 224 rows of 320 pixels. Sides are at least 1."""
-    found = []
+    pairs = []
     for item in items(text):
         sides = item.lower().split("x")
         if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
@@ -56,10 +57,10 @@ def resolutions(text: str) -> list[tuple[int, int]]:
         height, width = (whole(side, expected, "change --resolution", most=LARGEST) for side in (sides[0], sides[-1]))
         if min(height, width) < SMALLEST:
             raise ConfigError(f"a resolution of at least {SMALLEST}", repr(item), "change --resolution")
-        found.append((height, width))
-    if not found:
+        pairs.append((height, width))
+    if not pairs:
         raise ConfigError("a resolution such as 224 or 224x320", repr(text), "change --resolution")
-    return found
+    return pairs
 
 
 def scale(text: str) -> str:
@@ -71,11 +72,11 @@ def scale(text: str) -> str:
 
 def dtypes(text: str) -> list[str]:
     """Names out of fp32, tf32, bf16, fp16."""
-    found = items(text)
-    for name in found or [text]:
+    names = items(text)
+    for name in names or [text]:
         if name not in DTYPE_NAMES:
             raise UnknownNameError("dtype", name, DTYPE_NAMES)
-    return found
+    return names
 
 
 def device(text: str, *, elsewhere: bool = False) -> str:

@@ -19,10 +19,7 @@ LIGHT_MODULES = [
     "stmbench.mixers",
     "stmbench.plugins",
     "stmbench.commands",
-    *(
-        f"stmbench.commands.{name}"
-        for name in ("group", "options", "session", "suggestions", "usage", "values", *BEFORE, *AFTER)
-    ),
+    *(f"stmbench.commands.{name}" for name in ("group", "options", "session", "terminal", "values", *BEFORE, *AFTER)),
 ]
 
 

@@ -17,7 +17,7 @@ from stmbench.analyses.loaded_model import load_model
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
 from stmbench.checkpoints.families import resized_table
-from stmbench.commands.model_options import checkpoints_of
+from stmbench.commands.options import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
 from tests.data.paths import GOLDEN
 

@@ -15,7 +15,7 @@ from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.loaded_model import weights_label
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import Checkpoint, load_checkpoint
-from stmbench.commands.model_options import checkpoints_of
+from stmbench.commands.options import checkpoints_of
 from stmbench.errors import CheckpointError, ConfigError
 from stmbench.tables import Store
 from tests.commands import run

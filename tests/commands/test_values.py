@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.commands import suggestions, values
+from stmbench.commands import options, values
 from stmbench.errors import InputError
 from stmbench.mixers.base import SCALES
 
@@ -68,15 +68,15 @@ def test_dtypes_and_devices() -> None:
 
 
 def test_the_names_offered_are_the_names_there_are() -> None:
-    assert suggestions.SCALE_NAMES == SCALES
-    assert suggestions.scales("m") == ["micro"]
-    assert suggestions.mixers("dw_conv,sr") == ["dw_conv,sr_attn"]
-    assert "unified_dcnv3_micro" in suggestions.models("unified_dcn")
+    assert values.SCALE_NAMES == SCALES
+    assert options.complete_scales("m") == ["micro"]
+    assert options.complete_mixers("dw_conv,sr") == ["dw_conv,sr_attn"]
+    assert "unified_dcnv3_micro" in options.complete_models("unified_dcn")
 
 
 def test_python_files_are_offered(tmp_path: Path) -> None:
     (tmp_path / "mine.py").touch()
     (tmp_path / "mine.txt").touch()
     (tmp_path / "more").mkdir()
-    assert suggestions.python_files(f"{tmp_path}/m") == [f"{tmp_path}/mine.py", f"{tmp_path}/more/"]
-    assert suggestions.python_files(f"{tmp_path}/nowhere/m") == []
+    assert options.complete_python_files(f"{tmp_path}/m") == [f"{tmp_path}/mine.py", f"{tmp_path}/more/"]
+    assert options.complete_python_files(f"{tmp_path}/nowhere/m") == []
