@@ -96,8 +96,7 @@ def compare(
             speed_margin=SPEED_MARGIN if margin is None else margin, quality_margin=quality_margin, seed=seed
         )
         if history is not None:
-            from stmbench.history.folder import History
-            from stmbench.history.selection import stores_of
+            from stmbench.history.folder import History, stores_of
 
             return Comparison(compare_stores(*stores_of(History(Path(history)), str(base), str(head), machine), config))
         if machine is not None:
@@ -243,16 +242,15 @@ def prune_history(
         machine: of one machine only.
         dry_run: remove nothing.
     """
-    from stmbench.history import selection
     from stmbench.history.adding import parse_date
-    from stmbench.history.folder import History
+    from stmbench.history.folder import History, old_records
 
     if keep is None and before is None:
         raise ConfigError("a rule for what to remove", "none", "give `keep` or `before`")
     place = History(Path(history))
     try:
         limit = None if before is None else parse_date(str(before), "--before")
-        chosen = selection.old_records(place.records(), keep=keep, before=limit, machine=machine)
+        chosen = old_records(place.records(), keep=keep, before=limit, machine=machine)
     except InputError as error:
         raise in_python(error) from None
     for record in chosen:

@@ -21,7 +21,7 @@ from stmbench.checkpoints.families import class_keys, family_of
 from stmbench.checkpoints.reading import StoredWeights, is_safetensors, read_content, read_weights
 from stmbench.checkpoints.selection import Checkpoint, WeightSet, choose_set, weight_sets
 from stmbench.errors import CheckpointError, OutputError
-from stmbench.tables.writing import replacing
+from stmbench.tables.files import replacing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,8 @@ from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store, read
+from stmbench.tables.files import write_file
 from stmbench.tables.labels import are_random, unfit_warnings
-from stmbench.tables.writing import write_file
 
 RECORD: Final = "figures.json"  # name -> what the run that has it was made of
 FACETS: Final = (

@@ -163,8 +163,7 @@ def _stores(base: str, head: str, history: Path | None, machine: str | None) -> 
         if machine is not None:
             raise ConfigError("--machine beside --history", "--machine alone", "add --history")
         return Path(base), Path(head)
-    from stmbench.history.folder import History
-    from stmbench.history.selection import stores_of
+    from stmbench.history.folder import History, stores_of
 
     return stores_of(History(history), base, head, machine)
 

@@ -113,13 +113,12 @@ def prune(
     """Remove old records, selected by --keep or --before."""
     if keep is None and before is None:
         raise ConfigError("a rule for what to remove", "none", "give --keep N or --before DATE")
-    from stmbench.history import selection
     from stmbench.history.adding import parse_date
-    from stmbench.history.folder import History
+    from stmbench.history.folder import History, old_records
 
     where = History(folder)
     limit = None if before is None else parse_date(before, "--before")
-    chosen = selection.old_records(where.records(), keep=keep, before=limit, machine=machine)
+    chosen = old_records(where.records(), keep=keep, before=limit, machine=machine)
     for record in chosen:
         if not dry_run:
             where.remove(record)

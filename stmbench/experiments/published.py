@@ -10,8 +10,7 @@ import pandas as pd
 from stmbench.architectures.catalog import ModelName
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.experiments.experiment import Experiment, ModelLine, PublishedLines
-from stmbench.tables.published import published
-from stmbench.tables.published_comparison import PublishedValue
+from stmbench.tables.published import PublishedValue, published
 
 FACTS = ("mixer", "scale", "model", "label")
 

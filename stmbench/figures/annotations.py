@@ -1,6 +1,6 @@
 """Points of a scatter plot with their whiskers and names, and the values that a tooltip shows.
 
-Names stand beside the points, where they cover neither each other nor a point; in a legend where there are many.
+Names are written next to the points where they cover nothing, and in a legend where there are many.
 """
 
 from __future__ import annotations

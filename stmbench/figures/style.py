@@ -20,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from stmbench.errors import OutputError
-from stmbench.tables.writing import replacing
+from stmbench.tables.files import replacing
 
 INK, MUTED, GRID = "#1b1b1b", "#6b6b6b", "#e4e4e0"
 HEAT: Final = LinearSegmentedColormap.from_list("heat", ["#fdfdfb", "#fbd8a0", "#ee8a3c", "#b5302a", "#4a0d2e"])

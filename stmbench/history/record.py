@@ -25,9 +25,9 @@ import pandas as pd
 from stmbench.errors import OutputError, TableError
 from stmbench.history.metrics import PROBE, has_series_by_level, is_tracked_condition, tracked_metrics
 from stmbench.tables import Store
+from stmbench.tables.files import write_file
 from stmbench.tables.parts import UnreadablePart
-from stmbench.tables.printable import printable_in
-from stmbench.tables.writing import write_file
+from stmbench.tables.rows import printable_in
 
 NUMBERS: Final = ("value", "ci_low", "ci_high")
 WITHIN: Final = ("block", "head", "position", "step", "baseline")  # rows about part of a model, or about two models

@@ -27,9 +27,9 @@ from stmbench.reporting.formats.latex import latex
 from stmbench.reporting.formats.markdown import markdown
 from stmbench.reporting.formats.pdf import pdf
 from stmbench.reporting.model_table import generic_section, with_the_rest
+from stmbench.tables.files import write_file
 from stmbench.tables.labels import unfit_warnings
-from stmbench.tables.printable import printable_frame, printable_in
-from stmbench.tables.writing import write_file
+from stmbench.tables.rows import printable_frame, printable_in
 
 
 def tables(frame: pd.DataFrame, folder: Path = Path()) -> Iterator[tuple[str, RenderableType]]:

@@ -1,16 +1,13 @@
 """The tidy long table in which all results are stored; `read(folder)` returns a store as one data frame.
 
-schema                columns, types, units, and the check on write and read
-rows                  one row; rows as a data frame and as CSV
-labels                texts that columns hold and others parse: resolution, weights, reasons; units for people
-store                 a folder of parts, one per unit of work: write, resume, read
-parts                 one Parquet part; migration of older schema versions
-integrity             hashes and types that reveal damaged parts and artifacts
-writing               atomic writes
-printable             texts and tables that are safe to print
-published             the papers' own tables
-published_comparison  measured values compared with published ones
-comparison_result     what `stmbench compare` reports: findings, verdicts, versions
+schema             columns, types, units, and the check on write and read
+rows               one row; rows as a data frame and as CSV; texts that are safe to print
+labels             texts that columns hold and others parse: resolution, weights, reasons; units for people
+store              a folder of parts, one per unit of work: write, resume, read
+parts              one Parquet part; migration of older schema versions
+files              atomic writes; seals, hashes and types that reveal damage
+published          the papers' own tables, and measured values compared with them
+comparison_result  what `stmbench compare` reports: findings, verdicts, versions
 """
 
 from stmbench.tables.rows import Row, frame_of

@@ -23,10 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables import integrity
+from stmbench.tables.files import SEAL_KEY, is_intact, is_sealed, metadata_fault, replacing, sealed
 from stmbench.tables.labels import size_text
 from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type, check
-from stmbench.tables.writing import replacing
 
 VERSION_KEY, METADATA_KEY = b"stmbench.schema_version", b"stmbench.metadata"
 
@@ -73,7 +72,7 @@ def write_part(path: Path, frame: pd.DataFrame, metadata: Mapping[str, Any]) -> 
     table = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION), METADATA_KEY: text})
     try:
         with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
-            file.write(integrity.sealed(table))
+            file.write(sealed(table))
     except OSError as error:
         raise OutputError(f"to write {path}", error.strerror or str(error), "free space or choose another") from error
 
@@ -104,7 +103,7 @@ def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
     fault = _column_fault(_migrated(schema.empty_table(), part.version).schema)
     if fault is not None:
         return UnreadablePart(path.name, fault)
-    if integrity.SEAL_KEY not in schema.metadata:  # only its rows can tell
+    if SEAL_KEY not in schema.metadata:  # only its rows can tell
         rows = read_part(path)
         frame = rows if isinstance(rows, UnreadablePart) else frame_of_part(path, rows[0])
         return frame if isinstance(frame, UnreadablePart) else part.metadata
@@ -157,8 +156,8 @@ def _open(path: Path) -> _OpenPart | UnreadablePart:
             return UnreadablePart(path.name, "no file")
         # one buffer, no per-file thread pool: a store holds thousands of small parts
         data = path.read_bytes()
-        sealed = integrity.is_sealed(data)
-        if sealed and not integrity.is_intact(data):
+        has_seal = is_sealed(data)
+        if has_seal and not is_intact(data):
             return UnreadablePart(path.name, "other bytes than were written")
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         stored = file.schema_arrow.metadata or {}
@@ -171,12 +170,12 @@ def _open(path: Path) -> _OpenPart | UnreadablePart:
     except (KeyError, ValueError, RecursionError):
         return UnreadablePart(path.name, DAMAGED)
     if version > SCHEMA_VERSION:
-        if not sealed:  # every newer version seals its parts
+        if not has_seal:  # every newer version seals its parts
             return UnreadablePart(path.name, DAMAGED)
         raise TableError(
             f"schema version {SCHEMA_VERSION} or older", f"version {version} in {path.name}", "update stmbench"
         )
-    fault = integrity.metadata_fault(metadata)
+    fault = metadata_fault(metadata)
     return _OpenPart(file, version, metadata) if fault is None else UnreadablePart(path.name, f"{DAMAGED}: {fault}")
 
 

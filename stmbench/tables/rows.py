@@ -1,4 +1,9 @@
-"""One row of the table; rows as a data frame and as CSV; keys that join rows of two stores."""
+"""One row of the table; rows as a data frame and as CSV; keys that join rows of two stores; texts made safe to print.
+
+Control characters are escaped before anything is printed: an escape sequence in a name could colour or clear a
+terminal, XML cannot hold most control characters, and a mark that reverses the writing direction makes one name look
+like another.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,16 @@ import datetime
 import numbers
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from stmbench.errors import TableError
+from stmbench.errors import TableError, printable
+from stmbench.tables.files import write_file
 from stmbench.tables.labels import resolution_text
 from stmbench.tables.schema import SCHEMA, Column, check, pandas_dtype
-from stmbench.tables.writing import write_file
 
+T = TypeVar("T")
 Key = tuple[Any, ...]  # values in the order of the key's columns
 
 
@@ -128,3 +134,37 @@ def newest_rows(frame: pd.DataFrame, columns: Sequence[str]) -> dict[Key, Any]:
     """key -> the newest row of a model that has a value; `frame` is sorted by time, as stores are read."""
     good = frame[frame["value"].notna() & frame["model"].notna()]
     return dict(zip(row_keys(good, columns), good.to_dict("records"), strict=True))
+
+
+def printable_in(value: T) -> T:
+    """Escape every text in lists, tuples, mappings (keys too) and dataclasses; other values are returned unchanged."""
+    escaped: Any = value
+    if isinstance(value, str):
+        escaped = printable(value)
+    elif isinstance(value, dict):
+        escaped = {printable_in(key): printable_in(item) for key, item in value.items()}
+    elif isinstance(value, tuple):
+        items = [printable_in(item) for item in value]
+        escaped = value._make(items) if hasattr(value, "_make") else tuple(items)
+    elif isinstance(value, list):
+        escaped = [printable_in(item) for item in value]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        escaped = dataclasses.replace(value, **{name: printable_in(item) for name, item in fields.items()})
+    return escaped  # type: ignore[no-any-return]
+
+
+def printable_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with its texts and `attrs` escaped; `artifact` keeps its paths."""
+    changed = {}
+    for name in frame.columns:
+        if name == "artifact" or not (pd.api.types.is_string_dtype(frame[name]) or frame[name].dtype == object):
+            continue
+        odd = {text: printable(text) for text in frame[name].dropna().unique() if isinstance(text, str)}
+        odd = {text: shown for text, shown in odd.items() if text != shown}
+        if odd:
+            changed[name] = frame[name].map(lambda text, odd=odd: odd.get(text, text), na_action="ignore")
+    attrs = printable_in(frame.attrs)
+    frame = frame.assign(**{name: column.astype(frame[name].dtype) for name, column in changed.items()})
+    frame.attrs = attrs
+    return frame

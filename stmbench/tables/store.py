@@ -23,11 +23,9 @@ from typing import Any
 import pandas as pd
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables.integrity import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault
+from stmbench.tables.files import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault, remove_stale_temporaries
 from stmbench.tables.parts import READERS, Part, UnreadablePart, read_metadata, read_part, read_parts, write_part
-from stmbench.tables.printable import printable_frame
-from stmbench.tables.rows import Row, frame_of
-from stmbench.tables.writing import remove_stale_temporaries
+from stmbench.tables.rows import Row, frame_of, printable_frame
 
 
 def unit_key(facts: Mapping[str, Any]) -> str:
@@ -112,7 +110,7 @@ class Store:
             raise OutputError("artifacts that can be read", got, "check the disk and measure again") from error
         metadata = {**metadata, ARTIFACTS: files}
         if (fault := metadata_fault(metadata)) is not None:
-            raise TableError("metadata of the documented types (tables.integrity)", fault, "correct it")
+            raise TableError("metadata of the documented types (tables.files)", fault, "correct it")
         write_part(path, frame, metadata)
         return path
 

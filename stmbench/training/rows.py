@@ -15,8 +15,8 @@ import numpy as np
 
 from stmbench.measure.proportions import wilson_interval
 from stmbench.tables import Row
+from stmbench.tables.files import replacing
 from stmbench.tables.labels import size_text
-from stmbench.tables.writing import replacing
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 

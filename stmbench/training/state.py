@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stmbench.errors import CheckpointError, OutputError
-from stmbench.tables.writing import remove_stale_temporaries, replacing
+from stmbench.tables.files import remove_stale_temporaries, replacing
 from stmbench.training.loop import Loop
 from stmbench.training.progress import Record
 from stmbench.training.settings import TrainingSettings

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stmbench.tables import Row, Store, integrity
+from stmbench.tables import Row, Store, files
 from stmbench.tables.parts import VERSION_KEY
 from tests.commands import run
 from tests.tables.frames import MIXERS, failed_row, profile_rows
@@ -82,7 +82,7 @@ def test_only_failed_units_still_give_their_reasons(tmp_path: Path) -> None:
 def _newer(folder: Path) -> str:
     path = Path(store(folder)) / "parts" / "a.parquet"
     table = pq.read_table(path)
-    path.write_bytes(integrity.sealed(table.replace_schema_metadata({**table.schema.metadata, VERSION_KEY: b"99"})))
+    path.write_bytes(files.sealed(table.replace_schema_metadata({**table.schema.metadata, VERSION_KEY: b"99"})))
     return str(folder)
 
 

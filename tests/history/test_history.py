@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stmbench.errors import ConfigError, InputError, TableError, UnknownNameError
-from stmbench.history import adding, selection
-from stmbench.history.folder import MARK, History, in_commit_order
+from stmbench.history import adding
+from stmbench.history.folder import MARK, History, in_commit_order, old_records
 from stmbench.history.record import SUMMARY
 from stmbench.tables import read
 from tests.history.stores import MACHINE, START, history, known, sha, store
@@ -115,20 +115,20 @@ def test_pruning_keeps_the_newest_of_each_machine(tmp_path: Path) -> None:
     made = history(tmp_path, range(1, 6))
     history(tmp_path, [4], machine="ffffffffffff")
     records = made.records()
-    assert [record.facts.subject for record in selection.old_records(records, keep=2)] == [
+    assert [record.facts.subject for record in old_records(records, keep=2)] == [
         "Change 1",
         "Change 2",
         "Change 3",
     ]
     before = START + datetime.timedelta(hours=2, minutes=30)
-    assert [record.facts.subject for record in selection.old_records(records, before=before)] == [
+    assert [record.facts.subject for record in old_records(records, before=before)] == [
         "Change 1",
         "Change 2",
     ]
-    assert selection.old_records(records, keep=1, machine="ffffffffffff") == []
+    assert old_records(records, keep=1, machine="ffffffffffff") == []
     with pytest.raises(UnknownNameError, match="a machine of the history"):
-        selection.old_records(records, keep=1, machine="0000")
-    for record in selection.old_records(records, keep=1, before=START + datetime.timedelta(hours=99)):
+        old_records(records, keep=1, machine="0000")
+    for record in old_records(records, keep=1, before=START + datetime.timedelta(hours=99)):
         made.remove(record)
     assert [path.name for path in made.folder.iterdir()] == [MARK]
 

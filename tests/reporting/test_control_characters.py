@@ -15,7 +15,7 @@ from stmbench.errors import ConfigError, PluginError, printable
 from stmbench.plugins import load_plugin
 from stmbench.reporting.dashboard.page import write_dashboard
 from stmbench.tables import Store, read
-from stmbench.tables.printable import printable_in
+from stmbench.tables.rows import printable_in
 from tests.commands import run
 from tests.experiments.files import write
 from tests.history.series import machines, noisy, series_key

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from stmbench.reporting.cross_analysis import against_published_section, against_published_table
-from stmbench.tables.published_comparison import COLUMNS
+from stmbench.tables.published import COLUMNS
 
 MODEL = "cotnet_cot_tiny"
 

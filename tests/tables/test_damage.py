@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables import Store, integrity
+from stmbench.tables import Store, files
+from stmbench.tables.files import write_arrays
 from stmbench.tables.parts import METADATA_KEY
-from stmbench.tables.writing import write_arrays
 from tests.tables.frames import MIXERS, failed_row, profile_rows
 from tests.tables.unsealed import unseal, unsealed
 
@@ -140,7 +140,7 @@ def test_metadata_of_another_form(store: Store, metadata: Any, words: str) -> No
     """A stranger's part: named, never an exception; and no part of ours is written so."""
     table = unsealed(store.parts / "k.parquet")
     stored = {**table.schema.metadata, METADATA_KEY: json.dumps(metadata)}
-    (store.parts / "k.parquet").write_bytes(integrity.sealed(table.replace_schema_metadata(stored)))
+    (store.parts / "k.parquet").write_bytes(files.sealed(table.replace_schema_metadata(stored)))
     frame = store.read()
     assert [tuple(part) for part in frame.attrs["unreadable"]] == [
         ("k.parquet", f"its metadata is damaged: {words}"),
@@ -166,7 +166,7 @@ def test_rows_that_break_the_schema_do_not_take_the_others_with_them(store: Stor
 def test_a_part_is_parquet_for_any_reader(store: Store) -> None:
     table = pq.read_table(store.parts / "k.parquet", page_checksum_verification=True)
     assert table.column("value").to_pylist()[0] == 96e9
-    assert integrity.SEAL_KEY in table.schema.metadata
+    assert files.SEAL_KEY in table.schema.metadata
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

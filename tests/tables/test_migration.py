@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stmbench.tables import Store, integrity
+from stmbench.tables import Store, files
 from stmbench.tables.parts import VERSION_KEY
 from stmbench.tables.rows import csv_text
 from tests.tables.frames import profile_rows
@@ -54,7 +54,7 @@ def _as_version(path: Path, version: int, statuses: list[str], *, sealed: bool) 
         table = table.set_column(index, pa.field("resolution", pa.int64()), sides)
     table = table.replace_schema_metadata({**table.schema.metadata, VERSION_KEY: str(version).encode()})
     if sealed:
-        path.write_bytes(integrity.sealed(table))
+        path.write_bytes(files.sealed(table))
     else:
         pq.write_table(table, path)
 

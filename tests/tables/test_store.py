@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables import COLUMNS, Store, read, unit_key, writing
+from stmbench.tables import COLUMNS, Store, files, read, unit_key
 from stmbench.tables import parts as parts_module
 from tests.tables.frames import MIXERS, failed_row, profile_rows
 from tests.tables.unsealed import unsealed
@@ -201,7 +201,7 @@ def test_another_machines_temporary_file_stays_for_a_day(store: Store) -> None:
     temporary.write_bytes(b"x")
     store.require_writable()
     assert temporary.exists()
-    old = time.time() - writing.STALE_AFTER_S - 60
+    old = time.time() - files.STALE_AFTER_S - 60
     os.utime(temporary, (old, old))
     store.require_writable()
     assert not temporary.exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stmbench.tables import integrity
+from stmbench.tables.files import SEAL_KEY
 from stmbench.tables.parts import METADATA_KEY
 
 
@@ -16,7 +16,7 @@ def unsealed(path: Path) -> pa.Table:
     """A part's table without what makes it a sealed one."""
     table = pq.read_table(path)
     stored = dict(table.schema.metadata)
-    del stored[integrity.SEAL_KEY]
+    del stored[SEAL_KEY]
     metadata = json.loads(stored[METADATA_KEY])
     metadata.pop("artifacts", None)
     return table.replace_schema_metadata({**stored, METADATA_KEY: json.dumps(metadata)})

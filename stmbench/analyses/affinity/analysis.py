@@ -20,7 +20,7 @@ from stmbench.data.loading import Batches
 from stmbench.errors import InputError, UnitError
 from stmbench.mixers.affinity import JACOBIAN_INSTEAD
 from stmbench.tables import Row, Store
-from stmbench.tables.writing import write_arrays
+from stmbench.tables.files import write_arrays
 
 MAPS = "maps.npz"
 NO_AFFINITY = f"the mixer has no affinity: {JACOBIAN_INSTEAD}"

@@ -15,7 +15,7 @@ from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS
 from stmbench.measure.bootstrap import percentile_interval, resampled_means
 from stmbench.measure.proportions import mean_proportion
 from stmbench.measure.statistics import Floats, Interval
-from stmbench.tables.writing import write_arrays
+from stmbench.tables.files import write_arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

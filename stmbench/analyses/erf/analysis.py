@@ -28,7 +28,7 @@ from stmbench.errors import UnitError
 from stmbench.measure.bootstrap import DRAWS, group_weights, percentile_interval
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
-from stmbench.tables.writing import write_arrays
+from stmbench.tables.files import write_arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

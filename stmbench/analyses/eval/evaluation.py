@@ -25,7 +25,7 @@ from stmbench.measure.calibration import calibration_error
 from stmbench.measure.proportions import paired_proportion_difference, proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
-from stmbench.tables.writing import replacing
+from stmbench.tables.files import replacing
 
 TOP = 5
 ONE_ANSWER = ("nll", "brier")  # have no meaning where several answers are right

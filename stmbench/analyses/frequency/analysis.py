@@ -48,7 +48,7 @@ from stmbench.errors import UnitError
 from stmbench.measure.bootstrap import mean_intervals
 from stmbench.measure.proportions import mean_proportion, proportion
 from stmbench.tables import Row, Store
-from stmbench.tables.writing import write_arrays
+from stmbench.tables.files import write_arrays
 
 FILES: Final = {part: f"{part}.npz" for part in PARTS}
 MakeNoise = Callable[[Batch, int], Iterable[Tensor]]  # of a batch, so many perturbations at once

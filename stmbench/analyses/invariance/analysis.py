@@ -24,7 +24,7 @@ from stmbench.measure.bootstrap import mean_intervals
 from stmbench.measure.proportions import mean_proportion, proportion
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
-from stmbench.tables.writing import write_arrays
+from stmbench.tables.files import write_arrays
 
 Floats = NDArray[np.float64]
 METRICS: Final = ("consistency", "accuracy", "soft_cross_entropy", "consistency_on_correct")

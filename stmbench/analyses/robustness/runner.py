@@ -23,7 +23,7 @@ from stmbench.analyses.robustness.config import words
 from stmbench.analyses.robustness.fgsm import Target
 from stmbench.errors import UnitError
 from stmbench.measure.differences import mcnemar
-from stmbench.tables.writing import write_arrays
+from stmbench.tables.files import write_arrays
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

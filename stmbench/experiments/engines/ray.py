@@ -19,7 +19,7 @@ from stmbench.errors import ConfigError, MissingPackageError, StmbenchError
 from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed
 from stmbench.experiments.tasks import Task, TaskResult, execute, weights_of
 from stmbench.plugins import carried_files
-from stmbench.tables.writing import replacing
+from stmbench.tables.files import replacing
 
 POLL_S = 1.0
 Files = dict[str, bytes]  # path relative to the store's folder -> content

@@ -14,7 +14,7 @@ from stmbench.figures.style import style_of
 from stmbench.history.change_points import Floats
 from stmbench.history.series import Event, MachineSeries, Series, events_of
 from stmbench.reporting.dashboard import labels
-from stmbench.tables.printable import printable_in
+from stmbench.tables.rows import printable_in
 
 
 def payload(machines: Sequence[MachineSeries], *, commit_url: str | None) -> dict[str, Any]:

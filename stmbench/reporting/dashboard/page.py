@@ -9,12 +9,11 @@ from typing import Final
 import jinja2
 
 from stmbench import __version__
-from stmbench.errors import ConfigError, TableError
+from stmbench.errors import ConfigError, TableError, printable
 from stmbench.history.series import MachineSeries, events_of
 from stmbench.reporting.dashboard.data import payload, script_text
 from stmbench.reporting.dashboard.feed import feed_text
-from stmbench.tables.printable import printable
-from stmbench.tables.writing import write_file
+from stmbench.tables.files import write_file
 
 PAGE, FEED = "index.html", "feed.xml"
 WEB: Final = ("http://", "https://")

@@ -1,4 +1,4 @@
-"""Two commits of a history, found by their first digits on a machine that measured both."""
+"""Two commits of a history, filled by their first digits on a machine that measured both."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 
 from stmbench.errors import InputError
 from stmbench.history import adding
-from stmbench.history.folder import History
-from stmbench.history.selection import stores_of
+from stmbench.history.folder import History, stores_of
 from tests.commands import run
 from tests.history.stores import MACHINE, history, known, sha, store
 
@@ -19,10 +18,10 @@ OTHER = "ffffffffffff"
 @pytest.fixture
 def made(tmp_path: Path) -> History:
     """Commits 1 and 2 on one machine, 2 and 3 on another."""
-    found = history(tmp_path, [1, 2])
+    filled = history(tmp_path, [1, 2])
     for number in (2, 3):
-        adding.add(store(tmp_path / f"other{number}", sha(number), machine=OTHER), found, find=known)
-    return found
+        adding.add(store(tmp_path / f"other{number}", sha(number), machine=OTHER), filled, find=known)
+    return filled
 
 
 def test_the_machine_that_measured_both_is_found(made: History) -> None:
@@ -50,10 +49,10 @@ def test_what_cannot_be_found_is_said(made: History, base: str, head: str, machi
 
 
 def test_digits_of_several_commits_are_refused(tmp_path: Path) -> None:
-    found = history(tmp_path, [1])
-    adding.add(store(tmp_path / "twin", "0001" + "0" * 36), found, find=known)
+    filled = history(tmp_path, [1])
+    adding.add(store(tmp_path / "twin", "0001" + "0" * 36), filled, find=known)
     with pytest.raises(InputError, match="the digits of one commit, got 0001: 000100000000, 0001c0ffeec0"):
-        stores_of(found, "0001", "0001")
+        stores_of(filled, "0001", "0001")
 
 
 def test_the_command_compares_commits(made: History) -> None:

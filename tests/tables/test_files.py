@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stmbench.errors import OutputError
-from stmbench.tables import writing
-from stmbench.tables.writing import STALE_AFTER_S, remove_stale_temporaries, replacing, write_file
+from stmbench.tables import files
+from stmbench.tables.files import STALE_AFTER_S, remove_stale_temporaries, replacing, write_file
 
 
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
 
 def test_the_first_write_to_a_folder_cleans_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What killed runs left goes; a live writer's file stays, another machine's for a day, and others' for ever."""
-    monkeypatch.setattr(writing, "_is_running", lambda process: process == 7)
-    host = writing._host()
+    monkeypatch.setattr(files, "_is_running", lambda process: process == 7)
+    host = files._host()
     left = f".report.{host}-1-0a1b2c3d.tmp"
     kept = [f".report.{host}-7-0a1b2c3d.tmp", ".report.elsewhere-1-0a1b2c3d.tmp", ".editor.tmp", ".my.notes-1.tmp"]
     old = [".report.another-1-0a1b2c3d.tmp", ".long.ago.tmp"]
