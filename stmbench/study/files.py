@@ -14,7 +14,7 @@ import yaml
 from stmbench.study.budget import Plan
 from stmbench.study.design import Effort, design, steps_for
 from stmbench.study.options import StudyOptions
-from stmbench.tables.writing import write_file
+from stmbench.tables.files import write_file
 
 PLAN: Final = "study.json"
 IMAGENET: Final = "imagenet.yaml"
