@@ -1,4 +1,5 @@
-"""The exceptions that stmbench raises on purpose, and `require`, the check of a configuration value.
+"""The exceptions that stmbench raises on purpose; `require` checks a configuration value, `reason_of` puts any error
+into one line.
 
 StmbenchError                 caught once, by the commands: one line, exit code 2
 ├── InputError                invalid user input: 'expected X, got Y', and the remedy
@@ -149,3 +150,28 @@ class PeerFailureError(StmbenchError):
 
 class UnitError(StmbenchError):
     """One unit of work failed: the message becomes the row's reason, and the other units continue."""
+
+
+# of an absolute path, not of an address; the file's name stays
+FOLDERS = re.compile(r"(?:(?<![\w./])|(?<=file://))(/[^\s/:\"']+)+/(?=[^\s/])")
+# torch's refusal to take the moments of one value: a batch of one image whose map has shrunk to one position
+LONELY = re.compile(r"Expected more than 1 [a-z ]+ when training, got input size torch\.Size\(\[([\d, ]+)\]\)")
+
+
+def reason_of(error: BaseException) -> str:
+    """One line for a row: the kind of error, unless the message says enough by itself, and its first line."""
+    # a traceback inside the message would put this machine's folders into the table
+    if (size := LONELY.search(str(error))) and not isinstance(error, StmbenchError):
+        return _too_few_values(size[1])
+    text = printable(FOLDERS.sub("", " ".join(str(error).split()))[:300])
+    if isinstance(error, SystemExit):
+        return f"its code called sys.exit({text})"
+    return text if isinstance(error, StmbenchError) else f"{type(error).__name__}: {text}"
+
+
+def _too_few_values(size: str) -> str:
+    got = f"1, in a map of {'x'.join(size.split(', '))}"
+    expected = "at least 2 values of each channel for a norm that trains"
+    return str(
+        ConfigError(expected, got, "give --batch-size 2 or more for each process and pass, or a larger --resolution")
+    )

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from stmbench.analyses.models import facts_of, mixer_facts, own_weights
-from stmbench.analyses.unit import Report, Unit, failures_in, reason_of
-from stmbench.errors import PeerFailureError
+from stmbench.analyses.unit import Report, Unit, failures_in
+from stmbench.errors import PeerFailureError, reason_of
 from stmbench.measure import environment
 from stmbench.measure.backend_settings import BackendSettings
 from stmbench.measure.interference import Disturbance

@@ -6,11 +6,12 @@ import dataclasses
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from timm.layers.mlp import Mlp
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
+
+from stmbench.architectures.layers import mlp_macs, resized_position
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,7 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         x = self.branch1(x, self.mixer(self.norm1(x)))
-        y: Tensor = self.branch2(x, self.mlp(self.norm2(x)))
-        return y
+        return cast(Tensor, self.branch2(x, self.mlp(self.norm2(x))))
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds besides the mixer's, by part of the network."""
@@ -65,8 +65,7 @@ class ConvNextBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        y: Tensor = self.branch1(x, self.mlp(self.norm1(self.mixer(x))))
-        return y
+        return cast(Tensor, self.branch1(x, self.mlp(self.norm1(self.mixer(x)))))
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds besides the mixer's, by part of the network."""
@@ -108,23 +107,4 @@ class Stage(nn.Module):
         else:
             for block in self.blocks:
                 x = block(x)
-        y: Tensor = self.norm(x)
-        return y
-
-
-def resized_position(table: Tensor, height: int, width: int) -> Tensor:
-    """A position embedding (1, H, W, C) at another size, bilinear with aligned corners, as Hu et al. resize theirs."""
-    if table.shape[1:3] == (height, width):
-        return table
-    resized = F.interpolate(table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
-    return resized.permute(0, 2, 3, 1)
-
-
-def new_position(size: tuple[int, int], dim: int) -> Tensor:
-    """First values (1, H, W, C) of a position embedding: a truncated normal of standard deviation 0.02."""
-    return nn.init.trunc_normal_(torch.empty(1, *size, dim), std=0.02)
-
-
-def mlp_macs(mlp: Mlp, height: int, width: int) -> int:
-    """Multiply-adds of a two-layer MLP on a map of height x width."""
-    return height * width * 2 * cast(nn.Linear, mlp.fc1).weight.numel()
+        return cast(Tensor, self.norm(x))

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, ArchitectureEntry, NamedModel, build_backbone
-from stmbench.architectures.blocks import BlockConfig, Branch, Stage, mlp_macs
+from stmbench.architectures.blocks import BlockConfig, Branch, Stage
 from stmbench.architectures.layers import (
     ChannelsLastBatchNorm,
     ChannelsLastConv,
     ImageEmbedding,
     PatchEmbedding,
     PoolingHead,
+    mlp_macs,
 )
 from stmbench.errors import require
 from stmbench.mixers.base import MIXERS, SCALES, MixerEntry

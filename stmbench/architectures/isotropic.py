@@ -1,34 +1,26 @@
 """The isotropic architecture: DeiT's shape, with one width and one resolution throughout.
 
-Touvron et al., "Training data-efficient image transformers", ICML 2021, Table 1, without the class token: a 16 x 16
-patch embedding, a learned position embedding, blocks x + mixer(LN(x)), x + mlp(LN(x)) without layer scale, a
-LayerNorm and global average pooling. Gao et al., "Container", section 4.1 and Fig. 1, put CONTAINER-PAM into it. The
-blocks are grouped into four quarters; the maps after each are the model's four stages.
+Touvron et al., ICML 2021, Table 1, without the class token: a 16 x 16 patch embedding, a learned position embedding,
+blocks x + mixer(LN(x)), x + mlp(LN(x)) without layer scale, a LayerNorm and global average pooling. Gao et al., section
+4.1 and Fig. 1, put CONTAINER-PAM into it. The maps after each quarter of the blocks are the model's four stages.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from stmbench.architectures.backbone import LARGEST_STRIDE, REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
-from stmbench.architectures.blocks import BlockConfig, Stage, TransformerBlock, new_position
-from stmbench.architectures.layers import ImageEmbedding, PoolingHead
+from stmbench.architectures.blocks import BlockConfig, Stage, TransformerBlock
+from stmbench.architectures.layers import ImageEmbedding, PoolingHead, new_position
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry
 
 NORM_EPS = 1e-6
 _BLOCK = r"stages\.\d+\.blocks\.\d+\."
-PARTS = {
-    "stem": r"stem(\..*)?",
-    "mixers": _BLOCK + r"mixer(\..*)?",
-    "mlps": _BLOCK + r"mlp(\..*)?",
-    "norms": rf"stages\.\d+\.norm|{_BLOCK}(norm|branch)\d(\..*)?",
-    "head": r"head(\..*)?",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +65,13 @@ NETWORKS = {
 class Isotropic(Backbone):
     """Images (B, in_chans, H, W), H and W >= the patch -> logits (B, num_classes)."""
 
-    parts = PARTS
+    parts: ClassVar = {
+        "stem": r"stem(\..*)?",
+        "mixers": _BLOCK + r"mixer(\..*)?",
+        "mlps": _BLOCK + r"mlp(\..*)?",
+        "norms": rf"stages\.\d+\.norm|{_BLOCK}(norm|branch)\d(\..*)?",
+        "head": r"head(\..*)?",
+    }
 
     def __init__(self, mixer: MixerEntry, config: IsotropicConfig, **mixer_options: Any) -> None:
         super().__init__(config)
@@ -85,21 +83,18 @@ class Isotropic(Backbone):
         self._finish(mixers_init_themselves=mixer.own_init)
 
     def _stage(self, mixer: MixerEntry, index: int, options: dict[str, Any]) -> Stage:
-        config = self.config
-        blocks: list[nn.Module] = []
-        for module, rate in self._build_mixers(mixer, index, options):
-            block = BlockConfig(
-                dim=config.dim, mlp_ratio=config.mlp_ratio, norm_eps=NORM_EPS, drop_path=rate, scale=None
-            )
-            blocks.append(TransformerBlock(module, block))
-        position = new_position(config.maps(*config.img_size)[0], config.dim) if index == 0 else None
-        return Stage(blocks, position, nn.LayerNorm(config.dim, eps=NORM_EPS) if index == 3 else nn.Identity())
+        dim = self.config.dim
+        block = BlockConfig(dim=dim, mlp_ratio=self.config.mlp_ratio, norm_eps=NORM_EPS, drop_path=0.0, scale=None)
+        own = self._build_mixers(mixer, index, options)
+        blocks: list[nn.Module] = [TransformerBlock(one, dataclasses.replace(block, drop_path=p)) for one, p in own]
+        position = new_position(self.config.maps(*self.config.img_size)[0], dim) if index == 0 else None
+        return Stage(blocks, position, nn.LayerNorm(dim, eps=NORM_EPS) if index == 3 else nn.Identity())
 
 
 def build_isotropic(mixer: MixerEntry, scale: str, **options: Any) -> nn.Module:
     """An `Isotropic` model. Raises ConfigError for an option that neither it nor the mixer has, or a bad value."""
-    preset = mixer.preset(scale).options
-    return build_backbone(Isotropic, NETWORKS[scale], mixer, architecture="isotropic", preset=preset, **options)
+    own = mixer.preset(scale).options
+    return build_backbone(Isotropic, NETWORKS[scale], mixer, architecture="isotropic", preset=own, **options)
 
 
 ARCHITECTURES.register(

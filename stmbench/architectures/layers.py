@@ -1,12 +1,15 @@
-"""Layers of channels-last maps (B, H, W, C): convolutions, batch norm, stems and transitions between stages.
+"""Layers of channels-last maps (B, H, W, C): convolutions, batch norm, stems, transitions, heads; position embeddings.
 
 A permuted channels-last tensor is a tensor in PyTorch's channels_last memory format, so no layer here copies its input.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 NORM_EPS = 1e-6  # of the unified architecture's stem, transitions and stage norms; each mixer sets that of its blocks
@@ -187,3 +190,21 @@ def classifier(width: int, num_classes: int) -> nn.Module:
 
 def _classifier_macs(fc: nn.Module) -> int:
     return fc.weight.numel() if isinstance(fc, nn.Linear) else 0
+
+
+def resized_position(table: Tensor, height: int, width: int) -> Tensor:
+    """A position embedding (1, H, W, C) at another size, bilinear with aligned corners, as Hu et al. resize theirs."""
+    if table.shape[1:3] == (height, width):
+        return table
+    resized = F.interpolate(table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)
+    return resized.permute(0, 2, 3, 1)
+
+
+def new_position(size: tuple[int, int], dim: int) -> Tensor:
+    """First values (1, H, W, C) of a position embedding: a truncated normal of standard deviation 0.02."""
+    return nn.init.trunc_normal_(torch.empty(1, *size, dim), std=0.02)
+
+
+def mlp_macs(mlp: Mlp, height: int, width: int) -> int:
+    """Multiply-adds of a two-layer MLP on a map of height x width."""
+    return height * width * 2 * cast(nn.Linear, mlp.fc1).weight.numel()

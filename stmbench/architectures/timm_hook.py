@@ -1,13 +1,18 @@
-"""Registers our models with timm as soon as both packages are imported, in either order, without importing timm."""
+"""Registers our models with timm as soon as both packages are imported, in either order, without importing timm.
+
+`accept_brackets` lets timm take our names with options in brackets.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any, cast
 
 
 def install() -> None:
@@ -70,3 +75,35 @@ class _Loader(importlib.abc.Loader):
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.inner, name)  # resource readers and the like
+
+
+def accept_brackets(is_ours: Callable[[str], bool]) -> None:
+    """Wrap the functions of timm's `create_model` that read a name, so that our names may have options in brackets.
+
+    timm knows no such options, and cuts a name at its first dot (`resnet50.a1_in1k`). Names that are not `is_ours` are
+    treated as before. Code that imported `create_model` earlier is served too: it looks these up in timm's module.
+    """
+    from timm.models import _factory
+
+    from stmbench.architectures.model_names import split_options
+
+    factory: Any = _factory
+    split_tag, is_model, entrypoint = factory.split_model_name_tag, factory.is_model, factory.model_entrypoint
+
+    def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
+        """timm's, except that a dot inside our brackets (`[layer_scale=0.1]`) does not begin a tag."""
+        return (model_name, no_tag) if is_ours(model_name) else cast(tuple[str, str], split_tag(model_name, no_tag))
+
+    def is_model_or_ours(model_name: str) -> bool:
+        return is_ours(model_name) or bool(is_model(model_name))
+
+    def model_entrypoint(model_name: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """timm's; options in brackets are defaults of the keyword arguments."""
+        if not is_ours(model_name):
+            return cast(Callable[..., Any], entrypoint(model_name, *args, **kwargs))
+        base, options = split_options(model_name)
+        return functools.partial(entrypoint(base, *args, **kwargs), **options)
+
+    factory.split_model_name_tag = split_model_name_tag
+    factory.is_model = is_model_or_ours
+    factory.model_entrypoint = model_entrypoint

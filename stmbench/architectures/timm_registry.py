@@ -1,7 +1,6 @@
 """Our model names in timm's registry, so that `timm.create_model("unified_halo_attn_tiny[halo=1]")` works.
 
-timm knows no options in brackets, and cuts a name at its first dot (`resnet50.a1_in1k`). Three functions that its
-`create_model` calls are wrapped, and treat all other names as before.
+timm knows no options in brackets: `timm_hook.accept_brackets` wraps what reads a name.
 """
 
 from __future__ import annotations
@@ -11,19 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import _factory, build_model_with_cfg, register_model
+from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
+from stmbench.architectures import timm_hook
 from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
-from stmbench.architectures.model_names import split_options
 from stmbench.errors import CheckpointError
 from stmbench.mixers.base import MIXERS, SCALES
 
-TIMM_OPTIONS = (
-    *("num_classes", "in_chans", "img_size"),
-    *("features_only", "out_indices", "feature_cls"),
-    *("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
-)
+TIMM_OPTIONS = ("num_classes", "in_chans", "img_size", "features_only", "out_indices", "feature_cls", "pretrained_cfg",
+                "pretrained_cfg_overlay", "cache_dir")  # fmt: skip
 default_cfgs: dict[str, dict[str, Any]] = {}  # timm expects this name in a module that registers models
 _registered: set[str] = set()
 
@@ -31,7 +27,7 @@ _registered: set[str] = set()
 @functools.cache
 def register_all() -> None:
     """Register every name with timm, now and as plug-ins add them, and let timm accept options in brackets."""
-    _accept_brackets()
+    timm_hook.accept_brackets(_has_brackets)
     MIXERS.subscribe(_register_mixer)
     for name in NAMED_MODELS:
         model = NAMED_MODELS.get(name)
@@ -108,36 +104,6 @@ def _input(size: int | tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _accept_brackets() -> None:
-    """Wrap the functions of timm's `create_model` that read a name, so that our names may have options in brackets.
-
-    Code that imported `create_model` before us is served too, since it looks these functions up in timm's module.
-    """
-    factory: Any = _factory
-    split_tag, is_model, entrypoint = factory.split_model_name_tag, factory.is_model, factory.model_entrypoint
-
-    def split_model_name_tag(model_name: str, no_tag: str = "") -> tuple[str, str]:
-        """timm's, except that a dot inside our brackets (`[layer_scale=0.1]`) does not begin a tag."""
-        return (
-            (model_name, no_tag) if _has_brackets(model_name) else cast(tuple[str, str], split_tag(model_name, no_tag))
-        )
-
-    def is_model_or_has_brackets(model_name: str) -> bool:
-        return _has_brackets(model_name) or bool(is_model(model_name))
-
-    def model_entrypoint(model_name: str, *args: Any, **kwargs: Any) -> Callable[..., nn.Module]:
-        """timm's; options in brackets are defaults of the keyword arguments."""
-        if not _has_brackets(model_name):
-            return cast(Callable[..., nn.Module], entrypoint(model_name, *args, **kwargs))
-        base, options = split_options(model_name)
-        return functools.partial(entrypoint(base, *args, **kwargs), **options)
-
-    factory.split_model_name_tag = split_model_name_tag
-    factory.is_model = is_model_or_has_brackets
-    factory.model_entrypoint = model_entrypoint
-
-
 def _has_brackets(name: str) -> bool:
     """Whether it is one of our names with options in brackets."""
-    base, bracket, _ = name.partition("[")
-    return bool(bracket) and base in _registered
+    return "[" in name and name.partition("[")[0] in _registered

@@ -20,8 +20,8 @@ from torch import nn
 
 from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
-from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Stage, TransformerBlock, new_position
-from stmbench.architectures.layers import NORM_EPS, ConvHead, Stem, Transition, halved
+from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Stage, TransformerBlock
+from stmbench.architectures.layers import NORM_EPS, ConvHead, Stem, Transition, halved, new_position
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry, Preset
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from stmbench.architectures.blocks import resized_position
+from stmbench.architectures.layers import resized_position
 
 Shape = tuple[int, ...]
 Resize = Callable[[Tensor, Shape], Tensor | None]  # (table, the model's shape) -> the table at that shape

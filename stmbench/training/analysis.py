@@ -10,17 +10,18 @@ from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
 from stmbench.analyses.models import plugin_hashes
-from stmbench.analyses.unit import Unit, reason_of
+from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError
+from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError, reason_of
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.labels import random_label
-from stmbench.training.data import TrainingData, batch_remark, open_data, with_fitting_batch
+from stmbench.training.data import TrainingData, open_data
 from stmbench.training.distributed import World
+from stmbench.training.images import batch_remark, with_fitting_batch
 from stmbench.training.loop import Loop
 from stmbench.training.progress import require_board
 from stmbench.training.rows import training_rows

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stmbench.analyses.profile.timed_models import TrainStep
-from stmbench.analyses.unit import reason_of
+from stmbench.errors import reason_of
 
 NORMS = {
     "batch": (nn.BatchNorm2d(8), "1x8x1x1"),

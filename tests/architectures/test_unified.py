@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from stmbench.architectures.base import ARCHITECTURES
-from stmbench.architectures.blocks import resized_position
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
+from stmbench.architectures.layers import resized_position
 from stmbench.errors import InputError
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")

@@ -16,9 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.affinity.layers import Layer, chosen_heads
-from stmbench.analyses.affinity.maps import MEAN, LayerMaps, coefficient_items, items, kept_rows
+from stmbench.analyses.affinity.maps import MEAN, LayerMaps, kept_rows
 from stmbench.analyses.affinity.options import AffinityConfig
-from stmbench.analyses.affinity.row_statistics import PARTS_ONLY, entry_sums, layer_numbers, metric_levels, row_numbers
+from stmbench.analyses.affinity.row_statistics import (
+    PARTS_ONLY,
+    coefficient_items,
+    entry_sums,
+    items,
+    layer_numbers,
+    metric_levels,
+    row_numbers,
+)
 from stmbench.analyses.affinity.study import Finding, Study, parts_of
 from stmbench.analyses.feature_layouts import first_tensor
 from stmbench.analyses.loaded_model import LoadedModel

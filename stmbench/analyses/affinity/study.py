@@ -10,8 +10,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from stmbench.analyses.affinity.layers import Geometry, Layer, check_positions, chosen_layers, layers_of
-from stmbench.analyses.affinity.maps import Item, LayerMaps
+from stmbench.analyses.affinity.maps import LayerMaps
 from stmbench.analyses.affinity.options import AffinityConfig
+from stmbench.analyses.affinity.row_statistics import Item
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.mixers.affinity import Affinity, Columns
 

@@ -64,10 +64,7 @@ def motion_blur(images: Tensor, draws: Draws, radius: float, sigma: float) -> Te
 def zoom_blur(images: Tensor, draws: Draws, end: float, step: float) -> Tensor:
     """The mean of the image and of its zooms by 1, 1 + step, ... up to `end`."""
     factors = np.arange(1, end, step).tolist()
-    total = images.clone()
-    for factor in factors:
-        total += clipped_zoom(images, factor)
-    return total / (len(factors) + 1)
+    return sum((clipped_zoom(images, factor) for factor in factors), images) / (len(factors) + 1)
 
 
 @functools.lru_cache(maxsize=32)
@@ -78,8 +75,7 @@ def _disk(radius: float, half: int, window: int, sigma: float) -> Tensor:
     disk /= disk.sum()
     edge = torch.exp(-((torch.arange(window, dtype=torch.float64) - window // 2) ** 2) / (2 * sigma**2))
     edge /= edge.sum()
-    margin = window // 2
-    padded = F.pad(disk[None, None], (margin, margin, margin, margin), mode="reflect")
+    padded = F.pad(disk[None, None], (window // 2,) * 4, mode="reflect")
     return F.conv2d(padded, torch.outer(edge, edge)[None, None])[0, 0]
 
 

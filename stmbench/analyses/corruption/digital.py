@@ -21,16 +21,8 @@ from stmbench.data.preprocessing import to_pixels
 
 CONTRASTS: Final = ((0.4,), (0.3,), (0.2,), (0.1,), (0.05,))
 # strength and sigma of the displacements, largest move of the corners; multiples of 244 as published, not of 224
-ELASTICS: Final = tuple(
-    (244 * strength, 244 * sigma, 244 * move)
-    for strength, sigma, move in (
-        (2, 0.7, 0.1),
-        (2, 0.08, 0.2),
-        (0.05, 0.01, 0.02),
-        (0.07, 0.01, 0.02),
-        (0.12, 0.01, 0.02),
-    )
-)
+_OF_244 = ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
+ELASTICS: Final = tuple((244 * strength, 244 * sigma, 244 * move) for strength, sigma, move in _OF_244)
 SHARES: Final = ((0.6,), (0.5,), (0.4,), (0.3,), (0.25,))  # of the side that is left
 QUALITIES: Final = ((25,), (18,), (15,), (10,), (7,))
 

@@ -88,9 +88,7 @@ class CorruptionOptions(ImageOptions):
         example="noise,fog",
     )
     baseline: str | None = option(
-        None,
-        help="Baseline model for relative errors (CE, mCE), from this run or the store.",
-        metavar="MODEL",
+        None, help="Baseline model for relative errors (CE, mCE), from this run or the store.", metavar="MODEL"
     )
     as_jpeg: bool = option(
         False, help="Store each corrupted image as JPEG of quality 85, as the published data set does."

@@ -13,8 +13,7 @@ from stmbench.analyses.models import DTYPES
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
-from stmbench.analyses.unit import reason_of
-from stmbench.errors import InputError, UnitError
+from stmbench.errors import InputError, UnitError, reason_of
 from stmbench.measure import throughput_batch
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.clock import Timer

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from stmbench.analyses.base import Progress
-from stmbench.analyses.unit import reason_of
+from stmbench.errors import reason_of
 from stmbench.experiments.tasks import Task, TaskResult, execute
 
 ATTEMPTS = 3  # at a task whose worker died

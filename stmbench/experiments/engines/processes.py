@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stmbench.analyses.base import Progress
-from stmbench.analyses.unit import reason_of
+from stmbench.errors import reason_of
 from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed, moved
 from stmbench.experiments.tasks import Task
 

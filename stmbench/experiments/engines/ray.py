@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stmbench.analyses.unit import reason_of
-from stmbench.errors import ConfigError, MissingPackageError, StmbenchError
+from stmbench.errors import ConfigError, MissingPackageError, StmbenchError, reason_of
 from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed
 from stmbench.experiments.tasks import Task, TaskResult, execute, weights_of
 from stmbench.plugins import carried_files
