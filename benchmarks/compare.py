@@ -27,7 +27,7 @@ import numpy as np
 from stmbench.comparison.live import Live, WorkerPair
 from stmbench.comparison.sampling import LAYOUTS, LOOKS, PROCESSOR, WALL, LiveConfig, Round, Samples, is_clear, sample
 from stmbench.comparison.worker_process import CodeVersion, WorkerProcess, code_version
-from stmbench.measure.verdicts import decide_verdict
+from stmbench.measure.effects import decide_verdict
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("unified_dw_conv_micro", "unified_halo_attn_micro", "unified_dcnv3_micro")

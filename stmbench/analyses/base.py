@@ -23,8 +23,7 @@ from stmbench.analyses.unit import Report, Unit, failures_in
 from stmbench.errors import PeerFailureError, reason_of
 from stmbench.measure import environment
 from stmbench.measure.backend_settings import BackendSettings
-from stmbench.measure.interference import Disturbance
-from stmbench.measure.machine_watch import MachineWatch
+from stmbench.measure.machine_watch import Disturbance, MachineWatch
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import unit_of
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from stmbench.measure.effects import ALPHA, Effect, decide_verdict, minimum_detectable_effect
 from stmbench.measure.statistics import MIN_ROUNDS, holm
-from stmbench.measure.verdicts import ALPHA, Effect, decide_verdict, minimum_detectable_effect
 from stmbench.tables.comparison_result import VERDICTS, Finding, Kind
 
 COST_MARGIN: Final = 0.001  # relative change of a counted quantity that matters

@@ -16,8 +16,8 @@ from stmbench.comparison.sampling import LOOKS, PROCESSOR, SIDES, WALL, LiveConf
 from stmbench.comparison.worker_process import CodeVersion, Worker, WorkerError, WorkerProcess
 from stmbench.errors import InputError
 from stmbench.measure import environment
+from stmbench.measure.effects import ALPHA, decide_verdict
 from stmbench.measure.machine_watch import MachineWatch
-from stmbench.measure.verdicts import ALPHA, decide_verdict
 from stmbench.tables.comparison_result import Comparison
 
 Start = Callable[[CodeVersion], Worker]

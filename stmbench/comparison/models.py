@@ -19,9 +19,9 @@ from stmbench.analyses.profile.samples import Samples
 from stmbench.comparison.findings import Measured, adjudicate, conditions_text, exact_count
 from stmbench.comparison.stored_profile import BETWEEN_PROCESSES
 from stmbench.comparison.stored_quality import paired_predictions
+from stmbench.measure.effects import Effect, paired_effect
 from stmbench.measure.repeated_training import repeated_difference, repeated_interval_difference
 from stmbench.measure.statistics import Interval
-from stmbench.measure.verdicts import Effect, paired_effect
 from stmbench.tables.comparison_result import Finding
 from stmbench.tables.labels import FEWEST_ROUNDS
 

@@ -17,10 +17,9 @@ import numpy as np
 from stmbench.comparison.worker_process import Worker
 from stmbench.errors import UnknownNameError, require
 from stmbench.measure.backend_settings import require_dtype
+from stmbench.measure.effects import Effect, between_group_error, decide_verdict, paired_effect
 from stmbench.measure.interleaving import round_order
-from stmbench.measure.outliers import kept_rounds
-from stmbench.measure.statistics import Floats
-from stmbench.measure.verdicts import Effect, between_group_error, decide_verdict, paired_effect
+from stmbench.measure.statistics import Floats, kept_rounds
 
 CLOCKS = ("auto", "processor", "wall")
 # How often models are built anew, each time in a fresh process, within the time limit; at most every two seconds. The

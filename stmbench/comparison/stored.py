@@ -17,7 +17,7 @@ from stmbench.comparison.findings import COST_MARGIN, Measured, adjudicate, mach
 from stmbench.comparison.stored_profile import costs, speed
 from stmbench.comparison.stored_quality import quality
 from stmbench.errors import ConfigError, TableError
-from stmbench.measure.verdicts import ALPHA
+from stmbench.measure.effects import ALPHA
 from stmbench.tables import Store
 from stmbench.tables.comparison_result import Comparison, Version
 

@@ -14,9 +14,8 @@ import pandas as pd
 
 from stmbench.analyses.profile.samples import LATENCY_REPEATS
 from stmbench.comparison.findings import Measured, conditions_text, exact_count
-from stmbench.measure.outliers import kept_rounds
-from stmbench.measure.statistics import Floats
-from stmbench.measure.verdicts import Effect, unpaired_effect
+from stmbench.measure.effects import Effect, unpaired_effect
+from stmbench.measure.statistics import Floats, kept_rounds
 from stmbench.tables.rows import Key, newest_rows, row_keys
 
 # Two processes of one model, each with its probe, agree within 1.4 to 1.6 % (standard deviation; dw_conv, sw_attn) or

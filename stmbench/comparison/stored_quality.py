@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from stmbench.analyses.robustness.runner import AT_ZERO, Outcomes
 from stmbench.comparison.findings import Measured, conditions_text
-from stmbench.measure.differences import difference_of_intervals, difference_of_proportions, paired_difference
+from stmbench.measure.effects import Effect, difference_of_intervals, difference_of_proportions, paired_difference
 from stmbench.measure.statistics import Floats, Interval
-from stmbench.measure.verdicts import Effect
 from stmbench.tables.rows import newest_rows, row_keys
 
 HIGHER = ("accuracy", "accuracy_top5", "accuracy_on_correct", "consistency")  # shares of images

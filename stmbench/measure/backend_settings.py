@@ -4,6 +4,10 @@ Precision: fp32 means fp32. By default cuDNN's convolutions use TF32 and matrix 
 comparison unfair; `tf32` is a dtype of its own, in which both use it. cuDNN: timed work lets it try its algorithms and
 take the fastest; evaluations use deterministic algorithms, so that results are reproducible. Freed memory: see
 `keep_freed_memory`.
+
+torch.compile: Dynamo caches at most 8 graphs per code object, and all models of an architecture share one `forward`:
+from the fifth model at two batch sizes on, it would silently run them eagerly. Calling each model through a code object
+of its own gives it a cache of its own; `Compilation` checks that it was compiled into a single graph.
 """
 
 from __future__ import annotations
@@ -11,12 +15,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import itertools
 import platform
-from collections.abc import Iterator
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor, nn
 
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, UnitError
 
 TF32_SINCE = (8, 0)  # compute capability
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # <malloc.h>
@@ -94,3 +102,60 @@ def keep_freed_memory() -> str:
     # as a size, -1 is the largest number: never trim
     is_set = library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, -1)
     return "glibc's, keeping what is freed" if is_set else "glibc's"
+
+
+_numbers = itertools.count()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """Compiled graphs, and graph breaks by reason, as Dynamo counts them: so far, or between two moments."""
+
+    graphs: int
+    breaks: Counter[str]
+
+    @classmethod
+    def so_far(cls) -> Compilation:
+        """The counts of this process so far."""
+        from torch._dynamo.utils import counters  # takes a second to import
+
+        return cls(graphs=counters["stats"]["unique_graphs"], breaks=Counter(counters["graph_break"]))
+
+    def since(self, earlier: Compilation) -> Compilation:
+        """What was compiled after `earlier`."""
+        return Compilation(graphs=self.graphs - earlier.graphs, breaks=self.breaks - earlier.breaks)
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """The counts as stored in the metadata."""
+        return {"graphs": self.graphs, "graph_breaks": self.breaks.total()}
+
+    def require(self, graphs: int) -> None:
+        """Raise UnitError unless exactly this many graphs were compiled, without a graph break."""
+        broken = self.breaks.total()
+        if self.graphs == graphs and not broken:
+            return
+        got = f"{_several(self.graphs, 'graph')} and {_several(broken, 'graph break')}"
+        if broken:
+            got += f" ({self.breaks.most_common(1)[0][0].splitlines()[0][:160]})"
+        elif self.graphs < graphs:
+            got += " (the compiler hit a limit or is disabled, and the rest runs eagerly)"
+        wanted = _several(graphs, "compiled graph")
+        raise UnitError(f"expected {wanted} without a break, got {got}; omit --compile for this model")
+
+
+def compiled(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """`module` as a compiled function: one graph per input shape, in a cache that no other module shares."""
+
+    def forward(x: Tensor) -> Tensor:
+        output: Tensor = module(x)
+        return output
+
+    code = forward.__code__.replace(co_name=f"forward_{next(_numbers)}")
+    own = types.FunctionType(code, forward.__globals__, code.co_name, None, forward.__closure__)
+    result: Callable[[Tensor], Tensor] = torch.compile(own, dynamic=False)
+    return result
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

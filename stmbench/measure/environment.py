@@ -38,10 +38,7 @@ def _gpu_facts(device: torch.device) -> dict[str, Any]:
     if device.type != "cuda" or not torch.cuda.is_available():
         return {"gpus": []}
     gpu = torch.cuda.get_device_properties(device)
-    size = {
-        "gpu_memory_gib": round(gpu.total_memory / 2**30),
-        "gpu_processors": gpu.multi_processor_count,
-    }
+    size = {"gpu_memory_gib": round(gpu.total_memory / 2**30), "gpu_processors": gpu.multi_processor_count}
     return {"gpus": [gpu.name], **size}
 
 

@@ -19,9 +19,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stmbench.measure.differences import paired_difference
+from stmbench.measure.effects import Effect, paired_difference
 from stmbench.measure.statistics import LEVEL, Floats, Interval
-from stmbench.measure.verdicts import Effect
 
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 

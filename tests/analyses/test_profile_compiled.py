@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.timing_harness import BatchPlan, TimingHarness
 from stmbench.errors import UnitError
-from stmbench.measure.compilation import Compilation
+from stmbench.measure.backend_settings import Compilation
 from stmbench.mixers.base import MixerConfig, register_mixer
 from stmbench.tables import read
 from tests.analyses.profiles import memory, profile, raw

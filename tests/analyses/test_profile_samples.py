@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stmbench.analyses.profile.samples import LATENCY_REPEATS, Key, Samples, summaries
-from stmbench.measure.interference import external_load
+from stmbench.measure.machine_watch import external_load
 from stmbench.tables.labels import FEWEST_ROUNDS
 
 A, B, C = (("a", None), ("b", None), ("c", None))

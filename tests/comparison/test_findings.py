@@ -9,7 +9,7 @@ import pytest
 
 from stmbench.comparison.findings import Measured, adjudicate
 from stmbench.errors import TableError
-from stmbench.measure.verdicts import Effect
+from stmbench.measure.effects import Effect
 from stmbench.tables.comparison_result import Comparison, Finding, Version
 
 

@@ -4,13 +4,16 @@ import contextlib
 import platform
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from stmbench.errors import ConfigError
-from stmbench.measure.backend_settings import BackendSettings, require_dtype
+from stmbench.errors import ConfigError, UnitError
+from stmbench.measure.backend_settings import BackendSettings, Compilation, compiled, require_dtype
+from tests.measure.quick_compiler import quick_compiler
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +86,52 @@ def test_memory_that_is_kept_is_not_paid_for_again() -> None:
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert faults("keep") < 100 < faults("leave")
+
+
+__all__ = ["quick_compiler"]
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 1
+        torch._dynamo.graph_break()
+        return x * 2
+
+
+def test_more_modules_of_one_class_than_the_compiler_has_room_for_are_all_compiled() -> None:
+    for factor in range(12):
+        before = Compilation.so_far()
+        run = compiled(Scaled(float(factor)))
+        assert run(torch.ones(2)).tolist() == [factor, factor]
+        run(torch.ones(3))
+        found = Compilation.so_far().since(before)
+        assert found.facts == {"graphs": 2, "graph_breaks": 0}, factor
+        found.require(2)
+
+
+def test_a_graph_that_breaks_is_counted_and_refused() -> None:
+    before = Compilation.so_far()
+    compiled(Broken())(torch.ones(2))
+    found = Compilation.so_far().since(before)
+    assert found.facts["graphs"] == 2
+    assert found.facts["graph_breaks"] >= 1, "Dynamo counts it in the frame that called, too"
+    with pytest.raises(UnitError, match=r"^expected 1 compiled .*got 2 graphs and \d graph break.*--compile"):
+        found.require(1)
+
+
+@pytest.mark.parametrize(
+    ("graphs", "wanted", "words"),
+    [(0, 1, "got 0 graphs and 0 graph breaks .* runs eagerly"), (1, 0, "expected 0 compiled graphs .*, got 1 graph ")],
+)
+def test_a_graph_that_is_missing_or_too_many_is_refused(graphs: int, wanted: int, words: str) -> None:
+    with pytest.raises(UnitError, match=words):
+        Compilation(graphs=graphs, breaks=Counter()).require(wanted)

@@ -15,8 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stmbench.errors import UnitError
 from stmbench.measure import memory
-from stmbench.measure.memory import MemorySpec, peak_of_child, peak_of_cuda
-from stmbench.measure.memory_child import max_rss, status_bytes
+from stmbench.measure.memory import MemorySpec, max_rss, peak_of_child, peak_of_cuda, status_bytes
 
 TARGET = "tests.measure.child_target:prepare"
 

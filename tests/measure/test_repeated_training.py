@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from stmbench.measure.differences import paired_difference
+from stmbench.measure.effects import paired_difference
 from stmbench.measure.repeated_training import (
     combined,
     repeated_difference,

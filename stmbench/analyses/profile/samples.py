@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stmbench.measure import bootstrap, statistics
-from stmbench.measure.outliers import kept_rounds
-from stmbench.measure.statistics import Floats, Interval
+from stmbench.measure.statistics import Floats, Interval, kept_rounds
 from stmbench.tables.labels import FEWEST_ROUNDS, UNFIT, few_rounds
 
 UNFIT_SHARE = 0.2  # of the processor, taken by others on average while rounds were sampled

@@ -21,7 +21,7 @@ from stmbench.analyses.profile.tasks import Tasks, passes_for
 from stmbench.analyses.profile.timing_harness import BatchPlan, TimingHarness
 from stmbench.analyses.unit import Unit
 from stmbench.measure.energy import energy_counter_for
-from stmbench.measure.interference import external_load
+from stmbench.measure.machine_watch import external_load
 from stmbench.tables.labels import FEWEST_ROUNDS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stmbench.analyses.models import DTYPES, build_model
 from stmbench.data.embedded import photos
 from stmbench.errors import UnitError
-from stmbench.measure.compilation import Compilation, compiled
+from stmbench.measure.backend_settings import Compilation, compiled
 
 NUM_CLASSES = 1000
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -15,9 +15,8 @@ from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, n
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
 from stmbench.errors import InputError, UnitError, reason_of
 from stmbench.measure import throughput_batch
-from stmbench.measure.backend_settings import keep_freed_memory
+from stmbench.measure.backend_settings import Compilation, keep_freed_memory
 from stmbench.measure.clock import Timer
-from stmbench.measure.compilation import Compilation
 from stmbench.measure.interleaving import Sample, rounds, warm_up
 from stmbench.measure.latency import CacheFlush, ColdPass, WarmPass, cuda_graph_replay
 from stmbench.measure.probe import Probe

@@ -22,7 +22,7 @@ from stmbench.analyses.robustness.attacks import Attack, predict
 from stmbench.analyses.robustness.config import words
 from stmbench.analyses.robustness.fgsm import Target
 from stmbench.errors import UnitError
-from stmbench.measure.differences import mcnemar
+from stmbench.measure.effects import mcnemar
 from stmbench.tables.files import write_arrays
 
 Integers = NDArray[np.int64]

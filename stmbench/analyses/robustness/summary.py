@@ -12,7 +12,7 @@ import numpy as np
 
 from stmbench.analyses.robustness.attacks import ATTACKS
 from stmbench.analyses.robustness.runner import AT_ZERO, Outcomes, Verdict, against_fgsm, broken_at, common, verdicts
-from stmbench.measure.differences import McNemar, mcnemar
+from stmbench.measure.effects import McNemar, mcnemar
 from stmbench.measure.proportions import paired_proportion_difference, proportion
 from stmbench.measure.statistics import Interval, holm
 

@@ -20,7 +20,7 @@ from stmbench.analyses.robustness.runner import Outcomes
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, UnknownNameError
-from stmbench.measure.differences import mcnemar
+from stmbench.measure.effects import mcnemar
 from stmbench.tables import Store
 
 MODELS = ("unified_dw_conv_nano", "unified_sr_attn_nano")
