@@ -16,7 +16,7 @@ from typing import Any, Final, get_type_hints
 
 import pandas as pd
 
-from stmbench.analyses.options import ImageOptions, Options, RunSettings, element_type, help_of, scalar_type
+from stmbench.analyses.options import Options, RunSettings, element_type, help_of, scalar_type
 from stmbench.analyses.registry import AnalysisSpec
 from stmbench.analyses.unit import Report
 from stmbench.errors import InputError
@@ -25,7 +25,6 @@ from stmbench.tables import Store
 from stmbench.tables.schema import check as check_schema
 
 MODEL: Final = "unified_dw_conv_nano"
-SMALL: Final = {"dataset": "digits", "num_images": 4, "resolution": "32", "batch_size": 2}
 PROMISES: Final = {  # check -> (what is promised, how to keep it, the check that has to pass first)
     "options": ("the options make a command and a function, and each has a help text",
                 "make each field with option(default, help=...), and give it a name that no shared option has", None),
@@ -70,8 +69,7 @@ class _Examined:
 
     def made(self, **given: Any) -> Options:
         """The options of a small run."""
-        small = SMALL if issubclass(self.kind, ImageOptions) else {}
-        return self.kind(**{**small, **given})
+        return self.kind(**{**self.kind.small, **given})
 
     def run(self, store: str, *, seed: int = 0) -> tuple[Report, pd.DataFrame]:
         """One run into a store of the folder, and the rows of that run."""

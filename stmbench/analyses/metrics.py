@@ -33,8 +33,9 @@ def share(name: str, title: str) -> Metric:
 ACCURACY: Final = percentage("accuracy", "accuracy", tracked=True)
 ACCURACY_TOP5: Final = percentage("accuracy_top5", "top-5 accuracy", tracked=True)
 CONSISTENCY: Final = percentage("consistency", "consistency")
+ACCURACY_ON_CORRECT: Final = percentage("accuracy_on_correct", "accuracy where clean is right")
 ACCURACY_DIFFERENCE: Final = percentage("accuracy_difference", "accuracy, difference")
-CONSISTENCY_DIFFERENCE: Final = Metric(name="consistency_difference", unit="1")
+CONSISTENCY_DIFFERENCE: Final = percentage("consistency_difference", "consistency, difference")
 MCNEMAR: Final = Metric(name="mcnemar_p", unit="1")
 MCNEMAR_HOLM: Final = Metric(name="mcnemar_p_holm", unit="1")
 NLL: Final = Metric(

@@ -88,6 +88,7 @@ class Options(abc.ABC):
         combines: whether an experiment also runs it once for all models together, to compare them.
         in_experiments: options that an experiment's step has unless it says otherwise.
         old_keys: keys of earlier experiment files, and the options that they are now.
+        small: options of a run that takes seconds, which `stmbench check` does.
     """
 
     needs_images: ClassVar[bool] = False
@@ -96,6 +97,7 @@ class Options(abc.ABC):
     combines: ClassVar[bool] = False
     in_experiments: ClassVar[Mapping[str, Any]] = {}
     old_keys: ClassVar[Mapping[str, str]] = {"set": "dataset"}
+    small: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -137,6 +139,7 @@ class ImageOptions(Options):
     """What analyses of images share."""
 
     needs_images: ClassVar[bool] = True
+    small: ClassVar[Mapping[str, Any]] = {"dataset": "digits", "num_images": 4, "resolution": "32", "batch_size": 2}
 
     dataset: str = option(
         "photos",

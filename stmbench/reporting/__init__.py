@@ -4,6 +4,7 @@ content                 what a report says
 overview                verdicts: every model against a baseline
 build_report            from a table to a report and its files; every analysis's tables and figures
 cross_analysis          what only several analyses can say; measured and published figures
+metrics_table           a column for each metric, a row for each model and place
 model_table             a row for each model; plain tables of values without a section of their own
 caveats, facts          warnings; stores, versions, machines
 comparison              the outcome of `stmbench compare`

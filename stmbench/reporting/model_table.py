@@ -194,7 +194,7 @@ def values_table(name: str, rows: pd.DataFrame, *, title: str = "Values", steppe
         cells = [
             Cell(text=model),
             Cell(text=f"{shown.name}, {shown.unit}" if shown.unit else shown.name),
-            *(_place(row[place]) for place in places),
+            *(place_cell(row[place]) for place in places),
             Cell(text=number(row["value"], metric), detail=spread, value=row["value"]),
             Cell(text=str(row["status"])),
         ]
@@ -217,8 +217,9 @@ def values_table(name: str, rows: pd.DataFrame, *, title: str = "Values", steppe
     )
 
 
-def _place(value: object) -> Cell:
-    if pd.isna(value):  # type: ignore[call-overload]
+def place_cell(value: object) -> Cell:
+    """A stage, level or name; a dash for none."""
+    if value is None or pd.isna(value):  # type: ignore[call-overload]
         return Cell(text="–")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Cell(text=f"{value:g}", value=float(value))
@@ -226,15 +227,25 @@ def _place(value: object) -> Cell:
 
 
 KIND: Final = ["metric", "definition", "condition"]  # rows of a kind are shown together, or are all in the table
+LAYER: Final = [*KIND, "model", "weights", "level", "stage", "block", "position"]
 ON_PAPER: Final = 10
 
 
 def with_the_rest(section: Section, frame: pd.DataFrame) -> Section:
-    """The section with one more table: every summary value of the kinds that it does not show in full."""
+    """The section with one more table: every summary value of the kinds that it does not show in full.
+
+    The mean over a layer's heads stands for the heads, of which there can be hundreds.
+    """
     rows = frame[frame["value"].notna() & (frame["kind"] == "summary")]
-    said = _said(section)
-    texts = [number(value, metric) for value, metric in zip(rows["value"], rows["metric"], strict=True)]
-    missing = pd.Series([text not in said for text in texts], index=rows.index, dtype=bool)
+    whole = pd.MultiIndex.from_frame(rows.loc[rows["head"].isna(), LAYER].astype(object).fillna(""))
+    has_mean = pd.MultiIndex.from_frame(rows[LAYER].astype(object).fillna("")).isin(whole)
+    rows = rows[rows["head"].isna() | ~has_mean]
+    said, in_words = _said(section), _said_in_words(section)
+    shown_values = [
+        value in in_words or number(value, metric) in said
+        for value, metric in zip(rows["value"], rows["metric"], strict=True)
+    ]
+    missing = ~pd.Series(shown_values, index=rows.index, dtype=bool)
     left = rows[missing.groupby([rows[name].astype(object) for name in KIND], dropna=False).transform("any")]
     if left.empty:
         return section
@@ -252,9 +263,15 @@ def with_the_rest(section: Section, frame: pd.DataFrame) -> Section:
 def _said(section: Section) -> set[str]:
     """Numbers in the section's tables and at the marks of its figures."""
     found: set[str] = set()
-    for table in section.tables:
+    for table in (*section.tables, *([] if section.headline is None else [section.headline])):
         found |= {cell.text.rstrip("*") for line in table.lines for cell in line.cells}
     for plot in section.plots:
         for mark in marks_in(plot.figure).values():
             found |= {word.strip("(),;:") for word in mark.text.split()}
     return found
+
+
+def _said_in_words(section: Section) -> set[float]:
+    """Values of cells that say them in words, such as '< 0.001'."""
+    cells = (cell for table in section.tables for line in table.lines for cell in line.cells)
+    return {cell.value for cell in cells if cell.value is not None and cell.text.startswith("<")}

@@ -91,7 +91,7 @@ def test_invariance_has_areas_and_levels_and_reasons_that_differ_in_a_number_are
     ]
     rows = [row for mixer in ("dw_conv", "sr_attn", "dcnv3") for row in curve(mixer, LEVELS[:7])]
     section = only([*rows, *skipped])
-    assert [table.title for table in section.tables] == ["Areas under the curves", "Consistency"]
+    assert [table.title for table in section.tables] == ["Areas under the curves", "Consistency", "Every level"]
     assert [column.heading for column in section.tables[1].columns] == ["Model", *(f"{x:g}°" for x in LEVELS[:7])]
     assert len(section.plots) == 1
     (caveat,) = [caveat for caveat in section.caveats if caveat.kind == "skipped"]
@@ -101,7 +101,7 @@ def test_invariance_has_areas_and_levels_and_reasons_that_differ_in_a_number_are
 def test_a_single_level_is_no_curve() -> None:
     section = only([row for row in curve("dw_conv", (0.0,)) if row.metric == "consistency"])
     assert section.plots == ()
-    assert [(table.title, len(table.lines)) for table in section.tables] == [("Also measured", 1)]
+    assert [(table.title, len(table.lines)) for table in section.tables] == [("Every level", 1)]
     assert section.lead == "No mean consistency was measured."
 
 
@@ -109,21 +109,46 @@ def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> Non
     check = like(attacked()[0], metric="validity", condition="fgsm_not_below", value=None, ci_low=None, ci_high=None,
                  status="skipped", reason="only FGSM was run")  # fmt: skip
     tests = attacked(metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", value=0.0004, ci_low=None, ci_high=None)
-    section = only([*of_five(weights="trained.s0:0a1b"), check, *tests[:1]])
-    titles = ["Accuracy under FGSM", "McNemar's test between models", "Also measured"]
+    gain = [like(row, metric="accuracy_difference", value=0.25, ci_low=0.125, ci_high=0.375) for row in tests]
+    section = only([*of_five(weights="trained.s0:0a1b"), check, *tests[:1], *gain[:1]])
+    titles = ["Accuracy under FGSM", "McNemar's test between models"]
     assert [table.title for table in section.tables] == titles
     assert [cell.text for cell in section.tables[1].lines[0].cells] == [
-        "DW-Conv and SR-Attn", "FGSM", "clean", "< 0.001", "differ",
+        "DW-Conv and SR-Attn", "FGSM", "clean", "25.0", "–", "< 0.001", "differ",
     ]  # fmt: skip
     assert section.lead.startswith("Halo-Attn has the highest accuracy under FGSM at 8/255 of 5: 12.0 %")
     assert {caveat.kind for caveat in only(of_five()).caveats} == {"untrained"}
 
 
+def test_checks_of_validity_have_a_table_of_their_own() -> None:
+    base = like(attacked()[0], ci_low=None, ci_high=None)
+    zero = like(base, metric="zero_gradient_share", level=None, value=0.25)
+    checks = [
+        like(base, metric="validity", condition="within_eps", level=eps, value=value)
+        for eps, value in ((2 / 255, 1.0), (8 / 255, 0.0))
+    ]
+    table = only([*of_five(), zero, *checks]).tables[-1]
+    assert [column.heading for column in table.columns] == ["Model", "Level", "Within eps", "Zero gradient share"]
+    assert [[cell.text for cell in line.cells] for line in table.lines] == [
+        ["DW-Conv", "–", "–", "0.250"],
+        ["DW-Conv", "2/255", "1", "–"],
+        ["DW-Conv", "8/255", "0", "–"],
+    ]
+
+
+def test_the_mean_over_heads_stands_for_the_heads() -> None:
+    known = like(attacked()[0], metric="static_share", level=None, ci_low=None, ci_high=None)
+    heads = [like(known, value=0.4 + head / 100, head=head) for head in range(3)]
+    rest = only([*of_five(), like(known, value=0.41), *heads]).tables[-1]
+    assert [line.cells[-2].text for line in rest.lines] == ["0.410"]
+    assert len(only([*of_five(), *heads]).tables[-1].lines) == 3
+
+
 def test_what_no_table_and_no_mark_shows_is_in_a_table_of_its_own() -> None:
-    known = attacked(metric="zero_gradient_share", level=None, ci_low=None, ci_high=None)[:1]
+    known = attacked(metric="static_share", level=None, ci_low=None, ci_high=None)[:1]
     rest = only([*of_five(), *(like(row, value=0.4321) for row in known)]).tables[-1]
     assert (rest.name, rest.title, len(rest.lines)) == ("robustness-rest", "Also measured", 1)
-    assert [cell.text for cell in rest.lines[0].cells][:2] == ["DW-Conv", "zero gradient share"]
+    assert [cell.text for cell in rest.lines[0].cells][:2] == ["DW-Conv", "static share"]
     assert only(of_five()).tables[-1].name != "robustness-rest"
     many = [like(row, value=0.4321 + place / 1000, head=place) for place in range(300) for row in known]
     rest = only([*of_five(), *many, *(like(row, metric="centroid_x", unit="px") for row in many)]).tables[-1]

@@ -12,6 +12,7 @@ from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import conditions
 from stmbench.tables.labels import display, number, weights_text
 
@@ -67,14 +68,14 @@ def affinity_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     """The section of the analysis 'affinity'; artifacts are paths that can be opened."""
     rows = frame[frame["value"].notna() & frame["head"].isna() & (frame["metric"] != "affinity_map")]
     rows.attrs = frame.attrs
-    table = None if rows.empty else _table(rows)
+    tables = () if rows.empty else (_table(rows), _layers(rows))
     return Section(
         name="affinity",
         heading="Affinity",
         lead=_lead(rows),
         conditions=conditions(frame),
         plots=tuple(_plots(frame)),
-        tables=() if table is None else (table,),
+        tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
         caveats=(*caveats(frame), *([] if rows.empty else [MEANING])),
     )
@@ -140,9 +141,20 @@ def _table(rows: pd.DataFrame) -> Table:
     )
 
 
+def _layers(rows: pd.DataFrame) -> Table | None:
+    """A row for each layer, and for each position of a Jacobian; stages and blocks count from 1, as in figures."""
+    counted = rows.assign(stage=rows["stage"] + 1, block=rows["block"] + 1)
+    counted.attrs = rows.attrs
+    metrics = [*METRICS, "static_share", "centroid_y", "centroid_x"]
+    note = "Means over heads and positions. The centroid's y and x are offsets from the output position."
+    return metrics_table(
+        "affinity-layers", "Every layer", counted, metrics, across=("level",), heading=_heading, note=note
+    )
+
+
 def _heading(metric: str, radius: float | None) -> Column:
     shown = display(metric)
-    name = f"within {radius:g} tokens" if metric == "mass_within" else shown.name
+    name = shown.name if radius is None or metric != "mass_within" else f"within {radius:g} tokens"
     return Column(heading=name[:1].upper() + name[1:], unit=shown.unit)
 
 

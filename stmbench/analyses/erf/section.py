@@ -13,6 +13,7 @@ from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import Measured, by_model, conditions, points_of
 from stmbench.tables.labels import number
 
@@ -55,6 +56,7 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         for name, figure in erf_figures(frame, str(shown), Path(), beside=everything).items()
     ]
     found = [_stage_table(rows, stages, str(shown)), _definition_table(frame, definitions)]
+    found += [_all_stages_table(frame)] if len(definitions) > 1 else []
     at = list(frame.loc[frame["value"].notna(), "resolution"].dropna().unique())
     return Section(
         name="erf",
@@ -99,6 +101,19 @@ def _definition_table(frame: pd.DataFrame, definitions: list[str]) -> Table | No
         columns.append(Measured(_heading(definition), "erf", points_of(rows, "erf")))
     note = "paper.v1 and authors_code.v1 reproduce what the paper says and what circulating scripts compute."
     return by_model("erf-definitions", "Last stage by definition", columns, note=note)
+
+
+def _all_stages_table(frame: pd.DataFrame) -> Table | None:
+    """Every stage by each definition."""
+    return metrics_table(
+        "erf-stages-by-definition",
+        "Every stage by definition",
+        frame,
+        ["erf"],
+        across=("stage", "level"),
+        heading=lambda _, stage, percent: Column(heading=f"Stage {stage + 1}", unit=f"ERF@{percent:g}"),
+        note="Small numbers are 95 % intervals.",
+    )
 
 
 def _heading(definition: str) -> Column:

@@ -31,7 +31,7 @@ register_analysis(
             metrics.ACCURACY,
             metrics.CONSISTENCY,
             metrics.percentage("consistency_on_correct", "consistency where right"),
-            metrics.percentage("accuracy_on_correct", "accuracy where clean is right"),
+            metrics.ACCURACY_ON_CORRECT,
             metrics.percentage("consistency_auc", "consistency, area", tracked=True),
             metrics.percentage("consistency_on_correct_auc", "consistency where right, area", tracked=True),
             metrics.percentage("accuracy_auc", "accuracy, area", tracked=True),

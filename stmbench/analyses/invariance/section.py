@@ -11,6 +11,7 @@ from stmbench.analyses.invariance.figures import PANELS, PREFIX, invariance_figu
 from stmbench.analyses.registry import View
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import Measured, best, by_model, conditions, measured, points_of
 
 DEFINITION: Final = Definition(
@@ -29,6 +30,7 @@ DEFINITION: Final = Definition(
 
 MOST: Final = 8  # levels in a table; all are in the figure and in the store
 UNITS: Final = {"translation": " px", "rotation": "°", "scale": ""}
+EACH_LEVEL: Final = ("consistency", "consistency_on_correct", "accuracy", "soft_cross_entropy", "displacement")
 AREAS: Final = ("consistency_auc", "consistency_on_correct_auc", "accuracy_auc", "soft_cross_entropy_auc")
 
 
@@ -51,7 +53,10 @@ def invariance_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         f"{name}-areas", "Areas under the curves", [measured(frame, metric) for metric in AREAS],
         note="Means over the range of levels; small numbers are 95 % intervals.",
     )  # fmt: skip
-    tables = [areas, *(_by_level(frame, name, metric, UNITS.get(kind, "")) for metric in PANELS)]
+    each = metrics_table(
+        f"{name}-all-levels", "Every level", frame, EACH_LEVEL, note="Small numbers are 95 % intervals."
+    )
+    tables = [areas, *(_by_level(frame, name, metric, UNITS.get(kind, "")) for metric in PANELS), each]
     area = points_of(frame, "consistency_auc")
     return Section(
         name=name,

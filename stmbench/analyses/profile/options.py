@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stmbench.analyses.options import DTYPES, LARGEST_BATCH, MOST_THREADS, Options, RunSettings, option, resolutions
 from stmbench.errors import ConfigError, UnknownNameError
@@ -25,6 +25,7 @@ class ProfileOptions(Options):
     """Several `resolution`s and `dtype`s are measured one after the other; models are compared within each."""
 
     alone: ClassVar[bool] = True
+    small: ClassVar[Mapping[str, Any]] = {"resolution": (32,), "batch_size": 2, "time_budget": 1.0}
 
     resolution: tuple[int | str, ...] = option(
         (), help="224 or 224x320 (H x W), comma-separated; default: design.", metavar="SIZES"

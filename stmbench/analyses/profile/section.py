@@ -15,7 +15,8 @@ from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.cross_analysis import published_table
-from stmbench.reporting.model_table import cell, conditions
+from stmbench.reporting.metrics_table import metrics_table
+from stmbench.reporting.model_table import by_model, cell, conditions, measured
 from stmbench.tables.labels import FEWEST_ROUNDS, number
 
 
@@ -113,6 +114,9 @@ COLUMNS: Final = (
     ("Achieved", "GMAC/s", "achieved", "achieved_macs_per_second"),
     ("Of peak", "%", "peak_share", "peak_share"),
 )
+DETAILS: Final = ("batch_size", "elements_moved", "elementwise", "arithmetic_intensity")
+PROBE: Final = ("probe_peak", "probe_bandwidth", "dropped_rounds")
+MOST_RANKS: Final = 8  # as columns; of more models the figure shows them
 WIDE: Final = "* wider than was asked for (--target-width)."
 NOTE: Final = (
     "Small numbers are 95 % intervals; those of ranks are probabilities, of each rank from the first to the last that "
@@ -123,7 +127,8 @@ NOTE: Final = (
 def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     """The section of the analysis 'profile'."""
     overview = lines(frame)
-    tables = [table for table in (_table(overview), published_table(frame)) if table is not None]
+    found = (_table(overview), published_table(frame), *_details(frame))
+    tables = [table for table in found if table is not None]
     plots = [
         Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in profile_figures(frame).items()
     ]
@@ -238,6 +243,25 @@ def _table(overview: list[Overview]) -> Table | None:
         cells += [_rank(line)] if has_ranks else []
         rows.append(Row(cells=tuple(cells), key=line.subject.key))
     return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
+
+
+def _details(frame: pd.DataFrame) -> list[Table | None]:
+    """What is behind the costs and timings, and what the machine allowed in the same run."""
+    columns = [measured(frame, metric) for metric in DETAILS]
+    for metric, heading in (("latency", "Latency"), ("latency_cold", "Latency, cold caches")):
+        for percentile in ("p90", "p99"):
+            rows = frame[(frame["metric"] == metric) & (frame["condition"] == percentile)]
+            rows.attrs = frame.attrs
+            columns.append(measured(rows, metric, heading, f"{percentile}, ms"))
+    ranks = frame.loc[frame["metric"] == "rank_probability", "level"].nunique()
+    return [
+        metrics_table("profile-ranks", "Probability of each rank in throughput", frame, ["rank_probability"],
+                      across=["level"], heading=lambda _, rank: Column(heading=f"Rank {rank:g}", unit="%"))
+        if 1 < ranks <= MOST_RANKS else None,
+        by_model("profile-details", "Behind the costs and timings", columns, note="Counts are of one image."),
+        metrics_table("profile-probe", "Probe", frame, PROBE,
+                      note="Rounds are dropped in which the probe's time is an outlier."),
+    ]  # fmt: skip
 
 
 def _cell(point: Point | None, metric: str) -> Cell:

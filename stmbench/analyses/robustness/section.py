@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.metrics_table import metrics_table, valued
 from stmbench.reporting.model_table import Measured, best, by_model, conditions
 
 DEFINITION: Final = Definition(
@@ -40,6 +42,7 @@ DEFINITION: Final = Definition(
     page="docs/definitions/robustness.md",
 )
 
+DIFFERENCES: Final = ("accuracy_difference", "consistency_difference")
 SIGNIFICANT: Final = 0.05
 TESTS_ON_PAPER: Final = 30  # the surest; 23 models at four eps make a thousand
 
@@ -55,7 +58,7 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
             continue  # a set has labels or has none
         tables += _by_attack(panels, metric)
         lead = _lead(panels, metric)
-    tests = _tests(frame)
+    further = (_remaining(frame), _tests(frame), _checks(frame))
     plots = [
         Plot(
             name=name,
@@ -73,7 +76,7 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         lead=lead,
         conditions=conditions(frame),
         plots=tuple(plots),
-        tables=(*tables, *([] if tests is None else [tests])),
+        tables=(*tables, *(table for table in further if table is not None)),
         definition=DEFINITION,
         # a check that another attack would be needed for is no unit that was left out
         caveats=caveats(_without_checks(frame)),
@@ -106,13 +109,17 @@ def _tests(frame: pd.DataFrame) -> Table | None:
     if rows.empty:
         return None
     names, lines = labels(frame), []
+    differences = {_pair(row): row for row in frame[frame["metric"].isin(DIFFERENCES)].to_dict("records")}
+    uncorrected = {_pair(row): row["value"] for row in frame[frame["metric"] == "mcnemar_p"].to_dict("records")}
     for row in rows.sort_values("value", kind="stable").to_dict("records"):
         sure = row["value"] < SIGNIFICANT
         cells = (
             Cell(text=f"{names[str(row['model'])]} and {names[str(row['baseline'])]}"),
             Cell(text=attack_words(str(row["definition"]))),
             Cell(text=eps_words(row["level"]), value=row["level"]),
-            Cell(text="< 0.001" if row["value"] < 0.001 else f"{row['value']:.3f}", value=row["value"]),
+            valued(differences[_pair(row)]) if _pair(row) in differences else Cell(text="–"),
+            _p(uncorrected.get(_pair(row))),
+            _p(row["value"]),
             Cell(text="differ" if sure else "no difference shown"),
         )
         lines.append(Row(cells=cells))
@@ -124,13 +131,57 @@ def _tests(frame: pd.DataFrame) -> Table | None:
             Column(heading="Models", is_number=False),
             Column(heading="Attack", is_number=False),
             Column(heading="eps"),
+            Column(heading="Difference", unit="%"),
+            Column(heading="p"),
             Column(heading="p", unit="Holm"),
             Column(heading="Verdict", is_number=False),
         ),
         lines=tuple(lines),
-        note=f"Exact or chi-square, corrected by Holm over all pairs at one attack and eps; differ: p < {SIGNIFICANT}. "
+        note="Difference: the first model's share minus the second's. Exact or chi-square, corrected by Holm over all "
+        f"pairs at one attack and eps; differ: p < {SIGNIFICANT}. "
         f"{differing} of {len(lines)} differ.",
         lines_on_paper=TESTS_ON_PAPER,
+    )
+
+
+def _pair(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    """What one test has of its own."""
+    own = ("model", "baseline", "weights", "dataset", "resolution", "dtype", "seed", "definition", "level")
+    return tuple(str(row[name]) for name in own)
+
+
+def _p(value: float | None) -> Cell:
+    if value is None or pd.isna(value):
+        return Cell(text="–")
+    return Cell(text="< 0.001" if value < 0.001 else f"{value:.3f}", value=value)
+
+
+def _remaining(frame: pd.DataFrame) -> Table | None:
+    """Of the images that are right before the attack: the share that stays right."""
+    return metrics_table(
+        "robustness-on-correct",
+        "Accuracy where clean is right",
+        frame,
+        ["accuracy_on_correct"],
+        across=("level",),
+        heading=lambda _, eps: Column(heading=eps_words(eps), unit="%"),
+        note="Small numbers are 95 % intervals.",
+    )
+
+
+def _checks(frame: pd.DataFrame) -> Table | None:
+    """Every check of validity, and how often the gradient is exactly zero."""
+    levels = [None if pd.isna(eps) else eps_words(eps) for eps in frame["level"]]
+    rows = frame.assign(level=pd.Series(levels, index=frame.index, dtype=object))
+    rows.attrs = frame.attrs
+    return metrics_table(
+        "robustness-validity",
+        "Checks of validity",
+        rows,
+        ["validity", "zero_gradient_share"],
+        across=("condition",),
+        heading=lambda metric, check: Column(heading=str(check or metric).replace("_", " ").capitalize()),
+        note="1: the check passes; 0: it fails. Zero gradient share: of the pixels, on average over the images.",
     )
 
 
