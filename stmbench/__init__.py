@@ -134,7 +134,10 @@ def __getattr__(name: str) -> Any:
         registry = importlib.import_module("stmbench.analyses.registry")
         if any(spec.name == name and spec.options is not None for spec in registry.specs()):
             return importlib.import_module("stmbench.api.analyses").function_of(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    if not name.startswith("_"):  # `plugins=` of the call would come too late: there is no function yet to be called
+        message += "; if it is an analysis of a plug-in, load the file first: stmbench.plugins.load_plugin('FILE.py')"
+    raise AttributeError(message)
 
 
 def __dir__() -> list[str]:

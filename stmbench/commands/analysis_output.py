@@ -68,10 +68,10 @@ class RunNames:
 
 
 def _facts(frame: pd.DataFrame) -> Facts:
-    found = {facet: sorted({str(value) for value in frame[facet].dropna()}) for facet in FACETS}
-    if found["resolution"]:  # noise has a name for its size, which the resolution has said
-        found["dataset"] = [name for name in found["dataset"] if not name.startswith("noise:")]
-    return found
+    facts = {facet: sorted({str(value) for value in frame[facet].dropna()}) for facet in FACETS}
+    if facts["resolution"]:  # noise has a name for its size, which the resolution has said
+        facts["dataset"] = [name for name in facts["dataset"] if not name.startswith("noise:")]
+    return facts
 
 
 def _words(facet: str, facts: Facts) -> str:
@@ -86,11 +86,11 @@ def _words(facet: str, facts: Facts) -> str:
 def _read(file: Path) -> dict[str, Facts]:
     """What was remembered; nothing where the file is not there or not ours."""
     try:
-        found: Any = json.loads(file.read_text("utf-8"))
+        remembered: Any = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    good = isinstance(found, dict) and all(isinstance(facts, dict) for facts in found.values())
-    return found if good else {}
+    good = isinstance(remembered, dict) and all(isinstance(facts, dict) for facts in remembered.values())
+    return remembered if good else {}
 
 
 TABLE_WIDTH = 100

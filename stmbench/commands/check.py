@@ -39,18 +39,18 @@ def check(
 
     Exit with code 1 if a check fails.
     """
-    found = outcomes_of(target, plugin or ())
+    checked = outcomes_of(target, plugin or ())
     if as_json:
         rows = [
             {"kind": kind, "name": name, **dataclasses.asdict(outcome)}
-            for kind, name, outcomes in found
+            for kind, name, outcomes in checked
             for outcome in outcomes
         ]
         terminal.echo(json.dumps(rows, indent=2))
     else:
-        for kind, name, outcomes in found:
+        for kind, name, outcomes in checked:
             _print(kind, name, outcomes)
-    if any(outcome.status == "failed" for _, _, outcomes in found for outcome in outcomes):
+    if any(outcome.status == "failed" for _, _, outcomes in checked for outcome in outcomes):
         raise typer.Exit(1)
 
 

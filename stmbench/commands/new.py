@@ -53,7 +53,7 @@ def _write_starter(
     if plugin:
         from stmbench.plugins import load_plugins
 
-        known.update(*(found.registered.get(kind, ()) for found in load_plugins(plugin)))
+        known.update(*(loaded.registered.get(kind, ()) for loaded in load_plugins(plugin)))
     if name in known:
         raise PluginError(f"{with_article(kind)} name that is free", repr(name), "choose another name")
     file = out or Path(f"{name}.py")

@@ -91,13 +91,13 @@ def run(
 
 
 def _places(texts: list[str]) -> dict[str, str]:
-    found = {}
+    places = {}
     for text in texts:
         name, equals, place = text.partition("=")
         if not equals or not name or not place:
             raise ConfigError("a data set and its place", repr(text), "write --data imagenet=PATH")
-        found[name] = place
-    return found
+        places[name] = place
+    return places
 
 
 def workers_of(text: str) -> int:

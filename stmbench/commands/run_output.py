@@ -26,8 +26,8 @@ from stmbench.experiments.engines import Engine, LocalEngine, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.published import published_values
-from stmbench.experiments.running import Estimator, Run, RunReport, total
-from stmbench.experiments.tasks import Task, is_done
+from stmbench.experiments.running import Run, RunReport
+from stmbench.experiments.tasks import Estimator, Task, is_done, total
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.build_report import figures, tables

@@ -150,19 +150,19 @@ def confirmed(findings: Sequence[Finding], again: Sequence[Finding]) -> tuple[Fi
     A confirmed one reports its second measurement, which was not selected for being large.
     """
     second = {(item.model, item.metric): item for item in again}
-    found = []
+    settled = []
     for first in findings:
         other = second.get((first.model, first.metric))
         if other is None or first.verdict != "worse":
-            found.append(first)
+            settled.append(first)
         elif other.verdict == "worse":
-            found.append(dataclasses.replace(other, confirmed=True))
+            settled.append(dataclasses.replace(other, confirmed=True))
         elif other.verdict == "failed":
-            found.append(other)
+            settled.append(other)
         else:
             reason = f"{first.effect:.3f} at first, {other.effect or math.nan:.3f} when measured again"
-            found.append(dataclasses.replace(other, verdict="inconclusive", confirmed=False, reason=reason))
-    return tuple(sorted(found, key=lambda item: VERDICTS.index(item.verdict)))
+            settled.append(dataclasses.replace(other, verdict="inconclusive", confirmed=False, reason=reason))
+    return tuple(sorted(settled, key=lambda item: VERDICTS.index(item.verdict)))
 
 
 def conditions_text(conditions: Mapping[str, Any], *, batch: str | None = None) -> str:

@@ -82,16 +82,16 @@ class Live:
         return Comparison(mode="live", base=base, head=head, findings=findings, alpha=ALPHA, notes=notes)
 
     def _measure(self, pair: WorkerPair, models: Sequence[str], *, attempt: int) -> list[Measured]:
-        found = []
+        measurements = []
         for number, model in enumerate(models):
             try:
-                found += self._model(pair, model, number, len(models), attempt)
+                measurements += self._model(pair, model, number, len(models), attempt)
             except LoadError as error:
                 failed = "both" if len(error.reasons) == 2 else next(iter(error.reasons))
-                found.append(self._failed(model, failed, next(iter(error.reasons.values()))))
+                measurements.append(self._failed(model, failed, next(iter(error.reasons.values()))))
             except WorkerError as error:
-                found.append(self._failed(model, error.side, str(error)))
-        return found
+                measurements.append(self._failed(model, error.side, str(error)))
+        return measurements
 
     def _model(self, pair: WorkerPair, model: str, number: int, tests: int, attempt: int) -> list[Measured]:
         def report_progress(samples: Samples) -> None:
@@ -119,11 +119,11 @@ class Live:
             seed=self.config.seed + attempt,
         )
         conditions = f"{self.config.conditions}, {'x'.join(map(str, dict.fromkeys(sizes[0])))} px"
-        found = [self._timed(model, samples, conditions)]
+        measurements = [self._timed(model, samples, conditions)]
         params = [answers[side]["params"] for side in SIDES]
         if params[0] != params[1]:
-            found.append(exact_count(model, "params", *params, unit="count", conditions=conditions))
-        return found
+            measurements.append(exact_count(model, "params", *params, unit="count", conditions=conditions))
+        return measurements
 
     def _timed(self, model: str, samples: Samples, conditions: str) -> Measured:
         config = self.config

@@ -131,14 +131,14 @@ def _matched(
     rows: pd.DataFrame, models: tuple[str, str], seeds: Mapping[tuple[str, str], int]
 ) -> Iterator[tuple[Mapping[str, Any], tuple[Side, Side]]]:
     """Conditions, and each model's row for each seed, for everything that both models have; the newest row counts."""
-    found: dict[tuple[Any, ...], tuple[Side, Side]] = {}
+    matched: dict[tuple[Any, ...], tuple[Side, Side]] = {}
     for row in cast("list[dict[str, Any]]", rows.to_dict("records")):
         if row["model"] not in models:
             continue
         key = tuple(None if pd.isna(row[name]) else row[name] for name in IMAGES)
         seed = seeds.get((row["model"], row["weights"]), int(row["seed"]))
-        found.setdefault(key, ({}, {}))[models.index(row["model"])][seed] = row
-    for key, by_side in found.items():
+        matched.setdefault(key, ({}, {}))[models.index(row["model"])][seed] = row
+    for key, by_side in matched.items():
         if all(by_side):
             yield dict(zip(IMAGES, key, strict=True)), by_side
 

@@ -99,7 +99,7 @@ def _require_common_models(frames: tuple[pd.DataFrame, ...], folders: tuple[Path
 
 def _failures(frames: tuple[pd.DataFrame, ...]) -> list[Measured]:
     """Models that failed in one store but not in the other, or in both, in a metric without any value there."""
-    found = []
+    failures = []
     keys = ["analysis", "model", "metric"]
     failed = [frame[(frame["status"] == "failed") & frame["model"].notna()] for frame in frames]
     worked = [set(frame[frame["value"].notna()][keys].itertuples(index=False, name=None)) for frame in frames]
@@ -116,8 +116,8 @@ def _failures(frames: tuple[pd.DataFrame, ...]) -> list[Measured]:
             continue  # never tried in the other store
         reason = reasons[sides.index(True)][key]
         text = f"failed in {where}: {reason}"
-        found.append(Measured(model=key[1], metric=key[2] or key[0], failed=where, reason=text))
-    return found
+        failures.append(Measured(model=key[1], metric=key[2] or key[0], failed=where, reason=text))
+    return failures
 
 
 def _version(frame: pd.DataFrame, folder: Path) -> Version:

@@ -78,7 +78,7 @@ def _times(frame: pd.DataFrame) -> dict[Key, Times]:
     """(metric, model, stage, setting...) -> times."""
     raw = frame[(frame["kind"] == "raw") & (frame["status"] == "ok") & (frame["analysis"] == "profile")]
     probes = _probes(raw)
-    found: dict[Key, list[tuple[int, float, Round]]] = {}
+    passes: dict[Key, list[tuple[int, float, Round]]] = {}
     timed = raw[raw["metric"].isin(TIMES)]
     columns = zip(
         row_keys(timed, WHAT), row_keys(timed, ROUND), timed["sample"], timed["batch_size"], timed["value"], strict=True
@@ -88,8 +88,8 @@ def _times(frame: pd.DataFrame) -> dict[Key, Times]:
         number = sample // LATENCY_REPEATS if what[0] == "latency" else sample
         if (probe := probes.get((*where, number))) is not None:
             seconds = value if what[0] == "latency" else 1 / value
-            found.setdefault(what, []).append((int(batch), seconds, probe))
-    return {what: _of_rounds(samples) for what, samples in found.items()}
+            passes.setdefault(what, []).append((int(batch), seconds, probe))
+    return {what: _of_rounds(samples) for what, samples in passes.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +142,7 @@ def costs(frames: tuple[pd.DataFrame, ...], *, margin: float, memory_margin: flo
         newest_rows(frame[frame["metric"].isin(list(COUNTED)) & frame["condition"].isna()], COUNT) for frame in frames
     ]
     for key in [key for key in counted[0] if key in counted[1]]:
-        yield _counted(key, *(float(found[key]["value"]) for found in counted), margin=margin)
+        yield _counted(key, *(float(rows[key]["value"]) for rows in counted), margin=margin)
     yield from _memory(frames, margin=memory_margin)
 
 
@@ -160,11 +160,11 @@ def same_machine(frames: Sequence[pd.DataFrame]) -> bool:
 
 
 def _memory(frames: tuple[pd.DataFrame, ...], *, margin: float) -> Iterator[Measured]:
-    found = [newest_rows(frame[frame["metric"] == "peak_memory"], MEMORY) for frame in frames]
-    for key in [key for key in found[0] if key in found[1]]:
+    newest = [newest_rows(frame[frame["metric"] == "peak_memory"], MEMORY) for frame in frames]
+    for key in [key for key in newest[0] if key in newest[1]]:
         named = dict(zip(MEMORY, key, strict=True))
-        base, head = (float(rows[key]["value"]) for rows in found)
-        batches = ["unknown" if pd.isna(rows[key]["batch_size"]) else str(rows[key]["batch_size"]) for rows in found]
+        base, head = (float(rows[key]["value"]) for rows in newest)
+        batches = ["unknown" if pd.isna(rows[key]["batch_size"]) else str(rows[key]["batch_size"]) for rows in newest]
         effect, reason = None, None
         if not same_machine(frames):
             reason = "measured on different machines"

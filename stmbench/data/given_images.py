@@ -43,12 +43,12 @@ class GivenImages(ImageSet):
     ) -> None:  # fmt: skip
         self.name, self.split, self.classes, self.remarks = name, "test", classes, remarks
         self._pictures, self._labels = pictures, labels
-        found = hashlib.sha256()
+        sha = hashlib.sha256()
         for picture in pictures:
-            found.update(f"{picture.shape}\0".encode())
-            found.update(np.ascontiguousarray(picture).data)
+            sha.update(f"{picture.shape}\0".encode())
+            sha.update(np.ascontiguousarray(picture).data)
         known = [] if labels is None else labels.tolist()
-        self._fingerprint = digest(["given.v1", found.hexdigest(), len(pictures), *known, "classes", *(classes or ())])
+        self._fingerprint = digest(["given.v1", sha.hexdigest(), len(pictures), *known, "classes", *(classes or ())])
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -110,15 +110,15 @@ def data_name_of(
     if len(pairs) > MOST:
         raise InputError(f"at most {MOST:,} images in memory", "more", "set a limit, or give a folder")
     shuffles = isinstance(images, DataLoader) and isinstance(images.sampler, RandomSampler)
-    found = GivenImages(
+    image_set = GivenImages(
         [picture for picture, _ in pairs],
         _labels([label for _, label in pairs], labels, classes),
         name=name,
         classes=None if classes is None else tuple(map(str, classes)),
         remarks=(_SHUFFLED,) if shuffles else (),
     )
-    key = f"{PREFIX}{name}-{found.fingerprint()[:8]}"
-    _GIVEN[key] = found
+    key = f"{PREFIX}{name}-{image_set.fingerprint()[:8]}"
+    _GIVEN[key] = image_set
     return key
 
 

@@ -42,9 +42,9 @@ class DataLines:
     fractions: tuple[float, ...] = (1.0,)  # of the training images: a run for each
 
     def __post_init__(self) -> None:
-        found = self.fractions
-        if not found or len(set(found)) != len(found) or not all(0 < share <= 1 for share in found):
-            got = ", ".join(f"{share:g}" for share in found) or "none"
+        fractions = self.fractions
+        if not fractions or len(set(fractions)) != len(fractions) or not all(0 < share <= 1 for share in fractions):
+            got = ", ".join(f"{share:g}" for share in fractions) or "none"
             raise ConfigError("fractions above 0 and up to 1, each once", got, "correct `fractions`")
 
 

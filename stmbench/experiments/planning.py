@@ -39,9 +39,9 @@ class Resources:
         """The set as `open_set` takes it, and what is missing for it."""
         if dataset.partition("[")[0] in EMBEDDED:
             return dataset, None
-        found = self.data.get(dataset, dataset)
-        if Path(found).expanduser().exists():
-            return found, None
+        path = self.data.get(dataset, dataset)
+        if Path(path).expanduser().exists():
+            return path, None
         return dataset, f"the data set {dataset} (--data {dataset}=PATH)"
 
     def checkpoint(self, model: str) -> tuple[str | None, str | None]:

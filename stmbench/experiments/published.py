@@ -60,12 +60,12 @@ def _row(block: PublishedLines, line: ModelLine, table: pd.DataFrame) -> Mapping
     if not own and block.model is None:
         return None  # nothing says which row is this model's
     spoken_of = _matching(table, block.where, block.table)
-    found = _matching(spoken_of, own, block.table)
-    if len(found) == 1:
-        return dict(found.iloc[0])
+    rows = _matching(spoken_of, own, block.table)
+    if len(rows) == 1:
+        return dict(rows.iloc[0])
     said = ", ".join(f"{name} {value}" for name, value in {**block.where, **own}.items()) or "no condition"
-    if len(found) > 1:
-        got = f"{len(found)} rows with {said}"
+    if len(rows) > 1:
+        got = f"{len(rows)} rows with {said}"
         raise ConfigError(f"one row of {block.table} for {line.model}", got, "say more in `row` or `where`")
     elsewhere = not spoken_of.empty and not _matching(table, own, block.table).empty  # the block is not about its row
     if block.model is not None or (line.row and not elsewhere):

@@ -45,10 +45,10 @@ def read_experiment(path: str | Path, *, mini: bool = False) -> Experiment:
 def plugins_of(path: str | Path, *, mini: bool = False) -> list[Path]:
     """The plug-in files that an experiment names, beside the file that names them; not run, and no value of another key
     is looked at."""
-    found = _chosen(Path(path), mini).get("plugins")
-    if found is None:
+    named = _chosen(Path(path), mini).get("plugins")
+    if named is None:
         return []
-    return [found.file.parent / name for name in convert(found, tuple[str, ...], "`plugins`")]
+    return [named.file.parent / name for name in convert(named, tuple[str, ...], "`plugins`")]
 
 
 def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = None) -> dict[str, SourceValue]:
@@ -57,12 +57,12 @@ def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = 
     Raises:
         InputError: no such file. ConfigError: files that include each other, one that is not there, or too many.
     """
-    found, seen = read_lines(path), [] if seen is None else seen
+    own, seen = read_lines(path), [] if seen is None else seen
     seen.append(path)
-    _known(found.value, KEYS)
+    _known(own.value, KEYS)
     keys: dict[str, SourceValue] = {}
     before = (*before, path.resolve())
-    for item in _items(found.value[INCLUDE]) if INCLUDE in found.value else ():
+    for item in _items(own.value[INCLUDE]) if INCLUDE in own.value else ():
         included = path.parent / convert(item, str, f"`{INCLUDE}`")
         place = included.resolve()
         if place in before:
@@ -75,7 +75,7 @@ def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = 
             expected = f"at most {DEEPEST} files that include one another, and {MOST} in all, in {item.place}"
             raise ConfigError(expected, "more", "put them together")
         keys |= merged(included, before, seen)
-    return {**keys, **{key: item for key, item in found.value.items() if key != INCLUDE}}
+    return {**keys, **{key: item for key, item in own.value.items() if key != INCLUDE}}
 
 
 def _chosen(path: Path, mini: bool) -> dict[str, SourceValue]:
@@ -120,9 +120,9 @@ def _experiment(path: Path, keys: dict[str, SourceValue], mini: bool) -> Experim
         raise ConfigError(f"{error.expected} in {where}", error.got, error.remedy) from error
 
 
-def _models(found: SourceValue) -> list[ModelLine]:
+def _models(source: SourceValue) -> list[ModelLine]:
     lines = []
-    for item in _items(found):
+    for item in _items(source):
         line = typed(item, ModelLine, "the model") if isinstance(item.value, dict) else None
         text = line.model if line else convert(item, str, "a model")
         try:
@@ -142,20 +142,20 @@ def _check_options(model: str) -> None:
             create_model(model)
 
 
-def _published(found: SourceValue) -> PublishedLines:
-    lines = typed(found, PublishedLines, "the published table")
+def _published(source: SourceValue) -> PublishedLines:
+    lines = typed(source, PublishedLines, "the published table")
     if lines.table not in published_names():
-        raise UnknownNameError(f"published table in {found.value['table'].place}", lines.table, published_names())
+        raise UnknownNameError(f"published table in {source.value['table'].place}", lines.table, published_names())
     known = list(published(lines.table).columns)
     for key in ("columns", "where"):
-        for name, item in found.value[key].value.items() if key in found.value else ():
+        for name, item in source.value[key].value.items() if key in source.value else ():
             if name not in known:
                 raise UnknownNameError(f"column of {lines.table} in {item.key_place}", name, known)
     return lines
 
 
-def _items(found: SourceValue) -> list[SourceValue]:
-    return found.value if isinstance(found.value, list) else [found]
+def _items(source: SourceValue) -> list[SourceValue]:
+    return source.value if isinstance(source.value, list) else [source]
 
 
 def _known(keys: dict[str, SourceValue], known: tuple[str, ...]) -> None:

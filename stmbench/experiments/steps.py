@@ -68,29 +68,29 @@ class Step:
 
 def step_names() -> dict[str, tuple[AnalysisSpec, Mapping[str, Any]]]:
     """Name in a file -> the analysis, and the options that the name sets."""
-    found: dict[str, tuple[AnalysisSpec, Mapping[str, Any]]] = {}
+    steps: dict[str, tuple[AnalysisSpec, Mapping[str, Any]]] = {}
     for spec in specs():
         if spec.options is not None:
-            found |= {name: (spec, given) for name, given in spec.step_names.items()}
-            found[spec.name] = spec, {}
-    return found
+            steps |= {name: (spec, given) for name, given in spec.step_names.items()}
+            steps[spec.name] = spec, {}
+    return steps
 
 
-def read_step(found: SourceValue) -> Step:
+def read_step(source: SourceValue) -> Step:
     """`erf`, or `{analysis: erf, num_images: 50}`. Raises ConfigError, UnknownNameError with the line."""
     known = step_names()
-    if isinstance(found.value, str):
-        found = dataclasses.replace(found, value={"analysis": found})
-    if not isinstance(found.value, dict) or "analysis" not in found.value:
-        raise ConfigError(f"`analysis: NAME` in {found.place}", repr(found.plain), f"name one of {', '.join(known)}")
-    name = found.value["analysis"]
+    if isinstance(source.value, str):
+        source = dataclasses.replace(source, value={"analysis": source})
+    if not isinstance(source.value, dict) or "analysis" not in source.value:
+        raise ConfigError(f"`analysis: NAME` in {source.place}", repr(source.plain), f"name one of {', '.join(known)}")
+    name = source.value["analysis"]
     if not isinstance(name.value, str) or name.value not in known:
         raise UnknownNameError(f"analysis in {name.place}", str(name.plain), known)
     spec, fixed = known[name.value]
     assert spec.options is not None
     what, kind, given, epochs = f"the analysis {name.value}", spec.options, dict(fixed), ()
     hints = {field.name: get_type_hints(kind)[field.name] for field in dataclasses.fields(kind)}
-    for written, item in found.value.items():
+    for written, item in source.value.items():
         if written == "analysis":
             continue
         key = kind.old_keys.get(written, written)
@@ -101,5 +101,5 @@ def read_step(found: SourceValue) -> Step:
             raise UnknownNameError(f"key of {what} in {item.key_place}", written, choices)
         else:
             given[key] = convert(item, hints[key], f"{written} of {what}")
-    made(lambda: kind(**{**kind.in_experiments, **given}), found, what)
-    return made(lambda: Step(name=name.value, analysis=spec.name, given=given, at_epochs=epochs), found, what)
+    made(lambda: kind(**{**kind.in_experiments, **given}), source, what)
+    return made(lambda: Step(name=name.value, analysis=spec.name, given=given, at_epochs=epochs), source, what)

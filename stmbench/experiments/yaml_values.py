@@ -130,18 +130,18 @@ class _Locator:
         return SourceValue(value=value, file=self.file, line=line, key_line=key_line)
 
     def _mapping(self, node: yaml.MappingNode, within: tuple[yaml.Node, ...]) -> dict[str, SourceValue]:
-        found: dict[str, SourceValue] = {}
+        located: dict[str, SourceValue] = {}
         for key_node, value_node in node.value:
             here, name = key_node.start_mark.line + 1, self.file.name
             if not isinstance(key_node, yaml.ScalarNode):
                 expected = f"a word as a key in line {here} of {name}"
                 raise ConfigError(expected, "a collection", "write `key: value`")
             key = str(key_node.value)
-            if key in found:
+            if key in located:
                 got = f"a second one in line {here}"
                 raise ConfigError(f"the key {key!r} once in {name}", got, "remove one of them")
-            found[key] = self.located(value_node, here, within)
-        return found
+            located[key] = self.located(value_node, here, within)
+        return located
 
     def _scalar(self, node: yaml.Node, line: int) -> Any:
         loader, where = yaml.SafeLoader(""), f"in line {line} of {self.file.name}"
@@ -161,7 +161,7 @@ T = TypeVar("T")
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
 
 
-def typed(found: SourceValue, kind: type[T], what: str) -> T:
+def typed(source: SourceValue, kind: type[T], what: str) -> T:
     """An instance of the dataclass `kind` from a mapping.
 
     Args:
@@ -171,30 +171,30 @@ def typed(found: SourceValue, kind: type[T], what: str) -> T:
         ConfigError: a value of another type, a missing key, or one that the dataclass refuses. UnknownNameError: a key
             that is no field, with the nearest ones.
     """
-    if not isinstance(found.value, dict):
-        raise ConfigError(f"keys and values of {what} in {found.place}", _shown(found), "write `key: value` there")
+    if not isinstance(source.value, dict):
+        raise ConfigError(f"keys and values of {what} in {source.place}", _shown(source), "write `key: value` there")
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
-    for key, item in found.value.items():
+    for key, item in source.value.items():
         if key not in fields:
             raise UnknownNameError(f"key of {what} in {item.key_place}", key, fields)
         values[key] = convert(item, hints[key], f"{key} of {what}")
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{name} of {what}, which begins in {found.place}", "none", f"add `{name}:`")
-    return made(lambda: kind(**values), found, what)
+            raise ConfigError(f"{name} of {what}, which begins in {source.place}", "none", f"add `{name}:`")
+    return made(lambda: kind(**values), source, what)
 
 
-def made(make: Callable[[], T], found: SourceValue, what: str) -> T:
+def made(make: Callable[[], T], source: SourceValue, what: str) -> T:
     """What `make` makes; what it refuses is said with the line, and options by their keys: `num_images`."""
     try:
         return make()
     except StmbenchError as error:
         if isinstance(error, InputError):
-            got = f"{error.got} ({what} in {found.place})"
+            got = f"{error.got} ({what} in {source.place})"
             raise ConfigError(_with_keys(error.expected), _with_keys(got), _with_keys(error.remedy)) from error
-        raise ConfigError(f"a valid {what} in {found.place}", _with_keys(str(error)), "correct it") from error
+        raise ConfigError(f"a valid {what} in {source.place}", _with_keys(str(error)), "correct it") from error
 
 
 def _with_keys(text: str) -> str:
@@ -202,35 +202,37 @@ def _with_keys(text: str) -> str:
     return re.sub(r"--([a-z][a-z-]*)", lambda match: f"`{match[1].replace('-', '_')}`", text)
 
 
-def convert(found: SourceValue, kind: Any, what: str) -> Any:
+def convert(source: SourceValue, kind: Any, what: str) -> Any:
     """The value as a type of a field: str, int, float, bool, tuple[X, ...], Mapping[str, X], Literal, a dataclass, or
     a union of these."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return _one_of(found, arguments, what)
+        return _one_of(source, arguments, what)
     if origin is Literal:
-        if found.value in arguments:
-            return found.value
-        raise UnknownNameError(f"{what} in {found.place}", str(found.plain), map(str, arguments))
+        if source.value in arguments:
+            return source.value
+        raise UnknownNameError(f"{what} in {source.place}", str(source.plain), map(str, arguments))
     if origin is tuple:
-        items = found.value if isinstance(found.value, list) else [found]  # one item may stand without brackets
+        items = source.value if isinstance(source.value, list) else [source]  # one item may stand without brackets
         if arguments[-1] is not Ellipsis and len(items) != len(arguments):
-            raise ConfigError(f"{len(arguments)} values for {what} in {found.place}", _shown(found), "correct the list")
+            raise ConfigError(
+                f"{len(arguments)} values for {what} in {source.place}", _shown(source), "correct the list"
+            )
         inner = arguments[0]
         return tuple(convert(item, inner, what) for item in items)
     if origin in (dict, Mapping) or origin is types.MappingProxyType or kind is Mapping:
-        if not isinstance(found.value, dict):
-            raise ConfigError(f"keys and values for {what} in {found.place}", _shown(found), "write `{key: value}`")
-        return {key: convert(item, arguments[1], f"{key} of {what}") for key, item in found.value.items()}
+        if not isinstance(source.value, dict):
+            raise ConfigError(f"keys and values for {what} in {source.place}", _shown(source), "write `{key: value}`")
+        return {key: convert(item, arguments[1], f"{key} of {what}") for key, item in source.value.items()}
     if kind is Any:
-        return found.plain
+        return source.plain
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return typed(found, kind, what)
-    return _scalar(found, kind, what)
+        return typed(source, kind, what)
+    return _scalar(source, kind, what)
 
 
-def _scalar(found: SourceValue, kind: Any, what: str) -> Any:
-    value = found.value
+def _scalar(source: SourceValue, kind: Any, what: str) -> Any:
+    value = source.value
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -242,23 +244,23 @@ def _scalar(found: SourceValue, kind: Any, what: str) -> Any:
             pass
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{WORDS.get(kind, kind.__name__)} for {what} in {found.place}", _shown(found), "correct it")
+    raise ConfigError(f"{WORDS.get(kind, kind.__name__)} for {what} in {source.place}", _shown(source), "correct it")
 
 
-def _one_of(found: SourceValue, kinds: tuple[Any, ...], what: str) -> Any:
+def _one_of(source: SourceValue, kinds: tuple[Any, ...], what: str) -> Any:
     """The first kind that fits; where none does, the complaint of the one that was most likely meant."""
-    if found.value is None and type(None) in kinds:
+    if source.value is None and type(None) in kinds:
         return None
     wanted = [kind for kind in kinds if kind is not type(None)]
-    likely = [kind for kind in wanted if dataclasses.is_dataclass(kind) == isinstance(found.value, dict)] or wanted
+    likely = [kind for kind in wanted if dataclasses.is_dataclass(kind) == isinstance(source.value, dict)] or wanted
     for kind in likely[:-1]:
         try:
-            return convert(found, kind, what)
+            return convert(source, kind, what)
         except ConfigError:
             continue
-    return convert(found, likely[-1], what)
+    return convert(source, likely[-1], what)
 
 
-def _shown(found: SourceValue) -> str:
-    text = repr(found.plain)
+def _shown(source: SourceValue) -> str:
+    text = repr(source.plain)
     return text if len(text) <= 60 else f"{text[:57]}..."

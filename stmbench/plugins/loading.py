@@ -185,12 +185,12 @@ def _admit(entries: Entries, sha256: str | None, *, try_out: bool = True) -> Non
 def _noted(
     entries: Entries, timm_names: list[str], *, path: Path | None, files: tuple[Path, ...], sha256: str | None
 ) -> Plugin:
-    found: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for kind, name in [*((r.kind, name) for r, name in entries), *((models.TIMM_MODEL, name) for name in timm_names)]:
-        found.setdefault(kind, []).append(name)
+        by_kind.setdefault(kind, []).append(name)
         _HASHES[kind, name] = sha256
     models.MODELS.update(dict.fromkeys(timm_names, sha256))
-    registered = {kind: tuple(names) for kind, names in found.items()}
+    registered = {kind: tuple(names) for kind, names in by_kind.items()}
     return Plugin(path=path, files=files, sha256=sha256, registered=registered)
 
 

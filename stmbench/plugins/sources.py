@@ -126,8 +126,8 @@ def _collected(
     root: Path, own_name: str, start: Mapping[str, Path], shown: str, *, is_open: bool = True, alone: bool = False
 ) -> Sources:
     """`start`, and every file that these import, directly or not, unless they stand `alone`."""
-    found: dict[str, tuple[Path, bytes]] = {}
-    sources = Sources(root=root, own_name=own_name, is_open=is_open, start=tuple(start), modules=found)
+    modules: dict[str, tuple[Path, bytes]] = {}
+    sources = Sources(root=root, own_name=own_name, is_open=is_open, start=tuple(start), modules=modules)
     waiting = dict(start)
     while waiting:
         name, file = waiting.popitem()
@@ -137,13 +137,13 @@ def _collected(
             raise PluginError(
                 "a Python file", f"{shown} ({error.strerror})", "check the path given to --plugin"
             ) from error
-        found[name] = file, content
+        modules[name] = file, content
         if alone:
             continue
         for dotted in _imported(content, name, is_package=file.name == "__init__.py" or name == ""):
             local = dotted.removeprefix(".") if dotted.startswith(".") else sources.relative(dotted)
             if local is not None:
-                waiting |= {inner: beside for inner, beside in _files(root, local).items() if inner not in found}
+                waiting |= {inner: beside for inner, beside in _files(root, local).items() if inner not in modules}
     return sources
 
 
@@ -152,17 +152,17 @@ def _files(root: Path, dotted: str) -> dict[str, Path]:
     folder, parts = root, [part for part in dotted.split(".") if part]
     if not parts:
         return {"": root / "__init__.py"} if (root / "__init__.py").is_file() else {}
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for depth, part in enumerate(parts, start=1):
         package, module = folder / part / "__init__.py", folder / f"{part}.py"
         file = package if package.is_file() else module
         if not file.is_file():
             break
-        found[".".join(parts[:depth])] = file
+        files[".".join(parts[:depth])] = file
         if file == module:
             break
         folder /= part
-    return found
+    return files
 
 
 def _imported(content: bytes, name: str, *, is_package: bool) -> Iterator[str]:

@@ -34,9 +34,9 @@ def test_stores_exit_codes(pair: tuple[str, str]) -> None:
 
 
 def test_stores_formats_and_margins(pair: tuple[str, str]) -> None:
-    found = json.loads(run.stmbench("compare", *pair, "--format", "json", "--margin", "0.4").stdout)
-    assert {item["margin"] for item in found["findings"] if item["unit"] == "s"} == {0.4}
-    assert found["mode"] == "stored"
+    comparison = json.loads(run.stmbench("compare", *pair, "--format", "json", "--margin", "0.4").stdout)
+    assert {item["margin"] for item in comparison["findings"] if item["unit"] == "s"} == {0.4}
+    assert comparison["mode"] == "stored"
     assert run.stmbench("compare", *pair, "--format", "markdown").stdout.startswith("### stmbench compare: 1 worse")
 
 
@@ -85,10 +85,10 @@ def test_made_up_checkouts_live(tmp_path: Path) -> None:
     options = ("--models", "any,dies", "--time-budget", "0.5", "--plant", "1.0", "--format", "json")
     result = run.stmbench("compare", *folders, "--live", *QUICK, *options, "--samples", str(samples))
     assert result.exit_code in (0, 1), result.output  # whether so few rounds resolve it is the machine's affair
-    found = json.loads(result.stdout)
-    assert found["changes"]["code"] != []
-    assert found["changes"]["environment"] == found["changes"]["machine"] == []
-    findings = {item["model"]: item for item in found["findings"]}
+    comparison = json.loads(result.stdout)
+    assert comparison["changes"]["code"] != []
+    assert comparison["changes"]["environment"] == comparison["changes"]["machine"] == []
+    findings = {item["model"]: item for item in comparison["findings"]}
     assert findings["dies"]["verdict"] == "failed"
     assert "at base and head: the worker exited with code 7: last words" in findings["dies"]["reason"]
     assert 1.2 < findings["any"]["effect"] < 4
@@ -104,8 +104,8 @@ def test_two_real_models_live() -> None:
     options = ("--scale", "nano", "--mixers", "dw_conv,sr_attn", "--time-budget", "0.5", "--format", "json")
     result = run.stmbench(*LIVE, *QUICK, *options)
     assert result.exit_code in (0, 1), result.output
-    found = json.loads(result.stdout)
-    assert {item["model"] for item in found["findings"]} == {"unified_dw_conv_nano", "unified_sr_attn_nano"}
-    assert all(item["base"] > 0 and item["head"] > 0 and item["effect"] > 0 for item in found["findings"])
-    assert found["changes"] == {"code": [], "environment": [], "machine": []}
-    assert dict(found["base"]["software"])["torch"]
+    comparison = json.loads(result.stdout)
+    assert {item["model"] for item in comparison["findings"]} == {"unified_dw_conv_nano", "unified_sr_attn_nano"}
+    assert all(item["base"] > 0 and item["head"] > 0 and item["effect"] > 0 for item in comparison["findings"])
+    assert comparison["changes"] == {"code": [], "environment": [], "machine": []}
+    assert dict(comparison["base"]["software"])["torch"]

@@ -67,9 +67,9 @@ def test_inspect_shows_names_shapes_and_family(tmp_path: Path) -> None:
     assert lines[1].split() == ["module.weight", "2x3", "float32"]
     assert lines[4].startswith("model_ema: averaged weights, 2 entries, 8 values")
     one = run.stmbench("convert", f"{tmp_path}/mine.pth#model", "--inspect", "--json")
-    (found,) = json.loads(one.stdout)
-    assert found["key"] == "model"
-    assert found["tensors"][1] == {"name": "module.bias", "shape": [2], "dtype": "float32"}
+    (weights,) = json.loads(one.stdout)
+    assert weights["key"] == "model"
+    assert weights["tensors"][1] == {"name": "module.bias", "shape": [2], "dtype": "float32"}
     assert list(tmp_path.iterdir()) == [tmp_path / "mine.pth"]
 
 

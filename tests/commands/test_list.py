@@ -114,8 +114,8 @@ def test_bundled_experiments_with_their_titles() -> None:
     assert {"name", "title", "file"} == set(rows[0])
     assert "quickstart" in [row["name"] for row in rows]
     assert all(Path(row["file"]).is_file() for row in rows)
-    found = json.loads(run.stmbench("list", "experiments", "FGSM", "--json").stdout)
-    assert [row["name"] for row in found] == ["stm_fig8"]
+    listed = json.loads(run.stmbench("list", "experiments", "FGSM", "--json").stdout)
+    assert [row["name"] for row in listed] == ["stm_fig8"]
     assert "stm_fig8" in run.stmbench("list", "experiments").stdout
     assert "did you mean stm_table3" in run.refusal("list", "experiments", "stm_tabel3")
 

@@ -50,6 +50,15 @@ def test_the_batch_size_changes_nothing(tmp_path: Path) -> None:
     assert values[0]["value"].to_numpy() == pytest.approx(values[1]["value"].to_numpy(), rel=1e-4)
 
 
+def test_a_function_needs_its_plugin_loaded_first(tmp_path: Path) -> None:
+    file = _starter(tmp_path, "flicker")
+    message = r"no attribute 'flicker'; .*: stmbench\.plugins\.load_plugin\('FILE\.py'\)$"
+    with pytest.raises(AttributeError, match=message):
+        stmbench.flicker(MODEL, plugins=[str(file)])
+    stmbench.plugins.load_plugin(file)  # the remedy, as the message words it
+    assert stmbench.flicker.__name__ == "flicker"
+
+
 def test_the_starter_is_an_experiment_step(tmp_path: Path) -> None:
     _starter(tmp_path)
     file = tmp_path / "e.yaml"

@@ -21,9 +21,9 @@ SOME = ("dw_conv", "sr_attn")
 
 def store(folder: Path, rows: Sequence[Row] | None = None, *, key: str = "a") -> str:
     """A store with one part; by default of what one figure needs, as drawing takes its time."""
-    found = [row for row in profile_rows(list(SOME), raw=False) if row.metric in ("params", "throughput")]
-    found = found if rows is None else list(rows)
-    Store(folder).write(key, found, metadata={"mixers": MIXERS, "commit": "f0800b5", "warnings": []})
+    chosen = [row for row in profile_rows(list(SOME), raw=False) if row.metric in ("params", "throughput")]
+    chosen = chosen if rows is None else list(rows)
+    Store(folder).write(key, chosen, metadata={"mixers": MIXERS, "commit": "f0800b5", "warnings": []})
     return str(folder)
 
 

@@ -76,10 +76,10 @@ def test_mistaken_words_are_one_line(args: list[str], line: str) -> None:
 def _leaves(command: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
     if not hasattr(command, "list_commands"):
         return {" ".join(path): command}
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name in command.list_commands(None):
-        found.update(_leaves(command.get_command(None, name), (*path, name)))
-    return found
+        leaves.update(_leaves(command.get_command(None, name), (*path, name)))
+    return leaves
 
 
 # what copies and draws stores, or lists files, knows no model, and so no plug-in

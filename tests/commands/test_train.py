@@ -70,14 +70,14 @@ def test_its_weights_are_evaluated_to_the_same_accuracy(store: tuple[Path, Any],
     (file,) = store[0].glob(f"checkpoints/*/{name}.safetensors")
     result = run.stmbench("eval", "--models", IDENTITY, "--checkpoint", str(file), "--json", "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
-    found = [row for row in json.loads(result.stdout) if row["metric"] == "accuracy"]
+    measured = [row for row in json.loads(result.stdout) if row["metric"] == "accuracy"]
     trained = read(store[0])
     accuracies = trained[(trained["metric"] == "accuracy") & (trained["kind"] == "raw")].sort_values("sample")["value"]
-    assert [row["value"] for row in found] == [accuracies.iloc[-1 if name == "last" else 0]]
-    source = found[0]["weights"].partition(":")[0]
+    assert [row["value"] for row in measured] == [accuracies.iloc[-1 if name == "last" else 0]]
+    source = measured[0]["weights"].partition(":")[0]
     assert source == ("digits.0.1.e2.s0" if name == "last" else "digits.0.1.e2.s0.epoch1")
     if name == "last":
-        assert found[0]["weights"] == trained["weights"].iloc[0]
+        assert measured[0]["weights"] == trained["weights"].iloc[0]
 
 
 def test_a_larger_share_holds_the_smaller_one_and_each_class_alike() -> None:

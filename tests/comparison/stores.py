@@ -62,23 +62,23 @@ def costs(model: str = DW, *, params: float = 1e6, macs: float = 2e7) -> list[Ro
 def rounds(model: str = DW, *, seconds: float = 0.01, load: float = 1.0, seed: int = 0, batch: int = 8) -> list[Row]:
     """Forty rounds of a model that takes `seconds` an image; `load` slows it and the probe down alike."""
     random = np.random.default_rng(seed)
-    found = []
+    rows = []
     for number in range(40):
         slow = load * random.lognormal(0, 0.02)
         took = seconds * slow * random.lognormal(0, 0.01)
         raw = {"kind": "raw", "sample": number}
-        found += [
+        rows += [
             row(model=model, metric="throughput", unit="images/s", value=1 / took, batch_size=batch, **raw),
             row(model=None, metric="probe_peak", unit="MAC/s", value=5e10 / slow, **raw),
             row(model=None, metric="probe_bandwidth", unit="bytes/s", value=2e10 / slow, **raw),
         ]
-        found += [
+        rows += [
             row(
                 model=model, metric="latency", unit="s", value=2 * took, batch_size=1, kind="raw", sample=4 * number + i
             )
             for i in range(4)
         ]
-    return found
+    return rows
 
 
 def evaluation(folder: Path, correct: list[int], *, keep: bool = True, key: str = "eval") -> list[Row]:
@@ -129,13 +129,13 @@ def attacked(folder: Path, left: list[int], *, own_labels: bool = False, key: st
     known = {"analysis": "robustness", "definition": "stmbench.fgsm.v1", "dataset": "digits:ab", "split": "test"}
     known |= {"num_images": len(left), "compile": None, "unit": "1", "metric": metric}
     place = artifact.relative_to(folder).as_posix()
-    found = []
+    rows = []
     for level, value in ((0.0, 1.0), (0.01, hits[1].mean())):
-        found.append(row(value=value, level=level, kind="raw", artifact=place, **known))
+        rows.append(row(value=value, level=level, kind="raw", artifact=place, **known))
         # a summary may be made by a later run
         ends = {"ci_low": max(0.0, value - 0.07), "ci_high": min(1.0, value + 0.07), "run_id": "20260315T092653-ab12"}
-        found.append(row(value=value, level=level, **{**known, **ends}))
-    return found
+        rows.append(row(value=value, level=level, **{**known, **ends}))
+    return rows
 
 
 def failed(model: str = DW, *, reason: str = "out of memory", metric: str | None = "throughput") -> Row:
@@ -152,5 +152,5 @@ def compared(tmp_path: Path, base: list[Row], head: list[Row], **options: float)
 
 def only(comparison: Comparison, metric: str, model: str = DW) -> Finding:
     """The one finding of a metric."""
-    (found,) = [item for item in comparison.findings if (item.metric, item.model) == (metric, model)]
-    return found
+    (finding,) = [item for item in comparison.findings if (item.metric, item.model) == (metric, model)]
+    return finding

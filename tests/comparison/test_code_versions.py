@@ -24,20 +24,20 @@ def _environment(folder: Path) -> Path:
 
 def test_a_checkout_runs_with_its_own_code_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
-    found = code_version(str(checkout(tmp_path)))
-    assert found.python == Path(sys.executable)
-    assert found.environment()["PYTHONPATH"] == f"{tmp_path}{os.pathsep}/elsewhere"
+    version = code_version(str(checkout(tmp_path)))
+    assert version.python == Path(sys.executable)
+    assert version.environment()["PYTHONPATH"] == f"{tmp_path}{os.pathsep}/elsewhere"
     monkeypatch.delenv("PYTHONPATH")
-    assert found.environment()["PYTHONPATH"] == str(tmp_path)
+    assert version.environment()["PYTHONPATH"] == str(tmp_path)
 
 
 def test_an_environment_runs_with_what_it_has_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     folder = _environment(tmp_path)
     for text in (str(folder), str(folder / "bin" / "python")):
-        found = code_version(text)
-        assert (found.python, found.checkout) == (folder / "bin" / "python", None)
-        assert "PYTHONPATH" not in found.environment()
+        version = code_version(text)
+        assert (version.python, version.checkout) == (folder / "bin" / "python", None)
+        assert "PYTHONPATH" not in version.environment()
     assert code_version(sys.executable).environment()["PYTHONPATH"] == "/elsewhere"  # it is the one that runs this
 
 
@@ -62,16 +62,16 @@ def test_plugins_come_from_the_side_that_has_them(tmp_path: Path, monkeypatch: p
 
 
 def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
-    found = code_version(str(checkout(tmp_path)))
+    version = code_version(str(checkout(tmp_path)))
     hello = {"package": str(tmp_path / "stmbench"), "software": {}}
-    before = found.described(hello, "m")
+    before = version.described(hello, "m")
     assert (before.commit, before.code) == (None, f"files {(before.digest or '')[:12]}")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
         subprocess.run([*git, *command], check=True)
-    assert len(found.described(hello, "m").commit or "") == 40
+    assert len(version.described(hello, "m").commit or "") == 40
     (tmp_path / "stmbench" / "__init__.py").write_text("# changed")
-    after = found.described(hello, "m")
+    after = version.described(hello, "m")
     assert after.dirty
     assert after.code.endswith("with uncommitted changes")
     assert after.digest != before.digest

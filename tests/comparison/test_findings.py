@@ -19,13 +19,15 @@ def measured(estimate: float, error: float = 0.01, **fields: object) -> Measured
 
 
 def test_findings_are_sorted_by_verdict_and_corrected_for_their_number() -> None:
-    found = adjudicate([measured(0.0), measured(0.05), measured(0.5), measured(-0.5), measured(math.log(2), error=0.0)])
-    assert [item.verdict for item in found] == ["worse", "worse", "worse", "better", "same"]
+    findings = adjudicate(
+        [measured(0.0), measured(0.05), measured(0.5), measured(-0.5), measured(math.log(2), error=0.0)]
+    )
+    assert [item.verdict for item in findings] == ["worse", "worse", "worse", "better", "same"]
     p = Effect(estimate=0.05, error=0.01, count=9).p_value
-    assert next(item for item in found if item.effect == pytest.approx(math.exp(0.05))).p_corrected == pytest.approx(
+    assert next(item for item in findings if item.effect == pytest.approx(math.exp(0.05))).p_corrected == pytest.approx(
         2 * p
     )
-    exact = next(item for item in found if item.effect == pytest.approx(2))
+    exact = next(item for item in findings if item.effect == pytest.approx(2))
     assert (exact.low, exact.p_value, exact.detectable) == (None, None, None)
 
 
@@ -51,22 +53,22 @@ def test_looks_are_corrected_for() -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_resolved_says_why(fields: dict[str, object], reason: str) -> None:
-    (found,) = adjudicate([measured(0.0, **fields)])
-    assert found.verdict == "inconclusive"
-    assert reason in (found.reason or "")
+    (finding,) = adjudicate([measured(0.0, **fields)])
+    assert finding.verdict == "inconclusive"
+    assert reason in (finding.reason or "")
 
 
 def test_a_difference_is_shown_as_one() -> None:
-    (found,) = adjudicate([measured(-0.02, 0.001, kind="difference", lower_is_better=False, margin=0.005)])
-    assert (found.verdict, found.effect) == ("worse", -0.02)
-    assert found.low == pytest.approx(-0.02196, abs=1e-5)
-    assert found.detectable == pytest.approx(0.005 + 0.8416 * 0.001, abs=1e-5)
+    (finding,) = adjudicate([measured(-0.02, 0.001, kind="difference", lower_is_better=False, margin=0.005)])
+    assert (finding.verdict, finding.effect) == ("worse", -0.02)
+    assert finding.low == pytest.approx(-0.02196, abs=1e-5)
+    assert finding.detectable == pytest.approx(0.005 + 0.8416 * 0.001, abs=1e-5)
 
 
 @pytest.mark.parametrize(("failed", "is_regression"), [("base", False), ("head", True), ("both", False)])
 def test_a_failure_is_a_regression_where_base_worked(failed: str, is_regression: bool) -> None:
-    (found,) = adjudicate([measured(0.5, failed=failed, reason="no")])
-    assert (found.verdict, found.is_regression, found.effect) == ("failed", is_regression, None)
+    (finding,) = adjudicate([measured(0.5, failed=failed, reason="no")])
+    assert (finding.verdict, finding.is_regression, finding.effect) == ("failed", is_regression, None)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_failure_is_a_regression_where_base_worked(failed: str, is_regression:
      (["worse", "inconclusive"], 1, 1), (["failed at head", "same"], 1, 1)],
 )  # fmt: skip
 def test_exit_codes(verdicts: list[str], code: int, strict: int) -> None:
-    found = tuple(
+    findings = tuple(
         Finding(
             model="m", metric="time", verdict=verdict.partition(" at ")[0], reason="because",  # type: ignore[arg-type]
             is_regression=verdict == "failed at head",
@@ -83,7 +85,7 @@ def test_exit_codes(verdicts: list[str], code: int, strict: int) -> None:
         for verdict in verdicts
     )  # fmt: skip
     version = Version(label="v")
-    comparison = Comparison(mode="live", base=version, head=version, findings=found, alpha=0.01)
+    comparison = Comparison(mode="live", base=version, head=version, findings=findings, alpha=0.01)
     assert (comparison.exit_code(strict=False), comparison.exit_code(strict=True)) == (code, strict)
 
 

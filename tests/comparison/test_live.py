@@ -102,10 +102,10 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(
 ) -> None:
     world = World(**{kind: {(side, do, A)}})  # type: ignore[arg-type]
     comparison = run(world, A, B)
-    found = by_model(comparison)
-    assert found[A].verdict == "failed"
-    assert (found[A].reason or "").startswith(failed)
-    assert found[B].verdict == "same"
+    findings = by_model(comparison)
+    assert findings[A].verdict == "failed"
+    assert (findings[A].reason or "").startswith(failed)
+    assert findings[B].verdict == "same"
     assert comparison.exit_code(strict=False) == code
     assert world.started[side] == (2 if kind == "dies" else 1)
 
@@ -151,14 +151,14 @@ def test_suspects_are_measured_again_in_fresh_processes(again: float, verdict: s
         return start(side)
 
     comparison._start = restart
-    found = by_model(comparison.run())
-    assert (found[A].verdict, found[A].confirmed) == (verdict, confirmed)
-    assert (found[B].verdict, found[B].confirmed) == ("same", None)
+    findings = by_model(comparison.run())
+    assert (findings[A].verdict, findings[A].confirmed) == (verdict, confirmed)
+    assert (findings[B].verdict, findings[B].confirmed) == ("same", None)
     assert world.started == {"base": 2, "head": 2}
     assert set(comparison.samples) == {(0, A), (0, B), (1, A)}
     if not confirmed:
-        assert "1.2" in (found[A].reason or "")
-        assert "when measured again" in (found[A].reason or "")
+        assert "1.2" in (findings[A].reason or "")
+        assert "when measured again" in (findings[A].reason or "")
 
 
 def test_without_suspects_nothing_is_measured_again() -> None:

@@ -46,11 +46,11 @@ def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool
         stores.attacked(tmp_path / name, hits, own_labels=own_labels, key=name)
         for name, hits in (("base", HITS), ("head", lost))
     )
-    found = compared(tmp_path, base, head).findings
+    findings = compared(tmp_path, base, head).findings
     # that a model agrees with itself on clean images is no finding
-    assert [item.verdict for item in found] == (["worse"] if own_labels else ["worse", "same"])
-    assert found[0].effect == pytest.approx(-18 / 400)
-    assert found[0].conditions.endswith("paired by image")
+    assert [item.verdict for item in findings] == (["worse"] if own_labels else ["worse", "same"])
+    assert findings[0].effect == pytest.approx(-18 / 400)
+    assert findings[0].conditions.endswith("paired by image")
     (tmp_path / "head" / "parts" / "head.predictions.npz").unlink()
     alone = compare_stores(tmp_path / "base", tmp_path / "head", StoredConfig()).findings
     assert not any("paired" in item.conditions for item in alone)

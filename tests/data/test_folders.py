@@ -15,8 +15,8 @@ from tests.data.builders import BROKEN, encoded, imagenet, picture, tree
 def contents(images: ImageSet) -> list[tuple[int, int | None]]:
     """(which picture, its label) of every image."""
     known = {picture(number).getpixel((0, 0)): number for number in range(60)}
-    found = [images.read(index) for index in range(len(images))]
-    return [(known[image.getpixel((0, 0))], label) for image, label in found]
+    pairs = [images.read(index) for index in range(len(images))]
+    return [(known[image.getpixel((0, 0))], label) for image, label in pairs]
 
 
 def test_class_folders(tmp_path: Path) -> None:

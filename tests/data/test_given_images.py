@@ -71,18 +71,24 @@ def with_labels() -> dict[str, Any]:
 def test_every_kind_gives_the_same_set(kind: str) -> None:
     images, labels = with_labels()[kind]
     name = data_name_of(images, labels=labels)
-    found = open_set(name)
-    assert (found.name, found.split, len(found), found.classes, found.num_classes) == ("images", "test", 5, None, 3)
-    wanted = found.labels()
+    opened = open_set(name)
+    assert (opened.name, opened.split, len(opened), opened.classes, opened.num_classes) == (
+        "images",
+        "test",
+        5,
+        None,
+        3,
+    )
+    wanted = opened.labels()
     assert wanted is not None
     assert wanted.tolist() == LABELS
-    pixels = np.stack([np.asarray(found.read(index)[0]) for index in range(5)])
+    pixels = np.stack([np.asarray(opened.read(index)[0]) for index in range(5)])
     if kind == "bfloat16":  # has fewer than 8 bits
         assert np.abs(pixels.astype(int) - ARRAYS).max() <= 1
     else:
         assert np.array_equal(pixels, ARRAYS)
         assert name == data_name_of(PICTURES, labels=LABELS), "the content alone makes the name"
-    assert found.column == f"images:{found.fingerprint()[:12]}"
+    assert opened.column == f"images:{opened.fingerprint()[:12]}"
 
 
 def test_pixels_labels_and_classes_make_the_fingerprint() -> None:
@@ -114,8 +120,8 @@ def test_a_change_afterwards_does_not_reach_the_set() -> None:
 def test_grey_and_other_kinds_of_pictures_become_rgb() -> None:
     grey = noise(2, 1, 4, 4)
     for images in (grey, list(grey[:, 0].numpy()), [Image.fromarray(a) for a in grey[:, 0].numpy()], grey.unbind()):
-        found = open_set(data_name_of(images))
-        assert np.array_equal(np.asarray(found.read(0)[0]), np.repeat(grey[0, 0].numpy()[..., None], 3, axis=2))
+        image_set = open_set(data_name_of(images))
+        assert np.array_equal(np.asarray(image_set.read(0)[0]), np.repeat(grey[0, 0].numpy()[..., None], 3, axis=2))
     sizes = open_set(data_name_of([Image.new("RGBA", (3, 5)), Image.new("CMYK", (7, 2))]))
     assert [sizes.read(index)[0].size for index in range(2)] == [(3, 5), (7, 2)]
 

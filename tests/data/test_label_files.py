@@ -86,9 +86,9 @@ def test_images_without_lines_and_lines_without_images(flat: Path) -> None:
 def test_a_table_for_two_splits(tmp_path: Path) -> None:
     root = tree(tmp_path / "pets", {"train": 2, "val": 1})
     (tmp_path / "truth.csv").write_text("train/000.png,cat\ntrain/001.png,dog\n002.png,dog\n")
-    for split, found in (("train", [(0, 0), (1, 1)]), ("val", [(2, 1)])):
+    for split, expected in (("train", [(0, 0), (1, 1)]), ("val", [(2, 1)])):
         images = open_set(str(root), split=split, labels=tmp_path / "truth.csv")
-        assert (images.split, images.classes, contents(images)) == (split, ("cat", "dog"), found)
+        assert (images.split, images.classes, contents(images)) == (split, ("cat", "dog"), expected)
 
 
 TABLES = {

@@ -26,11 +26,11 @@ def loaded(corrupt: tuple[int, ...] = (), *, workers: int = 0, limit: int = 10, 
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_images_labels_and_places_in_the_order_asked_for(workers: int) -> None:
-    found = list(loaded(workers=workers))
-    assert [len(batch) for batch in found] == [4, 4, 3]
-    assert [index for batch in found for index in batch.indices] == list(range(10, -1, -1))
-    assert torch.cat([batch.labels for batch in found]).tolist() == LABELS[::-1]
-    for batch in found:
+    loader = list(loaded(workers=workers))
+    assert [len(batch) for batch in loader] == [4, 4, 3]
+    assert [index for batch in loader for index in batch.indices] == list(range(10, -1, -1))
+    assert torch.cat([batch.labels for batch in loader]).tolist() == LABELS[::-1]
+    for batch in loader:
         assert batch.images.shape == (len(batch), 3, 32, 40)
         for index, pixels in zip(batch.indices, batch.images, strict=True):
             assert torch.equal(pixels, to_pixels(picture(index)))
@@ -38,17 +38,17 @@ def test_images_labels_and_places_in_the_order_asked_for(workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_corrupt_images_are_counted_named_and_skipped(workers: int) -> None:
-    found = loaded((9, 2), workers=workers)
-    assert [len(batch) for batch in found] == [3, 4, 2]
-    assert [(item.index, item.reason) for item in found.corrupt] == [
+    loader = loaded((9, 2), workers=workers)
+    assert [len(batch) for batch in loader] == [3, 4, 2]
+    assert [(item.index, item.reason) for item in loader.corrupt] == [
         (9, "image 9 of memory: damaged"),
         (2, "image 2 of memory: damaged"),
     ]
 
 
 def test_a_batch_of_nothing_but_corrupt_images_is_left_out() -> None:
-    found = loaded((10, 9, 8, 7))
-    assert [batch.indices for batch in found] == [(6, 5, 4, 3), (2, 1, 0)]
+    loader = loaded((10, 9, 8, 7))
+    assert [batch.indices for batch in loader] == [(6, 5, 4, 3), (2, 1, 0)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -70,10 +70,10 @@ def test_nothing_but_corrupt_images() -> None:
 
 
 def test_counting_starts_again_with_each_pass() -> None:
-    found = loaded((3,))
+    loader = loaded((3,))
     for _ in range(2):
-        list(found)
-        assert len(found.corrupt) == 1
+        list(loader)
+        assert len(loader.corrupt) == 1
 
 
 def test_images_without_labels() -> None:
@@ -145,19 +145,19 @@ def test_a_corrupt_image_is_replaced_by_the_next_of_its_class(workers: int) -> N
     broken = chosen[2]
     first, second = [index for index in left if labels[index] == labels[broken]][:2]
     images = MemorySet(labels, corrupt=(broken, first))
-    found = batches(
+    loader = batches(
         images, chosen, to_pixels, batch_size=4, workers=workers, spare=lambda: replacement_images(images, 6, seed=3)
     )
     for _ in range(2):  # the same in each pass
-        assert [index for batch in found for index in batch.indices] == [*chosen[:2], second, *chosen[3:]]
-        assert found.replaced == {broken: second}
-        assert [item.index for item in found.corrupt] == [broken, first]
+        assert [index for batch in loader for index in batch.indices] == [*chosen[:2], second, *chosen[3:]]
+        assert loader.replaced == {broken: second}
+        assert [item.index for item in loader.corrupt] == [broken, first]
 
 
 def test_where_no_other_of_its_class_is_left_any_image_will_do_and_then_none() -> None:
     images = MemorySet([0, 1, 1], corrupt=(0, 1))
-    found = batches(images, [0, 1], to_pixels, batch_size=2, spare=lambda: np.asarray([2]))
-    (batch,) = found
-    assert (batch.indices, found.replaced) == ((2,), {0: 2})
+    loader = batches(images, [0, 1], to_pixels, batch_size=2, spare=lambda: np.asarray([2]))
+    (batch,) = loader
+    assert (batch.indices, loader.replaced) == ((2,), {0: 2})
     assert batch.labels is not None
     assert batch.labels.tolist() == [1]

@@ -37,9 +37,9 @@ def assert_as_timm(model: nn.Module) -> None:
     transform = create_transform(**resolve_data_config(model=model), is_training=False)
     for image in pictures():
         expected = transform(image)
-        found = ours.normalise(ours.pixels(image)[None])[0]
-        assert found.shape == expected.shape
-        assert (found - expected).abs().max() < 1e-5
+        actual = ours.normalise(ours.pixels(image)[None])[0]
+        assert actual.shape == expected.shape
+        assert (actual - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -58,10 +58,14 @@ def test_models_by_name(name: str) -> None:
 
 def test_the_unified_models_are_prepared_as_the_paper_has_it() -> None:
     with torch.device("meta"):
-        found = Preprocessing.of(create_model("unified_sw_attn_micro"))
-    assert found.size == (224, 224)
-    assert (found.crop_pct, found.interpolation, found.crop_mode) == (0.875, "bicubic", "center")
-    assert found.resized(Image.new("RGB", (500, 400))).size == (320, 256)
+        preprocessing = Preprocessing.of(create_model("unified_sw_attn_micro"))
+    assert preprocessing.size == (224, 224)
+    assert (preprocessing.crop_pct, preprocessing.interpolation, preprocessing.crop_mode) == (
+        0.875,
+        "bicubic",
+        "center",
+    )
+    assert preprocessing.resized(Image.new("RGB", (500, 400))).size == (320, 256)
 
 
 def test_the_crop_is_the_centre_of_the_larger_image() -> None:
@@ -89,8 +93,8 @@ def test_another_resolution() -> None:
         model = create_model("unified_dw_conv_nano")
     assert Preprocessing.of(model).size == (32, 32)
     assert Preprocessing.of(model, 64).size == (64, 64)
-    found = Preprocessing.of(model, (48, 96))
-    assert found.pixels(photo(0)).shape == (3, 48, 96)
+    preprocessing = Preprocessing.of(model, (48, 96))
+    assert preprocessing.pixels(photo(0)).shape == (3, 48, 96)
 
 
 def test_normalising_is_differentiable_also_after_inference() -> None:

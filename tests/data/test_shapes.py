@@ -42,11 +42,11 @@ def test_at_least_ten_classes_in_turn() -> None:
 
 
 def test_a_box_is_the_tight_one_around_its_mask() -> None:
-    for found in SCENES:
-        size = found.image.shape[0]
-        assert found.image.shape == (size, size, 3)
-        assert found.masks.shape == (len(found.boxes), size, size)
-        for mask, box in zip(found.masks, found.boxes, strict=True):
+    for drawn in SCENES:
+        size = drawn.image.shape[0]
+        assert drawn.image.shape == (size, size, 3)
+        assert drawn.masks.shape == (len(drawn.boxes), size, size)
+        for mask, box in zip(drawn.masks, drawn.boxes, strict=True):
             left, top, right, bottom = box.astype(int)
             assert mask[top:bottom, left:right].sum() == mask.sum() > 0
             for edge in (mask[top, :], mask[bottom - 1, :], mask[:, left], mask[:, right - 1]):
@@ -54,12 +54,12 @@ def test_a_box_is_the_tight_one_around_its_mask() -> None:
 
 
 def test_figures_do_not_share_pixels_and_can_be_seen() -> None:
-    for found in SCENES:
-        size = found.image.shape[0]
-        assert 1 <= len(found.masks) <= 3
-        assert found.masks.sum(0).max() <= 1
+    for drawn in SCENES:
+        size = drawn.image.shape[0]
+        assert 1 <= len(drawn.masks) <= 3
+        assert drawn.masks.sum(0).max() <= 1
         if size > 16:
-            assert (found.masks.sum((1, 2)) > 0.008 * size**2).all()
+            assert (drawn.masks.sum((1, 2)) > 0.008 * size**2).all()
 
 
 def test_the_same_picture_at_every_size() -> None:
@@ -73,9 +73,9 @@ def test_the_same_picture_at_every_size() -> None:
 
 def test_figures_stand_out_from_what_is_around_them() -> None:
     apart = []
-    for found in (scene(0, index, 64) for index in range(96)):
-        inside = found.masks.any(0)
-        colours = [found.image[place].mean(0) / 255 for place in (inside, ~inside)]
+    for drawn in (scene(0, index, 64) for index in range(96)):
+        inside = drawn.masks.any(0)
+        colours = [drawn.image[place].mean(0) / 255 for place in (inside, ~inside)]
         apart.append(np.linalg.norm(colours[0] - colours[1]))
     assert np.mean(np.asarray(apart) > 0.1) > 0.95
     assert np.std(apart) > 0.1  # some are easy, some are not
@@ -84,9 +84,9 @@ def test_figures_stand_out_from_what_is_around_them() -> None:
 def test_colour_and_place_do_not_give_the_class_away() -> None:
     features, labels = [], []
     for index in range(360):
-        found = scene(0, index, 32)
-        features.append([*found.image.mean((0, 1)), *found.image.std((0, 1))])
-        labels.append(found.label)
+        drawn = scene(0, index, 32)
+        features.append([*drawn.image.mean((0, 1)), *drawn.image.std((0, 1))])
+        labels.append(drawn.label)
     table, target = np.asarray(features), np.asarray(labels)
     table = (table - table.mean(0)) / table.std(0)
     distances = np.square(table[:, None] - table[None]).sum(-1) + np.diag(np.full(len(table), np.inf))

@@ -41,8 +41,8 @@ def test_splits_by_name_and_by_folder(tmp_path: Path) -> None:
     webdataset(tmp_path / "b" / "train" / "000.tar", [0, 1])
     webdataset(tmp_path / "b" / "val" / "000.tar", [0])
     for name in ("a", "b"):
-        found = {split: open_set(str(tmp_path / name), split=split) for split in ("train", "test")}
-        assert {split: (len(images), images.split) for split, images in found.items()} == {
+        by_split = {split: open_set(str(tmp_path / name), split=split) for split in ("train", "test")}
+        assert {split: (len(images), images.split) for split, images in by_split.items()} == {
             "train": (2, "train"),
             "test": (1, "val"),
         }
@@ -101,7 +101,7 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
 def test_read_from_several_threads(tmp_path: Path) -> None:
     images = open_set(str(webdataset(tmp_path / "s.tar", list(range(12)))))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(images.read, [*range(12)] * 8))
-    for number, (image, label) in zip([*range(12)] * 8, found, strict=True):
+        pairs = list(pool.map(images.read, [*range(12)] * 8))
+    for number, (image, label) in zip([*range(12)] * 8, pairs, strict=True):
         assert label == number
         assert image.tobytes() == picture(number).tobytes()

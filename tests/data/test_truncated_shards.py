@@ -29,7 +29,7 @@ def test_every_cut_is_said_or_loses_nothing(tmp_path: Path) -> None:
         if images.damaged:
             assert images.damaged[0].startswith("s.tar ")
             labelled = images.labels() is not None  # before the first .cls a cut leaves no label at all
-            assert all(found in everything if labelled else found == (0, None) for found in contents(images))
+            assert all(pair in everything if labelled else pair == (0, None) for pair in contents(images))
         else:
             assert contents(images) == everything
 
@@ -52,9 +52,9 @@ def test_lost_ends_count_as_corrupt_images(tmp_path: Path) -> None:
             file.write_bytes(content[: content.index(f"{3 * number + 2:06}.png".encode())])
     images = open_set(str(tmp_path / "birds"))
     assert len(images) == 7
-    found = batches(images, range(7), to_pixels, batch_size=4, limit_corrupt=2)
-    assert sum(len(batch) for batch in found) == 7
-    assert [item.reason for item in found.corrupt] == [
+    loader = batches(images, range(7), to_pixels, batch_size=4, limit_corrupt=2)
+    assert sum(len(batch) for batch in loader) == 7
+    assert [item.reason for item in loader.corrupt] == [
         "1.tar ends without the zeros that end an archive, what follows is lost",
         "2.tar ends without the zeros that end an archive, what follows is lost",
     ]

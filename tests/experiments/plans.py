@@ -18,5 +18,5 @@ def planned(folder: Path, text: str, *, resources: Resources | None = None, **op
 
 def named(tasks: list[Task], name: str) -> Task:
     """The one task of this name."""
-    (found,) = [task for task in tasks if task.name == name]
-    return found
+    (task_named,) = [task for task in tasks if task.name == name]
+    return task_named

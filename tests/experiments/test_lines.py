@@ -68,18 +68,18 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path: Path) -> None:
 
 
 def test_values_know_where_they_and_their_keys_stand(tmp_path: Path) -> None:
-    found = read_lines(write(tmp_path, "title: A\nmodels:\n  - b\n  - {model: c,\n     label: d}\n"))
-    models = found.value["models"]
+    source = read_lines(write(tmp_path, "title: A\nmodels:\n  - b\n  - {model: c,\n     label: d}\n"))
+    models = source.value["models"]
     assert (models.key_line, models.line) == (2, 3)
     assert [item.line for item in models.value] == [3, 4]
     label = models.value[1].value["label"]
     assert (label.place, label.key_place) == ("line 5 of e.yaml", "line 5 of e.yaml")
-    assert found.plain == {"title": "A", "models": ["b", {"model": "c", "label": "d"}]}
+    assert source.plain == {"title": "A", "models": ["b", {"model": "c", "label": "d"}]}
 
 
 def test_an_anchor_can_be_used_twice(tmp_path: Path) -> None:
-    found = read_lines(write(tmp_path, "title: &a {b: 1}\nnote: *a\n"))
-    assert found.plain == {"title": {"b": 1}, "note": {"b": 1}}
+    source = read_lines(write(tmp_path, "title: &a {b: 1}\nnote: *a\n"))
+    assert source.plain == {"title": {"b": 1}, "note": {"b": 1}}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")

@@ -84,8 +84,8 @@ def test_split_and_set_of_an_analysis_are_its_own(tmp_path: Path) -> None:
         "  - {analysis: erf, num_images: 1}\n  - {analysis: rotation, set: photos}\n  - {analysis: eval, split: test}\n"
     )
     tasks = planned(tmp_path, text)
-    found = {task.title: (task.dataset, task.split) for task in tasks}
-    assert found == {"erf": ("digits", "train"), "rotation": ("photos", "test"), "eval": ("digits", "test")}
+    data = {task.title: (task.dataset, task.split) for task in tasks}
+    assert data == {"erf": ("digits", "train"), "rotation": ("photos", "test"), "eval": ("digits", "test")}
 
 
 def test_fresh_does_not_measure_twice_for_a_comparison(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_places_that_are_not_there_are_refused(tmp_path: Path) -> None:
 def test_the_options_of_an_analysis_reach_its_request(tmp_path: Path) -> None:
     text = f"{HEAD}data: {{set: digits}}\nanalyses:\n"
     text += "  - {analysis: rotation, num_images: 3, resolution: 48, batch_size: 2, dtype: bf16, levels: [0, 5]}\n"
-    found = options_of(planned(tmp_path, text)[0])
-    assert isinstance(found, ImageOptions)
-    assert (found.num_images, found.resolution, found.batch_size, found.dtype, found.passes(3)) == (
+    options = options_of(planned(tmp_path, text)[0])
+    assert isinstance(options, ImageOptions)
+    assert (options.num_images, options.resolution, options.batch_size, options.dtype, options.passes(3)) == (
         3,
         48,
         2,

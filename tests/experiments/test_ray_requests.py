@@ -74,9 +74,9 @@ class FakeRay:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    found = FakeRay(RayError("gone"))
-    monkeypatch.setattr(engine_module, "_import_ray", lambda: found)
-    return found
+    ray = FakeRay(RayError("gone"))
+    monkeypatch.setattr(engine_module, "_import_ray", lambda: ray)
+    return ray
 
 
 def task(folder: Path, **changes: Any) -> Task:

@@ -14,29 +14,29 @@ from tests.experiments.files import HEAD, MODELS, TINY, write
 
 
 def test_the_values_of_a_file(tmp_path: Path) -> None:
-    found = read_experiment(write(tmp_path, TINY))
-    assert (found.name, found.title, found.heading) == ("e", "T", "T")
-    assert tuple(line.model for line in found.models) == MODELS
-    assert found.data is not None
-    assert (found.data.set, found.data.train, found.data.fractions) == ("digits", "train", (0.1,))
-    assert found.training.change == {"epochs": 1, "warmup_epochs": 0}
-    assert found.analyses == (
+    experiment = read_experiment(write(tmp_path, TINY))
+    assert (experiment.name, experiment.title, experiment.heading) == ("e", "T", "T")
+    assert tuple(line.model for line in experiment.models) == MODELS
+    assert experiment.data is not None
+    assert (experiment.data.set, experiment.data.train, experiment.data.fractions) == ("digits", "train", (0.1,))
+    assert experiment.training.change == {"epochs": 1, "warmup_epochs": 0}
+    assert experiment.analyses == (
         Step(name="eval", analysis="eval", given={"num_images": 20}),
         Step(name="erf", analysis="erf", given={"num_images": 2}),
     )
 
 
 def test_what_may_be_left_out(tmp_path: Path) -> None:
-    found = read_experiment(write(tmp_path, f"{HEAD}analyses: [profile, erf]\n"))
-    assert found.analyses == (Step(name="profile", analysis="profile"), Step(name="erf", analysis="erf"))
-    assert (found.weights, found.seeds, found.data, found.device) == ("random", (0,), None, "any")
+    experiment = read_experiment(write(tmp_path, f"{HEAD}analyses: [profile, erf]\n"))
+    assert experiment.analyses == (Step(name="profile", analysis="profile"), Step(name="erf", analysis="erf"))
+    assert (experiment.weights, experiment.seeds, experiment.data, experiment.device) == ("random", (0,), None, "any")
 
 
 def test_one_item_needs_no_brackets_and_numbers_may_be_written_as_people_do(tmp_path: Path) -> None:
     text = f"{HEAD}seeds: 3\nanalyses:\n  - {{analysis: robustness, eps: [8/255, 1e-2, 0.5]}}\n"
-    found = read_experiment(write(tmp_path, text))
-    assert found.seeds == (3,)
-    (step,) = found.analyses
+    experiment = read_experiment(write(tmp_path, text))
+    assert experiment.seeds == (3,)
+    (step,) = experiment.analyses
     options = step.options()
     assert isinstance(options, RobustnessOptions)
     assert options.config.eps == pytest.approx((0.01, 8 / 255, 0.5))
@@ -53,8 +53,8 @@ def test_own_keys_win_over_included_ones_and_later_includes_over_earlier(tmp_pat
     write(tmp_path, f"{HEAD}seeds: [1]\nnote: first\nanalyses: erf\n", "a.yaml")
     (tmp_path / "sub").mkdir()
     write(tmp_path / "sub", "seeds: [2]\nnote: second\n", "b.yaml")
-    found = read_experiment(write(tmp_path, "include: [a.yaml, sub/b.yaml]\nseeds: [3]\n"))
-    assert (found.title, found.seeds, found.note) == ("T", (3,), "second")
+    experiment = read_experiment(write(tmp_path, "include: [a.yaml, sub/b.yaml]\nseeds: [3]\n"))
+    assert (experiment.title, experiment.seeds, experiment.note) == ("T", (3,), "second")
 
 
 def test_a_circle_of_includes_is_named_from_end_to_end(tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ def test_every_key_is_explained(key: str) -> None:
 
 
 def test_the_example_is_an_experiment(tmp_path: Path) -> None:
-    found = re.search(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert found is not None
+    example = re.search(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert example is not None
     path = tmp_path / "example.yaml"
-    path.write_text(found[1], encoding="utf-8")
+    path.write_text(example[1], encoding="utf-8")
     assert [value.value for value in published_values(read_experiment(path))] == [4.4e6, 0.751]
     assert read_experiment(path, mini=True).weights == "trained"
 

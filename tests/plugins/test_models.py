@@ -95,7 +95,7 @@ def test_its_rows_have_one_name_and_the_hash(file: Path, tmp_path: Path, name: s
     store = Store(out)
     hashes = [store.metadata(key)["plugins"] for key in store.keys()]  # noqa: SIM118  a store is no mapping
     assert hashes
-    assert all(found == {"timm:my_net": hashlib.sha256(MODEL.encode()).hexdigest()} for found in hashes)
+    assert all(plugins == {"timm:my_net": hashlib.sha256(MODEL.encode()).hexdigest()} for plugins in hashes)
 
 
 def test_the_check_of_a_model(file: Path) -> None:

@@ -99,8 +99,8 @@ class RayEngine(Engine):
 
     def _node_cores(self) -> int:
         """Of the largest node: a task that measures time has one to itself."""
-        found = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
-        return int(max(found, default=1))
+        cores = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
+        return int(max(cores, default=1))
 
 
 def _elsewhere(task: Task, files: Files) -> tuple[TaskResult | None, Files, str | None]:
@@ -167,14 +167,14 @@ def _parts(task: Task, folder: Path) -> Files:
     """The store's parts of these models and this analysis, with their artifacts."""
     from stmbench.tables import Store
 
-    store, found = Store(folder), {}
+    store, contents = Store(folder), {}
     for key in store.keys():  # noqa: SIM118  a store is no mapping
         metadata = store.metadata(key)
         analysis = str(metadata.get("analysis", ""))
         if set(metadata.get("models", ())) <= set(task.models) and analysis.endswith(task.title):
             for path in store.parts.glob(f"{key}.*"):
-                found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found
+                contents[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return contents
 
 
 def _rooted(task: Task, folder: Path) -> Task:

@@ -56,8 +56,8 @@ def bytes_of(pixels: object) -> np.ndarray:
     return (np.asarray(pixels).transpose(1, 2, 0) * 255).round().astype(np.uint8)
 
 
-def same(found: object, expected: object) -> bool:
-    return np.array_equal(bytes_of(found), np.asarray(expected))
+def same(actual: object, expected: object) -> bool:
+    return np.array_equal(bytes_of(actual), np.asarray(expected))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -128,7 +128,7 @@ def test_the_content_moves_by_less_past_16_pixels(level: int, moved: float) -> N
 def test_a_long_side_clips_later() -> None:
     moves = AuthorsTranslation(preprocessing=MODEL)
     large = moves.prepare(noise(341, 256))
-    found = [Source(pixels=large, index=i) for i in range(200)]
-    along = {level: next(s for s in found if moves.direction(s, level) == (0, 1)) for level in (56, 64)}
+    sources = [Source(pixels=large, index=i) for i in range(200)]
+    along = {level: next(s for s in sources if moves.direction(s, level) == (0, 1)) for level in (56, 64)}
     assert moves.displacement(along[56], 56) == (0, -56)
     assert moves.displacement(along[64], 64)[1] > -64

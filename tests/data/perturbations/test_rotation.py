@@ -30,9 +30,9 @@ def test_no_rotation_resamples_nothing(order: str) -> None:
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_quarter_turns_move_pixels(order: str, quarters: int) -> None:
     turn = Rotation(preprocessing=MODEL, order=order)  # type: ignore[arg-type]
-    found = made(turn, photo(1), 90 * quarters)
+    turned = made(turn, photo(1), 90 * quarters)
     expected = torch.rot90(MODEL.pixels(photo(1)), quarters, (1, 2))  # counter-clockwise
-    assert (found - expected).abs().max() < 2e-3
+    assert (turned - expected).abs().max() < 2e-3
 
 
 def test_before_the_crop_corners_come_into_view_and_after_it_they_are_black() -> None:
