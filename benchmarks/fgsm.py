@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.models import DTYPES, build_model
-from stmbench.analyses.robustness.attacks import attack_named, predict
-from stmbench.analyses.robustness.config import PAPER, eps_of, ordered
+from stmbench.analyses.robustness.attacks import PAPER, attack_named, eps_of, ordered, predict
 from stmbench.analyses.robustness.fgsm import Target, torchattacks
 from stmbench.analyses.robustness.runner import attack_images
 from stmbench.data.embedded import photo

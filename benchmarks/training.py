@@ -23,7 +23,7 @@ from stmbench.data.image_set import ImageSet, Labels
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
 from stmbench.training.data import TrainingData
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
 from stmbench.training.settings import TrainingSettings
@@ -74,7 +74,7 @@ def measured(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    loop = Loop(settings, data, World(device=torch.device(device)), keep=keep, tell=lambda *_: None)
+    loop = Loop(settings, data, ProcessGroup(device=torch.device(device)), keep=keep, tell=lambda *_: None)
     ours = [epoch.seconds for epoch in loop.run().epochs]
     return ours[1:], seconds[1:]
 

@@ -1,13 +1,12 @@
 """Analyses: one folder each, registered by one entry, and what they share.
 
-registry                                    entries, metrics, views
+registry                                    entries, metrics (those of several analyses too), views
 options                                     options of an analysis, from which commands come
 base, unit                                  bookkeeping, units of work, reports
 images                                      analyses that show images to models
 models, loaded_model                        models by name, with weights and the classes of their outputs
 match                                       --match: mixers of equal cost
 feature_layouts                             token and channels-last maps
-metrics                                     metrics of several analyses
 conformance                                 what `stmbench check` demands of an analysis
 
 The analyses: train, profile, eval, erf, invariance, corruption, robustness, frequency, affinity.

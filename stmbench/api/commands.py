@@ -194,13 +194,13 @@ def train(models: Models = (), **options: Any) -> TrainResult:
         raise in_python(error) from None
     import torch
 
-    from stmbench.training.distributed import World
+    from stmbench.training.distributed import ProcessGroup
 
     made: list[Training] = []
 
     def make(store: Store, listener: Listener | None) -> Training:
-        world = World(device=torch.device(run.device))
-        made.append(chosen.training(runs, store, world=world, fresh=bool(asked["fresh"]), listener=listener))
+        group = ProcessGroup(device=torch.device(run.device))
+        made.append(chosen.training(runs, store, group=group, fresh=bool(asked["fresh"]), listener=listener))
         return made[0]
 
     threads = torch.get_num_threads()

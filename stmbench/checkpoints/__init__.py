@@ -3,8 +3,7 @@
 loading           `load_checkpoint`: a file's weights into a model
 reading           a file's tensors, read safely
 selection         which of a file's weights are meant; plain names of tensors
-families          one file per family of published weights; `family_of`
-position_tables   resizing for another window or resolution
+families          one file per family of published weights; `family_of`; tables of positions resized
 inspection        what a file holds; copies as safetensors
 """
 

@@ -44,16 +44,16 @@ def train(ctx: typer.Context, **words: Any) -> None:
     runs = chosen.runs(names)
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
-    world = join(values.device(words["device"]))
+    group = join(values.device(words["device"]))
     session.keep(f"what was trained stays in {out}, and the same command resumes from there")
     try:
-        if not world.is_first:
-            chosen.training(runs, Store(out), world=world, fresh=words["fresh"]).follow()
+        if not group.is_first:
+            chosen.training(runs, Store(out), group=group, fresh=words["fresh"]).follow()
             return
         made: list[Training] = []
 
         def make(store: Store, listener: Listener) -> Training:
-            made.append(chosen.training(runs, store, world=world, fresh=words["fresh"], listener=listener))
+            made.append(chosen.training(runs, store, group=group, fresh=words["fresh"], listener=listener))
             return made[0]
 
         try:

@@ -23,7 +23,7 @@ from stmbench.plugins import load_plugins
 from stmbench.tables import Store
 from stmbench.training.analysis import Training
 from stmbench.training.data import open_data
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import RunFolder
 
@@ -106,7 +106,7 @@ def analysis_of(task: Task, folder: Path, listener: Listener | None = None) -> A
     """The analysis that a task stands for. Raises what its config and its data raise."""
     store = Store(folder)
     if task.step is None:
-        return Training(task.runs, store, world=World(device=torch.device(task.device)), listener=listener)
+        return Training(task.runs, store, group=ProcessGroup(device=torch.device(task.device)), listener=listener)
     settings = RunSettings(
         models=task.models,
         checkpoints={model: Path(file) for model, file in weights_of(task, folder).items()},

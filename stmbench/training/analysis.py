@@ -20,7 +20,7 @@ from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.labels import random_label
 from stmbench.training.data import TrainingData, open_data
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.images import batch_remark, with_fitting_batch
 from stmbench.training.loop import Loop
 from stmbench.training.progress import require_board
@@ -39,7 +39,7 @@ class Training(Analysis):
 
     Args:
         runs: what to train, one after the other.
-        world: the processes that share the work; the first one alone writes.
+        group: the processes that share the work; the first one alone writes.
         resume: a state to go on from instead of the run's own, for a single run.
         fresh: what interrupted or finished runs left is deleted when their turn comes.
 
@@ -55,13 +55,13 @@ class Training(Analysis):
         runs: Sequence[TrainingSettings],
         store: Store,
         *,
-        world: World | None = None,
+        group: ProcessGroup | None = None,
         resume: Path | None = None,
         fresh: bool = False,
         listener: Listener | None = None,
     ) -> None:
-        self.world = world or World()
-        super().__init__(store=store, seed=runs[0].seed, device=str(self.world.device), listener=listener)
+        self.group = group or ProcessGroup()
+        super().__init__(store=store, seed=runs[0].seed, device=str(self.group.device), listener=listener)
         if resume is not None and len(runs) != 1:
             raise ConfigError("one run to resume", f"{len(runs)}", "name one model and one seed")
         if resume is not None and fresh:
@@ -97,8 +97,8 @@ class Training(Analysis):
 
     def measure(self, unit: Unit) -> Outcome:
         run = self._by_key[unit.key]
-        self.world.tell(unit.key)
-        if self.world.size == 1:
+        self.group.broadcast(unit.key)
+        if self.group.size == 1:
             return self._train(run)
         try:
             return self._train(run)
@@ -116,11 +116,11 @@ class Training(Analysis):
 
     def dismiss(self) -> None:
         """Let the other processes go, after `run`."""
-        self.world.tell(END)
+        self.group.broadcast(END)
 
     def follow(self) -> None:
         """What every process but the first does: train along, until the first has nothing left."""
-        while (key := self.world.tell(END)) is not END:
+        while (key := self.group.broadcast(END)) is not END:
             run = self._by_key[key]
             # an error the first process has too, and it writes it down
             with contextlib.suppress(StmbenchError), self.arithmetic(self.unit_of(run)).applied():
@@ -128,7 +128,7 @@ class Training(Analysis):
 
     def fitted(self, run: TrainingSettings) -> TrainingSettings:
         """The run with a batch that its images fill."""
-        return with_fitting_batch(run, len(self.data(run).chosen), self.world.size)
+        return with_fitting_batch(run, len(self.data(run).chosen), self.group.size)
 
     def unit_of(self, run: TrainingSettings) -> Unit:
         """The unit of a run; known before it is trained."""
@@ -173,10 +173,10 @@ class Training(Analysis):
         def tell(text: str, done: float, left: float | None) -> None:
             self.tell(Progress(text=text, done=done, total=1.0, seconds_left=left))
 
-        if self.world.is_first:
+        if self.group.is_first:
             folder.prepare(fresh=self._fresh)
         loop, said = self._begun(
-            run, folder, lambda: Loop(run, self.data(run), self.world, keep=folder.keep, tell=tell)
+            run, folder, lambda: Loop(run, self.data(run), self.group, keep=folder.keep, tell=tell)
         )
         record = loop.run()
         weights = LoadedWeights(source=folder.source, sha256=state_hash(loop.result.state_dict())).label
@@ -186,7 +186,7 @@ class Training(Analysis):
             notes |= {"warnings": [said], "disturbances": [{"kind": "state", "amount": 1.0, "text": said}]}
         size = Preprocessing.of(loop.result, run.resolution).size
         notes |= faint_mixers(f"{run.model} ({weights})", loop.result, size)
-        return Outcome(rows=rows, notes={**notes, "processes": self.world.size})
+        return Outcome(rows=rows, notes={**notes, "processes": self.group.size})
 
     def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:
         """A loop at the point where the run resumes: from `resume`, or from its newest usable state.
@@ -197,7 +197,7 @@ class Training(Analysis):
             The loop, and what has to be said of states that could not be used.
         """
         loop, refused = make(), list[str]()
-        for path in self.world.tell(folder.states if self._resume is None else [self._resume]):
+        for path in self.group.broadcast(folder.states if self._resume is None else [self._resume]):
             try:
                 loop.restore(load_state(path, self.facts(run)))
             except Exception as error:  # of another version, its inside can be anything

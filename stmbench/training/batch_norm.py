@@ -13,12 +13,12 @@ import torch.distributed as dist
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 
 
-def synchronised(model: nn.Module, world: World) -> nn.Module:
+def synchronised(model: nn.Module, group: ProcessGroup) -> nn.Module:
     """The model with its BatchNorms synchronised; names of parameters and buffers stay. As it is for one process."""
-    if world.size > 1:
+    if group.size > 1:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.__class__ = _synchronised_class(type(module))

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class World:
+class ProcessGroup:
     """`rank` of `size` processes; each has its own `device`. Reductions of a single process are what they are given."""
 
     rank: int = 0
@@ -40,7 +40,7 @@ class World:
         """The mean over all processes, on the CPU in float64."""
         return self.sum(values) / self.size
 
-    def together(self, act: Callable[[], Result]) -> Result:
+    def guarded(self, act: Callable[[], Result]) -> Result:
         """What `act` gives; an error of stmbench's in one process is raised in all: none waits for one that left.
 
         Raises:
@@ -61,7 +61,7 @@ class World:
             raise UnitError(text)
         return cast(Result, found)
 
-    def tell(self, message: Any) -> Any:
+    def broadcast(self, message: Any) -> Any:
         """What the first process says, in every process."""
         box = [message]
         if self.size > 1:
@@ -69,15 +69,15 @@ class World:
         return box[0]
 
 
-def join(device: str) -> World:
-    """The world of this process, as torchrun's environment says; call `leave` in the end.
+def join(device: str) -> ProcessGroup:
+    """The group of this process, as torchrun's environment says; call `leave` in the end.
 
     Raises:
         ConfigError: fewer GPUs on this machine than processes.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if size == 1:
-        return World(device=torch.device(device))
+        return ProcessGroup(device=torch.device(device))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = device.startswith("cuda")
     if on_gpu and local >= torch.cuda.device_count():
@@ -88,7 +88,7 @@ def join(device: str) -> World:
         torch.cuda.set_device(place)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo")
-    return World(rank=rank, size=size, device=place)
+    return ProcessGroup(rank=rank, size=size, device=place)
 
 
 def launched_rank() -> int:

@@ -18,7 +18,7 @@ from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, ImageError
 from stmbench.training.data import TrainingData
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings, order_seed, seed_at
 
@@ -28,15 +28,15 @@ Key = tuple[int, int]  # epoch, place among the chosen images
 class Places(Sampler[Key]):
     """This process's share of an epoch's order, from step `start` on: torch's `DistributedSampler`, with the epoch.
 
-    Every process of `world` takes each world-th image of one common order, so the images of a step are the same for
+    Each of `processes` takes every processes-th image of one common order, so the images of a step are the same for
     any number of processes. Images beyond a whole number of steps are left out of this epoch.
     """
 
-    def __init__(self, images: TrainingImages, *, batch: int, world: int, rank: int, seed: int) -> None:
+    def __init__(self, images: TrainingImages, *, batch: int, processes: int, rank: int, seed: int) -> None:
         self._sampler: DistributedSampler[Any] = DistributedSampler(
-            images, world, rank, shuffle=True, seed=order_seed(seed), drop_last=True
+            images, processes, rank, shuffle=True, seed=order_seed(seed), drop_last=True
         )
-        self.local = batch // world
+        self.local = batch // processes
         self.steps = len(images) // batch
         self.epoch, self.start = 0, 0
 
@@ -50,7 +50,7 @@ class Places(Sampler[Key]):
 
 
 def training_batches(
-    settings: TrainingSettings, data: TrainingData, preprocessing: Preprocessing, world: World
+    settings: TrainingSettings, data: TrainingData, preprocessing: Preprocessing, group: ProcessGroup
 ) -> tuple[Places, DataLoader[tuple[Tensor, int, int]]]:
     """The order of the images, and batches of (B, 3, H, W), (B,) labels, (B,) flags that follow it.
 
@@ -59,21 +59,21 @@ def training_batches(
     Raises:
         ConfigError: a batch that cannot be divided over processes and passes, or is odd where images are mixed.
     """
-    recipe, parts = settings.recipe, world.size * settings.accumulate
+    recipe, parts = settings.recipe, group.size * settings.accumulate
     if recipe.batch_size % parts:
-        got = f"{recipe.batch_size} over {world.size} processes and {settings.accumulate} passes"
+        got = f"{recipe.batch_size} over {group.size} processes and {settings.accumulate} passes"
         raise ConfigError("a batch size that can be divided", got, "change --batch-size or --accumulate")
     batch = recipe.batch_size // parts
     if recipe.mixes and batch % 2:
         raise ConfigError("an even batch where images are mixed", f"{batch}", "change --batch-size or --accumulate")
     images = TrainingImages(data.train, data.chosen, recipe, preprocessing, settings.seed)
-    places = Places(images, batch=recipe.batch_size, world=world.size, rank=world.rank, seed=settings.seed)
+    places = Places(images, batch=recipe.batch_size, processes=group.size, rank=group.rank, seed=settings.seed)
     loader: DataLoader[tuple[Tensor, int, int]] = DataLoader(
         images,
         batch_size=batch,
         sampler=places,
         num_workers=settings.workers,
-        pin_memory=world.device.type == "cuda",
+        pin_memory=group.device.type == "cuda",
         persistent_workers=settings.workers > 0,
         drop_last=True,
     )

@@ -22,7 +22,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, UnitError
 from stmbench.training.batch_norm import synchronised
 from stmbench.training.data import TrainingData
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.images import grouped, training_batches
 from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, schedule_of
 from stmbench.training.progress import Epoch, Record, require_finite, words
@@ -47,12 +47,12 @@ def built(settings: TrainingSettings, num_classes: int) -> nn.Module:
     return model
 
 
-def wrapped(model: nn.Module, settings: TrainingSettings, world: World) -> nn.Module:
+def wrapped(model: nn.Module, settings: TrainingSettings, group: ProcessGroup) -> nn.Module:
     """What the forward pass of a step goes through: gradients shared by the processes, compiled where asked for."""
     found = model
-    if world.size > 1:
-        on_gpu = world.device.type == "cuda"
-        found = DistributedDataParallel(found, device_ids=[world.device.index] if on_gpu else None)
+    if group.size > 1:
+        on_gpu = group.device.type == "cuda"
+        found = DistributedDataParallel(found, device_ids=[group.device.index] if on_gpu else None)
     return cast(nn.Module, torch.compile(found)) if settings.compile else found
 
 
@@ -74,7 +74,7 @@ Keep = Callable[["Loop", str], None]  # what is reached: 'time', 'epoch', 'best'
 
 
 class Loop:
-    """One run of one model in one process of `world`.
+    """One run of one model in one process of `group`.
 
     Args:
         keep: called in the first process where something is to be saved.
@@ -85,32 +85,32 @@ class Loop:
         self,
         settings: TrainingSettings,
         data: TrainingData,
-        world: World,
+        group: ProcessGroup,
         *,
         keep: Keep,
         tell: Callable[[str, float, float | None], None],
     ) -> None:
-        self.settings, self.data, self.world, self._keep, self._tell = settings, data, world, keep, tell
+        self.settings, self.data, self.group, self._keep, self._tell = settings, data, group, keep, tell
         recipe = settings.recipe
         self.dtype = torch.float64 if settings.dtype == "fp64" else torch.float32
         self.autocast = AUTOCAST.get(settings.dtype)
-        self.model = synchronised(built(settings, data.num_classes), world).to(world.device, self.dtype)
+        self.model = synchronised(built(settings, data.num_classes), group).to(group.device, self.dtype)
         if settings.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.preprocessing = Preprocessing.of(self.model, settings.resolution)
         self.mixer = ModelName.parse(settings.model).mixer
         self.optimizer = optimizer_of(self.model, recipe, self.mixer)
         self.average = None if recipe.ema is None else ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=settings.dtype == "fp16")
-        self.places, self.batches = training_batches(settings, data, self.preprocessing, world)
+        self.scaler = torch.amp.GradScaler(group.device.type, enabled=settings.dtype == "fp16")
+        self.places, self.batches = training_batches(settings, data, self.preprocessing, group)
         self.schedule = schedule_of(self.optimizer, recipe, self.places.steps)
         self._mixup, self._loss = mixup_of(recipe, data.num_classes), loss_of(recipe)
-        self._wrapped = wrapped(self.model, settings, world)
-        test_batch = max(32, recipe.batch_size // world.size // settings.accumulate)
+        self._wrapped = wrapped(self.model, settings, group)
+        test_batch = max(32, recipe.batch_size // group.size // settings.accumulate)
         self._judge = Evaluator(
             data.test,
             self.preprocessing,
-            world,
+            group,
             batch=test_batch,
             workers=settings.workers,
             limit=settings.limit_corrupt,
@@ -184,8 +184,8 @@ class Loop:
         number = record.epoch * self.places.steps + record.within
         self.schedule.step_update(number)
         record.rates.append(float(self.optimizer.param_groups[0]["lr"]))
-        seed_at(self.settings.seed, _STEPS, number, self.world.rank)
-        total = torch.zeros((), device=self.world.device, dtype=torch.float64)
+        seed_at(self.settings.seed, _STEPS, number, self.group.rank)
+        total = torch.zeros((), device=self.group.device, dtype=torch.float64)
         for turn, (x, y) in enumerate(zip(images, labels, strict=True)):
             last = turn == len(images) - 1
             alone = isinstance(self._wrapped, DistributedDataParallel) and not last
@@ -204,7 +204,7 @@ class Loop:
         return total
 
     def _forward(self, x: Tensor, y: Tensor) -> Tensor:
-        device = self.world.device
+        device = self.group.device
         x = x.to(device, self.dtype, non_blocking=True)
         y = y.to(device, non_blocking=True)
         if self.settings.channels_last:
@@ -217,9 +217,9 @@ class Loop:
 
     def _look(self, waiting: list[Tensor], damaged: int) -> None:
         """Take in the last steps, in every process alike, and stop where something is not finite."""
-        record, size = self.record, self.world.size
-        broken = torch.tensor([damaged], device=self.world.device, dtype=torch.float64)
-        *losses, total = self.world.sum(torch.cat([torch.stack(waiting), broken])).tolist()
+        record, size = self.record, self.group.size
+        broken = torch.tensor([damaged], device=self.group.device, dtype=torch.float64)
+        *losses, total = self.group.sum(torch.cat([torch.stack(waiting), broken])).tolist()
         for loss in losses:
             step = len(record.losses)
             require_finite(loss / size, "the loss", self._place(step))
@@ -262,7 +262,7 @@ class Loop:
 
     def _reach(self, what: str) -> None:
         """Save what has to be saved now. Where that fails, it fails in every process."""
-        self.world.together(lambda: self._keep(self, what) if self.world.is_first else None)
+        self.group.guarded(lambda: self._keep(self, what) if self.group.is_first else None)
 
     def _score(self, model: nn.Module) -> Score:
         found = self._judge.score(model, self.dtype, self.autocast)

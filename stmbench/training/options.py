@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stmbench.analyses.base import Listener
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
-    from stmbench.training.distributed import World
+    from stmbench.training.distributed import ProcessGroup
     from stmbench.training.settings import TrainingSettings
 
 LARGEST_SEED = 2**32 - 1
@@ -157,20 +157,20 @@ class TrainOptions(Options):
         runs: Sequence[TrainingSettings],
         store: Store,
         *,
-        world: World,
+        group: ProcessGroup,
         fresh: bool = False,
         listener: Listener | None = None,
     ) -> Training:
         """The analysis that does these runs."""
         from stmbench.training.analysis import Training
 
-        return Training(runs, store, world=world, resume=self.resume, fresh=fresh, listener=listener)
+        return Training(runs, store, group=group, resume=self.resume, fresh=fresh, listener=listener)
 
     def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Training:
         """Training in this process alone."""
         import torch
 
-        from stmbench.training.distributed import World
+        from stmbench.training.distributed import ProcessGroup
 
-        return self.training(self.runs(run.models), store, world=World(device=torch.device(run.device)),
+        return self.training(self.runs(run.models), store, group=ProcessGroup(device=torch.device(run.device)),
                              listener=listener)  # fmt: skip

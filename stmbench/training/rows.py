@@ -83,7 +83,7 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
 def _keep(analysis: Training, key: str, values: np.ndarray) -> str:
     """Write (2, steps) losses and learning rates beside the part; its place in the store. The first process alone."""
     path = analysis.store.artifact(key, LOSSES)
-    if analysis.world.is_first:
+    if analysis.group.is_first:
         content = io.BytesIO()
         np.save(content, values)
         with replacing(path) as temporary:

@@ -12,7 +12,7 @@ from stmbench.data.image_set import ImageSet
 from stmbench.data.loading import PixelCache, batches
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import UnitError
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,18 @@ class Evaluator:
     """Judges a model by every image of a set; decoded images are kept while there is room."""
 
     def __init__(
-        self, images: ImageSet, preprocessing: Preprocessing, world: World, *, batch: int, workers: int, limit: int
+        self,
+        images: ImageSet,
+        preprocessing: Preprocessing,
+        group: ProcessGroup,
+        *,
+        batch: int,
+        workers: int,
+        limit: int,
     ) -> None:
-        self._world, self._preprocessing, self._limit = world, preprocessing, limit
+        self._group, self._preprocessing, self._limit = group, preprocessing, limit
         # a process beyond the last image would have none: images are dealt out one by one
-        indices = range(world.rank, len(images), world.size)
+        indices = range(group.rank, len(images), group.size)
         self._batches = batches(
             images,
             indices,
@@ -59,16 +66,16 @@ class Evaluator:
         """
         mode = model.training
         model.eval()
-        own = self._world.together(lambda: self._sums(model, dtype, autocast))
+        own = self._group.guarded(lambda: self._sums(model, dtype, autocast))
         model.train(mode)
-        correct, total, count, corrupt = self._world.sum(own).tolist()
+        correct, total, count, corrupt = self._group.sum(own).tolist()
         if corrupt > self._limit:
             raise UnitError(f"more than {self._limit} images of the test set could not be read (--limit-corrupt)")
         return Score(correct=round(correct), count=round(count), loss=total / count)
 
     def _sums(self, model: nn.Module, dtype: torch.dtype, autocast: torch.dtype | None) -> Tensor:
         """(4,) of this process's images: right ones, their losses, all that were read, all that could not be."""
-        sums, device = torch.zeros(4, dtype=torch.float64), self._world.device
+        sums, device = torch.zeros(4, dtype=torch.float64), self._group.device
         with torch.inference_mode(), torch.autocast(device.type, autocast, enabled=autocast is not None):
             for batch in self._batches:
                 assert batch.labels is not None
@@ -79,5 +86,5 @@ class Evaluator:
                 sums[:2] += torch.stack([right, loss]).cpu()
                 sums[2] += len(batch)
         # what the set itself has lost is counted by one process
-        sums[3] = sum(item.index is not None or self._world.is_first for item in self._batches.corrupt)
+        sums[3] = sum(item.index is not None or self._group.is_first for item in self._batches.corrupt)
         return sums

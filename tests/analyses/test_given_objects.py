@@ -16,7 +16,7 @@ from stmbench.analyses.invariance.definitions import InvarianceConfig
 from stmbench.analyses.profile.costs import peak_of
 from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.analyses.robustness.analysis import Robustness
-from stmbench.analyses.robustness.config import RobustnessConfig
+from stmbench.analyses.robustness.attacks import RobustnessConfig
 from stmbench.architectures.given_models import model_name_of
 from stmbench.data.given_images import data_name_of
 from stmbench.measure.memory import MemorySpec

@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "measure",
         *(f"analyses.{name}" for name in USED_BY_TRAINING),
     ),
-    SHOWN: (*LOW, "tables", "figures", "reporting", "analyses.metrics", "analyses.options"),
+    SHOWN: (*LOW, "tables", "figures", "reporting", "analyses.options"),
     "experiments": (*MODELS, "data", "measure", "analyses", "training"),
     "comparison": (*MODELS, "data", "measure", "analyses", "training"),
     "study": (*MODELS, "data", "measure", "analyses", "training", "experiments"),

@@ -11,7 +11,7 @@ from stmbench.tables import Store
 from stmbench.training import loop
 from stmbench.training.analysis import Training
 from stmbench.training.data import TrainingData
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
 from stmbench.training.settings import TrainingSettings
@@ -52,8 +52,8 @@ def memory(count: int = 48, tests: int = 9) -> TrainingData:
     return TrainingData(train=train, test=test, chosen=tuple(range(count)), num_classes=2)
 
 
-def trained(run: TrainingSettings, data: TrainingData | None = None, world: World | None = None) -> Loop:
+def trained(run: TrainingSettings, data: TrainingData | None = None, group: ProcessGroup | None = None) -> Loop:
     """A loop after its last step; nothing is saved."""
-    made = Loop(run, data or memory(), world or World(), keep=lambda *_: None, tell=lambda *_: None)
+    made = Loop(run, data or memory(), group or ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
     made.run()
     return made

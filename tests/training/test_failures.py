@@ -16,7 +16,7 @@ from stmbench.checkpoints.loading import state_hash
 from stmbench.errors import CheckpointError, ConfigError, OutputError, UnitError
 from stmbench.tables import read
 from stmbench.training import loop
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import STATE, load_state, save_state, save_weights
@@ -109,7 +109,7 @@ def test_a_learning_rate_far_too_high(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["parameter", "buffer"])
 def test_what_is_not_finite_is_not_saved(what: str) -> None:
     reached = list[str]()
-    made = Loop(settings(), memory(), World(), keep=lambda _, name: reached.append(name), tell=lambda *_: None)
+    made = Loop(settings(), memory(), ProcessGroup(), keep=lambda _, name: reached.append(name), tell=lambda *_: None)
     if what == "parameter":
         first = next(made.model.parameters())
 

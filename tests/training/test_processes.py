@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stmbench.errors import ConfigError, OutputError
-from stmbench.training.distributed import World, join, launched_rank
+from stmbench.training.distributed import ProcessGroup, join, launched_rank
 from tests.training import two_processes
 from tests.training.runs import RANDOM, memory, settings, trained
 from tests.training.two_processes import NORMS, RUNS
@@ -24,7 +24,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def alone() -> dict[str, Any]:
     """What one process finds."""
-    return two_processes.work(World())
+    return two_processes.work(ProcessGroup())
 
 
 @pytest.mark.parametrize("model", RUNS)
@@ -68,13 +68,13 @@ def test_alone_an_error_is_its_own() -> None:
         raise OutputError("to write a", "no space", "free some")
 
     with pytest.raises(OutputError):
-        World().together(full)
-    assert World().together(lambda: 3) == 3
+        ProcessGroup().guarded(full)
+    assert ProcessGroup().guarded(lambda: 3) == 3
 
 
 def test_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert join("cpu") == World(device=torch.device("cpu"))
+    assert join("cpu") == ProcessGroup(device=torch.device("cpu"))
     assert launched_rank() == 0
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
@@ -87,7 +87,7 @@ def test_without_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_batch_that_cannot_be_divided(size: int, accumulate: int, batch: int, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        trained(settings(accumulate=accumulate), memory(), World(size=size))
+        trained(settings(accumulate=accumulate), memory(), ProcessGroup(size=size))
 
 
 def test_images_are_mixed_in_even_numbers() -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from stmbench.analyses.base import Progress
 from stmbench.checkpoints.loading import state_hash
 from stmbench.training import loop
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import Recipe
 from stmbench.training.state import STATE
@@ -85,11 +85,11 @@ def test_from_each_state_to_the_same_end(recipe: Recipe, rest: dict[str, object]
         torch.save(made.state(), file)
         states[len(made.record.losses)] = file.getvalue()
 
-    whole = Loop(run, memory(), World(), keep=keep, tell=lambda *_: None)
+    whole = Loop(run, memory(), ProcessGroup(), keep=keep, tell=lambda *_: None)
     whole.run()
     assert set(states) == set(range(1, whole.steps + 1)), "a state after each step"
     for step in (4, 6):  # amid an epoch, and between two
-        again = Loop(run, memory(), World(), keep=lambda *_: None, tell=lambda *_: None)
+        again = Loop(run, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
         again.restore(torch.load(io.BytesIO(states[step]), weights_only=True))
         again.run()
         assert again.record.losses == whole.record.losses

@@ -12,7 +12,7 @@ from torch import nn
 
 from stmbench.errors import ConfigError
 from stmbench.training import loop
-from stmbench.training.distributed import World
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from tests.training.runs import PLAIN, RANDOM, memory, settings, trained
 
@@ -59,7 +59,7 @@ def test_gradients_are_clipped_to_their_norm() -> None:
     recipe = dataclasses.replace(
         EXACT, optimizer="momentum", momentum=0.0, warmup_epochs=0, epochs=1, lr=1.0, clip_grad=0.01
     )
-    made = Loop(settings(recipe=recipe), memory(16), World(), keep=lambda *_: None, tell=lambda *_: None)
+    made = Loop(settings(recipe=recipe), memory(16), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
     before = copy.deepcopy(weights(made))
     made.run()
     moved = torch.cat([(value - before[name]).flatten() for name, value in weights(made).items()])

@@ -17,7 +17,7 @@ from stmbench.architectures.layers import ChannelsLastBatchNorm
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import OutputError, StmbenchError
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.distributed import World, join, leave
+from stmbench.training.distributed import ProcessGroup, join, leave
 from stmbench.training.validation import Evaluator
 from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, memory, settings, trained
@@ -38,24 +38,24 @@ NORMS: dict[str, tuple[Callable[[], nn.BatchNorm2d], int]] = {  # and the axis o
 }
 
 
-def losses(world: World) -> dict[str, Any]:
+def losses(group: ProcessGroup) -> dict[str, Any]:
     """Model -> losses of nine steps in float64 without anything random, and accuracies."""
     found = {}
     recipe = dataclasses.replace(PLAIN, crop_pixels=0, clip_grad=0.5)
     for model, rest in RUNS.items():
-        record = trained(settings(model=model, recipe=recipe, dtype="fp64", **rest), memory(), world).record
+        record = trained(settings(model=model, recipe=recipe, dtype="fp64", **rest), memory(), group).record
         found[model] = (record.losses, [(epoch.accuracy, epoch.test_images) for epoch in record.epochs])
     return found
 
 
-def norms(world: World) -> dict[str, tuple[Tensor, ...]]:
+def norms(group: ProcessGroup) -> dict[str, tuple[Tensor, ...]]:
     """Norm -> output, gradient of the input, running statistics, and the output in eval mode, of 7 joint images."""
     found = {}
     for name, (make, axis) in NORMS.items():
         x = torch.randn(7, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         x = 5 + 3 * (x if axis == 1 else x.permute(0, 2, 3, 1))
-        mine = (x if world.size == 1 else (x[:2], x[2:])[world.rank]).requires_grad_()  # not even the same number
-        norm = synchronised(nn.Sequential(make().double()), world)
+        mine = (x if group.size == 1 else (x[:2], x[2:])[group.rank]).requires_grad_()  # not even the same number
+        norm = synchronised(nn.Sequential(make().double()), group)
         for _ in range(2):
             y = norm(mine)
         y.pow(3).sum().backward()
@@ -65,7 +65,7 @@ def norms(world: World) -> dict[str, tuple[Tensor, ...]]:
     return found
 
 
-def scores(world: World) -> dict[int, tuple[int, int, float]]:
+def scores(group: ProcessGroup) -> dict[int, tuple[int, int, float]]:
     """Number of test images -> right ones, all, mean loss; 1 leaves a process without an image."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)).double()
@@ -73,28 +73,28 @@ def scores(world: World) -> dict[int, tuple[int, int, float]]:
     for count in (1, 2, 7):
         images = MemorySet([index % 2 for index in range(count)])
         preprocessing = Preprocessing(size=(8, 8))
-        score = Evaluator(images, preprocessing, world, batch=2, workers=0, limit=0).score(model, torch.float64, None)
+        score = Evaluator(images, preprocessing, group, batch=2, workers=0, limit=0).score(model, torch.float64, None)
         found[count] = (score.correct, score.count, score.loss)
     return found
 
 
-def errors(world: World) -> tuple[str, str]:
+def errors(group: ProcessGroup) -> tuple[str, str]:
     """The kind and text of what is raised here where the first process fails."""
 
     def fail() -> None:
-        if world.is_first:
+        if group.is_first:
             raise OutputError("to write a", "no space", "free some")
 
     try:
-        world.together(fail)
+        group.guarded(fail)
     except StmbenchError as error:
         return type(error).__name__, str(error)
     return "none", ""
 
 
-def work(world: World) -> dict[str, Any]:
+def work(group: ProcessGroup) -> dict[str, Any]:
     """Everything."""
-    return {"losses": losses(world), "norms": norms(world), "scores": scores(world), "errors": errors(world)}
+    return {"losses": losses(group), "norms": norms(group), "scores": scores(group), "errors": errors(group)}
 
 
 def process(rank: int, port: int, file: str) -> None:
@@ -102,9 +102,9 @@ def process(rank: int, port: int, file: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    world = join("cpu")
+    group = join("cpu")
     try:
-        torch.save(work(world), f"{file}.{rank}")
+        torch.save(work(group), f"{file}.{rank}")
     finally:
         leave()
 

@@ -12,9 +12,8 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
-from stmbench.analyses import metrics
 from stmbench.analyses.affinity.options import AffinityOptions
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis, share
 
 register_analysis(
     AnalysisSpec(
@@ -30,12 +29,12 @@ register_analysis(
         metrics=(
             Metric(name="attention_distance", unit="px", title="attention distance", decimals=1),
             Metric(name="affinity_entropy", unit="bit", title="entropy", decimals=2),
-            metrics.share("mass_within", "weight within a radius"),
-            metrics.share("self_weight", "self weight"),
+            share("mass_within", "weight within a radius"),
+            share("self_weight", "self weight"),
             Metric(name="centroid_offset", unit="px", title="centroid offset", decimals=1),
             Metric(name="centroid_y", unit="px"),
             Metric(name="centroid_x", unit="px"),
-            metrics.share("padding_mass", "weight on padding"),
+            share("padding_mass", "weight on padding"),
             Metric(name="static_agreement", unit="1", title="static agreement", shown_unit="", decimals=2),
             Metric(name="static_share", unit="1"),
             Metric(name="alpha", unit="1", title="alpha", shown_unit="", decimals=2),

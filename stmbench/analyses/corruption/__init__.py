@@ -10,9 +10,8 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
-from stmbench.analyses import metrics
 from stmbench.analyses.corruption.options import CorruptionOptions
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import ACCURACY, AnalysisSpec, Metric, percentage, register_analysis
 
 
 def _error(name: str, title: str) -> Metric:
@@ -34,8 +33,8 @@ register_analysis(
         order=55,
         options=CorruptionOptions,
         metrics=(
-            metrics.ACCURACY,
-            metrics.percentage("mean_accuracy", "mean accuracy", tracked=True),
+            ACCURACY,
+            percentage("mean_accuracy", "mean accuracy", tracked=True),
             _error("corruption_error", "corruption error"),
             _error("relative_corruption_error", "relative corruption error"),
             _error("mean_corruption_error", "mCE"),

@@ -6,9 +6,19 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
-from stmbench.analyses import metrics
 from stmbench.analyses.eval.options import EvalOptions
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import (
+    ACCURACY,
+    ACCURACY_DIFFERENCE,
+    ACCURACY_TOP5,
+    MCNEMAR,
+    MCNEMAR_HOLM,
+    NLL,
+    OF_QUALITY,
+    AnalysisSpec,
+    Metric,
+    register_analysis,
+)
 
 register_analysis(
     AnalysisSpec(
@@ -22,8 +32,8 @@ register_analysis(
         order=30,
         options=EvalOptions,
         metrics=(
-            metrics.ACCURACY,
-            metrics.ACCURACY_TOP5,
+            ACCURACY,
+            ACCURACY_TOP5,
             Metric(
                 name="calibration_error",
                 unit="1",
@@ -32,14 +42,14 @@ register_analysis(
                 factor=0.01,
                 decimals=1,
                 better="lower",
-                tracking=metrics.OF_QUALITY,
+                tracking=OF_QUALITY,
             ),
-            metrics.NLL,
-            Metric(name="brier", unit="1", title="Brier score", better="lower", tracking=metrics.OF_QUALITY),
+            NLL,
+            Metric(name="brier", unit="1", title="Brier score", better="lower", tracking=OF_QUALITY),
             Metric(name="predictions", unit="count"),
-            metrics.ACCURACY_DIFFERENCE,
-            metrics.MCNEMAR,
-            metrics.MCNEMAR_HOLM,
+            ACCURACY_DIFFERENCE,
+            MCNEMAR,
+            MCNEMAR_HOLM,
         ),
         terminal="stmbench.analyses.eval.terminal:terminal",
         figures="stmbench.analyses.eval.figures:figures",

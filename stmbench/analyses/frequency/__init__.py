@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from stmbench.analyses import metrics as shared
 from stmbench.analyses.frequency.options import AMPLITUDE, CHANGE, CHANGED, ERROR, NAME, FrequencyOptions
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import ACCURACY, CONSISTENCY, AnalysisSpec, Metric, percentage, register_analysis
 
 register_analysis(
     AnalysisSpec(
@@ -30,10 +29,10 @@ register_analysis(
         metrics=(
             Metric(name=AMPLITUDE, unit="1", title="relative log amplitude"),
             Metric(name=CHANGE, unit="1", title="change of relative log amplitude"),
-            dataclasses.replace(shared.percentage(ERROR, "wrong under noise of one frequency"), better="lower"),
-            dataclasses.replace(shared.percentage(CHANGED, "changed under noise of one frequency"), better="lower"),
-            shared.ACCURACY,
-            shared.CONSISTENCY,
+            dataclasses.replace(percentage(ERROR, "wrong under noise of one frequency"), better="lower"),
+            dataclasses.replace(percentage(CHANGED, "changed under noise of one frequency"), better="lower"),
+            ACCURACY,
+            CONSISTENCY,
         ),
         terminal="stmbench.analyses.frequency.terminal:terminal",
         figures="stmbench.analyses.frequency.figures:figures",

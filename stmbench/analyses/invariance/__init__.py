@@ -8,9 +8,17 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
-from stmbench.analyses import metrics
 from stmbench.analyses.invariance.options import InvarianceOptions
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import (
+    ACCURACY,
+    ACCURACY_ON_CORRECT,
+    CONSISTENCY,
+    OF_QUALITY,
+    AnalysisSpec,
+    Metric,
+    percentage,
+    register_analysis,
+)
 
 register_analysis(
     AnalysisSpec(
@@ -28,13 +36,13 @@ register_analysis(
         table_names=("invariance_translation", "invariance_rotation", "invariance_scale"),
         step_names={kind: {"kind": kind} for kind in ("translation", "rotation", "scale")},
         metrics=(
-            metrics.ACCURACY,
-            metrics.CONSISTENCY,
-            metrics.percentage("consistency_on_correct", "consistency where right"),
-            metrics.ACCURACY_ON_CORRECT,
-            metrics.percentage("consistency_auc", "consistency, area", tracked=True),
-            metrics.percentage("consistency_on_correct_auc", "consistency where right, area", tracked=True),
-            metrics.percentage("accuracy_auc", "accuracy, area", tracked=True),
+            ACCURACY,
+            CONSISTENCY,
+            percentage("consistency_on_correct", "consistency where right"),
+            ACCURACY_ON_CORRECT,
+            percentage("consistency_auc", "consistency, area", tracked=True),
+            percentage("consistency_on_correct_auc", "consistency where right, area", tracked=True),
+            percentage("accuracy_auc", "accuracy, area", tracked=True),
             Metric(name="soft_cross_entropy", unit="1", title="soft cross-entropy", shown_unit="nats", better="lower"),
             Metric(
                 name="soft_cross_entropy_auc",
@@ -42,7 +50,7 @@ register_analysis(
                 title="soft cross-entropy, area",
                 shown_unit="nats",
                 better="lower",
-                tracking=metrics.OF_QUALITY,
+                tracking=OF_QUALITY,
             ),
             Metric(name="displacement", unit="px"),
         ),

@@ -1,6 +1,6 @@
 """Adversarial robustness: the accuracy that remains when an adversary may change every pixel slightly.
 
-options, config               what can be asked for; perturbation sizes as text and numbers
+options                       what can be asked for
 attacks                       attacks by name
 fgsm                          ours, on a model with its normalisation
 library                       those of torchattacks
@@ -13,8 +13,18 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
-from stmbench.analyses import metrics
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import (
+    ACCURACY,
+    ACCURACY_DIFFERENCE,
+    ACCURACY_ON_CORRECT,
+    CONSISTENCY,
+    CONSISTENCY_DIFFERENCE,
+    MCNEMAR,
+    MCNEMAR_HOLM,
+    AnalysisSpec,
+    Metric,
+    register_analysis,
+)
 from stmbench.analyses.robustness.options import RobustnessOptions
 
 register_analysis(
@@ -29,13 +39,13 @@ register_analysis(
         order=60,
         options=RobustnessOptions,
         metrics=(
-            metrics.ACCURACY,
-            metrics.CONSISTENCY,
-            metrics.ACCURACY_ON_CORRECT,
-            metrics.ACCURACY_DIFFERENCE,
-            metrics.CONSISTENCY_DIFFERENCE,
-            metrics.MCNEMAR,
-            metrics.MCNEMAR_HOLM,
+            ACCURACY,
+            CONSISTENCY,
+            ACCURACY_ON_CORRECT,
+            ACCURACY_DIFFERENCE,
+            CONSISTENCY_DIFFERENCE,
+            MCNEMAR,
+            MCNEMAR_HOLM,
             Metric(name="zero_gradient_share", unit="1"),
             Metric(name="validity", unit="1", decimals=0),
         ),

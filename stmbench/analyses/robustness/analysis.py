@@ -11,8 +11,7 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome, Progress
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.robustness.attacks import ATTACKS, Attack
-from stmbench.analyses.robustness.config import RobustnessConfig
+from stmbench.analyses.robustness.attacks import ATTACKS, Attack, RobustnessConfig
 from stmbench.analyses.robustness.fgsm import Target
 from stmbench.analyses.robustness.runner import Images, Outcomes, attack_images
 from stmbench.analyses.robustness.summary import Summary, comparison_summaries, model_summaries, panel

@@ -10,7 +10,7 @@ from stmbench.analyses.options import ImageOptions, RunSettings, option
 
 if TYPE_CHECKING:
     from stmbench.analyses.base import Analysis, Listener
-    from stmbench.analyses.robustness.config import RobustnessConfig
+    from stmbench.analyses.robustness.attacks import RobustnessConfig
     from stmbench.tables import Store
 
 
@@ -43,8 +43,7 @@ class RobustnessOptions(ImageOptions):
     @property
     def config(self) -> RobustnessConfig:
         """The analysis's config."""
-        from stmbench.analyses.robustness.attacks import SOUND
-        from stmbench.analyses.robustness.config import RobustnessConfig, eps_of
+        from stmbench.analyses.robustness.attacks import SOUND, RobustnessConfig, eps_of
 
         sizes: dict[str, Any] = {"eps": tuple(eps_of(str(value)) for value in self.eps)} if self.eps else {}
         attacks = SOUND if self.attacks == ("all",) else self.attacks

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stmbench.analyses.robustness.attacks import Attack, predict
-from stmbench.analyses.robustness.config import words
+from stmbench.analyses.robustness.attacks import Attack, predict, words
 from stmbench.analyses.robustness.fgsm import Target
 from stmbench.errors import UnitError
 from stmbench.measure.effects import mcnemar

@@ -5,8 +5,7 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
-from stmbench.analyses import metrics
-from stmbench.analyses.registry import AnalysisSpec, Metric, register_analysis
+from stmbench.analyses.registry import ACCURACY, ACCURACY_TOP5, NLL, AnalysisSpec, Metric, percentage, register_analysis
 
 register_analysis(
     AnalysisSpec(
@@ -15,10 +14,10 @@ register_analysis(
         summary="Curves, final accuracy and time of training runs.",
         order=10,
         metrics=(
-            metrics.ACCURACY,
-            metrics.ACCURACY_TOP5,
-            metrics.NLL,
-            metrics.percentage("best_accuracy", "accuracy of the best epoch"),
+            ACCURACY,
+            ACCURACY_TOP5,
+            NLL,
+            percentage("best_accuracy", "accuracy of the best epoch"),
             Metric(name="accuracy_raw", unit="1", better="higher"),
             Metric(name="train_loss", unit="1", better="lower"),
             Metric(name="test_loss", unit="1", better="lower"),

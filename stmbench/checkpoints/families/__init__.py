@@ -7,22 +7,85 @@ stm_evaluation   the unified models of STM-Evaluation (Hu et al.)
 A family's file has all that is known about its checkpoints: how they are recognised, how their tensors are renamed and
 reshaped into ours, which of them depend on a window or a resolution, and what their authors call the files. To support
 another family, add a file here; nothing else changes. `family_of` finds the family of a state dict.
+
+Tables of positions are resized for another window or resolution as their models' authors do it: the unified models'
+embeddings bilinear and halo attention's offsets linear, both with aligned corners (Hu et al.); tables of windows
+bicubic (Swin); embeddings of patches bicubic and antialiased (timm). None: more than the window or resolution differs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
+import torch.nn.functional as F
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
+from stmbench.architectures.layers import resized_position
 from stmbench.architectures.model_names import ModelName
-from stmbench.checkpoints import position_tables
 from stmbench.checkpoints.selection import is_counter, plain
 from stmbench.registry import Registry
+
+Shape = tuple[int, ...]
+Resize = Callable[[Tensor, Shape], Tensor | None]  # (table, the model's shape) -> the table at that shape
+_MAX_EXTRA = 5  # rows that are no position: class, distillation and register tokens
+
+
+def resize_map(table: Tensor, shape: Shape) -> Tensor | None:
+    """A position embedding (1, H, W, C), bilinear."""
+    return resized_position(table, *shape[1:3]) if len(shape) == 4 and table.shape[-1] == shape[-1] else None
+
+
+def resize_offsets(table: Tensor, shape: Shape) -> Tensor | None:
+    """Relative offsets (2 S - 1, d) along one axis of a window of side S, linear."""
+    if len(shape) != 2 or table.shape[1] != shape[1]:
+        return None
+    return F.interpolate(table.T[None], shape[0], mode="linear", align_corners=True)[0].T
+
+
+def resize_windows(table: Tensor, shape: Shape) -> Tensor | None:
+    """A bias ((2 S - 1)^2 + extra, heads) or (heads, 2 S - 1, 2 S - 1) for windows of side S, bicubic."""
+    if len(shape) == 3 and table.shape[0] == shape[0]:
+        return F.interpolate(table[None], shape[1:], mode="bicubic")[0]
+    if len(shape) != 2 or table.shape[1] != shape[1]:
+        return None
+    for extra in range(_MAX_EXTRA):
+        old, new = _side(table.shape[0] - extra), _side(shape[0] - extra)
+        if old and new and old % 2 and new % 2:
+            positions, rest = table[: old * old], table[old * old :]
+            grid = F.interpolate(positions.T.reshape(1, -1, old, old), (new, new), mode="bicubic")
+            return torch.cat([grid.reshape(-1, new * new).T, rest])
+    return None
+
+
+def resize_patches(table: Tensor, shape: Shape) -> Tensor | None:
+    """A position embedding (1, extra + N, C), (1, C, H, W) or (1, H, W, C) of a square grid, bicubic, antialiased."""
+    if len(shape) == 4:
+        first = table.shape[1] == shape[1]
+        grid = table if first else table.permute(0, 3, 1, 2)
+        size = shape[2:] if first else shape[1:3]
+        resized = F.interpolate(grid, size, mode="bicubic", antialias=True)
+        return resized if first else resized.permute(0, 2, 3, 1)
+    if len(shape) != 3 or table.shape[2] != shape[2]:
+        return None
+    for extra in range(_MAX_EXTRA):
+        old, new = _side(table.shape[1] - extra), _side(shape[1] - extra)
+        if old and new:
+            resized = resample_abs_pos_embed(table, [new, new], [old, old], num_prefix_tokens=extra)
+            return resized if isinstance(resized, Tensor) else None
+    return None
+
+
+def _side(count: int) -> int | None:
+    """Side of a square grid of `count` positions; None if it is no square."""
+    side = math.isqrt(max(count, 0))
+    return side if side > 1 and side * side == count else None
 
 
 def _same_name(name: str) -> str:
@@ -60,7 +123,7 @@ class Family:
     recognised: re.Pattern[str]
     renamed: Callable[[str], str | None] = _same_name
     reshaped: Callable[[str, Tensor, tuple[int, ...]], Tensor] = _same_shape
-    tables: Mapping[str, position_tables.Resize] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, Resize] = dataclasses.field(default_factory=dict)
     class_keys: tuple[str, ...] = ()
     file_stem: Callable[[ModelName], str | None] = _no_file
 
@@ -76,10 +139,10 @@ OURS = Family(
     title="stmbench",
     recognised=re.compile(r"^stages\.\d+\.blocks\.\d+\.mixer\."),
     tables={
-        "position": position_tables.resize_map,
-        "height_rel": position_tables.resize_offsets,
-        "width_rel": position_tables.resize_offsets,
-        "relative_bias": position_tables.resize_windows,
+        "position": resize_map,
+        "height_rel": resize_offsets,
+        "width_rel": resize_offsets,
+        "relative_bias": resize_windows,
     },
 )
 OTHER = Family(
@@ -87,11 +150,11 @@ OTHER = Family(
     title="no known family (names are used as they are, such as timm's)",
     recognised=re.compile(""),
     tables={
-        "rel_pos_h": position_tables.resize_offsets,
-        "rel_pos_w": position_tables.resize_offsets,
-        "relative_position_bias_table": position_tables.resize_windows,
-        "pos_embed": position_tables.resize_patches,
-        "position_embedding": position_tables.resize_patches,
+        "rel_pos_h": resize_offsets,
+        "rel_pos_w": resize_offsets,
+        "relative_position_bias_table": resize_windows,
+        "pos_embed": resize_patches,
+        "position_embedding": resize_patches,
     },
     class_keys=("classes", "class_names", "class_to_idx", "label_names", "id2label"),
 )

@@ -14,8 +14,7 @@ from stmbench.analyses.base import Progress
 from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.robustness.analysis import Robustness
-from stmbench.analyses.robustness.attacks import torchattacks_version
-from stmbench.analyses.robustness.config import RobustnessConfig
+from stmbench.analyses.robustness.attacks import RobustnessConfig, torchattacks_version
 from stmbench.analyses.robustness.runner import Outcomes
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stmbench.analyses.robustness.config import PAPER, eps_of, ordered, words
+from stmbench.analyses.robustness.attacks import PAPER, eps_of, ordered, words
 from stmbench.errors import ConfigError
 
 
