@@ -1,4 +1,4 @@
-"""How series, values and steps are put into words, the same on the page and in the feed."""
+"""How series, values and change points are put into words, the same on the page and in the feed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def conditions(subject: SeriesKey) -> str:
 
 
 def before_and_after(event: Event) -> tuple[str, str]:
-    """Both levels of a step in the metric's display unit, with digits enough to tell them apart."""
+    """Both levels of a change point in the metric's display unit, with digits enough to tell them apart."""
     how = shown(event.series.key)
     levels = [level / how.factor for level in (event.change_point.before, event.change_point.after)]
     difference = abs(levels[1] - levels[0]) or 1.0
@@ -51,7 +51,7 @@ def before_and_after(event: Event) -> tuple[str, str]:
 
 
 def change(event: Event) -> str:
-    """The size of a step: in percent where the metric has a natural zero, in points for shares."""
+    """The size of a change point: in percent where the metric has a natural zero, in points for shares."""
     if event.series.key.unit == "1":
         return f"{100 * (event.change_point.after - event.change_point.before):+.2f} points"
     ratio = event.ratio

@@ -1,4 +1,4 @@
-// One chart as SVG: grid, intervals, dots, levels, and the bands in which steps lie.
+// One chart as SVG: grid, intervals, dots, levels, and the bands in which change points lie.
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 170;
 

@@ -19,7 +19,7 @@ const watcher = new IntersectionObserver(
 
 const cardFor = (machine, series, from) => {
   const worst = series.events.filter((event) => event.commit >= from);
-  const label = `${series.model}, ${series.title}${series.unit ? ` in ${series.unit}` : ""}, ${worst.length} steps`;
+  const label = `${series.model}, ${series.title}${series.unit ? ` in ${series.unit}` : ""}, ${worst.length} change point${worst.length === 1 ? "" : "s"}`;
   const svg = shape("svg", { tabindex: 0, role: "application", "aria-roledescription": "chart", "aria-label": label });
   const readout = element("p", { class: "readout", "aria-live": "polite" });
   const swatch = element("span", { class: "swatch" });

@@ -1,4 +1,4 @@
-// The table of steps, newest first.
+// The table of change points, newest first.
 const AT_ONCE = 12;
 let stepsShown = AT_ONCE;
 
