@@ -61,7 +61,7 @@ FAST := tests/architecture_rules/test_import_flow.py tests/test_errors.py tests/
     tests/mixers tests/plugins
 
 test-fast: $(STAMP)
-	OMP_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) --dist worksteal $(FAST)
+	OMP_NUM_THREADS=1 $(RUN) pytest -n $(JOBS) --dist worksteal -m 'not slow' $(FAST)
 
 check: $(STAMP)
 	$(RUN) ruff check .

@@ -56,7 +56,12 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("rows", TABLES.values(), ids=TABLES.keys())
+SLOW = [name for name in TABLES if name != "five"]
+
+
+@pytest.mark.parametrize(
+    "rows", [pytest.param(TABLES[name], marks=[pytest.mark.slow] * (name in SLOW), id=name) for name in TABLES]
+)
 def test_all_figures_are_drawn_without_a_warning(rows: list[Row], tmp_path: Path) -> None:
     frame = with_attrs(frame_of(rows))
     before = frame.copy()
@@ -83,6 +88,7 @@ def test_a_missing_metric_is_named(name: str) -> None:
     assert name not in profile_figures(without)
 
 
+@pytest.mark.slow
 def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, draw in FIGURES.items():
         one, two = (save(draw(profile_frame()), tmp_path / copy / name) for copy in ("a", "b"))

@@ -77,7 +77,7 @@ def test_the_guard_sees_a_copy() -> None:
     assert guard.found
 
 
-@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("grad", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", MIXERS.names())
 def test_one_graph(name: str, grad: bool) -> None:
     torch._dynamo.reset()

@@ -83,6 +83,7 @@ def test_a_file_that_fails_after_registering_leaves_no_model(file: Path) -> None
     assert [name for name in sys.modules if name.startswith("stmbench_plugin_my_model")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["my_net", "timm:my_net"])
 def test_its_rows_have_one_name_and_the_hash(file: Path, tmp_path: Path, name: str) -> None:
     from stmbench.tables import Store

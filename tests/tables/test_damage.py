@@ -49,6 +49,7 @@ def _flips(data: bytes, count: int) -> Iterator[tuple[int, bytes]]:
         yield place, bytes(changed)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_part_is_read_as_a_value(store: Store) -> None:
     """Of the whole file, footer and seal included: always named, never done, never another value."""
     path = store.parts / "k.parquet"
@@ -67,6 +68,7 @@ def test_no_flipped_bit_of_a_part_is_read_as_a_value(store: Store) -> None:
     assert store.has("k")
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_an_artifact_is_read(store: Store) -> None:
     path = store.parts / "k.maps.npz"
     expected = store.read()
