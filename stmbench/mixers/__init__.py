@@ -7,9 +7,8 @@
     container, container_pam                 attention and a convolution, attention and a static matrix
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
     pooling, identity                        controls: average pooling, no mixing
-    base         the contract: config, position, preset, registry entry, `register_mixer`
-    admission    what a plug-in's mixer has to pass before it is registered
-    ops/         what several mixers share: attention, windows, stencils, bilinear samples, static matrices
+    base         the contract: config, position, preset, registry entry, `register_mixer`, `admit` for plug-ins
+    ops/         what several mixers share: attention, windows, bilinear samples, sums of tokens, index tables
     affinity/    the affinity contract A(X) and its dense and sparse forms
     conformance/ the checks that a mixer has to pass
 
@@ -42,5 +41,5 @@ def load_registered() -> None:
 
 
 def admit(entry: Any, sha256: str | None, *, try_out: bool) -> Any:
-    """Check a plug-in's entry, see `stmbench.mixers.admission`."""
-    return importlib.import_module("stmbench.mixers.admission").admit(entry, sha256, try_out=try_out)
+    """Check a plug-in's entry, see `stmbench.mixers.base`."""
+    return importlib.import_module("stmbench.mixers.base").admit(entry, sha256, try_out=try_out)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
@@ -64,15 +63,14 @@ class Conv3(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        x = self.proj_in(x).permute(0, 3, 1, 2)  # a channels-last view: no copy
-        y: Tensor = self.proj_out(self.conv(x).permute(0, 2, 3, 1))
+        y: Tensor = self.proj_out(self.conv(self.proj_in(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1))  # views: no copy
         return y
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map, tap by tap: each tap is a matrix for the channels of each group."""
         height, width = x.shape[1:3]
         radius, groups = self.config.kernel // 2, self.config.groups
-        padded = F.pad(self.proj_in(x), (0, 0, radius, radius, radius, radius))
+        padded = nn.functional.pad(self.proj_in(x), (0, 0, radius, radius, radius, radius))
         assert self.conv.bias is not None
         y = torch.zeros_like(x) + self.conv.bias
         for i in range(self.config.kernel):
@@ -85,8 +83,8 @@ class Conv3(Mixer):
 
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 for the projections and N K^2 C^2 / groups for the convolution."""
-        area = self.config.dim**2
-        return height * width * (2 * area + self.config.kernel**2 * area // self.config.groups)
+        groups, side = self.config.groups, self.config.kernel
+        return height * width * self.config.dim**2 * (2 * groups + side**2) // groups
 
 
 def group_conv3_at(position: BlockPosition, *, kernel: int = 3, groups: int = 8) -> Conv3Config:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
 from torch import Tensor, nn
 
 from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
+from stmbench.mixers.ops.token_sums import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,15 +80,8 @@ class DwConv(Mixer):
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map as a sum over the kernel's taps of shifted maps."""
-        height, width = x.shape[1:3]
-        side, radius = self.config.kernel, self.config.kernel // 2
-        padded = nn.functional.pad(self.proj_in(x), (0, 0, radius, radius, radius, radius))
         assert self.conv.bias is not None
-        y = torch.zeros_like(x) + self.conv.bias
-        for i in range(side):
-            for j in range(side):
-                y = y + padded[:, i : i + height, j : j + width] * self.conv.weight[:, 0, i, j]
-        mixed: Tensor = self.proj_out(y)
+        mixed: Tensor = self.proj_out(kernel_sum(self.proj_in(x), self.conv.weight[:, 0]) + self.conv.bias)
         return mixed
 
     def affinity(self, x: Tensor) -> StencilAffinity:
@@ -114,5 +107,4 @@ class DwConv(Mixer):
 
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 for the projections and N K^2 C for the convolution."""
-        dim = self.config.dim
-        return height * width * (2 * dim * dim + self.config.kernel**2 * dim)
+        return height * width * self.config.dim * (2 * self.config.dim + self.config.kernel**2)

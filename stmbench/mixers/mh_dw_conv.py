@@ -17,7 +17,7 @@ from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
 from stmbench.mixers.ops.attention import num_heads
-from stmbench.mixers.ops.stencils import kernel_sum
+from stmbench.mixers.ops.token_sums import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,7 @@ class MhDwConv(Mixer):
         dim, radius = self.config.dim, self.config.kernel // 2
         weight = self.kernels.repeat_interleave(dim // self.config.heads, dim=0)  # C, 1, K, K: nothing is unfolded
         values = self.proj_in(x).permute(0, 3, 1, 2)  # a channels-last view: no copy
-        mixed = F.conv2d(values, weight, self.bias, padding=radius, groups=dim)
-        y: Tensor = self.proj_out(mixed.permute(0, 2, 3, 1))
+        y: Tensor = self.proj_out(F.conv2d(values, weight, self.bias, padding=radius, groups=dim).permute(0, 2, 3, 1))
         return y
 
     def reference(self, x: Tensor) -> Tensor:
@@ -108,5 +107,4 @@ class MhDwConv(Mixer):
 
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 for the projections and N K^2 C for the convolution."""
-        dim = self.config.dim
-        return height * width * (2 * dim * dim + self.config.kernel**2 * dim)
+        return height * width * self.config.dim * (2 * self.config.dim + self.config.kernel**2)

@@ -20,7 +20,7 @@ from stmbench.errors import require
 from stmbench.mixers.affinity import MatrixAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
 from stmbench.mixers.ops.attention import num_heads
-from stmbench.mixers.ops.static_matrix import MatrixConfig, StaticMatrix
+from stmbench.mixers.ops.token_sums import MatrixConfig, StaticMatrix
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
-from stmbench.mixers.ops.cached_tables import cached_table
+from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.windows import (
     cropped_positions,
     merge_heads,

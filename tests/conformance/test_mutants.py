@@ -6,7 +6,7 @@ import pytest
 
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
-from stmbench.mixers.conformance import CHECKS, MixerUnderTest, affinity, numbers
+from stmbench.mixers.conformance import CHECKS, MixerUnderTest, affinity, forward
 from stmbench.mixers.ops import windows
 from tests.conformance.mutants import Mutant, mutants, mutated
 
@@ -15,10 +15,14 @@ EXAMINED = {
     "container": "container", "container_pam": "container_pam", "conv3": "conv3", "cot": "cot", "dcnv3": "dcnv3",
     "dw_conv": "dw_conv", "halo_attn": "halo_attn", "mh_dw_conv": "mh_dw_conv", "mlp": "mlp", "pooling": "pooling",
     "self_attn": "self_attn", "sr_attn": "sr_attn", "sw_attn": "sw_attn", "ops.attention": "self_attn",
-    "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.static_matrix": "mh_mlp_lr", "ops.stencils": "coxt",
+    "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
     "ops.windows": "sw_attn",
 }  # fmt: skip
-OWN = {"CotStatic": "cot_static", "CotLinearFusion": "cot_linear_fusion"}  # classes that another mixer runs
+OWN = {
+    "StaticMatrix": "mh_mlp_lr",
+    "CotStatic": "cot_static",
+    "CotLinearFusion": "cot_linear_fusion",
+}  # classes that another mixer runs
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
@@ -30,8 +34,8 @@ SURVIVE = {
     "ops.bilinear: softmax_of_few: logits.device.type == 'cpu'": "the padding is for speed",
     "ops.bilinear: softmax_of_few: 16 + few": "more padding than is fast",
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
-    "ops.static_matrix: StaticMatrix._check: size == self.config.resolution": "asked where resizing is off only",
-    "ops.static_matrix: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
+    "ops.token_sums: StaticMatrix._check: size == self.config.resolution": "asked where resizing is off only",
+    "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",
 }
 
@@ -50,8 +54,8 @@ def survives(mutant: Mutant) -> bool:
 
 @pytest.mark.parametrize("module", EXAMINED)
 def test_no_flipped_operator_passes(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "SIZES", ((9, 14), (14, 9)))
-    monkeypatch.setattr(numbers, "PLACES", ((2, 1),))
+    monkeypatch.setattr(forward, "SIZES", ((9, 14), (14, 9)))
+    monkeypatch.setattr(forward, "PLACES", ((2, 1),))
     monkeypatch.setattr(windows, "MOST_WINDOWS", 3)  # so that attention goes in several calls
     monkeypatch.setattr(affinity, "SIZES", ((9, 11),))
     monkeypatch.setattr(affinity, "PLACES", ((2, 1),))

@@ -18,4 +18,4 @@ def test_the_listing_is_what_is_registered() -> None:
 
 def test_the_folder_lists_the_mixers() -> None:
     files = {file.stem for file in Path(mixers.__file__).parent.glob("*.py")}
-    assert files == {*mixers.MODULES, "__init__", "admission", "base"}
+    assert files == {*mixers.MODULES, "__init__", "base"}

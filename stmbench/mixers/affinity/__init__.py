@@ -3,11 +3,10 @@
 module.affinity(x).rows(torch.tensor([25, 50]))  # (B, heads, 2, N_in), x: (B, H, W, C)
 module.project(module.affinity(x).apply(module.values(x)), H, W)  # equals module(x)
 
-base        the contract
+base        the contract; the Jacobian affinity of anything differentiable
 columns     where columns lie; full matrices
 combined    made of other affinities
 sparse      windows, stencils and sampled points
-jacobian    of anything differentiable
 """
 
 from stmbench.mixers.affinity.base import (
@@ -18,13 +17,13 @@ from stmbench.mixers.affinity.base import (
     Kind,
     affinity_of,
     has_affinity,
+    jacobian_affinity,
     join_heads,
     split_into_heads,
 )
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity
-from stmbench.mixers.affinity.jacobian import jacobian_affinity
 from stmbench.mixers.affinity.sparse import (
     PointAffinity,
     StencilAffinity,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import torch
@@ -161,3 +161,53 @@ def split_into_heads(x: Tensor, heads: int) -> Tensor:
     """(B, H, W, heads * d) -> (B, heads, H * W, d), head by head; the inverse of `join_heads`."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height * width, heads, channels // heads).transpose(1, 2)
+
+
+NUMBERS = 2**22  # in a batch of copies: 16 MiB in float32, for each tensor that the backward pass keeps
+
+
+def jacobian_affinity(function: Callable[[Tensor], Tensor], x: Tensor, positions: Tensor) -> Tensor:
+    """Norms of d f_p / d x_k for some output positions p and every input position k.
+
+    Args:
+        function: (B, H, W, C) -> (B, H', W', C'), each image by itself (modules in eval mode are).
+        x: (B, H, W, C).
+        positions: (P,) long, row by row on the H' x W' map.
+
+    Returns:
+        (B, P, H * W), non-negative, without a graph.
+
+    Raises:
+        InputError: a position that is not on the map.
+    """
+    norms = [_of_one_image(function, image[None], positions) for image in x.detach()]
+    return torch.stack(norms)
+
+
+def _of_one_image(function: Callable[[Tensor], Tensor], image: Tensor, positions: Tensor) -> Tensor:
+    """(1, H, W, C) -> (P, H * W)."""
+    with torch.no_grad():
+        _, rows, columns, channels = function(image).shape
+    outside = positions[(positions < 0) | (positions >= rows * columns)].tolist()
+    if outside:
+        raise InputError(
+            f"positions 0 to {rows * columns - 1}, on a map of {rows} x {columns}", str(outside[0]), "choose others"
+        )
+    # one product for each channel of each position
+    place = positions.repeat_interleave(channels)
+    channel = torch.arange(channels, device=positions.device).repeat(len(positions))
+    number = torch.arange(len(positions), device=positions.device).repeat_interleave(channels)
+    copies = min(max(1, NUMBERS // image.numel()), len(place))
+    squares = image.new_zeros(len(positions), image.shape[1] * image.shape[2])
+    with torch.enable_grad():
+        batch = image.repeat(copies, 1, 1, 1).requires_grad_()
+        found = function(batch).flatten(1, 2)  # copies, H' * W', C'
+        for first in range(0, len(place), copies):
+            chosen = slice(first, first + copies)
+            cotangents = torch.zeros_like(found)
+            which = torch.arange(len(place[chosen]), device=positions.device)
+            cotangents[which, place[chosen], channel[chosen]] = 1
+            (gradient,) = torch.autograd.grad(found, batch, cotangents, retain_graph=True)
+            # copies without a product have a gradient of zero, and are left out
+            squares.index_add_(0, number[chosen], gradient[: len(which)].square().sum(dim=3).flatten(1))
+    return squares.sqrt()

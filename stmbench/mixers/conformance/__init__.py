@@ -9,9 +9,8 @@ float64 where numbers are compared. A check whose prerequisite failed is skipped
     check       `Check`, `Outcome`, the `check` decorator, and `MixerUnderTest`: what the checks examine
     run         `conform`: all checks on one entry
     configs     the config, the position and the options
-    forward     sizes, dtypes, layout, determinism
+    forward     sizes, dtypes, layout, determinism; low precision, reference, MAC formula, copies
     gradients   every parameter learns, or is declared
-    numbers     low precision, reference, MAC formula, copies
     affinity    the affinity contract
 """
 

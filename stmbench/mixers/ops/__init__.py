@@ -2,10 +2,51 @@
 
 attention        self-attention over all tokens, the number of heads, the query-key-value projection
 windows          non-overlapping windows: padding, splitting, positions, fused attention within them
-stencils         sums over the taps of a K x K neighbourhood, with shared weights or weights per position
 bilinear         weighted bilinear samples of a map
-static_matrix    learned N x N matrices, whole or of low rank, interpolated to other resolutions
+token_sums       sums over all tokens with a learned N x N matrix, and over the taps of a K x K neighbourhood
 mixing_weights   CONTAINER's alpha and beta, fixed or learned
 contextual       the parts of contextual (CoT) blocks: static context, local weights, split attention
-cached_tables    index tables that are computed once per size, dtype and device
+
+`cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
+compiled.
 """
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import ParamSpec
+
+import torch
+from torch import Tensor
+
+KEPT = 32  # tables of each function
+
+P = ParamSpec("P")
+
+
+def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Keep what `make` returns for each set of arguments, which must be hashable.
+
+    While a graph is compiled nothing is kept: the table is traced like the rest of the forward pass, since a look into
+    a cache would break the graph. Fake tensors are not kept either.
+    """
+    kept: dict[Hashable, Tensor] = {}
+
+    @functools.wraps(make)
+    def table(*arguments: P.args, **named: P.kwargs) -> Tensor:
+        if torch.compiler.is_compiling():
+            return make(*arguments, **named)
+        key = (arguments, *named.items())
+        tensor = kept.get(key)
+        if tensor is None:
+            # made outside of inference mode, whose tensors autograd would refuse in a later call
+            with torch.inference_mode(False), torch.no_grad():
+                tensor = make(*arguments, **named)
+            if type(tensor) is Tensor:
+                kept[key] = tensor
+                if len(kept) > KEPT:
+                    kept.pop(next(iter(kept)), None)  # the oldest
+        return tensor
+
+    return table

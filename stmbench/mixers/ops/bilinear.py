@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmbench.mixers.ops.cached_tables import cached_table
+from stmbench.mixers.ops import cached_table
 
 _ROWS = 2**31 - 1  # what a 32-bit index can count
 

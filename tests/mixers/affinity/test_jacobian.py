@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import InputError
-from stmbench.mixers.affinity import jacobian, jacobian_affinity
+from stmbench.mixers.affinity import base, jacobian_affinity
 from stmbench.mixers.base import MIXERS, BlockPosition
 
 HEIGHT, WIDTH = 5, 6
@@ -50,7 +50,7 @@ def test_of_a_dynamic_mixer_it_is_that_of_autograd(name: str, options: dict[str,
 def test_it_is_the_same_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     mixer, positions = _mixer("dw_conv", kernel=3), torch.tensor([7, 2, 7])
     expected = jacobian_affinity(mixer, _images(), positions)
-    monkeypatch.setattr(jacobian, "NUMBERS", 5 * HEIGHT * WIDTH * 8)  # five copies, and 24 products
+    monkeypatch.setattr(base, "NUMBERS", 5 * HEIGHT * WIDTH * 8)  # five copies, and 24 products
     torch.testing.assert_close(jacobian_affinity(mixer, _images(), positions), expected)
     torch.testing.assert_close(expected[:, 0], expected[:, 2])
 
