@@ -117,7 +117,7 @@ class Result(StoreResult):
     def summary(self) -> pd.DataFrame:
         """A row for each model and a column for each summary value, in the units people use: GMACs, ms, %."""
         from stmbench.figures.plot_data import labels
-        from stmbench.tables.labels import display
+        from stmbench.tables.rows import display
 
         frame, names = self.table, labels(self.table)
         rows = frame[(frame["kind"] == "summary") & frame["value"].notna() & frame["model"].notna()].copy()
@@ -230,7 +230,7 @@ class NotebookBar:
 
     def __call__(self, event: Progress) -> None:
         """Show where the run stands, unless it was shown a moment ago."""
-        from stmbench.tables.labels import duration
+        from stmbench.tables.rows import duration
 
         step, now = event.text.partition(", round")[0], time.monotonic()
         if step == self._step and now - self._drawn < BETWEEN_DRAWS_S:

@@ -34,8 +34,8 @@ from stmbench.reporting.build_report import figures, tables
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.reporting.cross_analysis import against_published_section, against_published_table
 from stmbench.tables import Store
-from stmbench.tables.labels import duration
 from stmbench.tables.published import compare_with_published
+from stmbench.tables.rows import duration
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from stmbench.figures.annotations import extent, mark, name_points, room_for_nam
 from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, rows_axis, rows_width
-from stmbench.tables.labels import display
+from stmbench.tables.rows import display
 
 MORE_IS_BETTER: Final = ("throughput",)
 

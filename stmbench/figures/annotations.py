@@ -21,7 +21,7 @@ from matplotlib.transforms import Bbox
 
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import INK, MUTED, shorten
-from stmbench.tables.labels import display, number
+from stmbench.tables.rows import display, number
 
 
 class Mark(NamedTuple):

@@ -146,8 +146,8 @@ class History:
             record.folder.parent.rmdir()
 
     def _of_commit(self, machine: str, sha: str) -> list[Path]:
-        found = (self.folder / machine).glob(f"[!.]*-{sha[:12]}/{RECORD}")
-        return [path.parent for path in sorted(found) if read_record(path.parent).facts.commit == sha]
+        paths = (self.folder / machine).glob(f"[!.]*-{sha[:12]}/{RECORD}")
+        return [path.parent for path in sorted(paths) if read_record(path.parent).facts.commit == sha]
 
 
 def _remove_stale(home: Path) -> None:
@@ -177,18 +177,18 @@ def in_commit_order(records: Iterable[Record]) -> list[Record]:
             waits[sha] += 1
     ready = [(by_sha[sha].facts.date, sha) for sha, count in waits.items() if count == 0]
     heapq.heapify(ready)
-    found = []
+    ordered = []
     while ready:
         _, sha = heapq.heappop(ready)
-        found.append(by_sha[sha])
+        ordered.append(by_sha[sha])
         for child in children[sha]:
             waits[child] -= 1
             if waits[child] == 0:
                 heapq.heappush(ready, (by_sha[child].facts.date, child))
-    if len(found) != len(by_sha):
+    if len(ordered) != len(by_sha):
         rest = sorted(sha[:12] for sha, count in waits.items() if count > 0)
         raise InputError("commits whose parents come first", f"a cycle of {', '.join(rest)}", "correct record.json")
-    return found
+    return ordered
 
 
 FEWEST_DIGITS = 4  # of a commit

@@ -53,40 +53,40 @@ def warm_up(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One duration: `subject` ran as number `order` of the round, and this is run number `repeat` of it in a row."""
+    """One duration: `workload` ran as number `order` of the round, and this is run number `repeat` of it in a row."""
 
     round: int
     order: int
-    subject: str
+    workload: str
     repeat: int
     seconds: float
 
 
-def round_order(subjects: list[str], *, seed: int, number: int) -> list[str]:
+def round_order(workloads: list[str], *, seed: int, number: int) -> list[str]:
     """The order in round `number`, a function of seed and number alone, so that resumed runs continue the sequence."""
-    shuffled = np.random.default_rng([seed, number]).permutation(len(subjects))
-    return [subjects[i] for i in shuffled]
+    shuffled = np.random.default_rng([seed, number]).permutation(len(workloads))
+    return [workloads[i] for i in shuffled]
 
 
 def rounds(
-    subjects: Mapping[str, Callable[[], float]],
+    workloads: Mapping[str, Callable[[], float]],
     *,
     seed: int,
     first: int = 0,
     repeats: Mapping[str, int] | None = None,
 ) -> Iterator[list[Sample]]:
-    """Yield rounds without end; each has `repeats[subject]` (default 1) samples of every subject.
+    """Yield rounds without end; each has `repeats[workload]` (default 1) samples of every workload.
 
     Args:
-        subjects: name -> a function that runs it once and returns its seconds.
+        workloads: name -> a function that runs it once and returns its seconds.
         seed: of the orders, >= 0.
         first: the number of the first round, for a run that resumes.
         repeats: consecutive runs within a round.
     """
-    names, number = list(subjects), first
+    names, number = list(workloads), first
     while True:
         yield [
-            Sample(round=number, order=order, subject=name, repeat=repeat, seconds=subjects[name]())
+            Sample(round=number, order=order, workload=name, repeat=repeat, seconds=workloads[name]())
             for order, name in enumerate(round_order(names, seed=seed, number=number))
             for repeat in range((repeats or {}).get(name, 1))
         ]

@@ -29,8 +29,17 @@ from stmbench.mixers.affinity import (
     square_offsets,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
-from stmbench.mixers.ops.attention import QkvProjection, num_heads, self_attention, self_attention_reference
-from stmbench.mixers.ops.mixing_weights import LEARNED, Gate, MixingWeight, MixingWeights, check_mixing_weights
+from stmbench.mixers.ops.attention import (
+    LEARNED,
+    Gate,
+    MixingWeight,
+    MixingWeights,
+    QkvProjection,
+    check_mixing_weights,
+    num_heads,
+    self_attention,
+    self_attention_reference,
+)
 from stmbench.mixers.ops.token_sums import kernel_sum
 
 

@@ -68,8 +68,7 @@ class Conv3(Mixer):
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map, tap by tap: each tap is a matrix for the channels of each group."""
-        height, width = x.shape[1:3]
-        radius, groups = self.config.kernel // 2, self.config.groups
+        (height, width), radius, groups = x.shape[1:3], self.config.kernel // 2, self.config.groups
         padded = nn.functional.pad(self.proj_in(x), (0, 0, radius, radius, radius, radius))
         assert self.conv.bias is not None
         y = torch.zeros_like(x) + self.conv.bias

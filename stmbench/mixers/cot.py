@@ -61,8 +61,8 @@ class Contextual(Mixer):
     def fuse(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """The two contexts, (B, C, H, W) each, brought together."""
         assert self.split is not None
-        found: Tensor = self.split(dynamic, static)
-        return found
+        mixed: Tensor = self.split(dynamic, static)
+        return mixed
 
     def fuse_reference(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """`fuse` as the reference has it."""
@@ -121,8 +121,8 @@ class Contextual(Mixer):
 
     def _value(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, H, W, C)."""
-        found: Tensor = self.value_norm(self.value(x))
-        return found.permute(0, 2, 3, 1)
+        values: Tensor = self.value_norm(self.value(x))
+        return values.permute(0, 2, 3, 1)
 
     def _taps(self, x: Tensor, static: Tensor) -> Tensor:
         """The weights as (9, B, H, W, C/8)."""
@@ -185,8 +185,8 @@ class CotStatic(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        found: Tensor = self.context(x.permute(0, 3, 1, 2))
-        return found.permute(0, 2, 3, 1)
+        context: Tensor = self.context(x.permute(0, 3, 1, 2))
+        return context.permute(0, 2, 3, 1)
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map as a sum over the taps of products with each group's matrix."""
@@ -199,8 +199,8 @@ class CotStatic(Mixer):
         for row, column in itertools.product(range(KERNEL), repeat=2):
             shifted = padded[:, row : row + height, column : column + width]
             y = y + torch.einsum("bhwgi,goi->bhwgo", shifted, kernel[..., row, column]).flatten(3)
-        found: Tensor = norm(y.permute(0, 3, 1, 2))
-        return found.relu().permute(0, 2, 3, 1)
+        normed: Tensor = norm(y.permute(0, 3, 1, 2))
+        return normed.relu().permute(0, 2, 3, 1)
 
     def macs(self, height: int, width: int) -> int:
         """9 N C^2 / groups."""

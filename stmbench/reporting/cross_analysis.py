@@ -20,8 +20,9 @@ from stmbench.figures.across_analyses import Pair, accuracy_from, front, fronts,
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
-from stmbench.tables.labels import display, is_random, number
+from stmbench.tables.labels import is_random
 from stmbench.tables.published import compare_with_table3, published
+from stmbench.tables.rows import display, number
 
 FRONT: Final = "Whiskers are 95 % intervals; the dashed line joins the models that no other beats in both."
 DRAWN: Final[tuple[tuple[str, Callable[[pd.DataFrame], Figure], str, str, str], ...]] = (

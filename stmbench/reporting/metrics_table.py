@@ -10,7 +10,7 @@ import pandas as pd
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Cell, Column, Row, Table
 from stmbench.reporting.model_table import ON_PAPER, PLACES, place_cell
-from stmbench.tables.labels import display, number
+from stmbench.tables.rows import display, number
 
 
 def metrics_table(

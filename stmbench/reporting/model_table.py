@@ -17,7 +17,8 @@ from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, labels, points
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
-from stmbench.tables.labels import display, number, weights_text
+from stmbench.tables.labels import weights_text
+from stmbench.tables.rows import display, number
 
 MOST: Final = 3  # settings with a sentence, models with a name
 

@@ -1,8 +1,8 @@
 """The tidy long table in which all results are stored; `read(folder)` returns a store as one data frame.
 
 schema             columns, types, units, and the check on write and read
-rows               one row; rows as a data frame and as CSV; texts that are safe to print
-labels             texts that columns hold and others parse: resolution, weights, reasons; units for people
+rows               one row; rows as a data frame and as CSV; texts and numbers for people
+labels             texts that columns hold and others parse: resolution, weights, reasons
 store              a folder of parts, one per unit of work: write, resume, read
 parts              one Parquet part; migration of older schema versions
 files              atomic writes; seals, hashes and types that reveal damage

@@ -124,12 +124,12 @@ class Store:
 
     def keys(self, **metadata: Any) -> list[str]:
         """Keys of the readable parts, sorted; with arguments, only of parts whose metadata has these values."""
-        found = []
+        names = []
         for path in self._files():
             stored = read_metadata(path)
             if isinstance(stored, dict) and all(stored.get(name) == value for name, value in metadata.items()):
-                found.append(path.stem)
-        return found
+                names.append(path.stem)
+        return names
 
     def metadata(self, key: str) -> dict[str, Any]:
         """The part's metadata. Raises TableError if there is no readable part with that key."""

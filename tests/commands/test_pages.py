@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stmbench.tables import read
-from stmbench.tables.labels import number
+from stmbench.tables.rows import number
 from tests.commands import run
 
 MODELS = ("--models", "unified_dw_conv_nano,unified_sw_attn_nano", "--resolution", "32")

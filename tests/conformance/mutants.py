@@ -40,14 +40,14 @@ class Mutant:
 
 def mutants(module: str) -> list[Mutant]:
     """Every operator of the module's functions, flipped; annotations and docstrings have none."""
-    found = []
+    flips = []
     for owner, function in _functions(_module(module)):
         for number in range(len(_operators(function))):
             flipped = copy.deepcopy(function)
             node = _flip(flipped, number)
             line = " ".join(ast.unparse(node).split())[:100]
-            found.append(Mutant(module=module, owner=owner, function=function.name, number=number, line=line))
-    return found
+            flips.append(Mutant(module=module, owner=owner, function=function.name, number=number, line=line))
+    return flips
 
 
 @contextmanager
@@ -96,16 +96,16 @@ def _functions(module: ModuleType) -> Iterator[tuple[str | None, ast.FunctionDef
 
 def _operators(function: ast.FunctionDef) -> list[tuple[ast.AST, int | None]]:
     """The operators in order: (node, index among a comparison's operators or None)."""
-    found: list[tuple[ast.AST, int | None]] = []
+    operators: list[tuple[ast.AST, int | None]] = []
     for statement in function.body:
         for node in ast.walk(statement):
             if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in FLIPPED:
-                found.append((node, None))
+                operators.append((node, None))
             if isinstance(node, ast.Compare):
-                found += [(node, index) for index, op in enumerate(node.ops) if type(op) in FLIPPED]
+                operators += [(node, index) for index, op in enumerate(node.ops) if type(op) in FLIPPED]
             if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-                found.append((node, None))
-    return found
+                operators.append((node, None))
+    return operators
 
 
 def _flip(function: ast.FunctionDef, number: int) -> ast.AST:

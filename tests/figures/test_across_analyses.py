@@ -93,8 +93,8 @@ def test_accuracies_of_random_weights_join_nothing() -> None:
 def test_a_front_is_of_one_setting_and_of_two_models() -> None:
     tiny = of_scale([*profile_rows(raw=False), *evaluated()], "tiny", dtype="bf16")
     both = with_attrs(frame_of([*profile_rows(raw=False), *evaluated(), *tiny]))
-    found = fronts(both, "throughput")
-    assert [{str(pair.cost.facts["dtype"]) for pair in group} for group in found] == [{"fp32"}, {"bf16"}]
+    groups = fronts(both, "throughput")
+    assert [{str(pair.cost.facts["dtype"]) for pair in group} for group in groups] == [{"fp32"}, {"bf16"}]
     lines = [line for line in pareto(both, "throughput").axes[0].lines if line.get_linestyle() == "--"]
     assert len(lines) == 2
     alone = with_attrs(frame_of([*profile_rows(["dcnv3"], raw=False), *evaluated()]))

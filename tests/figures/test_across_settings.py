@@ -58,9 +58,9 @@ def test_series_are_kept_apart_and_the_fastest_batch_counts() -> None:
         *(timed({"dw_conv": 100}, resolution=side, dtype=dtype) for side in (64, 128) for dtype in ("fp32", "bf16")),
         timed({"dw_conv": 150}, resolution=64, dtype="bf16", batch_size=1),
     )
-    found = by_size(frame)
-    assert len(found) == 2
-    assert sorted(line[0].value for line in found.values()) == [100, 150]
+    lines = by_size(frame)
+    assert len(lines) == 2
+    assert sorted(line[0].value for line in lines.values()) == [100, 150]
     with pytest.raises(TableError, match="two sizes"):
         scaling(table(timed({"dw_conv": 100})))
 
@@ -76,10 +76,10 @@ def test_kendall(a: list[float], b: list[float], expected: float) -> None:
 def test_sure_swaps_are_counted_and_unsure_ones_are_not() -> None:
     rates = dict(zip(MIXERS, (10.0, 20.0, 30.0, 40.0, 50.0), strict=True))
     turned = {**rates, "halo_attn": 25.0, "dw_conv": 50.2}  # halo passes sr for sure; dw and dcnv3 meet
-    found = rankings(table(timed(rates, dtype="fp32"), timed(turned, dtype="bf16")))
-    assert list(found) == ["fp32", "bf16"]
-    assert swapped(found["fp32"], found["bf16"]) == [("unified_sr_attn_micro", "unified_halo_attn_micro")]
-    taus = matrix(found)
+    orders = rankings(table(timed(rates, dtype="fp32"), timed(turned, dtype="bf16")))
+    assert list(orders) == ["fp32", "bf16"]
+    assert swapped(orders["fp32"], orders["bf16"]) == [("unified_sr_attn_micro", "unified_halo_attn_micro")]
+    taus = matrix(orders)
     assert taus[0, 1] == taus[1, 0] == pytest.approx(1 - 2 * 2 / 10)
     frame = table(timed(rates, dtype="fp32"), timed(turned, dtype="bf16"))
     assert "stability" in profile_figures(frame)
@@ -88,7 +88,7 @@ def test_sure_swaps_are_counted_and_unsure_ones_are_not() -> None:
 
 
 def test_settings_without_common_models_have_no_order() -> None:
-    found = rankings(table(timed({"dw_conv": 1, "sr_attn": 2, "dcnv3": 3}), timed({"dw_conv": 1}, dtype="bf16")))
-    assert np.isnan(matrix(found)[0, 1])
+    orders = rankings(table(timed({"dw_conv": 1, "sr_attn": 2, "dcnv3": 3}), timed({"dw_conv": 1}, dtype="bf16")))
+    assert np.isnan(matrix(orders)[0, 1])
     with pytest.raises(TableError, match="three models"):
         stability(table(timed({"dw_conv": 1, "sr_attn": 2, "dcnv3": 3})))

@@ -61,15 +61,15 @@ def table(*rows: Row) -> pd.DataFrame:
 
 
 def words(figure: Figure) -> str:
-    found = [text.get_text() for text in figure.texts]
+    texts = [text.get_text() for text in figure.texts]
     for axes in figure.axes:
-        found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel(), *(t.get_text() for t in axes.texts)]
-    return " ".join(" | ".join(found).split())
+        texts += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel(), *(t.get_text() for t in axes.texts)]
+    return " ".join(" | ".join(texts).split())
 
 
 def test_a_patch_gets_the_weight_of_its_token_spread_over_it() -> None:
-    found = spread(np.array([1.0, 2.0]), np.array([[0, 0, 2, 2], [1, 2, 2, 3]]), (2, 3))
-    assert found.tolist() == [[0.25, 0.25, 0.0], [0.25, 0.25, 2.0]]
+    counts = spread(np.array([1.0, 2.0]), np.array([[0, 0, 2, 2], [1, 2, 2, 3]]), (2, 3))
+    assert counts.tolist() == [[0.25, 0.25, 0.0], [0.25, 0.25, 2.0]]
 
 
 def test_maps_are_laid_out_on_the_input_and_padding_is_said(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FREE = ("params", "part_params", "macs", "part_macs", "activations")  # of the p
 
 def settings(**more: Any) -> pd.DataFrame:
     """Five mixers, each at two sizes and in two precisions; the smaller the faster."""
-    found = []
+    rows_of_sizes = []
     for side in SIDES:
         for dtype in DTYPES:
             for row in profile_rows(raw=False):
@@ -32,8 +32,8 @@ def settings(**more: Any) -> pd.DataFrame:
                 if row.metric == "params":
                     facts["resolution"] = None
                 ends = {"ci_low": 0.99 * scaled, "ci_high": 1.01 * scaled} if row.metric == "throughput" else {}
-                found.append(dataclasses.replace(row, value=scaled, **{**facts, **ends, **more}))
-    return with_attrs(frame_of(found))
+                rows_of_sizes.append(dataclasses.replace(row, value=scaled, **{**facts, **ends, **more}))
+    return with_attrs(frame_of(rows_of_sizes))
 
 
 def names(figure: Figure) -> list[str]:

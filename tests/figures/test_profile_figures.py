@@ -164,8 +164,8 @@ def test_models_are_labelled_the_same_way_in_every_architecture() -> None:
 
 def test_conditions_tell_points_of_one_model_apart() -> None:
     rows = [row for row in profile_rows(["dw_conv"], raw=False) if row.metric == "throughput"]
-    found = points(with_attrs(frame_of([*rows, dataclasses.replace(rows[0], dtype="bf16")])), "throughput")
-    assert [point.label for point in found] == ["DW-Conv · fp32", "DW-Conv · bf16"]
+    chosen = points(with_attrs(frame_of([*rows, dataclasses.replace(rows[0], dtype="bf16")])), "throughput")
+    assert [point.label for point in chosen] == ["DW-Conv · fp32", "DW-Conv · bf16"]
 
 
 def test_metrics_are_matched_by_their_conditions() -> None:
@@ -173,9 +173,9 @@ def test_metrics_are_matched_by_their_conditions() -> None:
     large = [dataclasses.replace(row, resolution=256, value=2 * row.value) for row in rows]
     frame = with_attrs(frame_of([*rows, *large]))
     for rate in points(frame, "throughput"):
-        found = match(rate, points(frame, "macs"))
-        assert found is not None
-        assert found.facts["resolution"] == rate.facts["resolution"]
+        partner = match(rate, points(frame, "macs"))
+        assert partner is not None
+        assert partner.facts["resolution"] == rate.facts["resolution"]
 
 
 def test_rectangles_are_matched_by_the_shape_in_the_datas_name() -> None:

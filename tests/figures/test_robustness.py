@@ -28,10 +28,10 @@ TABLES = {
 def _drawn(rows: list[Row]) -> dict[str, Figure]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = robustness_figures(frame(rows))
-        for figure in found.values():
+        figures = robustness_figures(frame(rows))
+        for figure in figures.values():
             figure.canvas.draw()
-    return found
+    return figures
 
 
 def _texts(figure: Figure) -> str:
@@ -81,16 +81,16 @@ def test_hollow_marks_are_explained_where_there_are_any() -> None:
 
 
 def test_own_predictions_are_said() -> None:
-    found = _drawn(of_five(metric="consistency", definition="stmbench.fgsm.own_prediction.v1"))
-    assert list(found) == ["robustness_consistency"]
-    assert "own predictions attacked" in _texts(found["robustness_consistency"])
+    figures = _drawn(of_five(metric="consistency", definition="stmbench.fgsm.own_prediction.v1"))
+    assert list(figures) == ["robustness_consistency"]
+    assert "own predictions attacked" in _texts(figures["robustness_consistency"])
 
 
 def test_several_scales_have_a_panel_each() -> None:
     rows = [*of_five(scale="micro"), *of_five(scale="tiny"), *attacked(model="timm:resnet18", mixer=None, scale=None)]
-    found = _drawn([*rows, *of_five(scale="micro", definition=PGD), *of_five(scale="tiny", definition=PGD)])
-    assert list(found) == ["robustness_accuracy_fgsm", "robustness_accuracy_pgd_10__torchattacks"]
-    figure = found["robustness_accuracy_fgsm"]
+    figures = _drawn([*rows, *of_five(scale="micro", definition=PGD), *of_five(scale="tiny", definition=PGD)])
+    assert list(figures) == ["robustness_accuracy_fgsm", "robustness_accuracy_pgd_10__torchattacks"]
+    figure = figures["robustness_accuracy_fgsm"]
     titles = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in ("micro", "tiny")]
     assert titles == ["micro", "tiny"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -54,8 +54,8 @@ def record(number: int, values: Mapping[SeriesKey, float], *, machine: str = MAC
         added=START,
     )
     made = Measured(facts=facts, folder=Path("nowhere"))
-    found = [Value(key, value, math.nan, math.nan) for key, value in values.items() if not math.isnan(value)]
-    object.__setattr__(made, "found", Summary(values=tuple(found), failures=(), mixers={}, unreadable=()))
+    values_known = [Value(key, value, math.nan, math.nan) for key, value in values.items() if not math.isnan(value)]
+    object.__setattr__(made, "found", Summary(values=tuple(values_known), failures=(), mixers={}, unreadable=()))
     return made
 
 

@@ -32,7 +32,7 @@ def store(
     key: str = "unit",
 ) -> Store:
     """A store with one part: a profile of two mixers, unless other rows are given."""
-    found = Store(folder)
+    made = Store(folder)
     metadata: dict[str, Any] = {
         "commit": commit,
         "machine_id": machine,
@@ -40,8 +40,8 @@ def store(
         "software": {"dirty": dirty},
         "mixers": MIXERS,
     }
-    found.write(key, rows if rows is not None else profile_rows(["sw_attn", "dw_conv"], raw=False), metadata=metadata)
-    return found
+    made.write(key, rows if rows is not None else profile_rows(["sw_attn", "dw_conv"], raw=False), metadata=metadata)
+    return made
 
 
 def known(name: str) -> Commit:

@@ -48,10 +48,10 @@ def test_the_history_on_disk_holds_the_same_values(tmp_path: Path) -> None:
     values, probe, _ = values_of(4, models_of(1), 0)
     _, (machine,), page = build(history, tmp_path / "site")
     assert page.is_file()
-    found = {series.key.metric: series for series in machine.series}
+    by_metric = {series.key.metric: series for series in machine.series}
     (model,) = models_of(1)
     for metric in ("params", "accuracy", "peak_memory"):
-        assert found[metric].values.tolist() == values[model, metric].tolist()
-    assert found["throughput"].by_probe
-    assert found["throughput"].values[0] != values[model, "throughput"][0]
+        assert by_metric[metric].values.tolist() == values[model, metric].tolist()
+    assert by_metric["throughput"].by_probe
+    assert by_metric["throughput"].values[0] != values[model, "throughput"][0]
     assert len(probe) == len(machine.commits) == 4

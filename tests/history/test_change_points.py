@@ -56,8 +56,8 @@ def test_steps_without_noise_are_exact(name: str) -> None:
 
 def test_two_records_behind_a_step_are_too_few_and_the_third_shows_it() -> None:
     noise = _noise(53, 1)
-    found = [len(detect((_levels((50, 0.0), (3, 15.0)) + noise)[:end]).change_points) for end in (51, 52, 53)]
-    assert found == [0, 0, 1]
+    counts = [len(detect((_levels((50, 0.0), (3, 15.0)) + noise)[:end]).change_points) for end in (51, 52, 53)]
+    assert counts == [0, 0, 1]
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -101,9 +101,9 @@ def test_short_series_have_no_steps(n: int) -> None:
 
 def test_a_drift_is_called_gradual_and_a_step_is_not() -> None:
     drift = np.concatenate([np.zeros(50), np.linspace(0, 12, 60), np.full(50, 12.0)]) + _noise(160, 7)
-    found = detect(drift).change_points
-    assert found
-    assert sum(step.gradual for step in found) >= len(found) / 2
+    steps = detect(drift).change_points
+    assert steps
+    assert sum(step.gradual for step in steps) >= len(steps) / 2
     assert not any(step.gradual for step in detect(_levels((80, 0.0), (80, 12.0)) + _noise(160, 7)).change_points)
 
 
@@ -142,13 +142,13 @@ def test_series_of_noise_seldom_show_a_step(name: str) -> None:
 
 
 def test_steps_of_four_noise_units_are_found_and_their_range_holds_the_place() -> None:
-    found, held = 0, 0
+    detected, held = 0, 0
     for seed in range(100):
         place = 10 + seed % 80
         steps = detect(_levels((place, 0.0), (100 - place, 4.0)) + _noise(100, seed)).change_points
-        found += len(steps) == 1
+        detected += len(steps) == 1
         held += any(step.earliest <= place <= step.latest for step in steps)
-    assert found >= 97
+    assert detected >= 97
     assert held >= 95
 
 

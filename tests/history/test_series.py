@@ -53,8 +53,8 @@ def test_a_speed_without_a_probe_of_its_setting_or_commit_stays_as_it_is() -> No
 def test_machines_are_kept_apart() -> None:
     from stmbench.history.series import machines_of
 
-    found = machines_of([record(0, {series_key(): 1.0}), record(0, {series_key(): 2.0}, machine="ffffffffffff")])
-    assert [machine.series[0].values.tolist() for machine in found] == [[1.0], [2.0]]
+    both = machines_of([record(0, {series_key(): 1.0}), record(0, {series_key(): 2.0}, machine="ffffffffffff")])
+    assert [machine.series[0].values.tolist() for machine in both] == [[1.0], [2.0]]
 
 
 LOSSES = [

@@ -51,8 +51,8 @@ class FakeNvml:
         return uuid
 
     def _next(self, values: list[int] | None) -> int:
-        found = self._told(values)
-        return int(found.pop(0) if len(found) > 1 else found[0])
+        values_told = self._told(values)
+        return int(values_told.pop(0) if len(values_told) > 1 else values_told[0])
 
     def _told(self, value: Any) -> Any:
         if value is None:

@@ -47,8 +47,8 @@ def test_flags_hold_inside_and_are_put_back(tf32: bool, benchmark: bool, outside
 def test_products_of_the_cpu_stay_as_they_are() -> None:
     x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     with BackendSettings(tf32=True).applied():
-        found = x @ x
-    assert torch.equal(found, x @ x)
+        product = x @ x
+    assert torch.equal(product, x @ x)
 
 
 def test_tf32_is_refused_where_fp32_would_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,19 +113,19 @@ def test_more_modules_of_one_class_than_the_compiler_has_room_for_are_all_compil
         run = compiled(Scaled(float(factor)))
         assert run(torch.ones(2)).tolist() == [factor, factor]
         run(torch.ones(3))
-        found = Compilation.so_far().since(before)
-        assert found.facts == {"graphs": 2, "graph_breaks": 0}, factor
-        found.require(2)
+        compiled_now = Compilation.so_far().since(before)
+        assert compiled_now.facts == {"graphs": 2, "graph_breaks": 0}, factor
+        compiled_now.require(2)
 
 
 def test_a_graph_that_breaks_is_counted_and_refused() -> None:
     before = Compilation.so_far()
     compiled(Broken())(torch.ones(2))
-    found = Compilation.so_far().since(before)
-    assert found.facts["graphs"] == 2
-    assert found.facts["graph_breaks"] >= 1, "Dynamo counts it in the frame that called, too"
+    compiled_now = Compilation.so_far().since(before)
+    assert compiled_now.facts["graphs"] == 2
+    assert compiled_now.facts["graph_breaks"] >= 1, "Dynamo counts it in the frame that called, too"
     with pytest.raises(UnitError, match=r"^expected 1 compiled .*got 2 graphs and \d graph break.*--compile"):
-        found.require(1)
+        compiled_now.require(1)
 
 
 @pytest.mark.parametrize(

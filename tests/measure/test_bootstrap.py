@@ -57,8 +57,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(rounds: int) ->
     covered, trials = 0, 300
     for _ in range(trials):
         a, b = 1.7 * rng.lognormal(0, 0.1, rounds), rng.lognormal(0, 0.1, rounds)
-        found = paired_ratio(a, b, draws=500)
-        covered += found.low <= 1.7 <= found.high
+        ratio = paired_ratio(a, b, draws=500)
+        covered += ratio.low <= 1.7 <= ratio.high
     assert 0.90 <= covered / trials <= 0.99
 
 
@@ -70,10 +70,10 @@ def test_the_same_samples_give_the_same_interval() -> None:
 
 def test_quantiles_of_known_samples() -> None:
     values = np.arange(100.0).reshape(25, 4)
-    found = quantile_interval(values, 0.9)
-    assert found.estimate == pytest.approx(np.quantile(np.arange(100.0), 0.9))
-    assert found.low < found.estimate < found.high <= 99
-    assert found.count == 25
+    interval = quantile_interval(values, 0.9)
+    assert interval.estimate == pytest.approx(np.quantile(np.arange(100.0), 0.9))
+    assert interval.low < interval.estimate < interval.high <= 99
+    assert interval.count == 25
 
 
 def test_rounds_are_resampled_whole() -> None:
@@ -89,26 +89,26 @@ def test_rounds_are_resampled_whole() -> None:
     ("values", "estimate", "width"), [([], math.nan, math.inf), ([2.0], 2.0, math.inf), ([0.0, 0.0], 0.0, math.inf)]
 )
 def test_too_little_is_known_to_be_too_little(values: list[float], estimate: float, width: float) -> None:
-    found = median_interval(values)
-    assert found.estimate == pytest.approx(estimate, nan_ok=True)
-    assert found.relative_width == width
+    interval = median_interval(values)
+    assert interval.estimate == pytest.approx(estimate, nan_ok=True)
+    assert interval.relative_width == width
 
 
 def test_ranks_of_what_never_overlaps_are_certain() -> None:
     noise = np.random.default_rng(5).normal(0, 0.01, (3, 20))
-    found = rank_probabilities({"mid": 2 + noise[0], "top": 3 + noise[1], "low": 1 + noise[2]})
-    assert found["top"].tolist() == [1, 0, 0]
-    assert found["mid"].tolist() == [0, 1, 0]
-    assert found["low"].tolist() == [0, 0, 1]
+    probabilities = rank_probabilities({"mid": 2 + noise[0], "top": 3 + noise[1], "low": 1 + noise[2]})
+    assert probabilities["top"].tolist() == [1, 0, 0]
+    assert probabilities["mid"].tolist() == [0, 1, 0]
+    assert probabilities["low"].tolist() == [0, 0, 1]
 
 
 def test_ranks_of_the_same_distribution_are_not() -> None:
     rng = np.random.default_rng(6)
-    found = rank_probabilities({name: rng.normal(1, 0.1, 50) for name in "ab"})
-    for shares in found.values():
+    probabilities = rank_probabilities({name: rng.normal(1, 0.1, 50) for name in "ab"})
+    for shares in probabilities.values():
         assert shares.sum() == pytest.approx(1.0)
-    assert sum(found.values()) == pytest.approx([1.0, 1.0])
-    assert 0.0 < found["a"][0] < 1.0
+    assert sum(probabilities.values()) == pytest.approx([1.0, 1.0])
+    assert 0.0 < probabilities["a"][0] < 1.0
 
 
 def series(rho: float, count: int, random: np.random.Generator) -> Floats:
@@ -122,8 +122,8 @@ def series(rho: float, count: int, random: np.random.Generator) -> Floats:
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.6])
 def test_the_correlation_of_neighbours_is_found(rho: float) -> None:
     random = np.random.default_rng(0)
-    found = [autocorrelation(series(rho, 100, random)) for _ in range(50)]
-    assert np.mean(found) == pytest.approx(rho, abs=0.06)  # of ranks, and cut at 0
+    estimates = [autocorrelation(series(rho, 100, random)) for _ in range(50)]
+    assert np.mean(estimates) == pytest.approx(rho, abs=0.06)  # of ranks, and cut at 0
 
 
 def test_few_rounds_and_equal_ones_show_none() -> None:
@@ -163,8 +163,8 @@ def test_ratios_of_rounds_in_bursts_are_covered(rho: float) -> None:
     random = np.random.default_rng(3)
     held = []
     for seed in range(150):
-        found = paired_ratio(np.exp(0.1 * series(rho, 60, random)), np.ones(60), draws=200, seed=seed)
-        held.append(found.low <= 1 <= found.high)
+        ratio = paired_ratio(np.exp(0.1 * series(rho, 60, random)), np.ones(60), draws=200, seed=seed)
+        held.append(ratio.low <= 1 <= ratio.high)
     assert np.mean(held) >= 0.87  # single rounds: 0.93, 0.85, 0.74
 
 
@@ -172,18 +172,18 @@ def test_ranks_of_rounds_in_bursts_are_less_sure() -> None:
     values = 1 + 0.05 * np.sin(np.arange(60) / 5)  # ahead for a while, behind for a while
     other = np.ones(60)
     other[:3] = 0.999
-    found = rank_probabilities({"a": values + 0.02, "b": other}, seed=0)
-    assert 0.55 < found["a"][0] < 0.97
+    probabilities = rank_probabilities({"a": values + 0.02, "b": other}, seed=0)
+    assert 0.55 < probabilities["a"][0] < 0.97
 
 
 def test_the_standard_error_of_a_share() -> None:
     correct = np.r_[np.ones(300), np.zeros(100)]
-    (found,) = mean_intervals(correct[:, None])
+    (interval,) = mean_intervals(correct[:, None])
     error = math.sqrt(0.75 * 0.25 / 400)
-    assert found.estimate == 0.75
-    assert found.count == 400
-    assert found.low == pytest.approx(0.75 - 1.96 * error, abs=0.15 * error)
-    assert found.high == pytest.approx(0.75 + 1.96 * error, abs=0.15 * error)
+    assert interval.estimate == 0.75
+    assert interval.count == 400
+    assert interval.low == pytest.approx(0.75 - 1.96 * error, abs=0.15 * error)
+    assert interval.high == pytest.approx(0.75 + 1.96 * error, abs=0.15 * error)
 
 
 def test_as_the_plain_bootstrap_has_it() -> None:
@@ -215,9 +215,9 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_images_have_no_interval(count: int) -> None:
-    found = mean_intervals(np.ones((count, 2)))
-    assert len(found) == (2 if count else 0)
-    assert all(math.isnan(one.low) and math.isnan(one.high) and one.estimate == 1 for one in found)
+    intervals = mean_intervals(np.ones((count, 2)))
+    assert len(intervals) == (2 if count else 0)
+    assert all(math.isnan(one.low) and math.isnan(one.high) and one.estimate == 1 for one in intervals)
 
 
 def test_blocks_see_that_neighbours_resemble_each_other() -> None:

@@ -42,22 +42,22 @@ def test_the_interval_covers_the_true_error(count: int, too_sure: float) -> None
     for seed in range(80):
         confidence = random.uniform(0.1, 1, count)
         correct = (random.random(count) < confidence - too_sure).astype(float)
-        found = calibration_error(confidence, correct, draws=200, seed=seed)
-        assert found.low <= found.estimate <= found.high
-        covered.append(found.low <= true <= found.high)
+        error = calibration_error(confidence, correct, draws=200, seed=seed)
+        assert error.low <= error.estimate <= error.high
+        covered.append(error.low <= true <= error.high)
     assert np.mean(covered) >= 0.78
 
 
 def test_what_chance_cannot_make_stays_above_0() -> None:
     confidence = np.full(200, 0.9)
-    found = calibration_error(confidence, np.repeat([1.0, 0.0], 100))
-    assert found.estimate == pytest.approx(0.4)
-    assert found.low == pytest.approx(0.4 - 1.96 * 0.5 / math.sqrt(200), abs=0.01)
+    error = calibration_error(confidence, np.repeat([1.0, 0.0], 100))
+    assert error.estimate == pytest.approx(0.4)
+    assert error.low == pytest.approx(0.4 - 1.96 * 0.5 / math.sqrt(200), abs=0.01)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_image_has_no_interval(count: int) -> None:
-    found = calibration_error(np.full(count, 0.7), np.ones(count))
-    assert math.isnan(found.low)
-    assert found.count == count
-    assert math.isnan(found.estimate) if count == 0 else found.estimate == pytest.approx(0.3)
+    error = calibration_error(np.full(count, 0.7), np.ones(count))
+    assert math.isnan(error.low)
+    assert error.count == count
+    assert math.isnan(error.estimate) if count == 0 else error.estimate == pytest.approx(0.3)

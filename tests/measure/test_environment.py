@@ -30,11 +30,11 @@ def test_the_machine_has_a_stable_short_name() -> None:
 def test_the_machine_is_the_device_in_use_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def visible(*names: str) -> None:
         """What CUDA_VISIBLE_DEVICES leaves, in its order."""
-        found = [SimpleNamespace(name=name, total_memory=80 * 2**30, multi_processor_count=132) for name in names]
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(found))
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(found))
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: found[number].name)
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found[device.index or 0])
+        gpus = [SimpleNamespace(name=name, total_memory=80 * 2**30, multi_processor_count=132) for name in names]
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gpus))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: gpus[number].name)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpus[device.index or 0])
 
     def identifier(device: str) -> str:
         return environment.machine_id(environment.machine_facts(device))

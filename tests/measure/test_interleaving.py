@@ -11,22 +11,22 @@ from stmbench.measure.interleaving import round_order, rounds, warm_up
 def test_each_round_holds_every_subject_as_often_as_asked() -> None:
     calls: list[str] = []
 
-    def subject(name: str, seconds: float):
+    def workload(name: str, seconds: float):
         def run() -> float:
             calls.append(name)
             return seconds
 
         return run
 
-    subjects = {"a": subject("a", 1.0), "b": subject("b", 2.0), "c": subject("c", 3.0)}
-    taken = list(itertools.islice(rounds(subjects, seed=3, repeats={"b": 2}), 50))
+    workloads = {"a": workload("a", 1.0), "b": workload("b", 2.0), "c": workload("c", 3.0)}
+    taken = list(itertools.islice(rounds(workloads, seed=3, repeats={"b": 2}), 50))
     for number, samples in enumerate(taken):
         assert [s.round for s in samples] == [number] * 4
-        assert Counter(s.subject for s in samples) == {"a": 1, "b": 2, "c": 1}
-        assert sorted(s.repeat for s in samples if s.subject == "b") == [0, 1]
-        assert {s.subject: s.seconds for s in samples} == {"a": 1.0, "b": 2.0, "c": 3.0}
+        assert Counter(s.workload for s in samples) == {"a": 1, "b": 2, "c": 1}
+        assert sorted(s.repeat for s in samples if s.workload == "b") == [0, 1]
+        assert {s.workload: s.seconds for s in samples} == {"a": 1.0, "b": 2.0, "c": 3.0}
         assert [s.order for s in samples] == sorted(s.order for s in samples)
-    assert calls == [s.subject for samples in taken for s in samples]
+    assert calls == [s.workload for samples in taken for s in samples]
 
 
 def test_orders_are_fresh_fair_and_a_function_of_seed_and_number() -> None:
@@ -40,9 +40,9 @@ def test_orders_are_fresh_fair_and_a_function_of_seed_and_number() -> None:
 
 
 def test_a_resumed_run_continues_the_rounds_of_the_first() -> None:
-    subjects = {name: (lambda: 1.0) for name in "abcde"}
-    whole = list(itertools.islice(rounds(subjects, seed=0), 10))
-    rest = list(itertools.islice(rounds(subjects, seed=0, first=6), 4))
+    workloads = {name: (lambda: 1.0) for name in "abcde"}
+    whole = list(itertools.islice(rounds(workloads, seed=0), 10))
+    rest = list(itertools.islice(rounds(workloads, seed=0, first=6), 4))
     assert rest == whole[6:]
 
 
@@ -58,7 +58,7 @@ CASES = [
 @pytest.mark.parametrize(("durations", "runs", "steady"), CASES)
 def test_it_stops_when_steady_or_at_its_limits(durations: list[float], runs: int, steady: bool) -> None:
     script = iter(durations)
-    found = warm_up(lambda: next(script), window=3, tolerance=0.1, maximum=6, max_seconds=15.0)
-    assert (found.runs, found.steady) == (runs, steady)
-    assert found.seconds == pytest.approx(sum(durations[:runs]))
-    assert found.last == durations[runs - 1]
+    warmed = warm_up(lambda: next(script), window=3, tolerance=0.1, maximum=6, max_seconds=15.0)
+    assert (warmed.runs, warmed.steady) == (runs, steady)
+    assert warmed.seconds == pytest.approx(sum(durations[:runs]))
+    assert warmed.last == durations[runs - 1]

@@ -14,16 +14,16 @@ def saturating(at: int, per_image: float = 0.001):
 
 @pytest.mark.parametrize("at", [1, 4, 32])
 def test_it_stops_where_throughput_saturates(at: int) -> None:
-    found = choose_batch_size(saturating(at))
-    assert found.batch == at
-    assert not found.limited
-    assert found.largest == 4 * at, "two doublings without gain end the growth"
+    choice = choose_batch_size(saturating(at))
+    assert choice.batch == at
+    assert not choice.limited
+    assert choice.largest == 4 * at, "two doublings without gain end the growth"
 
 
 def test_one_burst_does_not_end_the_growth() -> None:
     slow = {2: 0.5}
-    found = choose_batch_size(lambda size: slow.get(size, 0.1))
-    assert found.batch > 2
+    choice = choose_batch_size(lambda size: slow.get(size, 0.1))
+    assert choice.batch > 2
 
 
 def test_memory_ends_the_growth() -> None:
@@ -32,8 +32,8 @@ def test_memory_ends_the_growth() -> None:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
         return 0.1
 
-    found = choose_batch_size(seconds)
-    assert (found.batch, found.largest, found.limited) == (8, 8, True)
+    choice = choose_batch_size(seconds)
+    assert (choice.batch, choice.largest, choice.limited) == (8, 8, True)
 
 
 def test_a_start_that_is_too_large_is_halved() -> None:

@@ -102,8 +102,8 @@ def test_a_fused_call_has_no_more_windows_than_a_grid(monkeypatch: pytest.Monkey
     q, k, v = (torch.randn(12, 7, 4, 8) for _ in range(3))
     for shape in ((12, 7, 4, 4), (1, 7, 4, 4), (12, 1, 4, 4)):
         bias = torch.randn(shape)
-        found = windows.window_attention(q, k, v, bias)
-        assert torch.allclose(found, fused(q, k, v, attn_mask=bias), atol=1e-6)
+        output = windows.window_attention(q, k, v, bias)
+        assert torch.allclose(output, fused(q, k, v, attn_mask=bias), atol=1e-6)
     assert max(max(pair) for pair in sizes) == 5
 
 

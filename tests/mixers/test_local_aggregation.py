@@ -16,13 +16,13 @@ def test_both_forms_agree_with_their_gradients(shape: tuple[int, ...], groups: i
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(*shape, generator=generator, dtype=torch.float64)
     taps = torch.randn(side**2, *shape[:3], groups, generator=generator, dtype=torch.float64)
-    found, gradients = [], []
+    outputs, gradients = [], []
     for form in (local_sums, contracted_sums):
         inputs = [values.clone().requires_grad_(), taps.clone().requires_grad_()]
-        found.append(form(*inputs, side, halves))
-        found[-1].sin().sum().backward()
+        outputs.append(form(*inputs, side, halves))
+        outputs[-1].sin().sum().backward()
         gradients.append([tensor.grad for tensor in inputs])
-    assert torch.allclose(found[0], found[1])
+    assert torch.allclose(outputs[0], outputs[1])
     assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
 
 

@@ -23,8 +23,8 @@ def dcnv3(side: int) -> Mixer:
     return module.bfloat16().float()
 
 
-def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found.float() - expected).norm() / expected.norm())
+def difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual.float() - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("grad", [False, True], ids=["gathered", "sampled"])
@@ -36,9 +36,9 @@ def test_sampling_places_are_exact_in_half_precision(dtype: torch.dtype, side: i
     with torch.no_grad():
         expected = module(x)
     with torch.set_grad_enabled(grad):
-        found = module.to(dtype)(x.to(dtype)).detach()
-    assert found.dtype == dtype
-    assert difference(found, expected) < BELOW_ONE_PERCENT
+        output = module.to(dtype)(x.to(dtype)).detach()
+    assert output.dtype == dtype
+    assert difference(output, expected) < BELOW_ONE_PERCENT
 
 
 @pytest.mark.parametrize("grad", [False, True])
@@ -48,10 +48,10 @@ def test_sampling_places_are_exact_under_autocast(side: int, grad: bool) -> None
     with torch.no_grad():
         expected = module(x)
     with torch.set_grad_enabled(grad), torch.autocast("cpu", torch.bfloat16):
-        found = module(x).detach()
+        output = module(x).detach()
         places, _ = module.points(x)  # type: ignore[operator]
     assert places.dtype == torch.float32
-    assert difference(found, expected) < BELOW_ONE_PERCENT
+    assert difference(output, expected) < BELOW_ONE_PERCENT
 
 
 @pytest.mark.parametrize("mode", ["inference", "grad", "autocast"])
@@ -75,7 +75,7 @@ def test_every_mixer_in_bfloat16(name: str, autocast: bool) -> None:
     expected = module(x).detach()
     module, x = (module, x) if autocast else (module.bfloat16(), x.bfloat16())
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        found = module(x.requires_grad_())
-    found.float().square().mean().backward()
+        output = module(x.requires_grad_())
+    output.float().square().mean().backward()
     assert all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
-    assert difference(found.detach(), expected) < 0.04
+    assert difference(output.detach(), expected) < 0.04

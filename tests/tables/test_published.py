@@ -106,9 +106,9 @@ def test_costs_differ_by_a_share_and_accuracies_by_points() -> None:
     assert list(costs["difference"]) == pytest.approx([4.36 / 4.4 - 1, 61 / 50 - 1])
     assert set(costs["difference_kind"]) == {"relative"}
     assert list(costs["unit"]) == ["count", "images/s"]
-    found = compare_with_published(frame_of([accuracy(0.742)]), [line(label="U-HaloNet")]).iloc[0]
-    assert found["difference"] == pytest.approx(-0.8)
-    assert (found["difference_kind"], found["label"], found["published"]) == ("points", "U-HaloNet", 0.75)
+    row = compare_with_published(frame_of([accuracy(0.742)]), [line(label="U-HaloNet")]).iloc[0]
+    assert row["difference"] == pytest.approx(-0.8)
+    assert (row["difference_kind"], row["label"], row["published"]) == ("points", "U-HaloNet", 0.75)
 
 
 def test_the_newest_good_summary_counts() -> None:
@@ -120,9 +120,9 @@ def test_the_newest_good_summary_counts() -> None:
         accuracy(0.7),
         accuracy(0.6, created_utc=later, model="unified_halo_attn_micro[design=C]"),
     ]
-    found = compare_with_published(frame_of(rows), [line()]).iloc[0]
-    assert found["measured"] == 0.8
-    assert found["weights"] == "digits.e12.s0:1234"
+    row = compare_with_published(frame_of(rows), [line()]).iloc[0]
+    assert row["measured"] == 0.8
+    assert row["weights"] == "digits.e12.s0:1234"
 
 
 def test_of_several_seeds_the_mean_counts() -> None:
@@ -135,10 +135,10 @@ def test_of_several_seeds_the_mean_counts() -> None:
         accuracy(0.9, weights="digits.e12.s1:2a", created_utc=later, ci_low=0.8, ci_high=0.95),
         accuracy(0.8, weights="digits.e12.s2:3a", created_utc=later, ci_low=0.7, ci_high=0.9),
     ]
-    found = compare_with_published(frame_of(rows), [line()]).iloc[0]
-    assert found["measured"] == pytest.approx(0.8)
-    assert (found["runs"], found["deviation"]) == (3, pytest.approx(0.1))
-    assert math.isnan(found["ci_low"])
+    row = compare_with_published(frame_of(rows), [line()]).iloc[0]
+    assert row["measured"] == pytest.approx(0.8)
+    assert (row["runs"], row["deviation"]) == (3, pytest.approx(0.1))
+    assert math.isnan(row["ci_low"])
     alone = compare_with_published(frame_of(rows[:3]), [line()]).iloc[0]
     assert (alone["measured"], alone["runs"], alone["ci_low"]) == (0.7, 1, 0.6)
 
@@ -162,16 +162,16 @@ def test_conditions(conditions: dict[str, Any], measured: float) -> None:
         accuracy(0.5, condition="data_fraction=0.1", resolution=224),
         accuracy(0.2, condition="fgsm", level=0.03, resolution=224),
     ]
-    found = compare_with_published(frame_of(rows), [line(conditions=conditions)]).iloc[0]
-    assert found["measured"] == pytest.approx(measured, nan_ok=True)
+    row = compare_with_published(frame_of(rows), [line(conditions=conditions)]).iloc[0]
+    assert row["measured"] == pytest.approx(measured, nan_ok=True)
 
 
 def test_what_was_not_measured_stays_in_the_list() -> None:
-    found = compare_with_published(frame_of([accuracy(0.8)]), [line(), line(model="timm:resnet50")])
-    assert list(found["model"]) == [MODEL, "timm:resnet50"]
-    assert list(found["label"]) == [MODEL, "timm:resnet50"]
-    assert found.loc[1, ["measured", "difference"]].isna().all()
-    assert found.loc[1, "published"] == 0.75
+    table = compare_with_published(frame_of([accuracy(0.8)]), [line(), line(model="timm:resnet50")])
+    assert list(table["model"]) == [MODEL, "timm:resnet50"]
+    assert list(table["label"]) == [MODEL, "timm:resnet50"]
+    assert table.loc[1, ["measured", "difference"]].isna().all()
+    assert table.loc[1, "published"] == 0.75
     assert compare_with_published(frame_of([]), [line()])["measured"].isna().all()
     assert list(compare_with_published(frame_of([]), []).columns) == list(COLUMNS)
 

@@ -14,7 +14,8 @@ from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import conditions
-from stmbench.tables.labels import display, number, weights_text
+from stmbench.tables.labels import weights_text
+from stmbench.tables.rows import display, number
 
 DEFINITION: Final = Definition(
     text="Where each output position q of a mixer looks. A mixer is written Y = project(A(X) · values(X)); row a of A "

@@ -24,7 +24,8 @@ from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, name_points, room_for_names, words
 from stmbench.figures.plot_data import Point, labels, points
 from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, canvas, heading, shorten
-from stmbench.tables.labels import is_random, number
+from stmbench.tables.labels import is_random
+from stmbench.tables.rows import number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

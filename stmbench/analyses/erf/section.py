@@ -15,7 +15,7 @@ from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import Measured, by_model, conditions, points_of
-from stmbench.tables.labels import number
+from stmbench.tables.rows import number
 
 DEFINITION: Final = Definition(
     text="Which pixels the central unit u of a stage depends on: the gradient G of the sum over channels of ReLU(u) to "

@@ -30,7 +30,7 @@ from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.model_table import Measured, by_model, conditions
-from stmbench.tables.labels import number
+from stmbench.tables.rows import number
 
 MOST: Final = 8  # bands in a table; all are in the figure and in the store
 CAPTIONS: Final = {

@@ -17,7 +17,8 @@ from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, 
 from stmbench.reporting.cross_analysis import published_table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import by_model, cell, conditions, measured
-from stmbench.tables.labels import FEWEST_ROUNDS, number
+from stmbench.tables.labels import FEWEST_ROUNDS
+from stmbench.tables.rows import number
 
 
 class Caption(NamedTuple):

@@ -16,7 +16,7 @@ from stmbench.errors import TableError
 from stmbench.figures.groups import alike, match
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import troubles
-from stmbench.tables.labels import number
+from stmbench.tables.rows import number
 
 TAIL: Final = 0.025  # left out at either end: the ranks from `low` to `high` hold 95 % or more
 SHOWN: Final = 3  # probabilities

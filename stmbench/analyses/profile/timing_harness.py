@@ -132,7 +132,7 @@ class TimingHarness:
         """Rounds without end, from number `first` on."""
         repeats = {name: LATENCY_REPEATS for name in self._work if self._names[name][0] in LATENCIES}
         for samples in rounds(self._work, seed=self.config.seed, first=first, repeats=repeats):
-            yield [(self._names[sample.subject], sample) for sample in samples]
+            yield [(self._names[sample.workload], sample) for sample in samples]
 
     @property
     def probe(self) -> Probe:

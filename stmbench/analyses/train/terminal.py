@@ -12,7 +12,7 @@ from rich.text import Text
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
-from stmbench.tables.labels import duration
+from stmbench.tables.rows import duration
 
 
 def training_table(frame: pd.DataFrame) -> Table:

@@ -201,13 +201,13 @@ def _of_one_image(function: Callable[[Tensor], Tensor], image: Tensor, positions
     squares = image.new_zeros(len(positions), image.shape[1] * image.shape[2])
     with torch.enable_grad():
         batch = image.repeat(copies, 1, 1, 1).requires_grad_()
-        found = function(batch).flatten(1, 2)  # copies, H' * W', C'
+        output = function(batch).flatten(1, 2)  # copies, H' * W', C'
         for first in range(0, len(place), copies):
             chosen = slice(first, first + copies)
-            cotangents = torch.zeros_like(found)
+            cotangents = torch.zeros_like(output)
             which = torch.arange(len(place[chosen]), device=positions.device)
             cotangents[which, place[chosen], channel[chosen]] = 1
-            (gradient,) = torch.autograd.grad(found, batch, cotangents, retain_graph=True)
+            (gradient,) = torch.autograd.grad(output, batch, cotangents, retain_graph=True)
             # copies without a product have a gradient of zero, and are left out
             squares.index_add_(0, number[chosen], gradient[: len(which)].square().sum(dim=3).flatten(1))
     return squares.sqrt()

@@ -26,11 +26,11 @@ def affinity(mixer: MixerUnderTest) -> None:
         for height, width in SIZES:
             images = mixer.images(2, (height, width), stage)
             with torch.no_grad():
-                expected, found = _identity(module, images, height, width)
+                expected, product = _identity(module, images, height, width)
             where = f"{height}x{width}, stage {stage}"
-            if found.shape != expected.shape:
-                raise BrokenPromiseError(f"{tuple(found.shape)} instead of {tuple(expected.shape)} at {where}")
-            difference = float((found - expected).abs().max())
+            if product.shape != expected.shape:
+                raise BrokenPromiseError(f"{tuple(product.shape)} instead of {tuple(expected.shape)} at {where}")
+            difference = float((product - expected).abs().max())
             if not difference <= CLOSE * float(expected.abs().max()):
                 raise BrokenPromiseError(f"it differs from the output by up to {difference:.3g} at {where}")
 
@@ -90,7 +90,7 @@ def _with_affinity(module: nn.Module) -> HasAffinity:
     return module
 
 
-def _same(found: Tensor, expected: Tensor, complaint: str) -> None:
-    difference = float((found - expected).abs().max())
+def _same(actual: Tensor, expected: Tensor, complaint: str) -> None:
+    difference = float((actual - expected).abs().max())
     if not difference <= EXACT * float(expected.abs().max()):
         raise BrokenPromiseError(f"{complaint} by up to {difference:.3g}")

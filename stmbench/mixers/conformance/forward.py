@@ -31,9 +31,9 @@ def shape(mixer: MixerUnderTest) -> None:
     for stage, side in enumerate(DESIGN_MAPS):
         images = mixer.images(1, (side, side), stage, dtype=torch.float32)
         with torch.no_grad():
-            found = mixer.module(stage, dtype=torch.float32)(images)
-        if found.shape != images.shape:
-            raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(found.shape)} in stage {stage}")
+            output = mixer.module(stage, dtype=torch.float32)(images)
+        if output.shape != images.shape:
+            raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(output.shape)} in stage {stage}")
 
 
 @check(
@@ -53,9 +53,9 @@ def any_size(mixer: MixerUnderTest) -> None:
         for size in sizes:
             images = mixer.images(1, size, stage, dtype=torch.float32)
             with torch.no_grad():
-                found = module(images)
-            if found.shape != images.shape:
-                raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(found.shape)} in stage {stage}")
+                output = module(images)
+            if output.shape != images.shape:
+                raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(output.shape)} in stage {stage}")
 
 
 @check(
@@ -65,9 +65,9 @@ def any_size(mixer: MixerUnderTest) -> None:
 def dtype(mixer: MixerUnderTest) -> None:
     for kind in (torch.float32, torch.float64):
         with torch.no_grad():
-            found = mixer.module(dtype=kind)(mixer.images(dtype=kind))
-        if found.dtype != kind:
-            raise BrokenPromiseError(f"{kind} became {found.dtype}")
+            output = mixer.module(dtype=kind)(mixer.images(dtype=kind))
+        if output.dtype != kind:
+            raise BrokenPromiseError(f"{kind} became {output.dtype}")
 
 
 @check(
@@ -80,11 +80,11 @@ def layout(mixer: MixerUnderTest) -> None:
     strided = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)  # the same numbers, channels first in memory
     torch.manual_seed(2)
     with torch.no_grad():
-        found = module(images)
-        if not found.is_contiguous():
-            raise BrokenPromiseError(f"strides {found.stride()} for shape {tuple(found.shape)}")
+        output = module(images)
+        if not output.is_contiguous():
+            raise BrokenPromiseError(f"strides {output.stride()} for shape {tuple(output.shape)}")
         torch.manual_seed(2)
-        _same(module(strided), found, "an input with other strides gives another result")
+        _same(module(strided), output, "an input with other strides gives another result")
 
 
 @check(
@@ -133,8 +133,8 @@ def batch_independent(mixer: MixerUnderTest) -> None:
         _same(module(others)[:1], together[:1], "other neighbours change image 0's result")
 
 
-def _same(found: Tensor, expected: Tensor, complaint: str) -> None:
-    difference = float((found - expected).abs().max())
+def _same(actual: Tensor, expected: Tensor, complaint: str) -> None:
+    difference = float((actual - expected).abs().max())
     if not difference <= CLOSE * float(expected.abs().max()):
         raise BrokenPromiseError(f"{complaint} by up to {difference:.3g}")
 
@@ -153,12 +153,12 @@ def bfloat16(mixer: MixerUnderTest) -> None:
     images = mixer.images(dtype=torch.bfloat16)
     for name, values in (("normal noise", images), ("ten times normal noise", 10 * images), ("zeros", 0 * images)):
         with torch.no_grad():
-            found = module(values)
-        if found.dtype != torch.bfloat16:
-            raise BrokenPromiseError(f"bfloat16 became {found.dtype}")
-        if not bool(torch.isfinite(found).all()):
+            output = module(values)
+        if output.dtype != torch.bfloat16:
+            raise BrokenPromiseError(f"bfloat16 became {output.dtype}")
+        if not bool(torch.isfinite(output).all()):
             raise BrokenPromiseError(
-                f"{int((~torch.isfinite(found)).sum())} of {found.numel()} are NaN or inf on {name}"
+                f"{int((~torch.isfinite(output)).sum())} of {output.numel()} are NaN or inf on {name}"
             )
 
 
@@ -170,11 +170,11 @@ def bfloat16(mixer: MixerUnderTest) -> None:
 def autocast(mixer: MixerUnderTest) -> None:
     module, images = mixer.module(dtype=torch.float32), mixer.images(dtype=torch.float32)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        found = module(images)
-    if found.shape != images.shape:
-        raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(found.shape)}")
-    if not bool(torch.isfinite(found).all()):
-        raise BrokenPromiseError(f"{int((~torch.isfinite(found)).sum())} of {found.numel()} are NaN or inf")
+        output = module(images)
+    if output.shape != images.shape:
+        raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(output.shape)}")
+    if not bool(torch.isfinite(output).all()):
+        raise BrokenPromiseError(f"{int((~torch.isfinite(output)).sum())} of {output.numel()} are NaN or inf")
 
 
 @check(
@@ -191,8 +191,8 @@ def reference(mixer: MixerUnderTest) -> None:
         for size in SIZES:
             images = mixer.images(1, size, stage)
             with torch.no_grad():
-                expected, found = slow(images), module(images)
-            paths = {"": found, " with gradients": module(images).detach()}  # possibly another kernel
+                expected, output = slow(images), module(images)
+            paths = {"": output, " with gradients": module(images).detach()}  # possibly another kernel
             for kind, result in paths.items():
                 difference = float((result - expected).abs().max())
                 if not difference <= REFERENCE_CLOSE * float(expected.abs().max()):

@@ -23,8 +23,8 @@ def _largest_gradients(mixer: MixerUnderTest, stage: int, block: int, images: in
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return {}
         side = DESIGN_MAPS[stage]
-        found = module(mixer.images(images, (side, side), stage, seed=20 + trial))
-        (found * torch.randn_like(found)).sum().backward()
+        output = module(mixer.images(images, (side, side), stage, seed=20 + trial))
+        (output * torch.randn_like(output)).sum().backward()
         named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         gradients = {
             name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.abs()
@@ -91,10 +91,10 @@ def gradients(mixer: MixerUnderTest) -> None:
 )
 def input_gradient(mixer: MixerUnderTest) -> None:
     images = mixer.images(2).requires_grad_()
-    found = mixer.module()(images)
-    if not found.requires_grad:
+    output = mixer.module()(images)
+    if not output.requires_grad:
         raise BrokenPromiseError("the output does not depend on the input")
-    (gradient,) = torch.autograd.grad((found * torch.randn_like(found)).sum(), images, allow_unused=True)
+    (gradient,) = torch.autograd.grad((output * torch.randn_like(output)).sum(), images, allow_unused=True)
     if gradient is None:
         raise BrokenPromiseError("the output does not depend on the input")
     if not bool(torch.isfinite(gradient).all()):

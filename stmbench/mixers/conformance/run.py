@@ -48,12 +48,12 @@ def _outcome(check: Check, mixer: MixerUnderTest) -> Outcome:
         except NotApplicableError as reason:
             return Outcome(check=check.name, status="skipped", promise=check.promise, found=str(reason))
         except BrokenPromiseError as error:
-            found = str(error)
+            problem = str(error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # the mixer is third-party code: whatever it raises is what the check found
-            found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
         else:
             return Outcome(check=check.name, status="passed", promise=check.promise)
-    return Outcome(check=check.name, status="failed", promise=check.promise, found=found, remedy=check.remedy)
+    return Outcome(check=check.name, status="failed", promise=check.promise, found=problem, remedy=check.remedy)

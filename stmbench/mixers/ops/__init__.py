@@ -1,11 +1,10 @@
 """What several mixers share.
 
-attention        self-attention over all tokens, the number of heads, the query-key-value projection
-windows          non-overlapping windows: padding, splitting, positions, fused attention within them
-bilinear         weighted bilinear samples of a map
-token_sums       sums over all tokens with a learned N x N matrix, and over the taps of a K x K neighbourhood
-mixing_weights   CONTAINER's alpha and beta, fixed or learned
-contextual       the parts of contextual (CoT) blocks: static context, local weights, split attention
+attention   self-attention over all tokens, its projection and heads; CONTAINER's alpha and beta, fixed or learned
+windows     non-overlapping windows: padding, splitting, positions, fused attention within them
+bilinear    weighted bilinear samples of a map
+token_sums  sums over all tokens with a learned N x N matrix, and over the taps of a K x K neighbourhood
+contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
 compiled.

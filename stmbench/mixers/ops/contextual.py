@@ -90,8 +90,8 @@ class LocalWeights(nn.Module):
         """Of both halves x and K stand side by side: with two groups they are interleaved channel by channel."""
         # stacked and flattened: x_0, k_0, x_1, k_1, ...
         both = torch.cat([x, context], 1) if self.halves == 1 else torch.stack([x, context], 2).flatten(1, 2)
-        found: Tensor = self.weight_norm(self.expand(F.relu(self.norm(self.reduce(both)))))
-        return found
+        weights: Tensor = self.weight_norm(self.expand(F.relu(self.norm(self.reduce(both)))))
+        return weights
 
     def reference(self, x: Tensor, context: Tensor) -> Tensor:
         """The same, channel by channel: with two groups channel c of x is followed by channel c of K."""
@@ -100,8 +100,8 @@ class LocalWeights(nn.Module):
         for channel in range(dim):
             first, second = (channel, dim + channel) if self.halves == 1 else (2 * channel, 2 * channel + 1)
             both[:, first], both[:, second] = x[:, channel], context[:, channel]
-        found: Tensor = self.weight_norm(self.expand(self.norm(self.reduce(both)).clamp(min=0)))
-        return found
+        weights: Tensor = self.weight_norm(self.expand(self.norm(self.reduce(both)).clamp(min=0)))
+        return weights
 
     def macs(self, height: int, width: int) -> int:
         """Multiply-adds of the two convolutions."""
@@ -123,16 +123,16 @@ class SplitAttention(nn.Module):
         pooled = (dynamic + static).mean((2, 3), keepdim=True)
         logits = self.expand(F.relu(self.norm(self.reduce(pooled))))  # B, 2 C, 1, 1: two for each channel
         shares = logits.unflatten(1, (-1, 2)).softmax(2)
-        found: Tensor = dynamic * shares[:, :, 0] + static * shares[:, :, 1]
-        return found
+        mixed: Tensor = dynamic * shares[:, :, 0] + static * shares[:, :, 1]
+        return mixed
 
     def reference(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """The same with one share: the other is what is left of 1. Channel c has the logits 2 c and 2 c + 1."""
         pooled = dynamic.mean((2, 3), keepdim=True) + static.mean((2, 3), keepdim=True)
         logits = self.expand(self.norm(self.reduce(pooled)).clamp(min=0))
         share = 1 / (1 + (logits[:, 1::2] - logits[:, 0::2]).exp())
-        found: Tensor = share * dynamic + (1 - share) * static
-        return found
+        mixed: Tensor = share * dynamic + (1 - share) * static
+        return mixed
 
     def macs(self) -> int:
         """Multiply-adds for one image; its size plays no part."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from stmbench.history.record import SeriesKey
 from stmbench.history.series import Event
-from stmbench.tables.labels import Display, display
+from stmbench.tables.rows import Display, display
 
 MOST_DIGITS: Final = 9  # after the point
 PLAIN: Final = ("profile.v2", "evaluation.v1")  # definitions that go without saying

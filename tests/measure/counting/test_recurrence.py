@@ -18,18 +18,18 @@ ONE = STEPS * DIM  # a multiply-add for each element of each step
 
 
 def from_zero(x: Tensor) -> Tensor:
-    state, found, keep = torch.zeros_like(x[:, 0]), [], x.sigmoid()
+    state, states, keep = torch.zeros_like(x[:, 0]), [], x.sigmoid()
     for step in range(STEPS):
         state = keep[:, step] * state + x[:, step]
-        found.append(state)
-    return torch.stack(found, 1)
+        states.append(state)
+    return torch.stack(states, 1)
 
 
 def from_the_first(x: Tensor) -> Tensor:
-    found: list[Tensor] = []
+    states: list[Tensor] = []
     for keep, new in zip(x.sigmoid().unbind(1), x.unbind(1), strict=True):
-        found.append(torch.addcmul(new, keep, found[-1]) if found else new)
-    return torch.stack(found, 1)
+        states.append(torch.addcmul(new, keep, states[-1]) if states else new)
+    return torch.stack(states, 1)
 
 
 def backwards_with_a_number(x: Tensor) -> Tensor:
@@ -126,10 +126,10 @@ def test_a_product_of_complex_matrices_costs_four_real_ones() -> None:
 @pytest.mark.parametrize(("elementwise", "said"), [(0, None), (5, None), (6, "6 elementwise multiplications, 6 %")])
 def test_a_large_share_is_said(elementwise: int, said: str | None) -> None:
     assert Tally(kinds={"conv": 94}, elementwise=6).elementwise_share == 0.06
-    found = left_out("m", [Cost(metric="macs", value=95), Cost(metric="elementwise", value=elementwise)])
-    assert bool(found) == (said is not None)
+    notes = left_out("m", [Cost(metric="macs", value=95), Cost(metric="elementwise", value=elementwise)])
+    assert bool(notes) == (said is not None)
     if said is not None:
-        (disturbance,) = found["disturbances"]
-        assert found["warnings"] == [disturbance["text"]]
+        (disturbance,) = notes["disturbances"]
+        assert notes["warnings"] == [disturbance["text"]]
         assert disturbance["text"] == f"m: macs leave out {said} of all of them"
         assert disturbance["amount"] == pytest.approx(6 / 101)

@@ -46,10 +46,10 @@ def test_off_the_map_is_one_column_without_a_place() -> None:
 def test_a_bilinear_point_is_four_columns_and_its_mass_is_kept() -> None:
     places = torch.tensor([[[1.25, 0.5]], [[-0.5, 0.0]], [[1e30, -3.0]]])  # (x, y)
     index, weights = bilinear_points(places, torch.full((3, 1), 2.0), height=2, width=3, outside=6)
-    found = [dict.fromkeys(range(7), 0.0) for _ in range(3)]
+    sums = [dict.fromkeys(range(7), 0.0) for _ in range(3)]
     for row in range(3):
         for column, weight in zip(index[row].tolist(), weights[row].tolist(), strict=True):
-            found[row][column] += weight
-    assert found[0] == {0: 0, 1: 0.75, 2: 0.25, 3: 0, 4: 0.75, 5: 0.25, 6: 0}
-    assert found[1] == {0: 1.0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0, 6: 1.0}
-    assert found[2][6] == 2.0
+            sums[row][column] += weight
+    assert sums[0] == {0: 0, 1: 0.75, 2: 0.25, 3: 0, 4: 0.75, 5: 0.25, 6: 0}
+    assert sums[1] == {0: 1.0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0, 6: 1.0}
+    assert sums[2][6] == 2.0

@@ -35,8 +35,8 @@ def test_of_a_linear_mixer_it_is_the_norm_that_the_exact_affinity_gives() -> Non
     rows = mixer.affinity(_images()).rows(positions)  # B, C, P, N: every channel is a head
     # d out_p / d in_k = W_out diag(a_pk) W_in
     blocks = torch.einsum("oc,bcpk,ci->bpkoi", mixer.proj_out.weight, rows, mixer.proj_in.weight)
-    found = jacobian_affinity(mixer, _images(), positions)
-    torch.testing.assert_close(found, blocks.square().sum((3, 4)).sqrt())
+    norms = jacobian_affinity(mixer, _images(), positions)
+    torch.testing.assert_close(norms, blocks.square().sum((3, 4)).sqrt())
 
 
 @pytest.mark.parametrize(("name", "options"), [("sw_attn", {"window": 4, "head_dim": 4}), ("dcnv3", {"group_dim": 4})])
@@ -57,12 +57,12 @@ def test_it_is_the_same_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_output_may_have_another_map_than_the_input() -> None:
     pool = nn.AvgPool2d(2)
-    found = jacobian_affinity(
+    norms = jacobian_affinity(
         lambda x: pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), _images(1)[:, :4], torch.tensor([4])
     )
     expected = torch.zeros(4, 6, dtype=torch.float64)
     expected[2:4, 2:4] = 8**0.5 / 4  # the identity of eight channels, a quarter of it for each token
-    torch.testing.assert_close(found.view(4, 6), expected)
+    torch.testing.assert_close(norms.view(4, 6), expected)
 
 
 def test_a_position_off_the_map_is_refused() -> None:
@@ -72,6 +72,6 @@ def test_a_position_off_the_map_is_refused() -> None:
 
 def test_it_works_without_gradients_around_it() -> None:
     with torch.no_grad():
-        found = jacobian_affinity(nn.Identity(), _images(1), torch.tensor([4]))
-    assert found[0, 0].nonzero().flatten().tolist() == [4]
-    assert not found.requires_grad
+        norms = jacobian_affinity(nn.Identity(), _images(1), torch.tensor([4]))
+    assert norms[0, 0].nonzero().flatten().tolist() == [4]
+    assert not norms.requires_grad

@@ -35,9 +35,9 @@ def images(height: int, width: int, batch: int = 1) -> Tensor:
 
 def row(affinity: Any, y: int, x: int) -> Tensor:
     """(grid) of the first image and head, without a column that has no place."""
-    found: Tensor = affinity.rows(torch.tensor([y * affinity.columns.width + x]))[0, 0, 0]
+    weights: Tensor = affinity.rows(torch.tensor([y * affinity.columns.width + x]))[0, 0, 0]
     rows, columns = affinity.columns.grid
-    return found[: rows * columns].view(rows, columns)
+    return weights[: rows * columns].view(rows, columns)
 
 
 def seen(weights: Tensor) -> tuple[int, int, int, int]:

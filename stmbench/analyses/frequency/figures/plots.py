@@ -35,7 +35,7 @@ from stmbench.analyses.frequency.options import (
 from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, INK, MUTED, STYLE, canvas, heading, shorten
-from stmbench.tables.labels import number
+from stmbench.tables.rows import number
 
 Stroke = Literal["-", "--", ":", "-."]
 STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")

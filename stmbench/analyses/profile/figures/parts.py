@@ -13,7 +13,7 @@ from stmbench.figures.annotations import mark_point
 from stmbench.figures.groups import Rows, by_setting, match, setting_axis
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import INK, canvas, heading, rows_axis, rows_height, rows_width
-from stmbench.tables.labels import display
+from stmbench.tables.rows import display
 
 METRICS: Final = ("part_macs", "part_time", "part_params")
 # the mixer is what is compared, so it is the one part in a strong colour

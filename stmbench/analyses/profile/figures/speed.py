@@ -19,7 +19,7 @@ from stmbench.figures.annotations import along, draw_points, extent, mark, mark_
 from stmbench.figures.groups import by_setting, join, setting_axis
 from stmbench.figures.plot_data import Point, points, subtitle, summaries
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, rows_height, rows_width
-from stmbench.tables.labels import number
+from stmbench.tables.rows import number
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
