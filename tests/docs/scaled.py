@@ -8,9 +8,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-IMAGES: Final = ("--dataset", "digits", "--num-images", "4", "--device", "cpu")
-# command -> options added to it; those about models only where the line names none
+from stmbench.analyses.registry import specs
+
+IMAGES: Final = ("--dataset", "digits", "--num-images", "2", "--device", "cpu")
+ANALYSES: Final = tuple(spec.name for spec in specs() if spec.options is not None)
+# command -> options added to it
 SMALL: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(ANALYSES, IMAGES),
     "list": (),
     "export": (),
     "new": (),
@@ -19,13 +23,8 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "dashboard": (),
     "history": (),
     "profile": ("--resolution", "32", "--batch-size", "2", "--no-timing", "--device", "cpu"),
-    "eval": IMAGES,
-    "erf": (*IMAGES, "--num-images", "2"),
-    "invariance": (*IMAGES, "--num-images", "2"),
-    "robustness": (*IMAGES, "--num-images", "2", "--steps", "1"),
-    "corruption": (*IMAGES, "--num-images", "2", "--corruptions", "contrast"),
-    "frequency": (*IMAGES, "--num-images", "2"),
-    "affinity": (*IMAGES, "--num-images", "1"),
+    "robustness": (*IMAGES, "--steps", "1"),
+    "corruption": (*IMAGES, "--corruptions", "contrast"),
     "train": (
         *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8"),
         *("--dataset", "digits", "--device", "cpu", "--workers", "0"),
@@ -35,7 +34,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
 PLACEHOLDERS: Final = {"FILE": "experiments/quickstart.yaml", "STORE": "results/store"}
 # what later lines of a page need is made anew on each page; all else is run once
 LEAVES_SOMETHING: Final = ("new", "train", "history", "dashboard")
-MODELS: Final = ("profile", "eval", "erf", "invariance", "corruption", "robustness", "frequency", "affinity", "train")
+MODELS: Final = (*ANALYSES, "train")  # get models where the line names none
 FEW: Final = ("--scale", "nano")
 SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
 

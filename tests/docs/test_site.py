@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from tests.docs.documented import ROOT, pages
+
+hooks = runpy.run_path(str(ROOT / "docs" / "hooks.py"))
 
 MADE = {"index.md", "contributing.md", "experiment_files.md", "command_line.md"}  # by docs/hooks.py
 MADE_BY_DEMO = {"results/demo/report.html", "results/demo/report.pdf"}
@@ -34,7 +37,31 @@ def _named(nav: Any) -> list[str]:
 
 def test_every_page_is_in_the_navigation_once() -> None:
     there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    assert sorted(_named(_config()["nav"])) == sorted(there | MADE)
+    nav = hooks["with_pages"](_config()["nav"], ROOT / "docs")
+    assert sorted(_named(nav)) == sorted(there | MADE)
+
+
+def test_a_new_page_of_a_folder_is_picked_up(tmp_path: Path) -> None:
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    for name, heading in (("jitter", "Jitter"), ("affinity", "Affinity maps")):
+        text = f"# {heading}\n\nWhat {name}\nis ([more](../data.md)).\n\nDetails.\n"
+        (folder / f"{name}.md").write_text(text)
+    nav = hooks["with_pages"](["index.md", {"Definitions": ["definitions/", {"Counting": "counting.md"}]}], tmp_path)
+    added = ["definitions/affinity.md", "definitions/jitter.md"]
+    assert nav == ["index.md", {"Definitions": [*added, {"Counting": "counting.md"}]}]
+    listed = (
+        "* **[Affinity maps](definitions/affinity.md)**. What affinity is (more).\n\n"
+        "* **[Jitter](definitions/jitter.md)**. What jitter is (more)."
+    )
+    assert hooks["list_of_pages"]("definitions/", tmp_path) == listed
+
+
+def test_definitions_and_commands_are_found_rather_than_listed() -> None:
+    nav = _named(_config()["nav"])
+    assert {"definitions/", "commands/"} <= set(nav)
+    assert [page for page in nav if re.match(r"(definitions|commands)/.", page)] == []
+    assert len(hooks["FOLDER"].findall((ROOT / "docs" / "definitions.md").read_text())) == 1
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -75,3 +102,5 @@ def test_it_builds(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--num-images" in (tmp_path / "site" / "command_line.html").read_text()
+    definitions = (tmp_path / "site" / "definitions.html").read_text()
+    assert [page.stem for page in (ROOT / "docs" / "definitions").glob("*.md") if page.stem not in definitions] == []
