@@ -82,7 +82,8 @@ def compare(
     Two versions of code are compared live by the command: `stmbench compare --live`.
 
     Args:
-        base, head: results, or stores; with `history` commits of it.
+        base: a result or store; with `history`, a commit of it.
+        head: likewise.
         history: a folder that `add_to_history` made.
         machine: of the history, where several measured both commits.
         margin: change of a time that matters; default: 0.15.

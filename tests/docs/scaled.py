@@ -36,6 +36,7 @@ PLACEHOLDERS: Final = {"FILE": "experiments/quickstart.yaml", "STORE": "results/
 LEAVES_SOMETHING: Final = ("new", "train", "history", "dashboard")
 MODELS: Final = (*ANALYSES, "train")  # get models where the line names none
 FEW: Final = ("--scale", "nano")
+MODEL: Final = re.compile(r"(unified|container|isotropic|cotnet)_\w|timm:\w")  # a word that names a model
 SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
 
 # what is only parsed: a pattern of the line, and why it is not run
@@ -69,7 +70,7 @@ def small(arguments: tuple[str, ...]) -> list[str]:
         return words
     if command == "history":
         return words
-    if command in MODELS and not {"-m", "--models"} & set(words):
+    if command in MODELS and not {"-m", "--models"} & set(words) and not any(map(MODEL.match, words)):
         added += FEW
         if not {"--mixers", "--plugin"} & set(words):
             added += ["--mixers", "dw_conv"]

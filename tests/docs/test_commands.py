@@ -15,7 +15,7 @@ from stmbench.commands import app
 from stmbench.commands.group import command_names
 from tests.commands import run
 from tests.docs.documented import ROOT, Line, documented, lines
-from tests.docs.scaled import LEAVES_SOMETHING, ONLY_PARSED, OTHER_PROGRAMS, SMALL, reason_not_to_run, small
+from tests.docs.scaled import LEAVES_SOMETHING, MODEL, ONLY_PARSED, OTHER_PROGRAMS, SMALL, reason_not_to_run, small
 
 PAGES = documented()
 LINES = [line for of_page in PAGES.values() for line in of_page]
@@ -69,6 +69,8 @@ def test_mixers_and_models_that_are_named_exist() -> None:
                 assert set(value.split(",")) <= set(MIXERS), line.text
             if option in ("-m", "--models") and "--plugin" not in arguments:
                 by_name(value.split(","))
+        if "--plugin" not in arguments:
+            by_name([word for word in arguments[1:] if MODEL.match(word)])
 
 
 @pytest.mark.parametrize("page", PAGES)
