@@ -4,6 +4,7 @@ group                                the commands by name; mistakes and errors a
 analysis_command, analysis_output    the command of an analysis, made from its entry, and what it shows
 options, values                      options that commands share and their completion; values parsed
 session, terminal                    one call's state and exit code; standard output and progress
+study, study_output                  one command from a new mixer to an answer
 list, run, run_output, train         models and experiments
 report, compare, history, dashboard, export, convert    stores, reports and files
 new, check                           plug-ins

@@ -22,7 +22,7 @@ from stmbench.commands import session, terminal
 from stmbench.commands.analysis_command import command_of
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError, printable
 
-BEFORE = ("list", "run", "train")  # the analyses' commands
+BEFORE = ("study", "list", "run", "train")  # the analyses' commands
 AFTER = ("report", "compare", "history", "dashboard", "export", "convert", "new", "check")
 
 

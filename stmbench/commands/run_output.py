@@ -32,6 +32,7 @@ from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.build_report import figures, tables
 from stmbench.reporting.caveats import faint_mixers
+from stmbench.reporting.content import Section
 from stmbench.reporting.cross_analysis import against_published_section, against_published_table
 from stmbench.tables import Store
 from stmbench.tables.published import compare_with_published
@@ -96,9 +97,17 @@ class RunOutput:
     """One call of the command."""
 
     def __init__(
-        self, experiment: Experiment, tasks: Sequence[Task], folder: Path, *, workers: int, file: Path
+        self,
+        experiment: Experiment,
+        tasks: Sequence[Task],
+        folder: Path,
+        *,
+        workers: int,
+        file: Path | None,
+        deadline: float | None = None,
     ) -> None:
         self.experiment, self.tasks, self.folder, self.file = experiment, list(tasks), folder, file
+        self.deadline = deadline  # of the monotonic clock
         todo = sum(not task.alone and task.missing is None for task in self.tasks)
         self.workers = max(1, min(workers, todo))
         self._notes = Console(stderr=True)
@@ -121,7 +130,7 @@ class RunOutput:
         todo = [task for task in self.tasks if not done[task.name] and task.missing is None]
         seconds = total(todo, estimates, self.workers)
         console.print(plan_table(self.experiment.heading, lines, seconds, self.workers, self.experiment.about))
-        if any(task.missing for task in self.tasks) and not self.experiment.miniature:
+        if self.file and any(task.missing for task in self.tasks) and not self.experiment.miniature:
             self._note(f"the miniature needs nothing: stmbench run {shlex.quote(str(self.file))} --mini")
 
     def run(self, engine: str, address: str | None) -> None:
@@ -133,7 +142,7 @@ class RunOutput:
         todo = [task for task in self.tasks if task.missing is None]
         if not todo:
             reasons = list(dict.fromkeys(task.missing for task in self.tasks if task.missing))
-            remedy = f"see the plan with --dry-run, or try --mini of {self.file.name}"
+            remedy = "see the plan with --dry-run" + (f", or try --mini of {self.file.name}" if self.file else "")
             raise InputError("what the experiment needs", f"it lacks {'; '.join(reasons[:3])}", remedy)
         store = Store(self.folder).require_writable()
         with RunProgress(self._notes if progress else Console(quiet=True)) as display:
@@ -143,8 +152,10 @@ class RunOutput:
                 runs[0].hear(event)
 
             with self._engine(engine, address, tell) as made:
-                runs.append(Run(self.tasks, made, self.folder, estimates=self._estimates(self._done()), tell=display))
-                report = runs[0].run()
+                estimates = self._estimates(self._done())
+                run = Run(self.tasks, made, self.folder, estimates=estimates, tell=display, deadline=self.deadline)
+                runs.append(run)
+                report = run.run()
         return store.read(), report
 
     def _engine(self, name: str, address: str | None, tell: object) -> Engine:
@@ -167,21 +178,20 @@ class RunOutput:
 
     def _show(self, frame: pd.DataFrame, report: RunReport) -> None:
         console = terminal.console(TABLE_WIDTH)
-        for analysis, table in tables(frame):
-            console.print(Text(f"\n{analysis}", style="bold"))
-            console.print(table)
+        self._show_tables(frame, console)
         beside = compare_with_published(frame, published_values(self.experiment))
         if len(beside):
             console.print(Text("\nmeasured and published", style="bold"))
             console.print(against_published_table(beside))
             beside.to_csv(self.folder / "published.csv", index=False)
         folder = self.folder / "figures"
-        for name, figure in figures(frame, self.folder).items():
+        for name, figure in figures(self._pictured(frame), self.folder).items():
             save(figure, folder / name)
         if self.experiment.miniature:
             self._note(f"a miniature of {self.experiment.title}: its numbers are not the paper's experiment", "yellow")
         self._lines("warning", [*untrained(frame), *faint_mixers(frame), *report.warnings], "yellow")
         self._lines("skipped", [f"{name}: {reason}" for name, reason in report.skipped.items()], "yellow")
+        self._lines("left out", list(report.left_out), "yellow")
         self._lines("failed", report.failures, "red")
         kept = f", {len(report.reused)} taken from the store" if report.reused else ""
         self._note(f"{len(report.results)} tasks done: {len(report.made)} units of work measured{kept}")
@@ -189,13 +199,28 @@ class RunOutput:
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
         first = (against_published_section(beside, mixers),) if len(beside) else ()
-        content = build_report(placed(frame, self.folder), title=self.experiment.heading, first=first)
+        first = (*self._first(frame, report), *first)
+        content = build_report(placed(self._pictured(frame), self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
         for path in write_report(content, self.folder / "report", formats):
             self._note(f"report   {path}")
         self._note(f"figures  {folder}\nrows     {self.folder / 'parts'}")
         undone = [*report.failures, *(f"{name}: {reason}" for name, reason in report.skipped.items())]
         end(undone, measured=any(r.measured + r.kept for r in report.results), note=self._error)
+
+    def _show_tables(self, frame: pd.DataFrame, console: Console) -> None:
+        """Every analysis's table."""
+        for analysis, table in tables(frame):
+            console.print(Text(f"\n{analysis}", style="bold"))
+            console.print(table)
+
+    def _pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows that figures and sections are made of."""
+        return frame
+
+    def _first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
+        """Sections that stand before all others."""
+        return ()
 
     def _lines(self, word: str, lines: Sequence[str], style: str) -> None:
         for line in lines[:SHOWN]:

@@ -1,0 +1,186 @@
+"""What `stmbench study` does and shows: the contract, the plan, one progress display, and the verdict first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stmbench.analyses.models import facts_of
+from stmbench.commands.check import outcomes_of
+from stmbench.commands.run import workers_of
+from stmbench.commands.run_output import RunOutput
+from stmbench.comparison.models import compare_models, training_seeds
+from stmbench.errors import ConfigError
+from stmbench.experiments.planning import Resources, plan
+from stmbench.experiments.running import Estimator, RunReport, total
+from stmbench.experiments.tasks import Task
+from stmbench.mixers.base import MIXERS
+from stmbench.plugins import load_plugin
+from stmbench.reporting.content import Section
+from stmbench.reporting.overview import effect_text, title_of, value_text, verdict_section
+from stmbench.study.budget import REPORT_S, Plan, chosen, fit
+from stmbench.study.design import Design, Effort, design
+from stmbench.study.files import IMAGENET, imagenet_experiment, keep_plan, kept_plan
+from stmbench.study.options import StudyOptions
+from stmbench.tables.comparison_result import Finding
+from stmbench.tables.labels import duration
+from stmbench.tables.writing import write_file
+
+STYLES = {"better": "green", "worse": "bold red", "inconclusive": "yellow", "failed": "red"}
+
+
+def mixer_of(target: str, *, anyway: bool = False) -> tuple[str, list[Path]]:
+    """The mixer that a file registers, or of this name; and the file.
+
+    Raises:
+        ConfigError: a file without a mixer, or with several; a mixer that fails a check, unless `anyway`.
+    """
+    if target in MIXERS:
+        name, files = target, []
+    elif not target.endswith(".py") and not Path(target).exists():
+        return MIXERS.get(target).name, []  # says which names are near
+    else:
+        files = [Path(target)]
+        names = load_plugin(target).registered.get("mixer", ())
+        if len(names) != 1:
+            got = ", ".join(names) or "none"
+            remedy = "give the name of one, and the file as --plugin" if names else "see stmbench new mixer"
+            raise ConfigError(f"one mixer in {target}", got, remedy)
+        name = names[0]
+    if not anyway and MIXERS.get(name).plugin_sha256:
+        failed = [item.check for kind, _, found in outcomes_of(name, ()) for item in found if item.status == "failed"]
+        if failed:
+            remedy = f"see stmbench check {target}, or add --anyway"
+            raise ConfigError(f"a mixer that keeps its contract in {target}", f"failed: {', '.join(failed)}", remedy)
+    return name, files
+
+
+class StudyOutput(RunOutput):
+    """One call of the command."""
+
+    design: Design
+    plan: Plan
+    options: StudyOptions
+    plugins: Sequence[Path]
+
+    @classmethod
+    def of(
+        cls,
+        options: StudyOptions,
+        *,
+        plugins: Sequence[Path],
+        folder: Path,
+        workers: int | str,
+        device: str,
+        fresh: bool = False,
+        began: float,
+    ) -> StudyOutput:
+        """The study, planned. Raises what its names, its data and its budget raise.
+
+        Args:
+            began: of the monotonic clock: the budget counts from here.
+        """
+        made, resources = design(options), Resources(device=device)
+        number = workers_of(str(workers))
+        estimator = Estimator(device, max(1, (os.cpu_count() or 1) // number))
+
+        def tasks_of(effort: Effort) -> list[Task]:
+            tasks = plan(made.experiment(effort), resources, plugins=tuple(map(str, plugins)), fresh=fresh)
+            return chosen(tasks, effort)
+
+        def seconds(effort: Effort) -> float:
+            tasks = tasks_of(effort)
+            return total(tasks, {task.name: estimator.seconds(task) for task in tasks}, number)
+
+        planned = kept_plan(folder, options) or fit(options.seeds, options.budget, seconds)
+        if not planned.fits:
+            asked = duration(options.budget or 0)
+            raise ConfigError(
+                f"a budget of at least {duration(1.25 * planned.seconds)} for {len(made.models)} models here",
+                asked,
+                "change --budget, name fewer mixers with --against, or choose a smaller --scale",
+            )
+        deadline = None if options.budget is None else began + options.budget - REPORT_S
+        output = cls(
+            made.experiment(planned.effort), tasks_of(planned.effort), folder, workers=number, file=None,
+            deadline=deadline,
+        )  # fmt: skip
+        output.design, output.plan, output.options, output.plugins = made, planned, options, plugins
+        return output
+
+    def show_plan_for_study(self) -> None:
+        """What will be done, in how much time, and what is left out."""
+        self.show_plan()
+        for line in self._left_out():
+            self._note(line, "yellow")
+
+    def run_study(self) -> None:
+        """Do it all, and show the verdict. Raises InputError, in the end, where nothing could be done."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keep_plan(self.folder, self.options, self.plan)
+        write_file(self.folder / IMAGENET, imagenet_experiment(self.options, self.plugins, self.folder))
+        self.run("local", None)
+
+    def findings(self, frame: pd.DataFrame) -> dict[str, tuple[Finding, ...]]:
+        """Title of each baseline -> what compares the mixer with it."""
+        return {
+            self._title(model): compare_models(frame, self.folder, self.design.model, model)
+            for model in self.design.baselines
+        }
+
+    def _show_tables(self, frame: pd.DataFrame, console: Console) -> None:
+        """The verdict: what else was measured is on the page."""
+        console.print(Text(f"\n{self.design.title}", style="bold"))
+        console.print(verdict_table(self._title(self.design.model), self.findings(frame)))
+
+    def _pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Pictures show each model once, as its first training made it; curves of training show all."""
+        later = {weights for (_, weights), seed in training_seeds(frame).items() if seed > 0}
+        shown = frame[~(frame["weights"].isin(later) & (frame["analysis"] != "train"))]
+        shown.attrs = frame.attrs
+        return shown
+
+    def _first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
+        notes = [*self.design.notes, *self._left_out()]
+        if report.left_out:
+            notes.append(f"Left out when time ran short: {', '.join(report.left_out)}.")
+        if self.options.seeds > 1:
+            notes.append("Figures below show the first training of each model; the verdict uses all.")
+        return (verdict_section(self._title(self.design.model), self.findings(frame), notes),)
+
+    def _left_out(self) -> list[str]:
+        left = self.plan.left_out
+        return [f"Left out to end in {duration(self.options.budget or 0)}: {'; '.join(left)}."] if left else []
+
+    def _title(self, model: str) -> str:
+        entry = facts_of(model).entry
+        return entry.title if entry is not None else model
+
+
+def verdict_table(name: str, findings: dict[str, tuple[Finding, ...]]) -> Table:
+    """A row for each quantity, a column for each baseline."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("", overflow="fold")
+    table.add_column(name, justify="right")
+    for baseline in findings:
+        table.add_column(f"against {baseline}", overflow="fold")
+    for quantity in dict.fromkeys(title_of(item) for found in findings.values() for item in found):
+        cells, value = [], "–"
+        for found in findings.values():
+            item = next((item for item in found if title_of(item) == quantity), None)
+            if item is None:
+                cells.append(Text("–"))
+                continue
+            value = "–" if item.head is None else value_text(item.head, item)
+            cell = Text(item.word, style=STYLES.get(item.word, ""))
+            cell.append(f"\n{effect_text(item)}", style="not bold dim")
+            cells.append(cell)
+        table.add_row(Text(quantity), value, *cells)
+    return table
