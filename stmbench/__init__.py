@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         read,
         report,
     )
+    from stmbench.api.study import StudyResult, study
     from stmbench.architectures.catalog import create_model, list_models
     from stmbench.architectures.module_copies import GivenModel
     from stmbench.checkpoints import load_checkpoint
@@ -63,6 +64,7 @@ __all__ = [
     "GivenModel",
     "Result",
     "StmbenchError",
+    "StudyResult",
     "__version__",
     "add_to_history",
     "affinity",
@@ -92,6 +94,7 @@ __all__ = [
     "report",
     "robustness",
     "run",
+    "study",
     "tables",
     "train",
 ]
@@ -109,6 +112,7 @@ _NAMES_OF = {
         "train",
     ),
     "stmbench.api.results": ("Result",),
+    "stmbench.api.study": ("StudyResult", "study"),
     "stmbench.api.stores": (
         *("Comparison", "add_to_history", "compare", "dashboard", "export", "list_history", "prune_history", "read"),
         "report",

@@ -5,5 +5,6 @@ analyses   a function for each analysis, made from its entry in the registry, as
 functions  these functions by name, and their typed signatures for editors and type checkers (functions.pyi)
 stores     what works on stores: compare, read, export, report, and the history
 commands   the functions of the other commands: train, run, check, convert, the lists
+study      from a new mixer to an answer
 results    `Result`, which every function of an analysis gives back, and progress, in a notebook too
 """

@@ -185,7 +185,7 @@ class RunOutput:
             console.print(against_published_table(beside))
             beside.to_csv(self.folder / "published.csv", index=False)
         folder = self.folder / "figures"
-        for name, figure in figures(self._pictured(frame), self.folder).items():
+        for name, figure in figures(self.pictured(frame), self.folder).items():
             save(figure, folder / name)
         if self.experiment.miniature:
             self._note(f"a miniature of {self.experiment.title}: its numbers are not the paper's experiment", "yellow")
@@ -199,8 +199,8 @@ class RunOutput:
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
         mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
         first = (against_published_section(beside, mixers),) if len(beside) else ()
-        first = (*self._first(frame, report), *first)
-        content = build_report(placed(self._pictured(frame), self.folder), title=self.experiment.heading, first=first)
+        first = (*self.first(frame, report), *first)
+        content = build_report(placed(self.pictured(frame), self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
         for path in write_report(content, self.folder / "report", formats):
             self._note(f"report   {path}")
@@ -214,11 +214,11 @@ class RunOutput:
             console.print(Text(f"\n{analysis}", style="bold"))
             console.print(table)
 
-    def _pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows that figures and sections are made of."""
         return frame
 
-    def _first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
+    def first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
         """Sections that stand before all others."""
         return ()
 

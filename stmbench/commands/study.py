@@ -69,7 +69,7 @@ def study(
     values.scale(scale)
     from stmbench.commands.study_output import StudyOutput, mixer_of
     from stmbench.plugins import load_plugins
-    from stmbench.study.options import BASELINES, StudyOptions, seconds_of
+    from stmbench.studies.options import BASELINES, StudyOptions, seconds_of
 
     load_plugins(plugin or ())
     name, files = mixer_of(mixer, anyway=anyway)
@@ -94,4 +94,5 @@ def study(
     if dry_run:
         return
     session.keep(f"what is finished stays in {output.folder}, and the same command resumes from there")
-    output.run_study()
+    output.prepare()
+    output.run("local", None)

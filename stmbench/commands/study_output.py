@@ -19,19 +19,19 @@ from stmbench.commands.run_output import RunOutput
 from stmbench.comparison.models import compare_models, training_seeds
 from stmbench.errors import ConfigError
 from stmbench.experiments.planning import Resources, plan
-from stmbench.experiments.running import Estimator, RunReport, total
-from stmbench.experiments.tasks import Task
+from stmbench.experiments.running import RunReport
+from stmbench.experiments.tasks import Estimator, Task, total
 from stmbench.mixers.base import MIXERS
 from stmbench.plugins import load_plugin
 from stmbench.reporting.content import Section
 from stmbench.reporting.overview import effect_text, title_of, value_text, verdict_section
-from stmbench.study.budget import REPORT_S, Plan, chosen, fit
-from stmbench.study.design import Design, Effort, design
-from stmbench.study.files import IMAGENET, imagenet_experiment, keep_plan, kept_plan
-from stmbench.study.options import StudyOptions
+from stmbench.studies.budget import REPORT_S, Plan, chosen, fit
+from stmbench.studies.design import Design, Effort, design
+from stmbench.studies.files import IMAGENET, imagenet_experiment, keep_plan, kept_plan
+from stmbench.studies.options import StudyOptions
 from stmbench.tables.comparison_result import Finding
+from stmbench.tables.files import write_file
 from stmbench.tables.labels import duration
-from stmbench.tables.writing import write_file
 
 STYLES = {"better": "green", "worse": "bold red", "inconclusive": "yellow", "failed": "red"}
 
@@ -121,12 +121,11 @@ class StudyOutput(RunOutput):
         for line in self._left_out():
             self._note(line, "yellow")
 
-    def run_study(self) -> None:
-        """Do it all, and show the verdict. Raises InputError, in the end, where nothing could be done."""
+    def prepare(self) -> None:
+        """Write the plan, which another call resumes, and the experiment that would repeat the study on ImageNet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_plan(self.folder, self.options, self.plan)
         write_file(self.folder / IMAGENET, imagenet_experiment(self.options, self.plugins, self.folder))
-        self.run("local", None)
 
     def findings(self, frame: pd.DataFrame) -> dict[str, tuple[Finding, ...]]:
         """Title of each baseline -> what compares the mixer with it."""
@@ -140,14 +139,14 @@ class StudyOutput(RunOutput):
         console.print(Text(f"\n{self.design.title}", style="bold"))
         console.print(verdict_table(self._title(self.design.model), self.findings(frame)))
 
-    def _pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Pictures show each model once, as its first training made it; curves of training show all."""
         later = {weights for (_, weights), seed in training_seeds(frame).items() if seed > 0}
         shown = frame[~(frame["weights"].isin(later) & (frame["analysis"] != "train"))]
         shown.attrs = frame.attrs
         return shown
 
-    def _first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
+    def first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
         notes = [*self.design.notes, *self._left_out()]
         if report.left_out:
             notes.append(f"Left out when time ran short: {', '.join(report.left_out)}.")

@@ -36,7 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     SHOWN: (*LOW, "tables", "figures", "reporting", "analyses.options"),
     "experiments": (*MODELS, "data", "measure", "analyses", "training"),
     "comparison": (*MODELS, "data", "measure", "analyses", "training"),
-    "study": (*MODELS, "data", "measure", "analyses", "training", "experiments"),
+    "studies": (*MODELS, "data", "measure", "analyses", "training", "experiments"),
     "history": (*LOW, "tables"),
     "figures": (*LOW, "tables"),
     "reporting": (*LOW, "tables", "history", "figures"),

@@ -18,7 +18,7 @@ from stmbench.errors import ConfigError, InputError
 from stmbench.experiments.experiment import DataLines, Experiment, ModelLine, TrainingLines
 from stmbench.experiments.steps import Step
 from stmbench.mixers.base import MIXERS
-from stmbench.study.options import StudyOptions
+from stmbench.studies.options import StudyOptions
 
 SMALL_SET: Final = 50_000  # training images; larger sets are trained with the papers' recipe
 ROUND_TIME: Final = 30.0  # seconds of sampling of the profile

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import yaml
 
-from stmbench.study.budget import Plan
-from stmbench.study.design import Effort, design, steps_for
-from stmbench.study.options import StudyOptions
+from stmbench.studies.budget import Plan
+from stmbench.studies.design import Effort, design, steps_for
+from stmbench.studies.options import StudyOptions
 from stmbench.tables.files import write_file
 
 PLAN: Final = "study.json"

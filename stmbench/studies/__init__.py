@@ -4,7 +4,7 @@ options           what is asked for                        design      models an
 budget            what is left out to end in time          files       the study as experiment files, and its plan kept
 """
 
-from stmbench.study.design import Design, design
-from stmbench.study.options import StudyOptions
+from stmbench.studies.design import Design, design
+from stmbench.studies.options import StudyOptions
 
 __all__ = ["Design", "StudyOptions", "design"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from stmbench.experiments.tasks import Task
-from stmbench.study.design import ROUND_TIME, Effort
+from stmbench.studies.design import ROUND_TIME, Effort
 
 CERTAIN: Final = ("eval", "profile", "erf", "translation", "robustness")  # what the verdict needs
 FULL: Final = (*CERTAIN, "rotation", "scale", "affinity", "frequency", "corruption")
@@ -66,13 +66,15 @@ def fit(seeds: int, budget: float | None, seconds: Callable[[Effort], float]) ->
 
 
 def chosen(tasks: list[Task], effort: Effort) -> list[Task]:
-    """The tasks of an effort, the most important first: the first training of every model and all that is measured of
-    it, then the second one's.
+    """The tasks of an effort, the most important first: the profile, which needs no training but the whole machine; the
+    first training of every model and all that is measured of it; then the second one's.
 
     A step that is not for every seed is left out of the others.
     """
     kept = [task for task in tasks if task.step is None or _seed(task) == 0 or task.step.name in effort.on_every_seed]
-    return sorted(kept, key=_seed)  # stable: within a seed trainings come first, then steps in their order
+    return sorted(
+        kept, key=lambda task: (not task.alone, _seed(task))
+    )  # stable: within a seed trainings come first, then steps in their order
 
 
 def _seed(task: Task) -> int:
