@@ -112,7 +112,7 @@ def verdict_section(name: str, findings: Mapping[str, Sequence[Finding]], notes:
 
 
 def sentence(name: str, baseline: str, findings: Sequence[Finding]) -> str:
-    """The answer in words: what is better, worse, and not resolved."""
+    """The answer in words: what is better, worse, inconclusive."""
     said = []
     for word in ("better", "worse", "larger", "smaller", "the same", "inconclusive", "failed"):
         titles = [_in_text(item) for item in findings if item.word == word]
