@@ -31,7 +31,7 @@ from stmbench.studies.files import IMAGENET, imagenet_experiment, keep_plan, kep
 from stmbench.studies.options import StudyOptions
 from stmbench.tables.comparison_result import Finding
 from stmbench.tables.files import write_file
-from stmbench.tables.labels import duration
+from stmbench.tables.rows import duration
 
 STYLES = {"better": "green", "worse": "bold red", "inconclusive": "yellow", "failed": "red"}
 
