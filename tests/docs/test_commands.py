@@ -70,7 +70,7 @@ def test_mixers_and_models_that_are_named_exist() -> None:
             if option in ("-m", "--models") and "--plugin" not in arguments:
                 by_name(value.split(","))
         if "--plugin" not in arguments:
-            by_name([word for word in arguments[1:] if MODEL.match(word)])
+            by_name([name for word in arguments if MODEL.match(word) for name in word.split(",")])
 
 
 @pytest.mark.parametrize("page", PAGES)
