@@ -53,7 +53,7 @@ def run(
         anyway: run on this device what was meant for a GPU.
         allow_plugins: run the code of the plug-ins that the file names.
         plugins: Python files that register mixers, models or analyses.
-        device: auto, cpu, cuda or cuda:N.
+        device: Where models run: auto, cpu, cuda or cuda:N.
         fresh: measure again what the store already holds.
         out: the store; default: results/NAME.
         progress: whether to show how far the run is.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,36 +41,28 @@ def check(
     Exit with code 1 if a check fails.
     """
     checked = outcomes_of(target, plugin or ())
+    every = [(kind, name, outcome) for kind, name, outcomes in checked for outcome in outcomes]
     if as_json:
-        rows = [
-            {"kind": kind, "name": name, **dataclasses.asdict(outcome)}
-            for kind, name, outcomes in checked
-            for outcome in outcomes
-        ]
+        rows = [{"kind": kind, "name": name, **dataclasses.asdict(outcome)} for kind, name, outcome in every]
         terminal.echo(json.dumps(rows, indent=2))
     else:
         for kind, name, outcomes in checked:
             _print(kind, name, outcomes)
-    if any(outcome.status == "failed" for _, _, outcomes in checked for outcome in outcomes):
+    if any(outcome.status == "failed" for *_, outcome in every):
         raise typer.Exit(1)
 
 
-def _named(name: str) -> Mapping[str, tuple[str, ...]]:
-    """Kind -> names; a name that nothing has is taken for a mixer's, whose check then refuses it."""
-    return {"analysis" if name in ANALYSES else "mixer": (name,)}
-
-
 def outcomes_of(target: str, plugins: Sequence[Path]) -> list[tuple[str, str, list[Outcome]]]:
-    """(kind, name, outcomes of its checks) of everything that a plug-in registers, or of a registered mixer or
-    analysis."""
+    """(kind, name, outcomes of its checks) of all that a plug-in registers, or of a registered mixer or analysis."""
     from stmbench.plugins import load_plugin, load_plugins
 
     load_plugins(plugins)
-    is_name = not target.endswith(".py") and not Path(target).exists()
-    registered = _named(target) if is_name else load_plugin(target, try_out=False).registered
-    return [
-        (kind, name, CHECKS[kind](name) if kind in CHECKS else []) for kind in registered for name in registered[kind]
-    ]
+    if target.endswith(".py") or Path(target).exists():
+        registered = load_plugin(target, try_out=False).registered
+    else:  # a name that nothing has is taken for a mixer's, whose check then refuses it
+        registered = {"analysis" if target in ANALYSES else "mixer": (target,)}
+    pairs = [(kind, name) for kind, names in registered.items() for name in names]
+    return [(kind, name, CHECKS[kind](name) if kind in CHECKS else []) for kind, name in pairs]
 
 
 def _check_mixer(name: str) -> list[Outcome]:
@@ -113,10 +106,6 @@ def _print(kind: str, name: str, outcomes: list[Outcome]) -> None:
             console.print(f"        {word}: {printable(outcome.found)}", markup=False)
         if outcome.remedy:
             console.print(f"        remedy: {outcome.remedy}", markup=False)
-    if not outcomes:
-        console.print(f"  registered; there are no checks for this kind: {kind}")
-        return
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    passed = sum(outcome.status == "passed" for outcome in outcomes)
-    skipped = len(outcomes) - failed - passed
-    console.print(f"  {passed} passed, {failed} failed, {skipped} skipped")
+    count = Counter(outcome.status for outcome in outcomes)
+    summary = ", ".join(f"{count[status]} {status}" for status in marks)
+    console.print(f"  {summary if outcomes else f'registered; there are no checks for this kind: {kind}'}")

@@ -32,50 +32,68 @@ COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall
 @app.command(epilog="Exit codes: 0, no regression; 1, a regression; 2, bad input; 3 with --strict, inconclusive.")
 def compare(
     ctx: typer.Context,
-    base: Annotated[str, typer.Argument(metavar="BASE", help="A store; with --live a checkout or an environment.")],
-    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same kind: the version compared with BASE.")],
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="A result store; with --live, a checkout or an environment.")
+    ],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The version compared with BASE, given in the same way.")],
     history: Annotated[
         Path | None,
-        typer.Option("--history", metavar="FOLDER", help="BASE and HEAD are commits of this history."),
+        typer.Option("--history", metavar="FOLDER", help="Take BASE and HEAD as commits of this history."),
     ] = None,
     machine: Annotated[
-        str | None, typer.Option("--machine", metavar="ID", help="Required if several machines measured both.")
+        str | None,
+        typer.Option(
+            "--machine",
+            metavar="ID",
+            help="The machine whose records are compared; required if several measured both commits.",
+        ),
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Run both alternately, round by round.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Run both versions alternately, round by round.")] = False,
     margin: Annotated[
         float | None,
-        typer.Option("--margin", help="Relative change of a time that matters; default: 0.03 live, else 0.15."),
+        typer.Option(
+            "--margin", help="Smallest relative change of a time that matters; default: 0.03 with --live, else 0.15."
+        ),
     ] = None,
     quality_margin: Annotated[
-        float, typer.Option("--quality-margin", help="Change of an accuracy that matters: 0.005 is half a point.")
+        float,
+        typer.Option("--quality-margin", help="Smallest change of an accuracy that matters: 0.005 is half a point."),
     ] = 0.005,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 if anything is inconclusive or failed.")
     ] = False,
     format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="terminal, markdown (for a pull request), json.")
+        str, typer.Option("--format", metavar="FORMAT", help="terminal, markdown (for a pull request) or json.")
     ] = "terminal",
     models: options.Models = None,
     mixers: options.Mixers = None,
     scale: options.Scale = "micro",
     architecture: Annotated[
-        str, typer.Option("--architecture", metavar="NAME", help="Architecture for the mixers.")
+        str, typer.Option("--architecture", metavar="NAME", help="The architecture the mixers are put into.")
     ] = "unified",
     plugin: options.Plugin = None,
     resolution: Annotated[
-        str | None, typer.Option("--resolution", metavar="SIZE", help="224 or 224x320 (H x W); default: design.")
+        str | None,
+        typer.Option(
+            "--resolution", metavar="SIZE", help="Image size: 224, or 224x320 (H x W); default: the model's own."
+        ),
     ] = None,
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", metavar="N", min=1, max=options.LARGEST_BATCH, help="Images per batch."),
     ] = 4,
-    dtype: Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="fp32, tf32, bf16 or fp16.")] = "fp32",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="DTYPE", help="Number format: fp32, tf32, bf16 or fp16.")
+    ] = "fp32",
     device: options.Device = "auto",
     threads: Annotated[
-        int, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads per side.")
+        int, typer.Option("--threads", min=1, max=options.MOST_THREADS, help="CPU threads of each version.")
     ] = 1,
     clock: Annotated[
-        str, typer.Option("--clock", metavar="CLOCK", help="auto, wall, or processor: one thread's time on the CPU.")
+        str,
+        typer.Option(
+            "--clock", metavar="CLOCK", help="The time measured: wall, processor (of one thread on the CPU) or auto."
+        ),
     ] = "auto",
     time_budget: Annotated[
         float, typer.Option("--time-budget", help="Limit on the seconds of sampling per model.")

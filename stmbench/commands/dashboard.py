@@ -15,10 +15,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def dashboard(
     history: Annotated[Path, typer.Argument(metavar="HISTORY", help="A folder that `stmbench history add` made.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the site.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write the site to.")] = Path(
         "reports/dashboard"
     ),
-    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="The page's title.")] = "stmbench dashboard",
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Title of the page.")] = "stmbench dashboard",
     commit_url: Annotated[
         str | None,
         typer.Option("--commit-url", metavar="URL", help="URL of a commit's page, with {commit} for its SHA."),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from stmbench.history.record import Record
 
 app = typer.Typer(add_completion=False, cls=SuggestingGroup, no_args_is_help=True)
-Folder = Annotated[Path, typer.Option("--history", "-H", metavar="FOLDER", help="The history.")]
-Machine = Annotated[str | None, typer.Option("--machine", metavar="ID", help="Only this machine.")]
+Folder = Annotated[Path, typer.Option("--history", "-H", metavar="FOLDER", help="The folder of the history.")]
+Machine = Annotated[str | None, typer.Option("--machine", metavar="ID", help="Show this machine only.")]
 HISTORY = Path("history")
 
 
@@ -32,14 +32,25 @@ def add(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="The result store to copy.")],
     folder: Folder = HISTORY,
     commit: Annotated[
-        str | None, typer.Option("--commit", metavar="SHA", help="Default: the commit named by the store.")
+        str | None,
+        typer.Option(
+            "--commit", metavar="SHA", help="The commit that was measured; default: the one named by the store."
+        ),
     ] = None,
     date: Annotated[
-        str | None, typer.Option("--date", metavar="ISO", help="Default: from git, else of the last measurement.")
+        str | None,
+        typer.Option(
+            "--date",
+            metavar="ISO",
+            help="The date of the commit; default: from git, else that of the last measurement.",
+        ),
     ] = None,
-    subject: Annotated[str | None, typer.Option("--subject", metavar="TEXT", help="Default: from git.")] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", metavar="TEXT", help="The first line of the commit message; default: from git."),
+    ] = None,
     repository: Annotated[
-        Path, typer.Option("--repository", metavar="FOLDER", help="The checkout that knows the commit.")
+        Path, typer.Option("--repository", metavar="FOLDER", help="A checkout that contains the commit.")
     ] = Path("."),
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing record.")] = False,
     as_json: options.Json = False,
@@ -79,7 +90,7 @@ def add(
 
 @app.command(name="list")
 def list_(
-    folder: Annotated[Path, typer.Argument(metavar="HISTORY", help="The history.")] = HISTORY,
+    folder: Annotated[Path, typer.Argument(metavar="HISTORY", help="The folder of the history.")] = HISTORY,
     machine: Machine = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
@@ -99,15 +110,16 @@ def list_(
 
 @app.command()
 def prune(
-    folder: Annotated[Path, typer.Argument(metavar="HISTORY", help="The history.")] = HISTORY,
+    folder: Annotated[Path, typer.Argument(metavar="HISTORY", help="The folder of the history.")] = HISTORY,
     keep: Annotated[
-        int | None, typer.Option("--keep", min=1, metavar="N", help="Remove all but the N newest of each machine.")
+        int | None,
+        typer.Option("--keep", min=1, metavar="N", help="Remove all but each machine's N newest records."),
     ] = None,
     before: Annotated[
         str | None, typer.Option("--before", metavar="DATE", help="Remove records of commits before this date.")
     ] = None,
     machine: Machine = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     debug: options.Debug = False,
 ) -> None:
     """Remove old records, selected by --keep or --before."""

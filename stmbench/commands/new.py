@@ -12,10 +12,15 @@ from stmbench.commands import options, terminal
 from stmbench.commands.group import SuggestingGroup, command_names
 
 app = typer.Typer(
-    cls=SuggestingGroup, no_args_is_help=True, add_completion=False, help="Write a starter file for something of yours."
+    cls=SuggestingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Write a starter file for a mixer or an analysis of your own.",
 )
-Name = Annotated[str, typer.Argument(help="Lower case with underscores, e.g. strip_conv.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Default: NAME.py here.")]
+Name = Annotated[str, typer.Argument(help="A name in lower case with underscores, e.g. strip_conv.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="The file to write; default: NAME.py in this folder.")
+]
 
 
 @app.callback()

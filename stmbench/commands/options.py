@@ -87,7 +87,7 @@ Plugin = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE",
-        help="A Python file or folder that registers a mixer, a model or an analysis; it is run. Repeatable.",
+        help="A Python file or folder that registers a mixer, a model or an analysis; its code is run. Repeatable.",
         autocompletion=complete_python_files,
     ),
 ]
@@ -97,7 +97,7 @@ Models = Annotated[
         "--models",
         "-m",
         metavar="NAMES",
-        help="Models by name, comma-separated; shell patterns and timm:<name> too. Repeatable.",
+        help="Models by name, comma-separated; shell patterns and timm:<name> are allowed. Repeatable.",
         autocompletion=complete_models,
     ),
 ]
@@ -123,11 +123,16 @@ Scale = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The result store to write to.")]
 Device = Annotated[
     str,
-    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", autocompletion=complete_devices),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Where models run: auto, cpu, cuda or cuda:N.",
+        autocompletion=complete_devices,
+    ),
 ]
 LARGEST_SEED = 2**63 - 1  # what a column of the table holds
 LARGEST_BATCH, MOST_THREADS = 2**20, 1024  # beyond any machine: a typing mistake
-Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, data and order.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of random weights, data and order.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output, and nothing else there.")]
 
 Architecture = Annotated[
@@ -142,8 +147,8 @@ Checkpoints = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="[MODEL=]FILE[#KEY]",
-        help="Weights of a model (.pth, .pt, .safetensors); without MODEL=, of the only one. KEY is their place in a "
-        "file that holds several. Repeatable.",
+        help="Weights of a model (.pth, .pt, .safetensors); MODEL= may be omitted for a single model. KEY selects "
+        "weights in a file that holds several. Repeatable.",
     ),
 ]
 Weights = Annotated[
@@ -151,7 +156,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="KIND",
-        help="ema or raw, of files that hold the weights and their running average; default: the average.",
+        help="Which weights to take from files that hold them and their running average: ema or raw; default: ema.",
         autocompletion=complete_weights,
     ),
 ]

@@ -17,16 +17,23 @@ DEFAULT: Final = ("html", "pdf")
 
 @app.command(epilog="Nothing is measured; the stores are only read.")
 def report(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Result stores: folders given to --out.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="STEM", help="Output path without the suffix.")] = Path(
-        "reports/report"
-    ),
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="Result stores: folders that were given to --out.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="STEM", help="Path of the report without its suffix.")
+    ] = Path("reports/report"),
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", "-f", metavar="FORMATS", help="html, pdf, latex, markdown; default: html,pdf."),
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMATS",
+            help="Formats, comma-separated: html, pdf, latex, markdown; default: html,pdf.",
+        ),
     ] = None,
     title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="Title; default: the compared models.")
+        str | None, typer.Option("--title", metavar="TEXT", help="Title of the report; default: the compared models.")
     ] = None,
     plugin: options.Plugin = None,
     debug: options.Debug = False,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stmbench.commands import options, session, values
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, UnknownNameError
 
 app = typer.Typer(add_completion=False)
 ENGINES = ("local", "ray")
@@ -17,13 +18,14 @@ ENGINES = ("local", "ray")
 @app.command(epilog="Stop it at any time: the same command resumes where it left off.")
 def run(
     file: Annotated[
-        Path, typer.Argument(metavar="EXPERIMENT", help="A file, or a name that `stmbench list experiments` shows.")
+        Path,
+        typer.Argument(metavar="EXPERIMENT", help="An experiment file, or a name from `stmbench list experiments`."),
     ],
     mini: Annotated[
-        bool, typer.Option("--mini", help="The file's miniature: small models on an embedded set, labelled as such.")
+        bool, typer.Option("--mini", help="Run the miniature: small models on an embedded set, labelled as such.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan: tasks, time, missing requirements. Writes nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan (tasks, time, missing requirements) and write nothing.")
     ] = False,
     data: Annotated[
         list[str] | None,
@@ -35,7 +37,9 @@ def run(
             "--weights", metavar="FOLDER", help="Checkpoints, named after models or as their authors named them."
         ),
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="local, or ray: a cluster.")] = "local",
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="Where tasks are run: local, or ray for a cluster.")
+    ] = "local",
     workers: Annotated[
         str, typer.Option("--workers", metavar="N", help="Processes on this machine; auto: one for each core, up to 8.")
     ] = "auto",
@@ -57,8 +61,6 @@ def run(
 ) -> None:
     """Run an experiment: train and measure its models, and compare them with published values."""
     if engine not in ENGINES:
-        from stmbench.errors import UnknownNameError
-
         raise UnknownNameError("engine", engine, ENGINES)
     if address is not None and engine != "ray":
         raise ConfigError("--address with --engine ray", f"--engine {engine}", "add it, or leave out --address")
@@ -103,7 +105,5 @@ def _places(texts: list[str]) -> dict[str, str]:
 def workers_of(text: str) -> int:
     """A number of processes; auto: one for each core, up to 8."""
     if text == "auto":
-        import os
-
         return min(8, os.cpu_count() or 1)
     return values.whole(text, "a number of workers, or auto", "change --workers", least=1, most=options.MOST_THREADS)
