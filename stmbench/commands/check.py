@@ -101,11 +101,10 @@ def _print(kind: str, name: str, outcomes: list[Outcome]) -> None:
     console.print(f"[bold]{name}[/]" + ("" if kind == "mixer" else f" ({kind})"))
     for outcome in outcomes:
         console.print(f"  {marks[outcome.status]}  {outcome.check}: {outcome.promise}")
-        if outcome.found:
-            word = "found" if outcome.status == "failed" else "because"
-            console.print(f"        {word}: {printable(outcome.found)}", markup=False)
-        if outcome.remedy:
-            console.print(f"        remedy: {outcome.remedy}", markup=False)
-    count = Counter(outcome.status for outcome in outcomes)
+        word = "found" if outcome.status == "failed" else "because"
+        for label, text in ((word, printable(outcome.found)), ("remedy", outcome.remedy)):
+            if text:
+                console.print(f"        {label}: {text}", markup=False)
+    count = Counter[str](outcome.status for outcome in outcomes)
     summary = ", ".join(f"{count[status]} {status}" for status in marks)
     console.print(f"  {summary if outcomes else f'registered; there are no checks for this kind: {kind}'}")
