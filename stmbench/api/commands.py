@@ -34,6 +34,7 @@ def run(
     data: Mapping[str, str | Path] | None = None,
     weights: str | Path | None = None,
     workers: int | str = 1,
+    baseline: str | None = None,
     anyway: bool = False,
     allow_plugins: bool = False,
     plugins: str | Path | Sequence[str | Path] = (),
@@ -50,6 +51,7 @@ def run(
         data: where data sets are: {"imagenet": path}.
         weights: a folder of checkpoints, named after models or as their authors do.
         workers: processes on this machine; "auto": one for each core, up to 8; 1: this process.
+        baseline: the model, or its mixer, that a report compares the others with; default: the control.
         anyway: run on this device what was meant for a GPU.
         allow_plugins: run the code of the plug-ins that the file names.
         plugins: Python files that register mixers, models or analyses.
@@ -59,7 +61,7 @@ def run(
         progress: whether to show how far the run is.
     """
     from stmbench.bundled import experiment_file
-    from stmbench.commands.run import workers_of
+    from stmbench.commands.run import model_named, workers_of
     from stmbench.commands.run_output import RunOutput
     from stmbench.commands.values import device as device_of
     from stmbench.experiments.planning import Resources, plan
@@ -76,6 +78,8 @@ def run(
         files = list(dict.fromkeys([*named, *map(Path, listed(plugins))]))
         load_plugins(files)
         experiment = read_experiment(path, mini=mini)
+        if baseline is not None:
+            baseline = model_named(experiment, baseline)
         resources = Resources(
             data={name: str(place) for name, place in (data or {}).items()},
             weights=None if weights is None else Path(weights),
@@ -93,7 +97,7 @@ def run(
     frame.attrs["command"] = f"stmbench.run({path.name!r})"
     skipped = [f"{task}: {reason}" for task, reason in done.skipped.items()]
     result = StoreResult(folder, frame, [*done.failures, *skipped], done.warnings)
-    result.title = experiment.heading
+    result.title, result.baseline = experiment.heading, baseline or experiment.control
     return result
 
 

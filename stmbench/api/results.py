@@ -35,9 +35,11 @@ class StoreResult:
         table: tidy rows, one value each (`docs/concepts.md` lists the columns).
         store: the folder that holds them; a second call with `out=` there measures only what is missing.
         failures: a line for each unit of work that failed; warnings: caveats about the samples.
+        baseline: of a report; None: the control that the rows name, else the first model.
     """
 
     title = "Store"
+    baseline: str | None = None
 
     def __init__(self, store: Path, table: pd.DataFrame, failures: Iterable[str], warnings: Iterable[str]) -> None:
         self.table, self.store = table, store
@@ -56,11 +58,17 @@ class StoreResult:
             raise UnknownNameError("figure", name, self._figures)
         return self._figures[name]
 
-    def report(self, path: str | Path = "report.html") -> Path:
-        """Write a report; the suffix says which kind: .html, .pdf, .md or .tex. Returns its path."""
+    def report(self, path: str | Path = "report.html", *, baseline: str | None = None) -> Path:
+        """Write a report; the suffix says which kind: .html, .pdf, .md or .tex. Returns its path.
+
+        `baseline` is the model, or its mixer, that the others are compared with; default: the attribute.
+        """
+        from stmbench.commands.report import overview
         from stmbench.reporting import build_report, placed, write_report
 
-        (written,) = write_report(build_report(placed(self.table, self.store)), Path(path))
+        frame = placed(self.table, self.store)
+        own = self.baseline if (frame["model"] == self.baseline).any() else None
+        (written,) = write_report(build_report(frame, first=overview(frame, baseline or own)), Path(path))
         return written
 
     def _drawn(self) -> dict[str, Figure]:

@@ -141,6 +141,7 @@ def report(
     *,
     formats: str | Sequence[str] | None = None,
     title: str | None = None,
+    baseline: str | None = None,
     plugins: Sequence[str | Path] = (),
 ) -> list[Path]:
     """Make a report of stores; returns its files.
@@ -150,10 +151,12 @@ def report(
         out: where to write, without the ending.
         formats: html, pdf, latex, markdown; default: html, and pdf where typst is installed.
         title: default: what was compared.
+        baseline: the model, or its mixer, that the others are compared with; default: the control, else the first.
         plugins: Python files that register what the stores hold.
     """
     import importlib.util
 
+    from stmbench.commands.report import overview
     from stmbench.reporting import build_report, places, read_stores, write_report
 
     _load(plugins)
@@ -162,7 +165,8 @@ def report(
     try:
         places(Path(out), chosen)
         frame = read_stores([folder_of(store) for store in listed(stores)])
-        return list(write_report(build_report(frame, title=title), Path(out), chosen))
+        content = build_report(frame, title=title, first=overview(frame, baseline))
+        return list(write_report(content, Path(out), chosen))
     except InputError as error:
         raise in_python(error) from None
 

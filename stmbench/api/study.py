@@ -46,11 +46,17 @@ class StudyResult(StoreResult):
             [{"baseline": name, **dataclasses.asdict(item)} for name, found in findings.items() for item in found]
         )
 
-    def report(self, path: str | Path = "report.html") -> Path:
-        """Write the study's page; the suffix says which kind: .html, .pdf, .md or .tex. Returns its path."""
+    def report(self, path: str | Path = "report.html", *, baseline: str | None = None) -> Path:
+        """Write the study's page; the suffix says which kind: .html, .pdf, .md or .tex. Returns its path.
+
+        With `baseline`, a model or its mixer, all models against it follow the verdict.
+        """
+        from stmbench.commands.report import overview
         from stmbench.reporting import build_report, placed, write_report
 
-        content = build_report(placed(self.table, self.store), title=self.title, first=self._first)
+        frame = placed(self.table, self.store)
+        more = () if baseline is None else overview(frame, baseline)
+        content = build_report(frame, title=self.title, first=(*self._first, *more))
         (written,) = write_report(content, Path(path))
         return written
 

@@ -48,6 +48,11 @@ complete_mixers = _list_of(BUILTIN)
 complete_models = _list_of(tuple(f"unified_{mixer}_{scale}" for mixer in BUILTIN for scale in SCALE_NAMES))
 
 
+def complete_baselines(incomplete: str) -> list[str]:
+    """Mixers and models."""
+    return complete_mixers(incomplete) + complete_models(incomplete)
+
+
 def complete_classes(incomplete: str) -> list[str]:
     """Mappings by name, and files and folders that begin as typed."""
     return [name for name in CLASS_MAPS if name.startswith(incomplete)] + _paths(incomplete)
@@ -81,6 +86,15 @@ def _set_debug(value: bool) -> bool:
 
 Debug = Annotated[
     bool, typer.Option("--debug", callback=_set_debug, is_eager=True, help="Show the traceback of an error.")
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="MODEL",
+        help="What the others are compared with: a model, or its mixer; default: the control, else the first.",
+        autocompletion=complete_baselines,
+    ),
 ]
 Plugin = Annotated[
     list[Path] | None,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from stmbench.commands import options, terminal, values
 from stmbench.errors import ConfigError, install
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from stmbench.reporting.content import Section
 
 app = typer.Typer(add_completion=False)
 DEFAULT: Final = ("html", "pdf")
@@ -35,12 +40,14 @@ def report(
     title: Annotated[
         str | None, typer.Option("--title", metavar="TEXT", help="Title of the report; default: the compared models.")
     ] = None,
+    baseline: options.Baseline = None,
     plugin: options.Plugin = None,
     debug: options.Debug = False,
 ) -> None:
     """Write a report of stores: one offline HTML file and one PDF, or LaTeX and Markdown.
 
-    The summary comes first, then a section for each analysis: figures, tables, definition, caveats.
+    All models against the baseline come first, then the summary and a section for each analysis: figures, tables,
+    definition, caveats.
     """
     chosen = tuple(dict.fromkeys(values.items(formats))) or DEFAULT
     if not out.name:
@@ -61,6 +68,21 @@ def report(
     frame = read_stores(stores)
     for part, reason in frame.attrs["unreadable"]:
         typer.secho(f"warning: skipped the file {part}: {reason}", err=True, fg=typer.colors.YELLOW)
-    content = build_report(frame, title=title)
+    content = build_report(frame, title=title, first=overview(frame, baseline))
     for path in write_report(content, out, chosen):
         terminal.echo(path)
+
+
+def overview(frame: pd.DataFrame, baseline: str | None = None) -> tuple[Section, ...]:
+    """The section on all models against one, where there are several.
+
+    Args:
+        frame: rows whose artifacts are paths that can be opened.
+        baseline: a model or its mixer; default: `comparison.overview.baseline_of`.
+    """
+    from stmbench.comparison import overview as compared
+    from stmbench.reporting.overview import overview_section
+
+    found = compared.overview(frame, Path(), baseline)
+    section = None if found is None else overview_section(frame, found.baseline, found.findings)
+    return () if section is None else (section,)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stmbench.commands import options, session, values
 from stmbench.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from stmbench.experiments.experiment import Experiment
 
 app = typer.Typer(add_completion=False)
 ENGINES = ("local", "ray")
@@ -47,6 +50,7 @@ def run(
         str | None,
         typer.Option("--address", metavar="HOST:PORT", help="Address of a running Ray cluster; default: start one."),
     ] = None,
+    baseline: options.Baseline = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Run tasks meant for a GPU on this device.")] = False,
     allow_plugins: Annotated[
         bool, typer.Option("--allow-plugins", help="Run the code of the plug-ins that the file names.")
@@ -81,15 +85,29 @@ def run(
     plugins = list(dict.fromkeys([*plugins, *(plugin or ())]))
     load_plugins(plugins)
     experiment = read_experiment(file, mini=mini)
+    if baseline is not None:
+        baseline = model_named(experiment, baseline)
     resources = Resources(data=places, weights=weights, device=values.device(device, elsewhere=engine == "ray"))
     tasks = plan(experiment, resources, anyway=anyway, plugins=tuple(map(str, plugins)), fresh=fresh)
     folder = out or Path("results") / (f"{experiment.name}-mini" if mini else experiment.name)
-    output = RunOutput(experiment, tasks, folder, workers=number, file=file)
+    output = RunOutput(experiment, tasks, folder, workers=number, file=file, baseline=baseline)
     if dry_run:
         output.show_plan()
         return
     session.keep(f"what is finished stays in {folder}, and the same command resumes from there")
     output.run(engine, address)
+
+
+def model_named(experiment: Experiment, name: str) -> str:
+    """The experiment's model of that name, or of that mixer. Raises UnknownNameError."""
+    from stmbench.analyses.models import facts_of
+    from stmbench.errors import UnknownNameError
+
+    models = [line.model for line in experiment.models]
+    of_mixer = [model for model in models if facts_of(model).mixer == name]
+    if name not in models and len(of_mixer) != 1:
+        raise UnknownNameError("model of the experiment", name, models)
+    return name if name in models else of_mixer[0]
 
 
 def _places(texts: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from rich.text import Text
 from stmbench.analyses.models import facts_of
 from stmbench.commands import terminal
 from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
+from stmbench.commands.report import overview
 from stmbench.commands.session import end
 from stmbench.commands.terminal import RunProgress
 from stmbench.errors import InputError, printable
@@ -105,9 +106,10 @@ class RunOutput:
         workers: int,
         file: Path | None,
         deadline: float | None = None,
+        baseline: str | None = None,
     ) -> None:
         self.experiment, self.tasks, self.folder, self.file = experiment, list(tasks), folder, file
-        self.deadline = deadline  # of the monotonic clock
+        self.deadline, self.baseline = deadline, baseline  # the deadline is of the monotonic clock
         todo = sum(not task.alone and task.missing is None for task in self.tasks)
         self.workers = max(1, min(workers, todo))
         self._notes = Console(stderr=True)
@@ -219,8 +221,10 @@ class RunOutput:
         return frame
 
     def first(self, frame: pd.DataFrame, report: RunReport) -> tuple[Section, ...]:
-        """Sections that stand before all others."""
-        return ()
+        """Sections that stand before all others: the models against the baseline, or the control if it is there."""
+        models = set(frame["model"].dropna())
+        named = [name for name in (self.baseline, self.experiment.control) if name in models]
+        return overview(placed(frame, self.folder), named[0] if named else None)
 
     def _lines(self, word: str, lines: Sequence[str], style: str) -> None:
         for line in lines[:SHOWN]:

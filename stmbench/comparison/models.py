@@ -23,7 +23,7 @@ from stmbench.measure.effects import Effect, paired_effect
 from stmbench.measure.repeated_training import repeated_difference, repeated_interval_difference
 from stmbench.measure.statistics import Interval
 from stmbench.tables.comparison_result import Finding
-from stmbench.tables.labels import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS, are_random, is_random
 
 ALPHA: Final = 0.05  # of all claims about one pair of models together
 SPEED_MARGIN: Final = 0.02  # a smaller difference of speed, memory or cost matters to nobody
@@ -58,7 +58,7 @@ QUANTITIES: Final = (
     Quantity(title="scale consistency", analysis="invariance_scale", metric="consistency_auc"),
     Quantity(title="accuracy under attack", analysis="robustness", metric="accuracy", level="all"),
 )
-IMAGES: Final = ("definition", "dataset", "split", "num_images", "resolution", "dtype", "level")
+IMAGES: Final = ("definition", "dataset", "split", "num_images", "resolution", "dtype", "level", "condition")
 
 
 def compare_models(frame: pd.DataFrame, folder: Path, model: str, baseline: str) -> tuple[Finding, ...]:
@@ -105,9 +105,13 @@ def _rows_of(frame: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
         & (frame["metric"] == quantity.metric)
         & (frame["kind"] == "summary")
         & frame["baseline"].isna()
-        & frame["condition"].isna()
+        # a condition of an invariance is how it was measured, of the others what else was
+        & (frame["condition"].isna() | (frame["metric"] == "consistency_auc"))
         & frame["value"].notna()
     ]
+    trained = rows[~are_random(rows["weights"])]
+    # accuracies of random weights say nothing; of a model that was trained, neither do the rest
+    rows = trained if quantity.metric == "accuracy" or len(trained) else rows
     if rows.empty:
         return rows
     if quantity.metric == "erf":
@@ -154,6 +158,7 @@ def _measured(
     paired = [_paired(frame, folder, rows, quantity) for rows in zip(*sides, strict=True)]
     effect: Effect | None = None
     how = f"{len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
+    how = "untrained" if any(is_random(row["weights"]) for rows in sides for row in rows) else how
     if all(pair is not None for pair in paired) and len({len(pair[0]) for pair in paired if pair}) == 1:
         base, head = (np.stack([pair[side] for pair in paired if pair]) for side in (0, 1))
         effect = repeated_difference(base, head, reach=quantity.reach)

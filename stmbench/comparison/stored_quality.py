@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stmbench.analyses.robustness.runner import AT_ZERO, Outcomes
+from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
 from stmbench.comparison.findings import Measured, conditions_text
 from stmbench.measure.effects import Effect, difference_of_intervals, difference_of_proportions, paired_difference
 from stmbench.measure.statistics import Floats, Interval

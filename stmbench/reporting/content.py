@@ -29,12 +29,18 @@ class Column:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cell:
     """What is shown, what stands small below it (an interval), and the base-unit value it is sorted by; `mark` colours
-    it."""
+    it, and `word` says the same before the detail."""
 
     text: str
     detail: str = ""
     value: float | None = None
     mark: Mark | None = None
+    word: str = ""
+
+    @property
+    def below(self) -> str:
+        """All that stands below the text."""
+        return ", ".join(part for part in (self.word, self.detail) if part)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +118,7 @@ class Caveat:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
     """One analysis. `lead` is its result in a sentence, which the summary repeats; `headline` is a table that stands in
-    the summary itself."""
+    the summary itself. A section that `leads` stands before the summary."""
 
     name: str
     heading: str
@@ -123,6 +129,7 @@ class Section:
     definition: Definition | None = None
     caveats: tuple[Caveat, ...] = ()
     headline: Table | None = None
+    leads: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,6 +157,17 @@ class Report:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Every table, the headline first."""
-        listed = [table for section in self.sections for table in section.tables]
-        return tuple([self.headline, *listed] if self.headline is not None else listed)
+        """Every table in the order of the page: of leading sections, the headline, the others."""
+        first = [table for section in self.leading for table in section.tables]
+        rest = [table for section in self.rest for table in section.tables]
+        return (*first, *([] if self.headline is None else [self.headline]), *rest)
+
+    @property
+    def leading(self) -> tuple[Section, ...]:
+        """Sections before the summary."""
+        return tuple(section for section in self.sections if section.leads)
+
+    @property
+    def rest(self) -> tuple[Section, ...]:
+        """Sections after the summary."""
+        return tuple(section for section in self.sections if not section.leads)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import pandas as pd
+
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Cell, Column, Mark, Row, Section, Table
 from stmbench.tables.comparison_result import Finding
 
@@ -17,13 +20,13 @@ SECTIONS: Final = {
     "accuracy under attack": "robustness",
     "accuracy": "eval",
     "ERF": "erf",
-    "translation": "invariance",
-    "rotation": "invariance",
-    "scale": "invariance",
+    "translation": "invariance_translation",
+    "rotation": "invariance_rotation",
+    "scale": "invariance_scale",
     "throughput": "profile",
     "latency": "profile",
     "peak memory": "profile",
-    "params": "profile",
+    "parameters": "profile",
     "macs": "profile",
 }
 TITLES: Final = {"params": "parameters", "macs": "MACs"}
@@ -108,6 +111,7 @@ def verdict_section(name: str, findings: Mapping[str, Sequence[Finding]], notes:
         lead=" ".join(sentence(name, baseline, found) for baseline, found in findings.items()),
         conditions=" ".join(notes),
         tables=(table,),
+        leads=True,
     )
 
 
@@ -125,46 +129,57 @@ def sentence(name: str, baseline: str, findings: Sequence[Finding]) -> str:
     return f"Against {baseline}, {name} is {'; '.join(said)}." if said else f"Nothing compares {name} with {baseline}."
 
 
-def overview_section(
-    baseline: str,
-    values: Mapping[str, Mapping[str, tuple[float, Finding]]],
-    findings: Mapping[str, Sequence[Finding]],
-    keys: Mapping[str, str],
-) -> Section | None:
-    """All models by all quantities, each cell coloured by how it compares with the baseline.
+def overview_section(frame: pd.DataFrame, baseline: str, findings: Mapping[str, Sequence[Finding]]) -> Section | None:
+    """All models by all quantities, each cell coloured by how it compares with the baseline; None without findings.
 
     Args:
-        baseline: title of a model.
-        values: title of a model -> quantity -> its value, and a finding that says how it is written.
-        findings: title of another model -> what compares it with the baseline.
-        keys: title of a model -> the mixer whose switch hides its row.
+        frame: rows of a store, for the models' titles.
+        baseline: name of a model.
+        findings: name of another model -> what compares it with the baseline, each quantity once.
     """
-    quantities = list(dict.fromkeys(quantity for row in values.values() for quantity in row))
-    if len(values) < 2 or not quantities:
+    like = {title_of(item): item for found in findings.values() for item in found}
+    if not like:
         return None
+    titles = labels(frame)
+    mixers = frame.drop_duplicates("model").set_index("model")["mixer"].dropna().to_dict()
+    order = [baseline, *(name for name in titles if name in findings)]
     lines = []
-    for model, row in values.items():
+    for model in order:
         found = {title_of(item): item for item in findings.get(model, ())}
-        cells = [Cell(text=model, detail="baseline" if model == baseline else "")]
-        for quantity in quantities:
-            if quantity not in row:
-                cells.append(Cell(text="–"))
-                continue
-            value, like = row[quantity]
-            item = found.get(quantity)
-            mark: Mark | None = "baseline" if model == baseline else mark_of(item) if item is not None else None
-            detail = "" if item is None else f"{item.word}, {effect_text(item)}"
-            cells.append(Cell(text=value_text(value, like), detail=detail, value=value, mark=mark))
-        lines.append(Row(cells=tuple(cells), key=keys.get(model)))
+        cells = [Cell(text=titles[model], detail="baseline" if model == baseline else "")]
+        cells += [
+            _baseline_cell(quantity, findings) if model == baseline else _model_cell(found.get(quantity))
+            for quantity in like
+        ]
+        lines.append(Row(cells=tuple(cells), key=mixers.get(model, model)))
     columns = [Column(heading="Model", is_number=False)]
-    columns += [Column(heading=quantity, section=section_of(quantity)) for quantity in quantities]
-    table = Table(
-        name="overview", title=f"All models against {baseline}", columns=tuple(columns), lines=tuple(lines), note=HOW
+    for quantity in like:
+        conditions = {item.conditions for found in findings.values() for item in found if title_of(item) == quantity}
+        unit = conditions.pop() if len(conditions) == 1 else ""
+        columns.append(Column(heading=quantity, unit=unit, section=section_of(quantity)))
+    title = f"All models against {titles[baseline]}"
+    table = Table(name="overview", title=title, columns=tuple(columns), lines=tuple(lines), note=HOW)
+    marks = [mark_of(item) for found in findings.values() for item in found]
+    resolved = sum(mark in ("better", "worse", "neutral") for mark in marks)
+    lead = (
+        f"Against {titles[baseline]}: {marks.count('better')} better, {marks.count('worse')} worse; "
+        f"{resolved} of {len(marks)} differences are resolved."
     )
-    count = sum(mark_of(item) in ("better", "worse") for found in findings.values() for item in found)
-    total = sum(len(found) for found in findings.values())
-    lead = f"{count} of {total} comparisons with {baseline} are resolved as better or worse."
-    return Section(name="overview", heading="Overview", lead=lead, tables=(table,))
+    return Section(name="overview", heading="Overview", lead=lead, tables=(table,), leads=True)
+
+
+def _baseline_cell(quantity: str, findings: Mapping[str, Sequence[Finding]]) -> Cell:
+    for item in (item for found in findings.values() for item in found if title_of(item) == quantity):
+        if item.base is not None:
+            return Cell(text=value_text(item.base, item), value=item.base, mark="baseline")
+    return Cell(text="–", mark="baseline")
+
+
+def _model_cell(item: Finding | None) -> Cell:
+    if item is None or item.head is None:
+        return Cell(text="–")
+    effect = effect_text(item) if item.effect is not None else ""
+    return Cell(text=value_text(item.head, item), word=item.word, detail=effect, value=item.head, mark=mark_of(item))
 
 
 def section_of(quantity: str) -> str | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from stmbench.commands.group import AFTER, BEFORE, command_names
+from stmbench.tables import Store
+from tests.tables.frames import MIXERS, profile_rows
 
 HEAVY = ("torch", "torchvision", "timm", "fvcore", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn")
 LIGHT_MODULES = [
@@ -53,6 +56,14 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
 @pytest.mark.parametrize("what", ["experiments", "examples"])
 def test_bundled_files_are_listed_without_torch(what: str) -> None:
     assert _after_running(["list", what]) == set()
+
+
+def test_a_report_is_made_without_torch(tmp_path: Path) -> None:
+    rows = [row for row in profile_rows(["halo_attn", "dw_conv"], raw=False) if row.metric == "params"]
+    Store(tmp_path / "s").write("a", rows, metadata={"mixers": MIXERS})
+    loaded = _after_running(["report", str(tmp_path / "s"), "--format", "html", "--out", str(tmp_path / "r")])
+    assert not loaded & {"torch", "torchvision", "timm", "fvcore"}
+    assert "All models against" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_study_ends_with_its_verdict_and_resumes(tmp_path: Path) -> None:
     for word in ("Accuracy", "points", "against Identity"):
         assert word in answer
     page = (tmp_path / "store" / "report.html").read_text(encoding="utf-8")
-    assert page.index(">Verdict</h2>") < page.index(">Accuracy</h2>")
+    assert page.index(">Verdict</h2>") < page.index(">Evaluation</h2>")
     assert "Left out to end in" in page
     assert "2 seeds" in page
     assert (tmp_path / "store" / "imagenet.yaml").is_file()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stmbench.analyses.robustness.runner import Outcomes
+from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.comparison.stored import StoredConfig, compare_stores
 from stmbench.tables import Row, Store
 from stmbench.tables.comparison_result import Comparison, Finding

@@ -3,10 +3,9 @@
 options                       what can be asked for
 attacks                       attacks by name
 fgsm                          ours, on a model with its normalisation
-library                       those of torchattacks
 analysis                      units of work
-runner                        attacks batch by batch
-validity                      checks that an attack was sound
+runner                        attacks batch by batch, and the checks that an attack was sound
+outcomes                      what an attack did to each image, and its file
 summary                       rows and paired tests
 figures, section, terminal    what is shown, from rows alone
 """

@@ -13,7 +13,8 @@ from stmbench.analyses.base import Listener, Outcome, Progress
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack, RobustnessConfig
 from stmbench.analyses.robustness.fgsm import Target
-from stmbench.analyses.robustness.runner import Images, Outcomes, attack_images
+from stmbench.analyses.robustness.outcomes import Outcomes
+from stmbench.analyses.robustness.runner import Images, attack_images
 from stmbench.analyses.robustness.summary import Summary, comparison_summaries, model_summaries, panel
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batches

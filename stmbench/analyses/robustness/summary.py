@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from stmbench.analyses.robustness.attacks import ATTACKS
-from stmbench.analyses.robustness.runner import AT_ZERO, Outcomes, Verdict, against_fgsm, broken_at, common, verdicts
+from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
+from stmbench.analyses.robustness.runner import Verdict, against_fgsm, broken_at, common, verdicts
 from stmbench.measure.effects import McNemar, mcnemar
 from stmbench.measure.proportions import paired_proportion_difference, proportion
 from stmbench.measure.statistics import Interval, holm

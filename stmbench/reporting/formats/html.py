@@ -132,8 +132,9 @@ def html(report: Report) -> str:
                 inline(plot.figure, name, title=plot.title, description=plot.shows),
             )
     numbers = {table.name: number for number, table in enumerate(report.tables, 1)}
+    targets = {section.name: f"section-{number}" for number, section in enumerate(report.sections, 1)}
     return _TEMPLATES.get_template("report.html.j2").render(
-        report=report, figures=figures, numbers=numbers, kinds=KINDS, dark=dark_colours()
+        report=report, figures=figures, numbers=numbers, targets=targets, kinds=KINDS, dark=dark_colours()
     )
 
 

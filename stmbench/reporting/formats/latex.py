@@ -85,4 +85,4 @@ def _head(heading: str, unit: str) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return rf"{escaped(cell.text)} {{\scriptsize ({escaped(cell.detail)})}}" if cell.detail else escaped(cell.text)
+    return rf"{escaped(cell.text)} {{\scriptsize ({escaped(cell.below)})}}" if cell.below else escaped(cell.text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from stmbench.errors import printable
-from stmbench.reporting.content import Caveat, Cell, Report, Table
+from stmbench.reporting.content import Caveat, Cell, Report, Section, Table
 from stmbench.reporting.formats.html import KINDS
 
 # entities rather than backslashes: inside a table's cell a backslash does not keep a backtick from opening code
@@ -29,17 +29,25 @@ def escaped(text: str) -> str:
 def markdown(report: Report) -> str:
     """Title, findings, caveats and every table (GitHub's dialect)."""
     lines = [f"# {escaped(report.title)}", "", escaped(report.lead), ""]
-    lines += [f"* **{escaped(section.heading)}**: {escaped(section.lead)}" for section in report.sections]
+    for section in report.leading:
+        lines += _section(section)
+    lines += [f"* **{escaped(section.heading)}**: {escaped(section.lead)}" for section in report.rest]
     lines += ["", *_caveats(report.caveats)]
     if report.headline is not None:
         lines += _table(report.headline)
-    for section in report.sections:
-        lines += [f"## {escaped(section.heading)}", ""]
-        lines += [escaped(section.conditions), ""] if section.conditions else []
-        lines += _caveats(section.caveats)
-        for table in section.tables:
-            lines += _table(table)
+    for section in report.rest:
+        lines += _section(section)
     return "\n".join([*lines, f"Written by stmbench {report.version} from {report.rows:,} rows.", ""])
+
+
+def _section(section: Section) -> list[str]:
+    lines = [f"## {escaped(section.heading)}", ""]
+    lines += [escaped(section.lead), ""] if section.leads else []
+    lines += [escaped(section.conditions), ""] if section.conditions else []
+    lines += _caveats(section.caveats)
+    for table in section.tables:
+        lines += _table(table)
+    return lines
 
 
 def _caveats(caveats: tuple[Caveat, ...]) -> list[str]:
@@ -61,4 +69,4 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return f"{escaped(cell.text)}<br><sub>{escaped(cell.detail)}</sub>" if cell.detail else escaped(cell.text)
+    return f"{escaped(cell.text)}<br><sub>{escaped(cell.below)}</sub>" if cell.below else escaped(cell.text)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import matplotlib
 
 from stmbench.errors import MissingPackageError, OutputError
-from stmbench.reporting.content import Caveat, Plot, Report, Table
+from stmbench.reporting.content import Caveat, Cell, Plot, Report, Table
 from stmbench.reporting.formats.html import KINDS, svg_bytes
 
 FONTS: Final = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the figures' font comes with matplotlib
@@ -55,7 +55,7 @@ def pdf(report: Report) -> bytes:
 def _content(report: Report, folder: Path) -> dict[str, Any]:
     """What the template reads; figures are written beside it."""
     sections = []
-    for number, section in enumerate(report.sections, 1):
+    for number, section in enumerate((*report.leading, *report.rest), 1):
         definition = None if section.definition is None else dataclasses.asdict(section.definition)
         if section.definition is not None and definition is not None:
             definition["formulas"] = [[one.quantity, one.equals] for one in section.definition.formulas]
@@ -63,6 +63,7 @@ def _content(report: Report, folder: Path) -> dict[str, Any]:
             {
                 "heading": section.heading,
                 "lead": section.lead,
+                "leads": section.leads,
                 "conditions": section.conditions,
                 "caveats": _caveats(section.caveats),
                 "plots": [_plot(plot, folder / f"{number}-{i}.svg") for i, plot in enumerate(section.plots, 1)],
@@ -73,7 +74,7 @@ def _content(report: Report, folder: Path) -> dict[str, Any]:
     content = {
         "title": report.title,
         "lead": report.lead,
-        "findings": [{"heading": section.heading, "lead": section.lead} for section in report.sections],
+        "findings": [{"heading": section.heading, "lead": section.lead} for section in report.rest],
         "headline": None if report.headline is None else _table(report.headline),
         "facts": [[name, text] for name, text in report.facts],
         "caveats": _caveats(report.caveats),
@@ -97,8 +98,12 @@ def _table(whole: Table) -> dict[str, Any]:
         "title": table.title,
         "note": table.note,
         "columns": [{"heading": c.heading, "unit": c.unit, "number": c.is_number} for c in table.columns],
-        "lines": [[{"text": cell.text, "detail": cell.detail} for cell in line.cells] for line in table.lines],
+        "lines": [[_cell(cell) for cell in line.cells] for line in table.lines],
     }
+
+
+def _cell(cell: Cell) -> dict[str, str]:
+    return {"text": cell.text, "word": cell.word, "detail": cell.detail, "mark": cell.mark or ""}
 
 
 def _caveats(caveats: tuple[Caveat, ...]) -> list[dict[str, str]]:

@@ -23,10 +23,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     return (a < b ? -1 : 1) * sign;
   };
   headings.forEach((heading, column) => {
-    const name = heading.textContent;
     const button = made("button", { type: "button" });
-    button.append(...heading.childNodes);
-    heading.append(button);
+    button.append(...[...heading.childNodes].filter((node) => node.className !== "to"));
+    heading.prepend(button);
+    const name = button.textContent;
     button.addEventListener("click", () => {
       const next = heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
       for (const other of headings) other.removeAttribute("aria-sort");

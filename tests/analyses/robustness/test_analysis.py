@@ -15,7 +15,7 @@ from stmbench.analyses.eval.evaluation import Evaluation
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.robustness.analysis import Robustness
 from stmbench.analyses.robustness.attacks import RobustnessConfig, torchattacks_version
-from stmbench.analyses.robustness.runner import Outcomes
+from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError, UnknownNameError

@@ -12,11 +12,11 @@ import torch
 from stmbench.analyses.robustness import fgsm
 from stmbench.analyses.robustness.attacks import ATTACKS, Attack
 from stmbench.analyses.robustness.fgsm import Target
+from stmbench.analyses.robustness.outcomes import Outcomes
 from stmbench.analyses.robustness.runner import (
     PROBED,
     TOLERANCE,
     Images,
-    Outcomes,
     against_fgsm,
     attack_images,
     broken_at,
