@@ -57,7 +57,7 @@ def test_launchers(launcher: list[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["lst"], "expected a command of stmbench, got 'lst'; did you mean list?"),
+        (["lits"], "expected a command of stmbench, got 'lits'; did you mean list?"),
         (["list", "mixer"], "expected a command of stmbench list, got 'mixer'; did you mean mixers?"),
         (
             ["list", "mixers", "--jsn"],
