@@ -43,12 +43,12 @@ def child(name: str, images: int) -> dict[str, Any]:
     request = ImageRequest(models=(name,), dataset="photos", num_images=images, batch_size=min(images, 8))
     with tempfile.TemporaryDirectory() as folder:
         analysis = AffinityAnalysis(AffinityConfig(), request, Store(folder))
-        subject = analysis.subject(name)
-        height, width = subject.preprocessing.size
+        loaded = analysis.loaded_model(name)
+        height, width = loaded.preprocessing.size
         pixels = torch.rand(images, 3, height, width)
-        subject.logits(pixels[:1])
+        loaded.logits(pixels[:1])
         before, started = resident(), time.perf_counter()
-        subject.logits(pixels)
+        loaded.logits(pixels)
         forward = time.perf_counter() - started
         report = analysis.run()
         parts = {facts["task"]: facts for facts in map(analysis.store.metadata, report.keys)}

@@ -28,14 +28,14 @@ from stmbench.measure.interleaving import rounds
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
 
 
-def script(subject: LoadedModel, stages: list[Stage], images: Tensor) -> Callable[[], None]:
+def script(loaded: LoadedModel, stages: list[Stage], images: Tensor) -> Callable[[], None]:
     """One image, one stage at a time; the gradient of the rectified central unit to the image."""
 
     def run() -> None:
         for image in images:
             for stage in stages:
                 x = image[None].clone().requires_grad_(True)
-                _, maps = subject.model.forward_intermediates(x, output_fmt="NCHW")  # type: ignore[operator]
+                _, maps = loaded.model.forward_intermediates(x, output_fmt="NCHW")  # type: ignore[operator]
                 found = maps[stage.index]
                 unit = found[:, :, found.shape[2] // 2, found.shape[3] // 2].relu().sum()
                 torch.autograd.grad(unit, x)[0].relu().sum((0, 1)).cpu()
@@ -43,12 +43,12 @@ def script(subject: LoadedModel, stages: list[Stage], images: Tensor) -> Callabl
     return run
 
 
-def ours(subject: LoadedModel, stages: list[Stage], images: Tensor, batch: int) -> Callable[[], None]:
+def ours(loaded: LoadedModel, stages: list[Stage], images: Tensor, batch: int) -> Callable[[], None]:
     """What the analysis runs."""
 
     def run() -> None:
         for start in range(0, len(images), batch):
-            for _ in gradient_maps(subject.model, stages, images[start : start + batch]):
+            for _ in gradient_maps(loaded.model, stages, images[start : start + batch]):
                 pass
 
     return run

@@ -24,8 +24,8 @@ def seconds(name: str, dataset: str, images: int, options: FrequencyOptions) -> 
     request = ImageRequest(models=(name,), dataset=dataset, num_images=images, batch_size=min(images, 32))
     with tempfile.TemporaryDirectory() as folder:
         analysis = FrequencyAnalysis(options, request, Store(folder))
-        subject = analysis.subject(name)
-        subject.logits(torch.rand(1, 3, *subject.preprocessing.size))
+        loaded = analysis.loaded_model(name)
+        loaded.logits(torch.rand(1, 3, *loaded.preprocessing.size))
         report = analysis.run()
         parts = [analysis.store.metadata(key) for key in report.keys]
         assert not report.failures, report.failures

@@ -126,7 +126,7 @@ def shares(options: argparse.Namespace) -> None:
             config = InvarianceConfig(kind=kind, fill="reflect")  # type: ignore[arg-type]
             with tempfile.TemporaryDirectory() as folder:
                 analysis = Invariance(config, request, Store(Path(folder)))
-                analysis.subject(name)  # building the model is not the data's affair
+                analysis.loaded_model(name)  # building the model is not the data's affair
                 inside[0], started = 0.0, time.perf_counter()
                 analysis.run()
                 wall = time.perf_counter() - started

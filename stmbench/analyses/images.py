@@ -103,8 +103,8 @@ class ImageAnalysis(Analysis):
         self.indices = select_images(self.images, self._count(), request.seed)
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
-        self._subject: tuple[str, LoadedModel] | None = None
-        self._faint: dict[str, Any] = {}  # what the units of the last subject say of its mixers
+        self._loaded: tuple[str, LoadedModel] | None = None
+        self._faint: dict[str, Any] = {}  # what the units of the last loaded say of its mixers
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
 
     def _count(self) -> int | None:
@@ -136,27 +136,27 @@ class ImageAnalysis(Analysis):
         outcome = self._work.pop(unit.key)()
         return dataclasses.replace(outcome, notes={**outcome.notes, **self._faint})
 
-    def subject(self, model: str) -> LoadedModel:
+    def loaded_model(self, model: str) -> LoadedModel:
         """The model with its weights, on its device. Only the last one stays in memory."""
-        if self._subject is None or self._subject[0] != model:
-            self._subject = None  # before the next one takes its place in memory
+        if self._loaded is None or self._loaded[0] != model:
+            self._loaded = None  # before the next one takes its place in memory
             request, classes = self.request, classes_for(self.images)
             where = (request.checkpoints.get(model), request.seed, request.device, request.dtype)
-            found = load_model(model, *where, classes, request.resolution)
-            label = model if found.is_untrained else f"{model} ({found.weights})"
-            self._faint = faint_mixers(label, found.model, found.preprocessing.size)
-            self._subject = model, found
-        return self._subject[1]
+            model_loaded = load_model(model, *where, classes, request.resolution)
+            label = model if model_loaded.is_untrained else f"{model} ({model_loaded.weights})"
+            self._faint = faint_mixers(label, model_loaded.model, model_loaded.preprocessing.size)
+            self._loaded = model, model_loaded
+        return self._loaded[1]
 
-    def labelled_subject(self, model: str) -> LoadedModel:
+    def labelled_model(self, model: str) -> LoadedModel:
         """The model, on the classes that the set's labels count.
 
         Raises:
             InputError: no labels, or classes that are not the model's.
         """
-        subject = on_its_classes(self.subject(model), self.images, self.request.checkpoints.get(model))
-        require_labels(self.images, self.indices, subject.num_classes)
-        return subject
+        loaded = on_its_classes(self.loaded_model(model), self.images, self.request.checkpoints.get(model))
+        require_labels(self.images, self.indices, loaded.num_classes)
+        return loaded
 
     def weights(self, model: str) -> str:
         """The table's `weights`. Raises CheckpointError for weights that do not fit."""
@@ -164,20 +164,20 @@ class ImageAnalysis(Analysis):
 
     def remarks(self) -> list[str]:
         files = self.request.checkpoints
-        found = {model: weights_remark(model, files.get(model)) for model in self.request.models}
+        remarks = {model: weights_remark(model, files.get(model)) for model in self.request.models}
         wanted, count = self.request.num_images, len(self.indices)
         few = [f"all {count} images of {self.images.name}, which has no {wanted}"] if (wanted or 0) > count else []
-        return [*self.images.remarks, *few, *(f"{model}: {remark}" for model, remark in found.items() if remark)]
+        return [*self.images.remarks, *few, *(f"{model}: {remark}" for model, remark in remarks.items() if remark)]
 
-    def pixel_batches(self, subject: LoadedModel, *, batch_size: int | None = None) -> Batches:
+    def pixel_batches(self, loaded: LoadedModel, *, batch_size: int | None = None) -> Batches:
         """The chosen images as the model sees them before normalisation; decoded once for all models that agree."""
-        wanted = subject.preprocessing
+        wanted = loaded.preprocessing
         if self._cache is None or self._cache[0] != wanted:
             self._cache = wanted, PixelCache()
         return self.batches(wanted.pixels, batch_size=batch_size, cache=self._cache[1])
 
     def batches(self, prepare: Prepare, *, batch_size: int | None = None, cache: PixelCache | None = None) -> Batches:
-        """The chosen images; `prepare` is usually a method of the subject's preprocessing."""
+        """The chosen images; `prepare` is usually a method of the loaded's preprocessing."""
         request, count = self.request, len(self.indices)
         return batches(
             self.images,
@@ -230,25 +230,25 @@ class ImageAnalysis(Analysis):
         return [self.row(metric=metric, value=None, model=model, weights=label, **known) for model, label in pairs]
 
     def image_row(
-        self, subject: LoadedModel, metric: str, value: float | None, *, num_images: int | None = None, **columns: Any
+        self, loaded: LoadedModel, metric: str, value: float | None, *, num_images: int | None = None, **columns: Any
     ) -> Row:
         """A row of one model on the chosen images; `num_images` is what the value rests on, by default all chosen."""
-        height, width = subject.preprocessing.size
+        height, width = loaded.preprocessing.size
         known = {
-            "weights": subject.weights,
+            "weights": loaded.weights,
             "dataset": self.images.column,
             "split": self.images.split,
             "num_images": len(self.indices) if num_images is None else num_images,
             "dtype": self.request.dtype,
             "resolution": size_text(height, width),
         }
-        return self.row(metric=metric, value=value, model=subject.name, **{**known, **columns})
+        return self.row(metric=metric, value=value, model=loaded.name, **{**known, **columns})
 
-    def interval_row(self, subject: LoadedModel, metric: str, found: Interval, **columns: Any) -> Row:
+    def interval_row(self, loaded: LoadedModel, metric: str, interval: Interval, **columns: Any) -> Row:
         """A summary row with an interval over images."""
-        low, high = (None if end != end else end for end in (found.low, found.high))
-        known = {"kind": "summary", "num_samples": found.count, "ci_low": low, "ci_high": high}
-        return self.image_row(subject, metric, found.estimate, **{**known, **columns})
+        low, high = (None if end != end else end for end in (interval.low, interval.high))
+        known = {"kind": "summary", "num_samples": interval.count, "ci_low": low, "ci_high": high}
+        return self.image_row(loaded, metric, interval.estimate, **{**known, **columns})
 
     def say(self, text: str, done: float, total: float) -> None:
         """Tell where this unit stands; the time left supposes that the units to come take as long as those so far."""
@@ -257,6 +257,6 @@ class ImageAnalysis(Analysis):
         left = spent / units * max(0.0, self._todo - units) if units > 0 else None
         self.tell(Progress(text=text, done=done, total=total, seconds_left=left))
 
-    def damage(self, found: Batches, subject: LoadedModel | None = None) -> dict[str, Any]:
+    def damage(self, batches: Batches, loaded: LoadedModel | None = None) -> dict[str, Any]:
         """What was passed over, skipped or left out: metadata, and warnings that the run's end shows."""
-        return damage(found, self.images, subject)
+        return damage(batches, self.images, loaded)

@@ -59,11 +59,11 @@ class LoadedModel:
             UnitError: NaN or infinite logits, or none.
         """
         with torch.inference_mode():
-            found = self.model(self.input(pixels))
-        if not isinstance(found, Tensor) or found.ndim != 2:
-            what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            logits = self.model(self.input(pixels))
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UnitError(f"expected logits (B, classes), got {what}; give a model with a classifier")
-        return finite(found.float())
+        return finite(logits.float())
 
 
 def finite(logits: Tensor) -> Tensor:
@@ -149,8 +149,8 @@ def _described(name: str, checkpoint: Checkpoint | str | Path) -> tuple[str, str
 
 @functools.lru_cache(maxsize=256)
 def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> tuple[str, str | None]:
-    subject = load_model(name, checkpoint)
-    return subject.weights, subject.remark
+    loaded = load_model(name, checkpoint)
+    return loaded.weights, loaded.remark
 
 
 def _stored(name: str, checkpoint: Checkpoint | str | Path) -> StoredWeights:
@@ -187,82 +187,82 @@ class ChosenOutputs(nn.Module):
         return logits.index_select(1, self.outputs)  # type: ignore[arg-type]
 
 
-def on_its_classes(subject: LoadedModel, images: ImageSet, checkpoint: Checkpoint | Path | None) -> LoadedModel:
+def on_its_classes(loaded: LoadedModel, images: ImageSet, checkpoint: Checkpoint | Path | None) -> LoadedModel:
     """The model, cut down to the outputs of the set's classes where a mapping says which they are.
 
     Raises:
         InputError: classes that are not the model's, by number or by name; labels beyond its outputs.
     """
     if images.outputs is not None:
-        if images.model_classes not in (None, subject.num_classes):
-            got = f"{subject.num_classes} in {subject.name}"
+        if images.model_classes not in (None, loaded.num_classes):
+            got = f"{loaded.num_classes} in {loaded.name}"
             raise InputError(f"a model of the {images.model_classes} classes of {images.name}", got, "map with a file")
-        if images.outputs[-1] >= subject.num_classes:
+        if images.outputs[-1] >= loaded.num_classes:
             got = f"output {images.outputs[-1]} for {(images.classes or ('?',))[-1]!r}"
-            raise InputError(f"outputs below {subject.num_classes}, the model's number", got, "correct --classes")
-        if images.outputs == tuple(range(subject.num_classes)):
-            return subject
-        model = ChosenOutputs(subject.model, images.outputs).eval()
-        return dataclasses.replace(subject, model=model, num_classes=len(images.outputs))
+            raise InputError(f"outputs below {loaded.num_classes}, the model's number", got, "correct --classes")
+        if images.outputs == tuple(range(loaded.num_classes)):
+            return loaded
+        model = ChosenOutputs(loaded.model, images.outputs).eval()
+        return dataclasses.replace(loaded, model=model, num_classes=len(images.outputs))
     if images.classes is not None:
-        _require_same(subject, images.name, images.classes, None if subject.is_untrained else checkpoint)
-    return subject
+        _require_same(loaded, images.name, images.classes, None if loaded.is_untrained else checkpoint)
+    return loaded
 
 
-def what_is_left_out(subject: LoadedModel, images: ImageSet) -> str | None:
+def what_is_left_out(loaded: LoadedModel, images: ImageSet) -> str | None:
     """A sentence on the outputs that the set's classes leave out."""
-    if not isinstance(subject.model, ChosenOutputs):
+    if not isinstance(loaded.model, ChosenOutputs):
         return None
-    return f"{images.name}: judged on {subject.num_classes} classes, the logits of the model's others are left out"
+    return f"{images.name}: judged on {loaded.num_classes} classes, the logits of the model's others are left out"
 
 
 def _require_same(
-    subject: LoadedModel, name: str, classes: tuple[str, ...], checkpoint: Checkpoint | Path | None
+    loaded: LoadedModel, name: str, classes: tuple[str, ...], checkpoint: Checkpoint | Path | None
 ) -> None:
-    if len(classes) != subject.num_classes:
-        synset = all(SYNSET.fullmatch(found) for found in classes)
+    if len(classes) != loaded.num_classes:
+        synset = all(SYNSET.fullmatch(label) for label in classes)
         remedy = f"use --classes imagenet-1k (or {', '.join(IMAGENET[1:])})" if synset else FILE
         got = f"{len(classes)} in {name} ({_listed(classes)})"
-        raise InputError(f"the model's {subject.num_classes} classes", got, remedy)
-    known = None if checkpoint is None else _names_of(subject, classes, checkpoint)
+        raise InputError(f"the model's {loaded.num_classes} classes", got, remedy)
+    known = None if checkpoint is None else _names_of(loaded, classes, checkpoint)
     if known is not None and known != classes:
         first = next(place for place, (one, other) in enumerate(zip(known, classes, strict=True)) if one != other)
         got = f"{classes[first]!r} in its place in {name} ({_listed(classes)})"
         raise InputError(f"the model's classes ({_listed(known)}), {known[first]!r} for number {first}", got, FILE)
-    if known is None and checkpoint is not None and all(found.isdecimal() for found in classes):
-        order = tuple(sorted(classes, key=lambda found: (int(found), found)))
+    if known is None and checkpoint is not None and all(label.isdecimal() for label in classes):
+        order = tuple(sorted(classes, key=lambda label: (int(label), label)))
         if order != classes:
             got = f"{_listed(classes)} in {name}, in alphabetical order"
             remedy = f"use --classes {NUMBERS} where a folder's name is the model's output; else {FILE}"
             raise InputError("classes whose order is sure", got, remedy)
 
 
-def _names_of(subject: LoadedModel, classes: tuple[str, ...], checkpoint: Checkpoint | Path) -> tuple[str, ...] | None:
+def _names_of(loaded: LoadedModel, classes: tuple[str, ...], checkpoint: Checkpoint | Path) -> tuple[str, ...] | None:
     """The model's names of its classes: from the checkpoint, its timm config, or ImageNet's where that is meant."""
     named = class_names(checkpoint)
     if named is None:
-        config = getattr(subject.model, "pretrained_cfg", None) or {}
+        config = getattr(loaded.model, "pretrained_cfg", None) or {}
         labels = config.get("label_names") if isinstance(config, dict) else getattr(config, "label_names", None)
         named = tuple(map(str, labels)) if labels else None
-    if named is None and subject.num_classes == len(synsets()) and all(SYNSET.fullmatch(found) for found in classes):
+    if named is None and loaded.num_classes == len(synsets()) and all(SYNSET.fullmatch(label) for label in classes):
         named = synsets()
-    return named if named is not None and len(named) == subject.num_classes else None
+    return named if named is not None and len(named) == loaded.num_classes else None
 
 
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def damage(found: Batches, images: ImageSet, subject: LoadedModel | None = None) -> dict[str, Any]:
+def damage(batches: Batches, images: ImageSet, loaded: LoadedModel | None = None) -> dict[str, Any]:
     """Notes for an outcome: metadata, and warnings that the run's end shows."""
-    reasons = [item.reason for item in found.corrupt]
-    left = None if subject is None else what_is_left_out(subject, images)
+    reasons = [item.reason for item in batches.corrupt]
+    left = None if loaded is None else what_is_left_out(loaded, images)
     said = [("classes", 1.0, left)] if left else []
     if reasons:
         count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
-        text = f"skipped {count} of {images.name}{_replaced(found)}: {'; '.join(reasons[:3])}"
+        text = f"skipped {count} of {images.name}{_replaced(batches)}: {'; '.join(reasons[:3])}"
         said.append(("corrupt", float(len(reasons)), text + (", ..." if len(reasons) > 3 else "")))
-    replaced = {images.title(broken): images.title(other) for broken, other in found.replaced.items()}
+    replaced = {images.title(broken): images.title(other) for broken, other in batches.replaced.items()}
     known = {"corrupt": reasons, "replaced": replaced, "passed_over": list(images.remarks)}
     if not said:
         return known
@@ -273,9 +273,9 @@ def damage(found: Batches, images: ImageSet, subject: LoadedModel | None = None)
     }
 
 
-def _replaced(found: Batches) -> str:
+def _replaced(batches: Batches) -> str:
     """How many of the chosen images others stand for, where any do."""
-    count, lost = len(found.replaced), len(found.corrupt)
+    count, lost = len(batches.replaced), len(batches.corrupt)
     if not count:
         return ""
     by = "another image" if count == 1 else "other images"

@@ -102,20 +102,20 @@ def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -
         )
     target = statistics.median(_cost(name, quantity) for name in references)
     # counted in steps of the first stage the ratios of the stages are exact; in steps of the last, finer, nearly so
-    found: Match | None = None
+    closest: Match | None = None
     for anchor in (0, -1):
-        if found is None or abs(found.deviation) > TOLERANCE:
+        if closest is None or abs(closest.deviation) > TOLERANCE:
             widths = _Widths(model, quantity, anchor=anchor)
-            found = _closest(widths, target, len(references)) or found
-    if found is None:
+            closest = _closest(widths, target, len(references)) or closest
+    if closest is None:
         raise InputError(f"a width that {model.mixer} accepts", f"none of the first {_PATIENCE}", "check the mixer")
-    if abs(found.deviation) > TOLERANCE:
+    if abs(closest.deviation) > TOLERANCE:
         raise InputError(
             f"a width of {model.text} within {TOLERANCE:.0%} of {_readable(target, quantity)}",
-            f"{_readable(found.value, quantity)} at the nearest one ({found.name})",
+            f"{_readable(closest.value, quantity)} at the nearest one ({closest.name})",
             "choose another scale, give dims yourself, or let the mixer accept more widths (channel_multiple)",
         )
-    return found
+    return closest
 
 
 def _closest(widths: _Widths, target: float, references: int) -> Match | None:

@@ -44,13 +44,13 @@ def facts_of(name: str) -> ModelFacts:
 def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of code that is not stmbench's: mixer or timm model -> its plug-in, given module -> its fingerprint."""
     names = list(names)
-    found: dict[str, str | None] = {}
+    hashes: dict[str, str | None] = {}
     for name in map(ModelName.parse, names):
         if name.mixer is not None:
-            found[name.mixer] = MIXERS.get(name.mixer).plugin_sha256
+            hashes[name.mixer] = MIXERS.get(name.mixer).plugin_sha256
         elif name.architecture == "timm":
-            found[name.base] = sha256_of(TIMM_MODEL, name.base.removeprefix("timm:"))
-    return {**{name: sha256 for name, sha256 in found.items() if sha256}, **given_models.fingerprints_of(names)}
+            hashes[name.base] = sha256_of(TIMM_MODEL, name.base.removeprefix("timm:"))
+    return {**{name: sha256 for name, sha256 in hashes.items() if sha256}, **given_models.fingerprints_of(names)}
 
 
 def own_weights(name: str, seed: int) -> str:
@@ -141,16 +141,16 @@ def _obstacle(model: nn.Module, size: tuple[int, int]) -> str | None:
 
 def by_name(names: Sequence[str]) -> tuple[str, ...]:
     """Models by name; `*`, `?` outside brackets make a shell pattern. Raises UnknownNameError for what matches none."""
-    found: list[str] = []
+    chosen: list[str] = []
     for name in names:
         if is_pattern(name):
             matches = list_models(name)
             if not matches:
                 raise UnknownNameError("model or a pattern that matches one", name, list_models())
-            found += matches
+            chosen += matches
         else:
-            found.append(ModelName.parse(name).text)
-    return tuple(dict.fromkeys(found))
+            chosen.append(ModelName.parse(name).text)
+    return tuple(dict.fromkeys(chosen))
 
 
 def by_scale(scale: str, *, mixers: Sequence[str] = (), architecture: str = "unified") -> tuple[str, ...]:

@@ -216,8 +216,8 @@ def help_of(field: dataclasses.Field[Any]) -> OptionHelp:
     """The help of a field of an `Options` dataclass. Raises TypeError where it was not made by `option`."""
     if "option" not in field.metadata:
         raise TypeError(f"expected the field {field.name!r} to be made by option(), got a plain field; give it a help")
-    found: OptionHelp = field.metadata["option"]
-    return found
+    help_text: OptionHelp = field.metadata["option"]
+    return help_text
 
 
 def flag(name: str) -> str:

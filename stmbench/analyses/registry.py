@@ -171,11 +171,11 @@ class AnalysisSpec:
 
     def view(self, what: Literal["terminal", "figures", "section"]) -> Callable[[View], Any] | None:
         """The function that draws, imported if need be; None where the analysis has none."""
-        found = getattr(self, what)
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
-            found = getattr(importlib.import_module(module), attribute)
-        return found  # type: ignore[no-any-return]
+        draw = getattr(self, what)
+        if isinstance(draw, str):
+            module, _, attribute = draw.partition(":")
+            draw = getattr(importlib.import_module(module), attribute)
+        return draw  # type: ignore[no-any-return]
 
 
 ENTRY_POINTS: Final = "stmbench.analyses"
@@ -184,9 +184,9 @@ _METRICS: dict[str, Metric] = {}
 
 def _load() -> None:
     package = importlib.import_module("stmbench.analyses")
-    for found in pkgutil.iter_modules(package.__path__):
-        if found.ispkg:
-            importlib.import_module(f"stmbench.analyses.{found.name}")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            importlib.import_module(f"stmbench.analyses.{module.name}")
 
 
 def _forget(spec: AnalysisSpec) -> None:

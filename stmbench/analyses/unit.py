@@ -50,11 +50,11 @@ class Unit:
 
 def failures_in(unit: Unit, rows: Iterable[Row]) -> list[str]:
     """'what: why' for each reason of rows that failed, be it all of the unit or some of its models."""
-    found: dict[str, list[str]] = {}
+    failed: dict[str, list[str]] = {}
     for row in rows:
         if row.status == "failed":
-            found.setdefault(str(row.reason), []).append(str(row.model))
-    return [f"{unit.task} of {', '.join(dict.fromkeys(models))}: {reason}" for reason, models in found.items()]
+            failed.setdefault(str(row.reason), []).append(str(row.model))
+    return [f"{unit.task} of {', '.join(dict.fromkeys(models))}: {reason}" for reason, models in failed.items()]
 
 
 class Counted:

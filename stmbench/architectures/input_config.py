@@ -31,12 +31,12 @@ def input_config(module: nn.Module, transforms: Any, said: Mapping[str, Any]) ->
     Raises:
         ConfigError: transforms that do not say what they do.
     """
-    found = {**_DEFAULTS, **_of_config(module), **_of_transforms(transforms)}
-    found |= {key: value for key, value in said.items() if value is not None}
-    size = found["input_size"]
-    found["input_size"] = size = (size, size) if isinstance(size, int) else tuple(size)
-    found.setdefault("crop_pct", 0.875 if min(size) > _NO_CROP else 1.0)
-    return found
+    config = {**_DEFAULTS, **_of_config(module), **_of_transforms(transforms)}
+    config |= {key: value for key, value in said.items() if value is not None}
+    size = config["input_size"]
+    config["input_size"] = size = (size, size) if isinstance(size, int) else tuple(size)
+    config.setdefault("crop_pct", 0.875 if min(size) > _NO_CROP else 1.0)
+    return config
 
 
 def timm_config(module: nn.Module) -> dict[str, Any]:

@@ -130,8 +130,8 @@ class Returned:
 
 def feature_source(model: nn.Module) -> FeatureSource | None:
     """What was said of a given model's maps; None for every other model."""
-    found = model.__dict__.get(_ATTRIBUTE)
-    return found if isinstance(found, FeatureSource) else None
+    source = model.__dict__.get(_ATTRIBUTE)
+    return source if isinstance(source, FeatureSource) else None
 
 
 def prepared_copy(
@@ -169,13 +169,13 @@ def logits_of(output: Any) -> Any:
     """The logits in what a model returned: a tensor, `.logits`, ['logits'], or else the first tensor there is."""
     if isinstance(output, Tensor):
         return output
-    if isinstance(found := getattr(output, "logits", None), Tensor):
-        return found
+    if isinstance(logits := getattr(output, "logits", None), Tensor):
+        return logits
     if isinstance(output, Mapping):
         output = (output["logits"],) if "logits" in output else tuple(output.values())
     items = output if isinstance(output, tuple | list) else ()
-    found = (logits_of(item) for item in items)
-    return next((item for item in found if isinstance(item, Tensor)), output)
+    logits = (logits_of(item) for item in items)
+    return next((item for item in logits if isinstance(item, Tensor)), output)
 
 
 def _take_logits(_module: nn.Module, _arguments: Any, output: Any) -> Any:

@@ -41,9 +41,9 @@ FAULTS = [  # check, old text, new text, what is found
     ("rows", "    def headline", "    def image_row(self, s, m, v, **c):\n        return super().image_row("
      "s, m, v, **{**c, 'kind': 'raw'})\n\n    def headline", "no summary row"),
     ("rows", "metrics=(CHANGE,)", "metrics=(CHANGE, Metric(name='other', unit='s'))", None),
-    ("rows", "self.interval_row(subject, CHANGE.name,", "self.interval_row(subject, 'erf',",
+    ("rows", "self.interval_row(loaded, CHANGE.name,", "self.interval_row(loaded, 'erf',",
      "the metric 'erf' is not in the entry's metrics"),
-    ("seeds", "torch.cat(found).double().numpy()", "torch.cat(found).double().numpy() * 0 + 0.5",
+    ("seeds", "torch.cat(distances).double().numpy()", "torch.cat(distances).double().numpy() * 0 + 0.5",
      "another seed gave the same values"),
     ("seeds", "generator=torch.Generator().manual_seed(s)", "generator=torch.Generator().manual_seed("
      "__import__('time').time_ns())", "the same seed gave other values"),

@@ -79,8 +79,8 @@ class AffinityAnalysis(ImageAnalysis):
         unit = self.unit(kind.task, model, conditions, definition=kind.definition)
 
         def work() -> Outcome:
-            subject = self.subject(model)
-            study = kind(subject, self.config, seed=self.seed)
+            loaded = self.loaded_model(model)
+            study = kind(loaded, self.config, seed=self.seed)
             batches, shown = self._show(study)
             if len(study.without) == len(study.layers):
                 raise UnitError(NO_AFFINITY)
@@ -89,7 +89,7 @@ class AffinityAnalysis(ImageAnalysis):
                 rows += self._map_rows(unit, study, shown)
             skipped: dict[str, Any] = {"status": "skipped", "reason": NO_AFFINITY, "kind": "summary"}
             rows += [
-                self.image_row(subject, study.metric, None, stage=layer.stage, block=layer.block, **skipped)
+                self.image_row(loaded, study.metric, None, stage=layer.stage, block=layer.block, **skipped)
                 for layer in study.without
             ]
             return Outcome(rows=rows, notes={"layers": len(study.layers), **self.damage(batches)})
@@ -98,8 +98,8 @@ class AffinityAnalysis(ImageAnalysis):
 
     def _show(self, study: Study) -> tuple[Batches, dict[str, Any]]:
         """Every batch to the study, layer by layer; the batches, and what a map needs to know of the images."""
-        batches = self.pixel_batches(study.subject)
-        text, total = f"{study.words} of {study.subject.name}", len(self.indices)
+        batches = self.pixel_batches(study.loaded)
+        text, total = f"{study.words} of {study.loaded.name}", len(self.indices)
         indices: list[int] = []
         shown: list[Any] = []
         self.say(text, 0, total)
@@ -113,7 +113,7 @@ class AffinityAnalysis(ImageAnalysis):
                 # taken from the loop at once: the pass ends within this turn of it
                 self.say(text, before + seen / len(study.layers) * len(x), total)  # noqa: B023
 
-            visit(study.subject, study.layers, batch.images, look)
+            visit(study.loaded, study.layers, batch.images, look)
             indices += batch.indices
             if self.config.per_image:
                 shown.append(pictures(batch.images))
@@ -123,7 +123,7 @@ class AffinityAnalysis(ImageAnalysis):
         return batches, {"indices": np.asarray(indices), **pixels}
 
     def _row(self, study: Study, finding: Finding, images: int) -> Row:
-        subject, item, layer = study.subject, finding.item, finding.layer
+        loaded, item, layer = study.loaded, finding.item, finding.layer
         columns: dict[str, Any] = {
             "definition": study.definition,
             "stage": layer.stage,
@@ -136,8 +136,8 @@ class AffinityAnalysis(ImageAnalysis):
         }
         if item.interval.estimate != item.interval.estimate:
             columns |= {"kind": "summary", "status": "skipped", "reason": NO_MASS}
-            return self.image_row(subject, item.metric, None, **columns)
-        return self.interval_row(subject, item.metric, item.interval, **columns)
+            return self.image_row(loaded, item.metric, None, **columns)
+        return self.interval_row(loaded, item.metric, item.interval, **columns)
 
     def _map_rows(self, unit: Unit, study: Study, shown: dict[str, Any]) -> list[Row]:
         """Write the maps, and say which row of which layer is in the file."""
@@ -149,7 +149,7 @@ class AffinityAnalysis(ImageAnalysis):
         place = self.store.place(path)
         return [
             self.image_row(
-                study.subject,
+                study.loaded,
                 "affinity_map",
                 None,
                 kind="summary",

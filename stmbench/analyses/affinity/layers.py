@@ -135,19 +135,19 @@ def layers_of(model: nn.Module, name: str, size: tuple[int, int]) -> list[Layer]
 
 def _layers_at(model: nn.Module, source: FeatureSource, size: tuple[int, int]) -> list[Layer]:
     """The layers at a given module's mixers, in the order in which a pass over a grey image comes to them."""
-    found: list[Layer] = []
+    layers: list[Layer] = []
 
     def see(path: str) -> Callable[..., None]:
         def hook(_: nn.Module, arguments: Any, named: Any) -> None:
             x = first_tensor((arguments, named))
-            if x is None or any(layer.path == path for layer in found):
+            if x is None or any(layer.path == path for layer in layers):
                 return
             layout = layout_of(tuple(x.shape), size, source)
-            last = found[-1] if found else None
+            last = layers[-1] if layers else None
             stays = last is not None and (last.height, last.width) == (layout.height, layout.width)
             stage, block = (0, 0) if last is None else (last.stage, last.block + 1) if stays else (last.stage + 1, 0)
             sides = {"height": layout.height, "width": layout.width, "prefix": layout.prefix}
-            found.append(Layer(number=len(found) + 1, stage=stage, block=block, path=path, **sides))
+            layers.append(Layer(number=len(layers) + 1, stage=stage, block=block, path=path, **sides))
 
         return hook
 
@@ -163,20 +163,20 @@ def _layers_at(model: nn.Module, source: FeatureSource, size: tuple[int, int]) -
         model.train(training)
         for handle in handles:
             handle.remove()
-    if not found:
+    if not layers:
         raise InputError("mixers that a pass comes to", ", ".join(source.mixers), "change the pattern `mixer`")
-    return found
+    return layers
 
 
 def chosen_layers(layers: Sequence[Layer], words: Sequence[str], name: str) -> list[Layer]:
     """The layers that `AffinityConfig.layers` names, in the model's order. Raises InputError for one it has not."""
-    found = [layer for layer in layers if any(_is_named(layer, word, len(layers)) for word in words)]
+    chosen = [layer for layer in layers if any(_is_named(layer, word, len(layers)) for word in words)]
     for word in words:
-        if not any(_is_named(layer, word, len(layers)) for layer in found):
+        if not any(_is_named(layer, word, len(layers)) for layer in chosen):
             ends = [f"{layer.stage + 1}.{layer.block + 1}" for layer in (layers[0], layers[-1])]
             expected = f"layers 1 to {len(layers)}" if "." not in word else f"layers {ends[0]} to {ends[1]}"
             raise InputError(f"{expected} of {name}", word, "change --layers")
-    return found
+    return chosen
 
 
 def _is_named(layer: Layer, word: str, count: int) -> bool:

@@ -61,19 +61,19 @@ class LayerMaps:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What the file holds of this layer."""
         name, columns = f"layer{self.layer.number}", self.columns
-        found: dict[str, NDArray[Any]] = {
+        arrays: dict[str, NDArray[Any]] = {
             f"{name}.{part}": (torch.cat(kept) if self.per_image else kept[0] / self.images[part]).float().numpy()
             for part, kept in self.parts.items()
         }
-        found[f"{name}.place"] = np.asarray((self.layer.stage, self.layer.block))
-        found[f"{name}.positions"] = np.asarray(self.positions)
-        found[f"{name}.heads"] = np.asarray(self.heads)
-        found[f"{name}.map"] = np.asarray((columns.height, columns.width))
-        found[f"{name}.output"] = np.asarray((self.layer.height, self.layer.width))
-        found[f"{name}.grid"] = np.asarray(columns.grid)
-        found[f"{name}.padding"] = columns.padding.cpu().numpy()
-        found[f"{name}.boxes"] = columns.boxes.cpu().numpy()
-        return found
+        arrays[f"{name}.place"] = np.asarray((self.layer.stage, self.layer.block))
+        arrays[f"{name}.positions"] = np.asarray(self.positions)
+        arrays[f"{name}.heads"] = np.asarray(self.heads)
+        arrays[f"{name}.map"] = np.asarray((columns.height, columns.width))
+        arrays[f"{name}.output"] = np.asarray((self.layer.height, self.layer.width))
+        arrays[f"{name}.grid"] = np.asarray(columns.grid)
+        arrays[f"{name}.padding"] = columns.padding.cpu().numpy()
+        arrays[f"{name}.boxes"] = columns.boxes.cpu().numpy()
+        return arrays
 
 
 def pictures(pixels: Tensor) -> NDArray[np.uint8]:

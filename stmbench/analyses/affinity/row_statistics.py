@@ -122,10 +122,10 @@ def _(affinity: ScaledAffinity | RepeatedHeads) -> int:
 
 def _scaled(sums: Tensor, factor: Tensor) -> Tensor:
     """The sums of `factor` times an affinity: |ca| ln |ca| = c (|a| ln |a| + |a| ln c)."""
-    found = sums * factor
-    found[..., LOG] += torch.xlogy(factor, factor)[..., 0] * sums[..., REAL]
-    found[..., SQUARES] = sums[..., SQUARES] * factor[..., 0].square()
-    return found
+    scaled = sums * factor
+    scaled[..., LOG] += torch.xlogy(factor, factor)[..., 0] * sums[..., REAL]
+    scaled[..., SQUARES] = sums[..., SQUARES] * factor[..., 0].square()
+    return scaled
 
 
 NAMES = (
@@ -150,18 +150,18 @@ def layer_numbers(affinity: Affinity, geometry: Geometry) -> dict[str, Tensor]:
         images share the weights. parts, where there are both: (B, heads, len(PARTS_ONLY)).
     """
     static, dynamic = affinity.static, affinity.dynamic
-    found: dict[str, list[Tensor]] = {}
+    numbers: dict[str, list[Tensor]] = {}
     if static is None or dynamic is None:
         for queries in query_blocks(affinity):
-            found.setdefault("whole", []).append(row_numbers(row_sums(affinity, queries, geometry)))
+            numbers.setdefault("whole", []).append(row_numbers(row_sums(affinity, queries, geometry)))
     else:
         for queries in query_blocks(static, dynamic):
             sums = part_sums(static, dynamic, queries, geometry)
             for part in ("whole", "static", "dynamic"):
-                found.setdefault(part, []).append(row_numbers(sums[part]))
-            found.setdefault("parts", []).append(_compared(sums))
+                numbers.setdefault(part, []).append(row_numbers(sums[part]))
+            numbers.setdefault("parts", []).append(_compared(sums))
     # a row without any mass on the input has no distance: it is left out of the means
-    return {part: torch.cat(rows, dim=2).double().nanmean(dim=2) for part, rows in found.items()}
+    return {part: torch.cat(rows, dim=2).double().nanmean(dim=2) for part, rows in numbers.items()}
 
 
 def row_numbers(sums: Tensor) -> Tensor:

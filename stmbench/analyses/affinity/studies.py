@@ -55,13 +55,13 @@ class CalledModule(nn.Module):
         """What the module makes of `x` in place of the tensor that it was called with."""
         arguments = [x if argument is self._x else argument for argument in self._arguments]
         named = {key: x if argument is self._x else argument for key, argument in self._named.items()}
-        found = first_tensor(self.module(*arguments, **named))
-        if found is None:
+        output = first_tensor(self.module(*arguments, **named))
+        if output is None:
             raise UnitError(f"expected a tensor from {type(self.module).__name__}, got none; name another module")
-        return found
+        return output
 
 
-def visit(subject: LoadedModel, layers: Sequence[tuple[Layer, str]], pixels: Tensor, look: Look) -> None:
+def visit(loaded: LoadedModel, layers: Sequence[tuple[Layer, str]], pixels: Tensor, look: Look) -> None:
     """Run the model on a batch, and call `look` at each module when the pass comes to it.
 
     Args:
@@ -70,7 +70,7 @@ def visit(subject: LoadedModel, layers: Sequence[tuple[Layer, str]], pixels: Ten
         look: gets the module's input without a graph; gradients are off, and may be switched on. In place of a given
             model's module it gets one of that input alone, which passes on whatever else the module was called with.
     """
-    is_given = feature_source(subject.model) is not None
+    is_given = feature_source(loaded.model) is not None
     left = {layer.number for layer, _ in layers}
     handles = []
 
@@ -90,10 +90,10 @@ def visit(subject: LoadedModel, layers: Sequence[tuple[Layer, str]], pixels: Ten
 
     try:
         for layer, path in layers:
-            module = subject.model.get_submodule(path)
+            module = loaded.model.get_submodule(path)
             handles.append(module.register_forward_pre_hook(hook(layer), with_kwargs=True))
         with torch.no_grad():
-            subject.model(subject.input(pixels))
+            loaded.model(loaded.input(pixels))
     except _SeenAll:
         pass
     finally:
@@ -121,8 +121,8 @@ class Numbers(WeightsStudy):
 
     task, words = "numbers", "affinities"
 
-    def __init__(self, subject: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
-        super().__init__(subject, config, seed=seed)
+    def __init__(self, loaded: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
+        super().__init__(loaded, config, seed=seed)
         self._found: dict[tuple[Layer, str], list[Tensor]] = {}
         self._coefficients: dict[Layer, Mapping[str, Tensor]] = {}
 
@@ -207,8 +207,8 @@ def influence(module: nn.Module, x: Tensor, positions: Tensor, layer: Layer) -> 
     if _is_map(x.shape[1], x.shape[2], layer):
         return jacobian_affinity(module, x, positions), (x.shape[1], x.shape[2])
     maps = x.permute(0, 2, 3, 1)
-    found = jacobian_affinity(lambda maps: module(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), maps, positions)
-    return found, (maps.shape[1], maps.shape[2])
+    norms = jacobian_affinity(lambda maps: module(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), maps, positions)
+    return norms, (maps.shape[1], maps.shape[2])
 
 
 def _of_tokens(module: nn.Module, tokens: Tensor, positions: Tensor, layer: Layer) -> Tensor:
@@ -243,10 +243,10 @@ class Jacobians(Study):
 
     task, words, definition = "jacobian", "Jacobians", "affinity.jacobian.v1"
 
-    def __init__(self, subject: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
+    def __init__(self, loaded: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
         if not config.is_jacobian:  # auto: in place of the affinity that the mixer does not offer
             config = dataclasses.replace(config, jacobian="mixer", heads=("mean",))
-        super().__init__(subject, config, seed=seed)
+        super().__init__(loaded, config, seed=seed)
         self._found: dict[Layer, list[Tensor]] = {}
 
     def path(self, layer: Layer) -> str:
@@ -290,5 +290,5 @@ class MissingAffinities(Jacobians):
 
     def choose(self, layers: list[Layer]) -> list[Layer]:
         """The chosen ones without an affinity."""
-        model = self.subject.model
+        model = self.loaded.model
         return [layer for layer in super().choose(layers) if not has_affinity(model.get_submodule(layer.path))]

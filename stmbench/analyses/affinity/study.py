@@ -41,16 +41,16 @@ class Study(abc.ABC):
     metric: ClassVar[str] = "attention_distance"  # what a failure's rows are named for
     words: ClassVar[str]
 
-    def __init__(self, subject: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
-        self.subject, self.config, self.seed = subject, config, seed
+    def __init__(self, loaded: LoadedModel, config: AffinityConfig, *, seed: int) -> None:
+        self.loaded, self.config, self.seed = loaded, config, seed
         self.maps: dict[Layer, LayerMaps] = {}
         self.without: list[Layer] = []
-        every = layers_of(subject.model, subject.name, subject.preprocessing.size)
+        every = layers_of(loaded.model, loaded.name, loaded.preprocessing.size)
         self.layers = [(layer, self.path(layer)) for layer in self.choose(every)]
 
     def choose(self, layers: list[Layer]) -> list[Layer]:
         """The layers that are looked at: those asked for."""
-        return chosen_layers(layers, self.config.layers, self.subject.name)
+        return chosen_layers(layers, self.config.layers, self.loaded.name)
 
     def path(self, layer: Layer) -> str:
         """The dotted path of the module that is looked at: the mixer's."""
@@ -67,12 +67,12 @@ class Study(abc.ABC):
     def positions(self, layer: Layer) -> tuple[int, ...]:
         """The positions on this layer's map. Raises InputError for one that is not there."""
         chosen = self.config.positions_on(layer.height, layer.width)
-        check_positions(chosen, layer, self.subject.name)
+        check_positions(chosen, layer, self.loaded.name)
         return chosen
 
     def geometry(self, columns: Columns, height: int, width: int) -> Geometry:
         """Where columns lie from the queries of a height x width map, in pixels of the image."""
-        image = self.subject.preprocessing.size
+        image = self.loaded.preprocessing.size
         pixels = image[0] / columns.height, image[1] / columns.width
         return Geometry(columns=columns, height=height, width=width, pixels=pixels, radii=self.config.radii)
 

@@ -119,17 +119,17 @@ class CorruptionStudy(ImageAnalysis):
             "dtype": request.dtype,
         }
         known = {"analysis": self.name, "definition": self.definition, "task": "answers", "models": [model]}
-        found, weights = dict[str, str](), set[str]()
+        keys, weights = dict[str, str](), set[str]()
         for key in self.store.keys(**known, seed=self.seed, status="ok"):
             facts = self.store.metadata(key)
             conditions = facts["conditions"]
             if all(conditions.get(name) == value for name, value in wanted.items()):
-                found[conditions["corruption"]] = key
+                keys[conditions["corruption"]] = key
                 weights.update(facts["weights"])
         if len(weights) > 1:
             text = f"no errors relative to {model}: the store has several of its weights; add it to the models"
             self._missing[text] = None
-        return found if len(weights) == 1 else {}
+        return keys if len(weights) == 1 else {}
 
     def _measured(self, model: str) -> dict[str, Unit]:
         """Condition -> unit."""
@@ -137,13 +137,13 @@ class CorruptionStudy(ImageAnalysis):
 
     def _work_of(self, unit: Unit, model: str, condition: str) -> Work:
         def work() -> Outcome:
-            subject = self.labelled_subject(model)
-            loaded = self.pixel_batches(subject)
+            loaded = self.labelled_model(model)
+            batches = self.pixel_batches(loaded)
             levels = (0,) if condition == CLEAN else SEVERITIES
             indices, labels, predicted = list[int](), list[Tensor](), list[Tensor]()
-            for batch in loaded:
+            for batch in batches:
                 assert batch.labels is not None
-                pixels, found = batch.images.to(subject.device, torch.float32), []
+                pixels, ranks = batch.images.to(loaded.device, torch.float32), []
                 for place, level in enumerate(levels):
                     done = len(indices) + len(batch) * place / len(levels)
                     self.say(f"{condition.replace('_', ' ')}: {model}", done, len(self.indices))
@@ -152,10 +152,10 @@ class CorruptionStudy(ImageAnalysis):
                         shown = corrupt(
                             pixels, condition, level, batch.indices, seed=self.seed, as_jpeg=self.config.as_jpeg
                         )
-                    found.append(subject.logits(shown).argmax(1).cpu())
+                    ranks.append(loaded.logits(shown).argmax(1).cpu())
                 indices += batch.indices
                 labels.append(batch.labels)
-                predicted.append(torch.stack(found))
+                predicted.append(torch.stack(ranks))
             answers = Answers(
                 indices=np.array(indices), labels=torch.cat(labels).numpy(), predicted=torch.cat(predicted, 1).numpy()
             )
@@ -163,11 +163,11 @@ class CorruptionStudy(ImageAnalysis):
             answers.write(path)
             known = {"condition": condition, "artifact": self.store.place(path), "num_images": len(indices)}
             rows = [
-                self.interval_row(subject, "accuracy", proportion(hits), level=level, **known)
+                self.interval_row(loaded, "accuracy", proportion(hits), level=level, **known)
                 for level, hits in zip(levels, answers.hits, strict=True)
             ]
-            resolution = size_text(*subject.preprocessing.size)
-            return Outcome(rows=rows, notes={"resolution": resolution, **self.damage(loaded, subject)})
+            resolution = size_text(*loaded.preprocessing.size)
+            return Outcome(rows=rows, notes={"resolution": resolution, **self.damage(batches, loaded)})
 
         return work
 
@@ -178,14 +178,14 @@ class CorruptionStudy(ImageAnalysis):
                 yield self._row(model, "mean_accuracy", errors.mean_accuracy(names), condition=condition, **known)
 
     def _ratios(self, model: str, mine: Mapping[str, str], baseline: str, theirs: Mapping[str, str]) -> Iterator[Row]:
-        found = corruption_errors(self._errors(mine), self._errors(theirs), seed=self.seed)
+        errors = corruption_errors(self._errors(mine), self._errors(theirs), seed=self.seed)
         known = {**self._known(mine), "baseline": baseline}
-        for metric, ratios in (("corruption_error", found.each), ("relative_corruption_error", found.each_relative)):
+        for metric, ratios in (("corruption_error", errors.each), ("relative_corruption_error", errors.each_relative)):
             for name, ratio in ratios.items():
                 yield self._ratio_row(model, metric, ratio, condition=name, **known)
-        if set(found.each) == set(self.config.chosen):  # none has failed
+        if set(errors.each) == set(self.config.chosen):  # none has failed
             whole = overall(self.config.chosen)
-            means = {"mean_corruption_error": found.mean, "relative_mean_corruption_error": found.mean_relative}
+            means = {"mean_corruption_error": errors.mean, "relative_mean_corruption_error": errors.mean_relative}
             for metric, ratio in means.items():
                 yield self._ratio_row(model, metric, ratio, condition=whole, **known)
 

@@ -30,7 +30,7 @@ TOPS: Final = (5.0, 10.0, 20.0, 50.0)  # per cent; an axis ends at the first tha
 
 def figures(view: View) -> dict[str, Figure]:
     """Name -> figure: three for each definition and data set in the rows, or as many as there is something for."""
-    found: dict[str, Figure] = {}
+    figures_by_name: dict[str, Figure] = {}
     chosen = view.rows[view.rows["value"].notna()]
     groups = list(chosen.groupby(["definition", "dataset"], sort=False))
     for (definition, dataset), rows in groups:
@@ -39,10 +39,10 @@ def figures(view: View) -> dict[str, Figure]:
         drawn = {"severity": severity_curves, "accuracy": accuracy_map, "errors": error_map}
         for name, draw in drawn.items():
             try:
-                found["_".join([ANALYSIS, name, *words])] = draw(rows)
+                figures_by_name["_".join([ANALYSIS, name, *words])] = draw(rows)
             except TableError:
                 continue  # no baseline, or no corruption that all severities were measured of
-    return found
+    return figures_by_name
 
 
 def severity_curves(frame: pd.DataFrame) -> Figure:
@@ -53,8 +53,8 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
     Raises:
         TableError: no accuracies of corrupted images.
     """
-    found = points(frame, "accuracy")
-    shown = [name for name in CORRUPTIONS if any(point.condition == name for point in found)]
+    accuracies = points(frame, "accuracy")
+    shown = [name for name in CORRUPTIONS if any(point.condition == name for point in accuracies)]
     if not shown:
         raise TableError("accuracies of corrupted images", "none", "run `stmbench corruption`")
     families = [[name for name in names if name in shown] for names in FAMILIES.values()]
@@ -62,9 +62,9 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
         families = [shown[start : start + ACROSS] for start in range(0, len(shown), ACROSS)]
     families = [names for names in families if names]
     lines: dict[str, dict[str, list[Point]]] = {}  # label -> condition -> points
-    for point in found:
+    for point in accuracies:
         lines.setdefault(point.label, {}).setdefault(str(point.condition), []).append(point)
-    highest = max(100 * (point.value if point.errors is None else point.high) for point in found)
+    highest = max(100 * (point.value if point.errors is None else point.high) for point in accuracies)
     with _grid(len(families), max(map(len, families))) as (figure, grid):
         for panels, names in zip(grid, families, strict=True):
             for axes in panels[len(names) :]:
@@ -84,7 +84,7 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
         first.set_xlim(-0.25, 5.25)
         first.set_xticks(range(6), ["clean", *"12345"])
         figure.supylabel("top-1 accuracy, %", fontsize=9)
-        figure.supxlabel(f"severity\n{_conditions(found)}", fontsize=9, color=MUTED)
+        figure.supxlabel(f"severity\n{_conditions(accuracies)}", fontsize=9, color=MUTED)
         keys = [next(iter(of_model.values()))[0] for of_model in lines.values()]
         handles = [_handle(point) for point in keys]
         legend = figure.legend(
@@ -97,23 +97,23 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
 
 def accuracy_map(frame: pd.DataFrame) -> Figure:
     """Models by corruptions: mean accuracy over the severities, with the clean accuracy and the mean of all."""
-    found = points(frame, "mean_accuracy")
+    accuracies = points(frame, "mean_accuracy")
     clean = [point for point in points(frame, "accuracy") if point.condition == CLEAN]
-    return _heat_map([*clean, *found], "mean_accuracy", "Mean accuracy under corruption, %", centre=None)
+    return _heat_map([*clean, *accuracies], "mean_accuracy", "Mean accuracy under corruption, %", centre=None)
 
 
 def error_map(frame: pd.DataFrame) -> Figure:
     """Models by corruptions: errors in per cent of the baseline's (CE), and their mean. Raises TableError without."""
-    found = [*points(frame, "corruption_error"), *_maybe(frame, "mean_corruption_error")]
+    errors = [*points(frame, "corruption_error"), *_maybe(frame, "mean_corruption_error")]
     names = labels(frame)
-    baselines = dict.fromkeys(str(point.baseline) for point in found)
+    baselines = dict.fromkeys(str(point.baseline) for point in errors)
     whose = "/".join(shorten(names.get(model, model)) for model in baselines)
-    return _heat_map(found, "corruption_error", f"Corruption error, % of the error of {whose}", centre=100.0)
+    return _heat_map(errors, "corruption_error", f"Corruption error, % of the error of {whose}", centre=100.0)
 
 
-def _heat_map(found: Sequence[Point], metric: str, words: str, *, centre: float | None) -> Figure:
+def _heat_map(measured: Sequence[Point], metric: str, words: str, *, centre: float | None) -> Figure:
     cells: dict[str, dict[str | None, Point]] = {}
-    for point in found:
+    for point in measured:
         cells.setdefault(point.label, {})[point.condition] = point
     shown = [name for name in CORRUPTIONS if any(name in row for row in cells.values())]
     columns: dict[str | None, str] = {CLEAN: "clean"} if any(CLEAN in row for row in cells.values()) else {}
@@ -142,7 +142,7 @@ def _heat_map(found: Sequence[Point], metric: str, words: str, *, centre: float 
         axes.spines["bottom"].set_visible(False)
         axes.set_xlim(-0.55, max(places.values()) + 0.55)
         heading(axes, words)
-        axes.set_xlabel(_conditions(found), color=MUTED, fontsize=8, loc="left")
+        axes.set_xlabel(_conditions(measured), color=MUTED, fontsize=8, loc="left")
     return figure
 
 
@@ -167,13 +167,13 @@ def _cell(
 def _places(columns: Sequence[str | None]) -> dict[str | None, float]:
     """Where each column stands, with a gap between families, after the clean images and before the mean."""
     family = {name: number for number, names in enumerate(FAMILIES.values()) for name in names}
-    found: dict[str | None, float] = {}
+    positions: dict[str | None, float] = {}
     place, before = 0.0, None
     for column in columns:
         kind = family.get(str(column), column)
-        place += 0.0 if not found else 1.0 if kind == before else 1.2
-        found[column], before = place, kind
-    return found
+        place += 0.0 if not positions else 1.0 if kind == before else 1.2
+        positions[column], before = place, kind
+    return positions
 
 
 def _rank(row: Mapping[str | None, Point], shown: Sequence[str]) -> float:
@@ -213,13 +213,13 @@ def _name(point: Point) -> str:
     return f"{point.label} (random init)" if point.is_untrained else point.label
 
 
-def _conditions(found: Sequence[Point]) -> str:
+def _conditions(measured: Sequence[Point]) -> str:
     """What all points share."""
-    said = subtitle(list(found), without=("batch_size",))
-    data = sorted({str(point.facts["dataset"]).partition(":")[0] for point in found})
-    images = {point.count for point in found}
+    said = subtitle(list(measured), without=("batch_size",))
+    data = sorted({str(point.facts["dataset"]).partition(":")[0] for point in measured})
+    images = {point.count for point in measured}
     counts = [f"{images.pop()} images"] if len(images) == 1 else []
-    definitions = sorted({str(point.facts["definition"]) for point in found})
+    definitions = sorted({str(point.facts["definition"]) for point in measured})
     return " · ".join([*([said] if said else []), *data, *counts, *definitions])
 
 

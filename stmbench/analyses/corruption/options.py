@@ -51,10 +51,10 @@ def overall(corruptions: Sequence[str]) -> str | None:
 
 def means_over(corruptions: Sequence[str]) -> dict[str | None, tuple[str, ...]]:
     """The `condition` of a mean -> the corruptions it is over: each by itself, whole families, and all of these."""
-    found: dict[str | None, tuple[str, ...]] = {name: (name,) for name in corruptions}
-    found.update((name, names) for name, names in FAMILIES.items() if set(names) <= set(corruptions))
-    found[overall(corruptions)] = tuple(corruptions)
-    return found
+    means: dict[str | None, tuple[str, ...]] = {name: (name,) for name in corruptions}
+    means.update((name, names) for name, names in FAMILIES.items() if set(names) <= set(corruptions))
+    means[overall(corruptions)] = tuple(corruptions)
+    return means
 
 
 def require_severity(severity: int) -> None:

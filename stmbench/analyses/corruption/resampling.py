@@ -67,12 +67,12 @@ def moved_along(images: Tensor, degrees: Tensor, *, radius: float, sigma: float)
     height, width = images.shape[-2:]
     margin = len(taps)
     padded = F.pad(images, (margin, margin, margin, margin), mode="replicate")
-    found = torch.zeros_like(images)
+    blurred = torch.zeros_like(images)
     for number, one in enumerate(padded):
         for weight, x, y in zip(weights.tolist(), right[number], down[number], strict=True):
             y, x = margin + y, margin + x
-            found[number].add_(one[:, y : y + height, x : x + width], alpha=weight)
-    return found
+            blurred[number].add_(one[:, y : y + height, x : x + width], alpha=weight)
+    return blurred
 
 
 @functools.lru_cache(maxsize=32)

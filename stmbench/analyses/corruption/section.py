@@ -91,9 +91,9 @@ def _summary(rows: pd.DataFrame) -> Table | None:
 
 
 def _by_corruption(rows: pd.DataFrame, metric: str, words: str) -> Table | None:
-    found = points_of(rows, metric)
+    shares = points_of(rows, metric)
     columns = [
-        Measured(Column(heading=title(name), unit="%"), metric, [point for point in found if point.condition == name])
+        Measured(Column(heading=title(name), unit="%"), metric, [point for point in shares if point.condition == name])
         for name in CORRUPTIONS
     ]
     return by_model(f"corruption-{metric.replace('_', '-')}", words, columns, note="Means over the five severities.")

@@ -51,13 +51,13 @@ def summary_columns(rows: pd.DataFrame) -> dict[str, list[Point]]:
     families = [name for name in FAMILIES if name in by_condition]
     single = [name for name in shown if not any(name in FAMILIES[family] for family in families)]
     single = single if len(single) <= MOST else []
-    found = {"clean": [point for point in _points(rows, "accuracy") if point.condition == CLEAN]}
-    found |= {title(name).lower(): by_condition[name] for name in (*families, *single)}
+    columns = {"clean": [point for point in _points(rows, "accuracy") if point.condition == CLEAN]}
+    columns |= {title(name).lower(): by_condition[name] for name in (*families, *single)}
     if len(shown) > 1 and whole not in families:
-        found["mean"] = by_condition.get(whole, [])
-    found["mCE"] = _points(rows, "mean_corruption_error")
-    found["relative mCE"] = _points(rows, "relative_mean_corruption_error")
-    return {heading: column for heading, column in found.items() if column}
+        columns["mean"] = by_condition.get(whole, [])
+    columns["mCE"] = _points(rows, "mean_corruption_error")
+    columns["relative mCE"] = _points(rows, "relative_mean_corruption_error")
+    return {heading: column for heading, column in columns.items() if column}
 
 
 def _points(rows: pd.DataFrame, metric: str) -> list[Point]:

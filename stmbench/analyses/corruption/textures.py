@@ -72,10 +72,10 @@ def _needles(draws: Draws, places: Tensor, angle: Tensor) -> Tensor:
     cos, sin = (turn(angle)[:, None, None] for turn in (torch.cos, torch.sin))
     x, y = places.unbind(-1)
     turned = torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1) / math.sqrt(2)  # within the noise's square
-    found = torch.zeros_like(x)
+    blurred = torch.zeros_like(x)
     for across, along, weight in NEEDLES:
-        found += weight * (1 - 1.2 * _looked_up(draws.normal(1, across, along), turned).abs()).clamp(min=0)
-    return found
+        blurred += weight * (1 - 1.2 * _looked_up(draws.normal(1, across, along), turned).abs()).clamp(min=0)
+    return blurred
 
 
 def _looked_up(noise: Tensor, places: Tensor) -> Tensor:

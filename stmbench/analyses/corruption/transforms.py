@@ -67,5 +67,5 @@ def corrupt(
         )
     transform, parameters = TRANSFORMS[corruption]
     draws = Draws(corruption, severity, indices, seed=seed, device=images.device)
-    found = truncated(transform(images, draws, *parameters[severity - 1]))
-    return digital.jpeg_compression(found, None, PUBLISHED_QUALITY) if as_jpeg else found
+    corrupted = truncated(transform(images, draws, *parameters[severity - 1]))
+    return digital.jpeg_compression(corrupted, None, PUBLISHED_QUALITY) if as_jpeg else corrupted

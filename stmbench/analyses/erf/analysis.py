@@ -91,8 +91,8 @@ def profile(maps: NDArray[np.floating], number: NDArray[np.int64], squares: int)
     flat = np.asarray(maps, dtype=np.float64).reshape(-1, number.size)
     order = np.argsort(number, axis=None, kind="stable")
     starts = np.searchsorted(number.ravel()[order], np.arange(squares))
-    found: Floats = np.add.reduceat(flat[:, order], starts, axis=1)
-    return found.reshape(*maps.shape[:-2], squares)
+    sums: Floats = np.add.reduceat(flat[:, order], starts, axis=1)
+    return sums.reshape(*maps.shape[:-2], squares)
 
 
 def sides_holding(mass: Floats, sides: Floats, share: float) -> Floats:
@@ -156,8 +156,8 @@ class StageMaps:
     def sizes(self, chosen: Sequence[Definition], percents: Sequence[float], *, seed: int) -> Iterator[Size]:
         """Every definition at every percentage."""
         for definition in chosen:
-            found = self._sides(definition, percents, seed=seed)
-            for percent, (estimate, drawn) in zip(percents, found, strict=True):
+            sizes = self._sides(definition, percents, seed=seed)
+            for percent, (estimate, drawn) in zip(percents, sizes, strict=True):
                 interval = percentile_interval(estimate, drawn, self.seen, omit_nan=True)
                 yield Size(definition=definition, percent=percent, interval=interval)
 
@@ -229,15 +229,15 @@ class Erf(ImageAnalysis):
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:
-            subject = self.subject(model)
-            stages = chosen_stages(subject.model, self.config.stages)
-            found = located(subject, stages)
-            size = subject.preprocessing.size
-            gathered = [StageMaps(grid, size, len(self.indices)) for grid in found]
-            loaded, done = self.pixel_batches(subject), 0
+            loaded = self.loaded_model(model)
+            stages = chosen_stages(loaded.model, self.config.stages)
+            locations = located(loaded, stages)
+            size = loaded.preprocessing.size
+            gathered = [StageMaps(grid, size, len(self.indices)) for grid in locations]
+            batches, done = self.pixel_batches(loaded), 0
             self.say(f"gradients of {model}", 0, len(self.indices))
-            for batch in loaded:
-                maps = gradient_maps(subject.model, stages, subject.input(batch.images))
+            for batch in batches:
+                maps = gradient_maps(loaded.model, stages, loaded.input(batch.images))
                 for stage, part in zip(gathered, maps, strict=True):
                     stage.add(part)
                 done += len(batch)
@@ -245,19 +245,19 @@ class Erf(ImageAnalysis):
             empty = [str(s.number + 1) for s, g in zip(stages, gathered, strict=True) if not g.mean("magnitude").any()]
             if empty:
                 raise UnitError(f"the gradient of stage {', '.join(empty)} is zero on every image")
-            rows = self._rows(subject, stages, gathered, self._kept(unit, stages, gathered))
-            notes = {"centre_assumed": [grid.assumed for grid in found], **self.damage(loaded)}
+            rows = self._rows(loaded, stages, gathered, self._kept(unit, stages, gathered))
+            notes = {"centre_assumed": [grid.assumed for grid in locations], **self.damage(batches)}
             return Outcome(rows=rows, notes=notes)
 
         return work
 
-    def _rows(self, subject: LoadedModel, stages: list[Stage], gathered: list[StageMaps], artifact: str) -> list[Row]:
+    def _rows(self, loaded: LoadedModel, stages: list[Stage], gathered: list[StageMaps], artifact: str) -> list[Row]:
         rows = []
         for stage, maps in zip(stages, gathered, strict=True):
             for size in maps.sizes(definitions(self.config.definitions), self.config.percents, seed=self.seed):
                 columns = {"stage": stage.number, "level": size.percent, "artifact": artifact}
                 columns |= {"definition": size.definition.name, "num_images": maps.seen}
-                rows.append(self.interval_row(subject, METRIC, size.interval, **columns))
+                rows.append(self.interval_row(loaded, METRIC, size.interval, **columns))
         return rows
 
     def _kept(self, unit: Unit, stages: list[Stage], gathered: list[StageMaps]) -> str:
@@ -274,9 +274,9 @@ class Erf(ImageAnalysis):
         return self.store.place(path)
 
 
-def located(subject: LoadedModel, stages: list[Stage]) -> list[Grid]:
+def located(loaded: LoadedModel, stages: list[Stage]) -> list[Grid]:
     """Where the units of each stage are on the model's input."""
-    height, width = subject.preprocessing.size
-    blank = subject.input(torch.full((1, 3, height, width), 0.5))
-    maps, calls = probe(subject.model, stages, blank)
+    height, width = loaded.preprocessing.size
+    blank = loaded.input(torch.full((1, 3, height, width), 0.5))
+    maps, calls = probe(loaded.model, stages, blank)
     return grids((height, width), [(m.shape[2], m.shape[3]) for m in maps], calls)

@@ -75,7 +75,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
     """
     rows = erf_rows(frame, definition)
     rows = rows[rows["level"] == rows["level"].min()]
-    names, files, found = labels(frame), dict[str, dict[str, Any]](), []
+    names, files, maps = labels(frame), dict[str, dict[str, Any]](), []
     gradient = "magnitude" if "rectified" not in definition and definition != "authors_code.v1" else "rectified"
     about_image = definition in ("paper.v1", "authors_code.v1")
     for row in rows.to_dict("records"):
@@ -88,7 +88,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
         pixels = arrays[f"{gradient}_{stage}"]
         height, width = pixels.shape
         centre = (height // 2, width // 2) if about_image else tuple(map(float, arrays[f"centre_{stage}"]))
-        found.append(
+        maps.append(
             ErfMap(
                 label=names[str(row["model"])],
                 key=str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]),
@@ -101,7 +101,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
                 percent=float(row["level"]),
             )
         )
-    return found
+    return maps
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,9 +128,9 @@ def erf_figures(
         beside: a table that may hold the models' accuracy, of the analysis 'eval'.
     """
     maps = read_maps(frame, definition, folder)
-    found = {"erf": heat_maps(maps, _words(frame, definition))} if maps else {}
+    drawn = {"erf": heat_maps(maps, _words(frame, definition))} if maps else {}
     plotted = against_accuracy(frame, definition, frame if beside is None else beside)
-    return found if plotted is None else {**found, "erf_accuracy": plotted}
+    return drawn if plotted is None else {**drawn, "erf_accuracy": plotted}
 
 
 def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:

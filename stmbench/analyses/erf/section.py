@@ -55,8 +55,8 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         Plot(name=name, figure=figure, title=CAPTIONS[name][0], shows=CAPTIONS[name][1], measured=CAPTIONS[name][2])
         for name, figure in erf_figures(frame, str(shown), Path(), beside=everything).items()
     ]
-    found = [_stage_table(rows, stages, str(shown)), _definition_table(frame, definitions)]
-    found += [_all_stages_table(frame)] if len(definitions) > 1 else []
+    tables = [_stage_table(rows, stages, str(shown)), _definition_table(frame, definitions)]
+    tables += [_all_stages_table(frame)] if len(definitions) > 1 else []
     at = list(frame.loc[frame["value"].notna(), "resolution"].dropna().unique())
     return Section(
         name="erf",
@@ -64,7 +64,7 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         lead=_lead(rows),
         conditions=conditions(frame),
         plots=tuple(plots),
-        tables=tuple(table for table in found if table is not None),
+        tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
         caveats=(*caveats(frame), *_at_one_size(at), *_beyond_the_image(rows)),
     )
@@ -72,11 +72,11 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
 
 def _by_stage(rows: pd.DataFrame) -> dict[tuple[float, int], list[Point]]:
     """(percentage, stage) -> points, whose labels then leave the stage out."""
-    found = {}
+    measured = {}
     for _, group in rows.groupby(["level", "stage"], sort=True):
         group.attrs = rows.attrs
-        found[float(group["level"].iloc[0]), int(group["stage"].iloc[0])] = points_of(group, "erf")
-    return found
+        measured[float(group["level"].iloc[0]), int(group["stage"].iloc[0])] = points_of(group, "erf")
+    return measured
 
 
 def _stage_table(rows: pd.DataFrame, stages: dict[tuple[float, int], list[Point]], definition: str) -> Table | None:

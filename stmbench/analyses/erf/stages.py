@@ -64,13 +64,13 @@ def _stages_by_size(model: nn.Module) -> list[Stage]:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             if not isinstance(output, Tensor) or output.ndim != 4:
                 return
-            height, width = found = output.shape[2], output.shape[3]
+            height, width = map_size = output.shape[2], output.shape[3]
             is_stage = COARSEST_STEM * height <= size[0] + 1 and COARSEST_STEM * width <= size[1] + 1
             is_pooled = height * width == 1 and min(seen, default=(1, 1)) > (1, 1)
-            grows = any(height > rows for rows, _ in seen) and found not in seen  # a decoder's
+            grows = any(height > rows for rows, _ in seen) and map_size not in seen  # a decoder's
             depth = path.count(".")
-            if is_stage and not is_pooled and not grows and depth <= seen.get(found, (depth, ""))[0]:
-                seen[found] = depth, path
+            if is_stage and not is_pooled and not grows and depth <= seen.get(map_size, (depth, ""))[0]:
+                seen[map_size] = depth, path
 
         return hook
 
@@ -115,8 +115,8 @@ def stage_maps(model: nn.Module, stages: Sequence[Stage], images: Tensor) -> lis
     """
     source = feature_source(model)
     if source is not None and (source.stages or not hasattr(model, "forward_intermediates")):
-        found = _hooked(model, stages, images)
-        return [_as_map_of(output, stage, images, source) for stage, output in zip(stages, found, strict=True)]
+        outputs = _hooked(model, stages, images)
+        return [_as_map_of(output, stage, images, source) for stage, output in zip(stages, outputs, strict=True)]
     wanted = [stage.index for stage in stages]
     if hasattr(model, "forward_intermediates"):
         options = {"indices": wanted, "stop_early": True, "intermediates_only": True, "output_fmt": "NCHW"}
@@ -124,18 +124,18 @@ def stage_maps(model: nn.Module, stages: Sequence[Stage], images: Tensor) -> lis
             maps: list[Tensor] = model.forward_intermediates(images, **options)  # type: ignore[operator]
         except (TypeError, AssertionError) as error:
             raise UnitError(f"this model gives no maps of its stages: {error}") from error
-        return [_as_map(found) for found in maps]
-    return [_as_map(found) for found in _hooked(model, stages, images)]
+        return [_as_map(outputs) for outputs in maps]
+    return [_as_map(outputs) for outputs in _hooked(model, stages, images)]
 
 
 def _hooked(model: nn.Module, stages: Sequence[Stage], images: Tensor) -> list[Any]:
     """What the stages' modules return, in one pass that stops at the last of them."""
-    found: dict[int, Any] = {}
+    outputs: dict[int, Any] = {}
 
     def keep(stage: Stage) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            found[stage.index] = output
-            if len(found) == len(stages):
+            outputs[stage.index] = output
+            if len(outputs) == len(stages):
                 raise _ReachedError
 
         return hook
@@ -148,10 +148,10 @@ def _hooked(model: nn.Module, stages: Sequence[Stage], images: Tensor) -> list[A
     finally:
         for handle in handles:
             handle.remove()
-    if list(found) != [stage.index for stage in stages]:
-        order = ", ".join(stage.module for stage in stages if stage.index in found) or "none of them"
+    if list(outputs) != [stage.index for stage in stages]:
+        order = ", ".join(stage.module for stage in stages if stage.index in outputs) or "none of them"
         raise UnitError(f"expected stages in the order in which the network comes to them, got {order}; list them so")
-    return list(found.values())
+    return list(outputs.values())
 
 
 def _as_map_of(output: Any, stage: Stage, images: Tensor, source: FeatureSource) -> Tensor:

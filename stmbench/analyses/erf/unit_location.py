@@ -58,14 +58,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignor
         self.calls: list[list[Strided]] = [[]]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         if name in READERS and isinstance(args[0], Tensor) and args[0].ndim == 4:
-            output = found if isinstance(found, Tensor) else found[0]
+            output = result if isinstance(result, Tensor) else result[0]
             before, after = _pair(args[0].shape[-2:]), _pair(output.shape[-2:])
             if before != after:
                 self.calls[-1].append(Strided(before=before, after=after, **READERS[name](args)))
-        return found
+        return result
 
 
 def _convolution(args: Any) -> dict[str, Pair]:
@@ -145,11 +145,11 @@ def grids(image: tuple[int, int], sizes: Sequence[tuple[int, int]], calls: Seque
         sizes: (H, W) of each stage's map.
         calls: the strided calls between the stage before and this one.
     """
-    found, grid = [], Grid(size=image)
+    located, grid = [], Grid(size=image)
     for size, between in zip(sizes, calls, strict=True):
         grid = _through(grid, size, between)
-        found.append(grid)
-    return found
+        located.append(grid)
+    return located
 
 
 def _through(grid: Grid, goal: tuple[int, int], calls: Sequence[Strided]) -> Grid:

@@ -125,8 +125,8 @@ class Evaluation(ImageAnalysis):
 
     def _differences(self, units: list[Unit]) -> list[Row]:
         """accuracy_difference of each model to the control, over the images that both could read."""
-        found = {unit.models[0]: pd.read_parquet(self.store.artifact(unit.key, FILE)) for unit in units}
-        hits = {model: (frame.set_index("index")["rank"] == 0) for model, frame in found.items()}
+        predictions = {unit.models[0]: pd.read_parquet(self.store.artifact(unit.key, FILE)) for unit in units}
+        hits = {model: (frame.set_index("index")["rank"] == 0) for model, frame in predictions.items()}
         assert self.control is not None
         control, rows = hits[self.control], []
         for unit in units:
@@ -155,28 +155,28 @@ class Evaluation(ImageAnalysis):
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:
-            subject = self.labelled_subject(model)
-            loaded = self.pixel_batches(subject)
+            loaded = self.labelled_model(model)
+            batches = self.pixel_batches(loaded)
             parts: list[dict[str, Tensor]] = []
             done = 0
             self.say(f"evaluating {model}", 0, len(self.indices))
-            for batch in loaded:
+            for batch in batches:
                 assert batch.labels is not None
-                logits = subject.logits(batch.images)
-                found = judge(logits, self._right(logits, batch))
-                parts.append({"indices": torch.tensor(batch.indices), **found})
+                logits = loaded.logits(batch.images)
+                judged = judge(logits, self._right(logits, batch))
+                parts.append({"indices": torch.tensor(batch.indices), **judged})
                 done += len(batch)
                 self.say(f"evaluating {model}", done, len(self.indices))
             arrays: dict[str, Any] = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
             predictions = Predictions(**arrays)
             rows = [
-                self.interval_row(subject, metric, interval, num_images=interval.count)
-                for metric, interval in scores(predictions, subject.num_classes, seed=self.seed).items()
+                self.interval_row(loaded, metric, interval, num_images=interval.count)
+                for metric, interval in scores(predictions, loaded.num_classes, seed=self.seed).items()
                 if self.images.answers is None or metric not in ONE_ANSWER
             ]
             if self.keep_predictions:
-                rows.append(self._kept(unit, subject, predictions))
-            return Outcome(rows=rows, notes={"num_classes": subject.num_classes, **self.damage(loaded, subject)})
+                rows.append(self._kept(unit, loaded, predictions))
+            return Outcome(rows=rows, notes={"num_classes": loaded.num_classes, **self.damage(batches, loaded)})
 
         return work
 
@@ -192,13 +192,13 @@ class Evaluation(ImageAnalysis):
         ]
         return torch.tensor(found)
 
-    def _kept(self, unit: Unit, subject: LoadedModel, predictions: Predictions) -> Any:
+    def _kept(self, unit: Unit, loaded: LoadedModel, predictions: Predictions) -> Any:
         path = self.store.artifact(unit.key, FILE)
         with replacing(path) as temporary:
             predictions.frame(self.images).to_parquet(temporary, compression="zstd", index=False)
         count = len(predictions.labels)
         place = self.store.place(path)
-        return self.image_row(subject, "predictions", count, kind="raw", num_images=count, artifact=place)
+        return self.image_row(loaded, "predictions", count, kind="raw", num_images=count, artifact=place)
 
 
 def judge(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -227,10 +227,10 @@ def judge(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 def scores(predictions: Predictions, num_classes: int, *, seed: int) -> dict[str, Interval]:
     """metric -> interval. Top-5 accuracy only where there are more than five classes: else it is 1 by definition."""
-    found = {"accuracy": proportion(predictions.correct)}
+    shares = {"accuracy": proportion(predictions.correct)}
     if num_classes > TOP:
-        found["accuracy_top5"] = proportion(predictions.rank < TOP)
+        shares["accuracy_top5"] = proportion(predictions.rank < TOP)
     means = mean_intervals(np.stack([predictions.nll, predictions.brier], axis=1), seed=seed)
-    found |= dict(zip(("nll", "brier"), means, strict=True))
+    shares |= dict(zip(("nll", "brier"), means, strict=True))
     correct = predictions.correct.astype(np.float64)
-    return {**found, "calibration_error": calibration_error(predictions.confidence, correct, seed=seed)}
+    return {**shares, "calibration_error": calibration_error(predictions.confidence, correct, seed=seed)}

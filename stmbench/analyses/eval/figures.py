@@ -35,8 +35,8 @@ def accuracy(frame: pd.DataFrame) -> Figure:
 
     Models with random weights are labelled so.
     """
-    found = {metric: {point.label: point for point in points(frame, metric)} for metric in PANELS}
-    groups = within(found["accuracy"].values()).values()  # trained models stand before untrained ones
+    by_metric = {metric: {point.label: point for point in points(frame, metric)} for metric in PANELS}
+    groups = within(by_metric["accuracy"].values()).values()  # trained models stand before untrained ones
     apart = sorted(groups, key=lambda group: group[0].is_untrained)
     rows = [point for group in apart for point in sorted(group, key=lambda point: -point.value)]
     names = [f"{point.label} (random init)" if point.is_untrained else point.label for point in rows]
@@ -45,7 +45,7 @@ def accuracy(frame: pd.DataFrame) -> Figure:
         for tick, point in zip(panels[0].get_yticklabels(), rows, strict=True):
             mark(tick, point.key)
         for axes, (metric, words) in zip(panels, PANELS.items(), strict=True):
-            _dots(axes, metric, [found[metric].get(point.label) for point in rows])
+            _dots(axes, metric, [by_metric[metric].get(point.label) for point in rows])
             axes.set_xlabel(words)
         panels[1].tick_params(axis="y", length=0)
         panels[1].spines["left"].set_visible(False)

@@ -93,27 +93,27 @@ class FrequencyAnalysis(ImageAnalysis):
         return lambda: work(unit, model)
 
     def _spectra(self, unit: Unit, model: str) -> Outcome:
-        subject = self.subject(model)
-        probes = probes_of(subject.model)
+        loaded = self.loaded_model(model)
+        probes = probes_of(loaded.model)
         parts: dict[Probe, list[Spectrum]] = {probe: [] for probe in probes}
 
         def receive(probe: Probe, maps: Tensor) -> None:
             parts[probe].append(Spectrum.of(maps))
 
-        loaded, done = self.pixel_batches(subject), 0
+        batches, done = self.pixel_batches(loaded), 0
         self.say(f"feature maps of {model}", 0, len(self.indices))
-        for batch in loaded:
-            look_at(subject.model, probes, subject.input(batch.images), receive)
+        for batch in batches:
+            look_at(loaded.model, probes, loaded.input(batch.images), receive)
             done += len(batch)
             self.say(f"feature maps of {model}", done, len(self.indices))
         spectra = {probe: Spectrum.joined(found) for probe, found in parts.items() if found}
         path = self.store.artifact(unit.key, FILES["spectra"])
         write_arrays(path, {f"{probe.name}_{name}": curve for probe, spectrum in spectra.items()
                             for name, curve in spectrum.curves().items()})  # fmt: skip
-        rows = self._spectral_rows(subject, spectra, self.store.place(path))
-        return Outcome(rows=rows, notes=self.damage(loaded))
+        rows = self._spectral_rows(loaded, spectra, self.store.place(path))
+        return Outcome(rows=rows, notes=self.damage(batches))
 
-    def _spectral_rows(self, subject: LoadedModel, spectra: dict[Probe, Spectrum], artifact: str) -> list[Row]:
+    def _spectral_rows(self, loaded: LoadedModel, spectra: dict[Probe, Spectrum], artifact: str) -> list[Row]:
         rows, values, columns = [], list[Floats](), list[dict[str, Any]]()
         changes: list[Floats] = []
         relative: dict[str, Floats] = {}  # of the mixers' inputs
@@ -124,16 +124,16 @@ class FrequencyAnalysis(ImageAnalysis):
             if spectrum.is_constant:
                 reason = f"a map of {height}x{width} has no frequency but 0; use a higher --resolution"
                 at |= {"status": "skipped", "reason": reason, "kind": "summary"}
-                rows.append(self.image_row(subject, AMPLITUDE, None, **at))
+                rows.append(self.image_row(loaded, AMPLITUDE, None, **at))
                 continue
-            found = spectrum.relative
-            at |= {"level": float(spectrum.frequencies[-1]), "num_images": len(found), "artifact": artifact}
-            values.append(found)
+            amplitudes = spectrum.relative
+            at |= {"level": float(spectrum.frequencies[-1]), "num_images": len(amplitudes), "artifact": artifact}
+            values.append(amplitudes)
             columns.append({"metric": AMPLITUDE, **at})
             if probe.place == MIXER_INPUT:
-                relative[probe.module] = found
+                relative[probe.module] = amplitudes
             elif probe.place == MIXER_OUTPUT and probe.module in relative:
-                changes.append(found - relative[probe.module])
+                changes.append(amplitudes - relative[probe.module])
                 values.append(changes[-1])
                 columns.append({"metric": CHANGE, **at, "condition": MIXER})
         if not values:
@@ -146,43 +146,43 @@ class FrequencyAnalysis(ImageAnalysis):
         if not np.isfinite(table).all():
             raise UnitError("a feature map is not finite")
         for interval, at in zip(mean_intervals(table, seed=self.seed), columns, strict=True):
-            rows.append(self.interval_row(subject, found=interval, **at))
+            rows.append(self.interval_row(loaded, interval=interval, **at))
         return rows
 
-    def _responses(self, subject: LoadedModel, what: str, make: MakeNoise) -> tuple[Responses, dict[str, Any]]:
+    def _responses(self, loaded: LoadedModel, what: str, make: MakeNoise) -> tuple[Responses, dict[str, Any]]:
         """Predictions of all images under every noise, and notes on the images."""
-        parts, done, loaded = [], 0, self.pixel_batches(subject)
-        self.say(f"{what} of {subject.name}", 0, len(self.indices))
-        for batch in loaded:
+        parts, done, batches = [], 0, self.pixel_batches(loaded)
+        self.say(f"{what} of {loaded.name}", 0, len(self.indices))
+        for batch in batches:
             at_once = max(1, self.request.batch_size // len(batch))
             labels = batch.labels if self.labelled and batch.labels is not None else torch.full((len(batch),), -1)
             parts.append(
                 {
                     "indices": torch.tensor(batch.indices),
                     "labels": labels,
-                    "clean": subject.logits(batch.images).argmax(1).cpu(),
-                    "predicted": respond(subject, batch.images, make(batch, at_once)),
+                    "clean": loaded.logits(batch.images).argmax(1).cpu(),
+                    "predicted": respond(loaded, batch.images, make(batch, at_once)),
                 }
             )
             done += len(batch)
-            self.say(f"{what} of {subject.name}", done, len(self.indices))
-        return Responses.joined(parts), self.damage(loaded, subject)
+            self.say(f"{what} of {loaded.name}", done, len(self.indices))
+        return Responses.joined(parts), self.damage(batches, loaded)
 
     def _answering(self, model: str) -> tuple[LoadedModel, tuple[int, int], float]:
         """The model, its input's size, and the norm of the noise."""
-        subject = self.labelled_subject(model) if self.labelled else self.subject(model)
-        size = subject.preprocessing.size
-        return subject, size, self.options.norm_at(*size)
+        loaded = self.labelled_model(model) if self.labelled else self.loaded_model(model)
+        size = loaded.preprocessing.size
+        return loaded, size, self.options.norm_at(*size)
 
     def _heat_map(self, unit: Unit, model: str) -> Outcome:
-        subject, size, norm = self._answering(model)
+        loaded, size, norm = self._answering(model)
         grid = FrequencyGrid.of(*size, self.options.grid, self.options.max_frequency)
 
         def make(batch: Batch, at_once: int) -> Iterable[Tensor]:
-            signs = random_signs(self.seed, batch.indices, len(grid.vectors)).to(subject.device)
+            signs = random_signs(self.seed, batch.indices, len(grid.vectors)).to(loaded.device)
             return basis_noise(grid, size, signs, norm, at_once)
 
-        responses, notes = self._responses(subject, "Fourier heat map", make)
+        responses, notes = self._responses(loaded, "Fourier heat map", make)
         arrays = {"rows": grid.rows, "columns": grid.columns, "index": grid.index, "size": np.array(size), "norm": norm}
         shown = {CHANGED: responses.changed}
         if responses.is_labelled:
@@ -192,19 +192,19 @@ class FrequencyAnalysis(ImageAnalysis):
         write_arrays(path, {**arrays, **maps, **responses.arrays})
         columns = {"artifact": self.store.place(path), "num_images": len(responses.clean)}
         rows = [
-            self.interval_row(subject, metric, mean_proportion(mean_over_grid(found, grid)), **columns)
+            self.interval_row(loaded, metric, mean_proportion(mean_over_grid(found, grid)), **columns)
             for metric, found in shown.items()
         ]
         return Outcome(rows=rows, notes={"noise_norm": norm, "basis_vectors": len(grid.vectors), **notes})
 
     def _bands(self, unit: Unit, model: str) -> Outcome:
-        subject, size, norm = self._answering(model)
+        loaded, size, norm = self._answering(model)
 
         def make(batch: Batch, at_once: int) -> Iterable[Tensor]:
-            white = white_noise(self.seed, batch.indices, *size).to(subject.device)
+            white = white_noise(self.seed, batch.indices, *size).to(loaded.device)
             return ring_noise(white, self.options.bands, norm, at_once)
 
-        responses, notes = self._responses(subject, "noise in bands", make)
+        responses, notes = self._responses(loaded, "noise in bands", make)
         path = self.store.artifact(unit.key, FILES["bands"])
         edges = band_edges(self.options.bands)
         write_arrays(path, {"edges": np.array(edges), "norm": norm, **responses.arrays})
@@ -212,10 +212,10 @@ class FrequencyAnalysis(ImageAnalysis):
         rows = []
         if responses.is_labelled:
             clean = proportion(responses.clean == responses.labels)
-            rows.append(self.interval_row(subject, ACCURACY, clean, condition=CLEAN, **known))
+            rows.append(self.interval_row(loaded, ACCURACY, clean, condition=CLEAN, **known))
         for (low, high), wrong, changed in zip(edges, responses.wrong, responses.changed, strict=True):
             at = {"condition": BAND, "level": (low + high) / 2, **known}
             if responses.is_labelled:
-                rows.append(self.interval_row(subject, ACCURACY, proportion(~wrong), **at))
-            rows.append(self.interval_row(subject, CONSISTENCY, proportion(~changed), **at))
+                rows.append(self.interval_row(loaded, ACCURACY, proportion(~wrong), **at))
+            rows.append(self.interval_row(loaded, CONSISTENCY, proportion(~changed), **at))
         return Outcome(rows=rows, notes={"noise_norm": norm, **notes})

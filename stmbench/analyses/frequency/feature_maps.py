@@ -57,22 +57,22 @@ def probes_of(model: nn.Module) -> list[Probe]:
         return _of_timm(model)
     known: Any = model
     around = {(site.stage, site.block): path for site, path, _ in known.mixers()}
-    found = []
+    probes = []
     for stage, module in enumerate(known.stages):
         for block in range(len(module.blocks)):
             path = around.get((stage, block))
             if path is not None:
-                found.append(Probe(stage=stage, block=block, place="mixer input", module=path))
-                found.append(Probe(stage=stage, block=block, place="mixer output", module=path))
-            found.append(Probe(stage=stage, block=block, place="block", module=f"stages.{stage}.blocks.{block}"))
-    return found
+                probes.append(Probe(stage=stage, block=block, place="mixer input", module=path))
+                probes.append(Probe(stage=stage, block=block, place="mixer output", module=path))
+            probes.append(Probe(stage=stage, block=block, place="block", module=f"stages.{stage}.blocks.{block}"))
+    return probes
 
 
 def _of_timm(model: nn.Module) -> list[Probe]:
     """The blocks of a stage are the children of its `blocks`, or its own where it is a sequence; else it is one."""
     info: Any = model.feature_info
     entries = list(getattr(info, "info", info) or []) if info is not None else []
-    found = []
+    probes = []
     for stage in stages_of(model):
         module, channels = model.get_submodule(stage.module), int(entries[stage.index]["num_chs"])
         inner = getattr(module, "blocks", module)
@@ -80,8 +80,8 @@ def _of_timm(model: nn.Module) -> list[Probe]:
         names = [name for name, _ in inner.named_children()] if isinstance(inner, nn.Sequential | nn.ModuleList) else []
         paths = [f"{path}.{name}" for name in names] or [stage.module]
         for block, one in enumerate(paths):
-            found.append(Probe(stage=stage.number, block=block, place="block", module=one, channels=channels))
-    return found
+            probes.append(Probe(stage=stage.number, block=block, place="block", module=one, channels=channels))
+    return probes
 
 
 def look_at(model: nn.Module, probes: Sequence[Probe], images: Tensor, receive: Receive) -> None:
@@ -193,8 +193,8 @@ class Spectrum:
     def of(cls, maps: Tensor) -> Spectrum:
         """The spectrum of (N, C, H, W) maps."""
         height, width = maps.shape[2:]
-        found = log_amplitudes(maps)
-        lines = (function(found, height, width).double().cpu().numpy() for function in (diagonal, radial))
+        amplitudes = log_amplitudes(maps)
+        lines = (function(amplitudes, height, width).double().cpu().numpy() for function in (diagonal, radial))
         return cls(size=(height, width), **dict(zip(("diagonal", "radial"), lines, strict=True)))
 
     @classmethod
@@ -220,5 +220,5 @@ class Spectrum:
 
     def curves(self) -> dict[str, Floats]:
         """Means over images, relative to frequency 0: 'diagonal' and 'radial', (K,) each, at 'frequencies'."""
-        found = {"diagonal": self.diagonal.mean(0), "radial": self.radial.mean(0)}
-        return {"frequencies": self.frequencies, **{name: curve - curve[0] for name, curve in found.items()}}
+        lines = {"diagonal": self.diagonal.mean(0), "radial": self.radial.mean(0)}
+        return {"frequencies": self.frequencies, **{name: curve - curve[0] for name, curve in lines.items()}}

@@ -189,15 +189,15 @@ def ring_noise(white: Tensor, bands: int, norm: float, at_once: int) -> Iterator
         yield band_noise(white, masks[start : start + at_once], norm)
 
 
-def respond(subject: LoadedModel, pixels: Tensor, noise: Iterable[Tensor]) -> Tensor:
+def respond(loaded: LoadedModel, pixels: Tensor, noise: Iterable[Tensor]) -> Tensor:
     """(P, B) classes of the images with each noise added. Pixels are not clipped: that would add frequencies.
 
     Args:
         pixels: (B, 3, H, W) in [0, 1].
         noise: (n, B, 3, H, W) at a time, P in all.
     """
-    found, pixels = [], pixels.to(subject.device)
+    found, pixels = [], pixels.to(loaded.device)
     for some in noise:
-        logits = subject.logits((pixels + some).flatten(0, 1))
+        logits = loaded.logits((pixels + some).flatten(0, 1))
         found.append(logits.argmax(1).reshape(len(some), len(pixels)).cpu())
     return torch.cat(found)

@@ -132,11 +132,11 @@ BANDS: Final = (
 
 
 def _by_band(frame: pd.DataFrame, name: str, title: str, metric: str) -> Table | None:
-    found = points_of(frame, metric, BAND)
-    known = np.array(sorted({point.level for point in found}))
+    answers = points_of(frame, metric, BAND)
+    known = np.array(sorted({point.level for point in answers}))
     shown = known[np.unique(np.linspace(0, len(known) - 1, MOST).round().astype(int))] if len(known) else known
     columns = [
-        Measured(Column(heading=f"{level:.3g}π"), metric, [point for point in found if point.level == level])
+        Measured(Column(heading=f"{level:.3g}π"), metric, [point for point in answers if point.level == level])
         for level in shown
     ]
     return by_model(name, title, columns, note="In %, at the middle of each band.")

@@ -88,8 +88,8 @@ def soft_cross_entropy(logits: Tensor, reference: Tensor) -> Tensor:
     -sum_k p_k log q_k, with p the softmax of the reference and q that of `logits`.
     """
     target = reference.double().softmax(1)
-    found: Tensor = -(target * logits.double().log_softmax(1)).sum(1)
-    return found.cpu()
+    entropy: Tensor = -(target * logits.double().log_softmax(1)).sum(1)
+    return entropy.cpu()
 
 
 def curve(
@@ -118,15 +118,15 @@ def curve(
         area = chosen @ weights
     if metric == "soft_cross_entropy":
         joined = chosen if area is None else np.concatenate([chosen, area[:, None]], axis=1)
-        found = mean_intervals(joined, seed=seed)
-        of_area = None if area is None else found[-1]
+        intervals = mean_intervals(joined, seed=seed)
+        of_area = None if area is None else intervals[-1]
     else:
-        found = [proportion(column == 1) for column in chosen.T]
+        intervals = [proportion(column == 1) for column in chosen.T]
         of_area = None if area is None else mean_proportion(np.clip(area, 0, 1))
         if metric != "accuracy":
             known = Interval(estimate=1.0, low=1.0, high=1.0, count=len(chosen))
-            found = [known if place == unmoved else one for place, one in zip(places, found, strict=True)]
-    return Curve(metric=metric, levels=tuple(places.tolist()), intervals=tuple(found[: len(order)]), area=of_area)
+            intervals = [known if place == unmoved else one for place, one in zip(places, intervals, strict=True)]
+    return Curve(metric=metric, levels=tuple(places.tolist()), intervals=tuple(intervals[: len(order)]), area=of_area)
 
 
 def gather(parts: list[dict[str, Tensor]]) -> Answers:
@@ -167,43 +167,43 @@ class Invariance(ImageAnalysis):
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:
-            subject = self.labelled_subject(model) if self.labelled else self.subject(model)
+            loaded = self.labelled_model(model) if self.labelled else self.loaded_model(model)
             config = self.config
             made = perturbation(
                 config.kind,
                 config.protocol,
-                subject.preprocessing,
+                loaded.preprocessing,
                 fill=config.fill,
                 order=config.order,
                 seed=self.seed,
             )
-            loaded, parts, done = self.batches(made.prepare), [], 0
-            for batch in loaded:
-                parts.append(self._answers(subject, made, batch, done))
+            batches, parts, done = self.batches(made.prepare), [], 0
+            for batch in batches:
+                parts.append(self._answers(loaded, made, batch, done))
                 done += len(batch)
             answers = gather(parts)
             path = self.store.artifact(unit.key, FILE)
             answers.write(path)
-            rows = list(self._rows(subject, answers, self.store.place(path)))
-            return Outcome(rows=rows, notes=self.damage(loaded, subject))
+            rows = list(self._rows(loaded, answers, self.store.place(path)))
+            return Outcome(rows=rows, notes=self.damage(batches, loaded))
 
         return work
 
-    def _answers(self, subject: LoadedModel, made: Perturbation, batch: Batch, done: int) -> dict[str, Tensor]:
+    def _answers(self, loaded: LoadedModel, made: Perturbation, batch: Batch, done: int) -> dict[str, Tensor]:
         """One batch at every level: what `Answers` holds, on the CPU."""
         pairs = zip(batch.items, batch.indices, strict=True)
-        sources = [Source(pixels=item.to(subject.device), index=index) for item, index in pairs]
+        sources = [Source(pixels=item.to(loaded.device), index=index) for item, index in pairs]
         shape = (len(self.levels), len(sources))
         predicted = torch.full(shape, -1, dtype=torch.int64)
         entropy, moved = (torch.full(shape, float("nan"), dtype=torch.float64) for _ in range(2))
-        reference = subject.logits(made.reference(sources))
+        reference = loaded.logits(made.reference(sources))
         for place, level in enumerate(self.levels):
             share = done + len(sources) * place / len(self.levels)
-            self.say(f"{self.config.kind} of {subject.name}", share, len(self.indices))
+            self.say(f"{self.config.kind} of {loaded.name}", share, len(self.indices))
             able = [number for number, source in enumerate(sources) if made.supplies(source, level)]
             if not able:
                 continue
-            logits = subject.logits(made.make([sources[number] for number in able], level))
+            logits = loaded.logits(made.make([sources[number] for number in able], level))
             predicted[place, able] = logits.argmax(1).cpu()
             entropy[place, able] = soft_cross_entropy(logits, reference[able])
             shifts = torch.tensor([made.displacement(sources[number], level) for number in able], dtype=torch.float64)
@@ -212,7 +212,7 @@ class Invariance(ImageAnalysis):
         return {"indices": torch.tensor(batch.indices), "labels": labels, "reference": reference.argmax(1).cpu(),
                 "predicted": predicted, "cross_entropy": entropy, "moved": moved}  # fmt: skip
 
-    def _rows(self, subject: LoadedModel, answers: Answers, artifact: str) -> Iterator[Row]:
+    def _rows(self, loaded: LoadedModel, answers: Answers, artifact: str) -> Iterator[Row]:
         count = len(answers.indices)
         condition = condition_of(self.config.kind, self.config.protocol, self.config.order)
         known: dict[str, Any] = {"artifact": artifact, "condition": condition, "num_images": count}
@@ -222,27 +222,27 @@ class Invariance(ImageAnalysis):
                     f"{count - supplied} of {count} images end before {level:g} {self._unit}; --pad reflect goes beyond"
                 )
                 missing = {**known, "artifact": None, "level": level, "status": "skipped", "reason": reason}
-                yield self.image_row(subject, "consistency", None, kind="summary", **missing)
+                yield self.image_row(loaded, "consistency", None, kind="summary", **missing)
         if not (answers.supplied() == count).any():
             raise UnitError(f"no level is supplied by all {count} images; lower --levels, or --pad reflect")
         for metric in METRICS:
             if metric in LABELLED and not answers.is_labelled:
                 continue
             unmoved = 1.0 if self.config.kind == "scale" else 0.0
-            found = curve(answers, metric, self.levels, seed=self.seed, unmoved=unmoved)
-            if found is None:
+            intervals = curve(answers, metric, self.levels, seed=self.seed, unmoved=unmoved)
+            if intervals is None:
                 continue
-            for level, interval in zip(found.levels, found.intervals, strict=True):
-                yield self.interval_row(subject, metric, interval, level=level, **known)
-            if found.area is not None:
-                yield self.interval_row(subject, f"{metric}_auc", found.area, level=found.levels[-1], **known)
+            for level, interval in zip(intervals.levels, intervals.intervals, strict=True):
+                yield self.interval_row(loaded, metric, interval, level=level, **known)
+            if intervals.area is not None:
+                yield self.interval_row(loaded, f"{metric}_auc", intervals.area, level=intervals.levels[-1], **known)
         if self.config.kind == "translation":
             for place, level in enumerate(self.levels):
                 if answers.supplied()[place] == count:
                     mean = Interval(
                         estimate=float(answers.moved[place].mean()), low=float("nan"), high=float("nan"), count=count
                     )
-                    yield self.interval_row(subject, "displacement", mean, level=level, **known)
+                    yield self.interval_row(loaded, "displacement", mean, level=level, **known)
 
     @property
     def _unit(self) -> str:

@@ -28,13 +28,13 @@ ACROSS: Final = {"translation": "shift, px", "rotation": "angle, degrees", "scal
 
 def invariance_figures(frame: pd.DataFrame) -> dict[str, Figure]:
     """Name -> figure: one for each kind of perturbation and definition in the table."""
-    found: dict[str, Figure] = {}
+    drawn: dict[str, Figure] = {}
     chosen = frame[frame["analysis"].str.startswith(PREFIX) & (frame["kind"] == "summary") & frame["value"].notna()]
     for (analysis, definition), rows in chosen.groupby(["analysis", "definition"], sort=False):
         rows.attrs = frame.attrs
         kind = str(analysis).removeprefix(PREFIX)
-        found[f"{analysis}_{str(definition).replace('.', '_')}"] = curves(rows, kind, str(definition))
-    return found
+        drawn[f"{analysis}_{str(definition).replace('.', '_')}"] = curves(rows, kind, str(definition))
+    return drawn
 
 
 def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:

@@ -80,13 +80,13 @@ def _curves(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_level(frame: pd.DataFrame, name: str, metric: str, unit: str) -> Table | None:
-    found = points_of(frame, metric)
-    known = np.array(sorted({point.level for point in found}))
+    measured = points_of(frame, metric)
+    known = np.array(sorted({point.level for point in measured}))
     if len(known) < 2:
         return None  # the untransformed image alone is no curve
     shown = known[np.unique(np.linspace(0, len(known) - 1, MOST).round().astype(int))]
     columns = [
-        Measured(Column(heading=f"{level:g}{unit}"), metric, [point for point in found if point.level == level])
+        Measured(Column(heading=f"{level:g}{unit}"), metric, [point for point in measured if point.level == level])
         for level in shown
     ]
     note = f"In %, at {len(shown)} of {len(known)} levels." if len(shown) < len(known) else "In %."

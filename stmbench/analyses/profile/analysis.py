@@ -75,8 +75,8 @@ class Profile(Analysis):
             for dtype in config.dtypes if config.timing else (None,):
                 wanted = {"images": config.images, "resolution": side and list(side), "dtype": dtype}
                 wanted = {name: value for name, value in wanted.items() if value is not None}
-                found = [models for models, facts in parts if all(facts.get(name) == wanted[name] for name in wanted)]
-                together = found if config.timing else [set[str]().union(*found)]
+                same = [models for models, facts in parts if all(facts.get(name) == wanted[name] for name in wanted)]
+                together = same if config.timing else [set[str]().union(*same)]
                 if not any(set(config.models) <= models for models in together):
                     return False
         return True

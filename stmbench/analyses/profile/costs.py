@@ -121,7 +121,7 @@ def part_of(path: str, parts: Mapping[str, str]) -> str | None:
 
 def borders(model: nn.Module, parts: Mapping[str, str]) -> dict[str, str]:
     """Module path -> part, for the modules at which execution enters a part: those whose parent is of another one."""
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     inherited: dict[str, str | None] = {"": None}
     for path, module in model.named_modules():
         if not path:
@@ -134,8 +134,8 @@ def borders(model: nn.Module, parts: Mapping[str, str]) -> dict[str, str]:
             if isinstance(module, nn.ModuleList | nn.ModuleDict):
                 inherited[path] = outer
             else:
-                found[path] = own
-    return found
+                entries[path] = own
+    return entries
 
 
 class PartClock:

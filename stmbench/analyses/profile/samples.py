@@ -110,9 +110,9 @@ class Samples:
 
     def intervals(self, *, seed: int) -> dict[tuple[Key, Key], Interval]:
         """Every pair's ratio; with one subject in a stage its own throughput, as the pair of it with itself."""
-        found = {(a, b): self.ratio(a, b, seed=seed) for a, b in self.pairs()}
-        paired = {key for pair in found for key in pair}
-        return {**found, **{(key, key): self.rate(key, seed=seed) for key in self.sampled if key not in paired}}
+        ratios = {(a, b): self.ratio(a, b, seed=seed) for a, b in self.pairs()}
+        paired = {key for pair in ratios for key in pair}
+        return {**ratios, **{(key, key): self.rate(key, seed=seed) for key in self.sampled if key not in paired}}
 
     @property
     def unfit(self) -> str | None:
@@ -185,17 +185,17 @@ def summaries(
     }
     touched = {key for pair in wide for key in pair}
     for key in samples.sampled:
-        found = [
+        rows = [
             Summary(metric="throughput", interval=samples.rate(key, seed=seed), key=key),
             *_latency(samples, key, seed),
             *_roofline(samples, key, seed, macs, traffic),
         ]
         count = len(samples.kept(key))
         if count < FEWEST_ROUNDS:
-            yield from (_without_interval(item, count) for item in found)
+            yield from (_without_interval(item, count) for item in rows)
             continue
-        yield dataclasses.replace(found[0], columns=too_wide if key in touched else {})
-        yield from found[1:]
+        yield dataclasses.replace(rows[0], columns=too_wide if key in touched else {})
+        yield from rows[1:]
     for a, b in samples.pairs():
         if len(samples.kept(a, b)) < FEWEST_ROUNDS:
             continue
@@ -222,9 +222,9 @@ def _latency(samples: Samples, key: Key, seed: int) -> Iterator[Summary]:
         if values.size == 0:
             continue
         for name, quantile in PERCENTILES.items():
-            found = bootstrap.quantile_interval(values, quantile, seed=seed)
-            found = dataclasses.replace(found, count=values.size)
-            yield Summary(metric=metric, interval=found, key=key, columns={"condition": name, "batch_size": 1})
+            latency = bootstrap.quantile_interval(values, quantile, seed=seed)
+            latency = dataclasses.replace(latency, count=values.size)
+            yield Summary(metric=metric, interval=latency, key=key, columns={"condition": name, "batch_size": 1})
 
 
 def _roofline(
@@ -259,8 +259,8 @@ def _ranks(samples: Samples, seed: int) -> Iterator[Summary]:
 def _probe(samples: Samples, seed: int) -> Iterator[Summary]:
     rounds = samples.kept()
     for metric, values in (("probe_peak", samples.peak), ("probe_bandwidth", samples.bandwidth)):
-        found = bootstrap.median_interval([values[number] for number in rounds], seed=seed)
-        yield Summary(metric=metric, interval=found)
+        median = bootstrap.median_interval([values[number] for number in rounds], seed=seed)
+        yield Summary(metric=metric, interval=median)
     dropped = dataclasses.replace(exact(float(len(samples.dropped()))), count=samples.rounds)
     yield Summary(metric="dropped_rounds", interval=dropped)
 

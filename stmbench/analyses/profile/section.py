@@ -128,8 +128,8 @@ NOTE: Final = (
 def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     """The section of the analysis 'profile'."""
     overview = lines(frame)
-    found = (_table(overview), published_table(frame), *_details(frame))
-    tables = [table for table in found if table is not None]
+    every_table = (_table(overview), published_table(frame), *_details(frame))
+    tables = [table for table in every_table if table is not None]
     plots = [
         Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in profile_figures(frame).items()
     ]

@@ -68,8 +68,8 @@ class SettingRun:
         models = self.config.models
         if self.config.level == "model":
             return [(model, None) for model in models]
-        found = self._costs[(self._costs["metric"] == "macs") & (self._costs["status"] == "ok")]
-        return [(model, int(stage)) for model, stage in zip(found["model"], found["stage"].tolist(), strict=True)]
+        macs = self._costs[(self._costs["metric"] == "macs") & (self._costs["status"] == "ok")]
+        return [(model, int(stage)) for model, stage in zip(macs["model"], macs["stage"].tolist(), strict=True)]
 
     def _trial(self, key: Key) -> Unit:
         def work() -> Outcome:
@@ -199,8 +199,8 @@ class SettingRun:
         if frame.empty:
             return 0.0
         stage = frame["stage"].isna() if key[1] is None else frame["stage"] == key[1]
-        found = frame[(frame["metric"] == metric) & (frame["model"] == key[0]) & stage & (frame["status"] == "ok")]
-        return float(found["value"].iloc[0]) if len(found) else 0.0
+        rows = frame[(frame["metric"] == metric) & (frame["model"] == key[0]) & stage & (frame["status"] == "ok")]
+        return float(rows["value"].iloc[0]) if len(rows) else 0.0
 
     def _chosen_batch(self, trial: Unit) -> int:
         return int(self.profile.store.read([trial.key])["value"].iloc[0])

@@ -85,11 +85,11 @@ class Tasks:
         def tell(size: int) -> None:
             self.profile.say(f"trying all models together, batch {size}")
 
-        found = fitting(self.bench, loads_at, batch, smallest=smallest, tell=tell)
-        loads = loads_at(found)
+        fitted = fitting(self.bench, loads_at, batch, smallest=smallest, tell=tell)
+        loads = loads_at(fitted)
         columns = {"kind": "summary", "condition": "shared"}
-        rows = [self.row("batch_size", found, key, **columns) for key in loads if key not in self.bench.failures]
-        return Outcome(rows=[*self._left_out(loads), *rows], notes={"batch": found, "wanted": batch})
+        rows = [self.row("batch_size", fitted, key, **columns) for key in loads if key not in self.bench.failures]
+        return Outcome(rows=[*self._left_out(loads), *rows], notes={"batch": fitted, "wanted": batch})
 
     def block(self, loads: Mapping[Key, BatchPlan], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
         """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""
@@ -143,7 +143,7 @@ class Tasks:
 
     def summary(self, samples: Samples, batch: int, macs: Mapping[Key, float], traffic: Mapping[Key, float]) -> Outcome:
         """The summary rows of the setting."""
-        found = summaries(
+        summarised = summaries(
             samples, seed=self.config.seed, target_width=self.config.target_width, macs=macs, traffic=traffic
         )
         rows = [
@@ -160,7 +160,7 @@ class Tasks:
                     **item.columns,
                 },
             )
-            for item in found
+            for item in summarised
         ]
         return Outcome(rows=rows, notes=samples.notes)
 
@@ -169,14 +169,14 @@ class Tasks:
         failures = self.bench.failures
         if len(failures) == len(loads):
             raise UnitError(f"no model is left to sample: {next(iter(failures.values()))}")
-        found = [("throughput", "failed", key, reason, loads[key].batch) for key, reason in failures.items()]
-        found += [("latency_graph", "skipped", key, reason, 1) for key, reason in self.bench.uncaptured.items()]
+        failed = [("throughput", "failed", key, reason, loads[key].batch) for key, reason in failures.items()]
+        failed += [("latency_graph", "skipped", key, reason, 1) for key, reason in self.bench.uncaptured.items()]
         rows = [
             self.row(metric, None, key, status=status, reason=reason, batch_size=batch)
-            for metric, status, key, reason, batch in found
+            for metric, status, key, reason, batch in failed
             if (metric, key) not in self._told
         ]
-        self._told |= {(metric, key) for metric, _, key, _, _ in found}
+        self._told |= {(metric, key) for metric, _, key, _, _ in failed}
         return rows
 
     def _dataset(self, images: str) -> str:
@@ -207,17 +207,17 @@ class Tasks:
         return [self._by_part("phase_time", phase, values, key, batch) for phase, values in seconds.items()]
 
     def _by_part(self, metric: str, name: str, values: list[float], key: Key, batch: int) -> Row:
-        found = median_interval(values, seed=self.config.seed)
+        interval = median_interval(values, seed=self.config.seed)
         return self.row(
             metric,
-            found.estimate,
+            interval.estimate,
             key,
             kind="summary",
             condition=name,
             batch_size=batch,
-            ci_low=found.low,
-            ci_high=found.high,
-            num_samples=found.count,
+            ci_low=interval.low,
+            ci_high=interval.high,
+            num_samples=interval.count,
             compile=False,
         )
 

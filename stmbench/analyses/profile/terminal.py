@@ -33,8 +33,8 @@ class Ranks:
         """Those of the subject's setting; None where there are none."""
         levels = sorted({point.level for point in candidates if point.level >= 1})
         fitting = [point for point in candidates if alike(subject, point)]
-        found = {int(level): match(subject, [p for p in fitting if p.level == level]) for level in levels}
-        probabilities = {rank: point.value for rank, point in found.items() if point is not None}
+        latencies = {int(level): match(subject, [p for p in fitting if p.level == level]) for level in levels}
+        probabilities = {rank: point.value for rank, point in latencies.items() if point is not None}
         return cls(probabilities=probabilities) if probabilities else None
 
     @property
@@ -98,21 +98,21 @@ class OverviewRow:
 
 def lines(frame: pd.DataFrame) -> list[OverviewRow]:
     """The overview, in the table's order of models."""
-    found = {metric: _points(frame, metric) for metric in _METRICS}
+    points = {metric: _points(frame, metric) for metric in _METRICS}
     firsts = baselines(frame)
-    p50s, p99s = ([point for point in found["latency"] if point.condition == name] for name in ("p50", "p99"))
-    others = {name: [point for point in found[name] if point.condition == "p50"] for name in _LATENCIES}
+    p50s, p99s = ([point for point in points["latency"] if point.condition == name] for name in ("p50", "p99"))
+    others = {name: [point for point in points[name] if point.condition == "p50"] for name in _LATENCIES}
     result = []
-    for point in _subjects(found["throughput"], found["params"], found["macs"]):
-        ratios = [ratio for ratio in found["throughput_ratio"] if alike(point, ratio)]
+    for point in _subjects(points["throughput"], points["params"], points["macs"]):
+        ratios = [ratio for ratio in points["throughput_ratio"] if alike(point, ratio)]
         first = next((model for model in firsts if any(ratio.baseline == model for ratio in ratios)), None)
         result.append(
             OverviewRow(
                 subject=point,
-                params=match(point, found["params"]),
-                macs=match(point, found["macs"]),
-                activations=match(point, found["activations"]),
-                throughput=match(point, found["throughput"]),
+                params=match(point, points["params"]),
+                macs=match(point, points["macs"]),
+                activations=match(point, points["activations"]),
+                throughput=match(point, points["throughput"]),
                 baseline=first,
                 ratio=match(point, [ratio for ratio in ratios if ratio.baseline == first]),
                 p50=match(point, p50s),
@@ -120,11 +120,11 @@ def lines(frame: pd.DataFrame) -> list[OverviewRow]:
                 cold=match(point, others["latency_cold"]),
                 graph=match(point, others["latency_graph"]),
                 graph_cold=match(point, others["latency_graph_cold"]),
-                peak_memory=match(point, found["peak_memory"]),
-                energy=match(point, found["energy"]),
-                achieved=match(point, found["achieved_macs_per_second"]),
-                peak_share=match(point, found["peak_share"]),
-                ranks=Ranks.of(point, found["rank_probability"]),
+                peak_memory=match(point, points["peak_memory"]),
+                energy=match(point, points["energy"]),
+                achieved=match(point, points["achieved_macs_per_second"]),
+                peak_share=match(point, points["peak_share"]),
+                ranks=Ranks.of(point, points["rank_probability"]),
             )
         )
     return result

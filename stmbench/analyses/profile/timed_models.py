@@ -163,10 +163,10 @@ class TimedModel:
             # whether products of float32 are rounded to TF32 is the run's dtype to say
             warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
             run()
-        found = Compilation.so_far().since(before)
-        found.require(0 if batch in self._graphs else 1)
+        compilation = Compilation.so_far().since(before)
+        compilation.require(0 if batch in self._graphs else 1)
         self._graphs.add(batch)
-        return found
+        return compilation
 
     def input(self, batch: int) -> Tensor:
         """(batch, 3, H, W) images, or for a mixer (batch, H', W', C) noise of its own map's shape."""
@@ -182,8 +182,8 @@ class TimedModel:
 def images(kind: str, batch: int, resolution: tuple[int, int], generator: torch.Generator) -> Tensor:
     """(batch, 3, H, W) float32: normal noise, or normalised photographs, repeated where there are too few."""
     if kind == "photos":
-        found = _photographs(resolution)
-        return found[torch.arange(batch) % len(found)]
+        photographs = _photographs(resolution)
+        return photographs[torch.arange(batch) % len(photographs)]
     return torch.randn((batch, 3, *resolution), generator=generator)
 
 
@@ -205,8 +205,8 @@ def mixers_of(model: nn.Module) -> list[tuple[Any, str, nn.Module]]:
     method = getattr(model, "mixers", None)
     if not callable(method):
         raise UnitError("the model does not name its mixers, so --level operator cannot take one out of it")
-    found: list[tuple[Any, str, nn.Module]] = method()
-    return found
+    mixers: list[tuple[Any, str, nn.Module]] = method()
+    return mixers
 
 
 def map_shape(model: nn.Module, mixer: nn.Module, resolution: tuple[int, int]) -> tuple[int, int, int]:

@@ -155,9 +155,9 @@ class TimingHarness:
         timed: dict[str, Callable[[], float]] = {}
         for batch, passes in ((load.batch, load.passes), *([(1, 1)] if self.config.mode == "infer" else [])):
             run = subject.run(batch)
-            found = subject.compile(batch, run)  # allocates and tunes, too: it tells nothing about being steady
-            if found is not None:
-                self.graphs[f"{name_of(key)}, batch {batch}"] = found.facts
+            compilation = subject.compile(batch, run)  # allocates and tunes, too: it tells nothing about being steady
+            if compilation is not None:
+                self.graphs[f"{name_of(key)}, batch {batch}"] = compilation.facts
             sample = self._timed(repeated(run, passes))
             warm_up(sample, maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
             timed |= self._latencies(key, run) if timed else {"throughput": sample}
@@ -177,11 +177,11 @@ class TimingHarness:
                 if is_out_of_memory(error):
                     raise
                 self.uncaptured[key] = reason_of(error)
-        found: dict[str, Callable[[], float]] = {}
+        passes: dict[str, Callable[[], float]] = {}
         for metric, work in runs.items():
-            found[metric] = WarmPass(work, self.timer, LATENCY_REPEATS)
-            found[f"{metric}_cold"] = ColdPass(work, self.timer, self._flush)
-        return found
+            passes[metric] = WarmPass(work, self.timer, LATENCY_REPEATS)
+            passes[f"{metric}_cold"] = ColdPass(work, self.timer, self._flush)
+        return passes
 
     def _allocator(self) -> str:
         return keep_freed_memory() if self.config.device == "cpu" else "torch's caching allocator"

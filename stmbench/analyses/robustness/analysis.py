@@ -65,13 +65,13 @@ class Robustness(ImageAnalysis):
     def units(self) -> Iterator[Unit]:
         yield from super().units()
         for model in self.request.models:
-            found = self._outcomes({name: self._attacks[model, name] for name in self.config.attacks})
-            if found:
-                yield self._derived("summary", (model,), self._summary(model, found))
+            outcomes = self._outcomes({name: self._attacks[model, name] for name in self.config.attacks})
+            if outcomes:
+                yield self._derived("summary", (model,), self._summary(model, outcomes))
         for name in self.config.attacks:
-            found = self._outcomes({model: self._attacks[model, name] for model in self.request.models})
-            if len(found) > 1:
-                yield self._derived(f"comparison of {name}", tuple(found), self._comparison(name, found))
+            outcomes = self._outcomes({model: self._attacks[model, name] for model in self.request.models})
+            if len(outcomes) > 1:
+                yield self._derived(f"comparison of {name}", tuple(outcomes), self._comparison(name, outcomes))
 
     def _attack_unit(self, model: str, attack: Attack) -> Unit:
         conditions: dict[str, Any] = {"eps": list(self.config.eps)}
@@ -87,11 +87,9 @@ class Robustness(ImageAnalysis):
                 self._passes_left, self._passes_kept = self._passes_left + self._passes_kept, 0.0
             text, started = f"{attack.title} on {model}", time.monotonic()
             self._tell(text, 0.0, attack)
-            subject = self.labelled_subject(model) if self.labelled else self.subject(model)
-            target = Target(
-                subject.model, subject.preprocessing.normalise, device=str(subject.device), dtype=subject.dtype
-            )
-            batches = self.pixel_batches(subject)
+            loaded = self.labelled_model(model) if self.labelled else self.loaded_model(model)
+            target = Target(loaded.model, loaded.preprocessing.normalise, device=str(loaded.device), dtype=loaded.dtype)
+            batches = self.pixel_batches(loaded)
             total = len(self.indices)
             try:
                 outcomes = attack_images(
@@ -109,9 +107,9 @@ class Robustness(ImageAnalysis):
                 self._passes_left -= self._passes(attack)
             path = self.store.artifact(unit.key, ARTIFACT)
             outcomes.write(path)
-            height, width = subject.preprocessing.size
+            height, width = loaded.preprocessing.size
             columns = {
-                "weights": subject.weights,
+                "weights": loaded.weights,
                 "definition": unit.definition,
                 "artifact": self.store.place(path),
                 "resolution": size_text(height, width),
@@ -121,10 +119,10 @@ class Robustness(ImageAnalysis):
                 self._row(model, outcomes, metric=outcomes.metric, value=float(hits.mean()), level=eps, **columns)
                 for eps, hits in outcomes.levels()
             ]
-            notes = {"resolution": columns["resolution"], "preprocessing": subject.preprocessing.facts}
+            notes = {"resolution": columns["resolution"], "preprocessing": loaded.preprocessing.facts}
             return Outcome(
                 rows=rows,
-                notes={**notes, "attack_seconds": time.monotonic() - started, **self.damage(batches, subject)},
+                notes={**notes, "attack_seconds": time.monotonic() - started, **self.damage(batches, loaded)},
             )
 
         return work

@@ -78,8 +78,8 @@ def _attack(
     with torch.random.fork_rng(devices=devices), contextlib.redirect_stdout(sys.stderr):
         torch.manual_seed(seed)
         attack = getattr(module, name)(target, **settings, **({"seed": seed} if seed_argument else {}))
-        found: Tensor = attack(pixels, labels)
-    return found.detach()
+        adversarial: Tensor = attack(pixels, labels)
+    return adversarial.detach()
 
 
 TORCHATTACKS: Final = "torchattacks"
@@ -145,9 +145,9 @@ class Attack:
             seed: of a random start.
         """
         if self.call is None:
-            found = gradient(target, pixels, labels)
-            images = (found.step(pixels, size) for size in eps)
-            return Attacked(clean=found.logits.argmax(1), images=images, zero_share=found.zero_share)
+            slope = gradient(target, pixels, labels)
+            images = (slope.step(pixels, size) for size in eps)
+            return Attacked(clean=slope.logits.argmax(1), images=images, zero_share=slope.zero_share)
         clean = predict(target, pixels)
         goal = clean if labels is None else labels
         call: Call = self.call

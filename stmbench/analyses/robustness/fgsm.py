@@ -90,10 +90,10 @@ def gradient(target: Target, pixels: Tensor, labels: Tensor | None) -> Gradient:
         loss = functional.cross_entropy(logits, logits.argmax(1) if labels is None else labels)
         # the mean shrinks the gradient with the batch, and fp16 loses it to underflow; a power of two undoes that
         # without touching a single mantissa, so the signs stay those of the mean, as other implementations take it
-        (found,) = torch.autograd.grad(loss * 2.0 ** round(math.log2(len(leaf))), leaf)
-    if bool(found.isnan().any()):
+        (slope,) = torch.autograd.grad(loss * 2.0 ** round(math.log2(len(leaf))), leaf)
+    if bool(slope.isnan().any()):
         raise UnitError("NaN gradient: its sign says nothing of where to go")
-    return Gradient(logits=logits.detach(), sign=found.sign())
+    return Gradient(logits=logits.detach(), sign=slope.sign())
 
 
 def fgsm_normalised(target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int) -> Tensor:

@@ -98,14 +98,14 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
 def panels_of(frame: pd.DataFrame, metric: str) -> Panels:
     """Attack, in words -> its points. Raises TableError where there is none."""
     rows = frame[(frame["metric"] == metric) & (frame["kind"] == "summary")]
-    found: dict[str, list[Point]] = {}
+    curves: dict[str, list[Point]] = {}
     for definition in rows["definition"].drop_duplicates():
         chosen = rows[rows["definition"] == definition]
         chosen.attrs = frame.attrs
-        found[attack_words(str(definition))] = points(chosen, metric)
-    if not found:
+        curves[attack_words(str(definition))] = points(chosen, metric)
+    if not curves:
         raise TableError(f"rows of the metric {metric!r}", "none", "run `stmbench robustness`")
-    return found
+    return curves
 
 
 def scales_of(chosen: list[Point]) -> Panels:

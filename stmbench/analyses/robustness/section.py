@@ -84,7 +84,7 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
 
 
 def _by_attack(panels: Panels, metric: str) -> list[Table]:
-    found = []
+    measured = []
     for number, (attack, points) in enumerate(panels.items(), 1):
         columns = [
             Measured(Column(heading=place_words(place), unit="%"), metric, [p for p in points if place_of(p) == place])
@@ -92,8 +92,8 @@ def _by_attack(panels: Panels, metric: str) -> list[Table]:
         ]
         note = f"{metric.capitalize()} in %; small numbers are 95 % intervals. An asterisk breaks a check of validity."
         table = by_model(f"robustness-{metric}-{number}", f"{metric.capitalize()} under {attack}", columns, note=note)
-        found += [] if table is None else [table]
-    return found
+        measured += [] if table is None else [table]
+    return measured
 
 
 def _lead(panels: Panels, metric: str) -> str:

@@ -90,8 +90,8 @@ def test_maps_hold_the_rows_of_the_affinity(done: tuple[Path, pd.DataFrame]) -> 
         arrays = {name: file[name] for name in file.files}
     assert set(rows[rows["stage"] == 0]["position"]) == set(arrays["layer1.positions"].tolist())
     assert arrays["layer1.map"].tolist() == [8, 8]
-    subject = load_model("unified_dw_conv_nano", num_classes=10)
-    mixer: Any = subject.model.get_submodule("stages.0.blocks.0.mixer")
+    loaded = load_model("unified_dw_conv_nano", num_classes=10)
+    mixer: Any = loaded.model.get_submodule("stages.0.blocks.0.mixer")
     weights = mixer.affinity(torch.zeros(1, 8, 8, 16)).rows(torch.tensor(arrays["layer1.positions"])).abs()
     expected = (weights / weights.sum(-1, keepdim=True)).mean(1)
     np.testing.assert_allclose(arrays["layer1.whole"][0, 0], expected[0].detach().numpy(), atol=1e-6)
@@ -215,14 +215,12 @@ def test_in_a_mixed_model_only_the_layers_without_an_affinity_fall_back(without:
 
 
 def test_a_pass_ends_after_the_last_layer_that_is_looked_at() -> None:
-    subject = load_model(NAMES[1], num_classes=10)
-    study = Maps(subject, AffinityConfig(layers=("1", "3")), seed=0)
+    loaded = load_model(NAMES[1], num_classes=10)
+    study = Maps(loaded, AffinityConfig(layers=("1", "3")), seed=0)
     seen, heads = [], []
-    handle = subject.model.get_submodule("head").register_forward_hook(lambda *_: heads.append(1))
-    visit(
-        subject, study.layers, torch.rand(2, 3, 32, 32), lambda layer, module, x: seen.append((layer.number, x.shape))
-    )
+    handle = loaded.model.get_submodule("head").register_forward_hook(lambda *_: heads.append(1))
+    visit(loaded, study.layers, torch.rand(2, 3, 32, 32), lambda layer, module, x: seen.append((layer.number, x.shape)))
     handle.remove()
     assert seen == [(1, (2, 8, 8, 16)), (3, (2, 4, 4, 32))]
     assert heads == []
-    assert not any(module._forward_pre_hooks for module in subject.model.modules())
+    assert not any(module._forward_pre_hooks for module in loaded.model.modules())

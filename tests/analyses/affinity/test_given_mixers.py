@@ -93,17 +93,17 @@ def test_the_map_is_the_norm_of_the_jacobian(kind: Any, pattern: str, prefix: in
     assert set(frame["condition"].dropna()) == {"jacobian of mixer", "jacobian"}
 
     analysis = AffinityAnalysis(AffinityConfig(), request(name), Store(tmp_path))
-    subject = analysis.subject(name)
-    (batch,) = analysis.pixel_batches(subject)
+    loaded = analysis.loaded_model(name)
+    (batch,) = analysis.pixel_batches(loaded)
     inputs: list[Tensor] = []
     path = pattern.replace("*", "1")
 
     def keep(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         inputs.append((*arguments, *named.values())[0])
 
-    module = subject.model.get_submodule(path)
+    module = loaded.model.get_submodule(path)
     handle = module.register_forward_pre_hook(keep, with_kwargs=True)
-    subject.logits(batch.images)
+    loaded.logits(batch.images)
     handle.remove()
     wanted = []
     for tokens in inputs[0].clone():

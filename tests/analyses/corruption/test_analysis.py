@@ -60,10 +60,10 @@ def test_predictions_are_those_of_the_corrupted_images(tmp_path: Path) -> None:
     frame = Store(tmp_path).read()
     (artifact,) = frame.loc[(frame["condition"] == "contrast") & (frame["metric"] == "accuracy"), "artifact"].unique()
     answers = Answers.read(tmp_path / artifact)
-    subject = run.labelled_subject(MODEL)
-    for batch in run.pixel_batches(subject):
+    loaded = run.labelled_model(MODEL)
+    for batch in run.pixel_batches(loaded):
         shown = corrupt(batch.images, "contrast", 4, batch.indices)
-        expected = subject.logits(shown).argmax(1)
+        expected = loaded.logits(shown).argmax(1)
         places = [answers.indices.tolist().index(index) for index in batch.indices]
         assert torch.equal(torch.from_numpy(answers.predicted[3][places]), expected)
 

@@ -41,7 +41,7 @@ class Listening(nn.Module):
 
 
 def subject_of(model: nn.Module, size: tuple[int, int], weights: str = "known:0") -> LoadedModel:
-    """A subject whose model gets pixels as they are."""
+    """A loaded whose model gets pixels as they are."""
     return LoadedModel(
         name="unified_identity_nano",
         model=model,

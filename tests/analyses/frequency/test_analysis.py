@@ -91,7 +91,7 @@ def test_the_heat_map_of_a_model_that_listens_to_one_frequency(tmp_path: Path) -
     options = FrequencyOptions(parts=("heat_map", "bands"), grid=3, norm=100.0, bands=2)
     analysis = FrequencyAnalysis(options, request, Store(tmp_path))
     analysis.labelled = False
-    analysis._subject = IDENTITY, subject_of(Listening(mask, threshold=50.0), (32, 32))
+    analysis._loaded = IDENTITY, subject_of(Listening(mask, threshold=50.0), (32, 32))
     report = analysis.run()
     frame = analysis.store.read(report.keys)
     assert set(frame["metric"]) == {"fourier_changed", "consistency"}

@@ -133,9 +133,9 @@ def _bin(i: int, j: int) -> Tensor:
 @pytest.mark.parametrize("at_once", [1, 4, 100])
 def test_a_heat_map_shows_the_frequency_that_a_model_listens_to(at_once: int) -> None:
     grid = FrequencyGrid.of(*SIZE, 9)
-    subject = subject_of(Listening(_bin(4, 6), threshold=0.9 * NORM / 2**0.5), SIZE)
+    loaded = subject_of(Listening(_bin(4, 6), threshold=0.9 * NORM / 2**0.5), SIZE)
     noise = basis_noise(grid, SIZE, random_signs(0, range(3), len(grid.vectors)), NORM, at_once)
-    predicted = respond(subject, FLAT, noise)
+    predicted = respond(loaded, FLAT, noise)
     assert predicted.shape == (len(grid.vectors), 3)
     heat = predicted.float().mean(1).numpy()[grid.index]
     expected = np.zeros((9, 9))
@@ -155,8 +155,8 @@ def test_the_norm_of_the_noise_is_what_was_asked_for() -> None:
 
 def test_bands_show_the_band_that_a_model_listens_to() -> None:
     masks = band_masks(*SIZE, 4)
-    subject = subject_of(Listening(masks[2], threshold=0.05), SIZE)
-    predicted = respond(subject, FLAT, ring_noise(white_noise(0, range(3), *SIZE), 4, NORM, 3))
+    loaded = subject_of(Listening(masks[2], threshold=0.05), SIZE)
+    predicted = respond(loaded, FLAT, ring_noise(white_noise(0, range(3), *SIZE), 4, NORM, 3))
     assert predicted.tolist() == [[0] * 3, [0] * 3, [1] * 3, [0] * 3]
     assert band_edges(4)[2] == (0.5, 0.75)
 

@@ -85,9 +85,9 @@ def test_what_is_invariant_by_construction_is_exactly_1(
 ) -> None:
     torch.manual_seed(0)
     preprocessing = Preprocessing(size=(32, 32), crop_pct=1.0)
-    subject = LoadedModel(name=DW, model=network().eval(), weights="random:0", preprocessing=preprocessing,
+    loaded = LoadedModel(name=DW, model=network().eval(), weights="random:0", preprocessing=preprocessing,
                       num_classes=10, device=torch.device("cpu"), dtype=torch.float32)  # fmt: skip
-    monkeypatch.setattr(Invariance, "subject", lambda *_: subject)
+    monkeypatch.setattr(Invariance, "loaded", lambda *_: loaded)
     made = Circular(preprocessing=preprocessing)
     monkeypatch.setattr("stmbench.analyses.invariance.analysis.perturbation", lambda *_, **__: made)
     _, frame = _run(tmp_path, levels=(0, 1, 5, 16), num_images=100)

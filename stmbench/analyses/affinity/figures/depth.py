@@ -54,11 +54,11 @@ def locality_by_depth(frame: pd.DataFrame) -> Figure:
     radii = sorted(frame.loc[frame["metric"] == "mass_within", "level"].dropna().unique())[:3]
     if not radii:
         raise TableError("rows of the metric 'mass_within'", "none", "run `stmbench affinity`")
-    found = [lines_of(frame, "mass_within", radius) for radius in radii]
-    lines = found[0][0]
+    by_radius = [lines_of(frame, "mass_within", radius) for radius in radii]
+    lines = by_radius[0][0]
     width = max(2.9 * len(radii), 5.6) + 0.3 + beside(lines)
     with canvas(3.4, width=width, columns=len(radii)) as (figure, panels):
-        for axes, radius, (of_radius, stages) in zip(panels, radii, found, strict=True):
+        for axes, radius, (of_radius, stages) in zip(panels, radii, by_radius, strict=True):
             draw_lines(axes, [_percent(line) for line in of_radius], stages)
             axes.set_xlabel(f"within {radius:g} tokens", fontweight="bold", color=MUTED)
         panels[0].set_ylabel("weight near the position, %")
@@ -74,7 +74,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
     rows = rows[~rows["condition"].isin(("static", "dynamic"))]
     rows = rows[rows["level"] == level] if level is not None else rows
     names, mixers = labels(frame), frame.attrs.get("mixers", {})
-    found, stages = [], int(rows["stage"].max()) + 1 if len(rows) else 0
+    lines, stages = [], int(rows["stage"].max()) + 1 if len(rows) else 0
     of_jacobian = from_jacobian(rows)
     for (model, weights, is_jacobian), group in rows.groupby(["model", "weights", of_jacobian], sort=False):
         blocks = group.groupby("stage")["block"].max() + 1
@@ -91,7 +91,7 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
             line["low"].append(float(heads.min()) if len(heads) else mean)
             line["high"].append(float(heads.max()) if len(heads) else mean)
         key = str(model if pd.isna(group["mixer"].iloc[0]) else group["mixer"].iloc[0])
-        found.append(
+        lines.append(
             Curve(
                 label=names[str(model)] + (" (Jacobian)" if is_jacobian and not of_jacobian.all() else ""),
                 key=key,
@@ -100,9 +100,9 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
                 **line,
             )
         )
-    if not found:
+    if not lines:
         raise TableError(f"{metric} of at least {FEWEST} layers of a model", "fewer", "add --layers all")
-    return found, stages
+    return lines, stages
 
 
 def words_of(frame: pd.DataFrame, lines: list[Curve]) -> str:
@@ -188,23 +188,23 @@ METRICS: Final = {"alpha": "alpha (dynamic)", "beta": "beta (static)"}
 
 def mixture_by_depth(frame: pd.DataFrame) -> Figure:
     """A panel for each coefficient, a line for each model. Raises TableError where no model mixes two parts."""
-    found = {}
+    by_metric = {}
     for metric in METRICS:
         try:
-            found[metric] = lines_of(frame, metric)
+            by_metric[metric] = lines_of(frame, metric)
         except TableError:
             continue
-    if not found:
+    if not by_metric:
         raise TableError("alpha or beta of three layers", "none", "run `stmbench affinity` on a mixture")
-    lines = next(iter(found.values()))[0]
-    width = max(2.9 * len(found), 4.6) + 0.3 + beside(lines)
-    with canvas(3.4, width=width, columns=len(found)) as (figure, panels):
-        for axes, (metric, (of_metric, stages)) in zip(panels, found.items(), strict=True):
+    lines = next(iter(by_metric.values()))[0]
+    width = max(2.9 * len(by_metric), 4.6) + 0.3 + beside(lines)
+    with canvas(3.4, width=width, columns=len(by_metric)) as (figure, panels):
+        for axes, (metric, (of_metric, stages)) in zip(panels, by_metric.items(), strict=True):
             draw_lines(axes, of_metric, stages)
             axes.annotate(METRICS[metric], (1, 1), (-2, -3), "axes fraction", textcoords="offset points",
                           ha="right", va="top", fontweight="bold", color=MUTED)  # fmt: skip
         panels[0].set_ylabel("coefficient")
-        ends = [end for of_metric, _ in found.values() for line in of_metric for end in (*line.low, *line.high)]
+        ends = [end for of_metric, _ in by_metric.values() for line in of_metric for end in (*line.low, *line.high)]
         panels[0].set_ylim(1.1 * min(0.0, *ends), 1.15 * max(0.1, *ends))
         heading(panels[0], "Dynamic and static parts, by depth", words_of(frame, lines))
         finish(figure, panels[0], lines)

@@ -30,11 +30,11 @@ def frequency_figures(frame: pd.DataFrame, folder: Path) -> dict[str, Figure]:
     """
     chosen = frame[(frame["analysis"] == NAME) & frame["value"].notna()]
     chosen.attrs = frame.attrs
-    found = {}
+    drawn = {}
     if amplitudes := by_place(chosen, AMPLITUDE, BLOCK):
-        found["frequency_depth"] = by_depth(amplitudes, by_place(chosen, CHANGE, MIXER))
+        drawn["frequency_depth"] = by_depth(amplitudes, by_place(chosen, CHANGE, MIXER))
     if maps := read_heat_maps(chosen, folder):
-        found["frequency_heat_maps"] = heat_maps(maps)
+        drawn["frequency_heat_maps"] = heat_maps(maps)
     if bands := by_band(chosen):
-        found["frequency_bands"] = accuracy_by_band(bands)
-    return found
+        drawn["frequency_bands"] = accuracy_by_band(bands)
+    return drawn

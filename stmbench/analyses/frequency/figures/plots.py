@@ -112,10 +112,10 @@ def _finish(figure: Figure, axes: Sequence[Axes], firsts: Sequence[Point], title
 
 def by_band(frame: pd.DataFrame) -> dict[str, list[Point]]:
     """Label of a model -> its answers under noise of each band, ascending, after those without noise if they count."""
-    metric, found = right_or_same(frame)
+    metric, answers = right_or_same(frame)
     clean = points_of(frame, metric, CLEAN)
-    lines: dict[str, list[Point]] = {point.label: [] for point in found}
-    for point in [*clean, *sorted(found, key=lambda point: point.level)]:
+    lines: dict[str, list[Point]] = {point.label: [] for point in answers}
+    for point in [*clean, *sorted(answers, key=lambda point: point.level)]:
         if point.label in lines:
             lines[point.label].append(point)
     return lines
@@ -169,10 +169,10 @@ class HeatMap:
 
 def read_heat_maps(frame: pd.DataFrame, folder: Path) -> list[HeatMap]:
     """The maps of wrong answers; of changed answers where no trained model has labels. Lost files are left out."""
-    metric, found = wrong_or_changed(frame)
+    metric, answers = wrong_or_changed(frame)
     rows = frame[(frame["metric"] == metric) & (frame["kind"] == "summary")].sort_values("created_utc", kind="stable")
     maps = []
-    for point in found:
+    for point in answers:
         same = rows[(rows["model"] == point.model) & (rows["weights"] == point.facts["weights"])]
         for name in WHO[2:]:
             same = same[same[name] == point.facts[name]]

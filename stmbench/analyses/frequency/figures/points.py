@@ -54,11 +54,11 @@ def by_place(frame: pd.DataFrame, metric: str, condition: str) -> dict[str, list
     # the place stands in `condition` for a moment: a label then says what the model is, and not which stage
     places = rows["stage"].astype("string") + "." + rows["block"].astype("string")
     rows = rows.assign(condition=places, stage=pd.array([pd.NA] * len(rows), dtype="Int64"))
-    found: dict[str, list[Place]] = {}
+    by_label: dict[str, list[Place]] = {}
     for point in _labelled_alike(rows, frame, metric):
         stage, block = (int(word) for word in str(point.condition).split("."))
-        found.setdefault(point.label, []).append(Place(stage, block, point))
-    return {label: sorted(of_model, key=lambda place: place[:2]) for label, of_model in found.items()}
+        by_label.setdefault(point.label, []).append(Place(stage, block, point))
+    return {label: sorted(of_model, key=lambda place: place[:2]) for label, of_model in by_label.items()}
 
 
 def _labelled_alike(rows: pd.DataFrame, frame: pd.DataFrame, metric: str) -> list[Point]:

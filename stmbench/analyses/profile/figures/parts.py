@@ -31,22 +31,22 @@ OTHERS: Final = ("#b8c9b0", "#d9c7e0", "#8fb8b0", "#e0c9a6")
 
 def parts(frame: pd.DataFrame) -> Figure:
     """Stacked bars, one panel per metric that the table has. Raises TableError where it has none of them."""
-    found = {}
+    measured = {}
     for metric in METRICS:
         if ((frame["metric"] == metric) & frame["value"].notna()).any():
-            found[metric] = points(frame, metric)
-    if not found:
+            measured[metric] = points(frame, metric)
+    if not measured:
         raise TableError(f"rows of the metric {' or '.join(map(repr, METRICS))}", "none", "profile the models again")
-    every = [point for chosen in found.values() for point in chosen]
+    every = [point for chosen in measured.values() for point in chosen]
     # the metric with the most settings has a row for each: MACs and parameters do not depend on the precision
-    finest = max(found.values(), key=lambda chosen: len({point.label for point in chosen}))
+    finest = max(measured.values(), key=lambda chosen: len({point.label for point in chosen}))
     firsts = list({point.label: point for point in finest}.values())
     rows = by_setting(firsts, firsts.index)
     names = [*COLOURS, *sorted({str(point.condition) for point in every} - set(COLOURS))]
     names = [name for name in names if any(point.condition == name for point in every)]
     height, width = rows_height(len(rows.names), rest=1.75), rows_width(rows.names)
-    with canvas(height, width=width, columns=len(found)) as (figure, panels):
-        for axes, (metric, chosen) in zip(panels, found.items(), strict=True):
+    with canvas(height, width=width, columns=len(measured)) as (figure, panels):
+        for axes, (metric, chosen) in zip(panels, measured.items(), strict=True):
             rows_axis(axes, rows.names)
             _stack(axes, metric, chosen, rows, names)
         setting_axis(panels[0], rows)

@@ -32,10 +32,10 @@ def scaling(frame: pd.DataFrame) -> Figure:
     b is 1 where the time is proportional to the pixels, and 2 where every token meets every other. Raises TableError
     where no model was timed at two sizes.
     """
-    found = by_size(frame)
-    if not found:
+    sizes = by_size(frame)
+    if not sizes:
         raise TableError("throughput of one model at two sizes", "fewer", "profile with --resolution 224,320")
-    every = [point for line in found.values() for point in line]
+    every = [point for line in sizes.values() for point in line]
     drawn = [(point, _side(point), point.value, 1.0) for point in every]
     sides = sorted({side for _, side, _, _ in drawn})
     with canvas(4.2, width=8.4) as (figure, (axes,)):
@@ -47,14 +47,14 @@ def scaling(frame: pd.DataFrame) -> Figure:
         axes.set_ylabel("throughput (images/s)")
         axes.grid(color=GRID)
         heading(axes, "Throughput by input size", subtitle(every, without=("resolution",)))
-        settings = list(dict.fromkeys(setting for _, setting in found))
+        settings = list(dict.fromkeys(setting for _, setting in sizes))
         styles = {setting: STYLES[place % len(STYLES)] for place, setting in enumerate(settings)}
         handles = [
             _line(axes, f"{name} · {setting}" if setting else name, line, styles[setting])
-            for (name, setting), line in found.items()
+            for (name, setting), line in sizes.items()
         ]
         legend = figure.legend(handles=handles, loc="outside right upper", title="exponent b", alignment="left")
-        mark_legend(legend, [line[0].key for line in found.values()])
+        mark_legend(legend, [line[0].key for line in sizes.values()])
     return figure
 
 
@@ -63,13 +63,13 @@ def by_size(frame: pd.DataFrame) -> dict[tuple[str, str], list[Point]]:
 
     Of one model, series of other precisions, devices or protocols are apart; batch sizes may follow the input's size.
     """
-    found: dict[tuple[str, str], list[Point]] = {}
+    lines: dict[tuple[str, str], list[Point]] = {}
     for point in points(frame, "throughput"):
         if not math.isnan(_side(point)) and point.facts["stage"] is None and point.value > 0:
             rest = [part for part in point.setting.split(" · ") if not part.endswith(" px") and part[:6] != "batch "]
-            found.setdefault((point.name, " · ".join(rest)), []).append(point)
+            lines.setdefault((point.name, " · ".join(rest)), []).append(point)
     kept = {}
-    for series, line in found.items():
+    for series, line in lines.items():
         best: dict[float, Point] = {}
         for point in line:  # of several batch sizes at one size the fastest
             if (known := best.get(_side(point))) is None or point.value > known.value:
@@ -118,9 +118,9 @@ def stability(frame: pd.DataFrame) -> Figure:
 
     Raises TableError where no two settings have three models in common.
     """
-    found = rankings(frame)
-    names = list(found)
-    taus = matrix(found)
+    orders = rankings(frame)
+    names = list(orders)
+    taus = matrix(orders)
     if not np.isfinite(taus[~np.eye(len(names), dtype=bool)]).any():
         raise TableError("throughput of three models in two settings", "fewer", "profile with --dtype fp32,bf16")
     side = 0.75 * len(names)
@@ -133,7 +133,7 @@ def stability(frame: pd.DataFrame) -> Figure:
                 axes.annotate("–", (column, row), ha="center", va="center", color=MUTED)
                 continue
             dark = abs(tau) > 0.7
-            swaps = len(swapped(found[names[row]], found[names[column]]))
+            swaps = len(swapped(orders[names[row]], orders[names[column]]))
             axes.annotate(f"{tau:.2f}\n{swaps} sure", (column, row), ha="center", va="center", fontsize=7.5,
                           color="white" if dark else INK)  # fmt: skip
         axes.set_xticks(range(len(names)), [shorten(name) for name in names], rotation=35, ha="right")
@@ -151,11 +151,11 @@ def rankings(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
     """Setting, in words -> model -> throughput."""
     chosen = [point for point in points(frame, "throughput") if point.facts["stage"] is None]
     varying = [facet for facet in SETTING if len({point.facts[facet] for point in chosen}) > 1]
-    found: dict[str, dict[str, Point]] = {}
+    by_setting: dict[str, dict[str, Point]] = {}
     for point in chosen:
         said = " · ".join(_words(facet, point.facts[facet]) for facet in varying)
-        found.setdefault(said or "all", {})[point.model] = point
-    return found
+        by_setting.setdefault(said or "all", {})[point.model] = point
+    return by_setting
 
 
 def matrix(found: Mapping[str, Mapping[str, Point]]) -> NDArray[np.float64]:
