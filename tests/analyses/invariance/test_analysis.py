@@ -87,7 +87,7 @@ def test_what_is_invariant_by_construction_is_exactly_1(
     preprocessing = Preprocessing(size=(32, 32), crop_pct=1.0)
     loaded = LoadedModel(name=DW, model=network().eval(), weights="random:0", preprocessing=preprocessing,
                       num_classes=10, device=torch.device("cpu"), dtype=torch.float32)  # fmt: skip
-    monkeypatch.setattr(Invariance, "loaded", lambda *_: loaded)
+    monkeypatch.setattr(Invariance, "loaded_model", lambda *_: loaded)
     made = Circular(preprocessing=preprocessing)
     monkeypatch.setattr("stmbench.analyses.invariance.analysis.perturbation", lambda *_, **__: made)
     _, frame = _run(tmp_path, levels=(0, 1, 5, 16), num_images=100)
