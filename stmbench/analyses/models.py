@@ -59,13 +59,21 @@ def own_weights(name: str, seed: int) -> str:
 
 
 def mixer_facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """mixer -> title, abbreviation and palette slot, as figures need them."""
-    entries = [facts_of(name).entry for name in names]
-    return {
-        entry.name: {"title": entry.title, "abbreviation": entry.abbreviation, "palette_slot": entry.palette_slot}
-        for entry in entries
-        if entry is not None
-    }
+    """mixer -> title, abbreviation, palette slot and family, as figures need them.
+
+    Models without a mixer are among them under their own names, as figures draw them too: those of timm have its name
+    as family, modules of the caller are their own.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        entry, family = facts_of(name).entry, "" if given_models.is_given(name) else "timm"
+        found[name if entry is None else entry.name] = {
+            "title": name if entry is None else entry.title,
+            "abbreviation": name if entry is None else entry.abbreviation,
+            "palette_slot": None if entry is None else entry.palette_slot,
+            "family": family if entry is None else entry.family,
+        }
+    return found
 
 
 def build_model(

@@ -1,6 +1,7 @@
 """The drawing kit: figures are pure functions of tables.
 
-style             fonts, colours and markers, axes, saving
+style             fonts, axes, saving
+palette           colours, markers and strokes
 plot_data         points with labels and intervals
 groups            points of one setting, matched points
 annotations       points of a scatter plot, names beside them, tooltips

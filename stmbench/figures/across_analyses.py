@@ -132,7 +132,7 @@ def _draw_pair(axes: Axes, pair: Pair, metric: str, factor: float) -> None:
     if across is not None or up is not None:
         bars = axes.errorbar(x, y, xerr=across, yerr=up, color=INK, elinewidth=0.9, capsize=2.5, zorder=3)
         mark(bars, cost.key, said)
-    colour, marker = right.style
+    colour, marker, _ = right.style
     inside = colour if cost.rounds is None else "white"  # a few rounds say little
     dot = axes.plot(x, y, marker=MarkerStyle(marker), color=inside, markeredgecolor=colour, markersize=8, linestyle="",
                     zorder=4)  # fmt: skip
@@ -286,7 +286,7 @@ def _draw_rank(
     def x(rank: int) -> float:
         return column - HALF + 2 * HALF * (rank - 1) / max(count - 1, 1)
 
-    colour, marker = point.style
+    colour, marker, _ = point.style
     said = f"{words(point, quantity.metric)}: rank {standing.rank}"
     said += f", {standing.best} to {standing.worst} by the intervals" if standing.best < standing.worst else ""
     axes.plot([x(1), x(count)], [row, row], color=GRID, linewidth=1.0, zorder=1)

@@ -196,7 +196,7 @@ def _lead(axes: Axes, label: Annotation, point: Point) -> None:
 def draw_points(axes: Axes, drawn: list[tuple[Point, float, float, float]], metric: str) -> None:
     """Markers at (x, y) with the interval of the point's metric as whiskers; the last number converts to the axis."""
     for point, x, y, factor in drawn:
-        colour, marker = point.style
+        colour, marker, _ = point.style
         if point.errors is not None:
             whiskers = [[length / factor] for length in point.errors]
             bars = axes.errorbar(x, y, yerr=whiskers, color=INK, elinewidth=1.0, capsize=3, zorder=5)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from stmbench.errors import TableError, printable
-from stmbench.figures.style import Style, style_of
+from stmbench.figures.palette import Style, style_of
 from stmbench.tables.labels import FEWEST_ROUNDS, is_random
 
 FACETS: Final = (

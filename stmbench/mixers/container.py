@@ -99,7 +99,7 @@ def config_at(
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
         ),
     ),
-    palette_slot=19,
+    palette_slot=10,
     channel_multiple=32,
     presets=nano_preset(),
 )

@@ -98,6 +98,7 @@ def config_at(
     sampling="global",
     weights="both",
     method="CONTAINER-PAM",
+    palette_slot=11,
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
     zero_gradient=(

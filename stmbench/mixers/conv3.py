@@ -46,7 +46,7 @@ def config_at(position: BlockPosition, *, kernel: int = 3) -> Conv3Config:
     mixing_weights=("-", "-"),
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
-    palette_slot=11,
+    palette_slot=6,
 )
 class Conv3(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map."""
@@ -103,7 +103,7 @@ def group_conv3_at(position: BlockPosition, *, kernel: int = 3, groups: int = 8)
     mixing_weights=("-", "-"),
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
-    palette_slot=12,
+    palette_slot=16,
     channel_multiple=8,
 )
 class GroupConv3(Conv3):

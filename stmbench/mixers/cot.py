@@ -151,7 +151,7 @@ class Contextual(Mixer):
     citation="Li et al., 2021",
     zero_gradient=ZERO_GRADIENT,
     mixing_weights=("-", "-"),  # the split of the contexts is no pair of numbers
-    palette_slot=5,
+    palette_slot=9,
     channel_multiple=8,
 )
 class Cot(Contextual):
@@ -170,7 +170,7 @@ class Cot(Contextual):
     method="CoTNet, Table 5",
     citation="Li et al., 2021",
     mixing_weights=("-", "-"),  # it sums over channels
-    palette_slot=6,
+    palette_slot=12,
     channel_multiple=8,
 )
 class CotStatic(Mixer):
@@ -218,7 +218,7 @@ class CotStatic(Mixer):
     weights="dynamic",
     method="CoTNet, Table 5",
     citation="Li et al., 2021",
-    palette_slot=7,
+    palette_slot=13,
     channel_multiple=8,
 )
 class CotDynamic(Contextual):
@@ -243,7 +243,7 @@ class CotDynamic(Contextual):
     method="CoTNet, Table 5",
     citation="Li et al., 2021",
     mixing_weights=("-", "-"),  # the static context sums over channels
-    palette_slot=8,
+    palette_slot=14,
     channel_multiple=8,
 )
 class CotLinearFusion(Contextual):
@@ -278,7 +278,7 @@ def coxt_at(position: BlockPosition, *, key_groups: int = 8) -> CotConfig:
     citation="Li et al., 2021",
     zero_gradient=ZERO_GRADIENT,
     mixing_weights=("-", "-"),  # the split of the contexts is no pair of numbers
-    palette_slot=9,
+    palette_slot=15,
     channel_multiple=16,
 )
 class Coxt(Contextual):

@@ -25,7 +25,7 @@ def config_at(position: BlockPosition, *, kernel: int = 3) -> DwConvConfig:
     weights="static",
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
-    palette_slot=13,
+    palette_slot=17,
 )
 class DwConv3(DwConv):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map."""

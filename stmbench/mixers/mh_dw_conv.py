@@ -51,7 +51,7 @@ def config_at(
     weights="static",
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
-    palette_slot=14,
+    palette_slot=18,
     channel_multiple=32,
     presets=nano_preset(),
 )

@@ -112,7 +112,7 @@ def mlp_at(position: BlockPosition, *, resize: bool = True) -> StaticMixerConfig
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
-    palette_slot=15,
+    palette_slot=8,
 )
 class Mlp(StaticMixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""
@@ -138,7 +138,7 @@ def mh_mlp_at(
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
-    palette_slot=16,
+    palette_slot=19,
     channel_multiple=32,
     presets=nano_preset(),
 )
@@ -164,7 +164,7 @@ def mlp_lr_at(position: BlockPosition, *, rank_share: float = 0.275, resize: boo
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
-    palette_slot=17,
+    palette_slot=20,
 )
 class MlpLr(StaticMixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""
@@ -200,7 +200,7 @@ def mh_mlp_lr_at(
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
-    palette_slot=18,
+    palette_slot=21,
     channel_multiple=32,
     presets=nano_preset(),
 )

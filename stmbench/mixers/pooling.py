@@ -40,6 +40,7 @@ class PoolingConfig(MixerConfig):
     sampling="local",
     weights="static",
     method="PoolFormer",
+    palette_slot=7,
     citation="Yu et al., CVPR 2022",
 )
 class Pooling(Mixer):

@@ -51,7 +51,7 @@ def config_at(position: BlockPosition, *, head_dim: int = 32, heads: int | None 
             reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
         ),
     ),
-    palette_slot=10,
+    palette_slot=5,
     softmax_rows=True,
     channel_multiple=32,
     presets=nano_preset(),

@@ -16,8 +16,8 @@ from rich.console import RenderableType
 from stmbench import __version__
 from stmbench.analyses.registry import AnalysisSpec, View, spec_of, specs
 from stmbench.errors import OutputError, TableError, UnknownNameError
+from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import style_of
 from stmbench.reporting.caveats import of_stores
 from stmbench.reporting.content import LegendEntry, Report, Section
 from stmbench.reporting.cross_analysis import together_section

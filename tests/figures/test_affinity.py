@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from stmbench.analyses.affinity.figures import affinity_figures
-from stmbench.analyses.affinity.figures.depth import lines_of, strokes_of
+from stmbench.analyses.affinity.figures.depth import lines_of
 from stmbench.analyses.affinity.figures.rows import read_maps, spread
 from stmbench.analyses.affinity.terminal import affinity_table
+from stmbench.figures.palette import strokes_of
 from stmbench.tables import Row
 from stmbench.tables.rows import frame_of
 
@@ -146,7 +147,9 @@ def test_lines_of_jacobians_say_so_beside_others(models: int, tmp_path: Path) ->
 def test_lines_of_one_mixer_differ_in_stroke() -> None:
     lines, _ = lines_of(depth(), "attention_distance")
     same = [lines[0], lines[1], dataclasses.replace(lines[0], label="another")]
-    assert strokes_of(same) == ["-", "-", "--"]
+    first, second, third = strokes_of([line.style for line in same])
+    assert (first, second) == (lines[0].style.stroke, lines[1].style.stroke)
+    assert third != first
 
 
 def test_distance_and_locality_are_drawn_by_depth(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
@@ -19,6 +20,7 @@ from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES, o
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend, mark_point
+from stmbench.figures.palette import text_on
 from stmbench.figures.plot_data import Point, labels, points, subtitle
 from stmbench.figures.style import INK, MUTED, STYLE, canvas, heading, rows_axis, shorten
 
@@ -155,12 +157,10 @@ def _cell(
     else:  # blue is better than the baseline, red is worse
         reach = max(abs(other - centre) for other in values) or 1.0
         colour = matplotlib.colormaps["RdBu_r"](0.5 + 0.4 * (value - centre) / reach)
-    red, green, blue, _ = colour
-    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
     patch = axes.add_patch(
         Rectangle((x - 0.5, y - 0.46), 1.0, 0.92, facecolor=colour, edgecolor="white", linewidth=0.8)
     )
-    text = axes.text(x, y, f"{value:.1f}", ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
+    text = axes.text(x, y, f"{value:.1f}", ha="center", va="center", fontsize=7.5, color=text_on(to_hex(colour)))
     mark_point([patch, text], point, metric)
 
 
@@ -182,19 +182,22 @@ def _rank(row: Mapping[str | None, Point], shown: Sequence[str]) -> float:
 
 
 def _curve(axes: Axes, line: Sequence[Point]) -> None:
-    (colour, marker), level = line[0].style, [point.level for point in line]
+    (colour, marker, stroke), level = line[0].style, [point.level for point in line]
     low = [100 * (point.value if point.errors is None else point.low) for point in line]
     high = [100 * (point.value if point.errors is None else point.high) for point in line]
     value = [100 * point.value for point in line]
     drawn: list[Artist] = [axes.fill_between(level, low, high, color=colour, alpha=0.1, linewidth=0, zorder=2)]
-    drawn += axes.plot(level, value, color=colour, marker=MarkerStyle(marker), markersize=3.2, linewidth=1.1, zorder=3)
+    drawn += axes.plot(level, value, color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=3.2,
+                       linewidth=1.1, zorder=3)  # fmt: skip
     said = ", ".join(f"{point.level:g}: {100 * point.value:.1f}" for point in line)
     mark(drawn, line[0].key, f"{line[0].label}: {title(str(line[-1].condition))}, accuracy in % at severity {said}")
 
 
 def _handle(point: Point) -> Artist:
-    colour, marker = point.style
-    return matplotlib.lines.Line2D([], [], color=colour, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3)
+    colour, marker, stroke = point.style
+    return matplotlib.lines.Line2D(
+        [], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3
+    )
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def _dots(axes: Axes, metric: str, column: list[Point | None]) -> None:
     for row, point in enumerate(column):
         if point is None:
             continue
-        colour, marker = point.style
+        colour, marker, _ = point.style
         if point.errors is not None:
             whiskers = [[100 * length] for length in point.errors]
             bars = axes.errorbar(

@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark, mark_legend
+from stmbench.figures.palette import Style, style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten, style_of
+from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
 from stmbench.tables.labels import are_random, is_random
 
 PREFIX: Final = "invariance_"
@@ -52,7 +53,7 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
                 name = names[row["model"]]
                 name += " (random init)" if is_random(row["weights"]) and not untrained else ""
                 mixer = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
-                drawn = _line(axes, line, shorten(name), *style_of(mixer, mixers))
+                drawn = _line(axes, line, shorten(name), style_of(mixer, mixers))
                 mark(drawn, str(mixer), _said(names[row["model"]], metric, line))
             axes.set_xlabel(ACROSS[kind])
             axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
@@ -73,12 +74,21 @@ def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
     return figure
 
 
-def _line(axes: Axes, line: pd.DataFrame, name: str, colour: str, marker: str | tuple[int, int, float]) -> list[Artist]:
+def _line(axes: Axes, line: pd.DataFrame, name: str, style: Style) -> list[Artist]:
+    colour, marker, stroke = style
     level = line["level"].to_numpy(float)
     value, low, high = (100 * line[column].to_numpy(float) for column in ("value", "ci_low", "ci_high"))
     band = axes.fill_between(level, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
     curve = axes.plot(
-        level, value, color=colour, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3, label=name, zorder=3
+        level,
+        value,
+        color=colour,
+        linestyle=stroke,
+        marker=MarkerStyle(marker),
+        markersize=4.5,
+        linewidth=1.3,
+        label=name,
+        zorder=3,
     )
     return [band, *curve]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,18 +16,12 @@ from matplotlib.markers import MarkerStyle
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend
+from stmbench.figures.palette import Stroke, strokes_of
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import MUTED, canvas, heading, shorten
 
 METRICS: Final = ("accuracy", "consistency")
 SPREAD: Final = 0.5  # of the distance between two eps: models are drawn side by side, so that intervals can be read
-Stroke = Literal["-", "--", ":", "-."]
-STROKES: Final[tuple[Stroke, ...]] = (
-    "-",
-    "--",
-    ":",
-    "-.",
-)  # of lines that share a look: one mixer with several weights
 WORDS: Final = {"apgd": "Auto-PGD", "fgsm_normalised": "FGSM on normalised input"}
 Panels = Mapping[str, list[Point]]
 Place = tuple[float, bool]  # what `place_of` gives
@@ -71,7 +65,7 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
     levels = sorted({place_of(point) for point in every})
     labels = list(dict.fromkeys(point.label for point in every))
     firsts = {label: next(point for point in every if point.label == label) for label in labels}
-    strokes = _strokes(firsts)
+    strokes = dict(zip(firsts, strokes_of([point.style for point in firsts.values()]), strict=True))
     top = _top(every)
     attacks = attack or (next(iter(panels)) if len(panels) == 1 else "")
     words = " · ".join([*([attacks] if attacks else []), *_conditions(every, metric)])
@@ -157,12 +151,6 @@ def _top(every: list[Point]) -> float:
     return next((end for end in (10.0, 20.0, 40.0) if highest <= end), 100.0)
 
 
-def _strokes(firsts: Mapping[str, Point]) -> dict[str, Stroke]:
-    """Label -> stroke; another one for each label that shares its colour and marker with an earlier one."""
-    looks = [point.style for point in firsts.values()]
-    return {label: STROKES[looks[:number].count(looks[number]) % len(STROKES)] for number, label in enumerate(firsts)}
-
-
 def _panel(axes: Axes, chosen: list[Point], levels: list[Place], strokes: Mapping[str, Stroke]) -> None:
     present = [label for label in strokes if any(point.label == label for point in chosen)]
     for number, label in enumerate(present):
@@ -170,7 +158,7 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[Place], strokes: Mappin
         shift = SPREAD * ((number + 0.5) / len(present) - 0.5)
         x = [levels.index(place_of(point)) + shift for point in line]
         y = [100 * point.value for point in line]
-        colour, marker = line[0].style
+        colour, marker, _ = line[0].style
         lines = axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
         mark(lines, line[0].key)
         for place, height, point in zip(x, y, line, strict=True):
@@ -205,7 +193,7 @@ def _conditions(every: list[Point], metric: str) -> list[str]:
 def _handle(point: Point, stroke: Stroke, every: list[Point]) -> Line2D:
     mixed = point.is_untrained and not all(one.is_untrained for one in every)
     label = shorten(point.label) + (" (random init)" if mixed else "")
-    colour, marker = point.style
+    colour, marker, _ = point.style
     return Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), label=label, markersize=6)
 
 

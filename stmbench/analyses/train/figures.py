@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark, mark_legend
+from stmbench.figures.palette import Style, style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten, style_of
+from stmbench.figures.style import MUTED, canvas, heading, log_axis, shorten
 
 PANELS: Final = {"train_loss": "training loss", "accuracy": "top-1 accuracy, %"}
 
@@ -41,7 +42,7 @@ def curves(rows: pd.DataFrame) -> Figure:
                 name = "" if run["model"] in named else shorten(names[run["model"]])
                 named.add(run["model"])
                 mixer = run["model"] if pd.isna(run["mixer"]) else run["mixer"]
-                drawn = _line(axes, line.sort_values("sample"), metric, name, *style_of(mixer, mixers), thin=bool(many))
+                drawn = _line(axes, line.sort_values("sample"), metric, name, style_of(mixer, mixers), thin=bool(many))
                 mark(drawn, str(mixer), _said(names[run["model"]], words, line))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -64,17 +65,24 @@ def _line(
     line: pd.DataFrame,
     metric: str,
     name: str,
-    colour: str,
-    marker: str | tuple[int, int, float],
+    look: Style,
     *,
     thin: bool,
 ) -> list[Line2D]:
     epochs = line["sample"].to_numpy(float) + 1
     values = line["value"].to_numpy(float) * (100 if metric == "accuracy" else 1)
-    style = MarkerStyle(marker) if len(epochs) <= 30 else None
+    marker = MarkerStyle(look.marker) if len(epochs) <= 30 else None
     width, size = (0.9, 2.5) if thin else (1.4, 4.0)
     return axes.plot(
-        epochs, values, color=colour, linewidth=width, marker=style, markersize=size, label=name or "_", zorder=3
+        epochs,
+        values,
+        color=look.colour,
+        linestyle=look.stroke,
+        linewidth=width,
+        marker=marker,
+        markersize=size,
+        label=name or "_",
+        zorder=3,
     )
 
 

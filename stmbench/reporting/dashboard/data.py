@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stmbench.figures.style import style_of
+from stmbench.figures.palette import DARK, style_of
 from stmbench.history.change_points import Floats
 from stmbench.history.series import Event, MachineSeries, Series, events_of
 from stmbench.reporting.dashboard import labels
@@ -57,6 +57,7 @@ def name_of(machine: MachineSeries) -> str:
 
 def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
     subject, how = series.key, labels.shown(series.key)
+    colour = style_of(subject.mixer or subject.model or "", machine.mixers).colour
     # of a relative metric the noise is a share of its level
     noise = series.fit.noise * (max(series.fit.levels, default=0.0) if series.metric.relative else 1.0) / how.factor
     has_interval = bool(np.isfinite(series.low).any())
@@ -70,7 +71,8 @@ def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
         "better": series.metric.better,
         "where": labels.conditions(subject),
         "probe": int(series.by_probe),
-        "colour": style_of(subject.mixer or subject.model or "", machine.mixers).colour,
+        "colour": colour,
+        "dark": DARK[colour],
         "values": packed(series.values / how.factor),
         "low": packed(series.low / how.factor) if has_interval else None,
         "high": packed(series.high / how.factor) if has_interval else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import io
 import re
 from typing import Any, Final
@@ -14,7 +13,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import Mark, marks_in
-from stmbench.figures.style import COLOURS, GRID, INK, MUTED, STYLE
+from stmbench.figures.palette import BLACK, DARK, WHITE_ON_MARK
+from stmbench.figures.style import GRID, INK, MUTED, STYLE
 from stmbench.reporting.content import Report
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -25,7 +25,8 @@ VARIABLES: Final = {
     MUTED: "muted",
     GRID: "grid",
     "#ffffff": "ground",
-    **{colour.lower(): f"c{colour[1:].lower()}" for colour in COLOURS},
+    WHITE_ON_MARK: "on-mark",
+    **{colour: f"c{colour[1:]}" for colour in DARK},
 }
 _COLOUR = re.compile(rf"({'|'.join(VARIABLES)})(?![0-9a-f])", re.IGNORECASE)
 
@@ -100,7 +101,6 @@ def _prefix(element: ElementTree.Element, name: str) -> None:
             element.set(key, _URL.sub(rf"url(#{name}-\1)", value))
 
 
-LIGHTEST: Final = 0.46  # lightness below which a colour is lifted on a dark ground
 KINDS: Final = {
     "warning": "Warning",
     "untrained": "Untrained",
@@ -134,16 +134,5 @@ def html(report: Report) -> str:
     numbers = {table.name: number for number, table in enumerate(report.tables, 1)}
     targets = {section.name: f"section-{number}" for number, section in enumerate(report.sections, 1)}
     return _TEMPLATES.get_template("report.html.j2").render(
-        report=report, figures=figures, numbers=numbers, targets=targets, kinds=KINDS, dark=dark_colours()
+        report=report, figures=figures, numbers=numbers, targets=targets, kinds=KINDS, dark=DARK, on_mark=BLACK
     )
-
-
-def dark_colours() -> list[tuple[str, str]]:
-    """The palette's colours, (name, the colour on a dark ground): the same hue, light enough to be seen."""
-    found = []
-    for colour in COLOURS:
-        red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
-        hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
-        lifted = colorsys.hls_to_rgb(hue, max(LIGHTEST + 0.25 * lightness, lightness), saturation)
-        found.append((colour[1:].lower(), "#" + "".join(f"{round(255 * part):02x}" for part in lifted)))
-    return found

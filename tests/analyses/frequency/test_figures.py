@@ -15,7 +15,7 @@ from stmbench.analyses.frequency.terminal import frequency_table
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import marks_in
-from stmbench.figures.style import COLOURS
+from stmbench.figures.palette import LOOKS
 from stmbench.reporting.model_table import with_the_rest
 from tests.analyses.frequency.tables import table
 
@@ -23,7 +23,7 @@ from tests.analyses.frequency.tables import table
 def test_a_line_for_each_model_in_its_colour_by_depth(tmp_path: Path) -> None:
     figure = frequency_figures(table(tmp_path), tmp_path)["frequency_depth"]
     after, mixers = figure.axes
-    assert [line.get_color() for line in after.lines[:2]] == [COLOURS[2], COLOURS[3]]
+    assert [line.get_color() for line in after.lines[:2]] == [LOOKS[2].colour, LOOKS[3].colour]
     assert list(after.lines[0].get_xdata()) == [0.25, 0.75, 1.25, 1.75]
     assert list(after.lines[0].get_ydata()) == pytest.approx([-3, -2.9, -2, -1.9])
     assert list(mixers.lines[1].get_ydata()) == pytest.approx([0.5, 0.51, 0.5, 0.51])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,12 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend
+from stmbench.figures.palette import Style, strokes_of, style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import GRID, MUTED, Style, canvas, heading, shorten, style_of
+from stmbench.figures.style import GRID, MUTED, canvas, heading, shorten
 from stmbench.tables.labels import is_random
 
 FEWEST: Final = 3  # layers of a model, below which there is no depth to speak of
-Stroke = Literal["-", "--", ":", "-."]
-STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")  # of lines that share a style: one mixer, several models
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,12 +133,12 @@ def _percent(line: Curve) -> Curve:
 def draw_lines(axes: Axes, lines: list[Curve], stages: int) -> None:
     """Means as curves over the depth, with a bar from the lowest to the highest head."""
     spread = 0.008 * max(stages, 1)
-    for number, (line, stroke) in enumerate(zip(lines, strokes_of(lines), strict=True)):
-        colour, marker = line.style
+    for number, (line, stroke) in enumerate(zip(lines, strokes_of([line.style for line in lines]), strict=True)):
+        colour, marker, own = line.style
         x = np.asarray(line.depth) + spread * (number - (len(lines) - 1) / 2)
         heads = axes.vlines(x, line.low, line.high, color=colour, alpha=0.3, linewidth=2.2, zorder=2)
         curve = axes.plot(x, line.mean, color=colour, linewidth=1.1, linestyle=stroke, marker=MarkerStyle(marker),
-                  markersize=4, markerfacecolor=colour if stroke == "-" else "white", zorder=3)  # fmt: skip
+                  markersize=4, markerfacecolor=colour if stroke == own else "white", zorder=3)  # fmt: skip
         values = ", ".join(f"{value:.3g}" for value in line.mean)
         mark([heads, curve], line.key, f"{line.label}: {values} (layer by layer)")
     if stages > 1:
@@ -151,12 +150,6 @@ def draw_lines(axes: Axes, lines: list[Curve], stages: int) -> None:
     else:
         axes.set_xlabel("layer")
     axes.grid(axis="y")
-
-
-def strokes_of(lines: list[Curve]) -> list[Stroke]:
-    """Another stroke for each line that shares its colour and marker with an earlier one."""
-    looks = [line.style for line in lines]
-    return [STROKES[looks[:number].count(style) % len(STROKES)] for number, style in enumerate(looks)]
 
 
 def _label(line: Curve, lines: list[Curve]) -> str:
@@ -174,12 +167,12 @@ def finish(figure: Figure, axes: Axes, lines: list[Curve]) -> None:
     for text in axes.texts:
         text.set_in_layout(False)
     handles = []
-    for line, stroke in zip(lines, strokes_of(lines), strict=True):
-        colour, marker = line.style
-        fill = colour if stroke == "-" else "white"
+    for line, stroke in zip(lines, strokes_of([line.style for line in lines]), strict=True):
+        colour, marker, own = line.style
+        fill = colour if stroke == own else "white"
         handles.append(Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=5,
                               markerfacecolor=fill, label=_label(line, lines)))  # fmt: skip
-    legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=2.4)
+    legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=3.2)
     mark_legend(legend, [line.key for line in lines])
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import matplotlib
 import numpy as np
@@ -33,12 +33,11 @@ from stmbench.analyses.frequency.options import (
     ERROR,
 )
 from stmbench.figures.annotations import mark, mark_legend
+from stmbench.figures.palette import Stroke, strokes_of
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, INK, MUTED, STYLE, canvas, heading, shorten
 from stmbench.tables.rows import number
 
-Stroke = Literal["-", "--", ":", "-."]
-STROKES: Final[tuple[Stroke, ...]] = ("-", "--", ":", "-.")
 CLEAN_AT: Final = -0.1  # on the axis of frequencies
 
 
@@ -61,7 +60,7 @@ def by_depth(amplitudes: Mapping[str, list[Place]], changes: Mapping[str, list[P
 
 def _depth_panel(axes: Axes, lines: Mapping[str, list[Place]], words: str) -> None:
     stages = max(place.stage for places in lines.values() for place in places) + 1
-    strokes = strokes_of([places[0].point for places in lines.values()])
+    strokes = strokes_of([places[0].point.style for places in lines.values()])
     for (label, places), stroke in zip(lines.items(), strokes, strict=True):
         blocks = [1 + max(place.block for place in places if place.stage == stage) for stage, _, _ in places]
         x = [stage + (block + 0.5) / count for (stage, block, _), count in zip(places, blocks, strict=True)]
@@ -77,23 +76,17 @@ def _depth_panel(axes: Axes, lines: Mapping[str, list[Place]], words: str) -> No
     axes.grid(axis="y")
 
 
-def strokes_of(firsts: Sequence[Point]) -> list[Stroke]:
-    """Another stroke for each model that shares its colour and marker with an earlier one: other weights, say."""
-    looks = [point.style for point in firsts]
-    return [STROKES[looks[:place].count(look) % len(STROKES)] for place, look in enumerate(looks)]
-
-
 def _line(
     axes: Axes, x: Sequence[float], line: Sequence[Point], label: str, stroke: Stroke, *, metric: str, factor: float = 1
 ) -> None:
     """Values over x with the band of their intervals."""
-    colour, marker = line[0].style
+    colour, marker, own = line[0].style
     value, low, high = (
         factor * np.array([getattr(point, name) for point in line]) for name in ("value", "low", "high")
     )
     band = axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0, zorder=2)
     curve = axes.plot(x, value, color=colour, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3, zorder=3,
-                      label=label, linestyle=stroke, markerfacecolor=colour if stroke == "-" else "white")  # fmt: skip
+                      label=label, linestyle=stroke, markerfacecolor=colour if stroke == own else "white")  # fmt: skip
     mark([band, *curve], line[0].key, f"{label}: {', '.join(number(point.value, metric) for point in line)}")
 
 
@@ -126,15 +119,16 @@ def accuracy_by_band(lines: Mapping[str, list[Point]]) -> Figure:
     accuracy = any(point.condition == CLEAN for line in lines.values() for point in line)
     width = 5.6 + 0.07 * max(len(shorten(label)) for label in lines)
     with canvas(3.5, width=width) as (figure, axes):
-        strokes = strokes_of([line[0] for line in lines.values()])
+        strokes = strokes_of([line[0].style for line in lines.values()])
         for (label, line), stroke in zip(lines.items(), strokes, strict=True):
             noisy = [point for point in line if point.condition == BAND]
             levels = [point.level for point in noisy]
             _line(axes[0], levels, noisy, label, stroke, metric=ACCURACY, factor=100)
+            inside = line[0].style.colour if stroke == line[0].style.stroke else "white"
             for point in line[: len(line) - len(noisy)]:
                 dot = axes[0].plot(CLEAN_AT, 100 * point.value, marker=MarkerStyle(point.style.marker), markersize=4.5,
                                    color=point.style.colour, linestyle="none", zorder=4,
-                                   markerfacecolor=point.style.colour if stroke == "-" else "white")  # fmt: skip
+                                   markerfacecolor=inside)  # fmt: skip
                 mark(dot, point.key, f"{label}: {number(point.value, ACCURACY)} % without noise")
         axes[0].set_xlim(1.6 * CLEAN_AT if accuracy else 0, 1)
         axes[0].set_ylim(0, 104)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import extent, mark, mark_legend, mark_point
+from stmbench.figures.palette import STROKES, Stroke, text_on
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, shorten
 from stmbench.tables.labels import square_side
-
-STYLES: Final[Any] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one for each precision or device
 
 
 def scaling(frame: pd.DataFrame) -> Figure:
@@ -47,10 +46,14 @@ def scaling(frame: pd.DataFrame) -> Figure:
         axes.set_ylabel("throughput (images/s)")
         axes.grid(color=GRID)
         heading(axes, "Throughput by input size", subtitle(every, without=("resolution",)))
-        settings = list(dict.fromkeys(setting for _, setting in sizes))
-        styles = {setting: STYLES[place % len(STYLES)] for place, setting in enumerate(settings)}
+        settings = list(dict.fromkeys(setting for _, setting in sizes))  # one for each precision or device
         handles = [
-            _line(axes, f"{name} · {setting}" if setting else name, line, styles[setting])
+            _line(
+                axes,
+                f"{name} · {setting}" if setting else name,
+                line,
+                STROKES[settings.index(setting)] if len(settings) > 1 else line[0].style.stroke,
+            )
             for (name, setting), line in sizes.items()
         ]
         legend = figure.legend(handles=handles, loc="outside right upper", title="exponent b", alignment="left")
@@ -85,10 +88,10 @@ def exponent(sides: Sequence[float], rates: Sequence[float]) -> float:
     return -float(slope)
 
 
-def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:
+def _line(axes: Axes, name: str, line: list[Point], stroke: Stroke) -> Line2D:
     x, y = [_side(point) for point in line], [point.value for point in line]
-    colour, marker = line[0].style
-    mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=style, zorder=2), line[0].key)
+    colour, marker, _ = line[0].style
+    mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=stroke, zorder=2), line[0].key)
     for point, side in zip(line, x, strict=True):
         if point.errors is not None:
             ends = [[length] for length in point.errors]
@@ -99,7 +102,7 @@ def _line(axes: Axes, name: str, line: list[Point], style: Any) -> Line2D:
                         markersize=6.5, linestyle="", zorder=4)  # fmt: skip
         mark_point(dot, point, "throughput")
     label = f"{exponent(x, y):.2f}  {shorten(name)}"
-    return Line2D([], [], color=colour, linestyle=style, marker=MarkerStyle(marker), markersize=6, label=label)
+    return Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=6, label=label)
 
 
 def _side(point: Point) -> float:
@@ -132,10 +135,9 @@ def stability(frame: pd.DataFrame) -> Figure:
             if row == column or not np.isfinite(tau):
                 axes.annotate("–", (column, row), ha="center", va="center", color=MUTED)
                 continue
-            dark = abs(tau) > 0.7
             swaps = len(swapped(orders[names[row]], orders[names[column]]))
             axes.annotate(f"{tau:.2f}\n{swaps} sure", (column, row), ha="center", va="center", fontsize=7.5,
-                          color="white" if dark else INK)  # fmt: skip
+                          color=text_on(to_hex(AGREEMENT((tau + 1) / 2))))  # fmt: skip
         axes.set_xticks(range(len(names)), [shorten(name) for name in names], rotation=35, ha="right")
         axes.set_yticks(range(len(names)), [shorten(name) for name in names])
         axes.tick_params(length=0)

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from stmbench.errors import TableError
 from stmbench.figures.annotations import along, draw_points, extent, mark, mark_point, name_points, room_for_names
 from stmbench.figures.groups import by_setting, join, setting_axis
+from stmbench.figures.palette import text_on
 from stmbench.figures.plot_data import Point, points, subtitle, summaries
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, rows_height, rows_width
 from stmbench.tables.rows import number
@@ -93,7 +94,6 @@ def ranks(frame: pd.DataFrame) -> Figure:
                     row,
                     s=largest * point.value,
                     color=point.style.colour,
-                    alpha=0.88,
                     linewidth=0,
                     zorder=2,
                 )
@@ -112,7 +112,8 @@ def _percent(axes: Axes, point: Point, row: int) -> None:
     percent = 100 * point.value
     text = "<1" if percent < 1 else ">99" if 99 < percent < 100 else f"{percent:.0f}"
     if point.value >= 0.6:
-        said = axes.annotate(text, (point.level, row), ha="center", va="center", color="white", fontsize=7, zorder=3)
+        said = axes.annotate(text, (point.level, row), ha="center", va="center", color=text_on(point.style.colour),
+                             fontsize=7, zorder=3)  # fmt: skip
     else:
         said = axes.annotate(
             text, (point.level, row), (8, 5), textcoords="offset points", ha="left", va="center", fontsize=7,
@@ -141,7 +142,7 @@ def latency(frame: pd.DataFrame) -> Figure:
         for row, first in rows.points:
             group = groups[first.label]
             values = [1e3 * point.value for point in group.values()]
-            colour, marker = first.style
+            colour, marker, _ = first.style
             span = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
             mark(span, first.key)
             for name, point in group.items():

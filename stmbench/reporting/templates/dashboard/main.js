@@ -23,7 +23,7 @@ const cardFor = (machine, series, from) => {
   const svg = shape("svg", { tabindex: 0, role: "application", "aria-roledescription": "chart", "aria-label": label });
   const readout = element("p", { class: "readout", "aria-live": "polite" });
   const swatch = element("span", { class: "swatch" });
-  swatch.style.background = series.colour;
+  swatch.style.background = `light-dark(${series.colour}, ${series.dark})`;
   const caption = element("figcaption", {}, swatch, element("strong", {}, series.model), element("small", {}, series.where));
   const card = { machine, series, from, svg, readout, drawn: false, scale: null, index: null };
   byPointer(card);
