@@ -9,6 +9,7 @@ model_table             a row for each model; plain tables of values without a s
 caveats, facts          warnings; stores, versions, machines
 comparison              the outcome of `stmbench compare`
 drawing_check           whether an analysis draws from rows alone
+live, serving           the page of a store that is being written, and who may read it
 formats, dashboard      how a report, and a history, is written
 """
 

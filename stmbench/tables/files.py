@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from stmbench.errors import OutputError, TableError
 
+CHECKPOINTS, PROGRESS = "checkpoints", "progress.json"  # of a store: a folder for each training run; where it stands
 STALE_AFTER_S = 24 * 3600.0
 # .<stem>.<host>-<process>-<random>.tmp: in a user's folder, no file of another program may look like ours
 _OURS: Final = re.compile(r"\..+\.(?P<host>[^\W_]+)-(?P<process>\d+)-[0-9a-f]+\.tmp")

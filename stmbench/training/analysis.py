@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import plugin_hashes
+from stmbench.analyses.models import facts_of, mixer_facts, plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
@@ -18,6 +18,7 @@ from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError, reason_of
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
+from stmbench.tables.files import CHECKPOINTS
 from stmbench.tables.labels import random_label
 from stmbench.training.data import TrainingData, open_data
 from stmbench.training.distributed import ProcessGroup
@@ -28,7 +29,6 @@ from stmbench.training.rows import training_rows
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import RunFolder, folder_name, load_state
 
-CHECKPOINTS = "checkpoints"  # of a store: one folder for each run
 END = None  # what the first process tells the others when there is nothing left to train
 
 
@@ -152,7 +152,17 @@ class Training(Analysis):
         name = folder_name(run.model, data.train.name, run.seed, self.unit_of(run).key)
         share = "" if run.data_fraction == 1 else f".{run.data_fraction:g}"
         source = f"{data.train.name}{share}.e{recipe.epochs}.s{run.seed}"
-        return RunFolder(self.store.folder / CHECKPOINTS / name, run, source, self.facts(run), data.train.classes)
+        known = facts_of(run.model)
+        about = {
+            "key": self.unit_of(run).key,
+            "columns": {
+                **{"model": run.model, "architecture": known.architecture, "mixer": known.mixer, "scale": known.scale},
+                **{"weights": source, "seed": run.seed, "dataset": data.train.column, "dtype": run.dtype},
+            },
+            "mixers": mixer_facts([run.model]),
+        }
+        place = self.store.folder / CHECKPOINTS / name
+        return RunFolder(place, run, source, self.facts(run), data.train.classes, about)
 
     def facts(self, run: TrainingSettings) -> dict[str, Any]:
         """What a state must agree on."""

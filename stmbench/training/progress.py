@@ -1,15 +1,23 @@
-"""Where a run stands and what it has seen: everything that is written down about it, epoch by epoch."""
+"""Where a run stands and what it has seen: everything that is written down about it, epoch by epoch.
+
+`progress.json` in a run's folder says so to other programs while the run goes on, such as `stmbench watch`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from stmbench.errors import MissingPackageError, UnitError
+from stmbench.errors import MissingPackageError, OutputError, UnitError
+from stmbench.tables.files import PROGRESS, write_file
 from stmbench.training.settings import TrainingSettings
 
 
@@ -61,6 +69,36 @@ def words(settings: TrainingSettings, record: Record) -> str:
     """What is being done, for a progress display."""
     text = f"training {settings.model}, epoch {record.epoch + 1} of {settings.recipe.epochs}"
     return text + (f", accuracy {record.epochs[-1].accuracy:.1%}" if record.epochs else "")
+
+
+WINDOWS: Final = 200  # of steps, whose mean losses are points of the curve
+
+
+def write_progress(folder: Path, record: Record, epochs: int, steps: int, about: Mapping[str, Any]) -> None:
+    """Write where the run stands. A file that cannot be written is left out: it must not end a training.
+
+    Args:
+        epochs, steps: of the whole run, and of one epoch.
+        about: key, columns and mixers, as the run's part will have them.
+    """
+    size = max(1, math.ceil(len(record.losses) / WINDOWS))
+    windows = (record.losses[start : start + size] for start in range(0, len(record.losses), size))
+    content = {
+        **about,
+        "version": 1,
+        "written": time.time(),
+        "epochs": epochs,
+        "done": len(record.losses) / (steps * epochs),
+        "seconds": record.total_seconds + record.seconds,
+        # (place in epochs, value)
+        "train_loss": [
+            [min(len(record.losses), (number + 1) * size) / steps, math.fsum(losses) / len(losses)]
+            for number, losses in enumerate(windows)
+        ],
+        "accuracy": [[epoch.epoch + 1, epoch.accuracy] for epoch in record.epochs],
+    }
+    with contextlib.suppress(OutputError):
+        write_file(folder / PROGRESS, json.dumps(content))
 
 
 def require_finite(value: float, name: str, place: str) -> None:

@@ -4,12 +4,14 @@ last.safetensors        the newest weights            best.safetensors   those o
 last.ema.safetensors    their average, with an ema    epoch-0010.safetensors   with keep_every
 state.pt                weights, optimiser, average, place in the run: everything that `--resume` needs
 state.previous.pt       the one before: where state.pt is damaged, the run resumes from here
+progress.json           curves so far, for who watches
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -26,17 +28,19 @@ from torch import Tensor
 from stmbench.errors import CheckpointError, OutputError
 from stmbench.tables.files import remove_stale_temporaries, replacing
 from stmbench.training.loop import Loop
-from stmbench.training.progress import Record
+from stmbench.training.progress import Record, write_progress
 from stmbench.training.settings import TrainingSettings
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+TELL_SECONDS = 2.0  # between two writings of progress.json
 REFUSED = "state.refused.pt"  # a state that could not be used is set aside, for who wants to look
 
 
 class RunFolder:
     """Keeps what a loop reaches.
 
-    `source` is what tables call the weights, `facts` what the run is a function of, `classes` the outputs' names.
+    `source` is what tables call the weights, `facts` what the run is a function of, `classes` the outputs' names,
+    `about` what `progress.json` says of the run (`write_progress`); None: there is none.
     """
 
     def __init__(
@@ -46,10 +50,13 @@ class RunFolder:
         source: str,
         facts: Mapping[str, Any],
         classes: tuple[str, ...] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.settings, self.source, self.facts, self.classes = path, settings, source, facts, classes
+        self.about = about
         self.refused: set[str] = set()  # names of states that could not be used
         self._saved = time.monotonic()
+        self._told = -math.inf
         self._board: Any = None
 
     @property
@@ -79,6 +86,10 @@ class RunFolder:
         if reached == "best":
             self._weights(BEST, loop.result.state_dict(), f"{self.source}.best")
             return
+        if self.about is not None and (reached != "time" or time.monotonic() - self._told >= TELL_SECONDS):
+            steps = loop.places.steps
+            write_progress(self.path, loop.record, self.settings.recipe.epochs, steps, self.about)
+            self._told = time.monotonic()
         if reached == "epoch":
             self._log(loop)
             if self.settings.keep_every and epochs % self.settings.keep_every == 0:

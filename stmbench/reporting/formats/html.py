@@ -112,7 +112,7 @@ KINDS: Final = {
     "note": "Note",
 }
 
-_TEMPLATES: Final = jinja2.Environment(
+TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("stmbench.reporting"),
     autoescape=True,
     trim_blocks=True,
@@ -121,8 +121,12 @@ _TEMPLATES: Final = jinja2.Environment(
 )
 
 
-def html(report: Report) -> str:
-    """The page as text. Every text of the report is escaped."""
+def html(report: Report, *, live: str | None = None) -> str:
+    """The page as text. Every text of the report is escaped.
+
+    Args:
+        live: the version of the store it shows, for a page that asks its server for newer ones.
+    """
     figures: dict[tuple[str, str], Any] = {}
     for section in report.sections:
         for plot in section.plots:
@@ -133,6 +137,13 @@ def html(report: Report) -> str:
             )
     numbers = {table.name: number for number, table in enumerate(report.tables, 1)}
     targets = {section.name: f"section-{number}" for number, section in enumerate(report.sections, 1)}
-    return _TEMPLATES.get_template("report.html.j2").render(
-        report=report, figures=figures, numbers=numbers, targets=targets, kinds=KINDS, dark=DARK, on_mark=BLACK
+    return TEMPLATES.get_template("report.html.j2").render(
+        report=report,
+        figures=figures,
+        numbers=numbers,
+        targets=targets,
+        kinds=KINDS,
+        dark=DARK,
+        on_mark=BLACK,
+        live=live,
     )
