@@ -6,6 +6,7 @@ Readers are given what there is. Nothing is locked and nothing is written, so no
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -20,12 +21,11 @@ from markupsafe import Markup
 
 from stmbench import __version__
 from stmbench.analyses.registry import View, spec_of
-from stmbench.errors import StmbenchError, printable
+from stmbench.errors import StmbenchError
 from stmbench.reporting.content import Report
 from stmbench.reporting.formats.html import TEMPLATES, html, inline
 from stmbench.tables.files import CHECKPOINTS, PROGRESS
-from stmbench.tables.labels import duration
-from stmbench.tables.rows import printable_in
+from stmbench.tables.rows import duration, printable_in
 from stmbench.tables.schema import SCHEMA
 
 REST: Final = 4  # times as long as drawing took
@@ -42,6 +42,9 @@ class Drawn:
     text: str
 
 
+NOTHING: Final = Drawn(version="", text="")
+
+
 class LivePage:
     """What a server shows of a store.
 
@@ -52,8 +55,7 @@ class LivePage:
 
     def __init__(self, store: Path, build: Callable[[Path], Report]) -> None:
         self.store, self._build = store, build
-        self._rows: Drawn | None = None
-        self._training: Drawn | None = None
+        self._both = (NOTHING, NOTHING)  # the page and the runs under way: replaced together, as they are read
         self._wanted, self._ready = threading.Event(), threading.Event()
         threading.Thread(target=self._work, daemon=True, name="page").start()
 
@@ -73,9 +75,7 @@ class LivePage:
     def _drawn(self) -> tuple[Drawn, Drawn]:
         self._wanted.set()
         self._ready.wait(FIRST_WAIT_S)
-        assert self._rows is not None
-        assert self._training is not None
-        return self._rows, self._training
+        return self._both
 
     def _work(self) -> None:
         while self._wanted.wait():
@@ -83,36 +83,46 @@ class LivePage:
             began = time.monotonic()
             self._draw()
             self._ready.set()
-            time.sleep(max(LEAST_REST_S, REST * (time.monotonic() - began)) if self._changed else LEAST_REST_S)
+            time.sleep(max(LEAST_REST_S, REST * (time.monotonic() - began)))
 
     def _draw(self) -> None:
         """Draw what has changed."""
+        rows, training = self._both
         parts, runs = _stamp(self.store.glob("parts/*.parquet")), _stamp(progress_files(self.store))
-        self._changed = False
-        if self._rows is None or self._rows.version != parts:
-            self._rows, self._changed = Drawn(version=parts, text=html(self._report(), live=parts)), True
+        if rows.version != parts:
+            rows = Drawn(version=parts, text=self._page(parts))
         # a part that appeared may be a run's that was under way
         version = hashlib.sha256(f"{parts} {runs}".encode()).hexdigest()[:16]
-        if self._training is None or self._training.version != version:
-            self._training, self._changed = Drawn(version=version, text=training_html(self.store)), True
+        if training.version != version:
+            training = Drawn(version=version, text=_training(self.store))
+        self._both = rows, training
 
-    def _report(self) -> Report:
-        if not any(self.store.glob("parts/*.parquet")):
-            return _empty(self.store, "There are no rows yet. The report appears here with the first ones.")
-        try:
-            return self._build(self.store)
-        except StmbenchError as error:
-            return _empty(self.store, f"The report cannot be shown: {error}.")
-        except Exception as error:  # the page goes on with the next rows
-            return _empty(self.store, f"The report cannot be drawn: {type(error).__name__}: {error}.")
+    def _page(self, version: str) -> str:
+        lead = "There are no rows yet. The report appears here with the first ones."
+        if any(self.store.glob("parts/*.parquet")):
+            try:
+                return html(self._build(self.store), live=version)
+            except StmbenchError as error:
+                lead = f"The report cannot be shown: {error}."
+            except Exception as error:  # the next rows may do better
+                lead = f"The report cannot be drawn: {type(error).__name__}: {error}."
+        return html(_empty(self.store, lead), live=version)
 
 
 def _empty(store: Path, lead: str) -> Report:
     """A report without rows."""
-    return printable_in(
-        Report(title=str(store), lead=lead, headline=None, facts=(("Store", str(store)),), caveats=(), subjects=(),
-               sections=(), rows=0, version=__version__)  # fmt: skip
+    report = Report(
+        title=str(store),
+        lead=lead,
+        headline=None,
+        facts=(("Store", str(store)),),
+        caveats=(),
+        subjects=(),
+        sections=(),
+        rows=0,
+        version=__version__,
     )
+    return printable_in(report)
 
 
 def _stamp(files: Iterable[Path]) -> str:
@@ -136,23 +146,38 @@ def runs_under_way(store: Path) -> list[dict[str, Any]]:
     """What runs without a part say of themselves, the last written first; damaged files are left out."""
     found = []
     for file in progress_files(store):
-        try:
-            run = printable_in(json.loads(file.read_text(encoding="utf-8")))
-            key, done, epochs, written = str(run["key"]), float(run["done"]), int(run["epochs"]), float(run["written"])
-            if run["version"] != 1 or "/" in key or (store / "parts" / f"{key}.parquet").exists():
-                continue
-            losses, accuracies = run["train_loss"], run["accuracy"]
-            curves = [(metric, float(place), float(value)) for metric in CURVES for place, value in run[metric]]
-            left = float(run["seconds"]) * (1 - done) / done if done else None
-            found.append({
-                **{"columns": dict(run["columns"]), "mixers": dict(run["mixers"]), "curves": curves, "epochs": epochs},
-                **{"written": written, "epoch": min(epochs, int(done * epochs) + 1), "percent": f"{100 * done:.0f} %"},
-                **{"loss": losses[-1][1] if losses else None, "accuracy": accuracies[-1][1] if accuracies else None},
-                "left": None if left is None else duration(left),
-            })  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            continue
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+            run = _run(printable_in(json.loads(file.read_text(encoding="utf-8"))))
+            if not (store / "parts" / f"{run['key']}.parquet").exists():
+                found.append(run)
     return sorted(found, key=lambda run: -run["written"])
+
+
+def _run(content: dict[str, Any]) -> dict[str, Any]:
+    """What a progress file says, as the page needs it. Raises ValueError and others for a damaged or newer one."""
+    if content["version"] != 1 or not str(content["key"]).isalnum():
+        raise ValueError("another file")
+    done, epochs, seconds = float(content["done"]), int(content["epochs"]), float(content["seconds"])
+    curves = {name: [(float(place), float(value)) for place, value in content[name]] for name in CURVES}
+    return {
+        "key": content["key"],
+        "columns": {"mixer": None, **content["columns"]},
+        "mixers": dict(content["mixers"]),
+        "curves": curves,
+        "epochs": epochs,
+        "epoch": min(epochs, int(done * epochs) + 1),
+        "percent": f"{100 * done:.0f} %",
+        "left": duration(seconds * (1 - done) / done) if done else None,
+        "written": float(content["written"]),
+        **{name: points[-1][1] if points else None for name, points in curves.items()},
+    }
+
+
+def _training(store: Path) -> str:
+    try:
+        return training_html(store)
+    except Exception as error:  # such as columns of a version to come
+        return str(Markup("<p>The training runs cannot be drawn: {}</p>").format(f"{type(error).__name__}: {error}"))
 
 
 def training_html(store: Path) -> str:
@@ -165,6 +190,8 @@ def training_html(store: Path) -> str:
     draw = None if spec is None else spec.view("figures")
     if draw is not None and len(frame):
         for name, figure in draw(View(rows=frame, whole=frame, folder=store)).items():
+            for axes in figure.axes:  # room for what is to come
+                axes.set_xlim(0, 1.02 * max(run["epochs"] for run in runs))
             title = name.replace("_", " ").capitalize()
             figures[title] = inline(figure, f"live-{name}", title=title, description="Loss and accuracy so far.")
     return str(Markup(TEMPLATES.get_template("live.html.j2").render(runs=runs, figures=figures)))
@@ -176,7 +203,8 @@ def curve_rows(runs: Iterable[dict[str, Any]]) -> pd.DataFrame:
     rows = [
         {**known, **run["columns"], "metric": metric, "sample": place - 1, "value": value}
         for run in runs
-        for metric, place, value in run["curves"]
+        for metric, points in run["curves"].items()
+        for place, value in points
     ]
     frame = pd.DataFrame(rows, columns=[column.name for column in SCHEMA])
     frame.attrs["mixers"] = {name: facts for run in runs for name, facts in run["mixers"].items()}

@@ -16,6 +16,7 @@ from stmbench.errors import ConfigError
 from stmbench.reporting.live import LivePage
 
 HOST: Final = "127.0.0.1"
+METHODS: Final = ("GET", "HEAD")
 # any port: a forwarded one (ssh -L) is another than ours
 _LOCAL: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 HEADERS: Final = {
@@ -30,7 +31,7 @@ HEADERS: Final = {
 class Server(ThreadingHTTPServer):
     """Serves a page on 127.0.0.1; `serve_forever` answers until `shutdown`.
 
-    Raises ConfigError if the port cannot be had; port 0 is any free one.
+    Raises ConfigError for a port that is taken or reserved; port 0 is any free one.
     """
 
     daemon_threads = True
@@ -72,12 +73,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.OK, found[0], found[1]())
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the parent's names
 
-    def _refuse(self) -> None:
-        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "this page is read-only\n", Allow="GET, HEAD")
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+    def parse_request(self) -> bool:
+        """Refuse every other method, whatever it is called."""
+        is_whole = super().parse_request()
+        if not is_whole or self.command in METHODS:
+            return is_whole
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "this page is read-only\n", Allow=", ".join(METHODS))
+        return False
 
     def _is_local(self) -> bool:
         hosts = self.headers.get_all("Host", [])
@@ -93,5 +97,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's name
+    def log_message(self, format: str, *args: Any) -> None:
         """Requests are not worth a line."""

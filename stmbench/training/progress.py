@@ -1,6 +1,6 @@
 """Where a run stands and what it has seen: everything that is written down about it, epoch by epoch.
 
-`progress.json` in a run's folder says so to other programs while the run goes on, such as `stmbench watch`.
+`progress.json` in a run's folder says so to other programs during the run, such as `stmbench watch`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ ELSEWHERE = {  # commands whose function has another name or is left out
     "list": "list_models",
     "history": "add_to_history",
     "new": None,  # writes a file to edit
+    "watch": None,  # serves a page until it is ended
 }
 # options of a command that its function leaves out, and why
 LEFT_OUT = {

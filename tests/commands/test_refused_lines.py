@@ -35,6 +35,7 @@ LINES = [
         (f"{command} ''", f"a value after `{command.split()[-1]}`, got ''")
         for command in [
             "report",
+            "watch",
             "export",
             "run",
             "check",

@@ -20,6 +20,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "new": (),
     "check": (),
     "report": ("--format", "html"),
+    "watch": (),
     "dashboard": (),
     "history": (),
     "profile": ("--resolution", "32", "--batch-size", "2", "--no-timing", "--device", "cpu"),
@@ -43,6 +44,7 @@ SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
 ONLY_PARSED: Final[dict[str, str]] = {
     r"compare --live": "starts workers for a minute a model; tests/commands/test_compare.py and tests/ci run it",
     r"/imagenet|/data/|\.pth\b": "needs the data set or the weights; tests/commands/test_eval.py, tests/checkpoints",
+    r"^(stmbench )?watch ": "serves until it is interrupted; tests/commands/test_watch.py",
     r"^torchrun ": "starts processes and waits for a port; tests/training",
 }
 # lines of other programs: a pattern, and why it is right without being run here

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from stmbench.analyses.base import Progress
 from stmbench.checkpoints.loading import state_hash
+from stmbench.reporting.live import runs_under_way
 from stmbench.training import loop
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
@@ -48,15 +49,20 @@ def test_killed_amid_an_epoch_with_everything_random_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.training.killed_run", str(tmp_path / "killed"), str(data), "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
+    run = settings(data, recipe=RANDOM)
     (state,) = tmp_path.glob(f"killed/checkpoints/*/{STATE}")
     assert not list(tmp_path.glob("killed/parts/*.parquet"))
+    (unfinished,) = runs_under_way(tmp_path / "killed")
+    assert (unfinished["columns"]["model"], unfinished["epoch"], unfinished["epochs"]) == (run.model, 2, RANDOM.epochs)
+    assert [place for place, _ in unfinished["curves"]["train_loss"]] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert len(unfinished["curves"]["accuracy"]) == 1
     steps = list[int]()
 
     def listen(event: Progress) -> None:
         steps.append(round(event.done * STEPS * RANDOM.epochs))
 
-    run = settings(data, recipe=RANDOM)
     training(tmp_path / "killed", run, listener=listen).run()
+    assert runs_under_way(tmp_path / "killed") == []
     assert [step for step in steps if step] == [5, 6, 7, 8, 9], "the fourth step was saved and is not repeated"
     training(tmp_path / "whole", run).run()
     assert_same(tmp_path / "killed", tmp_path / "whole")
