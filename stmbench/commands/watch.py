@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from stmbench.commands import options, session, terminal
+from stmbench.commands.report import overview
 from stmbench.errors import TableError
 
 app = typer.Typer(add_completion=False)
@@ -21,6 +22,7 @@ def watch(
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="The port to serve on; 0: any free one.")
     ] = 8765,
+    baseline: options.Baseline = None,
     plugin: options.Plugin = None,
     debug: options.Debug = False,
 ) -> None:
@@ -35,11 +37,15 @@ def watch(
 
         load_plugins(plugin)
     from stmbench.reporting import build_report, read_stores
+    from stmbench.reporting.content import Report
     from stmbench.reporting.live import LivePage
     from stmbench.reporting.serving import Server
 
-    page = LivePage(store, lambda folder: build_report(read_stores([folder])))
-    with Server(page, port) as server:
+    def build(folder: Path) -> Report:
+        frame = read_stores([folder])
+        return build_report(frame, first=overview(frame, baseline))
+
+    with Server(LivePage(store, build), port) as server:
         with contextlib.suppress(AttributeError, OSError):
             os.nice(10)  # drawing gives way to what is being measured
         session.keep("the store is unchanged")
