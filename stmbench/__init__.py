@@ -39,18 +39,9 @@ if TYPE_CHECKING:
         robustness,
         train,
     )
+    from stmbench.api.history import add_to_history, dashboard, list_history, prune_history
     from stmbench.api.results import Result
-    from stmbench.api.stores import (
-        Comparison,
-        add_to_history,
-        compare,
-        dashboard,
-        export,
-        list_history,
-        prune_history,
-        read,
-        report,
-    )
+    from stmbench.api.stores import Comparison, compare, export, read, report
     from stmbench.api.study import StudyResult, study
     from stmbench.architectures.catalog import create_model, list_models
     from stmbench.architectures.module_copies import GivenModel
@@ -113,10 +104,8 @@ _NAMES_OF = {
     ),
     "stmbench.api.results": ("Result",),
     "stmbench.api.study": ("StudyResult", "study"),
-    "stmbench.api.stores": (
-        *("Comparison", "add_to_history", "compare", "dashboard", "export", "list_history", "prune_history", "read"),
-        "report",
-    ),
+    "stmbench.api.history": ("add_to_history", "dashboard", "list_history", "prune_history"),
+    "stmbench.api.stores": ("Comparison", "compare", "export", "read", "report"),
     "stmbench.architectures.catalog": ("create_model", "list_models"),
     "stmbench.architectures.module_copies": ("GivenModel",),
     "stmbench.checkpoints": ("load_checkpoint",),
