@@ -97,6 +97,10 @@ def _checkpoints(names: Sequence[str], given: Any) -> dict[str, Path | Checkpoin
 
     if given is None:
         return {}
+    if isinstance(given, (str, Path)) and Path(given).expanduser().is_dir():
+        from stmbench.checkpoints.trained import trained_checkpoints
+
+        return dict(trained_checkpoints(Path(given).expanduser(), names))
     if not isinstance(given, Mapping):
         if len(names) != 1:
             raise ConfigError("{model name: file} for several models", repr(given), "name the model of each file")
@@ -147,8 +151,8 @@ SHARED = (  # of every function: name, default, help
     ("mixers", (), "Mixers by name, where `models` names none; default: the architecture's own."),
     ("architecture", "unified", "The architecture that the mixers are put into."),
     ("match", None, "'macs' or 'params': scale a mixer without a size of its own to the others'."),
-    ("checkpoint", None, "Weights: a file, or {model name: file}."),
-    ("device", "auto", "Where models run: auto, cpu, cuda or cuda:N."),
+    ("checkpoint", None, "Weights: a file, {model name: file}, or a store of trainings."),
+    ("device", "auto", "auto, cpu, cuda or cuda:N."),
     ("seed", 0, "Of weights, data and order."),
     ("out", None, "The store's folder; None: a temporary one, removed when Python ends."),
     ("fresh", False, "Measure again what the store already holds."),

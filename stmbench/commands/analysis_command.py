@@ -24,6 +24,9 @@ Positional = Annotated[
         metavar="[MODELS]...", help="Models by name, as with --models.", autocompletion=options.complete_models
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be measured, and about how long it takes. Writes nothing.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again what the store already holds.")]
 
 
@@ -52,6 +55,7 @@ def command_of(spec: AnalysisSpec) -> typer.Typer:
 
 def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[str, Any]) -> None:
     from stmbench.commands.analysis_output import Output
+    from stmbench.experiments.tasks import estimate
     from stmbench.plugins import loaded_paths
 
     out: Path = words["out"]
@@ -79,7 +83,11 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
     )
     session.keep(f"what was measured stays in {out}, and the same command resumes from there")
     output.run(
-        lambda store, listener: chosen.analysis(settings, store, listener), fresh=words["fresh"], alone=chosen.alone
+        lambda store, listener: chosen.analysis(settings, store, listener),
+        fresh=words["fresh"],
+        alone=chosen.alone,
+        estimate=lambda: estimate(chosen, settings),
+        dry_run=words["dry_run"],
     )
 
 
@@ -107,6 +115,7 @@ def _parameters(spec: AnalysisSpec, kind: type[Options]) -> Iterator[inspect.Par
     yield parameter("device", options.Device, "auto")
     yield parameter("seed", options.Seed, 0)
     yield parameter("fresh", Fresh, False)
+    yield parameter("dry_run", DryRun, False)
     yield parameter("out", options.Out, Path("results") / spec.name)
     yield parameter("as_json", options.Json, False)
     yield parameter("debug", options.Debug, False)

@@ -28,6 +28,7 @@ from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store, read
 from stmbench.tables.files import write_file
 from stmbench.tables.labels import are_random, unfit_warnings
+from stmbench.tables.rows import duration
 
 RECORD: Final = "figures.json"  # name -> what the run that has it was made of
 FACETS: Final = (
@@ -36,6 +37,7 @@ FACETS: Final = (
 )
 LONGEST: Final = 40  # letters of one facet in a name, beyond which values are counted
 Facts = dict[str, list[str]]
+Estimate = Callable[[], "float | None"]
 
 
 class RunNames:
@@ -93,7 +95,7 @@ def _read(file: Path) -> dict[str, Facts]:
     return remembered if good else {}
 
 
-TABLE_WIDTH = 100
+TABLE_WIDTH, WORTH_SAYING_S = 100, 60.0
 
 
 class Output:
@@ -105,18 +107,31 @@ class Output:
         self._as_json = as_json
         self._notes = Console(stderr=True)
 
-    def run(self, make: Callable[[Store, Listener], Analysis], *, fresh: bool, alone: bool) -> None:
+    def run(
+        self,
+        make: Callable[[Store, Listener], Analysis],
+        *,
+        fresh: bool,
+        alone: bool,
+        estimate: Estimate = lambda: None,
+        dry_run: bool = False,
+    ) -> None:
         """Run, and show what came of it.
 
         Args:
             make: the analysis, for a store and a listener.
             alone: whether time is measured, and bounded by a budget.
+            estimate: about how many seconds it takes; None where that cannot be told.
+            dry_run: only say what would be done, and about how long it takes.
 
         Raises:
             InputError, typer.Exit: after everything was shown, where no unit of work could be done, or some failed.
         """
         with ProgressLine(self._notes, left="at most {} left" if alone else "about {} left") as progress:
-            report = make(self.store, progress).run(fresh=fresh)
+            analysis = make(Store(self.store.folder, dry_run=True) if dry_run else self.store, progress)
+            if not self._announced(analysis, estimate, fresh=fresh, dry_run=dry_run):
+                return
+            report = analysis.run(fresh=fresh)
         frame = self.store.read(report.keys)
         frame.attrs["warnings"] = report.warnings
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
@@ -136,6 +151,18 @@ class Output:
         self.note(what_was_done(report))
         self.note("\n".join(f"{what:8} {path}" for what, path in {**paths, "rows": self.store.parts}.items()))
         end(report.failures, measured=bool(len(good)), note=lambda line: self.note(line, "red"))
+
+    def _announced(self, analysis: Analysis, estimate: Estimate, *, fresh: bool, dry_run: bool) -> bool:
+        """Say about how long it will take, if that is a minute or more, or if that is all that is wanted; returns
+        whether to go on."""
+        todo = fresh or not self.store.parts.is_dir() or not analysis.is_complete()
+        seconds = estimate() if todo else 0.0
+        if dry_run:
+            about = "no estimate" if seconds is None else f"about {duration(seconds)}"
+            terminal.echo(f"{about}, into {self.store.folder}" if todo else f"{self.store.folder} has all of it")
+        elif seconds is not None and seconds >= WORTH_SAYING_S:
+            self.note(f"about {duration(seconds)} (--dry-run says only this)", "dim")
+        return not dry_run
 
     def note(self, text: str, style: str = "") -> None:
         """Print a line to standard error."""

@@ -161,8 +161,8 @@ Checkpoints = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="[MODEL=]FILE[#KEY]",
-        help="Weights of a model (.pth, .pt, .safetensors); MODEL= may be omitted for a single model. KEY selects "
-        "weights in a file that holds several. Repeatable.",
+        help="Weights of a model (.pth, .pt, .safetensors); without MODEL=, of the only one. KEY is their place in a "
+        "file that holds several. Repeatable. A folder, such as results/train: each model's training there.",
     ),
 ]
 Weights = Annotated[
@@ -225,7 +225,8 @@ def selection(
 def checkpoints_of(
     names: Sequence[str], texts: Sequence[str], weights: str | None = None, resize_tables: bool = False
 ) -> dict[str, Checkpoint]:
-    """model -> checkpoint, from `MODEL=FILE[#KEY]`, or from one `FILE[#KEY]` for the only model.
+    """model -> checkpoint, from `MODEL=FILE[#KEY]`, from one `FILE[#KEY]` for the only model, or from a store of
+    trainings for all.
 
     Raises:
         ConfigError: anything else.
@@ -237,6 +238,10 @@ def checkpoints_of(
         return {}
     from stmbench.checkpoints.selection import Checkpoint
 
+    if len(texts) == 1 and Path(texts[0]).expanduser().is_dir():
+        from stmbench.checkpoints.trained import trained_checkpoints
+
+        return trained_checkpoints(Path(texts[0]).expanduser(), names, weights=weights)
     checkpoints: dict[str, Checkpoint] = {}
     for text in texts:
         name = next((name for name in names if text.startswith(f"{name}=")), None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from stmbench.commands import options, session, values
-from stmbench.commands.analysis_command import Fresh, Positional, field_parameter, parameter
+from stmbench.commands.analysis_command import DryRun, Fresh, Positional, field_parameter, parameter
 from stmbench.errors import ConfigError, StmbenchError
 from stmbench.training.options import LARGEST_SEED, TrainOptions
 
@@ -35,8 +37,10 @@ def train(ctx: typer.Context, **words: Any) -> None:
     import torch
 
     from stmbench.analyses.base import Listener
+    from stmbench.analyses.options import RunSettings
     from stmbench.analyses.registry import ANALYSES
     from stmbench.commands.analysis_output import Output
+    from stmbench.experiments.tasks import estimate
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
     from stmbench.training.distributed import join, leave
@@ -57,7 +61,16 @@ def train(ctx: typer.Context, **words: Any) -> None:
             return made[0]
 
         try:
-            Output(ANALYSES.get("train"), out, as_json=words["as_json"]).run(make, fresh=words["fresh"], alone=False)
+            output = Output(ANALYSES.get("train"), out, as_json=words["as_json"])
+            output.run(
+                make,
+                fresh=words["fresh"],
+                alone=False,
+                estimate=lambda: estimate(chosen, RunSettings(models=names, device=str(group.device)), runs),
+                dry_run=words["dry_run"],
+            )
+            if not words["dry_run"]:
+                output.note(f"next     {_next(names, chosen, out, words['plugin'] or ())}")
         except (StmbenchError, typer.Exit):
             for training in made:
                 training.dismiss()
@@ -65,6 +78,14 @@ def train(ctx: typer.Context, **words: Any) -> None:
         made[0].dismiss()
     finally:
         leave()
+
+
+def _next(names: Sequence[str], chosen: TrainOptions, out: Path, plugins: Sequence[Path]) -> str:
+    """The command that a reader of the result would type."""
+    words = ["stmbench", "eval", *names, "--checkpoint", str(out), "--dataset", chosen.dataset]
+    words += ["--split", chosen.split] if chosen.split != TrainOptions.split else []
+    words += [word for path in plugins for word in ("--plugin", str(path))]
+    return shlex.join(words)
 
 
 def _chosen(words: dict[str, Any]) -> TrainOptions:
@@ -97,6 +118,7 @@ def _signature() -> inspect.Signature:
         *(field_parameter(field, TrainOptions) for field in dataclasses.fields(TrainOptions)),
         parameter("device", options.Device, "auto"),
         parameter("fresh", Fresh, False),
+        parameter("dry_run", DryRun, False),
         parameter("out", options.Out, Path("results/train")),
         parameter("as_json", options.Json, False),
         parameter("debug", options.Debug, False),

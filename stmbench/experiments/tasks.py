@@ -187,14 +187,24 @@ class Estimator:
         except BaseException:  # the task will meet it again, and report it
             return None
 
+    def of_options(self, options: Options, run: RunSettings) -> float:
+        """Of an analysis of models. Raises what its images raise."""
+        images = 0
+        if isinstance(options, ImageOptions):
+            images = options.num_images or len(open_set(options.dataset, split=options.split, seed=run.seed))
+        return START_S + options.seconds(len(run.models), images, lambda: self.speed(run.models[0]))
+
+    def of_training(self, run: TrainingSettings) -> float:
+        """Of one training. Raises what its data raise."""
+        data = open_data(run)
+        return run.recipe.epochs * (TRAINING_PASSES * len(data.chosen) + len(data.test)) / self.speed(run.model)
+
     def _seconds(self, task: Task) -> float:
         def speed() -> float:
             return self.speed(task.models[0])
 
         if task.step is None:
-            (run,) = task.runs
-            data = open_data(run)
-            return run.recipe.epochs * (TRAINING_PASSES * len(data.chosen) + len(data.test)) / speed()
+            return self.of_training(task.runs[0])
         options, images = options_of(task), 0
         if isinstance(options, ImageOptions):
             images = options.num_images or len(open_set(options.dataset, split=options.split, seed=task.seed))
@@ -205,6 +215,17 @@ class Estimator:
         if model not in self._speeds:
             self._speeds[model] = _measured(model, self._device, self._threads)
         return self._speeds[model]
+
+
+def estimate(options: Options, run: RunSettings, runs: Sequence[TrainingSettings] = ()) -> float | None:
+    """About how many seconds an analysis, or `runs`, take in this process; None where that cannot be told."""
+    try:
+        estimator = Estimator(run.device, torch.get_num_threads())
+        return sum(map(estimator.of_training, runs)) if runs else estimator.of_options(options, run)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the analysis will meet it again, and report it
+        return None
 
 
 def _measured(model: str, device: str, threads: int) -> float:

@@ -44,8 +44,9 @@ def unit_key(facts: Mapping[str, Any]) -> str:
 class Store:
     """The parts of one folder. Reading never writes; call `require_writable` before any work that will be written."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, *, dry_run: bool = False) -> None:
+        """With `dry_run` nothing will be written, so no folder is made."""
+        self.folder, self._dry_run = Path(folder), dry_run
         self.parts = self.folder / "parts"
 
     def require_writable(self) -> Store:
@@ -53,6 +54,8 @@ class Store:
 
         Raises OutputError if the folder cannot be created or written.
         """
+        if self._dry_run:
+            return self
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.parts) as probe:

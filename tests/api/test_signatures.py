@@ -21,7 +21,7 @@ from stmbench.training.options import TrainOptions
 
 NAMES = [spec.name for spec in specs() if spec.options is not None]
 # what only a command line needs: two ways to name models, output, and weights chosen in `Checkpoint` from Python
-COMMAND_ONLY = {"named", "as_json", "debug", "weights", "resize_tables", "help"}
+COMMAND_ONLY = {"named", "as_json", "debug", "weights", "resize_tables", "help", "dry_run"}
 RENAMED = {"plugin": "plugins", "dataset": "images"}
 OTHER_DEFAULT = {"out"}  # a temporary store, rather than results/NAME
 ELSEWHERE = {  # commands whose function has another name or is left out
@@ -43,7 +43,7 @@ OTHER = {"workers"}  # 1 rather than auto: a notebook's process
 def _command(name: str) -> dict[str, Any]:
     group: Any = typer.main.get_command(__import__("stmbench.commands", fromlist=["app"]).app)
     command = group.get_command(None, name)
-    skipped = COMMAND_ONLY if name in (*NAMES, "train") else COMMAND_ONLY - {"weights"}
+    skipped = COMMAND_ONLY if name in (*NAMES, "train") else COMMAND_ONLY - {"weights", "dry_run"}
     return {parameter.name: parameter for parameter in command.params if parameter.name not in skipped}
 
 

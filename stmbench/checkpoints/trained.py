@@ -1,0 +1,43 @@
+"""Weights that `stmbench train` left in a store, found by the name of their model: no file name has to be looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from stmbench.checkpoints.selection import Checkpoint
+from stmbench.errors import ConfigError
+from stmbench.tables import Store
+
+
+def trained_checkpoints(folder: Path, models: Sequence[str], *, weights: str | None = None) -> dict[str, Checkpoint]:
+    """model -> the weights of its newest training in a store, of the first seed where there are several.
+
+    Args:
+        weights: ema or raw; see `Checkpoint.parse`.
+
+    Raises:
+        ConfigError: a folder without trainings, or without a finished one of each of these models.
+    """
+    frame = Store(folder).read()
+    if frame.empty:
+        raise ConfigError("a store of trainings as --checkpoint", f"no rows in {str(folder)!r}", "correct the path")
+    rows = frame[(frame["analysis"] == "train") & frame["artifact"].notna() & (frame["metric"] == "weights")]
+    here = rows[rows["artifact"].map(lambda place: (folder / str(place)).is_file())]
+    if here.empty:
+        got = f"none that is finished in {str(folder)!r}"
+        raise ConfigError("a store of trainings as --checkpoint", got, "name the --out of a stmbench train, or a file")
+    lacking = [model for model in models if model not in set(here["model"])]
+    if lacking:
+        trained = ", ".join(dict.fromkeys(here["model"].astype(str)))
+        raise ConfigError(f"a training of {lacking[0]} in {str(folder)!r}", f"those of {trained}",
+                          "train it, or name these models")  # fmt: skip
+    return {model: _newest(here[here["model"] == model], folder, weights) for model in models}
+
+
+def _newest(rows: pd.DataFrame, folder: Path, weights: str | None) -> Checkpoint:
+    first = rows[rows["seed"] == rows["seed"].min()]
+    place = first.sort_values("created_utc", kind="stable")["artifact"].iloc[-1]
+    return Checkpoint.parse(str(folder / str(place)), weights=weights)
