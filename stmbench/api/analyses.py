@@ -152,7 +152,7 @@ SHARED = (  # of every function: name, default, help
     ("architecture", "unified", "The architecture that the mixers are put into."),
     ("match", None, "'macs' or 'params': scale a mixer without a size of its own to the others'."),
     ("checkpoint", None, "Weights: a file, {model name: file}, or a store of trainings."),
-    ("device", "auto", "auto, cpu, cuda or cuda:N."),
+    ("device", "auto", "Where models run: auto, cpu, cuda or cuda:N."),
     ("seed", 0, "Of weights, data and order."),
     ("out", None, "The store's folder; None: a temporary one, removed when Python ends."),
     ("fresh", False, "Measure again what the store already holds."),

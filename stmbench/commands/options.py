@@ -161,8 +161,8 @@ Checkpoints = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="[MODEL=]FILE[#KEY]",
-        help="Weights of a model (.pth, .pt, .safetensors); without MODEL=, of the only one. KEY is their place in a "
-        "file that holds several. Repeatable. A folder, such as results/train: each model's training there.",
+        help="Weights of a model (.pth, .pt, .safetensors); MODEL= may be omitted for a single model. KEY selects "
+        "weights in a file that holds several. Repeatable. A folder, such as results/train: each model's training there.",
     ),
 ]
 Weights = Annotated[
