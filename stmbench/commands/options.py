@@ -162,7 +162,7 @@ Checkpoints = Annotated[
         "--checkpoint",
         metavar="[MODEL=]FILE[#KEY]",
         help="Weights of a model (.pth, .pt, .safetensors); MODEL= may be omitted for a single model. KEY selects "
-        "weights in a file that holds several. Repeatable. A folder such as results/train: each model's training there.",
+        "weights in a file that holds several. Repeatable. A folder such as results/train: the trainings there.",
     ),
 ]
 Weights = Annotated[
