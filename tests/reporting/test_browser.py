@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stmbench.commands.report import overview
 from stmbench.reporting import build_report
 from stmbench.reporting.formats.html import html
 from tests.reporting.browser import run
@@ -86,13 +87,66 @@ return {
   width: inner.documentElement.scrollWidth,
   inside: frame.contentWindow.innerWidth,
   lines: getComputedStyle(inner.querySelector(".columns")).gridTemplateColumns.split(" ").length,
+  folded: !inner.querySelector("#legend").open,
+  switches: inner.querySelector("[data-toggle]").checkVisibility(),
+  ...await (async () => {
+    inner.querySelector("#legend summary").click();
+    const card = inner.querySelector("figure .card"), svg = card.querySelector("svg");
+    const fits = [...inner.querySelectorAll(".card svg")].every((one) => one.getBoundingClientRect().width <= 390);
+    const button = card.nextElementSibling;
+    button.click();
+    const large = [svg.getBoundingClientRect().width > 390, button.textContent, inner.documentElement.scrollWidth];
+    return {unfolded: inner.querySelector("[data-toggle]").checkVisibility(), fits, large};
+  })(),
 };
+"""
+# every table of a narrow page: its last column can be reached, and the first one stays
+TABLES = """
+const frame = document.createElement("iframe");
+frame.style.cssText = `width: WIDTHpx; height: 800px`;
+const loaded = new Promise((done) => { frame.onload = done; });
+frame.srcdoc = document.getElementById("inner").textContent;
+document.body.append(frame);
+await loaded;
+const inner = frame.contentDocument;
+const lost = [];
+for (const region of inner.querySelectorAll(".table .scroll")) {
+  const row = region.querySelector("tbody tr"), first = row.cells[0], last = row.cells[row.cells.length - 1];
+  const before = first.getBoundingClientRect().left;
+  region.scrollLeft = 1e6;
+  const edge = region.getBoundingClientRect().right + 1;
+  const ok = last.getBoundingClientRect().right <= edge && Math.abs(first.getBoundingClientRect().left - before) < 1.5;
+  if (!ok) lost.push(region.getAttribute("aria-labelledby"));
+}
+const grid = inner.querySelector("#section-1 ~ .table .scroll");
+return {lost, count: inner.querySelectorAll(".table .scroll").length, page: inner.documentElement.scrollWidth,
+        grid: [grid.scrollWidth > grid.clientWidth, grid.scrollLeft > 0]};
+"""
+GRID = """
+const table = document.querySelector("#section-1 ~ .table table");
+const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].firstChild.textContent);
+const heading = [...table.tHead.rows[0].cells].find((one) => one.textContent.startsWith("Parameters"));
+const found = {measured: names(), sectionsBefore: document.querySelector("h2").textContent};
+heading.querySelector("button").click();
+found.sorted = [names(), heading.getAttribute("aria-sort")];
+const link = heading.querySelector("a.to");
+found.link = [link.closest("button"), document.querySelector(link.getAttribute("href")).textContent];
+found.said = document.getElementById("said").textContent;
+found.marks = [...table.querySelectorAll("td.mark")].map((cell) =>
+  [cell.querySelector(".word")?.textContent, getComputedStyle(cell).backgroundColor]);
+return found;
 """
 
 
 @pytest.fixture(scope="module")
 def five() -> str:
     return html(build_report(profile_frame(raw=False)))
+
+
+@pytest.fixture(scope="module")
+def grid() -> str:
+    frame = profile_frame()
+    return html(build_report(frame, first=overview(frame)))
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +206,41 @@ def test_names_and_roles(found: dict[str, Any]) -> None:
     assert found["scopes"] is True
 
 
-def test_it_fits_a_phone(five: str, tmp_path: Path) -> None:
-    inner = five.replace("</textarea", "&lt;/textarea").replace("&", "&amp;")
-    result = run(
-        f"<html><head></head><body><textarea id=inner hidden>{inner}</textarea></body></html>", PHONE, tmp_path
-    )
+def test_the_grid_comes_first_and_sorts(grid: str, tmp_path: Path) -> None:
+    result = run(grid, GRID, tmp_path)
     assert "failed" not in result, result["failed"]
+    assert result["sectionsBefore"] == "Overview"
+    assert result["measured"] == ["Halo-Attn", "SR-Attn", "SW-Attn", "DW-Conv", "DCNv3"]
+    assert result["sorted"] == [["Halo-Attn", "DCNv3", "DW-Conv", "SW-Attn", "SR-Attn"], "ascending"]
+    assert result["link"] == [None, "Cost and speed"], "the link is no part of the button"
+    assert result["said"] == "sorted by Parameters224 px, ascending"
+    colours = {word: {colour for other, colour in result["marks"] if other == word} for word, _ in result["marks"]}
+    assert {None, "better", "worse", "the same"} <= {*colours}
+    assert len({*colours["better"], *colours["worse"], *colours["the same"]}) == 3, "one colour for each verdict"
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_column_is_lost(grid: str, tmp_path: Path, width: int) -> None:
+    result = run(_framed(grid), TABLES.replace("WIDTH", str(width)), tmp_path)
+    assert "failed" not in result, result["failed"]
+    assert result["lost"] == []
+    assert result["count"] >= 4
+    assert result["page"] <= width
+    assert result["grid"] == ([True, True] if width == 390 else [False, False])
+
+
+def _framed(page: str) -> str:
+    inner = page.replace("</textarea", "&lt;/textarea").replace("&", "&amp;")
+    return f"<html><head></head><body><textarea id=inner hidden>{inner}</textarea></body></html>"
+
+
+def test_it_fits_a_phone(five: str, tmp_path: Path) -> None:
+    result = run(_framed(five), PHONE, tmp_path)
+    assert "failed" not in result, result["failed"]
+    assert (result["folded"], result["switches"], result["unfolded"]) == (True, False, True)
+    assert result["fits"] is True
+    assert result["large"][:2] == [True, "Fit the width"]
+    assert result["large"][2] <= result["inside"], "a large figure scrolls in its frame"
     assert result["width"] <= result["inside"] < 380
     assert result["lines"] == 1
 

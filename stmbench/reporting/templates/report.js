@@ -89,6 +89,19 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
 label();
 document.getElementById("controls").hidden = false;
 
+// ---- on a phone the legend is folded, and figures fit the width until somebody enlarges one
+const phone = matchMedia("(max-width: 46rem)");
+const fold = () => { document.getElementById("legend").open = !phone.matches; };
+phone.addEventListener("change", fold);
+fold();
+for (const card of document.querySelectorAll("figure > .card")) {
+  const button = made("button", { type: "button", className: "enlarge", textContent: "Enlarge" });
+  button.addEventListener("click", () => {
+    button.textContent = card.classList.toggle("large") ? "Fit the width" : "Enlarge";
+  });
+  card.after(button);
+}
+
 // ---- what a mark says, at once and for fingers too; its <title> would come a second time
 const tip = document.getElementById("tip");
 for (const mark of document.querySelectorAll(".says")) {
