@@ -16,6 +16,7 @@ from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import ConfigError, InputError
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
+from stmbench.tables.rows import display
 
 Quantity = Literal["macs", "params"]
 QUANTITIES = ("macs", "params")
@@ -201,4 +202,6 @@ def _without_numbers(name: str) -> nn.Module:
 
 
 def _readable(amount: float, quantity: Quantity) -> str:
-    return f"{amount / 1e9:.4g} GMAC" if quantity == "macs" else f"{amount / 1e6:.4g} M parameters"
+    shown = display(quantity, values=[amount])
+    unit = shown.unit.removesuffix("s") if quantity == "macs" else f"{shown.unit} parameters"
+    return f"{amount / shown.factor:.4g} {unit}"

@@ -48,7 +48,7 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
     if not pairs:
         got = "fewer in each setting"
         raise TableError(f"accuracy and {metric} of two trained models", got, "run `stmbench eval` and `profile`")
-    shown = display(metric)
+    shown = display(metric, values=[cost.value for cost, _ in pairs])
     drawn = [(cost, cost.value / shown.factor, cost.value / shown.factor, shown.factor) for cost, _ in pairs]
     width, height = room_for_names([right for _, right in pairs])
     with canvas(height, width=width) as (figure, (axes,)):

@@ -61,13 +61,13 @@ def mark_legend(legend: Legend, keys: Sequence[str]) -> None:
 
 def words(point: Point, metric: str) -> str:
     """A value for those who hover: 'DW-Conv: throughput, 131.0 images/s (95 %: 129.0 to 132.8)'."""
-    shown = display(metric)
+    shown = display(metric, values=[point.value])
     unit = f" {shown.unit}" if shown.unit else ""
     place = f" {point.condition}" if point.condition else ""
     place += "" if math.isnan(point.level) else f"{shown.before_level}{point.level:g}"
-    text = f"{point.label}: {shown.name}{place}, {number(point.value, metric)}{unit}"
+    text = f"{point.label}: {shown.name}{place}, {number(point.value, metric, shown)}{unit}"
     if point.errors is not None:
-        text += f" (95 %: {number(point.low, metric)} to {number(point.high, metric)})"
+        text += f" (95 %: {number(point.low, metric, shown)} to {number(point.high, metric, shown)})"
     return text if point.flaw is None else f"{text}, {point.flaw}"
 
 

@@ -22,7 +22,7 @@ from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.tables.labels import is_random
 from stmbench.tables.published import compare_with_table3, published
-from stmbench.tables.rows import display, number
+from stmbench.tables.rows import Display, display, number
 
 FRONT: Final = "Whiskers are 95 % intervals; the dashed line joins the models that no other beats in both."
 DRAWN: Final[tuple[tuple[str, Callable[[pd.DataFrame], Figure], str, str, str], ...]] = (
@@ -192,7 +192,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[tuple[Cell, ...], str]]:
     """(cells, model) of each row."""
     for row in frame.to_dict("records"):
         metric = str(row["metric"])
-        shown = display(metric, "" if pd.isna(row["unit"]) else str(row["unit"]))
+        shown = display(metric, "" if pd.isna(row["unit"]) else str(row["unit"]), [row["measured"], row["published"]])
         quantity = f"{shown.name}, {shown.unit}" if shown.unit else shown.name
         untrained = is_random(row["weights"]) and metric.startswith("accuracy")
         measured = None if pd.isna(row["measured"]) else float(row["measured"])
@@ -200,18 +200,18 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[tuple[Cell, ...], str]]:
             (
                 Cell(text=str(row["label"])),
                 Cell(text=quantity, detail=str(row["column"])),
-                Cell(text=number(measured, metric), detail=_detail(row, metric, untrained), value=measured),
-                Cell(text=number(row["published"], metric), value=row["published"]),
+                Cell(text=number(measured, metric, shown), detail=_detail(row, shown, untrained), value=measured),
+                Cell(text=number(row["published"], metric, shown), value=row["published"]),
                 _difference(row, untrained),
             ),
             str(row["model"]),
         )
 
 
-def _detail(row: dict[Any, Any], metric: str, untrained: bool) -> str:
+def _detail(row: dict[Any, Any], shown: Display, untrained: bool) -> str:
     words = ["random init"] if untrained else []
     if not pd.isna(row["runs"]) and row["runs"] > 1 and row["deviation"] > 0:  # a cost is the same for every seed
-        words.append(f"{row['runs']:.0f} seeds, SD {number(row['deviation'], metric)}")
+        words.append(f"{row['runs']:.0f} seeds, SD {number(row['deviation'], str(row['metric']), shown)}")
     return ", ".join(words)
 
 
@@ -234,13 +234,13 @@ def published_table(frame: pd.DataFrame) -> Table | None:
     lines = []
     for row in joined.to_dict("records"):
         mixer, metric = str(row["mixer"]), str(row["metric"])
-        shown = display(metric)
+        shown = display(metric, values=[row["measured"], row["published"]])
         name = mixers.get(mixer, {}).get("abbreviation", mixer)
         cells = (
             Cell(text=f"{name} {row['scale']}"),
             Cell(text=f"{shown.name}, {shown.unit}"),
-            Cell(text=number(row["measured"], metric), value=row["measured"]),
-            Cell(text=number(row["published"], metric), value=row["published"]),
+            Cell(text=number(row["measured"], metric, shown), value=row["measured"]),
+            Cell(text=number(row["published"], metric, shown), value=row["published"]),
             Cell(text=f"{100 * row['difference']:+.2f}", value=row["difference"]),
         )
         lines.append(Row(cells=cells, key=mixer))

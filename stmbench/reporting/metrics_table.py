@@ -10,7 +10,7 @@ import pandas as pd
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Cell, Column, Row, Table
 from stmbench.reporting.model_table import ON_PAPER, PLACES, place_cell
-from stmbench.tables.rows import display, number
+from stmbench.tables.rows import Display, display, number
 
 
 def metrics_table(
@@ -34,6 +34,7 @@ def metrics_table(
         return None
     places = [place for place in PLACES if place not in across and rows[place].nunique(dropna=False) > 1]
     names, columns = labels(rows), dict[tuple[Any, ...], None]()
+    units = {metric: display(metric, values=rows.loc[rows["metric"] == metric, "value"]) for metric in metrics}
     lines: dict[tuple[Any, ...], tuple[str | None, dict[tuple[Any, ...], Cell]]] = {}
     for row in rows.to_dict("records"):
         column = tuple(None if pd.isna(row[part]) else row[part] for part in ("metric", *across))
@@ -41,7 +42,7 @@ def metrics_table(
         key = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
         columns[column] = None
         # of repeated measurements the newest: rows come in the order of writing
-        lines.setdefault(line, (None if pd.isna(key) else str(key), {}))[1][column] = valued(row)
+        lines.setdefault(line, (None if pd.isna(key) else str(key), {}))[1][column] = valued(row, units[row["metric"]])
     order = sorted(columns, key=lambda column: (metrics.index(column[0]), *((at is not None, at) for at in column[1:])))
     return Table(
         name=name,
@@ -49,7 +50,7 @@ def metrics_table(
         columns=(
             Column(heading="Model", is_number=False),
             *(_place_column(place, rows) for place in places),
-            *((heading or _metric_column)(*column) for column in order),
+            *(heading(*column) if heading else _metric_column(units[column[0]], *column[1:]) for column in order),
         ),
         lines=tuple(
             Row(
@@ -67,8 +68,7 @@ def metrics_table(
     )
 
 
-def _metric_column(metric: str, *values: object) -> Column:
-    shown = display(metric)
+def _metric_column(shown: Display, *values: object) -> Column:
     said = " ".join([shown.name, *(f"{value:g}" if isinstance(value, float) else str(value) for value in values)])
     return Column(heading=said[:1].upper() + said[1:], unit=shown.unit)
 
@@ -78,9 +78,9 @@ def _place_column(place: str, rows: pd.DataFrame) -> Column:
     return Column(heading=words, is_number=pd.api.types.is_numeric_dtype(rows[place]))
 
 
-def valued(row: Mapping[Any, Any]) -> Cell:
-    """The value of a row of the table of results, with its interval below it."""
-    spread = ""
+def valued(row: Mapping[Any, Any], shown: Display | None = None) -> Cell:
+    """The value of a row of the table of results, with its interval below it; `shown` is the unit of its column."""
+    metric, spread = row["metric"], ""
     if not pd.isna(row["ci_low"]):
-        spread = f"{number(row['ci_low'], row['metric'])} to {number(row['ci_high'], row['metric'])}"
-    return Cell(text=number(row["value"], row["metric"]), detail=spread, value=row["value"])
+        spread = f"{number(row['ci_low'], metric, shown)} to {number(row['ci_high'], metric, shown)}"
+    return Cell(text=number(row["value"], metric, shown), detail=spread, value=row["value"])

@@ -18,7 +18,7 @@ from stmbench.figures.plot_data import Point, labels, points
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
 from stmbench.tables.labels import weights_text
-from stmbench.tables.rows import display, number
+from stmbench.tables.rows import Display, display, number
 
 MOST: Final = 3  # settings with a sentence, models with a name
 
@@ -33,9 +33,10 @@ class Measured(NamedTuple):
 
 def measured(frame: pd.DataFrame, metric: str, heading: str = "", unit: str | None = None) -> Measured:
     """The column of a metric's summaries; without points where the table has none of it."""
-    shown = display(metric)
-    column = Column(heading=heading or _capital(shown.name), unit=shown.unit if unit is None else unit)
-    return Measured(column, metric, points_of(frame, metric))
+    found = points_of(frame, metric)
+    shown = display(metric, values=[point.value for point in found])
+    said = shown.unit if unit is None else unit.format(shown.unit)
+    return Measured(Column(heading=heading or _capital(shown.name), unit=said), metric, found)
 
 
 def points_of(frame: pd.DataFrame, metric: str) -> list[Point]:
@@ -55,7 +56,11 @@ def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = 
             first.setdefault(point.label, point)
     if not first:
         return None
-    cells = [{point.label: cell(point, column.metric) for point in column.points} for column in filled]
+    units = [display(column.metric, values=[point.value for point in column.points]) for column in filled]
+    cells = [
+        {point.label: cell(point, column.metric, shown) for point in column.points}
+        for column, shown in zip(filled, units, strict=True)
+    ]
     dash = Cell(text="–")
     lines = [
         Row(
@@ -68,14 +73,21 @@ def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = 
     return Table(name=name, title=title, columns=heads, lines=tuple(lines), note=note)
 
 
-def cell(point: Point, metric: str) -> Cell:
-    """A value with its interval below it; an asterisk where it is imprecise, inconclusive or breaks a check."""
+def cell(point: Point | None, metric: str, shown: Display | None = None) -> Cell:
+    """A value with its interval below it; an asterisk where it is imprecise, inconclusive or breaks a check.
+
+    Args:
+        shown: the unit of its column; default: the metric's.
+    """
+    if point is None:
+        return Cell(text="–")
     detail = ""
     if point.errors is not None:
-        detail = f"{number(point.low, metric)} to {number(point.high, metric)}"
+        detail = f"{number(point.low, metric, shown)} to {number(point.high, metric, shown)}"
     elif point.rounds is not None:
-        return Cell(text=number(point.value, metric), detail=point.rounds, value=point.value)
-    return Cell(text=number(point.value, metric) + ("" if point.resolved else "*"), detail=detail, value=point.value)
+        return Cell(text=number(point.value, metric, shown), detail=point.rounds, value=point.value)
+    mark = "" if point.resolved else "*"
+    return Cell(text=number(point.value, metric, shown) + mark, detail=detail, value=point.value)
 
 
 def weights(point: Point) -> str:
@@ -187,16 +199,16 @@ def values_table(name: str, rows: pd.DataFrame, *, title: str = "Values", steppe
     lines = []
     for row in rows.head(MOST_ROWS).to_dict("records"):
         metric, unit = str(row["metric"]), str(row["unit"])
-        shown = display(metric, unit)
+        shown = display(metric, unit, [row["value"]])
         model = "–" if pd.isna(row["model"]) else names[str(row["model"])]
         spread = ""
         if not pd.isna(row["ci_low"]):
-            spread = f"{number(row['ci_low'], metric)} to {number(row['ci_high'], metric)}"
+            spread = f"{number(row['ci_low'], metric, shown)} to {number(row['ci_high'], metric, shown)}"
         cells = [
             Cell(text=model),
             Cell(text=f"{shown.name}, {shown.unit}" if shown.unit else shown.name),
             *(place_cell(row[place]) for place in places),
-            Cell(text=number(row["value"], metric), detail=spread, value=row["value"]),
+            Cell(text=number(row["value"], metric, shown), detail=spread, value=row["value"]),
             Cell(text=str(row["status"])),
         ]
         key = row["model"] if pd.isna(row["mixer"]) else row["mixer"]

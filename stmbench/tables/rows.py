@@ -15,7 +15,7 @@ import math
 import numbers
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -184,22 +184,43 @@ class Display(NamedTuple):
     before_level: str = " "  # what parts the name from a row's level
 
 
-def display(metric: str, unit: str = "") -> Display:
-    """How `metric` is shown; one that has no entry is shown in its base unit, under its own name."""
+# unit -> the one that takes over where the largest value is below a tenth of it, how much smaller it is, decimals
+SMALLER: Final = {
+    "GMACs": ("MMACs", 1e3, 2),
+    "GMAC/s": ("MMAC/s", 1e3, 1),
+    "GB/s": ("MB/s", 1e3, 1),
+    "M": ("k", 1e3, 1),
+    "ms": ("µs", 1e3, 1),
+    "MiB": ("KiB", 2.0**10, 1),
+}
+
+
+def display(metric: str, unit: str = "", values: Iterable[float | None] = ()) -> Display:
+    """How `metric` is shown; one that has no entry is shown in its base unit, under its own name.
+
+    Args:
+        values: what is shown together, as in a column or on an axis, in base units: where all are below a tenth of the
+            unit the next smaller one is taken (MMACs under 0.1 GMACs).
+    """
     facts = registered(metric)
     title = metric.replace("_", " ")
     if facts is None:
         return Display(title, "" if unit == "1" else unit, 1.0, 3)
     base = unit or facts.unit
     shown_unit = ("" if base == "1" else base) if facts.shown_unit is None else facts.shown_unit
-    return Display(facts.title or title, shown_unit, facts.factor, facts.decimals, facts.before_level)
+    shown = Display(facts.title or title, shown_unit, facts.factor, facts.decimals, facts.before_level)
+    largest = max((abs(value) for value in values if value is not None and not math.isnan(value)), default=0.0)
+    if shown_unit not in SMALLER or not 0 < largest < 0.1 * facts.factor:
+        return shown
+    smaller, ratio, decimals = SMALLER[shown_unit]
+    return shown._replace(unit=smaller, factor=facts.factor / ratio, decimals=decimals)
 
 
-def number(value: float | None, metric: str) -> str:
-    """The value in the metric's display unit, without the unit; a dash where there is none."""
+def number(value: float | None, metric: str, shown: Display | None = None) -> str:
+    """The value in the metric's display unit (or in that of `shown`), without the unit; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"
-    shown = display(metric)
+    shown = shown or display(metric)
     scaled = value / shown.factor
     # fixed decimals line up in a column; a value that they would leave one digit of gets three significant ones
     small = scaled != 0 and abs(scaled) < 10.0 ** min(0, 1 - shown.decimals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,31 @@ import pytest
 
 from stmbench.errors import TableError
 from stmbench.tables.labels import are_random, is_random, random_label, recipe_and_seed, square_side, weights_text
+from stmbench.tables.rows import display, number
 from tests.tables.frames import profile_rows
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "unit", "text"),
+    [
+        ("macs", [3.27e6], "MMACs", "3.27"),
+        ("macs", [3.27e6, 9.9e7], "MMACs", "3.27"),
+        ("macs", [3.27e6, 1.2e8], "GMACs", "0.00327"),
+        ("macs", [0.0], "GMACs", "0.000"),
+        ("params", [45_300.0], "k", "45.3"),
+        ("params", [245_300.0], "M", "0.25"),
+        ("latency", [5.04e-5, math.nan], "µs", "50.4"),
+        ("peak_memory", [3 * 2.0**20], "MiB", "3"),
+        ("achieved_macs_per_second", [2.5e7], "MMAC/s", "25.0"),
+        ("accuracy", [0.0004], "%", "0.04"),
+    ],
+)
+def test_small_values_are_shown_in_the_next_smaller_unit(
+    metric: str, values: list[float], unit: str, text: str
+) -> None:
+    shown = display(metric, values=values)
+    assert (shown.unit, number(values[0], metric, shown)) == (unit, text)
+
 
 ROW = profile_rows(["dw_conv"])[0]
 

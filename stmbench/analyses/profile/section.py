@@ -18,7 +18,7 @@ from stmbench.reporting.cross_analysis import published_table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import by_model, cell, conditions, measured
 from stmbench.tables.labels import FEWEST_ROUNDS
-from stmbench.tables.rows import number
+from stmbench.tables.rows import display, number
 
 
 class Caption(NamedTuple):
@@ -101,18 +101,18 @@ DEFINITION: Final = Definition(
 
 # heading, unit, the overview's field, the metric whose display it takes
 COLUMNS: Final = (
-    ("Parameters", "M", "params", "params"),
-    ("MACs", "G", "macs", "macs"),
-    ("Activations", "M", "activations", "activations"),
+    ("Parameters", "{}", "params", "params"),
+    ("MACs", "{}", "macs", "macs"),
+    ("Activations", "{}", "activations", "activations"),
     ("Throughput", "images/s", "throughput", "throughput"),
-    ("Latency", "p50, ms", "p50", "latency"),
-    ("Latency", "p99, ms", "p99", "latency"),
-    ("Latency, cold caches", "p50, ms", "cold", "latency_cold"),
-    ("Latency, CUDA graph", "p50, ms", "graph", "latency_graph"),
-    ("Latency, CUDA graph, cold", "p50, ms", "graph_cold", "latency_graph_cold"),
-    ("Peak memory", "MiB", "peak_memory", "peak_memory"),
+    ("Latency", "p50, {}", "p50", "latency"),
+    ("Latency", "p99, {}", "p99", "latency"),
+    ("Latency, cold caches", "p50, {}", "cold", "latency_cold"),
+    ("Latency, CUDA graph", "p50, {}", "graph", "latency_graph"),
+    ("Latency, CUDA graph, cold", "p50, {}", "graph_cold", "latency_graph_cold"),
+    ("Peak memory", "{}", "peak_memory", "peak_memory"),
     ("Energy", "J/image", "energy", "energy"),
-    ("Achieved", "GMAC/s", "achieved", "achieved_macs_per_second"),
+    ("Achieved", "{}", "achieved", "achieved_macs_per_second"),
     ("Of peak", "%", "peak_share", "peak_share"),
 )
 DETAILS: Final = ("batch_size", "elements_moved", "elementwise", "arithmetic_intensity")
@@ -235,14 +235,22 @@ def _table(overview: list[Overview]) -> Table | None:
     shown = [column for column in COLUMNS if any(getattr(line, column[2]) is not None for line in overview)]
     if not overview or not shown:
         return None
-    has_ranks = any(line.ranks is not None for line in overview)
-    heads = [Column(heading="Model", is_number=False), *(Column(heading=head, unit=unit) for head, unit, _, _ in shown)]
-    heads += [Column(heading="Rank", unit="probability")] if has_ranks else []
+    units = {
+        field: display(metric, values=[point.value for line in overview if (point := getattr(line, field)) is not None])
+        for _, _, field, metric in shown
+    }
+    said = [unit.format(units[field].unit.removesuffix("MACs")) for _, unit, field, _ in shown]
+    heads = [Column(heading="Model", is_number=False)]
+    heads += [Column(heading=head[0], unit=unit) for head, unit in zip(shown, said, strict=True)]
+    if has_ranks := any(line.ranks is not None for line in overview):
+        heads.append(Column(heading="Rank", unit="probability"))
     rows = []
     for line in overview:
-        cells = [Cell(text=line.subject.label), *(_cell(getattr(line, field), metric) for _, _, field, metric in shown)]
-        cells += [_rank(line)] if has_ranks else []
-        rows.append(Row(cells=tuple(cells), key=line.subject.key))
+        cells = [
+            Cell(text=line.subject.label),
+            *(cell(getattr(line, field), metric, units[field]) for _, _, field, metric in shown),
+        ]
+        rows.append(Row(cells=(*cells, *([_rank(line)] if has_ranks else [])), key=line.subject.key))
     return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
 
 
@@ -253,7 +261,7 @@ def _details(frame: pd.DataFrame) -> list[Table | None]:
         for percentile in ("p90", "p99"):
             rows = frame[(frame["metric"] == metric) & (frame["condition"] == percentile)]
             rows.attrs = frame.attrs
-            columns.append(measured(rows, metric, heading, f"{percentile}, ms"))
+            columns.append(measured(rows, metric, heading, f"{percentile}, {{}}"))
     ranks = frame.loc[frame["metric"] == "rank_probability", "level"].nunique()
     return [
         metrics_table("profile-ranks", "Probability of each rank in throughput", frame, ["rank_probability"],
@@ -265,14 +273,9 @@ def _details(frame: pd.DataFrame) -> list[Table | None]:
     ]  # fmt: skip
 
 
-def _cell(point: Point | None, metric: str) -> Cell:
-    return Cell(text="–") if point is None else cell(point, metric)
-
-
 def _rank(line: Overview) -> Cell:
-    if line.ranks is None:
-        return Cell(text="–")
-    return Cell(text=line.ranks.words, detail=line.ranks.detail, value=line.ranks.mean)
+    ranks = line.ranks
+    return Cell(text="–") if ranks is None else Cell(text=ranks.words, detail=ranks.detail, value=ranks.mean)
 
 
 def _interval(ratio: Point) -> str:

@@ -16,7 +16,7 @@ from stmbench.errors import TableError
 from stmbench.figures.groups import alike, match
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import troubles
-from stmbench.tables.rows import number
+from stmbench.tables.rows import Display, display, number
 
 TAIL: Final = 0.025  # left out at either end: the ranks from `low` to `high` hold 95 % or more
 SHOWN: Final = 3  # probabilities
@@ -177,31 +177,41 @@ def profile_table(frame: pd.DataFrame) -> Table:
         raise TableError("rows of the analysis 'profile'", "none", "run `stmbench profile`")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
     table.add_column("model", min_width=NARROWEST, max_width=WIDEST, overflow="fold")
-    for heading in ("params\nM", "MACs\nG", "images/s\n95 % interval", "ratio to\nfirst", "p50\nms", "p99\nms"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("peak\nMiB", justify="right", no_wrap=True)
-    table.add_column("rank", justify="right", no_wrap=True)
     found = lines(chosen)
+    params, macs, p50, p99, memory = (
+        display(metric, values=[point.value for point in column if point is not None])
+        for metric, column in (
+            ("params", [line.params for line in found]),
+            ("macs", [line.macs for line in found]),
+            ("latency", [line.p50 for line in found]),
+            ("latency", [line.p99 for line in found]),
+            ("peak_memory", [line.peak_memory for line in found]),
+        )
+    )
+    headings = [f"params\n{params.unit}", f"MACs\n{macs.unit.removesuffix('MACs')}", "images/s\n95 % interval"]
+    headings += ["ratio to\nfirst", f"p50\n{p50.unit}", f"p99\n{p99.unit}", f"peak\n{memory.unit}", "rank"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in found:
         table.add_row(
             Text(line.subject.label),  # not markup: a name may have brackets
-            _value(line.params, "params"),
-            _value(line.macs, "macs"),
+            _value(line.params, "params", params),
+            _value(line.macs, "macs", macs),
             _with_interval(line.throughput),
             "1"
             if line.subject.model == line.baseline and line.ratio is None
             else _marked(line.ratio, "throughput_ratio"),
-            _value(line.p50, "latency"),
-            _value(line.p99, "latency"),
-            _value(line.peak_memory, "peak_memory"),
+            _value(line.p50, "latency", p50),
+            _value(line.p99, "latency", p99),
+            _value(line.peak_memory, "peak_memory", memory),
             "–" if line.ranks is None else line.ranks.words,
         )
     table.caption = _caption(chosen, found)
     return table
 
 
-def _value(point: Point | None, metric: str) -> str:
-    return number(None if point is None else point.value, metric)
+def _value(point: Point | None, metric: str, shown: Display | None = None) -> str:
+    return number(None if point is None else point.value, metric, shown)
 
 
 def _marked(point: Point | None, metric: str) -> str:

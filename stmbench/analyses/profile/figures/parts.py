@@ -59,7 +59,8 @@ def parts(frame: pd.DataFrame) -> Figure:
 
 
 def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list[str]) -> None:
-    shown = display(metric)
+    totals = [sum(point.value for point in chosen if point.label == first.label) for _, first in rows.points]
+    shown = display(metric, values=totals)
     starts = dict.fromkeys((row for row, _ in rows.points), 0.0)
     for index, name in enumerate(names):
         candidates = [point for point in chosen if point.condition == name]

@@ -20,7 +20,7 @@ from stmbench.figures.groups import by_setting, join, setting_axis
 from stmbench.figures.palette import text_on
 from stmbench.figures.plot_data import Point, points, subtitle, summaries
 from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, rows_height, rows_width
-from stmbench.tables.rows import number
+from stmbench.tables.rows import display, number
 
 
 def throughput(frame: pd.DataFrame) -> Figure:
@@ -191,28 +191,34 @@ def efficiency(frame: pd.DataFrame) -> Figure:
     pairs = [(rate, macs) for rate, macs in pairs if rate.value > 0 and macs.value > 0]
     if not pairs:
         raise TableError("rows of the metrics 'throughput' and 'macs' of one model", "none", "profile with timing")
-    drawn = [(rate, macs.value / 1e9, rate.value, 1.0) for rate, macs in pairs]
+    shown = display("macs", values=[macs.value for _, macs in pairs])
+    drawn = [(rate, macs.value / shown.factor, rate.value, 1.0) for rate, macs in pairs]
     width, height = room_for_names([point for point, *_ in drawn])
     with canvas(height, width=width) as (figure, (axes,)):
         log_axis(axes, "x", *limits([x for _, x, _, _ in drawn]))
         log_axis(axes, "y", *limits(extent(drawn)))
-        axes.set_xlabel("MACs per image (GMACs)")
+        axes.set_xlabel(f"MACs per image ({shown.unit})")
         axes.set_ylabel("throughput (images/s)")
         heading(axes, "Efficiency", subtitle([rate for rate, _ in pairs]))
         draw_points(axes, drawn, "throughput")
         name_points(figure, axes, [(point, x, y) for point, x, y, _ in drawn])
-        _iso_lines(axes)
+        _iso_lines(axes, shown.unit.removesuffix("s"))
     return figure
 
 
-def _iso_lines(axes: Axes) -> None:
-    """Lines of equal MACs per second, x * y = constant, at round values across the axes."""
+def _iso_lines(axes: Axes, unit: str) -> None:
+    """Lines of equal MACs per second (in GMAC or MMAC), x * y = constant, at round values across the axes."""
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
     for rate in _round_values(x0 * y0, x1 * y1):
         axes.plot([x0, x1], [rate / x0, rate / x1], color=GRID, linewidth=1.0, zorder=0.5)
         # just inside the upper or the left edge, whichever the line meets first, with room for the text's height
         x = max(rate / y1 * (y1 / y0) ** 0.05, x0 * (x1 / x0) ** 0.012)
-        along(axes, f"{rate:,g} GMAC/s", x, rate / x, -1)
+        along(axes, _rate(rate, unit), x, rate / x, -1)
+
+
+def _rate(rate: float, unit: str) -> str:
+    """'5 MMAC/s', '2 GMAC/s'."""
+    return f"{rate / 1000:,g} GMAC/s" if unit == "MMAC" and rate >= 1000 else f"{rate:,g} {unit}/s"
 
 
 def _round_values(low: float, high: float) -> list[float]:
