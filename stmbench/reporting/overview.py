@@ -116,16 +116,14 @@ def verdict_section(name: str, findings: Mapping[str, Sequence[Finding]], notes:
 
 
 def sentence(name: str, baseline: str, findings: Sequence[Finding]) -> str:
-    """The answer in words: what is better, worse, inconclusive."""
+    """The answer in words: what is better and worse by name, the rest by number."""
     said = []
-    for word in ("better", "worse", "larger", "smaller", "the same", "inconclusive", "failed"):
+    for word in ("better", "worse", "larger", "smaller"):
         titles = [_in_text(item) for item in findings if item.word == word]
-        if titles:
-            said.append(
-                f"{word} in {_listed(titles)}"
-                if word not in ("inconclusive", "failed")
-                else f"{word}: {_listed(titles)}"
-            )
+        said += [f"{word} in {_listed(titles)}"] if titles else []
+    for word in ("the same", "inconclusive", "failed"):
+        count = sum(item.word == word for item in findings)
+        said += [f"{word} in {count} {'quantity' if count == 1 else 'quantities'}"] if count else []
     return f"Against {baseline}, {name} is {'; '.join(said)}." if said else f"Nothing compares {name} with {baseline}."
 
 

@@ -9,7 +9,7 @@ from stmbench.reporting import build_report
 from stmbench.reporting.content import Section
 from stmbench.reporting.formats.html import html
 from stmbench.reporting.formats.markdown import markdown
-from stmbench.reporting.overview import overview_section
+from stmbench.reporting.overview import overview_section, sentence, verdict_section
 from stmbench.tables.comparison_result import Finding
 from tests.tables.frames import profile_frame
 
@@ -104,3 +104,28 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_answer_names_what_is_resolved_and_counts_the_rest() -> None:
+    found = [
+        Finding(model="m", metric="accuracy", verdict="better", kind="difference", lower_is_better=False),
+        Finding(model="m", metric="macs", verdict="worse"),
+        Finding(model="m", metric="throughput", verdict="worse", lower_is_better=False),
+        Finding(model="m", metric="ERF@50, last stage", verdict="better", has_direction=False, lower_is_better=False),
+        Finding(model="m", metric="rotation consistency", verdict="inconclusive", reason="chance"),
+        Finding(model="m", metric="scale consistency", verdict="inconclusive", reason="chance"),
+    ]
+    assert sentence("Mine", "Theirs", found) == (
+        "Against Theirs, Mine is better in accuracy; worse in MACs and throughput; larger in ERF@50, last stage; "
+        "inconclusive in 2 quantities."
+    )
+    assert sentence("Mine", "Theirs", []) == "Nothing compares Mine with Theirs."
+    section = verdict_section("Mine", {"Theirs": found, "Others": found[:1]}, ["A note."])
+    assert section.leads
+    assert [column.heading for column in section.tables[0].columns] == [
+        "Quantity", "Mine", "against Theirs", "against Others"
+    ]  # fmt: skip
+    assert [cell.text for cell in section.tables[0].lines[1].cells[2:]] == ["worse", "–"]
+    assert [line.cells[2].mark for line in section.tables[0].lines] == [
+        "better", "worse", "worse", "neutral", "inconclusive", "inconclusive"
+    ]  # fmt: skip
