@@ -19,7 +19,7 @@ from stmbench.analyses.loaded_model import (
     weights_label,
     weights_remark,
 )
-from stmbench.analyses.models import DTYPES, plugin_hashes
+from stmbench.analyses.models import DTYPES, facts_of, plugin_hashes
 from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
@@ -157,6 +157,12 @@ class ImageAnalysis(Analysis):
         loaded = on_its_classes(self.loaded_model(model), self.images, self.request.checkpoints.get(model))
         require_labels(self.images, self.indices, loaded.num_classes)
         return loaded
+
+    def control_model(self, wanted: str | None) -> str | None:
+        """What the others are compared with: `wanted`, else the model without mixing; None if neither is here."""
+        models = self.request.models
+        found = [wanted, *(name for name in models if facts_of(name).mixer == "identity")]
+        return next((name for name in found if name in models), None)
 
     def weights(self, model: str) -> str:
         """The table's `weights`. Raises CheckpointError for weights that do not fit."""

@@ -145,7 +145,7 @@ def paired_difference(base: ArrayLike, head: ArrayLike, *, reach: float | None =
         return _effect(paired_proportion_difference(*hits), p=mcnemar(*hits).p)
     if reach is None:
         reach = float(max(np.abs(before).max(), np.abs(after).max()))
-    return _effect(_mean_interval(after - before, reach), p=sign_flip_p(after - before))
+    return _effect(mean_difference(after - before, reach), p=sign_flip_p(after - before))
 
 
 def difference_of_proportions(base: tuple[int, int], head: tuple[int, int]) -> Effect:
@@ -240,9 +240,10 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def _mean_interval(differences: Floats, reach: float) -> Interval:
-    """The mean of (images,) differences after adding one image at half weight each of `reach` and of minus `reach`.
+def mean_difference(differences: Floats, reach: float = 1.0) -> Interval:
+    """The mean of (images,) differences, each of at most `reach` up or down, with a 95 % interval.
 
+    It is that of a mean to which one image is added, at half weight each of `reach` and of minus `reach`.
     For differences of -1, 0 and 1 and a reach of 1 this is Agresti and Min's interval.
     """
     count, total = len(differences), float(differences.sum())

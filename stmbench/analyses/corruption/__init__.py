@@ -11,7 +11,14 @@ figures, section, terminal    what is shown, from rows alone
 from __future__ import annotations
 
 from stmbench.analyses.corruption.options import CorruptionOptions
-from stmbench.analyses.registry import ACCURACY, AnalysisSpec, Metric, percentage, register_analysis
+from stmbench.analyses.registry import (
+    ACCURACY,
+    ACCURACY_DIFFERENCE,
+    AnalysisSpec,
+    Metric,
+    percentage,
+    register_analysis,
+)
 
 
 def _error(name: str, title: str) -> Metric:
@@ -39,6 +46,7 @@ register_analysis(
             _error("relative_corruption_error", "relative corruption error"),
             _error("mean_corruption_error", "mCE"),
             _error("relative_mean_corruption_error", "relative mCE"),
+            ACCURACY_DIFFERENCE,
         ),
         terminal="stmbench.analyses.corruption.terminal:terminal",
         figures="stmbench.analyses.corruption.figures:figures",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.corruption.options import CLEAN, SEVERITIES, chosen_corruptions, means_over, overall
-from stmbench.analyses.corruption.scores import Answers, Errors, Ratio, corruption_errors
+from stmbench.analyses.corruption.scores import Answers, Errors, Ratio, corruption_errors, differences
 from stmbench.analyses.corruption.transforms import corrupt
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.unit import Unit
@@ -91,6 +91,7 @@ class CorruptionStudy(ImageAnalysis):
         unit = self.unit("means", model, chosen, derived=True)
         self._work[unit.key] = lambda: Outcome(rows=list(self._means(model, mine)))
         yield unit
+        yield from self._compared(model, mine)
         if baseline is None or baseline == model:
             return
         theirs = self._done(baseline) if baseline in self.request.models else self._stored(baseline)
@@ -101,6 +102,17 @@ class CorruptionStudy(ImageAnalysis):
         unit = self.unit("ratios", model, relative, derived=True)
         self._work[unit.key] = lambda: Outcome(rows=list(self._ratios(model, mine, baseline, theirs)))
         yield unit
+
+    def _compared(self, model: str, mine: Mapping[str, str]) -> Iterator[Unit]:
+        """Differences in accuracy to the control: the baseline, else the model without mixing."""
+        control = self.control_model(self.config.baseline)
+        theirs = {} if control in (None, model) else self._done(str(control))
+        if len(mine.keys() & theirs.keys()) > 1:
+            unit = self.unit(
+                "differences", model, {"corruptions": self.config.chosen, "control": control}, derived=True
+            )
+            self._work[unit.key] = lambda: Outcome(rows=list(self._differences(model, mine, str(control), theirs)))
+            yield unit
 
     def remarks(self) -> list[str]:
         return [*super().remarks(), *self._missing]
@@ -188,6 +200,21 @@ class CorruptionStudy(ImageAnalysis):
             means = {"mean_corruption_error": errors.mean, "relative_mean_corruption_error": errors.mean_relative}
             for metric, ratio in means.items():
                 yield self._ratio_row(model, metric, ratio, condition=whole, **known)
+
+    def _differences(
+        self, model: str, mine: Mapping[str, str], control: str, theirs: Mapping[str, str]
+    ) -> Iterator[Row]:
+        """At each severity, for each corruption and each family of them that both models have."""
+        known = {**self._known(mine), "baseline": control}
+        sides = [
+            {name: Answers.read(self.store.artifact(keys[name], FILE)) for name in mine if name in theirs}
+            for keys in (mine, theirs)
+        ]
+        for condition, names in {CLEAN: (CLEAN,), **means_over(self.config.chosen)}.items():
+            if set(names) <= sides[0].keys():
+                levels = (0,) if condition == CLEAN else SEVERITIES
+                for level, found in zip(levels, differences(sides[0], sides[1], names), strict=True):
+                    yield self._row(model, "accuracy_difference", found, condition=condition, level=level, **known)
 
     def _known(self, keys: Mapping[str, str]) -> dict[str, Any]:
         """Columns of a model's summaries, from the parts with its answers."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS
 from stmbench.measure.bootstrap import percentile_interval, resampled_means
+from stmbench.measure.effects import mean_difference
 from stmbench.measure.proportions import mean_proportion
 from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables.files import write_arrays
@@ -74,6 +75,20 @@ class Errors:
     def mean_accuracy(self, names: tuple[str, ...]) -> Interval:
         """The mean over these corruptions and all severities, with an interval over images."""
         return mean_proportion(1 - np.mean([self.corrupted[name] for name in names], axis=0))
+
+
+def differences(
+    model: Mapping[str, Answers], baseline: Mapping[str, Answers], names: tuple[str, ...]
+) -> list[Interval]:
+    """Accuracy of the model minus the baseline's at each severity: the mean over these corruptions, paired by image."""
+    sides = [side[name] for side in (model, baseline) for name in names]
+    common = functools.reduce(np.intersect1d, (one.indices for one in sides))
+    hits = []
+    for one in sides:
+        order = np.argsort(one.indices)
+        hits.append(one.hits[:, order[np.searchsorted(one.indices, common, sorter=order)]].astype(np.float64))
+    each = np.mean(hits[: len(names)], axis=0) - np.mean(hits[len(names) :], axis=0)  # severities, images
+    return [mean_difference(of_severity) for of_severity in each]
 
 
 class Ratio(NamedTuple):

@@ -13,6 +13,7 @@ from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import Measured, best, by_model, conditions, points_of
 
 DEFINITION: Final = Definition(
@@ -61,6 +62,7 @@ def section(view: View) -> Section:
         _by_corruption(rows, "mean_accuracy", "Mean accuracy by corruption"),
         _by_corruption(rows, "corruption_error", f"Corruption errors{_against(rows)}"),
         _by_corruption(rows, "relative_corruption_error", f"Relative corruption errors{_against(rows)}"),
+        _differences(rows),
     )
     shown = [name for name in CORRUPTIONS if (rows["condition"] == name).any()]
     means = [point for point in points_of(rows, "mean_accuracy") if point.condition == overall(shown)]
@@ -99,7 +101,22 @@ def _by_corruption(rows: pd.DataFrame, metric: str, words: str) -> Table | None:
     return by_model(f"corruption-{metric.replace('_', '-')}", words, columns, note="Means over the five severities.")
 
 
+def _differences(rows: pd.DataFrame) -> Table | None:
+    """Of each corruption and family, the severities side by side."""
+    return metrics_table(
+        "corruption-differences",
+        "Differences in accuracy",
+        rows,
+        ["accuracy_difference"],
+        across=("level",),
+        heading=lambda _, level: Column(heading=f"Severity {level:g}" if level else "Clean", unit="points"),
+        note="What each model has more than the baseline on the same images; small numbers are 95 % intervals, paired "
+        "by image.",
+    )
+
+
 def _against(rows: pd.DataFrame) -> str:
     """', errors relative to A', where there are errors relative to one."""
-    names, models = labels(rows), list(dict.fromkeys(rows["baseline"].dropna()))
+    errors = rows[rows["metric"].str.contains("corruption_error")]
+    names, models = labels(rows), list(dict.fromkeys(errors["baseline"].dropna()))
     return f", errors relative to {'/'.join(names.get(model, model) for model in models)}" if models else ""

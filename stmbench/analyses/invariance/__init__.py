@@ -2,7 +2,8 @@
 
 options                       what can be asked for
 definitions                   protocols, their levels, and the config
-analysis                      units of work; consistency, accuracy and the areas under their curves
+analysis                      units of work; differences to a control
+scores                        consistency, accuracy and the areas under their curves
 figures, section, terminal    what is shown, from rows alone
 """
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 from stmbench.analyses.invariance.options import InvarianceOptions
 from stmbench.analyses.registry import (
     ACCURACY,
+    ACCURACY_DIFFERENCE,
     ACCURACY_ON_CORRECT,
     CONSISTENCY,
+    CONSISTENCY_DIFFERENCE,
     OF_QUALITY,
     AnalysisSpec,
     Metric,
@@ -53,6 +56,8 @@ register_analysis(
                 tracking=OF_QUALITY,
             ),
             Metric(name="displacement", unit="px"),
+            CONSISTENCY_DIFFERENCE,
+            ACCURACY_DIFFERENCE,
         ),
         terminal="stmbench.analyses.invariance.terminal:terminal",
         figures="stmbench.analyses.invariance.figures:figures",

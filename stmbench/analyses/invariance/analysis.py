@@ -3,152 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.invariance.definitions import AUTHORS, InvarianceConfig, condition_of, perturbation
+from stmbench.analyses.invariance.scores import Answers, curve, gather, soft_cross_entropy
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit
 from stmbench.data.loading import Batch
 from stmbench.data.perturbations import Perturbation, Source
 from stmbench.errors import UnitError
-from stmbench.measure.bootstrap import mean_intervals
-from stmbench.measure.proportions import mean_proportion, proportion
+from stmbench.measure.proportions import paired_proportion_difference
 from stmbench.measure.statistics import Interval
 from stmbench.tables import Row, Store
-from stmbench.tables.files import write_arrays
 
-Floats = NDArray[np.float64]
 METRICS: Final = ("consistency", "accuracy", "soft_cross_entropy", "consistency_on_correct")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Answers:
-    """Of N images at L levels. `labels` and `reference` (the untransformed prediction) are (N,), -1 where unlabelled;
-    `predicted`, `cross_entropy` and `moved` (pixels) are (L, N). At a level that an image does not supply it has
-    prediction -1 and NaN.
-    """
-
-    indices: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    reference: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    cross_entropy: Floats
-    moved: Floats
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether accuracy can be said."""
-        return bool((self.labels >= 0).all())
-
-    def supplied(self) -> NDArray[np.int64]:
-        """(L,) images at each level."""
-        return np.asarray((self.predicted >= 0).sum(1))
-
-    def table(self, metric: str) -> tuple[Floats, NDArray[np.bool_]]:
-        """(L, N) per-image values of a metric, and (N,) the images that it is a mean over."""
-        everyone = np.ones(len(self.indices), dtype=bool)
-        same = (self.predicted == self.reference).astype(np.float64)
-        match metric:
-            case "consistency":
-                return same, everyone
-            case "accuracy":
-                return (self.predicted == self.labels).astype(np.float64), everyone
-            case "soft_cross_entropy":
-                return self.cross_entropy, everyone
-            case _:
-                return same, self.reference == self.labels
-
-    def write(self, path: Path) -> None:
-        """As an .npz file, at once."""
-        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A metric at each level that every image supplies, and the area under it over the range of these levels."""
-
-    metric: str
-    levels: tuple[float, ...]
-    intervals: tuple[Interval, ...]
-    area: Interval | None
-
-
-def soft_cross_entropy(logits: Tensor, reference: Tensor) -> Tensor:
-    """(B, K) logits, and those of the untransformed images -> (B,) float64 nats, on the CPU.
-
-    -sum_k p_k log q_k, with p the softmax of the reference and q that of `logits`.
-    """
-    target = reference.double().softmax(1)
-    entropy: Tensor = -(target * logits.double().log_softmax(1)).sum(1)
-    return entropy.cpu()
-
-
-def curve(
-    answers: Answers, metric: str, levels: tuple[float, ...], *, seed: int, unmoved: float | None = None
-) -> Curve | None:
-    """One metric over the levels, with intervals over images; None where no image counts.
-
-    The area is by trapezoids, divided by the range, so that it is a mean over levels: of a perfect consistency it is 1.
-
-    Args:
-        unmoved: the level at which nothing is transformed: there consistency is 1 by definition, and certain.
-    """
-    values, counted = answers.table(metric)
-    full = np.flatnonzero(answers.supplied() == len(answers.indices))
-    order = sorted(full.tolist(), key=lambda place: levels[place])
-    if not order or not counted.any():
-        return None
-    chosen = values[order][:, counted].T  # images, levels
-    places = np.array([levels[place] for place in order])
-    area = None
-    if len(order) > 1:
-        weights = np.zeros(len(order))
-        steps = np.diff(places) / (places[-1] - places[0])
-        weights[:-1] += steps / 2
-        weights[1:] += steps / 2
-        area = chosen @ weights
-    if metric == "soft_cross_entropy":
-        joined = chosen if area is None else np.concatenate([chosen, area[:, None]], axis=1)
-        intervals = mean_intervals(joined, seed=seed)
-        of_area = None if area is None else intervals[-1]
-    else:
-        intervals = [proportion(column == 1) for column in chosen.T]
-        of_area = None if area is None else mean_proportion(np.clip(area, 0, 1))
-        if metric != "accuracy":
-            known = Interval(estimate=1.0, low=1.0, high=1.0, count=len(chosen))
-            intervals = [known if place == unmoved else one for place, one in zip(places, intervals, strict=True)]
-    return Curve(metric=metric, levels=tuple(places.tolist()), intervals=tuple(intervals[: len(order)]), area=of_area)
-
-
-def gather(parts: list[dict[str, Tensor]]) -> Answers:
-    """Batches put together; per-image arrays are (B,), per-level ones (L, B)."""
-    joined = {name: torch.cat([part[name] for part in parts], dim=-1).numpy() for name in parts[0]}
-    return Answers(**joined)
-
-
 FILE = "answers.npz"
+UNMOVED: Final = {"translation": 0.0, "rotation": 0.0, "scale": 1.0}  # the levels at which nothing is transformed
 LABELLED = ("accuracy", "consistency_on_correct")  # metrics that need labels
 
 
 class Invariance(ImageAnalysis):
-    """How predictions change with one kind of perturbation."""
+    """How predictions change with one kind of perturbation; how they do so more or less than those of a control.
+
+    Args:
+        control: a model of the request; default: the one without mixing, if there is one.
+    """
 
     def __init__(
-        self, config: InvarianceConfig, request: ImageRequest, store: Store, *, listener: Listener | None = None
+        self,
+        config: InvarianceConfig,
+        request: ImageRequest,
+        store: Store,
+        *,
+        control: str | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.name = f"invariance_{config.kind}"  # type: ignore[misc]
         super().__init__(request, store, listener=listener)
         self.config, self.levels = config, config.chosen_levels
         self.labelled = self.images.labels() is not None
+        self._control = self.control_model(control)
 
     @property
     def definition(self) -> str:
@@ -158,12 +61,25 @@ class Invariance(ImageAnalysis):
         return "consistency"
 
     def plan(self) -> Iterator[tuple[Unit, Work]]:
-        for model in self.request.models:
-            conditions: dict[str, Any] = {"levels": list(self.levels)}
-            if self.config.protocol == AUTHORS:
-                conditions["transforms"] = "PIL"  # answers from before their transforms were theirs are measured again
-            unit = self.unit("answers", model, conditions)
+        for model, unit in self._answered().items():
             yield unit, self._work_of(unit, model)
+
+    def units(self) -> Iterator[Unit]:
+        yield from super().units()
+        done = {model: unit for model, unit in self._answered().items() if self.is_done(unit)}
+        if self._control in done and len(done) > 1:
+            sources = {"sources": [unit.key for unit in done.values()], "control": self._control}
+            weights = tuple(unit.weights[0] for unit in done.values())
+            unit = self.unit("comparison", self._control, sources, models=tuple(done), weights=weights, derived=True)
+            self._work[unit.key] = lambda: Outcome(rows=list(self._differences(done)))
+            yield unit
+
+    def _answered(self) -> dict[str, Unit]:
+        """Model -> the unit of its answers."""
+        conditions: dict[str, Any] = {"levels": list(self.levels)}
+        if self.config.protocol == AUTHORS:
+            conditions["transforms"] = "PIL"  # answers from before their transforms were theirs are measured again
+        return {model: self.unit("answers", model, conditions) for model in self.request.models}
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:
@@ -228,7 +144,7 @@ class Invariance(ImageAnalysis):
         for metric in METRICS:
             if metric in LABELLED and not answers.is_labelled:
                 continue
-            unmoved = 1.0 if self.config.kind == "scale" else 0.0
+            unmoved = UNMOVED[self.config.kind]
             intervals = curve(answers, metric, self.levels, seed=self.seed, unmoved=unmoved)
             if intervals is None:
                 continue
@@ -243,6 +159,37 @@ class Invariance(ImageAnalysis):
                         estimate=float(answers.moved[place].mean()), low=float("nan"), high=float("nan"), count=count
                     )
                     yield self.interval_row(loaded, "displacement", mean, level=level, **known)
+
+    def _differences(self, units: Mapping[str, Unit]) -> Iterator[Row]:
+        """Of each model to the control at each level, over the images that both have at all levels that are drawn."""
+        found = {model: Answers.read(self.store.artifact(unit.key, FILE)) for model, unit in units.items()}
+        assert self._control is not None
+        for model, answers in found.items():
+            if model == self._control:
+                continue
+            common = np.intersect1d(answers.indices, found[self._control].indices)
+            sides = answers.on(common), found[self._control].on(common)
+            known = {
+                "kind": "summary",
+                "baseline": self._control,
+                "weights": units[model].weights[0],
+                "condition": condition_of(self.config.kind, self.config.protocol, self.config.order),
+                "dataset": self.images.column,
+                "split": self.images.split,
+                "dtype": self.request.dtype,
+                "resolution": self.store.metadata(units[model].key).get("resolution"),
+            }
+            for metric in ("consistency", "accuracy") if self.labelled else ("consistency",):
+                for place, level in enumerate(self.levels):
+                    if not all((side.predicted[place] >= 0).all() for side in sides):
+                        continue
+                    hits = [side.table(metric)[0][place] == 1 for side in sides]
+                    paired = paired_proportion_difference(hits[0], hits[1])
+                    if metric == "consistency" and level == UNMOVED[self.config.kind]:  # by definition
+                        paired = dataclasses.replace(paired, low=0.0, high=0.0)
+                    ends = {"ci_low": paired.low, "ci_high": paired.high, "num_samples": paired.count}
+                    yield self.row(metric=f"{metric}_difference", value=paired.estimate, model=model, level=level,
+                                   num_images=paired.count, **ends, **known)  # fmt: skip
 
     @property
     def _unit(self) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class InvarianceOptions(ImageOptions):
     """`levels` are pixels, degrees or crop ratios; none: those of the definition."""
 
+    combines: ClassVar[bool] = True
     in_experiments: ClassVar[Mapping[str, Any]] = {"num_images": None}
     old_keys: ClassVar[Mapping[str, str]] = {"set": "dataset", "protocol": "definition"}
 
@@ -56,7 +57,7 @@ class InvarianceOptions(ImageOptions):
     def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Analysis:
         from stmbench.analyses.invariance.analysis import Invariance
 
-        return Invariance(self.config, self.request(run), store, listener=listener)
+        return Invariance(self.config, self.request(run), store, control=run.control, listener=listener)
 
     def passes(self, images: int) -> float:
         from stmbench.analyses.invariance.definitions import LEVELS

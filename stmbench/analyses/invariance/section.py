@@ -9,6 +9,7 @@ import pandas as pd
 
 from stmbench.analyses.invariance.figures import PANELS, PREFIX, invariance_figures
 from stmbench.analyses.registry import View
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
@@ -31,6 +32,7 @@ DEFINITION: Final = Definition(
 MOST: Final = 8  # levels in a table; all are in the figure and in the store
 UNITS: Final = {"translation": " px", "rotation": "°", "scale": ""}
 EACH_LEVEL: Final = ("consistency", "consistency_on_correct", "accuracy", "soft_cross_entropy", "displacement")
+DIFFERENCES: Final = ("consistency_difference", "accuracy_difference")
 AREAS: Final = ("consistency_auc", "consistency_on_correct_auc", "accuracy_auc", "soft_cross_entropy_auc")
 
 
@@ -56,7 +58,14 @@ def invariance_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
     each = metrics_table(
         f"{name}-all-levels", "Every level", frame, EACH_LEVEL, note="Small numbers are 95 % intervals."
     )
-    tables = [areas, *(_by_level(frame, name, metric, UNITS.get(kind, "")) for metric in PANELS), each]
+    names = labels(everything)
+    against = "/".join(names.get(str(name), str(name)) for name in frame["baseline"].dropna().unique())
+    differences = metrics_table(
+        f"{name}-differences", f"Differences to {against}", frame, DIFFERENCES,
+        note=f"What each model has more than {against} on the same images; small numbers are 95 % intervals of paired "
+        "shares (Agresti and Min 2005).",
+    )  # fmt: skip
+    tables = [areas, *(_by_level(frame, name, metric, UNITS.get(kind, "")) for metric in PANELS), each, differences]
     area = points_of(frame, "consistency_auc")
     return Section(
         name=name,

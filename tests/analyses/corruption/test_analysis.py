@@ -86,6 +86,24 @@ def test_errors_relative_to_a_baseline(tmp_path: Path) -> None:
     assert rows.loc[rows["status"] != "ok", "reason"].notna().all()
 
 
+def test_differences_to_the_control_at_each_severity(tmp_path: Path) -> None:
+    identity = "unified_identity_nano"
+    study(tmp_path, (MODEL, identity), corruptions=("noise", "fog")).run()
+    frame = Store(tmp_path).read()
+    mine, theirs = values(frame, "accuracy"), values(frame, "accuracy", identity)
+    found = values(frame, "accuracy_difference")
+    names = ("gaussian_noise", "shot_noise", "impulse_noise")
+    for (condition, level), value in found.items():
+        of = names if condition == "noise" else (*names, "fog") if "+" in str(condition) else (condition,)
+        expected = sum(mine[name, level] - theirs[name, level] for name in of) / len(of)
+        assert value == pytest.approx(expected)
+    assert len(found) == 1 + 5 * (4 + 1 + 1)  # clean; corruptions, the family, all
+    rows = frame[frame["metric"] == "accuracy_difference"]
+    assert set(rows["baseline"]) == {identity}
+    assert ((rows["ci_low"] <= rows["value"]) & (rows["value"] <= rows["ci_high"])).all()
+    assert not values(frame, "corruption_error")  # nobody asked for errors relative to a baseline
+
+
 def test_a_baseline_of_the_store_need_not_be_in_the_run(tmp_path: Path) -> None:
     lacking = study(tmp_path, (OTHER,), baseline=MODEL).run()
     assert any("the store has no answers" in note for note in lacking.notes)

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.invariance.analysis import Invariance
 from stmbench.analyses.invariance.definitions import InvarianceConfig
+from stmbench.analyses.invariance.scores import Answers
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.data.perturbations import Source, Translation
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.measure.proportions import paired_proportion_difference
 from stmbench.tables import Store
 
 DW, SR = "unified_dw_conv_nano", "unified_sr_attn_nano"
@@ -206,3 +208,29 @@ def test_nonsense_is_refused() -> None:
         InvarianceConfig(kind="scale", levels=(0.0,))
     with pytest.raises(UnknownNameError):
         InvarianceConfig(kind="scale", protocol="paper.v1")
+
+
+def test_differences_to_the_control_are_paired_by_image(tmp_path: Path) -> None:
+    identity = "unified_identity_nano"
+    _, frame = _run(tmp_path, models=(SR, identity), levels=(0, 2), fill="zeros")
+    rows = frame[frame["baseline"].notna()]
+    assert set(rows["model"]) == {SR}
+    assert set(rows["baseline"]) == {identity}
+    for metric in ("consistency", "accuracy"):
+        sides = [_values(frame[frame["model"] == model], metric) for model in (SR, identity)]
+        differences = _values(rows, f"{metric}_difference")
+        assert differences == {level: pytest.approx(sides[0][level] - sides[1][level]) for level in (0, 2)}
+    moved = rows[(rows["level"] == 2) & (rows["metric"] == "consistency_difference")].iloc[0]
+    answers = {}
+    for model in (SR, identity):
+        artifact = frame.loc[(frame["model"] == model) & frame["artifact"].notna(), "artifact"].iloc[0]
+        found = Answers.read(tmp_path / artifact)
+        answers[model] = found.predicted[1] == found.reference
+    paired = paired_proportion_difference(answers[SR], answers[identity])
+    assert (moved["ci_low"], moved["ci_high"]) == pytest.approx((paired.low, paired.high))
+    still = rows[(rows["level"] == 0) & (rows["metric"] == "consistency_difference")].iloc[0]
+    assert (still["ci_low"], still["ci_high"]) == (0, 0)  # by definition
+    again, _ = _run(tmp_path, models=(SR, identity), levels=(0, 2), fill="zeros")
+    assert (again.measured, len(again.keys)) == (0, 3)
+    _, frame = _run(tmp_path / "other", models=(SR, DW), levels=(0, 2), fill="zeros")
+    assert frame["baseline"].isna().all()  # neither is the control

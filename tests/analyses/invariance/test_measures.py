@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stmbench.analyses.invariance.analysis import Answers, curve, gather, soft_cross_entropy
+from stmbench.analyses.invariance.scores import Answers, curve, gather, soft_cross_entropy
 
 
 def answers(predicted: list[list[int]], reference: list[int], labels: list[int]) -> Answers:
