@@ -20,6 +20,7 @@ from stmbench.errors import ConfigError, TableError
 from stmbench.measure.effects import ALPHA
 from stmbench.tables import Store
 from stmbench.tables.comparison_result import Comparison, Version
+from stmbench.tables.trainings import configuration_changes
 
 SPEED_MARGIN = 0.15
 QUALITY_MARGIN = 0.005
@@ -151,6 +152,8 @@ def _notes(frames: tuple[pd.DataFrame, ...], folders: tuple[Path, Path]) -> list
     for model in sorted(weights[0].keys() & weights[1].keys()):
         if weights[0][model] != weights[1][model]:
             notes.append(f"{model}: weights {_few(weights[0][model])} at base, {_few(weights[1][model])} at head")
+    for what, differing in configuration_changes(*frames).items():
+        notes.append(f"trained differently: {what} ({_few(differing)})")
     return notes
 
 

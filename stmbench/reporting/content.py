@@ -56,6 +56,7 @@ class Table:
     """A table; its first column names the row. `name` is unique within a report.
 
     Where nobody can filter (PDF, LaTeX, Markdown) only the first `lines_on_paper` stand, and how many more there are.
+    On the page a table that is `folded` opens with a click.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Table:
     lines: tuple[Row, ...]
     note: str = ""
     lines_on_paper: int | None = None
+    folded: bool = False
 
     def __post_init__(self) -> None:
         assert all(len(line.cells) == len(self.columns) for line in self.lines), self.name

@@ -62,10 +62,11 @@ def _read(folder: str) -> pd.DataFrame:
 
 def _merged(attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"mixers": {}, "commits": {}, "machines": [], "software": [], "warnings": [],
-                             "machine_of_run": {}, "faint_mixers": {}, "unreadable": []}  # fmt: skip
+                             "machine_of_run": {}, "faint_mixers": {}, "trainings": {}, "unreadable": []}  # fmt: skip
     for one in attrs:
         found["mixers"].update(one.get("mixers", {}))
-        found["faint_mixers"].update(one.get("faint_mixers", {}))
+        for name in ("faint_mixers", "trainings"):
+            found[name].update(one.get(name, {}))
         for commit, rows in one.get("commits", {}).items():
             found["commits"][commit] = found["commits"].get(commit, 0) + rows
         for name in ("machines", "software", "warnings", "unreadable"):

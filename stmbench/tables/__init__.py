@@ -2,6 +2,7 @@
 
 schema             columns, types, units, and the check on write and read
 rows               one row; rows as a data frame and as CSV; texts and numbers for people
+trainings          what every training of a store was configured with
 flat               a store as one table with a row for each model, in timm's columns
 labels             texts that columns hold and others parse: resolution, weights, reasons
 store              a folder of parts, one per unit of work: write, resume, read

@@ -26,6 +26,8 @@ from stmbench.errors import OutputError, TableError
 from stmbench.tables.files import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault, remove_stale_temporaries
 from stmbench.tables.parts import READERS, Part, UnreadablePart, read_metadata, read_part, read_parts, write_part
 from stmbench.tables.rows import Row, frame_of, printable_frame
+from stmbench.tables.trainings import ATTRIBUTE as TRAININGS
+from stmbench.tables.trainings import trainings_of
 
 
 def unit_key(facts: Mapping[str, Any]) -> str:
@@ -160,8 +162,9 @@ class Store:
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
         rows), machines, software and warnings (lists without duplicates), machine_of_run (run_id -> index into
-        machines), faint_mixers (model -> share of the residual stream, for models whose mixers hardly contribute to
-        it), unreadable (list of UnreadablePart: parts and artifacts that are damaged or gone).
+        machines), trainings (see `tables.trainings`), faint_mixers (model -> share of the residual stream, for models
+        whose mixers hardly contribute to it), unreadable (list of UnreadablePart: parts and artifacts that are damaged
+        or gone).
 
         Raises:
             TableError: no store, or a part of a newer schema.
@@ -223,12 +226,14 @@ def _without_damaged(folder: Path, frame: pd.DataFrame, parts: Sequence[dict[str
 def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
     mixers: dict[str, Any] = {}
     faint: dict[str, float] = {}
+    trainings: dict[tuple[str, str], str] = {}
     commits: Counter[str] = Counter()
     lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
     machine_of_run: dict[str, int] = {}
     for table, metadata in parts:
         mixers.update(metadata.get("mixers") or {})
         faint.update(metadata.get("faint_mixers") or {})
+        trainings.update(trainings_of(table, metadata))
         commits[str(metadata.get("commit") or "unknown")] += table.num_rows
         single = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
         for name, values in [*single, ("warnings", metadata.get("warnings") or [])]:
@@ -236,5 +241,5 @@ def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
         if metadata.get("machine"):
             index = lists["machines"].index(metadata["machine"])
             machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), index))
-    runs = {"machine_of_run": machine_of_run, "faint_mixers": faint}
+    runs = {"machine_of_run": machine_of_run, "faint_mixers": faint, TRAININGS: trainings}
     return {"mixers": mixers, "commits": dict(commits), **lists, **runs}

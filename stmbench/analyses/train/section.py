@@ -8,9 +8,12 @@ import pandas as pd
 
 from stmbench.analyses.registry import View
 from stmbench.analyses.train.figures import training_figures
+from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Definition, Formula, Plot, Section
+from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import best, by_model, conditions, measured, points_of
+from stmbench.tables.labels import recipe_and_seed
+from stmbench.tables.trainings import configurations
 
 DEFINITION: Final = Definition(
     text="Every run follows its recipe from weights drawn by its seed; the order of images and all augmentation are "
@@ -43,16 +46,52 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         )
         for name, figure in training_figures(frame).items()
     ]
+    found = [one for one in (table, configuration_table(frame)) if one is not None]
     return Section(
         name="train",
         heading="Training",
         lead=best(points_of(frame, "accuracy"), "accuracy"),
         conditions=conditions(frame[frame["kind"] == "summary"]),
         plots=tuple(plots),
-        tables=() if table is None else (table,),
+        tables=tuple(found),
         definition=DEFINITION,
         caveats=caveats(frame),
     )
+
+
+def configuration_table(frame: pd.DataFrame) -> Table | None:
+    """Every setting of every training, resolved: a column for each configuration; fields that differ stand first."""
+    found = configurations(frame)
+    if not found:
+        return None
+    names = list(dict.fromkeys(name for settings, _ in found for name in settings))
+    differing = [name for name in names if len({settings.get(name) for settings, _ in found}) > 1]
+    lines = [
+        Row(cells=(Cell(text=name), *(Cell(text=settings.get(name, "–")) for settings, _ in found)))
+        for name in [*differing, *(name for name in names if name not in differing)]
+    ]
+    titles = labels(frame)
+    columns = [Column(heading="Setting", is_number=False)]
+    for _, runs in found:
+        models = list(dict.fromkeys(titles.get(model, model) for model, _ in runs))
+        seeds = sorted({recipe_and_seed(weights)[1] for _, weights in runs}, key=lambda seed: (len(seed), seed))
+        of = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}" if all(seeds) else ""
+        heading = ", ".join(models) if len(found) > 1 or len(models) < 4 else f"all {len(models)} models"
+        columns.append(Column(heading=heading, unit=of, is_number=False))
+    return Table(
+        name="configurations",
+        title="Configuration of every training",
+        columns=tuple(columns),
+        lines=tuple(lines),
+        note=_note(len(differing)),
+        folded=True,
+    )
+
+
+def _note(differing: int) -> str:
+    if not differing:
+        return "All runs share these settings."
+    return "The first row differs." if differing == 1 else f"The first {differing} rows differ."
 
 
 def section(view: View) -> Section:
