@@ -80,6 +80,17 @@ DARK: Final = {
     },
 }
 BLACK, WHITE, WHITE_ON_MARK = "#010101", "#fdfdfd", "#fefefe"
+# of a network, stacked in this order: the mixer is what is compared, so it is the one part in a strong colour
+PARTS: Final = {
+    "mixers": "#d0492c",
+    "mlps": "#1f3a63",
+    "norms": "#8fb4e0",
+    "transitions": "#4f7a6b",
+    "stem": "#dccb8e",
+    "head": "#2b2118",
+    "other": "#f4f3f0",
+}
+PARTS_ON_DARK: Final = {PARTS["mlps"]: "#7042d2", PARTS["transitions"]: "#446e7b", PARTS["head"]: "#9d9981"}
 MOST: Final = len(LOOKS)  # mixers beyond which families share a hue
 IDENTITY: Final = "identity"
 FOREIGN: Final = "timm"  # the family of models without a mixer

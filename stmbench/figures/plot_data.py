@@ -156,18 +156,22 @@ def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 def labels(frame: pd.DataFrame) -> dict[str, str]:
     """A short name for each model, the same way in every architecture.
 
-    A mixer's abbreviation, with the architecture and the scale if there are several; the name of any other model.
+    A mixer's abbreviation, with the architecture and the scale if there are several, and what is not at its default:
+    'SW-Attn, window=7'. The name of any other model.
     """
     mixers, facts = frame.attrs.get("mixers", {}), ("architecture", "scale")
     models = frame.loc[frame["model"].notna(), ["model", "mixer", *facts]].drop_duplicates("model")
     full: dict[str, dict[Hashable, Any]] = {str(row["model"]): row for row in models.to_dict("records")}
-    regular = {name: "{architecture}_{mixer}_{scale}".format_map(row) == name for name, row in full.items()}
+    regular = {
+        name: "{architecture}_{mixer}_{scale}".format_map(row) == name.partition("[")[0] for name, row in full.items()
+    }
     varying = [fact for fact in facts if len({row[fact] for name, row in full.items() if regular[name]}) > 1]
     short: dict[str, str] = {}
     for name, row in full.items():
         abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"])
         words = [abbreviation, *(row[fact] for fact in varying)] if regular[name] else [name]
-        short[name] = " ".join(map(str, words))
+        changed = name.partition("[")[2].removesuffix("]").replace(",", ", ") if regular[name] else ""
+        short[name] = ", ".join(filter(None, (" ".join(map(str, words)), changed)))
     return {name: printable(text) for name, text in _unique(short).items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ INK, MUTED, GRID = "#1b1b1b", "#6b6b6b", "#e4e4e0"
 HEAT: Final = LinearSegmentedColormap.from_list("heat", ["#fdfdfb", "#fbd8a0", "#ee8a3c", "#b5302a", "#4a0d2e"])
 MARK: Final = "#00A08F"  # on a heat map
 WIDTH: Final = 7.0  # inches
-LONGEST: Final = 34  # characters of a label
+LONGEST: Final = 34  # characters of a line of a label
 STYLE: Final[Any] = {  # matplotlib types each key; a plain dict says as much
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -93,15 +94,30 @@ def rows_axis(axes: Axes, labels: list[str]) -> None:
 
 def rows_width(labels: list[str]) -> float:
     """Inches for a figure of named rows: long names take their room beside the plot, not from it."""
-    return WIDTH + 0.07 * max(0, max(len(shorten(label)) for label in labels) - 16)
+    return WIDTH + 0.07 * max(0, max(map(letters, labels)) - 16)
 
 
 def shorten(label: str) -> str:
-    """A label that fits a figure: the middle of a long one is left out, as both ends of a model's name matter."""
+    """A label that fits a figure: a long one takes two lines, broken after a separator where there is one.
+
+    Of one too long for two lines the middle is left out, as both ends of a model's name matter.
+    """
     if len(label) <= LONGEST:
         return label
-    keep = LONGEST - 1
-    return f"{label[: keep - keep // 2]}…{label[len(label) - keep // 2 :]}"
+    if len(label) > 2 * LONGEST:
+        return f"{label[:LONGEST]}\n…{label[len(label) - LONGEST + 1 :]}"
+    for separators in (r"[ .]|(?=\[)", r"[_,:/-]", ""):
+        places = [match.end() for match in re.finditer(separators, label)] if separators else [LONGEST]
+        fitting = [place for place in places if place <= LONGEST and len(label) - place <= LONGEST]
+        if fitting:
+            break
+    place = min(fitting, key=lambda place: abs(2 * place - len(label)))
+    return f"{label[:place].rstrip()}\n{label[place:].lstrip()}"
+
+
+def letters(label: str) -> int:
+    """How many letters wide the label is, shortened."""
+    return max(map(len, shorten(label).split("\n")))
 
 
 def rows_height(count: int, *, row: float = 0.34, rest: float = 1.3) -> float:

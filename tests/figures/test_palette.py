@@ -17,6 +17,8 @@ from stmbench.figures.palette import (
     LOOKS,
     MARKERS,
     OWN,
+    PARTS,
+    PARTS_ON_DARK,
     STROKES,
     WHITE_ON_MARK,
     Style,
@@ -84,6 +86,18 @@ def test_ten_mixers_the_users_and_the_control_differ_in_colour(eye: str, dark: b
         pair for pair in itertools.combinations(shown, 2) if distance(*pair, eye) < (APART_ON_DARK if dark else APART)
     ]
     assert not close
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_parts_of_a_network_differ_in_colour_and_neighbours_in_grey(dark: bool) -> None:
+    shown = [PARTS_ON_DARK.get(colour, colour) if dark else colour for colour in PARTS.values()]
+    assert not [
+        (*pair, eye) for pair in itertools.combinations(shown, 2) for eye in CONES if distance(*pair, eye) < APART
+    ]
+    if dark:
+        assert all(contrast(colour, DARK_GROUND) > 2.5 for colour in shown)
+    else:
+        assert not [pair for pair in itertools.pairwise(shown) if distance(*pair, "grey") < APART]
 
 
 @pytest.mark.parametrize("dark", [False, True])

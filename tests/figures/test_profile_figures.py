@@ -16,6 +16,7 @@ from stmbench.errors import OutputError, TableError
 from stmbench.figures import save
 from stmbench.figures.groups import match
 from stmbench.figures.plot_data import labels, points, subtitle
+from stmbench.figures.style import letters, shorten
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, failed_row, profile_frame, profile_rows, with_attrs
 
@@ -141,8 +142,24 @@ def test_labels_and_conditions() -> None:
     assert subtitle(points(frame, "throughput")) == "micro · 224 px · batch 64 · fp32 · cpu"
     scales = frame_of([*profile_rows(["dw_conv"]), *profile_rows(["dw_conv"], scale="tiny")])
     assert set(labels(with_attrs(scales)).values()) == {"DW-Conv micro", "DW-Conv tiny"}
-    optioned = [dataclasses.replace(row, model="unified_dw_conv_micro[design=C]") for row in profile_rows(["dw_conv"])]
-    assert set(labels(with_attrs(frame_of(optioned))).values()) - {None} == {"unified_dw_conv_micro[design=C]"}
+    rows = [row for row in profile_rows(["dw_conv"]) if row.model is not None]
+    optioned = [dataclasses.replace(row, model="unified_dw_conv_micro[design=C]") for row in rows]
+    assert set(labels(with_attrs(frame_of(optioned))).values()) == {"DW-Conv, design=C"}
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("SW-Attn", "SW-Attn"),
+        ("timm:convnextv2_nano.fcmae_ft_in22k_in1k_384", "timm:convnextv2_nano.\nfcmae_ft_in22k_in1k_384"),
+        ("SW-Attn micro, layer_scale=1, window=7", "SW-Attn micro,\nlayer_scale=1, window=7"),
+        ("a" * 40, "a" * 34 + "\n" + "a" * 6),
+        ("a" * 60 + "b" * 40, "a" * 34 + "\n…" + "b" * 33),
+    ],
+)
+def test_a_long_label_takes_two_lines(label: str, shown: str) -> None:
+    assert shorten(label) == shown
+    assert letters(label) == max(map(len, shown.split("\n"))) <= 34
 
 
 def test_models_are_labelled_the_same_way_in_every_architecture() -> None:

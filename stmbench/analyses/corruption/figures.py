@@ -22,7 +22,7 @@ from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend, mark_point
 from stmbench.figures.palette import text_on
 from stmbench.figures.plot_data import Point, labels, points, subtitle
-from stmbench.figures.style import INK, MUTED, STYLE, canvas, heading, rows_axis, shorten
+from stmbench.figures.style import INK, MUTED, STYLE, canvas, heading, letters, rows_axis, shorten
 
 ANALYSIS: Final = "corruption"
 FEW: Final = 8  # panels; so many are not grouped by family
@@ -127,7 +127,7 @@ def _heat_map(measured: Sequence[Point], metric: str, words: str, *, centre: flo
     names = [_name(next(iter(cells[label].values()))) for label in order]
     values = [100 * point.value for row in cells.values() for condition, point in row.items() if condition in columns]
     places = _places(list(columns))
-    width = 1.6 + 0.07 * max(len(shorten(name)) for name in names) + 0.47 * (max(places.values()) + 1)
+    width = 1.6 + 0.07 * max(map(letters, names)) + 0.47 * (max(places.values()) + 1)
     with canvas(1.75 + 0.34 * max(len(order), 2), width=max(width, 5.5)) as (figure, (axes,)):
         rows_axis(axes, names)
         axes.grid(visible=False)

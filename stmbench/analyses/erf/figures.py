@@ -23,7 +23,7 @@ from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, name_points, room_for_names, words
 from stmbench.figures.plot_data import Point, labels, points
-from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, canvas, heading, shorten
+from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, canvas, heading, letters, shorten
 from stmbench.tables.labels import is_random
 from stmbench.tables.rows import number
 
@@ -143,7 +143,7 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
     stages = sorted({item.stage for item in maps})
     untrained = all(random for _, random in models)
     tall = SIDE * max(item.pixels.shape[0] / item.pixels.shape[1] for item in maps)
-    label = 0.3 + 0.068 * max(len(shorten(name)) for name, _ in models)
+    label = 0.3 + 0.068 * max(letters(name) for name, _ in models)
     said = words + (" · random init" if untrained else "")
     note = (
         f"colours: quarter power of the map over its maximum; square: ERF@{maps[0].percent:g}; cross: the unit's centre"

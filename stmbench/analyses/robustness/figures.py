@@ -18,7 +18,7 @@ from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import Stroke, strokes_of
 from stmbench.figures.plot_data import Point, points, subtitle
-from stmbench.figures.style import MUTED, canvas, heading, shorten
+from stmbench.figures.style import MUTED, canvas, heading, letters, shorten
 
 METRICS: Final = ("accuracy", "consistency")
 SPREAD: Final = 0.5  # of the distance between two eps: models are drawn side by side, so that intervals can be read
@@ -142,7 +142,7 @@ def eps_words(level: float) -> str:
 def _width(panels: Panels, levels: int, labels: list[str], words: str) -> float:
     """Inches that the panels, their titles, the line above them and the legend beside them take."""
     panel = max(2.6, 0.8 * levels, *(0.09 * len(title) + 0.3 for title in panels))
-    return max(5.6, panel * len(panels), 0.07 * len(words)) + 1.4 + 0.07 * max(len(shorten(label)) for label in labels)
+    return max(5.6, panel * len(panels), 0.07 * len(words)) + 1.4 + 0.07 * max(map(letters, labels))
 
 
 def _top(every: list[Point]) -> float:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import Mark, marks_in
-from stmbench.figures.palette import BLACK, DARK, WHITE_ON_MARK
+from stmbench.figures.palette import BLACK, DARK, PARTS_ON_DARK, WHITE_ON_MARK
 from stmbench.figures.style import GRID, INK, MUTED, STYLE
 from stmbench.reporting.content import Report
 
@@ -26,7 +26,7 @@ VARIABLES: Final = {
     GRID: "grid",
     "#ffffff": "ground",
     WHITE_ON_MARK: "on-mark",
-    **{colour: f"c{colour[1:]}" for colour in DARK},
+    **{colour: f"c{colour[1:]}" for colour in (*DARK, *PARTS_ON_DARK)},
 }
 _COLOUR = re.compile(rf"({'|'.join(VARIABLES)})(?![0-9a-f])", re.IGNORECASE)
 
@@ -143,7 +143,7 @@ def html(report: Report, *, live: str | None = None) -> str:
         numbers=numbers,
         targets=targets,
         kinds=KINDS,
-        dark=DARK,
+        dark=DARK | PARTS_ON_DARK,
         on_mark=BLACK,
         live=live,
     )

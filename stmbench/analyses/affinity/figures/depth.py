@@ -159,7 +159,7 @@ def _label(line: Curve, lines: list[Curve]) -> str:
 
 def beside(lines: list[Curve]) -> float:
     """Inches that the legend takes."""
-    return 0.6 + 0.072 * max(len(_label(line, lines)) for line in lines)
+    return 0.6 + 0.072 * max(len(part) for line in lines for part in _label(line, lines).split("\n"))
 
 
 def finish(figure: Figure, axes: Axes, lines: list[Curve]) -> None:

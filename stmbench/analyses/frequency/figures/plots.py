@@ -35,7 +35,7 @@ from stmbench.analyses.frequency.options import (
 from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import Stroke, strokes_of
 from stmbench.figures.plot_data import Point
-from stmbench.figures.style import GRID, INK, MUTED, STYLE, canvas, heading, shorten
+from stmbench.figures.style import GRID, INK, MUTED, STYLE, canvas, heading, letters, shorten
 from stmbench.tables.rows import number
 
 CLEAN_AT: Final = -0.1  # on the axis of frequencies
@@ -49,7 +49,7 @@ def by_depth(amplitudes: Mapping[str, list[Place]], changes: Mapping[str, list[P
     panels = [(amplitudes, "after each block", "relative log amplitude")]
     if changes:
         panels.append((changes, "mixer's output minus its input", "change of relative log amplitude"))
-    width = 1.9 + 3.6 * len(panels) + 0.07 * max(len(shorten(label)) for label in amplitudes)
+    width = 1.9 + 3.6 * len(panels) + 0.07 * max(map(letters, amplitudes))
     with canvas(3.7, width=width, columns=len(panels), sharey=False) as (figure, axes):
         for one, (lines, title, words) in zip(axes, panels, strict=True):
             _depth_panel(one, lines, words)
@@ -117,7 +117,7 @@ def by_band(frame: pd.DataFrame) -> dict[str, list[Point]]:
 def accuracy_by_band(lines: Mapping[str, list[Point]]) -> Figure:
     """The share of images over the frequency of the noise, with 95 % intervals; on the left that without noise."""
     accuracy = any(point.condition == CLEAN for line in lines.values() for point in line)
-    width = 5.6 + 0.07 * max(len(shorten(label)) for label in lines)
+    width = 5.6 + 0.07 * max(map(letters, lines))
     with canvas(3.5, width=width) as (figure, axes):
         strokes = strokes_of([line[0].style for line in lines.values()])
         for (label, line), stroke in zip(lines.items(), strokes, strict=True):

@@ -11,21 +11,12 @@ from matplotlib.figure import Figure
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark_point
 from stmbench.figures.groups import Rows, by_setting, match, setting_axis
+from stmbench.figures.palette import PARTS
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import INK, canvas, heading, rows_axis, rows_height, rows_width
 from stmbench.tables.rows import display
 
 METRICS: Final = ("part_macs", "part_time", "part_params")
-# the mixer is what is compared, so it is the one part in a strong colour
-COLOURS: Final = {
-    "mixers": "#c2452d",
-    "mlps": "#4f6d8f",
-    "norms": "#93a8bf",
-    "transitions": "#a7a294",
-    "stem": "#d3cebf",
-    "head": "#6f6b60",
-    "other": "#ebe8df",
-}
 OTHERS: Final = ("#b8c9b0", "#d9c7e0", "#8fb8b0", "#e0c9a6")
 
 
@@ -42,7 +33,7 @@ def parts(frame: pd.DataFrame) -> Figure:
     finest = max(measured.values(), key=lambda chosen: len({point.label for point in chosen}))
     firsts = list({point.label: point for point in finest}.values())
     rows = by_setting(firsts, firsts.index)
-    names = [*COLOURS, *sorted({str(point.condition) for point in every} - set(COLOURS))]
+    names = [*PARTS, *sorted({str(point.condition) for point in every} - set(PARTS))]
     names = [name for name in names if any(point.condition == name for point in every)]
     height, width = rows_height(len(rows.names), rest=1.75), rows_width(rows.names)
     with canvas(height, width=width, columns=len(measured)) as (figure, panels):
@@ -64,7 +55,7 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list
     starts = dict.fromkeys((row for row, _ in rows.points), 0.0)
     for index, name in enumerate(names):
         candidates = [point for point in chosen if point.condition == name]
-        colour = COLOURS.get(name, OTHERS[index % len(OTHERS)])
+        colour = PARTS.get(name, OTHERS[index % len(OTHERS)])
         matched = [(row, match(first, candidates)) for row, first in rows.points]
         values = [0.0 if point is None else point.value / shown.factor for _, point in matched]
         bars = axes.barh(

@@ -21,7 +21,7 @@ from stmbench.errors import TableError
 from stmbench.figures.annotations import extent, mark, mark_legend, mark_point
 from stmbench.figures.palette import STROKES, Stroke, text_on
 from stmbench.figures.plot_data import Point, points, subtitle
-from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, shorten
+from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, letters, limits, log_axis, shorten
 from stmbench.tables.labels import square_side
 
 
@@ -127,7 +127,7 @@ def stability(frame: pd.DataFrame) -> Figure:
     if not np.isfinite(taus[~np.eye(len(names), dtype=bool)]).any():
         raise TableError("throughput of three models in two settings", "fewer", "profile with --dtype fp32,bf16")
     side = 0.75 * len(names)
-    beside = 0.075 * max(len(shorten(name)) for name in names)
+    beside = 0.075 * max(map(letters, names))
     with canvas(side + 0.9 + 0.75 * beside, width=max(side + beside + 0.9, 5.0)) as (figure, (axes,)):
         axes.imshow(taus, cmap=AGREEMENT, vmin=-1, vmax=1)
         for row, column in itertools.product(range(len(names)), repeat=2):
