@@ -1,4 +1,4 @@
-"""Who is drawn how: a mixer has one colour, marker and stroke in every figure and on every page of a store."""
+"""Colours and markers: a mixer has one colour, marker and stroke in every figure and on every page of a store."""
 
 from __future__ import annotations
 

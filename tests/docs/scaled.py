@@ -31,6 +31,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
         *("--dataset", "digits", "--device", "cpu", "--workers", "0"),
     ),
     "run": ("--dry-run",),
+    "study": ("--dry-run", "--seeds", "1"),
 }
 PLACEHOLDERS: Final = {"FILE": "experiments/quickstart.yaml", "STORE": "results/store"}
 # what later lines of a page need is made anew on each page; all else is run once
@@ -43,7 +44,7 @@ SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
 # what is only parsed: a pattern of the line, and why it is not run
 ONLY_PARSED: Final[dict[str, str]] = {
     r"compare --live": "starts workers for a minute a model; tests/commands/test_compare.py and tests/ci run it",
-    r"/imagenet|/data/|\.pth\b": "needs the data set or the weights; tests/commands/test_eval.py, tests/checkpoints",
+    r"/imagenet|/data/|path/to/|\.pth\b": "needs the data set or the weights; tests/commands/test_eval.py, tests/checkpoints",
     r"^(stmbench )?watch ": "serves until it is interrupted; tests/commands/test_watch.py",
     r"^torchrun ": "starts processes and waits for a port; tests/training",
 }
@@ -55,6 +56,7 @@ OTHER_PROGRAMS: Final[dict[str, str]] = {
     r"git (worktree add|clone|switch|push|commit|add)\b.*": "git's own",
     r"pip install .*": "an installation",
     r"cd .*": "the shell's",
+    r"ssh .*": "the network's own",
     r"ray (start|stop)\b.*": "Ray's own",
     r"mkdocs serve": "the site's preview",
 }
