@@ -44,7 +44,7 @@ SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
 # what is only parsed: a pattern of the line, and why it is not run
 ONLY_PARSED: Final[dict[str, str]] = {
     r"compare --live": "starts workers for a minute a model; tests/commands/test_compare.py and tests/ci run it",
-    r"/imagenet|/data/|path/to/|\.pth\b": "needs the data set or the weights; tests/commands/test_eval.py, tests/checkpoints",
+    r"/imagenet|/data/|path/to/|\.pth\b": "needs the data set or the weights; tests/commands, tests/checkpoints",
     r"^(stmbench )?watch ": "serves until it is interrupted; tests/commands/test_watch.py",
     r"^torchrun ": "starts processes and waits for a port; tests/training",
 }
