@@ -106,7 +106,7 @@ def shorten(label: str) -> str:
         return label
     if len(label) > 2 * LONGEST:
         return f"{label[:LONGEST]}\n…{label[len(label) - LONGEST + 1 :]}"
-    for separators in (r"[ .]|(?=\[)", r"[_,:/-]", ""):
+    for separators in (" ", r"[.]|(?=\[)", r"[_,:/-]", ""):
         places = [match.end() for match in re.finditer(separators, label)] if separators else [LONGEST]
         fitting = [place for place in places if place <= LONGEST and len(label) - place <= LONGEST]
         if fitting:

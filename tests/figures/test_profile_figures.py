@@ -153,6 +153,7 @@ def test_labels_and_conditions() -> None:
         ("SW-Attn", "SW-Attn"),
         ("timm:convnextv2_nano.fcmae_ft_in22k_in1k_384", "timm:convnextv2_nano.\nfcmae_ft_in22k_in1k_384"),
         ("SW-Attn micro, layer_scale=1, window=7", "SW-Attn micro,\nlayer_scale=1, window=7"),
+        ("Identity · digits.e1.s0:1a806af0e1ef", "Identity ·\ndigits.e1.s0:1a806af0e1ef"),
         ("a" * 40, "a" * 34 + "\n" + "a" * 6),
         ("a" * 60 + "b" * 40, "a" * 34 + "\n…" + "b" * 33),
     ],
