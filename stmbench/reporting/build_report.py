@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import of_stores
 from stmbench.reporting.content import LegendEntry, Report, Section
 from stmbench.reporting.cross_analysis import together_section
-from stmbench.reporting.facts import facts
+from stmbench.reporting.facts import facts, samples_text
 from stmbench.reporting.formats.html import html
 from stmbench.reporting.formats.latex import latex
 from stmbench.reporting.formats.markdown import markdown
@@ -69,8 +70,15 @@ def sections(frame: pd.DataFrame) -> tuple[Section, ...]:
         if write is None:
             found.append(generic_section(chosen, frame, heading=None if spec is None else spec.title))
         else:
-            found.append(with_the_rest(write(View(rows=chosen, whole=frame)), chosen))
+            found.append(with_the_rest(_captioned(write(View(rows=chosen, whole=frame)), chosen), chosen))
     return tuple(found)
+
+
+def _captioned(section: Section, rows: pd.DataFrame) -> Section:
+    """The section with what its rows know of data and weights in every caption."""
+    text = samples_text(rows)
+    plots = [replace(plot, measured=f"{plot.measured} {text}".strip()) for plot in section.plots]
+    return replace(section, plots=tuple(plots))
 
 
 def _written() -> list[tuple[AnalysisSpec, str]]:

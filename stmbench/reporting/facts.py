@@ -13,7 +13,7 @@ from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import listed
 from stmbench.tables import read
-from stmbench.tables.labels import is_random
+from stmbench.tables.labels import is_random, recipe_and_seed
 
 
 def read_stores(folders: Sequence[str | Path]) -> pd.DataFrame:
@@ -101,6 +101,29 @@ def facts(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
         ("Command", str(frame.attrs.get("command") or "")),
     ]
     return tuple((name, text) for name, text in found if text)
+
+
+def samples_text(rows: pd.DataFrame) -> str:
+    """What a figure's values stand on, as far as its rows say: 'Data: digits, test, 355 images. Weights: digits.e12 of
+    3 training seeds.'"""
+    rows = rows[rows["value"].notna() & rows["model"].notna()]
+    # data that a figure's summaries are of; costs are counted and timed on noise
+    summaries = rows[(rows["kind"] == "summary") & ~rows["dataset"].fillna("noise").str.startswith("noise")]
+    words = []
+    for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images")):
+        values = list(dict.fromkeys(str(value).partition(":")[0] for value in summaries[column].dropna()))
+        words += [text.format(" or ".join(values))] if 0 < len(values) <= 2 else []
+    data = f"Data: {', '.join(words)}." if words else ""
+    seeds: dict[str, set[str]] = {}
+    for label in rows["weights"].dropna().unique():
+        source, seed = recipe_and_seed(label)
+        seeds.setdefault("random, never trained" if is_random(label) else source, set()).add(seed)
+    many = [
+        f"{source} of {len(found)} training seeds" if len(found) > 1 and "" not in found else source
+        for source, found in seeds.items()
+    ]
+    # what is counted and timed on noise hardly depends on weights
+    return f"{data} Weights: {_few(many)}." if data and many else data
 
 
 def _models(frame: pd.DataFrame) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from stmbench.reporting.facts import facts
+from stmbench.reporting import build_report
+from stmbench.reporting.facts import facts, samples_text
 from stmbench.tables import Row, frame_of
+from tests.comparison.stores import costs
+from tests.comparison.stores import row as stored_row
 from tests.tables.frames import WHEN, with_attrs
 
 
@@ -29,3 +32,27 @@ def test_weights_are_told_by_their_source(labels: list[str], said: str) -> None:
         for number, label in enumerate(labels)
     ]  # fmt: skip
     assert dict(facts(with_attrs(frame_of(rows))))["Weights"] == said
+
+
+def _answer(seed: int, *, images: int = 355, weights: str | None = None) -> Row:
+    label = f"digits.e12.s{seed}:ab{seed}" if weights is None else weights
+    known = {"analysis": "eval", "definition": "eval.v1", "dataset": "digits:cd", "split": "test"}
+    return stored_row(metric="accuracy", unit="1", value=0.9, num_images=images, weights=label, **known)
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([_answer(0), _answer(1)], "Data: digits, test, 355 images. Weights: digits.e12 of 2 training seeds."),
+        ([_answer(0)], "Data: digits, test, 355 images. Weights: digits.e12."),
+        ([_answer(0, weights="random:0")], "Data: digits, test, 355 images. Weights: random, never trained."),
+        ([_answer(0), _answer(0, images=64)], "Data: digits, test, 355 or 64 images. Weights: digits.e12."),
+        (costs(), ""),
+    ],
+)
+def test_captions_say_what_values_stand_on(rows: list[Row], text: str) -> None:
+    assert samples_text(frame_of(rows)) == text
+    if text:
+        assert all(
+            plot.measured.endswith(text) for part in build_report(frame_of(rows)).sections for plot in part.plots
+        )
