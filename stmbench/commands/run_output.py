@@ -155,6 +155,9 @@ class RunOutput:
 
             with self._engine(engine, address, tell) as made:
                 estimates = self._estimates(self._done())
+                if progress and self.file and any(estimates.values()):
+                    seconds = total(self.tasks, {name: found or 0.0 for name, found in estimates.items()}, self.workers)
+                    self._note(f"about {duration(seconds)} with {self.workers} at a time")
                 run = Run(self.tasks, made, self.folder, estimates=estimates, tell=display, deadline=self.deadline)
                 runs.append(run)
                 report = run.run()

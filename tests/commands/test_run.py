@@ -31,6 +31,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     assert "7 tasks done: 6 units of work measured\n" in result.stderr, "a fresh store has nothing to take from"
     assert "0 of 7 tasks done" in result.stderr
+    assert result.stderr.startswith("about ")
     assert "DW-Conv" in result.stdout
     return folder
 
