@@ -123,7 +123,7 @@ def dashboard(
     Args:
         out: the site's folder.
         title: the page's title.
-        commit_url: address of a commit's page, {commit} standing for its SHA.
+        commit_url: address of a commit's page, {commit} standing for its SHA; default: that of the checkout's remote.
         url: where the site will be published, for the feed's links.
     """
     from stmbench.history.folder import History

@@ -21,7 +21,11 @@ def dashboard(
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Title of the page.")] = "stmbench dashboard",
     commit_url: Annotated[
         str | None,
-        typer.Option("--commit-url", metavar="URL", help="URL of a commit's page, with {commit} for its SHA."),
+        typer.Option(
+            "--commit-url",
+            metavar="URL",
+            help="URL of a commit's page, with {commit} for its SHA; default: that of the checkout's remote.",
+        ),
     ] = None,
     url: Annotated[
         str | None, typer.Option("--url", metavar="URL", help="URL of the published site, for links in the feed.")

@@ -31,6 +31,7 @@ class Commit:
     parents: tuple[str, ...] = ()
     date: datetime.datetime | None = None  # the committer's; None if git does not know the commit
     subject: str = ""
+    url: str | None = None  # of a commit's page, with {commit} for its SHA
 
     def __post_init__(self) -> None:
         if not SHA.fullmatch(self.sha):
@@ -55,7 +56,29 @@ def find(name: str, repository: Path) -> Commit:
         parents=tuple(parents.split()),
         date=datetime.datetime.fromisoformat(date.replace("Z", "+00:00")),
         subject=one_line(subject),
+        url=commit_url(_git(repository, "remote", "get-url", "origin") or ""),
     )
+
+
+# a word of a remote's host -> where it shows commits
+PAGES = {"github": "commit", "codeberg": "commit", "gitea": "commit", "gitlab": "-/commit", "bitbucket": "commits"}
+_REMOTES = (
+    re.compile(r"(?:https?|ssh|git)://(?:[^@/]*@)?(?P<host>[\w.-]+)(?::\d+)?/(?P<path>[\w.~/+-]+)"),
+    re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+\.\w+):(?P<path>[\w.~/+-]+)"),
+)
+
+
+def commit_url(remote: str) -> str | None:
+    """The URL of a commit's page, with {commit} for its SHA; None for hosts that are not known.
+
+    Users, passwords and tokens of the remote's URL are left out.
+    """
+    for pattern in _REMOTES:
+        if found := pattern.fullmatch(remote.strip()):
+            page = next((PAGES[word] for word in found["host"].lower().split(".") if word in PAGES), None)
+            path = found["path"].strip("/").removesuffix(".git")
+            return None if page is None else f"https://{found['host'].lower()}/{path}/{page}/{{commit}}"
+    return None
 
 
 def one_line(text: str) -> str:
@@ -166,6 +189,7 @@ def add(
             ),
             changed=any(bool((part.get("software") or {}).get("dirty")) for part in chosen.values()),
             added=datetime.datetime.now(UTC).replace(microsecond=0),
+            commit_url=known.url,
         )
         rows.attrs["unreadable"] = list(unreadable)
         summary = summarise(rows)

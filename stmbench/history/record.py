@@ -166,6 +166,7 @@ class RecordFacts:
     machine_facts: dict[str, Any]
     changed: bool  # the checkout had uncommitted changes
     added: datetime.datetime
+    commit_url: str | None = None  # of a commit's page, with {commit} for its SHA; from the checkout's remote
 
     @property
     def name(self) -> str:

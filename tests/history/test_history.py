@@ -133,6 +133,37 @@ def test_pruning_keeps_the_newest_of_each_machine(tmp_path: Path) -> None:
     assert [path.name for path in made.folder.iterdir()] == [MARK]
 
 
+GITHUB = "https://github.com/a/b.c/commit/{commit}"
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("git@github.com:a/b.c.git", GITHUB),
+        ("https://github.com/a/b.c\n", GITHUB),
+        ("https://user:secret@github.com/a/b.c.git", GITHUB),
+        ("ssh://git@github.com:22/a/b.c.git", GITHUB),
+        ("https://gitlab.example.org/group/sub/b.git", "https://gitlab.example.org/group/sub/b/-/commit/{commit}"),
+        ("git@bitbucket.org:a/b.git", "https://bitbucket.org/a/b/commits/{commit}"),
+        ("https://example.org/a/b.git", None),
+        ("/srv/github/a.git", None),
+        ("javascript:github//alert(1)", None),
+        ('https://github.com/a/b"onclick=x', None),
+        ("", None),
+    ],
+)
+def test_a_remote_says_where_commits_are_shown(remote: str, url: str | None) -> None:
+    assert adding.commit_url(remote) == url
+
+
+def test_a_record_knows_where_its_commit_is_shown(tmp_path: Path) -> None:
+    made = History(tmp_path / "h")
+    for number, url in enumerate((GITHUB, None)):
+        source = store(tmp_path / f"s{number}", sha(number))
+        adding.add(source, made, find=lambda name, url=url: dataclasses.replace(known(name), url=url))  # type: ignore[misc]
+    assert [record.facts.commit_url for record in made.records()] == [GITHUB, None]
+
+
 def test_commits_are_told_by_git_or_by_the_user(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     if (root / ".git").exists():

@@ -30,7 +30,8 @@ def write_dashboard(
     """Write the site into a folder, each file at once; what else is there stays.
 
     Args:
-        commit_url: address of a commit's page, with {commit} for its SHA; commits are linked to it.
+        commit_url: address of a commit's page, with {commit} for its SHA; commits are linked to it. Default: what the
+            newest record with one says, which is the remote of the checkout that it was added from.
         url: where the site will be published, for the feed's links. Default: links beside the feed.
 
     Returns:
@@ -61,6 +62,9 @@ def render(machines: Sequence[MachineSeries], *, title: str, commit_url: str | N
         undefined=jinja2.StrictUndefined,
     )
     events = [event for machine in machines for event in events_of(machine)]
+    known = max((facts for machine in machines for facts in machine.commits if _is_page(facts.commit_url)),
+                key=lambda facts: facts.added, default=None)  # fmt: skip
+    commit_url = commit_url or (None if known is None else known.commit_url)
     return environment.get_template("dashboard/index.html.j2").render(
         title=title,
         version=__version__,
@@ -73,10 +77,15 @@ def render(machines: Sequence[MachineSeries], *, title: str, commit_url: str | N
     )
 
 
+def _is_page(url: object) -> bool:
+    """Whether a commit's page has this URL; a record may hold anything, such as a script's."""
+    return isinstance(url, str) and url.startswith(WEB) and "{commit}" in url
+
+
 def _check(machines: Sequence[MachineSeries], commit_url: str | None, url: str | None) -> None:
     if not machines:
         raise TableError("a history with records", "none", "add one with `stmbench history add`")
-    if commit_url is not None and not (commit_url.startswith(WEB) and "{commit}" in commit_url):
+    if commit_url is not None and not _is_page(commit_url):
         raise ConfigError(
             "an http(s) address with {commit} in it", repr(commit_url), "give https://.../commit/{commit}"
         )

@@ -43,7 +43,7 @@ def open_page(page: Path, folder: Path, *, driver: str = "return null", address:
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
     command = [
         *(PROGRAM, *QUIET, f"--user-data-dir={folder / 'browser'}", "--enable-logging=stderr"),
-        *("--virtual-time-budget=4000", "--dump-dom", copy.as_uri() + address),
+        *("--virtual-time-budget=12000", "--dump-dom", copy.as_uri() + address),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     found = re.search(r'data-returned="([^"]*)"', done.stdout)

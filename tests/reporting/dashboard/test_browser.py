@@ -22,10 +22,13 @@ DRIVER = """
   const count = (selector) => document.querySelectorAll(selector).length;
   const charts = () => count("#charts figure");
   found.all = charts();
-  for (const figure of document.querySelectorAll("#charts figure")) {
-    figure.scrollIntoView();
-    await new Promise((done) => setTimeout(done, 100));
-  }
+  const sparks = [...document.querySelectorAll("#overview .spark")];
+  found.sparks = sparks.map((spark) => [spark.className, spark.textContent]);
+  found.jumps = sparks.map((spark) => {
+    spark.click();
+    const figure = document.activeElement.closest("#charts figure");
+    return figure.querySelector("strong").textContent;
+  });
   found.drawn = count(".level");
   found.rows = count("#steps tbody tr");
   found.marks = [...document.querySelectorAll(".mark")].map((mark) => mark.textContent).sort();
@@ -97,10 +100,79 @@ def test_charts_and_steps_are_drawn(opened: Opened) -> None:
     assert opened.returned["marks"] == ["▲", "▼", "▼", "▼"]
 
 
+def test_a_sparkline_tells_the_last_change_and_leads_to_its_chart(opened: Opened) -> None:
+    dw, sw = "unified_dw_conv_micro", "unified_sw_attn_micro"
+    kinds = [kind.removeprefix("spark ") for kind, _ in opened.returned["sparks"]]
+    assert kinds == ["worse", "better", "steady", "steady", "worse"]
+    words = [text for _, text in opened.returned["sparks"]]
+    assert words[0].startswith("▼ -9.")
+    assert words[1:] == ["▲ -40.0 %", "steady", "steady", "▼ +125.0 %"]
+    assert opened.returned["jumps"] == [dw, dw, sw, sw, EVIL]
+
+
+ZOOM = """
+  const [svg] = document.querySelectorAll("#charts svg"), figure = svg.closest("figure");
+  document.querySelector("#overview .spark").click();
+  const [whole, readout] = [figure.querySelector("figcaption button"), figure.querySelector(".readout")];
+  const texts = () => [...svg.querySelectorAll("text")].map((one) => one.textContent);
+  const dates = () => texts().filter((text) => /^2026/.test(text));
+  const box = svg.getBoundingClientRect(), found = { latest: readout.innerHTML, all: [dates(), whole.hidden] };
+  const point = (name, part) => svg.dispatchEvent(new PointerEvent(name, {
+    clientX: box.left + 52 + part * (box.width - 60), clientY: box.top + 60, bubbles: true, button: 0,
+  }));
+  point("pointerdown", 0.25);
+  point("pointermove", 0.52);
+  found.chosen = svg.querySelectorAll(".chosen").length;
+  point("pointerup", 0.52);
+  found.zoomed = [dates(), whole.hidden, svg.querySelectorAll(".chosen").length, svg.querySelectorAll(".range").length];
+  document.getElementById("filters").elements.metric.dispatchEvent(new Event("change", { bubbles: true }));
+  document.querySelector("#overview .spark").click();
+  const again = document.querySelector("#charts svg");
+  found.kept = !again.closest("figure").querySelector("figcaption button").hidden;
+  again.dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
+  found.whole = again.closest("figure").querySelector("figcaption button").hidden;
+  const press = (key) => again.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  press("+");
+  found.key = again.closest("figure").querySelector("figcaption button").hidden;
+  press("0");
+  found.zero = again.closest("figure").querySelector("figcaption button").hidden;
+  return found;
+"""
+
+
+def test_zoom_by_drag_and_keys_and_the_way_back(tmp_path: Path) -> None:
+    table = {series_key(): noisy((40, 100.0), (40, 90.0))}
+    page = write_dashboard(machines(table), tmp_path, title="Dashboard", commit_url="https://example.org/{commit}")
+    found = open_page(page["page"], tmp_path, driver=ZOOM)
+    assert found.console == []
+    zoom = found.returned
+    dates, is_hidden = zoom["all"]
+    assert is_hidden
+    assert '<a href="https://example.org/004f' in zoom["latest"], "the commit is a link"
+    first, last = min(zoom["zoomed"][0]), max(zoom["zoomed"][0])
+    # of 80 days from 1 January those from the 21st to the 41st
+    assert "2026-01-20" < first < last < "2026-02-11"
+    assert min(dates) < first < last < max(dates)
+    assert zoom["chosen"] == 1
+    assert zoom["zoomed"][1:] == [False, 0, 1], "a button back, no selection, the change point at the edge"
+    assert [zoom[name] for name in ("kept", "whole", "key", "zero")] == [True, True, False, True]
+
+
+def test_one_measurement_has_no_fitted_line(tmp_path: Path) -> None:
+    table = {series_key(): [float("nan"), 3.0], series_key("params"): [4e6, 4e6]}
+    page = write_dashboard(machines(table), tmp_path, title="Dashboard")["page"]
+    driver = """const sparks = [...document.querySelectorAll("#overview .spark")];
+    for (const spark of sparks) spark.click();
+    const lines = [...document.querySelectorAll(".level")].map((one) => one.getAttribute("d") !== "");
+    return [sparks.map((spark) => spark.textContent), lines]"""
+    assert open_page(page, tmp_path, driver=driver).returned == [["one value", "steady"], [False, True]]
+
+
 def test_charts_far_below_wait_until_they_are_near(tmp_path: Path) -> None:
     table = {series_key("params", model=f"model{number:02}"): [1.0] * 5 for number in range(60)}
     page = write_dashboard(machines(table), tmp_path, title="Dashboard")["page"]
-    count = "return ['#charts figure', '.level'].map((name) => document.querySelectorAll(name).length)"
+    count = """document.querySelectorAll("#overview .spark")[24].click();
+    return ['#charts figure', '.level'].map((name) => document.querySelectorAll(name).length)"""
     found = open_page(page, tmp_path, driver=f"console.warn('heard'); {count}")
     figures, drawn = found.returned
     assert figures == 60

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import datetime
 import json
 import re
 from pathlib import Path
@@ -86,6 +88,19 @@ def test_the_page_asks_nothing_of_a_network() -> None:
     ]
     assert "fetch(" not in page
     assert "http" not in re.sub(r"http-equiv|http://www\.w3\.org/2000/svg", "", page)
+
+
+def test_commits_are_linked_to_the_remote_unless_told_otherwise() -> None:
+    (machine,) = machines({series_key(): [1.0, 2.0, 3.0]})
+    pages = ["https://old.org/{commit}", "https://new.org/{commit}", "javascript:alert('{commit}')"]
+    commits = [
+        dataclasses.replace(facts, commit_url=url, added=facts.added + datetime.timedelta(days=day))
+        for day, (facts, url) in enumerate(zip(machine.commits, pages, strict=True))
+    ]
+    linked = dataclasses.replace(machine, commits=commits)
+    for given, found in ((None, pages[1]), ("https://mine.org/{commit}", "https://mine.org/{commit}")):
+        assert _embedded(render([linked], title="t", commit_url=given))["commitUrl"] == found
+    assert _embedded(render([machine], title="t", commit_url=None))["commitUrl"] is None
 
 
 def test_writing_replaces_the_files_and_nothing_else(tmp_path: Path) -> None:

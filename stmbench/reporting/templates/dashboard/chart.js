@@ -12,12 +12,11 @@ const short = (number) => number.toFixed(1);
 
 const grid = (machine, scale) => {
   const found = [];
-  const { ticks, digits } = niceTicks(scale.low, scale.high, 4);
-  for (const tick of ticks) {
+  const { left, right } = scale.margin;
+  for (const [tick, text] of scale.ticks) {
     const y = Math.round(scale.y(tick));
-    found.push(shape("line", { class: "grid", x1: MARGIN.left, x2: scale.width - MARGIN.right, y1: y, y2: y }));
-    const text = tick.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-    found.push(shape("text", { x: MARGIN.left - 5, y: y + 4, "text-anchor": "end" }, text));
+    found.push(shape("line", { class: "grid", x1: left, x2: scale.width - right, y1: y, y2: y }));
+    found.push(shape("text", { x: left - 5, y: y + 4, "text-anchor": "end" }, text));
   }
   const count = Math.max(1, Math.min(scale.to - scale.from, Math.floor(scale.width / 130)));
   for (let n = 0; n < count; n++) {
@@ -63,8 +62,12 @@ const dots = ({ values, low, high }, scale) => {
   ];
 };
 
+const countOf = (series) => numbersOf(series).values.reduce((count, value) => count + !Number.isNaN(value), 0);
+
+// A single measurement has no level beside itself.
 const levels = (series, scale) => {
   let line = "";
+  if (countOf(series) < 2) return shape("path", { class: "level", d: "" });
   series.levels.forEach((level, n) => {
     const start = Math.max(series.starts[n], scale.from);
     const end = Math.min(series.starts[n + 1] ?? scale.to, scale.to);

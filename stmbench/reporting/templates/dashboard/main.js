@@ -3,9 +3,10 @@ const CHARTS = document.getElementById("charts");
 const cards = new Map(); // figure -> card
 
 const draw = (card) => {
-  card.scale = drawChart(card.svg, card.machine, card.series, card.from, card.machine.commits.length);
+  card.scale = drawChart(card.svg, card.machine, card.series, ...rangeOf(card));
   card.drawn = true;
-  if (card.scale && !card.readout.textContent) card.readout.textContent = latest(card.machine, card.series);
+  card.whole.hidden = !zooms.has(card.series);
+  if (card.scale && !card.readout.textContent) readOut(card, latest(card.machine, card.series).index, "latest: ");
 };
 const watcher = new IntersectionObserver(
   (entries) => {
@@ -24,14 +25,25 @@ const cardFor = (machine, series, from) => {
   const readout = element("p", { class: "readout", "aria-live": "polite" });
   const swatch = element("span", { class: "swatch" });
   swatch.style.background = `light-dark(${series.colour}, ${series.dark})`;
-  const caption = element("figcaption", {}, swatch, element("strong", {}, series.model), element("small", {}, series.where));
-  const card = { machine, series, from, svg, readout, drawn: false, scale: null, index: null };
+  const caption = element("figcaption", {}, element("strong", {}, swatch, series.model), element("small", {}, series.where));
+  const whole = element("button", { type: "button", hidden: "" }, "All commits");
+  caption.append(whole);
+  const card = { machine, series, from, svg, readout, whole, drawn: false, scale: null, index: null };
+  whole.addEventListener("click", () => showAll(card));
   byPointer(card);
+  byDrag(card);
   byKeyboard(card);
   const figure = element("figure", {}, caption, svg, readout);
   cards.set(figure, card);
   watcher.observe(figure);
   return figure;
+};
+
+const jump = (series) => {
+  const [figure, card] = [...cards].find(([, candidate]) => candidate.series === series);
+  if (!card.drawn) draw(card);
+  figure.scrollIntoView({ block: "center" });
+  card.svg.focus({ preventScroll: true });
 };
 
 const arrow = { higher: "higher is better", lower: "lower is better", neither: "" };
@@ -61,6 +73,7 @@ const update = () => {
     parts.push(cardFor(machine, series, from));
   }
   CHARTS.replaceChildren(...(parts.length ? parts : [element("p", { class: "empty" }, "No series in this selection.")]));
+  drawOverview(machine, chosen, from, jump);
   listSteps(machine, chosen, from, show);
   for (const [figure, card] of cards) {
     if (figure.getBoundingClientRect().top > innerHeight) break; // what is in sight does not wait for the watcher
@@ -90,6 +103,7 @@ FORM.addEventListener("change", (event) => {
 });
 FORM.addEventListener("input", (event) => event.target.name === "model" && updateSoon());
 FORM.addEventListener("reset", () => setTimeout(() => {
+  zooms.clear();
   fillFor(currentMachine());
   update();
 }));

@@ -14,7 +14,14 @@ const describe = (machine, series, index) => {
 
 const latest = (machine, series) => {
   const index = numbersOf(series).values.findLastIndex((value) => !Number.isNaN(value));
-  return `latest: ${describe(machine, series, index).text}`;
+  return { index, text: `latest: ${describe(machine, series, index).text}` };
+};
+
+// The line of text below a chart; its commit is a link where the page knows where commits are shown.
+const readOut = (card, index, before = "") => {
+  const { text, subject } = describe(card.machine, card.series, index);
+  const rest = text.slice(card.machine.commits[index][0].slice(0, 12).length);
+  card.readout.replaceChildren(before, commitLink(card.machine, index), rest, !before && subject ? `: ${subject}` : "");
 };
 
 const placeCursor = (card, index) => {
@@ -32,8 +39,7 @@ const byPointer = (card) => {
   const { svg, machine, series } = card;
   svg.addEventListener("pointermove", (event) => {
     if (!card.scale) return;
-    const box = svg.getBoundingClientRect();
-    const index = card.scale.index(((event.clientX - box.left) * card.scale.width) / box.width);
+    const index = indexAt(card, event);
     placeCursor(card, index);
     const { text, subject } = describe(machine, series, index);
     TIP.textContent = subject ? `${text}\n${subject}` : text;
@@ -68,14 +74,19 @@ const nextIndex = (card, key) => {
 
 const byKeyboard = (card) => {
   card.svg.addEventListener("keydown", (event) => {
+    if (!card.drawn) draw(card);
     if (!card.scale || event.ctrlKey || event.altKey || event.metaKey) return;
+    const zoom = { "+": () => zoomBy(card, 0.5), "=": () => zoomBy(card, 0.5), "-": () => zoomBy(card, 2), 0: () => showAll(card) }[event.key];
+    if (zoom) {
+      event.preventDefault();
+      zoom();
+      return;
+    }
     const index = nextIndex(card, event.key);
     if (index === null) return;
     event.preventDefault();
     placeCursor(card, index);
-    const { text, subject } = describe(card.machine, card.series, index);
-    card.readout.textContent = subject ? `${text}: ${subject}` : text;
-    card.readout.title = card.readout.textContent;
+    readOut(card, index);
   });
   card.svg.addEventListener("blur", () => placeCursor(card, null));
 };

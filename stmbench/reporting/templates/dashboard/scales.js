@@ -34,17 +34,24 @@ const niceTicks = (low, high, count) => {
   return { ticks, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 };
 
-const scalesFor = (series, from, to, width, height) => {
+const DIGIT = 6.4; // pixels of a letter of the axis
+
+const scalesFor = (series, from, to, width, height, given) => {
   const levels = series.levels.filter((_, n) => series.starts[n] < to && (series.starts[n + 1] ?? Infinity) > from);
   const range = valueRange(numbersOf(series), from, to, levels, series.noise);
   if (!range) return null;
   const [low, high] = range;
-  const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
+  const { ticks, digits } = niceTicks(low, high, 4);
+  const texts = ticks.map((tick) => tick.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  // numbers of any length have room
+  const margin = given ?? { ...MARGIN, left: Math.max(MARGIN.left, 12 + DIGIT * Math.max(...texts.map((text) => text.length))) };
+  const inner = { width: width - margin.left - margin.right, height: height - margin.top - margin.bottom };
   const gap = inner.width / Math.max(1, to - from);
   return {
-    low, high, gap, width, height, from, to,
-    x: (index) => MARGIN.left + (index - from + 0.5) * gap,
-    y: (value) => MARGIN.top + inner.height * (1 - (Math.min(high, Math.max(low, value)) - low) / (high - low)),
-    index: (x) => Math.min(to - 1, Math.max(from, Math.floor((x - MARGIN.left) / gap) + from)),
+    low, high, gap, width, height, from, to, margin,
+    ticks: ticks.map((tick, n) => [tick, texts[n]]),
+    x: (index) => margin.left + (index - from + 0.5) * gap,
+    y: (value) => margin.top + inner.height * (1 - (Math.min(high, Math.max(low, value)) - low) / (high - low)),
+    index: (x) => Math.min(to - 1, Math.max(from, Math.floor((x - margin.left) / gap) + from)),
   };
 };
