@@ -73,7 +73,7 @@ def test_rows_carry_what_the_run_knows(tmp_path: Path) -> None:
     timm = frame.loc["timm:resnet18"]
     assert timm["architecture"] == "timm"
     assert timm[["mixer", "scale"]].isna().all()
-    assert set(store.read().attrs["mixers"]) == {"dw_conv", "sw_attn"}
+    assert set(store.read().attrs["mixers"]) == {"dw_conv", "sw_attn", "timm:resnet18"}
 
 
 def test_every_unit_is_seeded_by_itself(tmp_path: Path) -> None:
