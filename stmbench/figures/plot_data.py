@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -156,8 +156,8 @@ def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 def labels(frame: pd.DataFrame) -> dict[str, str]:
     """A short name for each model, the same way in every architecture.
 
-    A mixer's abbreviation, with the architecture and the scale if there are several, and what is not at its default:
-    'SW-Attn, window=7'. The name of any other model.
+    A mixer's abbreviation, with the architecture and the scale if there are several, and the options in which models
+    differ: 'SW-Attn, window=7'. The name of any other model.
     """
     mixers, facts = frame.attrs.get("mixers", {}), ("architecture", "scale")
     models = frame.loc[frame["model"].notna(), ["model", "mixer", *facts]].drop_duplicates("model")
@@ -165,14 +165,28 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     regular = {
         name: "{architecture}_{mixer}_{scale}".format_map(row) == name.partition("[")[0] for name, row in full.items()
     }
+    shared = shared_options(full)
     varying = [fact for fact in facts if len({row[fact] for name, row in full.items() if regular[name]}) > 1]
     short: dict[str, str] = {}
     for name, row in full.items():
         abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"])
         words = [abbreviation, *(row[fact] for fact in varying)] if regular[name] else [name]
-        changed = name.partition("[")[2].removesuffix("]").replace(",", ", ") if regular[name] else ""
-        short[name] = ", ".join(filter(None, (" ".join(map(str, words)), changed)))
+        changed = [option for option in _options(name) if option not in shared] if regular[name] else []
+        short[name] = ", ".join([" ".join(map(str, words)), *changed])
     return {name: printable(text) for name, text in _unique(short).items()}
+
+
+def shared_options(models: Iterable[str]) -> list[str]:
+    """Bracket options that all models have, where there are several: none of them tells one from another."""
+    names = list(dict.fromkeys(models))
+    if len(names) < 2:
+        return []
+    return [option for option in _options(names[0]) if all(option in _options(name) for name in names)]
+
+
+def _options(model: str) -> list[str]:
+    inside = model.partition("[")[2].removesuffix("]")
+    return inside.split(",") if inside else []
 
 
 def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
@@ -184,7 +198,7 @@ def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
             (value,) = values
             if value is not None and (facet != "compile" or value):
                 words.append(_words(facet, value))
-    return " · ".join(words)
+    return " · ".join([*words, *shared_options(point.model for point in chosen)])
 
 
 def _varying(chosen: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from stmbench.errors import TableError
-from stmbench.figures.plot_data import labels
+from stmbench.figures.plot_data import labels, shared_options
 from stmbench.reporting.caveats import listed
 from stmbench.tables import read
 from stmbench.tables.labels import is_random, recipe_and_seed
@@ -130,6 +130,7 @@ def _models(frame: pd.DataFrame) -> str:
     names = list(labels(frame).values())
     scales = list(frame["scale"].dropna().unique())
     at = f", scale {scales[0]}" if len(scales) == 1 else ""
+    at += "".join(f", {option}" for option in shared_options(map(str, frame["model"].dropna().unique())))
     return f"{_few(names)}{at}" if names else ""
 
 

@@ -21,6 +21,7 @@ from stmbench.analyses.profile.figures.scaling import (
     swapped,
 )
 from stmbench.errors import TableError
+from stmbench.figures.plot_data import labels, shared_options
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import MIXERS, profile_rows, with_attrs
 
@@ -92,3 +93,16 @@ def test_settings_without_common_models_have_no_order() -> None:
     assert np.isnan(matrix(orders)[0, 1])
     with pytest.raises(TableError, match="three models"):
         stability(table(timed({"dw_conv": 1, "sr_attn": 2, "dcnv3": 3})))
+
+
+def test_options_that_all_models_share_are_said_once() -> None:
+    frame = pd.DataFrame({
+        "model": ["unified_sw_attn_nano[layer_scale=1,window=5]", "unified_dw_conv_nano[layer_scale=1]"],
+        "mixer": ["sw_attn", "dw_conv"],
+        "architecture": ["unified"] * 2,
+        "scale": ["nano"] * 2,
+    })  # fmt: skip
+    assert list(labels(frame).values()) == ["sw_attn, window=5", "dw_conv"]
+    assert shared_options(frame["model"]) == ["layer_scale=1"]
+    assert list(labels(frame[:1]).values()) == ["sw_attn, layer_scale=1, window=5"]
+    assert shared_options([*frame["model"], "unified_identity_nano"]) == []
