@@ -4,6 +4,8 @@ style             fonts, axes, saving
 palette           colours, markers and strokes
 plot_data         points with labels and intervals
 groups            points of one setting, matched points
+curves            trainings joined to one, axes of shares, names at the ends of lines
+differences       what models have more or less than a control, as small multiples
 annotations       points of a scatter plot, names beside them, tooltips
 across_analyses   figures of several analyses: the Pareto front, the matrix of ranks
 """

@@ -45,6 +45,7 @@ class Point:
     condition: str | None
     level: float
     facts: dict[str, Any]  # the facets; None where null
+    trainings: int = 1  # that it is the mean of
 
     @property
     def label(self) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stmbench.analyses.invariance.figures import invariance_figures
+from stmbench.analyses.invariance.figures import invariance_figures, left_out
 from stmbench.analyses.invariance.terminal import invariance_table
 from stmbench.errors import TableError
 from stmbench.tables import Row, frame_of
-from tests.tables.frames import WHEN
+from tests.tables.frames import WHEN, with_attrs
 
 
 def _table(*, labelled: bool = True) -> pd.DataFrame:
@@ -36,13 +36,35 @@ def _table(*, labelled: bool = True) -> pd.DataFrame:
 
 
 def test_a_panel_for_each_metric_and_a_line_with_its_band_for_each_model() -> None:
-    (figure,) = invariance_figures(_table()).values()
+    (figure,) = invariance_figures(with_attrs(_table())).values()
     assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2]
     assert [len(axes.collections) for axes in figure.axes] == [2, 2, 2]
     line = figure.axes[0].lines[0]
     assert list(line.get_xdata()) == [0, 10, 45]
     assert list(line.get_ydata()) == pytest.approx([100, 100 * (1 - 10 / 90), 50])
-    assert "random init" in " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "random init" in figure.get_supxlabel()
+    assert {text.get_text() for text in figure.axes[-1].texts} - {""} == {"SW-Attn", "DW-Conv"}  # at the lines' ends
+    low, high = figure.axes[0].get_ylim()
+    assert 33 < low < 40  # the lowest end of an interval is 40
+    assert high > 100
+    assert max(figure.axes[0].get_yticks()) <= 100
+
+
+def test_differences_come_first_and_one_level_is_no_curve() -> None:
+    frame = _table()
+    rows = frame[(frame["mixer"] == "sw_attn") & frame["metric"].isin(["consistency", "accuracy"])]
+    pairs = rows.assign(metric=rows["metric"] + "_difference", baseline="unified_dw_conv_nano", value=-0.05,
+                        ci_low=-0.08, ci_high=0.02)  # fmt: skip
+    both = with_attrs(pd.concat([frame, pairs[rows["value"].notna()]], ignore_index=True))
+    differences, curves = invariance_figures(both).values()
+    assert len(differences.axes) == 2
+    assert len(curves.axes) == 3
+    assert "DW-Conv" in differences.get_supxlabel()
+    alone = both[both["level"].isin([0, 60])]
+    alone.attrs = both.attrs
+    assert invariance_figures(alone) == {}
+    assert left_out(alone) == ["No figure of stmbench.v1: of 1 level there is no curve; add others with --levels."]
+    assert left_out(both) == []
 
 
 def test_unlabelled_sets_have_one_panel() -> None:

@@ -1,7 +1,8 @@
-"""Consistency and accuracy against the level of a perturbation, as in Hu et al., Fig. 7."""
+"""Consistency and accuracy against the level of a perturbation (Hu et al., Fig. 7), and differences to a control."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pandas as pd
@@ -9,14 +10,23 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
-from matplotlib.ticker import MaxNLocator
 
 from stmbench.analyses.registry import View
-from stmbench.figures.annotations import mark, mark_legend
-from stmbench.figures.palette import Style, style_of
-from stmbench.figures.plot_data import labels
-from stmbench.figures.style import MUTED, WIDTH, canvas, heading, shorten
-from stmbench.tables.labels import are_random, is_random
+from stmbench.errors import TableError
+from stmbench.figures.annotations import mark
+from stmbench.figures.curves import (
+    End,
+    ends_of,
+    join_trainings,
+    lines_of,
+    name_ends,
+    number_locator,
+    set_share_axis,
+    share_limits,
+)
+from stmbench.figures.differences import differences, draw_differences
+from stmbench.figures.plot_data import Point, points
+from stmbench.figures.style import INK, MUTED, WIDTH, canvas, shorten
 
 PREFIX: Final = "invariance_"
 PANELS: Final = {
@@ -28,86 +38,133 @@ ACROSS: Final = {"translation": "shift, px", "rotation": "angle, degrees", "scal
 
 
 def invariance_figures(frame: pd.DataFrame) -> dict[str, Figure]:
-    """Name -> figure: one for each kind of perturbation and definition in the table."""
+    """Name -> figure, for each kind of perturbation and definition in the table.
+
+    First the differences to the control, where the table has them; then the curves. A definition of which only one
+    level was measured has none.
+    """
     drawn: dict[str, Figure] = {}
-    chosen = frame[frame["analysis"].str.startswith(PREFIX) & (frame["kind"] == "summary") & frame["value"].notna()]
-    for (analysis, definition), rows in chosen.groupby(["analysis", "definition"], sort=False):
-        rows.attrs = frame.attrs
-        kind = str(analysis).removeprefix(PREFIX)
-        drawn[f"{analysis}_{str(definition).replace('.', '_')}"] = curves(rows, kind, str(definition))
+    for (analysis, definition), rows in _groups(frame):
+        if not is_curve(rows):
+            continue
+        kind, name = analysis.removeprefix(PREFIX), f"{analysis}_{definition.replace('.', '_')}"
+        panels = {metric: found for metric in PANELS if (found := _points(rows, metric))}
+        words = _words(rows, definition, next(iter(panels.values())))
+        compared = {metric: pairs for metric in PANELS if (pairs := differences(rows, metric)) is not None}
+        if compared:
+            control = next(iter(compared.values())).control
+            drawn[f"{name}_differences"] = draw_differences(
+                {PANELS[metric]: pairs.points for metric, pairs in compared.items()},
+                control.name,
+                title=f"Invariance: {kind}",
+                words=words,
+                xlabel=ACROSS[kind],
+            )
+        drawn[name] = curves(panels, kind, words)
     return drawn
 
 
-def curves(rows: pd.DataFrame, kind: str, definition: str) -> Figure:
-    """A panel for each metric that the rows have, a line for each model, 95 % intervals as bands."""
-    metrics = [metric for metric in PANELS if (rows["metric"] == metric).any()]
-    names, mixers = labels(rows), rows.attrs.get("mixers", {})
-    weights = rows.drop_duplicates(["model", "weights"])
-    untrained = bool(are_random(weights["weights"]).all())
-    with canvas(3.3, width=max(WIDTH, 1.6 + 2.9 * len(metrics)), columns=len(metrics)) as (figure, panels):
-        for axes, metric in zip(panels, metrics, strict=True):
-            for row in weights.to_dict("records"):
-                line = rows[
-                    (rows["metric"] == metric) & (rows["model"] == row["model"]) & (rows["weights"] == row["weights"])
-                ].sort_values("level")
-                name = names[row["model"]]
-                name += " (random init)" if is_random(row["weights"]) and not untrained else ""
-                mixer = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
-                drawn = _line(axes, line, shorten(name), style_of(mixer, mixers))
-                mark(drawn, str(mixer), _said(names[row["model"]], metric, line))
+def left_out(frame: pd.DataFrame) -> list[str]:
+    """A line on each figure that would hold one level."""
+    return [
+        f"No figure of {definition}: of {rows['level'].nunique()} level there is no curve; add others with --levels."
+        for (_, definition), rows in _groups(frame)
+        if not is_curve(rows)
+    ]
+
+
+def is_curve(rows: pd.DataFrame) -> bool:
+    """Whether there is a second level: the untransformed image alone is no curve."""
+    return bool(rows.loc[rows["metric"] == "consistency", "level"].nunique() > 1)
+
+
+def _groups(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    chosen = frame[frame["analysis"].str.startswith(PREFIX) & (frame["kind"] == "summary") & frame["value"].notna()]
+    groups = [
+        ((str(key[0]), str(key[1])), rows) for key, rows in chosen.groupby(["analysis", "definition"], sort=False)
+    ]
+    for _, rows in groups:
+        rows.attrs = frame.attrs
+    return groups
+
+
+def _points(rows: pd.DataFrame, metric: str) -> list[Point]:
+    try:
+        return join_trainings(points(rows, metric))
+    except TableError:
+        return []
+
+
+def curves(panels: Mapping[str, Sequence[Point]], kind: str, words: str) -> Figure:
+    """A panel for each metric, a line for each model, 95 % intervals as bands; names at the ends of the last panel's.
+
+    Args:
+        panels: metric -> points, not empty.
+    """
+    every = [point for found in panels.values() for point in found]
+    untrained = all(point.is_untrained for point in every)
+    names = {point.label: shorten(point.label) + _doubt(point, untrained=untrained) for point in every}
+    room = 0.4 + 0.07 * max(map(len, names.values()))
+    ends = [100 * end for point in every for end in (point.value, point.low, point.high)]
+    width = max(WIDTH, 0.6 + room + 2.5 * len(panels), 0.075 * len(words))
+    with canvas(3.3, width=width, columns=len(panels)) as (figure, axes_of):
+        for axes, (metric, found) in zip(axes_of, panels.items(), strict=True):
+            for line in lines_of(found).values():
+                line.sort(key=lambda point: point.level)
+                mark(_line(axes, line), line[0].key, _said(metric, line))
             axes.set_xlabel(ACROSS[kind])
-            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+            axes.xaxis.set_major_locator(number_locator(point.level for point in found))
             axes.grid(axis="y")
-            axes.annotate(PANELS[metric], (1, 1), (-2, -3), "axes fraction", textcoords="offset points", ha="right",
-                          va="top", fontweight="bold", color=MUTED)  # fmt: skip
-        panels[0].set_ylim(0, 112)
-        panels[0].set_yticks(range(0, 101, 20))
-        panels[0].set_ylabel("share of images, %")
-        handles, texts = panels[0].get_legend_handles_labels()
-        legend = figure.legend(handles, texts, loc="outside right upper", fontsize=8)
-        mark_legend(
-            legend, [str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]) for row in weights.to_dict("records")]
-        )
-        heading(panels[0], f"Invariance: {kind}", _words(rows, definition, untrained))
-        for text in (text for axes in panels for text in axes.texts):
-            text.set_in_layout(False)  # else a long text takes its width from the panels
+            axes.set_title(PANELS[metric], fontsize=9, loc="left", color=INK, pad=4)
+        set_share_axis(axes_of[0], *share_limits(ends), ends=(0, 100))
+        axes_of[0].set_ylabel("share of images, %")
+        figure.suptitle(f"Invariance: {kind}", x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.supxlabel(words, fontsize=9, color=MUTED)
+        last = lines_of(list(panels.values())[-1])
+        name_ends(figure, axes_of[-1], [
+            End(line[-1].level, 100 * line[-1].value, names[label], line[-1].key, line[-1].style)
+            for label, line in sorted(last.items(), key=lambda item: list(names).index(item[0]))
+        ])  # fmt: skip
     return figure
 
 
-def _line(axes: Axes, line: pd.DataFrame, name: str, style: Style) -> list[Artist]:
-    colour, marker, stroke = style
-    level = line["level"].to_numpy(float)
-    value, low, high = (100 * line[column].to_numpy(float) for column in ("value", "ci_low", "ci_high"))
+def _doubt(point: Point, *, untrained: bool) -> str:
+    return " (random init)" if point.is_untrained and not untrained and "random init" not in point.setting else ""
+
+
+def _line(axes: Axes, line: Sequence[Point]) -> list[Artist]:
+    colour, marker, stroke = line[0].style
+    level = [point.level for point in line]
+    low, high = ([100 * ends_of(point)[side] for point in line] for side in (0, 1))
     band = axes.fill_between(level, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
     curve = axes.plot(
         level,
-        value,
+        [100 * point.value for point in line],
         color=colour,
         linestyle=stroke,
         marker=MarkerStyle(marker),
         markersize=4.5,
         linewidth=1.3,
-        label=name,
         zorder=3,
     )
     return [band, *curve]
 
 
-def _said(name: str, metric: str, line: pd.DataFrame) -> str:
+def _said(metric: str, line: Sequence[Point]) -> str:
     """The values of a whole curve, level by level: a line has no single value to say."""
-    values = ", ".join(
-        f"{level:g}: {100 * value:.1f}" for level, value in zip(line["level"], line["value"], strict=True)
-    )
-    return f"{name}: {PANELS[metric]} in % at {values}"
+    values = ", ".join(f"{point.level:g}: {100 * point.value:.1f}" for point in line)
+    return f"{line[0].label}: {PANELS[metric]} in % at {values}"
 
 
-def _words(rows: pd.DataFrame, definition: str, untrained: bool) -> str:
+def _words(rows: pd.DataFrame, definition: str, found: Sequence[Point]) -> str:
     words = []
     for column, unit in (("scale", ""), ("resolution", " px"), ("dataset", ""), ("num_images", " images")):
         values = list(dict.fromkeys(rows[column].dropna()))
         if len(values) == 1:
             words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
-    return " · ".join([*words, definition, *(["random init"] if untrained else [])])
+    trainings = max(point.trainings for point in found)
+    words += [definition] + ([f"{trainings} trainings each"] if trainings > 1 else [])
+    return " · ".join([*words, *(["random init"] if all(point.is_untrained for point in found) else [])])
 
 
 def figures(view: View) -> dict[str, Figure]:

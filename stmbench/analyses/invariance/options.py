@@ -21,6 +21,7 @@ class InvarianceOptions(ImageOptions):
 
     combines: ClassVar[bool] = True
     in_experiments: ClassVar[Mapping[str, Any]] = {"num_images": None}
+    small: ClassVar[Mapping[str, Any]] = {**ImageOptions.small, "levels": (0.0, 2.0), "pad": "zeros"}
     old_keys: ClassVar[Mapping[str, str]] = {"set": "dataset", "protocol": "definition"}
 
     kind: Literal["translation", "rotation", "scale"] = option(

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from stmbench.analyses.invariance.figures import PANELS, PREFIX, invariance_figures
+from stmbench.analyses.invariance.figures import PANELS, PREFIX, invariance_figures, left_out
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import Measured, best, by_model, conditions, measured, points_of
 
@@ -40,17 +40,25 @@ def invariance_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
     """The section of one analysis 'invariance_<kind>'."""
     name = str(frame["analysis"].iloc[0])
     kind = name.removeprefix(PREFIX)
-    plots = [
-        Plot(
-            name=figure_name,
-            figure=figure,
-            title=f"Invariance to {kind}",
-            shows=f"Consistency and accuracy against the level of {kind}; bands are 95 % intervals over images.",
-            measured="All points of a curve stand on the same images: a level that one of them is too small for is "
-            "left out.",
+    plots = []
+    for figure_name, figure in invariance_figures(frame).items():
+        compared = figure_name.endswith("_differences")
+        shows = (
+            f"What each model has more or less than the control at each level of {kind}; the others in grey. Bands are "
+            "95 % intervals, paired by image; marks are full where they exclude 0."
+            if compared
+            else f"Consistency and accuracy against the level of {kind}; bands are 95 % intervals over images."
         )
-        for figure_name, figure in invariance_figures(_curves(frame)).items()
-    ]
+        plots.append(
+            Plot(
+                name=figure_name,
+                figure=figure,
+                title=f"Invariance to {kind}{', differences' if compared else ''}",
+                shows=shows,
+                measured="All points of a curve stand on the same images: a level that one of them is too small for is "
+                "left out. Of several trainings the line is the mean; the band reaches over all their intervals.",
+            )
+        )
     areas = by_model(
         f"{name}-areas", "Areas under the curves", [measured(frame, metric) for metric in AREAS],
         note="Means over the range of levels; small numbers are 95 % intervals.",
@@ -75,17 +83,8 @@ def invariance_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         plots=tuple(plots),
         tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
-        caveats=caveats(frame),
+        caveats=(*caveats(frame), *(Caveat(kind="note", text=text) for text in left_out(frame))),
     )
-
-
-def _curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the protocols that have a second level: the untransformed image alone is no curve."""
-    good = frame[frame["value"].notna() & (frame["metric"] == "consistency")]
-    levels = good.groupby("definition")["level"].nunique()
-    rows = frame[frame["definition"].isin(levels[levels > 1].index)]
-    rows.attrs = frame.attrs
-    return rows
 
 
 def _by_level(frame: pd.DataFrame, name: str, metric: str, unit: str) -> Table | None:

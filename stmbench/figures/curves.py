@@ -1,0 +1,173 @@
+"""Curves of several models: trainings joined to one, axes of shares, names at the ends of lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+from matplotlib.ticker import MaxNLocator
+
+from stmbench.figures.annotations import mark, mark_legend
+from stmbench.figures.palette import Style
+from stmbench.figures.plot_data import FACETS, Point
+from stmbench.figures.style import INK
+from stmbench.tables.labels import is_random, recipe_and_seed
+
+MOST_NAMES: Final = 10  # at the ends of lines; more are a legend
+LEAST_SPAN: Final = 2.0  # of an axis of shares, in points: less would make noise look like a result
+GAP: Final = 10.5  # points between names
+
+
+def join_trainings(found: Iterable[Point]) -> list[Point]:
+    """Points of one model that differ in the seed of their training become one.
+
+    Its value is their mean; its interval reaches from the lowest to the highest end of theirs. A setting says the
+    recipe only where a model has several.
+    """
+    found = list(found)
+    recipes: dict[str, set[str]] = {}
+    groups: dict[tuple[Any, ...], list[Point]] = {}
+    for point in found:
+        recipe, _ = recipe_and_seed(point.facts["weights"])
+        recipes.setdefault(point.model, set()).add(recipe)
+        facts = tuple(point.facts[facet] for facet in FACETS if facet not in ("weights", "seed"))
+        level = None if math.isnan(point.level) else point.level
+        key = (point.model, point.baseline, point.condition, level, recipe, *facts)
+        groups.setdefault(key, []).append(point)
+    return [_joined(group, several=len(recipes[group[0].model]) > 1) for group in groups.values()]
+
+
+def _joined(group: Sequence[Point], *, several: bool) -> Point:
+    first = group[0]
+    weights = str(first.facts["weights"])
+    recipe = "random init" if is_random(weights) else recipe_and_seed(weights)[0]
+    dropped = (weights, f"seed {first.facts['seed']}")
+    words = [word for word in first.setting.split(" · ") if word and word not in dropped]
+    setting = " · ".join([*([recipe] if several and weights in first.setting else []), *words])
+    if len(group) == 1:
+        return dataclasses.replace(first, setting=setting)
+    lows = [point.value if point.errors is None else point.low for point in group]
+    highs = [point.value if point.errors is None else point.high for point in group]
+    worst = next((point for point in group if not point.resolved), first)
+    return dataclasses.replace(
+        first,
+        setting=setting,
+        value=math.fsum(point.value for point in group) / len(group),
+        low=min(lows),
+        high=max(highs),
+        status=worst.status,
+        trainings=len(group),
+    )
+
+
+def lines_of(found: Iterable[Point]) -> dict[str, list[Point]]:
+    """Label -> its points."""
+    lines: dict[str, list[Point]] = {}
+    for point in found:
+        lines.setdefault(point.label, []).append(point)
+    return lines
+
+
+def ends_of(point: Point) -> tuple[float, float]:
+    """Of the interval; the value twice where there is none."""
+    return (point.value, point.value) if point.errors is None else (point.low, point.high)
+
+
+def share_limits(ends: Iterable[float]) -> tuple[float, float]:
+    """Of an axis of per cents that holds these values with room for a mark; not less than `LEAST_SPAN` in all."""
+    known = [end for end in ends if not math.isnan(end)] or [0.0, 100.0]
+    low, high = min(known), max(known)
+    missing = max(0.0, LEAST_SPAN - (high - low)) / 2
+    room = 0.08 * (high - low + 2 * missing)
+    return low - missing - room, high + missing + room
+
+
+def set_share_axis(
+    axes: Axes, low: float, high: float, *, which: str = "y", ends: tuple[float, float] | None = None
+) -> None:
+    """Give the axis these limits; `ends` are what values cannot exceed, beyond which there are no numbers."""
+    least, most = ends or (-math.inf, math.inf)
+    ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high]
+    ticks = [tick for tick in ticks if least <= tick <= most]
+    if which == "x":
+        axes.set_xlim(low, high)
+        axes.set_xticks(ticks)
+    else:
+        axes.set_ylim(low, high)
+        axes.set_yticks(ticks)
+
+
+def number_locator(places: Iterable[float]) -> MaxNLocator:
+    """Of an axis with these places: whole numbers where all of them are."""
+    if all(float(place).is_integer() for place in places):
+        return MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
+    return MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+
+
+class End(NamedTuple):
+    """Where a line ends, and what is written there."""
+
+    x: float
+    y: float
+    text: str
+    key: str
+    style: Style
+
+
+def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
+    """Write each line's name beside its end, apart from one another; many names are a legend beside the panels."""
+    if len(ends) > MOST_NAMES:
+        handles = [
+            Line2D([], [], color=end.style.colour, linestyle=end.style.stroke, marker=MarkerStyle(end.style.marker),
+                   markersize=5, linewidth=1.4, label=end.text)
+            for end in ends
+        ]  # fmt: skip
+        legend = figure.legend(handles=handles, loc="outside right upper", fontsize=8)
+        mark_legend(legend, [end.key for end in ends])
+        return
+    right = max((end.x for end in ends), default=0.0)
+    names = [
+        axes.annotate(end.text, (right, end.y), (16, 0), textcoords="offset points", fontsize=8, va="center",
+                      color=INK, annotation_clip=False)
+        for end in ends
+    ]  # fmt: skip
+    figure.draw_without_rendering()  # fixes the layout, so that places in data units have places on the page
+    scale = 72 / figure.dpi
+    heights = [float(axes.transData.transform((right, end.y))[1]) * scale for end in ends]
+    for end, name, height, found in zip(ends, names, heights, spread(heights, GAP), strict=True):
+        name.set_position((16, found - height))
+        lead = axes.annotate("", (end.x, end.y), (14, found - height), xycoords="data", textcoords=("offset points"),
+                             annotation_clip=False, zorder=2,
+                             arrowprops={"arrowstyle": "-", "color": end.style.colour, "linewidth": 0.9, "shrinkA": 0,
+                                         "shrinkB": 3})  # fmt: skip
+        lead.set_in_layout(False)
+        mark([name, lead], end.key)
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Places near these that are at least `gap` apart, in the same order."""
+    clusters: list[list[int]] = [[index] for index in sorted(range(len(places)), key=lambda index: places[index])]
+
+    def first_of(cluster: Sequence[int]) -> float:
+        middle = math.fsum(places[index] for index in cluster) / len(cluster)
+        return middle - gap * (len(cluster) - 1) / 2
+
+    number = 0
+    while number + 1 < len(clusters):
+        here, there = clusters[number], clusters[number + 1]
+        if first_of(there) - (first_of(here) + gap * (len(here) - 1)) < gap - 1e-9:
+            clusters[number : number + 2] = [here + there]
+            number = max(0, number - 1)
+        else:
+            number += 1
+    found = [0.0] * len(places)
+    for cluster in clusters:
+        for step, index in enumerate(cluster):
+            found[index] = first_of(cluster) + gap * step
+    return found

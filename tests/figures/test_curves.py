@@ -1,0 +1,143 @@
+"""Curves of several models: trainings joined, names apart, differences to a control."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from stmbench.figures.annotations import marks_in
+from stmbench.figures.curves import End, join_trainings, name_ends, set_share_axis, share_limits, spread
+from stmbench.figures.differences import differences, draw_differences
+from stmbench.figures.palette import style_of
+from stmbench.figures.plot_data import points
+from stmbench.tables import Row, frame_of
+from tests.tables.frames import WHEN, with_attrs
+
+IDENTITY, DW, SR = (f"unified_{mixer}_nano" for mixer in ("identity", "dw_conv", "sr_attn"))
+
+
+def row(mixer: str, metric: str, value: float, *, spread: float = 0.02, **changes: Any) -> Row:
+    known: dict[str, Any] = {
+        "run_id": "r", "created_utc": WHEN, "kind": "summary", "analysis": "robustness", "scale": "nano",
+        "definition": "stmbench.fgsm.v1", "architecture": "unified", "seed": 0, "weights": "digits.e2.s0:12ab",
+        "dataset": "digits:abc", "num_images": 50, "unit": "1", "dtype": "fp32", "device": "cpu", "num_samples": 50,
+        "ci_low": value - spread, "ci_high": value + spread, "level": 0.1,
+    }  # fmt: skip
+    own = {"model": f"unified_{mixer}_nano", "mixer": mixer, "metric": metric, "value": value}
+    return Row(**{**known, **own, **changes})
+
+
+def table(*rows: Row) -> pd.DataFrame:
+    return with_attrs(frame_of(list(rows)))
+
+
+def accuracies(**changes: Any) -> list[Row]:
+    return [row(mixer, "accuracy", 0.5, **changes) for mixer in ("identity", "dw_conv", "sr_attn")]
+
+
+def test_trainings_of_a_model_become_one_point_over_all_their_intervals() -> None:
+    second = {"weights": "digits.e2.s1:34cd"}
+    frame = table(row("dw_conv", "accuracy", 0.6), row("dw_conv", "accuracy", 0.7, **second),
+                  row("dw_conv", "accuracy", 0.1, weights="random:0"), row("sr_attn", "accuracy", 0.9))  # fmt: skip
+    trained, untrained, other = join_trainings(points(frame, "accuracy"))
+    assert (trained.label, untrained.label, other.label) == ("DW-Conv · digits.e2", "DW-Conv · random init", "SR-Attn")
+    assert (trained.value, trained.low, trained.high) == pytest.approx((0.65, 0.58, 0.72))
+    assert (trained.trainings, untrained.trainings, other.trainings) == (2, 1, 1)
+
+
+def test_differences_are_to_the_model_without_mixing_whichever_way_the_rows_are() -> None:
+    pairs = [
+        row("identity", "accuracy_difference", 0.1, spread=0.03, baseline=DW),
+        row("sr_attn", "accuracy_difference", 0.05, baseline=IDENTITY),
+        row("sr_attn", "accuracy_difference", 0.15, baseline=DW),
+    ]
+    found = differences(table(*accuracies(), *pairs), "accuracy")
+    assert found is not None
+    assert found.control.model == IDENTITY
+    values = {point.model: (point.value, point.low, point.high) for point in found.points}
+    assert values == {DW: pytest.approx((-0.1, -0.13, -0.07)), SR: pytest.approx((0.05, 0.03, 0.07))}
+    assert {point.name for point in found.points} == {"DW-Conv", "SR-Attn"}
+    assert differences(table(*accuracies()), "accuracy") is None
+
+
+def test_a_control_that_all_are_compared_with_is_kept() -> None:
+    pairs = [row(mixer, "accuracy_difference", 0.1, baseline=DW) for mixer in ("identity", "sr_attn")]
+    found = differences(table(*accuracies(), *pairs), "accuracy")
+    assert found is not None
+    assert (found.control.model, len(found.points)) == (DW, 2)
+
+
+def test_each_panel_has_one_model_in_colour_the_others_in_grey() -> None:
+    pairs = [
+        row(mixer, "accuracy_difference", value, baseline=IDENTITY, level=level)
+        for mixer, value in (("dw_conv", -0.1), ("sr_attn", 0.01))
+        for level in (0.1, 0.2)
+    ]
+    found = differences(table(*accuracies(), *pairs), "accuracy")
+    assert found is not None
+    figure = draw_differences({"accuracy": found.points}, "Identity", title="T", words="w", xlabel="x")
+    figure.canvas.draw()
+    first, second = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["DW-Conv", "SR-Attn"]
+    curves = [[list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2] for axes in figure.axes]
+    assert curves[0] == [[0, 0], pytest.approx([-10, -10]), pytest.approx([1, 1])]
+    marks = [[line.get_markerfacecolor() for line in axes.lines if len(line.get_xdata()) == 1] for axes in figure.axes]
+    assert marks[0] == [found.points[0].style.colour] * 2
+    assert set(marks[1]) == {"white"}  # the interval holds 0
+    assert [text.get_text() for text in first.texts] == ["−10.0"]
+    assert [text.get_text() for text in second.texts] == ["+1.0"]
+    band = first.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((-12, -8))
+    low, high = first.get_ylim()
+    assert -14 < low < -12
+    assert 3 < high < 5
+    assert {mark.mixer for mark in marks_in(figure).values()} == {"dw_conv", "sr_attn"}
+
+
+def test_many_models_are_wrapped_in_blocks_of_facets() -> None:
+    mixers = [f"m{number}" for number in range(8)]
+    rows = [row(mixer, "accuracy", 0.5) for mixer in ("identity", *mixers)]
+    rows += [row(mixer, "accuracy_difference", 0.1, baseline=IDENTITY) for mixer in mixers]
+    found = differences(table(*rows), "accuracy")
+    assert found is not None
+    figure = draw_differences(dict.fromkeys("ab", found.points), "Identity", title="T", words="w", xlabel="x")
+    assert len(figure.axes) == 16
+    heads = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in "ab"]
+    assert heads == ["a", "b"]
+
+
+def test_names_keep_apart() -> None:
+    assert spread([0, 50, 20], 10) == [0, 50, 20]
+    found = spread([5, 5, 5, 40], 10)
+    assert found == pytest.approx([-5, 5, 15, 40])
+    assert spread([0, 9, 18], 10) == pytest.approx([-1, 9, 19])
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_names_stand_at_the_ends_of_lines_or_in_a_legend(count: int) -> None:
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    ends = [End(1.0, 1.0, f"name {number}", f"m{number}", style_of("dw_conv", {})) for number in range(count)]
+    axes.plot([0, 1], [0, 1])
+    name_ends(figure, axes, ends)
+    figure.canvas.draw()
+    names = [text for text in axes.texts if text.get_text()]
+    assert len(names) == (3 if count == 3 else 0)
+    assert len(figure.legends) == (0 if count == 3 else 1)
+    boxes = sorted((name.get_window_extent() for name in names), key=lambda box: box.y0)
+    assert all(below.y1 <= above.y0 + 1.5 for below, above in itertools.pairwise(boxes))
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_an_axis_of_shares_fits_the_values_and_never_magnifies_noise() -> None:
+    assert share_limits([80, 90]) == pytest.approx((79.2, 90.8))
+    low, high = share_limits([99.4, 99.4])
+    assert high - low > 2
+    axes = Figure().subplots()
+    set_share_axis(axes, *share_limits([97, 100]), ends=(0, 100))
+    assert axes.get_ylim()[1] > 100
+    assert max(axes.get_yticks()) == 100
