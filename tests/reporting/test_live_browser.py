@@ -29,6 +29,8 @@ const seen = () => ({
   theme: document.documentElement.dataset.theme,
   off: $('[data-toggle="dw_conv"]').getAttribute("aria-pressed"),
   top: Math.round($("table.sortable").getBoundingClientRect().top),
+  open: [...document.querySelectorAll("details")].map((one) => one.open),
+  large: [...document.querySelectorAll(".card.large")].map((one) => one.getAttribute("aria-label")),
   live: document.querySelectorAll("#live svg, #live td").length,
   marks: [...document.querySelectorAll("#live [data-mixer]")].map((one) => one.classList.contains("off")),
 });
@@ -41,6 +43,8 @@ const choose = () => {
   const filter = $("input.filter");
   filter.value = "attn";
   filter.dispatchEvent(new Event("input"));
+  for (const details of document.querySelectorAll("details.definition")) details.open = false;
+  for (const button of document.querySelectorAll("#live .enlarge")) button.click();
 };
 while (!$("#live svg")) await new Promise((done) => setTimeout(done, 100));
 const first = sessionStorage.getItem("first");
@@ -102,6 +106,7 @@ def test_new_rows_keep_what_the_reader_chose(tmp_path: Path, monkeypatch: pytest
     assert before["names"] == ["SR-Attn", "Halo-Attn"]
     assert (before["sorted"], before["theme"], before["off"]) == ("descending", "dark", "false")
     assert abs(before["top"] - 60) < 200
+    assert (False in before["open"], before["large"]) == (True, ["Training curves"])
     assert before["live"] == 8
     assert before["marks"]
     assert all(before["marks"])

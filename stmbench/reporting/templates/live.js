@@ -8,6 +8,14 @@ const landmarks = () => [...document.querySelectorAll("h2, figure, div.table")].
   const name = element.matches("h2") ? element : element.querySelector("figcaption, .caption");
   return { element, name: name?.textContent.replace(/^(Table|Figure) \d+\.\s*/, "") };
 });
+const keyOf = (details) => `${details.closest("section")?.querySelector("h2")?.textContent}: ${details.querySelector("summary")?.textContent}`;
+const enlarged = () => [...document.querySelectorAll(".card.large")].map((card) => card.getAttribute("aria-label"));
+let toEnlarge = []; // in the section that comes after the page
+const enlargeAgain = (names, within) => {
+  for (const card of within.querySelectorAll("figure > .card:not(.large)")) {
+    if (names.includes(card.getAttribute("aria-label"))) card.parentElement.querySelector(".enlarge")?.click();
+  }
+};
 const filterOf = (table) => table.closest("div.table")?.querySelector("input.filter");
 
 const remember = () => {
@@ -15,7 +23,8 @@ const remember = () => {
   const state = {
     theme: root.dataset.theme,
     off: [...document.querySelectorAll('[data-toggle][aria-pressed="false"]')].map((button) => button.dataset.toggle),
-    closed: [...document.querySelectorAll("details")].map((one) => [one.closest("section")?.querySelector("h2")?.textContent, one.open]),
+    details: [...document.querySelectorAll("details")].map((one) => [keyOf(one), one.open]),
+    enlarged: enlarged(),
     place: above && scrollY > 0 ? [above.name, above.element.getBoundingClientRect().top] : null,
     tables: [...document.querySelectorAll("table.sortable")].map((table) => {
       const sorted = table.querySelector("thead th[aria-sort]");
@@ -41,8 +50,10 @@ const recall = () => {
     label();
   }
   for (const button of document.querySelectorAll("[data-toggle]")) if (state.off.includes(button.dataset.toggle)) button.click();
-  const open = new Map(state.closed);
-  for (const one of document.querySelectorAll("details")) one.open = open.get(one.closest("section")?.querySelector("h2")?.textContent) ?? one.open;
+  const open = new Map(state.details);
+  for (const one of document.querySelectorAll("details")) one.open = open.get(keyOf(one)) ?? one.open;
+  enlargeAgain(state.enlarged, document);
+  toEnlarge = state.enlarged;
   for (const table of document.querySelectorAll("table.sortable")) {
     const then = state.tables.find(({ name }) => name === captionOf(table));
     if (!then) continue;
@@ -75,14 +86,14 @@ const hideInPlace = () => {
 };
 const takeIn = async (version) => {
   const text = await (await fetch("training")).text();
+  const large = enlarged();
   const before = document.documentElement.scrollHeight;
   const isAbove = place.getBoundingClientRect().bottom < 0;
   place.replaceChildren(document.createRange().createContextualFragment(text));
-  for (const mark of place.querySelectorAll(".says")) {
-    const title = mark.querySelector(":scope > title");
-    mark.says = title.textContent;
-    title.remove();
-  }
+  place.querySelectorAll(".says").forEach(letSay);
+  place.querySelectorAll("figure > .card").forEach(letEnlarge);
+  enlargeAgain([...large, ...toEnlarge], place);
+  toEnlarge = [];
   hideInPlace();
   if (isAbove && scrollY > 0 && CSS.supports("overflow-anchor", "none") === false) scrollBy(0, document.documentElement.scrollHeight - before);
   training = version;

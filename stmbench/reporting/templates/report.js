@@ -94,21 +94,23 @@ const phone = matchMedia("(max-width: 46rem)");
 const fold = () => { document.getElementById("legend").open = !phone.matches; };
 phone.addEventListener("change", fold);
 fold();
-for (const card of document.querySelectorAll("figure > .card")) {
+const letEnlarge = (card) => {
   const button = made("button", { type: "button", className: "enlarge", textContent: "Enlarge" });
   button.addEventListener("click", () => {
     button.textContent = card.classList.toggle("large") ? "Fit the width" : "Enlarge";
   });
   card.after(button);
-}
+};
+document.querySelectorAll("figure > .card").forEach(letEnlarge);
 
 // ---- what a mark says, at once and for fingers too; its <title> would come a second time
 const tip = document.getElementById("tip");
-for (const mark of document.querySelectorAll(".says")) {
+const letSay = (mark) => {
   const title = mark.querySelector(":scope > title");
   mark.says = title.textContent;
   title.remove();
-}
+};
+document.querySelectorAll(".says").forEach(letSay);
 document.addEventListener("pointerover", (event) => {
   const mark = event.target.closest?.(".says");
   tip.hidden = !mark;
