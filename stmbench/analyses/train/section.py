@@ -7,10 +7,10 @@ from typing import Final
 import pandas as pd
 
 from stmbench.analyses.registry import View
-from stmbench.analyses.train.figures import training_figures
+from stmbench.analyses.train.figures import left_out, training_figures
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import best, by_model, conditions, measured, points_of
 from stmbench.tables.labels import recipe_and_seed
 from stmbench.tables.trainings import configurations
@@ -41,7 +41,8 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
             name=name,
             figure=figure,
             title="Training curves",
-            shows="Training loss and accuracy on the held-out images by epoch, a line for each run.",
+            shows="Training loss and accuracy on the held-out images by epoch, a line for each model with "
+            "the last epoch's value at its end. Several seeds are a line through their mean and a band over all of them.",
             measured="Accuracy is taken after each epoch; the loss is the mean over its steps, with augmentation.",
         )
         for name, figure in training_figures(frame).items()
@@ -55,7 +56,7 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         plots=tuple(plots),
         tables=tuple(found),
         definition=DEFINITION,
-        caveats=caveats(frame),
+        caveats=(*caveats(frame), *(Caveat(kind="note", text=text) for text in left_out(frame))),
     )
 
 
