@@ -139,8 +139,9 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
     ]  # fmt: skip
     figure.draw_without_rendering()  # fixes the layout, so that places in data units have places on the page
     scale = 72 / figure.dpi
+    gap = GAP * max((1 + end.text.count("\n") for end in ends), default=1)
     heights = [float(axes.transData.transform((right, end.y))[1]) * scale for end in ends]
-    for end, name, height, found in zip(ends, names, heights, spread(heights, GAP), strict=True):
+    for end, name, height, found in zip(ends, names, heights, spread(heights, gap), strict=True):
         name.set_position((16, found - height))
         lead = axes.annotate("", (end.x, end.y), (14, found - height), xycoords="data", textcoords=("offset points"),
                              annotation_clip=False, zorder=2,

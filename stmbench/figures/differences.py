@@ -94,7 +94,7 @@ def draw_differences(
     names = list(dict.fromkeys(point.label for found in facets.values() for point in found))
     grid = _grid(list(facets), names)
     columns = max(map(len, grid))
-    against = f"differences to {shorten(control)} on the same images, with 95 % intervals"
+    against = f"differences to {control} on the same images, with 95 % intervals"
     every = [point for found in facets.values() for point in found]
     places = [place(point) for point in every]
     low, high = share_limits([0, *(100 * end for point in every for end in ends_of(point))])

@@ -6,11 +6,11 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.analyses.eval.figures import evaluation_figures
+from stmbench.analyses.eval.figures import evaluation_figures, left_out
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Definition, Formula, Plot, Section, Table
+from stmbench.reporting.content import Caveat, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.model_table import best, by_model, conditions, measured, points_of
 
 DEFINITION: Final = Definition(
@@ -42,8 +42,9 @@ def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
             name=name,
             figure=figure,
             title="Accuracy and calibration",
-            shows="Top-1 accuracy of each model, the best first, and the expected calibration error beside it; "
-            "whiskers are 95 % intervals.",
+            shows="Top-1 accuracy of each model, the best first, its difference to the control where that is known, and "
+            "the expected calibration error. Whiskers are 95 % intervals, of differences paired by image. Of several "
+            "trainings each has a small mark; the large one is their mean, its whisker reaches over all intervals.",
             measured="All models see the same images. Accuracy has Wilson's interval, calibration one that allows for "
             "its bias on few images.",
         )
@@ -57,7 +58,7 @@ def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         plots=tuple(plots),
         tables=tuple(found for found in (table, _differences(frame)) if found is not None),
         definition=DEFINITION,
-        caveats=caveats(frame),
+        caveats=(*caveats(frame), *(Caveat(kind="note", text=text) for text in left_out(frame))),
     )
 
 

@@ -26,7 +26,7 @@ from stmbench.figures.curves import (
 )
 from stmbench.figures.differences import differences, draw_differences
 from stmbench.figures.plot_data import Point, points
-from stmbench.figures.style import INK, MUTED, WIDTH, canvas, shorten
+from stmbench.figures.style import INK, MUTED, WIDTH, canvas, letters, shorten
 
 PREFIX: Final = "invariance_"
 PANELS: Final = {
@@ -104,7 +104,7 @@ def curves(panels: Mapping[str, Sequence[Point]], kind: str, words: str) -> Figu
     every = [point for found in panels.values() for point in found]
     untrained = all(point.is_untrained for point in every)
     names = {point.label: shorten(point.label) + _doubt(point, untrained=untrained) for point in every}
-    room = 0.4 + 0.07 * max(map(len, names.values()))
+    room = 0.4 + 0.07 * max(map(letters, names.values()))
     ends = [100 * end for point in every for end in (point.value, point.low, point.high)]
     width = max(WIDTH, 0.6 + room + 2.5 * len(panels), 0.075 * len(words))
     with canvas(3.3, width=width, columns=len(panels)) as (figure, axes_of):

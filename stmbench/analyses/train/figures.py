@@ -18,7 +18,7 @@ from stmbench.figures.annotations import mark
 from stmbench.figures.curves import MOST_NAMES, End, name_ends, set_share_axis, share_limits
 from stmbench.figures.palette import Stroke, Style, style_of
 from stmbench.figures.plot_data import labels
-from stmbench.figures.style import INK, MUTED, canvas, log_axis, shorten
+from stmbench.figures.style import INK, MUTED, canvas, letters, log_axis, shorten
 from stmbench.tables.labels import recipe_and_seed
 
 PANELS: Final = {"train_loss": "training loss", "accuracy": "top-1 accuracy, %"}
@@ -68,7 +68,7 @@ def curves(rows: pd.DataFrame) -> Figure:
     share the line: each has its own dashes.
     """
     panels = {metric: curves_of(rows, metric) for metric in PANELS if (rows["metric"] == metric).any()}
-    longest = max(len(shorten(curve.name)) for found in panels.values() for curve in found)
+    longest = max(letters(curve.name) for found in panels.values() for curve in found)
     words = _words(rows, max(curve.seeds for found in panels.values() for curve in found))
     width = max(3.2 * len(panels) + 1.8 + 0.075 * longest, 0.075 * len(words))
     with canvas(3.5, width=width, columns=len(panels), sharey=False) as (figure, places):

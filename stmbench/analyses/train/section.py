@@ -41,8 +41,8 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
             name=name,
             figure=figure,
             title="Training curves",
-            shows="Training loss and accuracy on the held-out images by epoch, a line for each model with "
-            "the last epoch's value at its end. Several seeds are a line through their mean and a band over all of them.",
+            shows="Training loss and accuracy on the held-out images by epoch, a line for each model with the last "
+            "epoch's value at its end. Several seeds are a line through their mean and a band over all of them.",
             measured="Accuracy is taken after each epoch; the loss is the mean over its steps, with augmentation.",
         )
         for name, figure in training_figures(frame).items()
