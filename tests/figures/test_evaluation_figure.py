@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from stmbench.analyses.eval.figures import accuracy, evaluation_figures
+from stmbench.analyses.eval.figures import accuracy, evaluation_figures, left_out
+from stmbench.analyses.eval.section import evaluation_section
 from stmbench.analyses.eval.terminal import evaluation_table
 from stmbench.errors import TableError
 from stmbench.figures import save
@@ -62,6 +63,43 @@ def test_best_first_with_intervals_and_untrained_models_said(tmp_path: Path) -> 
 def test_only_evaluations_are_drawn() -> None:
     assert evaluation_figures(profile_frame()) == {}
     assert list(evaluation_figures(with_attrs(frame_of(five())))) == ["accuracy"]
+
+
+def test_marks_at_100_per_cent_are_whole_and_the_axis_fits() -> None:
+    perfect = [row for mixer in MIXERS[:2] for row in rows(mixer, factor=1 / 0.8)]
+    bounded = [dataclasses.replace(row, ci_low=0.98, ci_high=1.0) for row in perfect if row.metric == "accuracy"]
+    (axes,) = accuracy(with_attrs(frame_of(bounded))).axes
+    low, high = axes.get_xlim()
+    assert 97 < low < 98
+    assert high - 100 > 0.05 * (100 - low)  # half a mark's width
+    assert max(axes.get_xticks()) == 100
+
+
+def test_differences_to_the_control_stand_beside_and_seeds_are_joined() -> None:
+    weights = [f"digits.e2.s{seed}:{seed}ab" for seed in range(2)]
+    both = [row for seed, label in enumerate(weights) for row in rows("dw_conv", factor=1 - 0.1 * seed, weights=label)]
+    control = rows("identity", weights=weights[0])
+    pairs = [
+        dataclasses.replace(row, metric="accuracy_difference", baseline="unified_identity_micro", value=-0.04,
+                            ci_low=-0.06, ci_high=-0.01)
+        for row in both if row.metric == "accuracy"
+    ]  # fmt: skip
+    figure = accuracy(with_attrs(frame_of([*both, *control, *pairs])))
+    first, second, _ = figure.axes
+    assert [text.get_text() for text in first.get_yticklabels()] == ["Identity", "DW-Conv"]
+    small = [float(line.get_xdata()[0]) for line in first.lines if line.get_markersize() == 4]
+    large = [float(line.get_xdata()[0]) for line in first.lines if line.get_markersize() == 7]
+    assert small == pytest.approx([80, 72])
+    assert large == pytest.approx([80, 76])
+    assert "difference to Identity" in second.get_xlabel()
+    assert [float(line.get_xdata()[0]) for line in second.lines if line.get_markersize() == 7] == pytest.approx([-4])
+
+
+def test_one_model_is_one_point_and_the_section_says_so() -> None:
+    frame = with_attrs(frame_of(rows("dw_conv")))
+    assert evaluation_figures(frame) == {}
+    assert any("No figure of accuracy" in caveat.text for caveat in evaluation_section(frame, frame).caveats)
+    assert left_out(with_attrs(frame_of(five()))) == []
 
 
 def test_a_table_of_five_fits_80_columns() -> None:

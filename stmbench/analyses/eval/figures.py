@@ -90,6 +90,8 @@ def accuracy(frame: pd.DataFrame) -> Figure:
         trainings = max(point.trainings for point in rows)
         more = [f"{trainings} trainings each"] if trainings > 1 else []
         heading(panels[0], "Accuracy and calibration", " · ".join([*([said] if said else []), *sorted(data), *more]))
+        for text in panels[0].texts:
+            text.set_in_layout(False)  # else a long text takes its width from the panels
     return figure
 
 
