@@ -66,7 +66,7 @@ def test_only_evaluations_are_drawn() -> None:
 
 
 def test_marks_at_100_per_cent_are_whole_and_the_axis_fits() -> None:
-    perfect = [row for mixer in MIXERS[:2] for row in rows(mixer, factor=1 / 0.8)]
+    perfect = [row for mixer in MIXERS for row in rows(mixer, factor=1 / 0.8)]
     bounded = [dataclasses.replace(row, ci_low=0.98, ci_high=1.0) for row in perfect if row.metric == "accuracy"]
     (axes,) = accuracy(with_attrs(frame_of(bounded))).axes
     low, high = axes.get_xlim()
@@ -86,12 +86,12 @@ def test_differences_to_the_control_stand_beside_and_seeds_are_joined() -> None:
     ]  # fmt: skip
     figure = accuracy(with_attrs(frame_of([*both, *control, *pairs])))
     first, second, _ = figure.axes
-    assert [text.get_text() for text in first.get_yticklabels()] == ["Identity", "DW-Conv"]
+    assert [text.get_text() for text in first.get_yticklabels()] == ["identity", "DW-Conv"]
     small = [float(line.get_xdata()[0]) for line in first.lines if line.get_markersize() == 4]
     large = [float(line.get_xdata()[0]) for line in first.lines if line.get_markersize() == 7]
     assert small == pytest.approx([80, 72])
     assert large == pytest.approx([80, 76])
-    assert "difference to Identity" in second.get_xlabel()
+    assert "difference to identity" in second.get_xlabel()
     assert [float(line.get_xdata()[0]) for line in second.lines if line.get_markersize() == 7] == pytest.approx([-4])
 
 

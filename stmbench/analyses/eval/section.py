@@ -43,8 +43,8 @@ def evaluation_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
             figure=figure,
             title="Accuracy and calibration",
             shows="Top-1 accuracy of each model, the best first, its difference to the control where that is known, "
-            "and the expected calibration error. Whiskers are 95 % intervals, of differences paired by image. Of several "
-            "trainings each has a small mark; the large one is their mean, its whisker reaches over all intervals.",
+            "and the expected calibration error. Whiskers are 95 % intervals, of differences paired by image. Of "
+            "several trainings each has a small mark; the large one is their mean, its whisker spans all intervals.",
             measured="All models see the same images. Accuracy has Wilson's interval, calibration one that allows for "
             "its bias on few images.",
         )
