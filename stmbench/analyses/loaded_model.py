@@ -22,7 +22,7 @@ from stmbench.data.class_maps import IMAGENET, NUMBERS, SYNSET, synsets
 from stmbench.data.image_set import ImageSet
 from stmbench.data.loading import Batches
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import CheckpointError, InputError, UnitError
+from stmbench.errors import InputError, UnitError
 from stmbench.tables.labels import is_random
 
 
@@ -88,7 +88,7 @@ def load_model(
 
     Args:
         name: of the model, options in brackets included.
-        checkpoint: weights; None leaves random ones that depend on `seed` alone.
+        checkpoint: weights; None leaves random ones that depend on `seed` alone, and a given module its own.
         dtype: fp32 (or tf32), bf16 or fp16, of the weights and of what goes through them.
         num_classes: of the head, for random weights and where the name does not say it; with a checkpoint it is the
             checkpoint's. None is the model's own.
@@ -98,7 +98,7 @@ def load_model(
         CheckpointError: weights that cannot be read or are another model's. UnknownNameError, ConfigError: the name.
     """
     options = dict(ModelName.parse(name).options)
-    stored = None if checkpoint is None else _stored(name, checkpoint)
+    stored = None if checkpoint is None else read_weights(checkpoint)
     if "num_classes" not in options and not is_given(name):
         wanted = num_classes if stored is None else _classes_in(name, stored)
         options |= {} if wanted is None else {"num_classes": wanted}
@@ -151,13 +151,6 @@ def _described(name: str, checkpoint: Checkpoint | str | Path) -> tuple[str, str
 def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> tuple[str, str | None]:
     loaded = load_model(name, checkpoint)
     return loaded.weights, loaded.remark
-
-
-def _stored(name: str, checkpoint: Checkpoint | str | Path) -> StoredWeights:
-    if is_given(name):
-        got = f"{Checkpoint.of(checkpoint).path.name} for {name}"
-        raise CheckpointError("no checkpoint for a module, which has weights", got, "load them into the module")
-    return read_weights(checkpoint)
 
 
 def _classes_in(name: str, stored: StoredWeights) -> int | None:

@@ -261,6 +261,7 @@ def measure(
             report = make(store, listener).run(fresh=asked["fresh"])
     except InputError as error:
         raise in_python(error, spec.options) from None
+    report.failures = [python_names(line, spec.options) for line in report.failures]
     frame = store.read(report.keys)
     good = frame[frame["status"] != "failed"]
     if not len(good):

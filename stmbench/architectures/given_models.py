@@ -201,6 +201,11 @@ def is_given(name: str) -> bool:
     return name.startswith(MODULE)
 
 
+def num_classes_of(name: str) -> int | None:
+    """The number of a given module's logits; None where neither it nor its caller says, and a try does not either."""
+    return getattr(copy_of(name), "num_classes", None)
+
+
 def fingerprints_of(names: Iterable[str]) -> dict[str, str]:
     """name -> SHA-256 of everything that the module's results depend on, for those given as objects."""
     return {name: _entry(name).fingerprint for name in names if is_given(name)}

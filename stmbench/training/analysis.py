@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import facts_of, mixer_facts, plugin_hashes
+from stmbench.analyses.models import facts_of, mixer_facts, own_weights, plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
@@ -19,7 +19,6 @@ from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, Stmb
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.files import CHECKPOINTS
-from stmbench.tables.labels import random_label
 from stmbench.training.data import TrainingData, open_data
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.images import batch_remark, with_fitting_batch
@@ -138,7 +137,7 @@ class Training(Analysis):
             definition=self.definition,
             task="training",
             models=(run.model,),
-            weights=(random_label(run.seed),),
+            weights=(own_weights(run.model, run.seed),),
             conditions={"dataset": data.fingerprints, **run.facts},
             seed=run.seed,
             plugins=plugin_hashes([run.model]),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stmbench.architectures.catalog import ModelName
+from stmbench.architectures.given_models import is_given, num_classes_of
 from stmbench.data.image_selection import require_labels, select_images
 from stmbench.data.image_set import ImageSet
 from stmbench.data.sets import open_set
@@ -48,9 +49,8 @@ def open_data(settings: TrainingSettings) -> TrainingData:
             expected = f"at most {settings.limit_corrupt} corrupt images (--limit-corrupt)"
             raise InputError(expected, "; ".join(found.damaged[:3]), "fetch the files again")
     classes = _num_classes(train, test)
-    asked = dict(ModelName.parse(settings.model).options).get("num_classes", classes)
+    asked, remedy = _classes_of_model(settings.model, classes)
     if asked != classes and (train.classes is not None or asked < classes):
-        remedy = f"leave num_classes out of {settings.model}, or use another set"
         raise ConfigError(f"a data set with the model's {asked} classes", f"{classes} in {train.name}", remedy)
     count = len(train) if settings.data_fraction == 1 else round(len(train) * settings.data_fraction)
     if not count:
@@ -58,6 +58,21 @@ def open_data(settings: TrainingSettings) -> TrainingData:
         raise ConfigError("images to train on", got, "raise --data-fraction")
     chosen = select_images(train, None if count == len(train) else count, settings.seed)
     return TrainingData(train=train, test=test, chosen=tuple(chosen), num_classes=asked)
+
+
+def _classes_of_model(model: str, classes: int) -> tuple[int, str]:
+    """How many classes a model has for a set of `classes`, and what to do where that is another number.
+
+    Raises:
+        ConfigError: a given module that does not say.
+    """
+    if not is_given(model):
+        asked = ModelName.parse(model).options.get("num_classes", classes)
+        return asked, f"leave num_classes out of {model}, or use another set"
+    if (own := num_classes_of(model)) is None:
+        remedy = f"give GivenModel(module=..., num_classes={classes})"
+        raise ConfigError("a module whose number of classes is known", model, remedy)
+    return own, f"give a module with {classes} outputs, or use another set"
 
 
 def _num_classes(train: ImageSet, test: ImageSet) -> int:

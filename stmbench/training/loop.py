@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.architectures.given_models import is_given
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, UnitError
 from stmbench.training.batch_norm import synchronised
@@ -31,9 +32,13 @@ from stmbench.training.validation import Evaluator, Score
 
 
 def built(settings: TrainingSettings, num_classes: int) -> nn.Module:
-    """The model with weights of the seed. Raises ConfigError where it cannot recompute its blocks and was asked to."""
+    """The model with weights of the seed; a module given as an object keeps its own weights and classes.
+
+    Raises:
+        ConfigError: a model that cannot recompute its blocks, or whose classifier is not known, and that was asked to.
+    """
     recipe = settings.recipe
-    options: dict[str, Any] = {"num_classes": num_classes}
+    options: dict[str, Any] = {} if is_given(settings.model) else {"num_classes": num_classes}
     if recipe.drop_path is not None:
         options["drop_path_rate"] = recipe.drop_path
     seed_at(settings.seed)
@@ -43,6 +48,8 @@ def built(settings: TrainingSettings, num_classes: int) -> nn.Module:
             raise ConfigError("a model that can recompute its blocks", settings.model, "leave --grad-checkpointing out")
         cast(Any, model).set_grad_checkpointing()
     if recipe.dropout:
+        if not hasattr(model, "get_classifier"):
+            raise ConfigError("a model with get_classifier(), for dropout", settings.model, "use --set dropout=0")
         _drop_before(cast(Any, model).get_classifier(), recipe.dropout)
     return model
 

@@ -119,17 +119,26 @@ class TrainOptions(Options):
     def runs(self, models: Sequence[str]) -> list[TrainingSettings]:
         """One training for each model and seed. Raises ConfigError for a recipe that is not valid."""
         from stmbench.analyses.models import facts_of
+        from stmbench.architectures.given_models import is_given
         from stmbench.training.recipe import default_recipe, recipe_for, warmup_remark
         from stmbench.training.settings import TrainingSettings
 
         preset, changes = self.recipe or default_recipe(self.dataset), self.changes
         mixer_of = {name: facts_of(name).mixer for name in models}
         recipes = {name: recipe_for(preset, mixer, **changes) for name, mixer in mixer_of.items()}
+        given = [name for name in models if is_given(name)]
+        if given and changes.get("drop_path") is not None:
+            got = f"drop_path={changes['drop_path']} for {given[0]}"
+            raise ConfigError("no drop_path for a module, which has its own", got, "leave it out of --set")
+        recipes |= {name: dataclasses.replace(recipes[name], drop_path=None) for name in given}
+        start = {name: f"{name}: trained from the weights it was given, whatever the seed" for name in given}
         return [
             TrainingSettings(
                 model=name,
                 recipe=recipes[name],
-                remarks=tuple(filter(None, [warmup_remark(recipes[name], preset, mixer_of[name], **changes)])),
+                remarks=tuple(
+                    filter(None, [warmup_remark(recipes[name], preset, mixer_of[name], **changes), start.get(name)])
+                ),
                 dataset=self.dataset,
                 train_split=self.train_split,
                 test_split=self.split,

@@ -247,15 +247,27 @@ def test_refusals_at_the_building(module: Any, options: dict[str, Any], message:
     assert "\n" not in str(caught.value)
 
 
-def test_names_without_a_module_options_and_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_names_without_a_module_and_options_are_refused() -> None:
     name = model_name_of(plain())
     with pytest.raises(ConfigError, match=r"a module that is built already, got num_classes; leave them out"):
         create_model(name, num_classes=3)
-    with pytest.raises(CheckpointError, match=r"got a.pt for module:Plain-\w+; load them into the module"):
-        load_model(name, tmp_path / "a.pt")
     release_models([name, "unified_dw_conv_nano"])
     with pytest.raises(InputError, match=r"a model that is known here, got 'module:Plain-.*give the module itself"):
         create_model(name)
+
+
+def test_a_checkpoint_replaces_the_modules_weights_in_the_copy_alone(tmp_path: Path) -> None:
+    module, other = plain(), Plain()
+    nn.init.constant_(other.fc.bias, 7.0)
+    torch.save(other.state_dict(), tmp_path / "a.pt")
+    name = model_name_of(module)
+    loaded = load_model(name, tmp_path / "a.pt")
+    assert loaded.model.state_dict()["fc.bias"].eq(7.0).all()
+    assert loaded.weights.startswith("a.pt")
+    assert not module.fc.bias.eq(7.0).any()
+    torch.save(Plain(classes=3).state_dict(), tmp_path / "b.pt")
+    with pytest.raises(CheckpointError, match=r"fc\."):
+        load_model(name, tmp_path / "b.pt")
 
 
 def test_a_module_travels_to_another_process_unless_it_lives_in_main(tmp_path: Path) -> None:
