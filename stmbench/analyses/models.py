@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,13 +42,25 @@ def facts_of(name: str) -> ModelFacts:
     return ModelFacts(architecture=parsed.architecture, mixer=parsed.mixer, scale=parsed.scale)
 
 
+def mixers_of_this_process(names: Iterable[str]) -> list[str]:
+    """Mixers of these models that no other process knows: registered in a notebook or script, not by a plug-in."""
+    mixers = dict.fromkeys(facts_of(name).mixer for name in names)
+    return [name for name in mixers if name is not None and MIXERS.get(name).is_of_this_process]
+
+
 def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of code that is not stmbench's: mixer or timm model -> its plug-in, given module -> its fingerprint."""
+    """SHA-256 of code that is not stmbench's.
+
+    Mixer or timm model -> its plug-in; mixer of this process -> its classes; given module -> its fingerprint.
+    """
     names = list(names)
     hashes: dict[str, str | None] = {}
     for name in map(ModelName.parse, names):
         if name.mixer is not None:
-            hashes[name.mixer] = MIXERS.get(name.mixer).plugin_sha256
+            entry = MIXERS.get(name.mixer)
+            classes = (entry.module, entry.config) if entry.is_of_this_process else ()
+            own = " ".join(given_models.class_hash(kind) for kind in classes)  # type: ignore[arg-type]
+            hashes[name.mixer] = hashlib.sha256(own.encode()).hexdigest() if classes else entry.plugin_sha256
         elif name.architecture == "timm":
             hashes[name.base] = sha256_of(TIMM_MODEL, name.base.removeprefix("timm:"))
     return {**{name: sha256 for name, sha256 in hashes.items() if sha256}, **given_models.fingerprints_of(names)}

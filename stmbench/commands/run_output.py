@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.analyses.models import facts_of
+from stmbench.analyses.models import facts_of, mixers_of_this_process
 from stmbench.commands import terminal
 from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
 from stmbench.commands.report import overview
 from stmbench.commands.session import end
 from stmbench.commands.terminal import RunProgress
-from stmbench.errors import InputError, printable
+from stmbench.errors import ConfigError, InputError, printable
 from stmbench.experiments.engines import Engine, LocalEngine, TaskProgress
 from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.experiment import Experiment
@@ -112,6 +112,10 @@ class RunOutput:
         self.deadline, self.baseline = deadline, baseline  # the deadline is of the monotonic clock
         todo = sum(not task.alone and task.missing is None for task in self.tasks)
         self.workers = max(1, min(workers, todo))
+        here = mixers_of_this_process(model for task in self.tasks for model in task.models)
+        if self.workers > 1 and here:
+            got = f"{here[0]}, which this process alone knows, with {self.workers} workers"
+            raise ConfigError("mixers that other processes can load", got, "write it into a file, or use --workers 1")
         self._notes = Console(stderr=True)
 
     def show_plan(self) -> None:

@@ -54,7 +54,8 @@ def mixer_of(target: str, *, anyway: bool = False) -> tuple[str, list[Path]]:
             remedy = "give the name of one, and the file as --plugin" if names else "see stmbench new mixer"
             raise ConfigError(f"one mixer in {target}", got, remedy)
         name = names[0]
-    if not anyway and MIXERS.get(name).plugin_sha256:
+    entry = MIXERS.get(name)
+    if not anyway and (entry.plugin_sha256 or entry.is_of_this_process):
         failed = [item.check for kind, _, found in outcomes_of(name, ()) for item in found if item.status == "failed"]
         if failed:
             remedy = f"see stmbench check {target}, or add --anyway"

@@ -99,6 +99,11 @@ class MixerEntry:
     softmax_rows: bool = False  # True: the rows of its affinity are non-negative and sum to one
     plugin_sha256: str | None = None
 
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether a notebook or script registered it: it is neither stmbench's own nor a plug-in's."""
+        return self.plugin_sha256 is None and self.module.__module__.partition(".")[0] != "stmbench"
+
     def preset(self, scale: str) -> Preset:
         """The network at `scale`: the mixer's own, or the default mixer's. Raises UnknownNameError."""
         if scale not in SCALES:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from torch import Tensor, nn
 
 import stmbench as sb
+from stmbench.analyses.models import plugin_hashes
 from stmbench.commands import study_output
+from stmbench.errors import InputError
+from stmbench.mixers.base import MIXERS, Mixer, MixerConfig
 from stmbench.studies.budget import Plan
 from stmbench.studies.design import Effort
 from stmbench.tables import read
@@ -50,13 +56,48 @@ def test_a_study_ends_with_its_verdict_and_resumes(tmp_path: Path) -> None:
     assert again.stdout.rpartition("Average Pooling against")[2] == answer
 
 
+class RowMean(Mixer):
+    """Each place and the mean of its row."""
+
+    def __init__(self, config: MixerConfig) -> None:
+        super().__init__()
+        self.config, self.out = config, nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> the same."""
+        return cast(Tensor, self.out(x + x.mean(2, keepdim=True)))
+
+
+@pytest.fixture
+def registered() -> Iterator[str]:
+    """A mixer as a cell of a notebook registers it."""
+    facts = {"title": "Row Mean", "abbreviation": "Row", "family": "Convolution", "sampling": "global"}
+    sb.register_mixer("row_mean", config=MixerConfig, weights="static", **facts)(RowMean)
+    yield "row_mean"
+    MIXERS.unregister("row_mean")
+
+
 @pytest.mark.usefixtures("small")
-def test_the_function_gives_the_verdict_as_a_frame(tmp_path: Path) -> None:
-    result = sb.study("pooling", against="dw_conv", seeds=2, out=tmp_path, progress=False)
+def test_the_function_studies_a_class_of_a_notebook_within_a_budget(registered: str, tmp_path: Path) -> None:
+    result = sb.study(registered, against="dw_conv", budget="20m", seeds=2, out=tmp_path, progress=False)
+    assert result.failures == ()
+    assert {*result.verdict["model"].str.extract(r"unified_(\w+)_nano")[0]} == {registered}
     assert {*result.verdict["baseline"]} == {"Depth-Wise Convolution", "Identity"}
     assert {*result.verdict["metric"]} == {"accuracy"}
-    assert "Verdict" in result.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    page = result.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Verdict" in page
+    assert "Left out to end in" in page
     assert "<table" in result._repr_html_()
+
+
+def test_a_class_of_a_notebook_that_changed_is_other_code(registered: str) -> None:
+    before = plugin_hashes([f"unified_{registered}_nano"])
+    changed = type("RowMean", (RowMean,), {"forward": lambda self, x: self.out(x - x.mean(2, keepdim=True))})
+    MIXERS.replace(registered, dataclasses.replace(MIXERS.get(registered), module=changed))
+    after = plugin_hashes([f"unified_{registered}_nano"])
+    assert before.keys() == after.keys() == {registered}
+    assert before != after
+    assert plugin_hashes(["unified_dw_conv_nano"]) == {}
 
 
 @pytest.mark.usefixtures("small")
@@ -101,6 +142,19 @@ def test_a_mixer_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
     line = refusal("study", str(file), "--out", str(tmp_path / "store"))
     assert "keeps its contract" in line
     assert "stmbench check" in line
+
+
+@pytest.mark.usefixtures("small")
+def test_a_class_of_a_notebook_is_unknown_to_worker_processes(registered: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"got row_mean, which this process alone .* 2 workers; .* `workers` 1"):
+        sb.study(registered, workers=2, seeds=2, out=tmp_path / "store", progress=False)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_class_of_a_notebook_has_to_keep_its_contract(registered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MIXERS.get(registered).module, "forward", lambda self, x: x.transpose(1, 2))
+    with pytest.raises(InputError, match="keeps its contract"):
+        sb.study(registered)
 
 
 def test_a_file_without_one_mixer_is_refused(tmp_path: Path) -> None:
