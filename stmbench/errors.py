@@ -9,6 +9,7 @@ StmbenchError                 caught once, by the commands: one line, exit code 
 │   ├── PluginError           a plug-in file that cannot be used
 │   ├── CheckpointError       weights that do not fit the model, or are not safe to load
 │   ├── TableError            rows or a store that violate the schema
+│   │   └── LeftOutError      a figure that would say nothing, or mislead
 │   └── OutputError           a file or folder that cannot be written
 ├── DuplicateNameError        a name registered twice
 ├── CountError                an operation the MAC counter has no rule for
@@ -126,6 +127,14 @@ class CheckpointError(InputError):
 
 class TableError(InputError):
     """Rows that violate the schema, or a store that this version cannot read."""
+
+
+class LeftOutError(TableError):
+    """A figure that would say nothing, or mislead; the `sentence` says so where the figure would stand."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("more to draw", "too little", sentence)
+        self.sentence = sentence
 
 
 class OutputError(InputError):

@@ -6,7 +6,9 @@ plot_data         points with labels and intervals
 groups            points of one setting, matched points
 curves            trainings joined to one, axes of shares, names at the ends of lines
 differences       what models have more or less than a control, as small multiples
-annotations       points of a scatter plot, names beside them, tooltips
+annotations       whose an artist is, tooltips, words along a line
+whiskers          intervals: drawn, cut, in digits; what hollow means
+names             names beside the marks of a scatter plot
 across_analyses   figures of several analyses: the Pareto front, the matrix of ranks
 """
 

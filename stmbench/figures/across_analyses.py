@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
-from stmbench.figures.annotations import extent, mark, name_points, room_for_names, words
+from stmbench.figures.annotations import mark, words
 from stmbench.figures.groups import within
+from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point, points, subtitle
-from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, limits, log_axis, rows_axis, rows_width
+from stmbench.figures.style import GRID, MUTED, canvas, heading, limits, log_axis, rows_axis, rows_width
+from stmbench.figures.whiskers import CUT, cut_whiskers, filling, is_full, note, reach, span, whisker
 from stmbench.tables.rows import display
 
 MORE_IS_BETTER: Final = ("throughput",)
@@ -49,13 +51,12 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
         got = "fewer in each setting"
         raise TableError(f"accuracy and {metric} of two trained models", got, "run `stmbench eval` and `profile`")
     shown = display(metric, values=[cost.value for cost, _ in pairs])
-    drawn = [(cost, cost.value / shown.factor, cost.value / shown.factor, shown.factor) for cost, _ in pairs]
     width, height = room_for_names([right for _, right in pairs])
     with canvas(height, width=width) as (figure, (axes,)):
-        log_axis(axes, "x", *limits(extent(drawn)))
-        ends = [100 * end for _, right in pairs for end in (right.value, *_ends(right))]
-        room = 0.08 * max(max(ends) - min(ends), 2)
-        axes.set_ylim(max(min(ends) - room, -1), min(max(ends) + room, 101))
+        log_axis(axes, "x", *limits([*reach([span(cost, shown.factor) for cost, _ in pairs], log=True)], room=1.2))
+        low, high = reach([span(right, 0.01) for _, right in pairs])
+        room = 0.08 * max(high - low, 2)
+        axes.set_ylim(max(low - room, -1), min(high + room, 101))
         axes.set_xlabel(f"{shown.name} ({shown.unit})")
         axes.set_ylabel("top-1 accuracy (%)")
         axes.grid(color=GRID)
@@ -64,6 +65,7 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
             _front(axes, group, metric, shown.factor)
         for pair in pairs:
             _draw_pair(axes, pair, metric, shown.factor)
+        note(axes, [CUT if cut_whiskers(axes) else "", filling(point for pair in pairs for point in pair)])
         name_points(figure, axes, [(right, cost.value / shown.factor, 100 * right.value) for cost, right in pairs])
     return figure
 
@@ -126,21 +128,13 @@ def _front(axes: Axes, pairs: Sequence[Pair], metric: str, factor: float) -> Non
 def _draw_pair(axes: Axes, pair: Pair, metric: str, factor: float) -> None:
     cost, right = pair
     x, y = cost.value / factor, 100 * right.value
-    across = None if cost.errors is None else [[length / factor] for length in cost.errors]
-    up = None if right.errors is None else [[100 * length] for length in right.errors]
-    said = f"{words(right, 'accuracy')}; {words(cost, metric)}"
-    if across is not None or up is not None:
-        bars = axes.errorbar(x, y, xerr=across, yerr=up, color=INK, elinewidth=0.9, capsize=2.5, zorder=3)
-        mark(bars, cost.key, said)
+    across = whisker(axes, cost, metric, (x, y), factor=factor, across=True, cap=2.5)
+    up = whisker(axes, right, "accuracy", (x, y), factor=0.01, cap=2.5)
     colour, marker, _ = right.style
-    inside = colour if cost.rounds is None else "white"  # a few rounds say little
+    inside = colour if is_full(cost, right) else "white"
     dot = axes.plot(x, y, marker=MarkerStyle(marker), color=inside, markeredgecolor=colour, markersize=8, linestyle="",
-                    zorder=4)  # fmt: skip
-    mark(dot, cost.key, said)
-
-
-def _ends(point: Point) -> tuple[float, ...]:
-    return () if point.errors is None else (point.low, point.high)
+                    zorder=5.5)  # fmt: skip
+    mark([across, up, dot], cost.key, f"{words(right, 'accuracy')}; {words(cost, metric)}")
 
 
 FEWEST: Final = 2  # models and quantities

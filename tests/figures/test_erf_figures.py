@@ -47,8 +47,10 @@ def _table(folder: Path, *, side: int = 64, models: int = 2, trained: bool = Fal
 
 def test_a_panel_for_each_stage_with_the_square_where_the_unit_is(tmp_path: Path) -> None:
     figure = erf_figures(_table(tmp_path), OURS, tmp_path)["erf"]
-    assert len(figure.axes) == 4
-    squares = [next(p for p in axes.patches if isinstance(p, Rectangle)) for axes in figure.axes]
+    assert len(figure.axes) == 4 + 1  # and the colour bar
+    assert figure.axes[-1].get_yticklabels()[-1].get_text() == "100 %"
+    assert figure.axes[-1].get_position().x1 > 0.9, "panels fill the width"
+    squares = [next(p for p in axes.patches if isinstance(p, Rectangle)) for axes in figure.axes[:4]]
     x, y, side = squares[0].get_x(), squares[0].get_y(), squares[0].get_width()
     assert (y + side / 2, x + side / 2, side) == pytest.approx((20.0, 30.5, 16.0))
     words = " ".join(text.get_text() for text in figure.texts)

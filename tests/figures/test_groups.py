@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stmbench.analyses.profile.figures.against_macs import efficiency, roofline
 from stmbench.analyses.profile.figures.parts import parts
 from stmbench.analyses.profile.figures.scaling import scaling
-from stmbench.analyses.profile.figures.speed import efficiency, roofline, throughput
-from stmbench.figures.annotations import MOST_BESIDE
+from stmbench.analyses.profile.figures.speed import throughput
 from stmbench.figures.groups import by_setting
+from stmbench.figures.names import MOST_BESIDE
 from stmbench.figures.plot_data import points
 from stmbench.tables import frame_of
 from tests.tables.frames import profile_rows, with_attrs

@@ -219,7 +219,7 @@ def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
     ]
     (section,) = report.sections
     assert len(section.tables[0].lines) == 3
-    assert len([axes for plot in section.plots for axes in plot.figure.axes]) == 1
+    assert len([axes for plot in section.plots for axes in plot.figure.axes]) == 1 + 1  # and the colour bar
 
 
 def test_analyses_together_have_a_section_of_ranks_before_theirs() -> None:

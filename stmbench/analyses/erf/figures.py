@@ -16,14 +16,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.annotations import mark, name_points, room_for_names, words
+from stmbench.figures.annotations import mark, words
+from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point, labels, points
-from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, canvas, heading, letters, shorten
+from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, WIDTH, canvas, heading, letters, shorten
+from stmbench.figures.whiskers import CUT, cut_whiskers, filling, is_full, reach, span, whisker
+from stmbench.figures.whiskers import note as above
 from stmbench.tables.labels import is_random
 from stmbench.tables.rows import number
 
@@ -111,10 +115,14 @@ def _read(path: Path) -> dict[str, Any]:
         return {name: file[name] for name in file.files}
 
 
-SIDE: Final = 1.25  # inches of a panel
+LEAST, MOST = 0.9, 2.4  # inches of a panel's side, which fills the figure's width
+ABREAST: Final = 5  # models beyond which two stand side by side
 GAP: Final = 0.12
 BELOW: Final = 0.2  # inches for the number under a panel
+BAR: Final = 0.62  # inches for the colour bar and its numbers
 GAMMA: Final = 0.25  # colours follow this power of the map: its tails would be invisible
+TICKS: Final = (0.0, 0.001, 0.01, 0.1, 0.4, 1.0)  # of a panel's maximum
+CASING: Final[list[AbstractPathEffect]] = [withStroke(linewidth=1.9, foreground="white")]
 
 
 def erf_figures(
@@ -142,32 +150,38 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
     models = list(dict.fromkeys((item.label, item.is_untrained) for item in maps))
     stages = sorted({item.stage for item in maps})
     untrained = all(random for _, random in models)
-    tall = SIDE * max(item.pixels.shape[0] / item.pixels.shape[1] for item in maps)
+    shape = max(item.pixels.shape[0] / item.pixels.shape[1] for item in maps)
     label = 0.3 + 0.068 * max(letters(name) for name, _ in models)
     said = words + (" · random init" if untrained else "")
     note = (
         f"colours: quarter power of the map over its maximum; square: ERF@{maps[0].percent:g}; cross: the unit's centre"
     )
-    width = max(label + len(stages) * (SIDE + GAP) + 0.1, 0.066 * len(said) + 0.2, 0.056 * len(note) + 0.2)
-    top, bottom = 0.88, 0.28
-    height = top + len(models) * (tall + BELOW + GAP) + bottom
+    blocks = 2 if len(models) > ABREAST else 1
+    depth = -(-len(models) // blocks)
+    width = max(WIDTH, blocks * (label + len(stages) * (LEAST + GAP)) + BAR, 0.066 * len(said) + 0.2,
+                0.056 * len(note) + 0.2)  # fmt: skip
+    across = (width - BAR) / blocks
+    side = min((across - label) / len(stages) - GAP, MOST)
+    tall, top, bottom = side * shape, 0.88, 0.28
+    height = top + depth * (tall + BELOW + GAP) + bottom
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
-        for row, model in enumerate(models):
-            below = height - top - row * (tall + BELOW + GAP) - tall
-            name = shorten(model[0])
+        for place, model in enumerate(models):
+            block, row = divmod(place, depth)
+            start, below = label + block * across, height - top - row * (tall + BELOW + GAP) - tall
+            x, y = (start - 0.1) / width, below + tall / 2
             key = next(item.key for item in maps if item.label == model[0])
-            mark(figure.text((label - 0.1) / width, (below + tall / 2) / height, name, ha="right", va="center"), key)
+            mark(figure.text(x, y / height, shorten(model[0]), ha="right", va="center"), key)
             if model[1] and not untrained:
-                figure.text((label - 0.1) / width, (below + tall / 2 - 0.17) / height, "random init",
-                            ha="right", va="center", fontsize=7, color=MUTED)  # fmt: skip
-            for item in maps:
-                if (item.label, item.is_untrained) == model:
-                    x = label + stages.index(item.stage) * (SIDE + GAP)
-                    _draw(figure.add_axes((x / width, below / height, SIDE / width, tall / height)), item)
-        for column, stage in enumerate(stages):
-            x = label + column * (SIDE + GAP)
-            figure.text(x / width, 1 - (top - 0.08) / height, f"stage {stage + 1}", fontsize=8.5, color=MUTED)
+                figure.text(x, (y - 0.17) / height, "random init", ha="right", va="center", fontsize=7, color=MUTED)
+            for column, stage in enumerate(stages):
+                left = (start + column * (side + GAP)) / width
+                if row == 0:
+                    figure.text(left, 1 - (top - 0.08) / height, f"stage {stage + 1}", fontsize=8.5, color=MUTED)
+                for item in maps:
+                    if (item.label, item.is_untrained, item.stage) == (*model, stage):
+                        _draw(figure.add_axes((left, below / height, side / width, tall / height)), item)
+        _colour_bar(figure, width - BAR, (height - top - tall, min(tall, 2.0)))
         figure.text(
             0.1 / width, 1 - 0.1 / height, "Effective receptive field", fontsize=11, fontweight="bold", va="top"
         )
@@ -176,15 +190,35 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
     return figure
 
 
+def _colour_bar(figure: Figure, x: float, span: tuple[float, float]) -> None:
+    """What a colour means, beside the first row: shares of a panel's maximum, at (bottom, height) in inches."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((x / width, span[0] / height, 0.1 / width, span[1] / height))
+    axes.imshow(np.linspace(0, 1, 128)[:, None], cmap=HEAT, aspect="auto", origin="lower", extent=(0, 1, 0, 1))
+    axes.set_xticks([])
+    axes.set_yticks([tick**GAMMA for tick in TICKS], [f"{100 * tick:g} %" for tick in TICKS], fontsize=6.5)
+    axes.yaxis.tick_right()
+    axes.tick_params(length=2, width=0.5, pad=1.5)
+    axes.set_xlabel("of max", fontsize=6.5, color=MUTED, labelpad=4)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
 def _draw(axes: Axes, item: ErfMap) -> None:
     height, width = item.pixels.shape
     mark(axes, item.key, f"{item.label}, stage {item.stage + 1}: ERF@{item.percent:g} {item.value:.3f}")
     peak = float(item.pixels.max()) or 1.0
     axes.imshow((item.pixels / peak) ** GAMMA, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     (y, x), half = item.centre, item.side / 2
-    axes.add_patch(Rectangle((x - half, y - half), item.side, item.side, fill=False, edgecolor=MARK, linewidth=1.0))
+    # a square that reaches beyond the image is drawn along its edge, where it can be seen
+    edge = 0.015 * width
+    left, right = (min(max(end, edge - 0.5), width - 0.5 - edge) for end in (x - half, x + half))
+    upper, lower = (min(max(end, edge - 0.5), height - 0.5 - edge) for end in (y - half, y + half))
+    axes.add_patch(Rectangle((left, upper), right - left, lower - upper, fill=False, edgecolor=MARK, linewidth=1.1,
+                             path_effects=CASING))  # fmt: skip
     if item.side > 0.1 * width:  # in a smaller square it would hide the map
-        axes.plot([x], [y], marker="+", color=MARK, markersize=4, markeredgewidth=0.8)
+        x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+        axes.plot([x], [y], marker="+", color=MARK, markersize=5, markeredgewidth=1.0, path_effects=CASING)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_xticks([])
@@ -229,23 +263,27 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
         for point in points(last, "erf")
         if (point.model, str(point.facts["weights"])) in accuracy and not point.is_untrained
     ]
-    if not pairs:
+    if len(pairs) < 2:
         return None
     width, height = room_for_names([size for size, _ in pairs])
     with canvas(height, width=width) as (figure, (axes,)):
+        for set_limits, (low, high) in ((axes.set_xlim, reach([span(size) for size, _ in pairs])),
+                                        (axes.set_ylim, reach([span(right, 0.01) for _, right in pairs]))):  # fmt: skip
+            room = 0.12 * (high - low) or 0.05 * high or 0.1
+            set_limits(low - room, high + room)
         for size, right in pairs:
-            across, up = ([[length] for length in errors] if errors else None for errors in _errors(size, right))
-            bars = axes.errorbar(size.value, 100 * right.value, xerr=across, yerr=up, color=size.style.colour,
-                          capsize=3, elinewidth=1.0, zorder=3)  # fmt: skip
-            dot = axes.plot(size.value, 100 * right.value, color=size.style.colour,
-                      marker=MarkerStyle(size.style.marker),
-                      linestyle="none", markersize=8, zorder=4)  # fmt: skip
-            mark([bars, dot], size.key, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
-        axes.margins(0.15)
+            at, (colour, marker, _) = (size.value, 100 * right.value), size.style
+            across = whisker(axes, size, "erf", at, across=True)
+            up = whisker(axes, right, "accuracy", at, factor=0.01)
+            inside = colour if is_full(size, right) else "white"
+            dot = axes.plot(*at, color=inside, markeredgecolor=colour, marker=MarkerStyle(marker), linestyle="none",
+                            markersize=8, zorder=5.5)  # fmt: skip
+            mark([across, up, dot], size.key, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
         axes.set_xlabel(f"ERF@{percent:g} of the last stage, of the input's side")
-        axes.set_ylabel("top-1 accuracy, %")
+        axes.set_ylabel("top-1 accuracy (%)")
         axes.grid(axis="both")
         heading(axes, "Receptive field and accuracy", definition)
+        above(axes, [CUT if cut_whiskers(axes) else "", filling(point for pair in pairs for point in pair)])
         name_points(figure, axes, [(size, size.value, 100 * right.value) for size, right in pairs])
     return figure
 
@@ -257,8 +295,3 @@ def _accuracy(frame: pd.DataFrame) -> dict[tuple[str, str], Point]:
         return {(point.model, str(point.facts["weights"])): point for point in points(chosen, "accuracy")}
     except TableError:
         return {}
-
-
-def _errors(size: Point, right: Point) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    up = right.errors
-    return size.errors, None if up is None else (100 * up[0], 100 * up[1])

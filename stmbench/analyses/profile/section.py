@@ -7,17 +7,17 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from stmbench.analyses.profile.figures import profile_figures
+from stmbench.analyses.profile.figures import drawn_or_not
 from stmbench.analyses.profile.terminal import OverviewRow as Overview
 from stmbench.analyses.profile.terminal import lines
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import Point, labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.cross_analysis import published_table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import by_model, cell, conditions, measured
-from stmbench.tables.labels import FEWEST_ROUNDS
+from stmbench.tables.labels import FEWEST_ROUNDS, FEWEST_TO_RANK
 from stmbench.tables.rows import display, number
 
 
@@ -40,7 +40,7 @@ CAPTIONS: Final = {
     "ranks": Caption(
         "Probability of each rank",
         "How sure the order is: the share of bootstrap resamples in which a model takes each place in throughput. The "
-        "area of a dot is the probability, the number is in per cent.",
+        "area of a dot is the probability, the number is in per cent, and N is the number of rounds.",
         "Rounds are resampled whole, so what disturbs one round disturbs all models of the resample alike.",
     ),
     "latency": Caption(
@@ -78,7 +78,8 @@ CAPTIONS: Final = {
         "Cost by part",
         "Where MACs, time and parameters are: in the mixers, which are compared, or in what surrounds them.",
         "MACs and parameters are counted by part; time is stamped wherever execution crosses from one part into "
-        "another, and what belongs to none (residual sums, layer scale) is 'other'.",
+        "another, and what belongs to none (residual sums, layer scale) is 'other'. MACs and time are of one image; "
+        "numbers beside bars are totals, small ones the mixers' share with its 95 % interval.",
     ),
 }
 
@@ -130,9 +131,8 @@ def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     overview = lines(frame)
     every_table = (_table(overview), published_table(frame), *_details(frame))
     tables = [table for table in every_table if table is not None]
-    plots = [
-        Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in profile_figures(frame).items()
-    ]
+    figures, left_out = drawn_or_not(frame)
+    plots = [Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in figures.items()]
     return Section(
         name="profile",
         heading="Cost and speed",
@@ -142,7 +142,7 @@ def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         plots=tuple(plots),
         tables=tuple(tables),
         definition=DEFINITION,
-        caveats=caveats(frame, quality=False),
+        caveats=(*caveats(frame, quality=False), *(Caveat(kind="note", text=text) for text in left_out)),
     )
 
 
@@ -262,7 +262,8 @@ def _details(frame: pd.DataFrame) -> list[Table | None]:
             rows = frame[(frame["metric"] == metric) & (frame["condition"] == percentile)]
             rows.attrs = frame.attrs
             columns.append(measured(rows, metric, heading, f"{percentile}, {{}}"))
-    ranks = frame.loc[frame["metric"] == "rank_probability", "level"].nunique()
+    enough = frame["num_samples"].isna() | (frame["num_samples"] >= FEWEST_TO_RANK)
+    ranks = frame.loc[(frame["metric"] == "rank_probability") & enough, "level"].nunique()
     return [
         metrics_table("profile-ranks", "Probability of each rank in throughput", frame, ["rank_probability"],
                       across=["level"], heading=lambda _, rank: Column(heading=f"Rank {rank:g}", unit="%"))

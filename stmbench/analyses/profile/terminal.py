@@ -16,6 +16,7 @@ from stmbench.errors import TableError
 from stmbench.figures.groups import alike, match
 from stmbench.figures.plot_data import Point, points
 from stmbench.reporting.caveats import troubles
+from stmbench.tables.labels import FEWEST_TO_RANK
 from stmbench.tables.rows import Display, display, number
 
 TAIL: Final = 0.025  # left out at either end: the ranks from `low` to `high` hold 95 % or more
@@ -30,7 +31,8 @@ class Ranks:
 
     @classmethod
     def of(cls, subject: Point, candidates: Sequence[Point]) -> Ranks | None:
-        """Those of the subject's setting; None where there are none."""
+        """Those of the subject's setting; None where there are none, or of too few rounds."""
+        candidates = [point for point in candidates if point.count is None or point.count >= FEWEST_TO_RANK]
         levels = sorted({point.level for point in candidates if point.level >= 1})
         fitting = [point for point in candidates if alike(subject, point)]
         latencies = {int(level): match(subject, [p for p in fitting if p.level == level]) for level in levels}

@@ -1,4 +1,4 @@
-"""Cost by part of the network: where the MACs, the time and the parameters are."""
+"""Cost by part of the network: where the MACs, the time and the parameters of one image are."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stmbench.errors import TableError
-from stmbench.figures.annotations import mark_point
+from stmbench.figures.annotations import mark, mark_point
 from stmbench.figures.groups import Rows, by_setting, match, setting_axis
 from stmbench.figures.palette import PARTS
 from stmbench.figures.plot_data import Point, points, subtitle
-from stmbench.figures.style import INK, canvas, heading, rows_axis, rows_height, rows_width
+from stmbench.figures.style import INK, MUTED, WIDTH, canvas, heading, rows_axis, rows_height, rows_width
+from stmbench.figures.whiskers import digits, note
 from stmbench.tables.rows import display
 
 METRICS: Final = ("part_macs", "part_time", "part_params")
@@ -35,7 +36,8 @@ def parts(frame: pd.DataFrame) -> Figure:
     rows = by_setting(firsts, firsts.index)
     names = [*PARTS, *sorted({str(point.condition) for point in every} - set(PARTS))]
     names = [name for name in names if any(point.condition == name for point in every)]
-    height, width = rows_height(len(rows.names), rest=1.75), rows_width(rows.names)
+    height = rows_height(len(rows.names), row=0.4, rest=1.75)
+    width = rows_width(rows.names) - WIDTH + 1.1 + 2.7 * len(measured)
     with canvas(height, width=width, columns=len(measured)) as (figure, panels):
         for axes, (metric, chosen) in zip(panels, measured.items(), strict=True):
             rows_axis(axes, rows.names)
@@ -59,7 +61,7 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list
         matched = [(row, match(first, candidates)) for row, first in rows.points]
         values = [0.0 if point is None else point.value / shown.factor for _, point in matched]
         bars = axes.barh(
-            list(starts), values, left=list(starts.values()), height=0.64, color=colour, edgecolor="white",
+            list(starts), values, left=list(starts.values()), height=0.44, color=colour, edgecolor="white",
             linewidth=0.5, label=name, zorder=2,
         )  # fmt: skip
         for bar, value, (row, point) in zip(bars, values, matched, strict=True):
@@ -67,12 +69,20 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list
             if point is None:
                 continue
             mark_point(bar, point, metric)
-            if point.errors is not None:
-                ends = [[length / shown.factor] for length in point.errors]
-                whiskers = axes.errorbar(
-                    starts[row], row, xerr=ends, color=INK, elinewidth=0.8, capsize=1.5, alpha=0.8, zorder=4
-                )
-                mark_point(whiskers, point, metric)
     furthest = max(starts.values())
-    axes.set_xlim(0, 1.04 * furthest if furthest > 0 else 1)
-    axes.set_xlabel(f"{shown.name} ({shown.unit})")
+    axes.set_xlim(0, 1.02 * furthest if furthest > 0 else 1)
+    axes.set_xlabel(f"{shown.name}{'' if metric == 'part_params' else ' per image'} ({shown.unit})")
+    timed = False
+    for row, first in rows.points:
+        total = axes.annotate(f"{starts[row]:#.3g}".rstrip("."), (starts[row], row), (4, 0), textcoords="offset points",
+                              va="center", fontsize=8, color=INK)  # fmt: skip
+        mark(total, first.key)
+        mixers = match(first, [point for point in chosen if point.condition == "mixers"])
+        if mixers is not None and mixers.errors is not None:
+            share, interval = digits(mixers, metric, shown.factor)
+            said = axes.annotate(f"mixers {share} ({interval})", (0, row), (1, -11), textcoords="offset points",
+                                 va="center", fontsize=6.5, color=MUTED)  # fmt: skip
+            mark(said, first.key)
+            timed = True
+    if timed:
+        note(axes, ["small: 95 % interval of the mixers"])

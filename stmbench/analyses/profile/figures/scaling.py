@@ -18,10 +18,11 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from stmbench.errors import TableError
-from stmbench.figures.annotations import extent, mark, mark_legend, mark_point
+from stmbench.figures.annotations import mark, mark_legend, mark_point
 from stmbench.figures.palette import STROKES, Stroke, text_on
 from stmbench.figures.plot_data import Point, points, subtitle
-from stmbench.figures.style import GRID, INK, MUTED, canvas, heading, letters, limits, log_axis, shorten
+from stmbench.figures.style import GRID, MUTED, canvas, heading, letters, limits, log_axis, shorten
+from stmbench.figures.whiskers import CUT, cut_whiskers, filling, note, reach, span, whisker
 from stmbench.tables.labels import square_side
 
 
@@ -35,11 +36,10 @@ def scaling(frame: pd.DataFrame) -> Figure:
     if not sizes:
         raise TableError("throughput of one model at two sizes", "fewer", "profile with --resolution 224,320")
     every = [point for line in sizes.values() for point in line]
-    drawn = [(point, _side(point), point.value, 1.0) for point in every]
-    sides = sorted({side for _, side, _, _ in drawn})
+    sides = sorted({_side(point) for point in every})
     with canvas(4.2, width=8.4) as (figure, (axes,)):
-        log_axis(axes, "x", *limits([side for _, side, _, _ in drawn], room=1.15))
-        log_axis(axes, "y", *limits(extent(drawn)))
+        log_axis(axes, "x", *limits(sides, room=1.15))
+        log_axis(axes, "y", *limits([*reach([span(point) for point in every], log=True)], room=1.2))
         axes.xaxis.set_major_locator(FixedLocator(sides))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("input (px)")
@@ -56,6 +56,7 @@ def scaling(frame: pd.DataFrame) -> Figure:
             )
             for (name, setting), line in sizes.items()
         ]
+        note(axes, [CUT if cut_whiskers(axes) else "", filling(every)])
         legend = figure.legend(handles=handles, loc="outside right upper", title="exponent b", alignment="left")
         mark_legend(legend, [line[0].key for line in sizes.values()])
     return figure
@@ -93,10 +94,7 @@ def _line(axes: Axes, name: str, line: list[Point], stroke: Stroke) -> Line2D:
     colour, marker, _ = line[0].style
     mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=stroke, zorder=2), line[0].key)
     for point, side in zip(line, x, strict=True):
-        if point.errors is not None:
-            ends = [[length] for length in point.errors]
-            bars = axes.errorbar(side, point.value, yerr=ends, color=INK, elinewidth=0.9, capsize=2.5, zorder=3)
-            mark_point(bars, point, "throughput")
+        whisker(axes, point, "throughput", (side, point.value), cap=2.5)
         inside = colour if point.resolved else "white"
         dot = axes.plot(side, point.value, marker=MarkerStyle(marker), color=inside, markeredgecolor=colour,
                         markersize=6.5, linestyle="", zorder=4)  # fmt: skip
