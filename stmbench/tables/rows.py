@@ -222,6 +222,8 @@ def number(value: float | None, metric: str, shown: Display | None = None) -> st
         return "–"
     shown = shown or display(metric)
     scaled = value / shown.factor
+    if shown.unit == "count" and scaled == round(scaled):
+        return f"{scaled:,.0f}"
     # fixed decimals line up in a column; a value that they would leave one digit of gets three significant ones
     small = scaled != 0 and abs(scaled) < 10.0 ** min(0, 1 - shown.decimals)
     return f"{scaled:.3g}" if small else f"{scaled:,.{shown.decimals}f}"

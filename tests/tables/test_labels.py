@@ -78,3 +78,8 @@ def test_text_that_is_no_size_are_refused(words: str) -> None:
 
 def test_the_side_of_a_square() -> None:
     assert (square_side("224"), square_side("32x64")) == (224, None)
+
+
+def test_counts_have_no_decimals() -> None:
+    assert number(1_625_482.0, "elements_moved") == "1,625,482"
+    assert number(0.0, "dropped_rounds") == "0"
