@@ -143,10 +143,10 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
     heights = [float(axes.transData.transform((right, end.y))[1]) * scale for end in ends]
     for end, name, height, found in zip(ends, names, heights, spread(heights, gap), strict=True):
         name.set_position((16, found - height))
-        lead = axes.annotate("", (end.x, end.y), (14, found - height), xycoords="data", textcoords=("offset points"),
-                             annotation_clip=False, zorder=2,
-                             arrowprops={"arrowstyle": "-", "color": end.style.colour, "linewidth": 0.9, "shrinkA": 0,
-                                         "shrinkB": 3})  # fmt: skip
+        gone = scale * float(axes.transData.transform((right, end.y))[0] - axes.transData.transform((end.x, end.y))[0])
+        arrow = {"arrowstyle": "-", "color": end.style.colour, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 3}
+        lead = axes.annotate("", (end.x, end.y), (gone + 14, found - height), textcoords="offset points",
+                             annotation_clip=False, zorder=2, arrowprops=arrow)  # fmt: skip
         lead.set_in_layout(False)
         mark([name, lead], end.key)
 

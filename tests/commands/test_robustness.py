@@ -23,7 +23,7 @@ def test_digits_leave_a_table_figures_and_rows(tmp_path: Path) -> None:
     assert "McNemar" in result.stdout
     assert "untrained, weights are random init" in result.stderr
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        "robustness_accuracy.svg", "robustness_accuracy.png",
+        f"robustness_accuracy{kind}.{ending}" for kind in ("", "_differences") for ending in ("svg", "png")
     }  # fmt: skip
     assert set(read(tmp_path)["analysis"]) == {"robustness"}
     again = run.stmbench(*NANO, *FEW, "--dataset", "digits", "--out", str(tmp_path))

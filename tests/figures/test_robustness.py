@@ -8,7 +8,8 @@ import warnings
 import pytest
 from matplotlib.figure import Figure
 
-from stmbench.analyses.robustness.figures import attack_words, eps_words, robustness_figures
+from stmbench.analyses.robustness.figures import attack_words, eps_words, left_out, robustness_figures
+from stmbench.analyses.robustness.section import robustness_section
 from stmbench.tables import Row
 from tests.tables.robustness_frames import EPS, FGSM, PGD, attacked, frame, of_five
 
@@ -17,7 +18,7 @@ LONG = "timm:a_model_with_an_uncommonly_long_name_$_{x}_&_<b>"
 TABLES = {
     "five": of_five(),
     "two attacks": [*of_five(), *of_five(definition=PGD)],
-    "one at one eps": [row for row in attacked() if row.level == EPS[-1]],
+    "two at one eps": [row for mixer in ("dw_conv", "sr_attn") for row in attacked(mixer) if row.level == EPS[-1]],
     "no intervals": [dataclasses.replace(row, ci_low=None, ci_high=None) for row in of_five()],
     "long names": attacked(model=LONG, mixer=None, scale=None),
     "one with two weights": [*attacked(), *attacked(weights=TRAINED)],
@@ -34,17 +35,46 @@ def _drawn(rows: list[Row]) -> dict[str, Figure]:
     return figures
 
 
+def _names(figure: Figure) -> list[str]:
+    """Those in the legend and those at the ends of lines."""
+    found = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return [*found, *(text.get_text() for axes in figure.axes for text in axes.texts if text.get_text())]
+
+
 def _texts(figure: Figure) -> str:
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    panels = [text.get_text() for axes in figure.axes for text in axes.texts]
-    return "\n".join([*legend, *panels, *(axes.get_title(loc="left") for axes in figure.axes)])
+    return "\n".join([*_names(figure), *(axes.get_title(loc="left") for axes in figure.axes), figure.get_supxlabel()])
 
 
 @pytest.mark.parametrize("rows", TABLES.values(), ids=TABLES.keys())
 def test_it_is_drawn_without_a_warning(rows: list[Row]) -> None:
     (figure,) = _drawn(rows).values()
-    labels = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert len(labels) == len({(row.model, row.weights) for row in rows})
+    assert len(set(_names(figure))) == len({(row.model, row.weights) for row in rows})
+
+
+def test_one_point_is_left_out_and_the_section_says_so() -> None:
+    table = frame([row for row in attacked() if row.level == EPS[-1]])
+    assert robustness_figures(table) == {}
+    assert any("No figure of accuracy" in caveat.text for caveat in robustness_section(table, table).caveats)
+    assert left_out(frame(of_five())) == []
+
+
+def test_differences_come_first_and_seeds_are_joined() -> None:
+    seeds = [f"digits.e2.s{seed}:{seed}ab" for seed in range(2)]
+    rows = [row for label in seeds for mixer in ("dw_conv", "sr_attn") for row in attacked(mixer, weights=label)]
+    control = next(row.model for row in rows if row.mixer == "dw_conv")
+    pairs = [
+        dataclasses.replace(
+            row, metric="accuracy_difference", baseline=control, value=value, ci_low=-0.2, ci_high=-0.01
+        )
+        for row, value in zip([row for row in rows if row.mixer == "sr_attn"], [-0.1] * 4 + [-0.12] * 4, strict=True)
+    ]
+    differences, curves = _drawn([*rows, *pairs]).values()
+    (axes,) = differences.axes
+    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 4]
+    assert list(line.get_ydata()) == pytest.approx([-11] * 4)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["clean", "0.5/255", "2/255", "8/255"]
+    assert sorted(_names(curves)) == ["DW-Conv", "SR-Attn"]
+    assert "2 trainings each" in curves.get_supxlabel()
 
 
 def test_values_and_whiskers_are_those_of_the_table() -> None:
@@ -91,10 +121,8 @@ def test_several_scales_have_a_panel_each() -> None:
     figures = _drawn([*rows, *of_five(scale="micro", definition=PGD), *of_five(scale="tiny", definition=PGD)])
     assert list(figures) == ["robustness_accuracy_fgsm", "robustness_accuracy_pgd_10__torchattacks"]
     figure = figures["robustness_accuracy_fgsm"]
-    titles = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in ("micro", "tiny")]
-    assert titles == ["micro", "tiny"]
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert set(labels) == {"Halo-Attn", "SR-Attn", "SW-Attn", "DW-Conv", "DCNv3", "timm:resnet18"}
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["micro", "tiny"]
+    assert set(_names(figure)) == {"Halo-Attn", "SR-Attn", "SW-Attn", "DW-Conv", "DCNv3", "timm:resnet18"}
 
 
 def test_a_table_without_it_has_no_figure() -> None:

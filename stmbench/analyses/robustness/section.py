@@ -13,6 +13,7 @@ from stmbench.analyses.robustness.figures import (
     Panels,
     attack_words,
     eps_words,
+    left_out,
     panels_of,
     place_of,
     place_words,
@@ -21,7 +22,7 @@ from stmbench.analyses.robustness.figures import (
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.metrics_table import metrics_table, valued
 from stmbench.reporting.model_table import Measured, best, by_model, conditions
 
@@ -59,17 +60,27 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         tables += _by_attack(panels, metric)
         lead = _lead(panels, metric)
     further = (_remaining(frame), _tests(frame), _checks(frame))
-    plots = [
-        Plot(
-            name=name,
-            figure=figure,
-            title="Under attack",
-            shows="Accuracy at each eps; models are drawn side by side so that intervals can be read. Hollow "
-            "marks break a check of validity.",
-            measured="Whiskers are Wilson's 95 % intervals over the same images for all models.",
-        )
-        for name, figure in robustness_figures(frame).items()
-    ]
+    plots = []
+    for name, figure in robustness_figures(frame).items():
+        if name.endswith("_differences"):
+            title, shows = (
+                "Under attack, differences",
+                (
+                    "What each model has more or less than the control at each eps, the others in grey; marks are full where "
+                    "the interval excludes 0."
+                ),
+            )
+            measured = "Bands are 95 % intervals, paired by image; of several trainings they reach over all."
+        else:
+            title, shows = (
+                "Under attack",
+                (
+                    "Accuracy at each eps; models are drawn side by side so that intervals can be read. Hollow marks break a "
+                    "check of validity."
+                ),
+            )
+            measured = "Whiskers are Wilson's 95 % intervals over the same images for all models."
+        plots.append(Plot(name=name, figure=figure, title=title, shows=shows, measured=measured))
     return Section(
         name="robustness",
         heading="Adversarial robustness",
@@ -79,7 +90,10 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
         tables=(*tables, *(table for table in further if table is not None)),
         definition=DEFINITION,
         # a check that another attack would be needed for is no unit that was left out
-        caveats=caveats(_without_checks(frame)),
+        caveats=(
+            *caveats(_without_checks(frame)),
+            *(Caveat(kind="note", text=text) for text in left_out(frame)),
+        ),
     )
 
 
