@@ -1,4 +1,4 @@
-"""Accuracy against severity, a panel for each corruption; and heat maps of models by corruptions."""
+"""Accuracy by severity and its differences to a control; heat maps of models by corruptions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
 
-from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES, overall, title
+from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES, SEVERITIES, overall, title
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_legend, mark_point
+from stmbench.figures.curves import ends_of, join_trainings, set_share_axis, share_limits
+from stmbench.figures.differences import FEW_MODELS, differences, draw_differences
 from stmbench.figures.palette import text_on
 from stmbench.figures.plot_data import Point, labels, points, subtitle
 from stmbench.figures.style import INK, MUTED, STYLE, canvas, heading, letters, rows_axis, shorten
@@ -27,24 +29,90 @@ from stmbench.figures.style import INK, MUTED, STYLE, canvas, heading, letters, 
 ANALYSIS: Final = "corruption"
 FEW: Final = 8  # panels; so many are not grouped by family
 ACROSS: Final = 4  # panels in a row
-TOPS: Final = (5.0, 10.0, 20.0, 50.0)  # per cent; an axis ends at the first that holds all values, else at 100
+LEAST_CELLS: Final = 5  # of a map: one or two models by one or two corruptions are a table
+MAPS: Final = {"accuracy": "mean_accuracy", "errors": "corruption_error"}
 
 
 def figures(view: View) -> dict[str, Figure]:
-    """Name -> figure: three for each definition and data set in the rows, or as many as there is something for."""
-    figures_by_name: dict[str, Figure] = {}
-    chosen = view.rows[view.rows["value"].notna()]
-    groups = list(chosen.groupby(["definition", "dataset"], sort=False))
+    """Name -> figure: up to four for each definition and data set in the rows, differences to a control first.
+
+    A map of fewer than `LEAST_CELLS` cells is left out, as is what there are no rows for.
+    """
+    found: dict[str, Figure] = {}
+    groups = _groups(view.rows)
     for (definition, dataset), rows in groups:
-        rows.attrs = view.rows.attrs
-        words = [str(definition).replace(".", "_"), str(dataset).partition(":")[0]] if len(groups) > 1 else []
-        drawn = {"severity": severity_curves, "accuracy": accuracy_map, "errors": error_map}
+        words = [definition.replace(".", "_"), dataset.partition(":")[0]] if len(groups) > 1 else []
+        drawn = {
+            "differences": severity_differences,
+            "severity": severity_curves,
+            "accuracy": accuracy_map,
+            "errors": error_map,
+        }
         for name, draw in drawn.items():
+            if name in MAPS and _cells(rows, MAPS[name]) < LEAST_CELLS:
+                continue
             try:
-                figures_by_name["_".join([ANALYSIS, name, *words])] = draw(rows)
+                found["_".join([ANALYSIS, name, *words])] = draw(rows)
             except TableError:
-                continue  # no baseline, or no corruption that all severities were measured of
-    return figures_by_name
+                continue  # no control, no baseline, or no corruption that all severities were measured of
+    return found
+
+
+def left_out(view: View) -> list[str]:
+    """A line on each map that is too small to be one."""
+    found = []
+    for _, rows in _groups(view.rows):
+        for name, metric in MAPS.items():
+            if 0 < (cells := _cells(rows, metric)) < LEAST_CELLS:
+                text = f"No figure of {name} by corruption: it would hold {cells} cell{'s' if cells > 1 else ''}"
+                found.append(f"{text}; the table has the values.")
+    return found
+
+
+def _groups(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    chosen = frame[frame["value"].notna()]
+    groups = [((str(key[0]), str(key[1])), rows) for key, rows in chosen.groupby(["definition", "dataset"], sort=False)]
+    for _, rows in groups:
+        rows.attrs = frame.attrs
+    return groups
+
+
+def _cells(rows: pd.DataFrame, metric: str) -> int:
+    """Of a map of models by corruptions."""
+    chosen = rows[(rows["metric"] == metric) & rows["condition"].isin(list(CORRUPTIONS))]
+    return int(chosen["model"].nunique() * chosen["condition"].nunique())
+
+
+def severity_differences(frame: pd.DataFrame) -> Figure:
+    """Accuracy minus the control's at each severity, by family, by corruption where they are few.
+
+    Raises:
+        TableError: no differences.
+    """
+    compared = differences(frame, "accuracy")
+    if compared is None:
+        raise TableError("differences in accuracy", "none", "run `stmbench corruption` with the model `identity`")
+    present = {point.condition for point in compared.points}
+    single = [name for name in CORRUPTIONS if name in present]
+    columns = [name for name in FAMILIES if name in present]
+    columns += [name for name in single if not any(name in FAMILIES[family] for family in columns)]
+    if len(single) <= ACROSS:
+        columns = single
+    if len({point.label for point in compared.points}) > FEW_MODELS and overall(single) in present:
+        facets = {"all of them": [point for point in compared.points if point.condition == overall(single)]}
+    else:
+        facets = {title(name): [point for point in compared.points if point.condition == name] for name in columns}
+    if not any(facets.values()):
+        raise TableError("differences under corruption", "none", "run `stmbench corruption` again")
+    clean = [point for point in compared.points if point.condition == CLEAN]
+    return draw_differences(
+        {name: [*clean, *found] for name, found in facets.items()},
+        compared.control.name,
+        title="Accuracy under corruption",
+        words=_conditions(compared.points),
+        xlabel="severity",
+        ticks={0.0: "clean", **{float(level): str(level) for level in SEVERITIES}},
+    )
 
 
 def severity_curves(frame: pd.DataFrame) -> Figure:
@@ -55,7 +123,7 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
     Raises:
         TableError: no accuracies of corrupted images.
     """
-    accuracies = points(frame, "accuracy")
+    accuracies = join_trainings(points(frame, "accuracy"))
     shown = [name for name in CORRUPTIONS if any(point.condition == name for point in accuracies)]
     if not shown:
         raise TableError("accuracies of corrupted images", "none", "run `stmbench corruption`")
@@ -66,7 +134,7 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
     lines: dict[str, dict[str, list[Point]]] = {}  # label -> condition -> points
     for point in accuracies:
         lines.setdefault(point.label, {}).setdefault(str(point.condition), []).append(point)
-    highest = max(100 * (point.value if point.errors is None else point.high) for point in accuracies)
+    limits = share_limits(100 * end for point in accuracies for end in (point.value, *ends_of(point)))
     with _grid(len(families), max(map(len, families))) as (figure, grid):
         for panels, names in zip(grid, families, strict=True):
             for axes in panels[len(names) :]:
@@ -82,7 +150,7 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
             lowest = max(row for row, names in enumerate(families) if column < len(names))
             grid[lowest][column].tick_params(labelbottom=True)
         first = grid[0][0]
-        first.set_ylim(0, 1.04 * _top(highest))
+        set_share_axis(first, *limits, ends=(0, 100))
         first.set_xlim(-0.25, 5.25)
         first.set_xticks(range(6), ["clean", *"12345"])
         figure.supylabel("top-1 accuracy, %", fontsize=9)
@@ -99,14 +167,14 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
 
 def accuracy_map(frame: pd.DataFrame) -> Figure:
     """Models by corruptions: mean accuracy over the severities, with the clean accuracy and the mean of all."""
-    accuracies = points(frame, "mean_accuracy")
-    clean = [point for point in points(frame, "accuracy") if point.condition == CLEAN]
+    accuracies = join_trainings(points(frame, "mean_accuracy"))
+    clean = join_trainings(point for point in points(frame, "accuracy") if point.condition == CLEAN)
     return _heat_map([*clean, *accuracies], "mean_accuracy", "Mean accuracy under corruption, %", centre=None)
 
 
 def error_map(frame: pd.DataFrame) -> Figure:
     """Models by corruptions: errors in per cent of the baseline's (CE), and their mean. Raises TableError without."""
-    errors = [*points(frame, "corruption_error"), *_maybe(frame, "mean_corruption_error")]
+    errors = join_trainings([*points(frame, "corruption_error"), *_maybe(frame, "mean_corruption_error")])
     names = labels(frame)
     baselines = dict.fromkeys(str(point.baseline) for point in errors)
     whose = "/".join(shorten(names.get(model, model)) for model in baselines)
@@ -183,8 +251,7 @@ def _rank(row: Mapping[str | None, Point], shown: Sequence[str]) -> float:
 
 def _curve(axes: Axes, line: Sequence[Point]) -> None:
     (colour, marker, stroke), level = line[0].style, [point.level for point in line]
-    low = [100 * (point.value if point.errors is None else point.low) for point in line]
-    high = [100 * (point.value if point.errors is None else point.high) for point in line]
+    low, high = ([100 * ends_of(point)[side] for point in line] for side in (0, 1))
     value = [100 * point.value for point in line]
     drawn: list[Artist] = [axes.fill_between(level, low, high, color=colour, alpha=0.1, linewidth=0, zorder=2)]
     drawn += axes.plot(level, value, color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=3.2,
@@ -208,12 +275,9 @@ def _grid(rows: int, columns: int) -> Iterator[tuple[Figure, list[list[Axes]]]]:
         yield figure, figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).tolist()
 
 
-def _top(highest: float) -> float:
-    return next((end for end in TOPS if highest <= end), 100.0)
-
-
 def _name(point: Point) -> str:
-    return f"{point.label} (random init)" if point.is_untrained else point.label
+    doubt = point.is_untrained and "random init" not in point.setting
+    return f"{point.label} (random init)" if doubt else point.label
 
 
 def _conditions(measured: Sequence[Point]) -> str:
@@ -223,7 +287,9 @@ def _conditions(measured: Sequence[Point]) -> str:
     images = {point.count for point in measured}
     counts = [f"{images.pop()} images"] if len(images) == 1 else []
     definitions = sorted({str(point.facts["definition"]) for point in measured})
-    return " · ".join([*([said] if said else []), *data, *counts, *definitions])
+    trainings = max(point.trainings for point in measured)
+    more = [f"{trainings} trainings each"] if trainings > 1 else []
+    return " · ".join([*([said] if said else []), *data, *counts, *definitions, *more])
 
 
 def _maybe(frame: pd.DataFrame, metric: str) -> list[Point]:

@@ -6,13 +6,13 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.analyses.corruption.figures import figures
+from stmbench.analyses.corruption.figures import figures, left_out
 from stmbench.analyses.corruption.options import CORRUPTIONS, overall, title
 from stmbench.analyses.corruption.terminal import summary_columns
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import Measured, best, by_model, conditions, points_of
 
@@ -31,6 +31,11 @@ DEFINITION: Final = Definition(
     page="docs/definitions/corruption.md",
 )
 PLOTS: Final = {
+    "differences": (
+        "Accuracy by severity, differences",
+        "What each model has more or less than the control, mean over the corruptions of a family, at each severity; "
+        "the others in grey. Bands are 95 % intervals, paired by image; marks are full where they exclude 0.",
+    ),
     "severity": (
         "Accuracy by severity",
         "Top-1 accuracy under each corruption against its severity, and of the clean images at the left; bands are "
@@ -74,7 +79,7 @@ def section(view: View) -> Section:
         plots=tuple(plots),
         tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
-        caveats=caveats(rows),
+        caveats=(*caveats(rows), *(Caveat(kind="note", text=text) for text in left_out(view))),
     )
 
 

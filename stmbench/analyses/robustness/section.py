@@ -62,24 +62,18 @@ def robustness_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section
     further = (_remaining(frame), _tests(frame), _checks(frame))
     plots = []
     for name, figure in robustness_figures(frame).items():
+        title, measured = "Under attack", "Whiskers are Wilson's 95 % intervals over the same images for all models."
+        shows = (
+            "Accuracy at each eps; models are drawn side by side so that intervals can be read. Hollow marks break a "
+            "check of validity."
+        )
         if name.endswith("_differences"):
-            title, shows = (
-                "Under attack, differences",
-                (
-                    "What each model has more or less than the control at each eps, the others in grey; marks are full where "
-                    "the interval excludes 0."
-                ),
-            )
+            title += ", differences"
             measured = "Bands are 95 % intervals, paired by image; of several trainings they reach over all."
-        else:
-            title, shows = (
-                "Under attack",
-                (
-                    "Accuracy at each eps; models are drawn side by side so that intervals can be read. Hollow marks break a "
-                    "check of validity."
-                ),
+            shows = (
+                "What each model has more or less than the control at each eps, the others in grey; marks are full "
+                "where the interval excludes 0."
             )
-            measured = "Whiskers are Wilson's 95 % intervals over the same images for all models."
         plots.append(Plot(name=name, figure=figure, title=title, shows=shows, measured=measured))
     return Section(
         name="robustness",
