@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from rich.console import Console
 
 from stmbench.analyses.corruption.figures import figures
-from stmbench.analyses.corruption.options import CORRUPTIONS, FAMILIES
+from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES
 from stmbench.analyses.corruption.section import section
 from stmbench.analyses.corruption.terminal import terminal
 from stmbench.analyses.registry import View
@@ -105,8 +106,6 @@ def test_random_weights_are_said_so() -> None:
 
 
 def test_two_definitions_have_figures_of_their_own() -> None:
-    import pandas as pd
-
     both = pd.concat([example(), example(definition="corruption.stmbench.jpeg85.v1")], ignore_index=True)
     assert len(figures(View(rows=both))) == 6
 
@@ -116,3 +115,35 @@ def test_a_table_without_corruptions() -> None:
     assert figures(View(rows=empty)) == {}
     with pytest.raises(TableError, match="corruption"):
         terminal(View(rows=empty))
+
+
+def test_differences_come_first_a_column_for_each_family() -> None:
+    rows = example()
+    control = f"unified_{BASELINE}_micro"
+    base = rows[(rows["metric"] == "accuracy") & (rows["model"] != control) & (rows["condition"] == CLEAN)]
+    pairs = [
+        base.assign(metric="accuracy_difference", baseline=control, condition=name, level=float(level),
+                    value=0.01 * level, ci_low=0.005 * level, ci_high=0.02 * level)
+        for name in (*CORRUPTIONS, *FAMILIES) for level in range(1, 6)
+    ]  # fmt: skip
+    both = pd.concat([rows, *pairs], ignore_index=True)
+    drawn = figures(View(rows=both))
+    assert next(iter(drawn)) == "corruption_differences"
+    figure = drawn["corruption_differences"]
+    assert len(figure.axes) == 4 * base["model"].nunique()
+    heads = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert [text for text in heads if text in ("Noise", "Blur", "Weather", "Digital")] == [
+        "Noise", "Blur", "Weather", "Digital",
+    ]  # fmt: skip
+    curve = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 5 and line.get_linewidth() > 1)
+    assert list(curve.get_ydata()) == pytest.approx([1, 2, 3, 4, 5])
+
+
+def test_a_map_of_a_few_cells_is_left_out_and_the_section_says_so() -> None:
+    view = View(rows=example(("fog", "snow"), mixers=("dw_conv", "sr_attn")))
+    assert set(figures(view)) == {"corruption_severity"}
+    notes = [caveat.text for caveat in section(view).caveats if caveat.kind == "note"]
+    assert notes == [
+        "No figure of accuracy by corruption: it would hold 4 cells; the table has the values.",
+        "No figure of errors by corruption: it would hold 2 cells; the table has the values.",
+    ]
