@@ -96,7 +96,9 @@ def test_models_stand_below_each_other_and_images_in_rows(tmp_path: Path) -> Non
     frame = table(*(row(model, "affinity_map", None, artifact=file) for model, file in pairs))
     drawn = affinity_figures(frame, folder=tmp_path)
     assert set(drawn) == {"maps", "maps_Halo-Attn", "maps_DW-Conv"}
-    assert len(drawn["maps"].axes) == 4
+    panels, bars = drawn["maps"].axes[:4], drawn["maps"].axes[4:]
+    assert [axes.get_xlabel() for axes in bars] == ["weight", "weight"], "one scale for each kind of weight"
+    assert {image.get_clim() for axes in panels for image in axes.images} >= {(0.0, 1.0), (-1.0, 1.0)}
     assert "of which the first is shown" in words(drawn["maps"])
     said = words(drawn["maps_DW-Conv"])
     assert "image 2" in said

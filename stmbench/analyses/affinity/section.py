@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.analyses.affinity.figures import affinity_figures
+from stmbench.analyses.affinity.figures import drawn_or_not
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.caveats import caveats
@@ -55,7 +55,8 @@ CAPTIONS: Final = {
     "maps": (
         "Affinity at the same positions",
         "Where chosen output positions look, in the first and the last layer that was kept.",
-        "The frame marks the output position; each panel's colours reach from zero to its own maximum.",
+        "The frame marks the output position; all panels share one scale, of the cube root of "
+        "the weight; the number below is the panel's largest.",
     ),
 }
 MEANING: Final = Caveat(
@@ -69,21 +70,22 @@ def affinity_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     """The section of the analysis 'affinity'; artifacts are paths that can be opened."""
     rows = frame[frame["value"].notna() & frame["head"].isna() & (frame["metric"] != "affinity_map")]
     rows.attrs = frame.attrs
+    plots, left_out = _plots(frame)
     tables = () if rows.empty else (_table(rows), _layers(rows))
     return Section(
         name="affinity",
         heading="Affinity",
         lead=_lead(rows),
         conditions=conditions(frame),
-        plots=tuple(_plots(frame)),
+        plots=tuple(plots),
         tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
-        caveats=(*caveats(frame), *([] if rows.empty else [MEANING])),
+        caveats=(*caveats(frame), *left_out, *([] if rows.empty else [MEANING])),
     )
 
 
-def _plots(frame: pd.DataFrame) -> list[Plot]:
-    figures = affinity_figures(frame, folder=Path())
+def _plots(frame: pd.DataFrame) -> tuple[list[Plot], list[Caveat]]:
+    figures, sentences = drawn_or_not(frame, folder=Path())
     single = [name for name in figures if name.startswith("maps_")]
     # the maps of every model apart are in the store's figures: here they would be most of the page
     left_out = single if "maps" in figures else []
@@ -92,7 +94,7 @@ def _plots(frame: pd.DataFrame) -> list[Plot]:
         if name not in left_out:
             title, shows, measured = CAPTIONS.get(name, CAPTIONS["maps"])
             found.append(Plot(name=name, figure=figure, title=title, shows=shows, measured=measured))
-    return found
+    return found, [Caveat(kind="note", text=text) for text in sentences]
 
 
 def _lead(rows: pd.DataFrame) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import matplotlib
 import numpy as np
@@ -17,103 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
-from numpy.typing import NDArray
 
+from stmbench.analyses.erf.maps import ErfMap, erf_rows, read_maps
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
-from stmbench.errors import TableError
+from stmbench.errors import LeftOutError, TableError
 from stmbench.figures.annotations import mark, words
 from stmbench.figures.names import name_points, room_for_names
-from stmbench.figures.plot_data import Point, labels, points
+from stmbench.figures.plot_data import Point, points
 from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, WIDTH, canvas, heading, letters, shorten
 from stmbench.figures.whiskers import CUT, cut_whiskers, filling, is_full, reach, span, whisker
 from stmbench.figures.whiskers import note as above
-from stmbench.tables.labels import is_random
 from stmbench.tables.rows import number
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class ErfMap:
-    """One stage of one model, `key` its mixer or itself.
-
-    Mean map (H, W), the square's centre (y, x) and side in pixels, and its size.
-    """
-
-    label: str
-    key: str
-    is_untrained: bool
-    stage: int
-    pixels: NDArray[np.float32]
-    centre: tuple[float, float]
-    side: float
-    value: float
-    percent: float
-
-
-def erf_rows(frame: pd.DataFrame, definition: str) -> pd.DataFrame:
-    """The summary rows of one definition, of repeated measurements the newest."""
-    chosen = frame[
-        (frame["analysis"] == "erf")
-        & (frame["definition"] == definition)
-        & (frame["kind"] == "summary")
-        & frame["value"].notna()
-    ]
-    newest = chosen.sort_values("created_utc", kind="stable")
-    return newest.drop_duplicates(
-        ["model", "weights", "stage", "level", "resolution", "dataset"], keep="last"
-    ).sort_index()
-
-
-def beyond_the_image(rows: pd.DataFrame) -> str | None:
-    """What a size above 1 means, where `rows` have one; None otherwise."""
-    if not (rows["value"] > 1).any():
-        return None
-    return "A size above 1 is that of a square that reaches beyond the image: its centre is not the image's."
-
-
-def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap]:
-    """The maps behind the rows of the smallest percentage, in the table's order.
-
-    Those whose file is gone or damaged are left out.
-    A definition that is centred on the image has its square there.
-    """
-    rows = erf_rows(frame, definition)
-    rows = rows[rows["level"] == rows["level"].min()]
-    names, files, maps = labels(frame), dict[str, dict[str, Any]](), []
-    gradient = "magnitude" if "rectified" not in definition and definition != "authors_code.v1" else "rectified"
-    about_image = definition in ("paper.v1", "authors_code.v1")
-    for row in rows.to_dict("records"):
-        path = folder / str(row["artifact"])
-        if str(path) not in files:
-            files[str(path)] = _read(path)
-        arrays, stage = files[str(path)], int(row["stage"])
-        if f"{gradient}_{stage}" not in arrays:
-            continue
-        pixels = arrays[f"{gradient}_{stage}"]
-        height, width = pixels.shape
-        centre = (height // 2, width // 2) if about_image else tuple(map(float, arrays[f"centre_{stage}"]))
-        maps.append(
-            ErfMap(
-                label=names[str(row["model"])],
-                key=str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]),
-                is_untrained=is_random(row["weights"]),
-                stage=stage,
-                pixels=pixels,
-                centre=(float(centre[0]), float(centre[1])),
-                side=float(row["value"]) * math.sqrt(height * width),
-                value=float(row["value"]),
-                percent=float(row["level"]),
-            )
-        )
-    return maps
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not zipfile.is_zipfile(path):  # missing, or cut short
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
 
 LEAST, MOST = 0.9, 2.4  # inches of a panel's side, which fills the figure's width
 ABREAST: Final = 5  # models beyond which two stand side by side
@@ -126,7 +38,12 @@ CASING: Final[list[AbstractPathEffect]] = [withStroke(linewidth=1.9, foreground=
 
 
 def erf_figures(
-    frame: pd.DataFrame, definition: str, folder: Path, *, beside: pd.DataFrame | None = None
+    frame: pd.DataFrame,
+    definition: str,
+    folder: Path,
+    *,
+    beside: pd.DataFrame | None = None,
+    left_out: list[str] | None = None,
 ) -> dict[str, Figure]:
     """Name -> figure, for the rows of analysis 'erf'.
 
@@ -134,10 +51,16 @@ def erf_figures(
         definition: which one is drawn.
         folder: of the store, where the maps are.
         beside: a table that may hold the models' accuracy, of the analysis 'eval'.
+        left_out: takes a sentence for each figure that would hold one point.
     """
     maps = read_maps(frame, definition, folder)
     drawn = {"erf": heat_maps(maps, _words(frame, definition))} if maps else {}
-    plotted = against_accuracy(frame, definition, frame if beside is None else beside)
+    try:
+        plotted = against_accuracy(frame, definition, frame if beside is None else beside)
+    except LeftOutError as error:
+        plotted = None
+        if left_out is not None:
+            left_out.append(error.sentence)
     return drawn if plotted is None else {**drawn, "erf_accuracy": plotted}
 
 
@@ -263,7 +186,9 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
         for point in points(last, "erf")
         if (point.model, str(point.facts["weights"])) in accuracy and not point.is_untrained
     ]
-    if len(pairs) < 2:
+    if len(pairs) == 1:
+        raise LeftOutError("Receptive field against accuracy is left out: one trained model would be one point.")
+    if not pairs:
         return None
     width, height = room_for_names([size for size, _ in pairs])
     with canvas(height, width=width) as (figure, (axes,)):

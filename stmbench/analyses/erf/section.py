@@ -7,7 +7,8 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.analyses.erf.figures import beyond_the_image, erf_figures, erf_rows
+from stmbench.analyses.erf.figures import erf_figures
+from stmbench.analyses.erf.maps import beyond_the_image, erf_rows
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import Point
@@ -50,10 +51,10 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     shown = OURS if OURS in definitions else (definitions[0] if definitions else OURS)
     rows = erf_rows(frame, shown)
     rows.attrs = frame.attrs
-    stages = _by_stage(rows)
+    stages, left_out = _by_stage(rows), list[str]()
     plots = [
         Plot(name=name, figure=figure, title=CAPTIONS[name][0], shows=CAPTIONS[name][1], measured=CAPTIONS[name][2])
-        for name, figure in erf_figures(frame, str(shown), Path(), beside=everything).items()
+        for name, figure in erf_figures(frame, str(shown), Path(), beside=everything, left_out=left_out).items()
     ]
     tables = [_stage_table(rows, stages, str(shown)), _definition_table(frame, definitions)]
     tables += [_all_stages_table(frame)] if len(definitions) > 1 else []
@@ -66,7 +67,12 @@ def erf_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         plots=tuple(plots),
         tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
-        caveats=(*caveats(frame), *_at_one_size(at), *_beyond_the_image(rows)),
+        caveats=(
+            *caveats(frame),
+            *_at_one_size(at),
+            *_beyond_the_image(rows),
+            *(Caveat(kind="note", text=text) for text in left_out),
+        ),
     )
 
 

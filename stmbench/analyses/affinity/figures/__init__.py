@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from stmbench.analyses.affinity.figures.depth import distance_by_depth, locality_by_depth, mixture_by_depth
 from stmbench.analyses.affinity.figures.maps import compared, maps_of
-from stmbench.analyses.affinity.figures.rows import read_maps
+from stmbench.analyses.affinity.figures.rows import of_size, read_maps
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
@@ -25,6 +25,11 @@ UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 def affinity_figures(frame: pd.DataFrame, *, folder: Path) -> dict[str, Figure]:
     """Name -> figure, for the rows of analysis 'affinity'; `folder` is the store's, where the maps lie."""
+    return drawn_or_not(frame, folder=folder)[0]
+
+
+def drawn_or_not(frame: pd.DataFrame, *, folder: Path) -> tuple[dict[str, Figure], list[str]]:
+    """`affinity_figures`, and a sentence on the maps that are too small to be drawn."""
     chosen = frame[frame["analysis"] == "affinity"]
     chosen.attrs = frame.attrs
     drawn: dict[str, Figure] = {}
@@ -34,13 +39,14 @@ def affinity_figures(frame: pd.DataFrame, *, folder: Path) -> dict[str, Figure]:
             drawn[name] = draw(chosen)
         except TableError:
             continue  # a Jacobian of few layers has no depth
-    models = read_maps(chosen, folder)
+    models, small = of_size(read_maps(chosen, folder))
     if len(models) > 1:
         drawn["maps"] = compared(models)
     names = labels(chosen)
     for model in models:
         drawn[f"maps_{UNFIT.sub('_', names[model.name])}"] = maps_of(model)
-    return drawn
+    sizes = " and ".join(f"{height}×{width}" for height, width in small)
+    return drawn, [f"Affinity maps of {sizes} tokens are left out: they have no place to look at."] if small else []
 
 
 def figures(view: View) -> dict[str, Figure]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stmbench.analyses.affinity.figures.rows import MEAN, ModelMaps, Panel, Strip
+from stmbench.analyses.affinity.figures.rows import MEAN, Floats, ModelMaps, Panel, Strip
 from stmbench.figures.annotations import mark
 from stmbench.figures.style import HEAT, INK, MARK, MUTED, STYLE, shorten
 
@@ -22,6 +22,9 @@ BETWEEN: Final = 0.2  # and between groups of them
 BELOW: Final = 0.17  # inches for the words under a panel
 MOST: Final = 24  # strips in one figure
 SIGNED: Final = "RdBu_r"
+POWER: Final = 1 / 3  # colours follow this power of the weight: a mean over many tokens would be invisible beside one
+TICKS: Final = (0.0, 0.01, 0.1, 0.4, 1.0)  # of the largest weight
+BAR: Final = 0.62  # inches for a colour bar and its numbers
 Group = tuple[Panel, ...]
 Row = tuple[tuple[str, ...], tuple[Group, ...]]  # its name, line by line, and its groups of panels
 
@@ -95,7 +98,10 @@ def _grid(rows: Sequence[Row], keys: Sequence[str], heads: Sequence[str], title:
     columns = [max(len(groups[number]) for _, groups in rows) for number in range(len(heads))]
     tall = SIDE * max(panel.shape[0] / panel.shape[1] for _, groups in rows for group in groups for panel in group)
     across = sum(columns) * (SIDE + GAP) + BETWEEN * (len(columns) - 1)
-    width = max(label + across + 0.1, 0.062 * len(words) + 0.2, 4.6)
+    panels = [panel for _, groups in rows for group in groups for panel in group]
+    most = max(float(np.abs(panel.weights).max()) for panel in panels) or 1.0
+    bars = sorted({panel.is_signed for panel in panels})
+    width = max(label + across + BAR * len(bars) + 0.1, 0.062 * len(words) + 0.2, 4.6)
     lines = textwrap.wrap(key, int((width - 0.2) / 0.056))
     top, bottom = 0.64 + (0.2 if any(heads) else 0.0), 0.16 + 0.13 * len(lines)
     height = top + len(rows) * (tall + BELOW + GAP) + bottom
@@ -109,7 +115,7 @@ def _grid(rows: Sequence[Row], keys: Sequence[str], heads: Sequence[str], title:
                     x = left + place * (SIDE + GAP)
                     axes = figure.add_axes((x / width, below / height, SIDE / width, tall / height))
                     mark(axes, keys[line], f"{texts[0]}, position {panel.position}")
-                    _draw(axes, panel)
+                    _draw(axes, panel, most)
                 if line == 0:
                     figure.text(left / width, 1 - (top - 0.07) / height, heads[number], fontsize=8, color=MUTED)
                 left += count * (SIDE + GAP) + BETWEEN
@@ -118,26 +124,52 @@ def _grid(rows: Sequence[Row], keys: Sequence[str], heads: Sequence[str], title:
                 name = figure.text((label - 0.08) / width, middle / height, text, ha="right", va="center",
                             fontsize=8.5 if number == 0 else 7, color=INK if number == 0 else MUTED)  # fmt: skip
                 mark(name, keys[line])
+        for place, is_signed in enumerate(bars):
+            left = (label + across + 0.08 + BAR * place) / width
+            _bar(figure.add_axes((left, (height - top - tall) / height, 0.1 / width, tall / height)), most, is_signed)
         figure.text(0.1 / width, 1 - 0.1 / height, title, fontsize=11, fontweight="bold", va="top")
         figure.text(0.1 / width, 1 - 0.36 / height, words, fontsize=8.5, color=MUTED, va="top")
         figure.text(0.1 / width, 0.07 / height, "\n".join(lines), fontsize=7, color=MUTED, va="bottom")
     return figure
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _scaled(weights: Floats, most: float) -> Floats:
+    """Weights as places on the scale of colours, from -1 or 0 to 1."""
+    shares: Floats = np.sign(weights) * (np.abs(weights) / most) ** POWER
+    return shares
+
+
+def _bar(axes: Axes, most: float, is_signed: bool) -> None:
+    """The colour of each weight, the same in all panels."""
+    low = -1.0 if is_signed else 0.0
+    ramp = np.linspace(low, 1, 128)[:, None]
+    axes.imshow(ramp, cmap=SIGNED if is_signed else HEAT, aspect="auto", origin="lower", extent=(0, 1, low, 1))
+    ticks = sorted({sign * tick for tick in TICKS for sign in ((-1, 1) if is_signed else (1,))})
+    ticks = [tick for tick in ticks if not is_signed or abs(tick) in (0.0, 0.1, 1.0)]
+    axes.set_xticks([])
+    axes.set_yticks(_scaled(np.asarray(ticks), 1.0), [f"{tick * most:.2g}" for tick in ticks], fontsize=6.5)
+    axes.yaxis.tick_right()
+    axes.tick_params(length=2, width=0.5, pad=1.5)
+    axes.set_xlabel("weight", fontsize=6.5, color=MUTED, labelpad=3)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _draw(axes: Axes, panel: Panel, most: float) -> None:
     height, width = panel.shape
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     top = float(np.abs(panel.weights).max()) or 1.0
     options: dict[str, Any] = {"extent": extent, "interpolation": "nearest", "aspect": "equal"}
+    shares = _scaled(panel.weights, most)
     if panel.is_signed:
-        axes.imshow(panel.weights, cmap=SIGNED, vmin=-top, vmax=top, **options)
+        axes.imshow(shares, cmap=SIGNED, vmin=-1, vmax=1, **options)
     elif panel.picture is None:
-        axes.imshow(panel.weights, cmap=HEAT, vmin=0, vmax=top, **options)
+        axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, **options)
     else:
         # the picture is grey and pale, so that the weights stand out
         axes.imshow(panel.picture.mean(axis=2), cmap="gray", vmin=-200, vmax=330, extent=extent, aspect="equal")
-        coloured = HEAT(panel.weights / top)
-        coloured[..., 3] = 0.7 * np.sqrt(panel.weights / top)
+        coloured = HEAT(shares)
+        coloured[..., 3] = np.minimum(1.0, 1.2 * shares)
         axes.imshow(coloured, **options)
     # the token itself is framed, and found by the ticks around the panel: a mark would hide a 3 x 3 kernel
     step_y, step_x = panel.step
@@ -169,9 +201,7 @@ def _place(strip: Strip) -> str:
 def _key(strips: Sequence[Strip]) -> str:
     signed = any(panel.is_signed for strip in strips for panel in strip.panels)
     of = "the mean over heads" if all(strip.head == MEAN for strip in strips) else "single heads where they are named"
-    scale = "colour: weight, from 0 to the panel's maximum" + (
-        ", or red and blue: positive and negative" if signed else ""
-    )
+    scale = "colour: cube root of the weight, on one scale" + (", red and blue if signed" if signed else "")
     said = f"frame and ticks: the output position, its number on the map below; {scale}; {of}"
     return said + ("; a reduced token's weight is spread over its patch" if any(map(_is_reduced, strips)) else "")
 

@@ -17,6 +17,7 @@ from stmbench.tables.labels import is_random
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
+FEWEST: Final = 4  # tokens: a map of 2 x 2 or less shows nothing of where a mixer looks
 MEAN: Final = -1  # in place of a head's number
 PARTS: Final = ("whole", "static", "dynamic", "jacobian")
 
@@ -104,6 +105,20 @@ def read_maps(frame: pd.DataFrame, folder: Path) -> list[ModelMaps]:
             )
         )
     return found
+
+
+def of_size(models: list[ModelMaps]) -> tuple[list[ModelMaps], list[tuple[int, int]]]:
+    """The models with the layers whose map is larger than FEWEST tokens, and the sizes of those that are not."""
+    small = sorted({strip.size for model in models for strip in model.strips if _is_small(strip)})
+    kept = [
+        dataclasses.replace(model, strips=tuple(strip for strip in model.strips if not _is_small(strip)))
+        for model in models
+    ]
+    return [model for model in kept if model.strips], small
+
+
+def _is_small(strip: Strip) -> bool:
+    return strip.size[0] * strip.size[1] <= FEWEST
 
 
 def _words(group: pd.DataFrame, random: bool) -> str:

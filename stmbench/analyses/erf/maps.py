@@ -1,0 +1,99 @@
+"""The summary rows of a definition, and the maps behind them, read from the files that a table names."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stmbench.figures.plot_data import labels
+from stmbench.tables.labels import is_random
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ErfMap:
+    """One stage of one model, `key` its mixer or itself.
+
+    Mean map (H, W), the square's centre (y, x) and side in pixels, and its size.
+    """
+
+    label: str
+    key: str
+    is_untrained: bool
+    stage: int
+    pixels: NDArray[np.float32]
+    centre: tuple[float, float]
+    side: float
+    value: float
+    percent: float
+
+
+def erf_rows(frame: pd.DataFrame, definition: str) -> pd.DataFrame:
+    """The summary rows of one definition, of repeated measurements the newest."""
+    chosen = frame[
+        (frame["analysis"] == "erf")
+        & (frame["definition"] == definition)
+        & (frame["kind"] == "summary")
+        & frame["value"].notna()
+    ]
+    newest = chosen.sort_values("created_utc", kind="stable")
+    return newest.drop_duplicates(
+        ["model", "weights", "stage", "level", "resolution", "dataset"], keep="last"
+    ).sort_index()
+
+
+def beyond_the_image(rows: pd.DataFrame) -> str | None:
+    """What a size above 1 means, where `rows` have one; None otherwise."""
+    if not (rows["value"] > 1).any():
+        return None
+    return "A size above 1 is that of a square that reaches beyond the image: its centre is not the image's."
+
+
+def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap]:
+    """The maps behind the rows of the smallest percentage, in the table's order.
+
+    Those whose file is gone or damaged are left out.
+    A definition that is centred on the image has its square there.
+    """
+    rows = erf_rows(frame, definition)
+    rows = rows[rows["level"] == rows["level"].min()]
+    names, files, maps = labels(frame), dict[str, dict[str, Any]](), []
+    gradient = "magnitude" if "rectified" not in definition and definition != "authors_code.v1" else "rectified"
+    about_image = definition in ("paper.v1", "authors_code.v1")
+    for row in rows.to_dict("records"):
+        path = folder / str(row["artifact"])
+        if str(path) not in files:
+            files[str(path)] = _read(path)
+        arrays, stage = files[str(path)], int(row["stage"])
+        if f"{gradient}_{stage}" not in arrays:
+            continue
+        pixels = arrays[f"{gradient}_{stage}"]
+        height, width = pixels.shape
+        centre = (height // 2, width // 2) if about_image else tuple(map(float, arrays[f"centre_{stage}"]))
+        maps.append(
+            ErfMap(
+                label=names[str(row["model"])],
+                key=str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]),
+                is_untrained=is_random(row["weights"]),
+                stage=stage,
+                pixels=pixels,
+                centre=(float(centre[0]), float(centre[1])),
+                side=float(row["value"]) * math.sqrt(height * width),
+                value=float(row["value"]),
+                percent=float(row["level"]),
+            )
+        )
+    return maps
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):  # missing, or cut short
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
