@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 
-from stmbench.analyses.erf.figures import erf_figures
-from stmbench.analyses.erf.maps import read_maps
+from stmbench.analyses.erf.figures.maps import read_maps
+from stmbench.analyses.erf.figures.plots import erf_figures
 from stmbench.analyses.erf.terminal import erf_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import WHEN

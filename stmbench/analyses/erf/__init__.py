@@ -5,7 +5,6 @@ definitions                   definitions of the size, and the config
 analysis                      units of work; gradients gathered over images, and the squares that hold them
 stages                        the stages of a model
 unit_location                 where a unit lies on the input
-maps                          rows of a definition, and the maps behind them
 figures, section, terminal    what is shown, from rows alone
 """
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.analyses.erf.figures import erf_figures
-from stmbench.analyses.erf.maps import beyond_the_image, erf_rows
+from stmbench.analyses.erf.figures.maps import beyond_the_image, erf_rows
+from stmbench.analyses.erf.figures.plots import erf_figures
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import Point

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.analyses.erf.maps import beyond_the_image, erf_rows
+from stmbench.analyses.erf.figures.maps import beyond_the_image, erf_rows
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError

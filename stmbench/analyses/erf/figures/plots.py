@@ -15,9 +15,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from stmbench.analyses.erf.maps import ErfMap, erf_rows, read_maps
-from stmbench.analyses.erf.options import OURS
-from stmbench.analyses.registry import View
+from stmbench.analyses.erf.figures.maps import ErfMap, erf_rows, read_maps
 from stmbench.errors import LeftOutError, TableError
 from stmbench.figures.annotations import mark, words
 from stmbench.figures.names import name_points, room_for_names
@@ -161,11 +159,6 @@ def _words(frame: pd.DataFrame, definition: str) -> str:
         if len(values) == 1:
             words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
     return " · ".join([*words, definition])
-
-
-def figures(view: View) -> dict[str, Figure]:
-    """Name -> figure; none where the rows hold nothing to draw."""
-    return erf_figures(view.rows, view.definition or OURS, view.folder, beside=view.everything)
 
 
 def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:
