@@ -117,6 +117,8 @@ class Run:
             if failed is not None:
                 self._waiting.remove(task)
                 self._skip(task, f"needs {failed!r}, which was not done")
+                if failed in self.report.left_out:
+                    self.report.left_out[task.name] = self.report.skipped.pop(task.name)
                 continue
             if any(name in self._tasks and name not in self._ended for name in task.needs):
                 continue

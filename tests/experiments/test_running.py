@@ -187,3 +187,17 @@ def test_what_one_task_measured_and_another_took_is_not_called_taken_from_the_st
         ]
     )
     assert (report.made, report.reused) == ({"a", "b", "c"}, {"old"})
+
+
+def test_what_would_end_after_the_deadline_is_left_out_with_what_needs_it(tmp_path: Path) -> None:
+    tasks = [task("short"), task("train", training=True), task("look", "train"), task("look again", "look")]
+    estimates: dict[str, float | None] = {"short": 1.0, "train": 1e6, "look": 1.0, "look again": 1.0}
+    report = Run(tasks, ScriptedEngine(), tmp_path, estimates=estimates, tell=lambda _: None,
+                 deadline=running.time.monotonic() + 100).run()  # fmt: skip
+    assert [result.name for result in report.results] == ["short"]
+    assert set(report.left_out) == {"train", "look", "look again"}
+    assert not report.skipped, "left out on purpose: no failure"
+    assert not report.failures
+    assert {status for status, _ in reasons(tmp_path).values()} == {"skipped"}
+    later = Run(tasks, ScriptedEngine(), tmp_path, estimates=estimates, tell=lambda _: None).run()
+    assert {result.name for result in later.results} == {"short", "train", "look", "look again"}
