@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stmbench.analyses.unit import Report
 
 SHOWN_ROWS = 50  # of the summary, in a notebook
+MOST_COLUMNS = 8
 BETWEEN_DRAWS_S = 0.3
 
 
@@ -90,7 +91,8 @@ class StoreResult:
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
         parts += [f"<p>⚠ {html.escape(text)}</p>" for text in (*self.failures, *self.warnings)]
         shown = self._shown_table()
-        parts.append(shown.head(SHOWN_ROWS).to_html(float_format="{:.4g}".format, na_rep="–", index=False))
+        if len(shown):
+            parts.append(shown.head(SHOWN_ROWS).to_html(float_format=_number, na_rep="–", index=False))
         if len(shown) > SHOWN_ROWS:
             parts.append(f"<p>the first {SHOWN_ROWS} of {len(shown)} rows</p>")
         figures = self.plot()
@@ -162,7 +164,10 @@ class Result(StoreResult):
         return dict(draw(self._view())) if draw is not None else {}
 
     def _shown_table(self) -> pd.DataFrame:
-        return self.summary().reset_index()
+        wide = self.summary()
+        if len(wide.columns) > MOST_COLUMNS >= len(wide):  # a column for each model fits on the screen
+            return wide.T.rename_axis(index="quantity", columns=None).reset_index()
+        return wide.reset_index()
 
     def _view(self) -> View:
         from stmbench.tables import read
@@ -182,6 +187,11 @@ class TrainResult(Result):
         super().__init__(*measured)
         self.weights = weights
         self.checkpoints = {model: next(iter(files.values())) for model, files in weights.items()}
+
+
+def _number(value: float) -> str:
+    """Four digits, and no exponent where people would not write one."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _place(column: str, value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -52,7 +52,7 @@ class Comparison:
         from stmbench.reporting import comparison as pages
 
         lines = [f"<p><b>{html.escape(pages.headline(self.findings))}</b></p>"]
-        lines += [f"<p>{html.escape(line)}</p>" for line in pages.facts(self.findings)]
+        lines.append(_paragraph(pages.facts(self.findings)))
         rows = [
             (found.verdict, found.model, found.metric, found.conditions, pages.change(found),
              pages.interval(found) or "", pages.detectable(found))
@@ -61,7 +61,11 @@ class Comparison:
         columns = ["verdict", "model", "metric", "conditions", "head / base", "95 % interval", "min. detectable"]
         lines.append(pd.DataFrame(rows, columns=columns).to_html(index=False))
         notes = [*pages.reasons(self.findings), *self.findings.notes, *pages.legend(self.findings)]
-        return "\n".join([*lines, *(f"<p><small>{html.escape(line)}</small></p>" for line in notes)])
+        return "\n".join([*lines, f"<small>{_paragraph(notes)}</small>"])
+
+
+def _paragraph(lines: Iterable[str]) -> str:
+    return f"<p>{'<br>'.join(map(html.escape, lines))}</p>"
 
 
 def compare(

@@ -61,8 +61,17 @@ class StudyResult(StoreResult):
         return written
 
     def _shown_table(self) -> pd.DataFrame:
-        columns = ["baseline", "metric", "verdict", "head", "base", "effect", "low", "high"]
-        return self.verdict[columns] if len(self.verdict) else self.verdict
+        import pandas as pd
+
+        from stmbench.reporting.overview import effect_text, title_of, value_text
+
+        rows = [
+            (title_of(item), name, item.verdict, *("–" if value is None else value_text(value, item)
+             for value in (item.head, item.base)), effect_text(item))
+            for name, items in self.findings.items() for item in items
+        ]  # fmt: skip
+        columns = ["quantity", "baseline", "verdict", "mixer's value", "baseline's value", "effect (95 % interval)"]
+        return pd.DataFrame(rows, columns=columns)
 
 
 def study(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,13 @@ def accuracy() -> Any:
     return sb.eval(given_small(), images=PIXELS, labels=LABELS, **QUIET)
 
 
+@pytest.fixture(scope="module")
+def pair() -> Any:
+    """Two models: of one alone there is no figure."""
+    models = [given_small(), dataclasses.replace(given_small(), name="Second")]
+    return sb.eval(models, images=PIXELS, labels=LABELS, **QUIET)
+
+
 def test_the_table_holds_the_networks_own_accuracy(accuracy: Any) -> None:
     rows = accuracy.table[(accuracy.table["metric"] == "accuracy") & (accuracy.table["kind"] == "summary")]
     assert rows["value"].item() == pytest.approx(4 / 6)
@@ -44,20 +53,30 @@ def test_the_summary_is_in_the_units_of_readers(accuracy: Any) -> None:
     assert summary["accuracy, %"].item() == pytest.approx(400 / 6)
 
 
-def test_shown_in_a_notebook(accuracy: Any) -> None:
-    page = accuracy._repr_html_()
+def test_shown_in_a_notebook(accuracy: Any, pair: Any) -> None:
+    page = pair._repr_html_()
     assert "<table" in page
-    assert "66.67" in page
+    assert page.count("66.67") == 2
     assert "<svg" in page
+    assert "<svg" not in accuracy._repr_html_()
     assert "5 rows of 1 model," in repr(accuracy)
 
 
-def test_figures_by_name(accuracy: Any) -> None:
-    figures = accuracy.plot()
+def test_many_quantities_are_rows_in_a_notebook() -> None:
+    result = sb.profile("unified_identity_nano", timing=False, resolution=32, **QUIET)
+    page = result._repr_html_()
+    (label,) = result.summary().index
+    assert len(result.summary().columns) > 8
+    assert re.findall(r"<th>(.*?)</th>", page) == ["quantity", label]
+    assert "e+0" not in page
+
+
+def test_figures_by_name(pair: Any) -> None:
+    figures = pair.plot()
     name = next(iter(figures))
-    assert accuracy.plot(name) is figures[name]
+    assert pair.plot(name) is figures[name]
     with pytest.raises(UnknownNameError, match=f"did you mean {name}"):
-        accuracy.plot(f"{name}s")
+        pair.plot(f"{name}s")
 
 
 def test_a_report(accuracy: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -87,7 +88,9 @@ def test_the_function_studies_a_class_of_a_notebook_within_a_budget(registered: 
     page = result.report(tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Verdict" in page
     assert "Left out to end in" in page
-    assert "<table" in result._repr_html_()
+    shown = result._repr_html_()
+    assert "<th>effect (95 % interval)</th>" in shown
+    assert re.search(r"<td>[+-][\d.]+ points \([+-][\d.]+ to [+-][\d.]+\)</td>", shown)
 
 
 def test_a_class_of_a_notebook_that_changed_is_other_code(registered: str) -> None:
