@@ -142,7 +142,7 @@ def digits(point: Point, metric: str, factor: float = 1.0) -> tuple[str, str]:
 
 
 def note(axes: Axes, lines: Sequence[str], *, beyond: float = 0) -> None:
-    """What marks mean, right above the axes: the last line stands beside the conditions, others above it.
+    """What marks mean, right above the axes: the last line is level with the conditions, others are above it.
 
     Args:
         beyond: points by which the lines end right of the axes.

@@ -253,9 +253,9 @@ def with_the_rest(section: Section, frame: pd.DataFrame) -> Section:
     whole = pd.MultiIndex.from_frame(rows.loc[rows["head"].isna(), LAYER].astype(object).fillna(""))
     has_mean = pd.MultiIndex.from_frame(rows[LAYER].astype(object).fillna("")).isin(whole)
     rows = rows[rows["head"].isna() | ~has_mean]
-    said, in_words = _said(section), _said_in_words(section)
+    said, values = _said(section), _values(section)
     shown_values = [
-        value in in_words or number(value, metric) in said
+        value in values or number(value, metric) in said
         for value, metric in zip(rows["value"], rows["metric"], strict=True)
     ]
     missing = ~pd.Series(shown_values, index=rows.index, dtype=bool)
@@ -284,7 +284,8 @@ def _said(section: Section) -> set[str]:
     return found
 
 
-def _said_in_words(section: Section) -> set[float]:
-    """Values of cells that say them in words, such as '< 0.001'."""
-    cells = (cell for table in section.tables for line in table.lines for cell in line.cells)
-    return {cell.value for cell in cells if cell.value is not None and cell.text.startswith("<")}
+def _values(section: Section) -> set[float]:
+    """Values of cells, in base units: what is said in words ('< 0.001') or in a smaller unit is shown, too."""
+    tables = (*section.tables, *([] if section.headline is None else [section.headline]))
+    cells = (cell for table in tables for line in table.lines for cell in line.cells)
+    return {cell.value for cell in cells if cell.value is not None and cell.text != "–"}

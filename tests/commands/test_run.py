@@ -83,9 +83,9 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 
 def test_fresh_measures_again(tmp_path: Path) -> None:
     arguments = ("run", str(write(tmp_path, RANDOM)), "--workers", "1", "--out", str(tmp_path / "store"))
-    assert "5 tasks done: 4 units of work measured\n" in run.stmbench(*arguments).stderr
+    assert "6 tasks done: 4 units of work measured\n" in run.stmbench(*arguments).stderr
     before = values(tmp_path / "store")
-    assert "5 tasks done: 4 units of work measured\n" in run.stmbench(*arguments, "--fresh").stderr
+    assert "6 tasks done: 4 units of work measured\n" in run.stmbench(*arguments, "--fresh").stderr
     pd.testing.assert_frame_equal(values(tmp_path / "store"), before)
 
 

@@ -43,6 +43,7 @@ def test_shown_drawn_and_kept(store: tuple[Path, Any]) -> None:
         "best.safetensors",
         "epoch-0001.safetensors",
         "epoch-0002.safetensors",
+        "progress.json",
         "state.pt",
     }
     again = run.stmbench("train", *FEW, "--out", str(out))

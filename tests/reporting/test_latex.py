@@ -51,4 +51,4 @@ def test_a_table_is_whole() -> None:
     assert r"\caption{Throughput relative to Halo-Attn}" in text
     assert r"DW-Conv & 2.148 & 2.115 to 2.182 & faster \\" in text
     assert r"131.0 {\scriptsize (129.0 to 132.8)}" in text
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\label{tab:") == 6
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\label{tab:") == 7

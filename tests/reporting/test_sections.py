@@ -60,7 +60,10 @@ def test_untrained_weights_are_said_once_and_trained_ones_are_not() -> None:
     assert (
         both.lead == "SR-Attn: accuracy 70.0 % (68.0 to 72.0). DW-Conv has random weights, whose accuracy is no result."
     )
-    assert only(evaluated({"dw_conv": 0.8})).caveats == ()
+    alone = only(evaluated({"dw_conv": 0.8})).caveats
+    assert [caveat.text for caveat in alone] == [
+        "No figure of accuracy: it would hold one point; the table has its value."
+    ]
 
 
 def test_untrained_accuracies_lead_nothing() -> None:

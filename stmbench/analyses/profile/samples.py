@@ -13,7 +13,7 @@ import pandas as pd
 
 from stmbench.measure import bootstrap, statistics
 from stmbench.measure.statistics import Floats, Interval, kept_rounds
-from stmbench.tables.labels import FEWEST_ROUNDS, UNFIT, few_rounds
+from stmbench.tables.labels import FEWEST_ROUNDS, FEWEST_TO_RANK, UNFIT, few_rounds
 
 UNFIT_SHARE = 0.2  # of the processor, taken by others on average while rounds were sampled
 LATENCY_REPEATS = 4  # batch-1 runs of a model in one round, of each kind
@@ -246,7 +246,7 @@ def _ranks(samples: Samples, seed: int) -> Iterator[Summary]:
     for stage in dict.fromkeys(key[1] for key in samples.sampled):
         keys = [key for key in samples.sampled if key[1] == stage]
         rounds = samples.kept(*keys)
-        if len(rounds) < FEWEST_ROUNDS:
+        if len(rounds) < FEWEST_TO_RANK:
             continue
         named = {key[0]: samples.rates(key, rounds) for key in keys}
         for model, shares in bootstrap.rank_probabilities(named, seed=seed).items():

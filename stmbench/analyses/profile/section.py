@@ -116,7 +116,8 @@ COLUMNS: Final = (
     ("Achieved", "{}", "achieved", "achieved_macs_per_second"),
     ("Of peak", "%", "peak_share", "peak_share"),
 )
-DETAILS: Final = ("batch_size", "elements_moved", "elementwise", "arithmetic_intensity")
+PARTS: Final = ("part_macs", "part_time", "part_params")
+DETAILS: Final = ("macs_published_convention", "batch_size", "elements_moved", "elementwise", "arithmetic_intensity")
 PROBE: Final = ("probe_peak", "probe_bandwidth", "dropped_rounds")
 MOST_RANKS: Final = 8  # as columns; of more models the figure shows them
 WIDE: Final = "* wider than was asked for (--target-width)."
@@ -129,18 +130,16 @@ NOTE: Final = (
 def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     """The section of the analysis 'profile'."""
     overview = lines(frame)
-    every_table = (_table(overview), published_table(frame), *_details(frame))
-    tables = [table for table in every_table if table is not None]
+    tables = (_table(overview), published_table(frame), *_details(frame))
     figures, left_out = drawn_or_not(frame)
-    plots = [Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in figures.items()]
     return Section(
         name="profile",
         heading="Cost and speed",
         lead=lead(overview),
         headline=headline(frame),
         conditions=conditions(frame),
-        plots=tuple(plots),
-        tables=tuple(tables),
+        plots=tuple(Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in figures.items()),
+        tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
         caveats=(*caveats(frame, quality=False), *(Caveat(kind="note", text=text) for text in left_out)),
     )
@@ -268,6 +267,7 @@ def _details(frame: pd.DataFrame) -> list[Table | None]:
         metrics_table("profile-ranks", "Probability of each rank in throughput", frame, ["rank_probability"],
                       across=["level"], heading=lambda _, rank: Column(heading=f"Rank {rank:g}", unit="%"))
         if 1 < ranks <= MOST_RANKS else None,
+        metrics_table("profile-parts", "Cost by part", frame, PARTS, note="MACs and time are of one image."),
         by_model("profile-details", "Behind the costs and timings", columns, note="Counts are of one image."),
         metrics_table("profile-probe", "Probe", frame, PROBE,
                       note="Rounds are dropped in which the probe's time is an outlier."),
