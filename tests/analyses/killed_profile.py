@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from stmbench.analyses.base import Progress
-from stmbench.analyses.profile import peaks, tasks
+from stmbench.analyses.profile import costs, tasks
 from stmbench.measure.memory import MemoryReading, MemorySpec
 from tests.analyses.profiles import profile
 
@@ -23,7 +23,7 @@ def main(folder: str, fatal: str) -> None:
         if event.text.startswith(f"sampling fp32, round {fatal}"):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    peaks.peak_of_child = peak
+    costs.peak_of_child = peak
     run = profile(Path(folder), time_budget=200.0)
     run.tell = listen
     run.run()

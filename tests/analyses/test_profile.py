@@ -30,7 +30,6 @@ UNITS = {
     "latency": "s",
     "latency_cold": "s",
     "throughput_ratio": "1",
-    "rank_probability": "1",
     "achieved_macs_per_second": "MAC/s",
     "peak_share": "1",
     "arithmetic_intensity": "MAC/byte",

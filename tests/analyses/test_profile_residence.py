@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stmbench.analyses.profile import peaks, timed_models, timing_harness
+from stmbench.analyses.profile import costs, timed_models, timing_harness
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.measure.memory import MemoryReading
@@ -96,9 +96,9 @@ def test_memory_is_measured_without_the_others_where_it_has_to_be(monkeypatch: p
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return MemoryReading(bytes=7, baseline=0, method="scripted")
 
-    monkeypatch.setattr(peaks, "peak_of_cuda", peak)
+    monkeypatch.setattr(costs, "peak_of_cuda", peak)
     config = ProfileConfig(models=MODELS, device="cuda:1")
     under_test = TimingHarness(config, Setting(resolution=(32, 32), dtype="fp32"), ScriptedTimer())
     monkeypatch.setattr(under_test, "close", lambda: events.append("close"))
-    assert peaks.peak_of(under_test, (MODELS[0], None), 8, threads=1).bytes == 7
+    assert costs.peak_of(under_test, (MODELS[0], None), 8, threads=1).bytes == 7
     assert events == ["cuda:1", "close", "cuda:1"]

@@ -44,7 +44,7 @@ def test_a_timed_profile_leaves_rows_figures_and_a_page(tmp_path: Path) -> None:
     assert summary["throughput"] > 0
     assert summary["peak_memory"] > 2**20
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
-    for name in ("throughput", "latency", "efficiency", "roofline"):
+    for name in ("latency", "roofline"):  # of one model there is nothing to compare
         assert {f"{name}.svg", f"{name}.png"} <= figures
     page = (tmp_path / "profile.html").read_text()
     assert "unified_dw_conv_nano" in page
