@@ -36,17 +36,15 @@ class Quantity:
 
     Attributes:
         analysis: value of the column, or what it begins with.
-        level: 'all': each is a quantity of its own; 'worst': only the largest.
+        by_level: whether each level above 0 is a quantity of its own.
         lower_is_better: None: neither direction is.
     """
 
     title: str
     analysis: str
     metric: str
-    level: str | None = None
+    by_level: bool = False
     lower_is_better: bool | None = False
-    condition: str | None = None
-    reach: float = 1.0
 
 
 # in the order of the page; what is measured of each round is apart, below
@@ -56,7 +54,7 @@ QUANTITIES: Final = (
     Quantity(title="translation consistency", analysis="invariance_translation", metric="consistency_auc"),
     Quantity(title="rotation consistency", analysis="invariance_rotation", metric="consistency_auc"),
     Quantity(title="scale consistency", analysis="invariance_scale", metric="consistency_auc"),
-    Quantity(title="accuracy under attack", analysis="robustness", metric="accuracy", level="all"),
+    Quantity(title="accuracy under attack", analysis="robustness", metric="accuracy", by_level=True),
 )
 IMAGES: Final = ("definition", "dataset", "split", "num_images", "resolution", "dtype", "level", "condition")
 
@@ -71,12 +69,16 @@ def compare_models(frame: pd.DataFrame, folder: Path, model: str, baseline: str)
         A finding for each quantity that both models have. `model` of a finding is `model`; `head` is its value and
         `base` the baseline's. Verdicts hold together with an error rate of 5 % (Holm's correction over the quantities).
     """
-    measured = [*_speed(frame, model, baseline), *_costs(frame, model, baseline)]
-    measured = [*_quality(frame, folder, model, baseline), *measured]
-    order = {id(item): place for place, item in enumerate(measured)}
-    by_place = {(item.metric, item.conditions): order[id(item)] for item in measured}
+    frame = frame.copy(deep=False)
+    frame.attrs = {}  # which pandas would copy with every selection
+    measured = [
+        *_quality(frame, folder, model, baseline),
+        *_speed(frame, model, baseline),
+        *_costs(frame, model, baseline),
+    ]
+    places = {(item.metric, item.conditions): place for place, item in enumerate(measured)}
     findings = adjudicate(measured, alpha=ALPHA)
-    return tuple(sorted(findings, key=lambda finding: by_place[finding.metric, finding.conditions]))
+    return tuple(sorted(findings, key=lambda finding: places[finding.metric, finding.conditions]))
 
 
 def training_seeds(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -117,7 +119,7 @@ def _rows_of(frame: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     if quantity.metric == "erf":
         rows = rows[(rows["level"] == 50) & (rows["definition"] == _preferred(rows["definition"]))]
         rows = rows[rows["stage"] == rows["stage"].max()]
-    if quantity.level == "all":
+    if quantity.by_level:
         rows = rows[rows["level"] > 0]
     return rows.sort_values("created_utc", kind="stable")
 
@@ -161,7 +163,7 @@ def _measured(
     how = "untrained" if any(is_random(row["weights"]) for rows in sides for row in rows) else how
     if all(pair is not None for pair in paired) and len({len(pair[0]) for pair in paired if pair}) == 1:
         base, head = (np.stack([pair[side] for pair in paired if pair]) for side in (0, 1))
-        effect = repeated_difference(base, head, reach=quantity.reach)
+        effect = repeated_difference(base, head, reach=1.0)  # hits, and areas under curves of hits
         how = f"{base.shape[1]} images, {how}"
     elif all(row["ci_high"] >= row["ci_low"] for rows in sides for row in rows):
         # an ERF is the side of a square about the centre, whose sides grow by two pixels
@@ -171,7 +173,7 @@ def _measured(
                                               resolution=resolution)  # fmt: skip
     base_value, head_value = (float(np.mean([row["value"] for row in rows])) for rows in sides)
     level = conditions["level"]
-    at = f", {level * 255:.3g}/255" if quantity.level and level is not None else ""
+    at = f", {level * 255:.3g}/255" if quantity.by_level and level is not None else ""
     return Measured(
         model=str(sides[1][0]["model"]),
         metric=f"{quantity.title}{at}",
@@ -206,8 +208,8 @@ def _interval(row: Mapping[str, Any]) -> Interval:
 def _speed(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]:
     """Throughput, and latency of one image, paired by round of the newest profile that holds both models."""
     rows = frame[(frame["analysis"] == "profile") & (frame["kind"] == "raw") & (frame["status"] == "ok")]
-    settings = ["definition", "device", "dtype", "compile", "resolution", "batch_size"]
-    for _, run in rows.groupby([*settings[:-1]], dropna=False, sort=False):
+    settings = ["device", "dtype", "compile", "resolution"]
+    for _, run in rows.groupby(["definition", *settings], dropna=False, sort=False):
         runs = [group for _, group in run.groupby("run_id", sort=False) if {model, baseline} <= {*group["model"]}]
         if not runs:
             continue
@@ -215,7 +217,7 @@ def _speed(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]
         samples.add(max(runs, key=lambda group: group["created_utc"].max()), 0.0)
         base, head = (baseline, None), (model, None)
         kept = samples.kept(base, head) if base in samples.throughput and head in samples.throughput else []
-        named = {name: run[name].iloc[0] for name in settings[1:-1]}
+        named = {name: run[name].iloc[0] for name in settings}
         batch = next((str(int(size)) for size in run["batch_size"].dropna() if size > 1), None)
         if kept:
             rates = [samples.rates(key, kept) for key in (base, head)]

@@ -57,8 +57,6 @@ def overview(frame: pd.DataFrame, folder: Path, baseline: str | None = None) -> 
     if len(models) < 2:
         return None
     chosen = baseline or baseline_of(frame)
-    frame = frame.copy()
-    frame.attrs = {}  # which pandas would copy with every selection
     found = {model: compare_models(frame, folder, model, chosen) for model in models if model != chosen}
     return Overview(baseline=chosen, findings=_in_one_setting(found))
 

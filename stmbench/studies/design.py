@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from stmbench.analyses.match import match
 from stmbench.architectures.catalog import ModelName
-from stmbench.data.sets import EMBEDDED
+from stmbench.data.sets import EMBEDDED, open_set
 from stmbench.errors import ConfigError, InputError
 from stmbench.experiments.experiment import DataLines, Experiment, ModelLine, TrainingLines
 from stmbench.experiments.steps import Step
 from stmbench.mixers.base import MIXERS
 from stmbench.studies.options import StudyOptions
+from stmbench.training.recipe import default_recipe, recipe_for
 
 SMALL_SET: Final = 50_000  # training images; larger sets are trained with the papers' recipe
 ROUND_TIME: Final = 30.0  # seconds of sampling of the profile
@@ -48,6 +49,8 @@ class Design:
 
     options: StudyOptions
     models: dict[str, str]  # mixer -> model
+    data: DataLines
+    recipe: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -80,8 +83,8 @@ class Design:
             control=self.models[options.control],
             weights="trained",
             seeds=tuple(range(effort.seeds)),
-            data=data_lines(options.dataset),
-            training=training_lines(options.dataset, effort.epochs),
+            data=self.data,
+            training=training_lines(self.recipe, effort.epochs),
             analyses=tuple(steps[name] for name in effort.analyses),
         )
 
@@ -103,7 +106,8 @@ def design(options: StudyOptions) -> Design:
         others = [mixer for mixer in names if mixer != options.control]
         names |= dict(zip(others, matching.names, strict=True))
         notes = [f"matched in MACs: {found}." for found in matching.matches]
-    return Design(options=options, models=names, notes=tuple(notes))
+    data = data_lines(options.dataset)
+    return Design(options=options, models=names, data=data, recipe=recipe_of(data), notes=tuple(notes))
 
 
 def data_lines(dataset: str) -> DataLines:
@@ -118,21 +122,20 @@ def data_lines(dataset: str) -> DataLines:
     return DataLines(set=str(place), test=test)
 
 
-def training_lines(dataset: str, share: float) -> TrainingLines:
+def recipe_of(data: DataLines) -> str:
     """The recipe that suits the size of the set: an embedded set's own, `small` for few images, else the papers'."""
-    from stmbench.data.sets import open_set
-    from stmbench.training.recipe import default_recipe, recipe_for
+    if data.set.partition("[")[0] in EMBEDDED:
+        return default_recipe(data.set)
+    images = len(open_set(data.set, split=data.train))
+    if images < 2:
+        raise ConfigError("images to train on", str(images), "choose another --dataset")
+    return "small" if images <= SMALL_SET else "stm"
 
-    recipe = default_recipe(dataset)
-    change: dict[str, Any] = {}
-    if dataset.partition("[")[0] not in EMBEDDED:
-        images = len(open_set(dataset, split=data_lines(dataset).train))
-        if images < 2:
-            raise ConfigError("images to train on", str(images), "choose another --dataset")
-        recipe = "small" if images <= SMALL_SET else "stm"
-    if share < 1:
-        change["epochs"] = max(1, round(recipe_for(recipe, None).epochs * share))
-    return TrainingLines(recipe=recipe, change=change)
+
+def training_lines(recipe: str, share: float) -> TrainingLines:
+    """A recipe, with a share of its epochs."""
+    epochs = max(1, round(recipe_for(recipe, None).epochs * share))
+    return TrainingLines(recipe=recipe, change={"epochs": epochs} if share < 1 else {})
 
 
 def steps_for(dataset: str, round_time: float = ROUND_TIME) -> dict[str, Step]:

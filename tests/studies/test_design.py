@@ -14,7 +14,7 @@ from stmbench.experiments.reading import read_experiment
 from stmbench.measure.counting import count
 from stmbench.plugins import load_plugin, unload_plugins
 from stmbench.studies.budget import FULL, ON_EVERY_SEED, Plan
-from stmbench.studies.design import Effort, data_lines, design, training_lines
+from stmbench.studies.design import Effort, data_lines, design, recipe_of, training_lines
 from stmbench.studies.files import imagenet_experiment, keep_plan, kept_plan
 from stmbench.studies.options import StudyOptions
 
@@ -69,9 +69,11 @@ def test_a_folder_is_trained_with_the_recipe_for_its_size(tmp_path: Path) -> Non
             for number in range(3):
                 Image.new("RGB", (40, 40), (20 * number, 0, 0)).save(folder / f"{number}.png")
     assert data_lines(str(tmp_path)).test == "val"
-    assert training_lines(str(tmp_path), 1.0).recipe == "small"
-    assert training_lines(str(tmp_path), 0.5).change == {"epochs": 15}
+    assert recipe_of(data_lines(str(tmp_path))) == "small"
+    assert recipe_of(data_lines("digits")) == "digits"
+    assert training_lines("small", 0.5).change == {"epochs": 15}
     assert training_lines("digits", 0.25).change == {"epochs": 3}
+    assert training_lines("digits", 1.0).change == {}
     with pytest.raises(InputError, match="--dataset"):
         data_lines(str(tmp_path / "nothing"))
 
