@@ -23,8 +23,9 @@ from stmbench.experiments.running import RunReport
 from stmbench.experiments.tasks import Estimator, Task, total
 from stmbench.mixers.base import MIXERS
 from stmbench.plugins import load_plugin
+from stmbench.reporting import content
 from stmbench.reporting.content import Section
-from stmbench.reporting.overview import effect_text, title_of, value_text, verdict_section
+from stmbench.reporting.overview import verdict_section
 from stmbench.studies.budget import REPORT_S, Plan, chosen, fit
 from stmbench.studies.design import Design, Effort, design
 from stmbench.studies.files import IMAGENET, imagenet_experiment, keep_plan, kept_plan
@@ -70,6 +71,7 @@ class StudyOutput(RunOutput):
     plan: Plan
     options: StudyOptions
     plugins: Sequence[Path]
+    _compared: tuple[pd.DataFrame, dict[str, tuple[Finding, ...]]] | None = None
 
     @classmethod
     def of(
@@ -129,16 +131,20 @@ class StudyOutput(RunOutput):
         write_file(self.folder / IMAGENET, imagenet_experiment(self.options, self.plugins, self.folder))
 
     def findings(self, frame: pd.DataFrame) -> dict[str, tuple[Finding, ...]]:
-        """Title of each baseline -> what compares the mixer with it."""
-        return {
-            self._title(model): compare_models(frame, self.folder, self.design.model, model)
-            for model in self.design.baselines
-        }
+        """Title of each baseline -> what compares the mixer with it; compared once for a frame."""
+        if self._compared is None or self._compared[0] is not frame:
+            baselines, model = self.design.baselines, self.design.model
+            found = {self._title(name): compare_models(frame, self.folder, model, name) for name in baselines}
+            self._compared = frame, found
+        return self._compared[1]
+
+    def _verdict(self, frame: pd.DataFrame, notes: Sequence[str] = ()) -> Section:
+        return verdict_section(self._title(self.design.model), self.findings(frame), notes)
 
     def _show_tables(self, frame: pd.DataFrame, console: Console) -> None:
         """The verdict: what else was measured is on the page."""
         console.print(Text(f"\n{self.design.title}", style="bold"))
-        console.print(verdict_table(self._title(self.design.model), self.findings(frame)))
+        console.print(printed(self._verdict(frame).tables[0]))
 
     def pictured(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Pictures show each model once, as its first training made it; curves of training show all."""
@@ -153,7 +159,7 @@ class StudyOutput(RunOutput):
             notes.append(f"Left out when time ran short: {', '.join(report.left_out)}.")
         if self.options.seeds > 1:
             notes.append("Figures below show the first training of each model; the verdict uses all.")
-        return (verdict_section(self._title(self.design.model), self.findings(frame), notes),)
+        return (self._verdict(frame, notes),)
 
     def _left_out(self) -> list[str]:
         left = self.plan.left_out
@@ -164,23 +170,15 @@ class StudyOutput(RunOutput):
         return entry.title if entry is not None else model
 
 
-def verdict_table(name: str, findings: dict[str, tuple[Finding, ...]]) -> Table:
-    """A row for each quantity, a column for each baseline."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("", overflow="fold")
-    table.add_column(name, justify="right")
-    for baseline in findings:
-        table.add_column(f"against {baseline}", overflow="fold")
-    for quantity in dict.fromkeys(title_of(item) for found in findings.values() for item in found):
-        cells, value = [], "–"
-        for found in findings.values():
-            item = next((item for item in found if title_of(item) == quantity), None)
-            if item is None:
-                cells.append(Text("–"))
-                continue
-            value = "–" if item.head is None else value_text(item.head, item)
-            cell = Text(item.word, style=STYLES.get(item.word, ""))
-            cell.append(f"\n{effect_text(item)}", style="not bold dim")
-            cells.append(cell)
-        table.add_row(Text(quantity), value, *cells)
-    return table
+def printed(table: content.Table) -> Table:
+    """The page's table for a terminal: conditions are on the page, verdicts have their colours."""
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for place, column in enumerate(table.columns):
+        shown.add_column(column.heading if place else "", justify="right" if column.is_number else "left")
+    for line in table.lines:
+        quantity, value, *verdicts = line.cells
+        cells = [Text(cell.text, style=STYLES.get(cell.text, "")) for cell in verdicts]
+        for text, cell in zip(cells, verdicts, strict=True):
+            text.append(f"\n{cell.detail}" if cell.detail else "", style="not bold dim")
+        shown.add_row(Text(quantity.text), value.text, *cells)
+    return shown

@@ -23,6 +23,7 @@ from stmbench.measure.effects import Effect, paired_effect
 from stmbench.measure.repeated_training import repeated_difference, repeated_interval_difference
 from stmbench.measure.statistics import Interval
 from stmbench.tables.comparison_result import Finding
+from stmbench.tables.flat import ERF
 from stmbench.tables.labels import FEWEST_ROUNDS, are_random, is_random
 
 ALPHA: Final = 0.05  # of all claims about one pair of models together
@@ -126,8 +127,7 @@ def _rows_of(frame: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
 
 def _preferred(definitions: pd.Series) -> str:
     """ERF's own definition; of others the first."""
-    own = "stmbench.rectified.linear.v1"
-    return own if (definitions == own).any() else str(definitions.iloc[0])
+    return ERF if (definitions == ERF).any() else str(definitions.iloc[0])
 
 
 Side = dict[int, Mapping[str, Any]]  # seed -> row

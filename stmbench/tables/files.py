@@ -18,6 +18,7 @@ import re
 import secrets
 import socket
 import time
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -86,6 +87,14 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a compressed .npz atomically. Raises OSError."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz; none where the file is missing or cut short."""
+    if not zipfile.is_zipfile(path):
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def remove_stale_temporaries(folder: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.figures.plot_data import labels
+from stmbench.tables.files import read_arrays
 from stmbench.tables.labels import is_random
 
 Floats = NDArray[np.float64]
@@ -86,11 +86,9 @@ def read_maps(frame: pd.DataFrame, folder: Path) -> list[ModelMaps]:
     names = labels(frame)
     found = []
     for (model, artifact), group in rows.groupby(["model", "artifact"], sort=False):
-        path = folder / str(artifact)
-        if not zipfile.is_zipfile(path):  # missing, or cut short
+        arrays = read_arrays(folder / str(artifact))
+        if not arrays:
             continue
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         first = group.iloc[0]
         random = is_random(first["weights"])
         label = names[str(model)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stmbench.figures.plot_data import labels
+from stmbench.tables.files import read_arrays
 from stmbench.tables.labels import is_random
 
 
@@ -69,7 +69,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
     for row in rows.to_dict("records"):
         path = folder / str(row["artifact"])
         if str(path) not in files:
-            files[str(path)] = _read(path)
+            files[str(path)] = read_arrays(path)
         arrays, stage = files[str(path)], int(row["stage"])
         if f"{gradient}_{stage}" not in arrays:
             continue
@@ -90,10 +90,3 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
             )
         )
     return maps
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not zipfile.is_zipfile(path):  # missing, or cut short
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import matplotlib
 import numpy as np
@@ -36,6 +35,7 @@ from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import Stroke, strokes_of
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, INK, MUTED, STYLE, canvas, heading, letters, shorten
+from stmbench.tables.files import read_arrays
 from stmbench.tables.rows import number
 
 CLEAN_AT: Final = -0.1  # on the axis of frequencies
@@ -170,19 +170,12 @@ def read_heat_maps(frame: pd.DataFrame, folder: Path) -> list[HeatMap]:
         same = rows[(rows["model"] == point.model) & (rows["weights"] == point.facts["weights"])]
         for name in WHO[2:]:
             same = same[same[name] == point.facts[name]]
-        arrays = _read(folder / str(same["artifact"].iloc[-1])) if len(same) else {}
+        arrays = read_arrays(folder / str(same["artifact"].iloc[-1])) if len(same) else {}
         if metric in arrays:
             reach = (int(arrays["rows"].max()), int(arrays["columns"].max()))
             norm, shares = float(arrays["norm"]), np.asarray(arrays[metric], dtype=np.float64)
             maps.append(HeatMap(point=point, metric=metric, shares=shares, reach=reach, norm=norm))
     return maps
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not zipfile.is_zipfile(path):  # missing, or cut short
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
 
 
 def heat_maps(maps: Sequence[HeatMap]) -> Figure:
