@@ -11,6 +11,7 @@ hash. Any reader of Parquet opens a sealed part as it is, and part and seal appe
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import os
@@ -21,7 +22,7 @@ import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,7 @@ import pyarrow.parquet as pq
 from stmbench.errors import OutputError, TableError
 
 CHECKPOINTS, PROGRESS = "checkpoints", "progress.json"  # of a store: a folder for each training run; where it stands
+Arrays = TypeVar("Arrays", bound="ArrayFile")
 STALE_AFTER_S = 24 * 3600.0
 # .<stem>.<host>-<process>-<random>.tmp: in a user's folder, no file of another program may look like ours
 _OURS: Final = re.compile(r"\..+\.(?P<host>[^\W_]+)-(?P<process>\d+)-[0-9a-f]+\.tmp")
@@ -87,6 +89,21 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a compressed .npz atomically. Raises OSError."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayFile:
+    """Base of dataclasses whose fields are arrays, kept together in one .npz file."""
+
+    def write(self, path: Path) -> None:
+        """Write all fields, at once. Raises OSError."""
+        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+    @classmethod
+    def read(cls: type[Arrays], path: Path) -> Arrays:
+        """What `write` wrote. Raises OSError, ValueError, and KeyError for a file without one of the fields."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(**{field.name: file[field.name] for field in dataclasses.fields(cls)})
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

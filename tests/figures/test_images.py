@@ -1,4 +1,5 @@
-"""Key figures against pictures that were looked at. Make them anew, and look, with
+"""Key figures against pictures that were looked at: pytest-mpl (`--mpl` in pyproject.toml) compares what each test
+returns with its picture in images/, and fails it where they differ. Make them anew, and look, with
 
 pytest tests/figures/test_images.py --mpl-generate-path=tests/figures/images
 """

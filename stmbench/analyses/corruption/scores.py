@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +15,11 @@ from stmbench.measure.bootstrap import percentile_interval, resampled_means
 from stmbench.measure.effects import mean_difference
 from stmbench.measure.proportions import mean_proportion
 from stmbench.measure.statistics import Floats, Interval
-from stmbench.tables.files import write_arrays
+from stmbench.tables.files import ArrayFile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answers:
+class Answers(ArrayFile):
     """A model's answers to N images under one corruption: `predicted` is (L, N) over severities, 1 row where clean."""
 
     indices: NDArray[np.int64]
@@ -31,16 +30,6 @@ class Answers:
     def hits(self) -> NDArray[np.bool_]:
         """(L, N) whether the answer is the label."""
         return np.asarray(self.predicted == self.labels)
-
-    def write(self, path: Path) -> None:
-        """As an .npz file, at once."""
-        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-
-    @classmethod
-    def read(cls, path: Path) -> Answers:
-        """What `write` wrote. Raises OSError."""
-        with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +12,13 @@ from torch import Tensor
 from stmbench.measure.bootstrap import mean_intervals
 from stmbench.measure.proportions import mean_proportion, proportion
 from stmbench.measure.statistics import Interval
-from stmbench.tables.files import write_arrays
+from stmbench.tables.files import ArrayFile
 
 Floats = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answers:
+class Answers(ArrayFile):
     """Of N images at L levels. `labels` and `reference` (the untransformed prediction) are (N,), -1 where unlabelled;
     `predicted`, `cross_entropy` and `moved` (pixels) are (L, N). At a level that an image does not supply it has
     prediction -1 and NaN.
@@ -54,16 +53,6 @@ class Answers:
                 return self.cross_entropy, everyone
             case _:
                 return same, self.reference == self.labels
-
-    def write(self, path: Path) -> None:
-        """As an .npz file, at once."""
-        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-
-    @classmethod
-    def read(cls, path: Path) -> Answers:
-        """What `write` wrote. Raises OSError."""
-        with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
 
     def on(self, indices: NDArray[np.int64]) -> Answers:
         """The same of some of the images, in this order."""

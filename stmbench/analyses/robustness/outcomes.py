@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.tables.files import write_arrays
+from stmbench.tables.files import ArrayFile
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -17,7 +17,7 @@ AT_ZERO = "attacked"  # the condition of rows at eps 0 that went through the att
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcomes:
+class Outcomes(ArrayFile):
     """N images, E values of eps in ascending order.
 
     `labels` are what was attacked: the set's, or, where `own_labels`, the model's predictions on the clean images.
@@ -61,13 +61,8 @@ class Outcomes:
         """(N,) hits after the whole attack at eps 0; None where that was not asked for."""
         return next((self.hits(level) for level, eps in enumerate(self.eps) if eps == 0), None)
 
-    def write(self, path: Path) -> None:
-        """Save as .npz, at once."""
-        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
-
     @classmethod
     def read(cls, path: Path) -> Outcomes:
-        """What `write` saved."""
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {field.name: file[field.name] for field in dataclasses.fields(cls)}
-        return cls(**{**arrays, "own_labels": bool(arrays["own_labels"])})
+        """What `write` wrote; see `ArrayFile.read`."""
+        outcomes = super().read(path)
+        return dataclasses.replace(outcomes, own_labels=bool(outcomes.own_labels))
