@@ -14,5 +14,6 @@ class_maps         which model output a class corresponds to, and sets relabelle
 image_selection    a balanced, seeded selection of images
 preprocessing      from an image to a model's input
 loading            batches with workers, cache and replacements
+detection/         images with boxes and masks: COCO, embedded pictures
 perturbations/     translation, rotation, scaling
 """

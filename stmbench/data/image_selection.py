@@ -6,15 +6,29 @@ The first fifty images in folder order are a single class of ImageNet, and resul
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stmbench.data.image_set import ImageSet
+from stmbench.data.image_set import ImageSet, Labels
 from stmbench.errors import InputError
 
 
-def select_images(image_set: ImageSet, num_images: int | None, seed: int) -> list[int]:
+class Selectable(Protocol):
+    """What a selection needs to know of a set, of labelled images or of images with objects."""
+
+    @property
+    def name(self) -> str:
+        """In messages."""
+
+    def __len__(self) -> int: ...
+
+    def groups(self) -> Labels:
+        """(len,) the groups that the selection is balanced over."""
+
+
+def select_images(image_set: Selectable, num_images: int | None, seed: int) -> list[int]:
     """Indices of the images to use; if `num_images` is None all of them, in the order of the set.
 
     The classes take turns; their order, and the order of images within each class, are drawn by `seed`. Any prefix of
@@ -34,12 +48,12 @@ def select_images(image_set: ImageSet, num_images: int | None, seed: int) -> lis
     return [int(index) for index in _in_turn(image_set, seed)[:num_images]]
 
 
-def replacement_images(image_set: ImageSet, num_images: int, seed: int) -> NDArray[np.int64]:
+def replacement_images(image_set: Selectable, num_images: int, seed: int) -> NDArray[np.int64]:
     """The images that `select_images` would take after the first `num_images`: replacements for corrupt ones."""
     return _in_turn(image_set, seed)[num_images:]
 
 
-def _in_turn(image_set: ImageSet, seed: int) -> NDArray[np.int64]:
+def _in_turn(image_set: Selectable, seed: int) -> NDArray[np.int64]:
     """The indices of all images, with the classes taking turns."""
     available = len(image_set)
     random = np.random.default_rng(seed)

@@ -1,0 +1,53 @@
+"""`open_detection_set` opens a detection set by name (shapes) or by the path of a COCO folder or file."""
+
+from __future__ import annotations
+
+import re
+
+from stmbench.data.detection.detection_set import DetectionSet
+from stmbench.data.detection.shapes import DetectionShapes
+from stmbench.errors import ConfigError, InputError, UnknownNameError
+
+__all__ = ["EMBEDDED", "DetectionSet", "open_detection_set"]
+
+EMBEDDED = {"shapes": DetectionShapes}
+_NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
+_OPTIONS = ("size", "count")
+
+
+def open_detection_set(
+    name_or_path: str, *, split: str = "test", seed: int = 0, limit_corrupt: int = 10
+) -> DetectionSet:
+    """A detection set.
+
+    Args:
+        name_or_path: shapes, with options in brackets (`shapes[size=128,count=600]`).
+        split: train, val or test.
+        seed: of generated sets (shapes).
+        limit_corrupt: annotations that may be left out because they are corrupt.
+
+    Raises:
+        UnknownNameError: neither a set nor a path, or an option that the set does not have.
+        ConfigError: a split that the set does not have.
+        InputError: nothing usable at the path, or more than `limit_corrupt` corrupt annotations.
+    """
+    match = _NAME.match(name_or_path.strip())
+    if match and match["name"] in EMBEDDED:
+        options = _options(match["name"], match["options"] or "")
+        return EMBEDDED[match["name"]](split=split, seed=seed, **options)
+    if re.search(r"[/\\.]", name_or_path):
+        remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"
+        raise InputError("a detection set's name or path", f"{name_or_path!r}, where there is nothing", remedy)
+    raise UnknownNameError("detection set or a path to one", name_or_path, EMBEDDED)
+
+
+def _options(name: str, text: str) -> dict[str, int]:
+    options = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, _, value = (word.strip() for word in part.partition("="))
+        if key not in _OPTIONS:
+            raise UnknownNameError(f"option of {name} for detection", key, _OPTIONS)
+        if not re.fullmatch(r"\d+", value):
+            raise ConfigError(f"a whole number for {name}'s {key}", repr(value), f"write {name}[{key}=128]")
+        options[key] = int(value)
+    return options
