@@ -101,23 +101,24 @@ def study(
         budget: "20m", "1h30m", or seconds: what does not fit is left out; default: all of it.
         anyway: study a mixer that fails checks of its contract.
         workers: processes on this machine; "auto": one for each core, up to 8; 1: this process.
-        plugins: Python files that register mixers, models or analyses.
+        plugins: Python files or folders that register mixers, models or analyses; the analyses are measured too.
         device: auto, cpu, cuda or cuda:N.
         fresh: do again what the store already holds.
         out: the store; default: results/study_MIXER.
         progress: whether to show how far the study is.
     """
     began = time.monotonic()
-    from stmbench.commands.study_output import StudyOutput, mixer_of
+    from stmbench.commands.study_output import StudyOutput, analyses_of, mixer_of
     from stmbench.commands.values import device as device_of
     from stmbench.commands.values import scale as known_scale
     from stmbench.plugins import load_plugins
     from stmbench.studies.options import BASELINES, StudyOptions, seconds_of
 
     try:
-        files = [Path(file) for file in listed(plugins)]
-        load_plugins(files)
+        given = [Path(file) for file in listed(plugins)]
+        load_plugins(given)
         name, own = mixer_of(str(mixer), anyway=anyway)
+        files = [*own, *given]
         options = StudyOptions(
             mixer=name,
             baselines=tuple(listed(against)) or BASELINES,
@@ -125,10 +126,11 @@ def study(
             scale=known_scale(scale),
             seeds=seeds,
             budget=None if budget is None else seconds_of(str(budget)),
+            analyses=analyses_of(files),
         )
         output = StudyOutput.of(
             options,
-            plugins=[*own, *files],
+            plugins=files,
             folder=Path("results") / f"study_{name}" if out is None else Path(out),
             workers=workers,
             device=device_of(device),

@@ -67,12 +67,13 @@ def study(
     """
     began = time.monotonic()
     values.scale(scale)
-    from stmbench.commands.study_output import StudyOutput, mixer_of
+    from stmbench.commands.study_output import StudyOutput, analyses_of, mixer_of
     from stmbench.plugins import load_plugins
     from stmbench.studies.options import BASELINES, StudyOptions, seconds_of
 
     load_plugins(plugin or ())
-    name, files = mixer_of(mixer, anyway=anyway)
+    name, own = mixer_of(mixer, anyway=anyway)
+    files = [*own, *(plugin or ())]
     asked = StudyOptions(
         mixer=name,
         baselines=tuple(values.items(against)) or BASELINES,
@@ -80,10 +81,11 @@ def study(
         scale=scale,
         seeds=seeds,
         budget=None if budget is None else seconds_of(budget),
+        analyses=analyses_of(files),
     )
     output = StudyOutput.of(
         asked,
-        plugins=[*files, *(plugin or ())],
+        plugins=files,
         folder=out or Path("results") / f"study_{name}",
         workers=workers,
         device=values.device(device),

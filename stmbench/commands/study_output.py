@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.analyses.models import facts_of
+from stmbench.analyses.registry import ANALYSES
 from stmbench.commands.check import outcomes_of
 from stmbench.commands.run import workers_of
 from stmbench.commands.run_output import RunOutput
@@ -64,6 +65,12 @@ def mixer_of(target: str, *, anyway: bool = False) -> tuple[str, list[Path]]:
     return name, files
 
 
+def analyses_of(files: Sequence[Path]) -> tuple[str, ...]:
+    """The analyses that plug-in files register: a study measures them too."""
+    names = [name for file in files for name in load_plugin(file).registered.get("analysis", ())]
+    return tuple(name for name in names if ANALYSES.get(name).options is not None)
+
+
 class StudyOutput(RunOutput):
     """One call of the command."""
 
@@ -102,7 +109,7 @@ class StudyOutput(RunOutput):
             tasks = tasks_of(effort)
             return total(tasks, {task.name: estimator.seconds(task) for task in tasks}, number)
 
-        planned = kept_plan(folder, options) or fit(options.seeds, options.budget, seconds)
+        planned = kept_plan(folder, options) or fit(options.seeds, options.budget, seconds, options.analyses)
         if not planned.fits:
             asked = duration(options.budget or 0)
             raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from stmbench.experiments.tasks import Task
@@ -26,9 +26,9 @@ class Plan:
     fits: bool
 
 
-def efforts(seeds: int) -> Iterator[tuple[Effort, str]]:
+def efforts(seeds: int, of_plugins: Sequence[str] = ()) -> Iterator[tuple[Effort, str]]:
     """Efforts from the whole study down, each with what it leaves out of the one before it."""
-    effort = Effort(seeds=seeds, analyses=FULL, on_every_seed=ON_EVERY_SEED)
+    effort = Effort(seeds=seeds, analyses=(*FULL, *of_plugins), on_every_seed=ON_EVERY_SEED)
     yield effort, ""
     for name in ("corruption", "frequency"):
         effort = _without(effort, name)
@@ -49,15 +49,16 @@ def efforts(seeds: int) -> Iterator[tuple[Effort, str]]:
         yield effort, f"{1 - share:.0%} of the epochs"
 
 
-def fit(seeds: int, budget: float | None, seconds: Callable[[Effort], float]) -> Plan:
+def fit(seeds: int, budget: float | None, seconds: Callable[[Effort], float], of_plugins: Sequence[str] = ()) -> Plan:
     """The largest effort that ends in time, or the smallest one.
 
     Args:
         budget: seconds; None: everything.
         seconds: an estimate of how long an effort takes.
+        of_plugins: analyses that were asked for; none of them is left out.
     """
     left_out: list[str] = []
-    for effort, without in efforts(seeds):
+    for effort, without in efforts(seeds, of_plugins):
         left_out += [without] if without else []
         needed = seconds(effort) + REPORT_S
         if budget is None or needed <= SHARE * budget:

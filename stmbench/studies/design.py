@@ -8,6 +8,7 @@ network with nothing in the mixer's place.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ class Design:
     def experiment(self, effort: Effort) -> Experiment:
         """The experiment that this much of the study is."""
         options = self.options
-        steps = steps_for(options.dataset, effort.round_time)
+        steps = steps_for(options.dataset, effort.round_time, options.analyses)
         return Experiment(
             name=f"study_{options.mixer}",
             title=self.title,
@@ -138,7 +139,7 @@ def training_lines(recipe: str, share: float) -> TrainingLines:
     return TrainingLines(recipe=recipe, change={"epochs": epochs} if share < 1 else {})
 
 
-def steps_for(dataset: str, round_time: float = ROUND_TIME) -> dict[str, Step]:
+def steps_for(dataset: str, round_time: float = ROUND_TIME, of_plugins: Sequence[str] = ()) -> dict[str, Step]:
     """Name -> step of everything that a study can measure."""
     # a digit fills its picture and its ground is black: what a shift brings in is black too
     pad = {"pad": "zeros"} if dataset == "digits" else {}
@@ -153,6 +154,7 @@ def steps_for(dataset: str, round_time: float = ROUND_TIME) -> dict[str, Step]:
         "affinity": {"num_images": 16, "layers": (1, 4)},
         "frequency": {},
         "corruption": {},
+        **{name: {} for name in of_plugins},
     }
     names = {"translation": "invariance", "rotation": "invariance", "scale": "invariance"}
     return {name: Step(name=name, analysis=names.get(name, name), given=options) for name, options in given.items()}

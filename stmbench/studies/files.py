@@ -57,7 +57,7 @@ def imagenet_experiment(options: StudyOptions, plugins: Sequence[Path], folder: 
     scale = IMAGENET_SCALE.get(options.scale, options.scale)
     large = design(dataclasses.replace(options, scale=scale, layer_scale=None))
     steps: list[Any] = []
-    for name, step in steps_for("imagenet").items():
+    for name, step in steps_for("imagenet", of_plugins=options.analyses).items():
         given = {key: _plain(value) for key, value in step.given.items() if key not in OF_SMALL_IMAGES}
         steps.append({"analysis": name, **given} if given else name)
     content: dict[str, Any] = {

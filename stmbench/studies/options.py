@@ -24,6 +24,7 @@ class StudyOptions:
         layer_scale: of every model at the beginning of training; None: the architecture's. The papers' 1e-6 leaves
             mixers without a part in what small sets teach in minutes.
         control: a mixer that every study trains alongside; identity: nothing in the mixer's place.
+        analyses: of plug-ins, with their own defaults, measured of the first training of each model.
     """
 
     mixer: str
@@ -34,6 +35,7 @@ class StudyOptions:
     budget: float | None = None
     layer_scale: float | None = 1.0
     control: str = "identity"
+    analyses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.baselines:

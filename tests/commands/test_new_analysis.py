@@ -10,7 +10,10 @@ import pytest
 
 import stmbench
 from stmbench.analyses.registry import ANALYSES
+from stmbench.commands import study_output
 from stmbench.plugins import load_plugins, loading, sha256_of
+from stmbench.studies.budget import Plan
+from stmbench.studies.design import Effort
 from stmbench.tables import Store, read
 from tests.commands import run
 
@@ -69,6 +72,60 @@ def test_the_starter_is_an_experiment_step(tmp_path: Path) -> None:
     result = run.stmbench(*arguments, "--allow-plugins")
     assert result.exit_code == 0, result.output
     assert read(tmp_path / "s")["level"].to_list() == [0.2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The starter analysis as a package: `__init__.py`, and a file that it imports."""
+    text = _starter(tmp_path).read_text(encoding="utf-8")
+    begin, end = text.index("# what a row holds"), text.index("@dataclasses.dataclass")
+    folder = tmp_path / "of_files"
+    folder.mkdir()
+    (folder / "metric.py").write_text(
+        f"from stmbench.analyses.registry import Metric\n{text[begin:end].replace(': Final', '')}", encoding="utf-8"
+    )
+    (folder / "__init__.py").write_text(f"{text[:begin]}from .metric import CHANGE\n\n\n{text[end:]}", encoding="utf-8")
+    return folder
+
+
+def test_a_folder_passes_the_check(folder: Path) -> None:
+    result = run.stmbench("check", str(folder))
+    assert result.exit_code == 0, result.output
+    assert "8 passed, 0 failed" in result.stdout
+
+
+def test_a_folder_is_an_experiment_step_and_a_section_of_a_report(folder: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "e.yaml", tmp_path / "s"
+    step = "{analysis: jitter, num_images: 4, resolution: 32}"
+    file.write_text(f"title: T\nplugins: [of_files]\nmodels: [{MODEL}]\ndata: {{set: digits}}\nanalyses: [{step}]\n")
+    chosen = ("run", str(file), "--device", "cpu", "--workers", "1", "--out", str(out), "--allow-plugins")
+    result = run.stmbench(*chosen)
+    assert result.exit_code == 0, result.output
+    store = Store(out)
+    (key,) = store.keys()
+    assert store.metadata(key)["plugins"] == {"jitter": sha256_of("analysis", "jitter")}
+    page = tmp_path / "page"
+    written = run.stmbench("report", str(out), "--plugin", str(folder), "--format", "html", "--out", str(page))
+    assert written.exit_code == 0, written.output
+    assert ">Jitter</h2>" in page.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_a_study_measures_the_analyses_of_a_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def least(seeds: int, _budget: object, _seconds: object, of_plugins: tuple[str, ...]) -> Plan:
+        effort = Effort(seeds=seeds, analyses=of_plugins, on_every_seed=(), epochs=0.01)
+        return Plan(effort=effort, left_out=(), seconds=1.0, fits=True)
+
+    monkeypatch.setattr(study_output, "fit", least)
+    out = tmp_path / "s"
+    options = ("--against", "identity", "--seeds", "1", "--workers", "1", "--device", "cpu")
+    result = run.stmbench("study", "dw_conv", *options, "--plugin", str(folder), "--out", str(out))
+    assert result.exit_code == 0, result.output
+    rows = read(out)
+    assert rows[rows["analysis"] == "jitter"]["mixer"].to_list() == ["dw_conv", "identity"]
+    assert ">Jitter</h2>" in (out / "report.html").read_text(encoding="utf-8")
+    assert "- jitter" in (out / "imagenet.yaml").read_text(encoding="utf-8")
 
 
 def test_an_installed_package_offers_an_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,11 @@ def test_each_effort_is_cheaper_than_the_one_before() -> None:
     assert len({*costs}) == len(costs)
 
 
+def test_an_analysis_of_a_plugin_is_never_left_out() -> None:
+    for effort, _ in efforts(3, ("jitter",)):
+        assert effort.analyses[-1] == "jitter"
+
+
 def test_seeds_left_out_are_said_once_and_epochs_by_their_last_share() -> None:
     plan = fit(3, 130, _seconds)
     assert not plan.fits
