@@ -183,14 +183,22 @@ def resampled_means(values: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> 
     """
     table = np.asarray(values, dtype=np.float64)
     count = len(table)
-    random, means = np.random.default_rng(seed), []
     step = max(1, min(draws, IMAGES_PER_STEP // count))
+    return np.concatenate(
+        [times @ table / count for times in image_multiplicities(count, draws=draws, step=step, seed=seed)]
+    )
+
+
+def image_multiplicities(count: int, *, draws: int, step: int, seed: int) -> Iterator[Floats]:
+    """How often each of `count` images is drawn in each resample, (at most `step`, images) at a time.
+
+    The draws do not depend on `step`.
+    """
+    random = np.random.default_rng(seed)
     for start in range(0, draws, step):
         rows = min(step, draws - start)
         drawn = random.integers(0, count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        means.append(times.astype(np.float64) @ table / count)
-    return np.concatenate(means)
+        yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
 def mean_intervals(values: ArrayLike, *, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> list[Interval]:
