@@ -22,7 +22,7 @@ from stmbench.data.embedded import Digits
 from stmbench.data.image_set import ImageSet, Labels
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
-from stmbench.training.data import TrainingData
+from stmbench.tasks.base import TrainingData
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
@@ -64,7 +64,7 @@ def measured(
 
     def keep(loop: Loop, reached: str) -> None:
         if reached == "epoch":
-            x = torch.randn(recipe.batch_size, 3, *loop.preprocessing.size, device=device)
+            x = torch.randn(recipe.batch_size, 3, *loop.task.size, device=device)
             y = torch.arange(recipe.batch_size, device=device) % 10
             seconds.append(timer.time(lambda: follow(x, y)))
 

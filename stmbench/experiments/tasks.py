@@ -21,8 +21,8 @@ from stmbench.errors import StmbenchError
 from stmbench.experiments.steps import Step
 from stmbench.plugins import load_plugins
 from stmbench.tables import Store
+from stmbench.tasks.base import open_data
 from stmbench.training.analysis import Training
-from stmbench.training.data import open_data
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import RunFolder

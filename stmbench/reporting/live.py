@@ -31,7 +31,6 @@ from stmbench.tables.schema import SCHEMA
 REST: Final = 4  # times as long as drawing took
 LEAST_REST_S: Final = 1.0
 FIRST_WAIT_S: Final = 300.0  # for the first drawing; a large store takes seconds
-CURVES: Final = ("train_loss", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,10 +154,12 @@ def runs_under_way(store: Path) -> list[dict[str, Any]]:
 
 def _run(content: dict[str, Any]) -> dict[str, Any]:
     """What a progress file says, as the page needs it. Raises ValueError and others for a damaged or newer one."""
-    if content["version"] != 1 or not str(content["key"]).isalnum():
+    if content["version"] != 2 or not str(content["key"]).isalnum():
         raise ValueError("another file")
     done, epochs, seconds = float(content["done"]), int(content["epochs"]), float(content["seconds"])
-    curves = {name: [(float(place), float(value)) for place, value in content[name]] for name in CURVES}
+    headline = str(content["headline"] or "accuracy")  # of its task; there is none before the first epoch's end
+    written = {"train_loss": content["train_loss"], headline: content["scores"]}
+    curves = {name: [(float(place), float(value)) for place, value in points] for name, points in written.items()}
     return {
         "key": content["key"],
         "columns": {"mixer": None, **content["columns"]},
@@ -169,7 +170,9 @@ def _run(content: dict[str, Any]) -> dict[str, Any]:
         "percent": f"{100 * done:.0f} %",
         "left": duration(seconds * (1 - done) / done) if done else None,
         "written": float(content["written"]),
-        **{name: points[-1][1] if points else None for name, points in curves.items()},
+        "loss": curves["train_loss"][-1][1] if curves["train_loss"] else None,
+        "headline": headline,
+        "score": curves[headline][-1][1] if curves[headline] else None,
     }
 
 

@@ -1,14 +1,13 @@
-"""Training: a recipe, the loop that follows it, and checkpoints from which it resumes bit-identically.
+"""Training, for every task alike: a recipe, the loop that follows it, and checkpoints to resume from bit-identically.
 
 options, settings    what can be asked for, one run
 recipe               recipes by name and their fields
-data, images         sets, batches, augmentation
+batches              the order of images
 loop                 steps and epochs
 optimisation         parameter groups, schedule, EMA
 batch_norm           synchronised statistics
 distributed          several processes
 state                a run's folder, and states to resume from
-validation           exact evaluation
 progress, rows       curves, TensorBoard, rows of the table
 analysis             runs as units of work
 """

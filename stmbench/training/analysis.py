@@ -14,14 +14,13 @@ from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
-from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError, reason_of
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.files import CHECKPOINTS
-from stmbench.training.data import TrainingData, open_data
+from stmbench.tasks.base import TrainingData, open_data, task_of
+from stmbench.training.batches import batch_remark, with_fitting_batch
 from stmbench.training.distributed import ProcessGroup
-from stmbench.training.images import batch_remark, with_fitting_batch
 from stmbench.training.loop import Loop
 from stmbench.training.progress import require_board
 from stmbench.training.rows import training_rows
@@ -70,7 +69,7 @@ class Training(Analysis):
         for run in runs:
             require_dtype(run.dtype, self.device)
         self._resume, self._fresh = resume, fresh
-        self._data: tuple[Any, TrainingData] | None = None
+        self._data: tuple[Any, TrainingData[Any]] | None = None
         self.runs = [self.fitted(run) for run in runs]
         fewer = (batch_remark(asked, run) for asked, run in zip(runs, self.runs, strict=True))
         self._remarks = [*dict.fromkeys(text for run in runs for text in run.remarks), *filter(None, fewer)]
@@ -83,7 +82,7 @@ class Training(Analysis):
         return "train.v1"
 
     def headline(self, unit: Unit) -> str | None:
-        return "accuracy"
+        return task_of(unit.models[0]).headline
 
     def remarks(self) -> list[str]:
         sets = [images for run in self.runs for images in (self.data(run).train, self.data(run).test)]
@@ -167,11 +166,11 @@ class Training(Analysis):
         """What a state must agree on."""
         return {"model": run.model, "seed": run.seed, "dataset": self.data(run).fingerprints, **self.fitted(run).facts}
 
-    def data(self, run: TrainingSettings) -> TrainingData:
+    def data(self, run: TrainingSettings) -> TrainingData[Any]:
         """The run's images; opened once for runs that share them."""
         options = dict(ModelName.parse(run.model).options)
         sets = (run.dataset, run.train_split, run.test_split, run.classes, run.labels, run.data_fraction, run.seed)
-        asked = (*sets, options.get("num_classes"))
+        asked = (task_of(run.model), *sets, options.get("num_classes"))
         if self._data is None or self._data[0] != asked:
             self._data = asked, open_data(run)
         return self._data[1]
@@ -193,8 +192,7 @@ class Training(Analysis):
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
         if said is not None:
             notes |= {"warnings": [said], "disturbances": [{"kind": "state", "amount": 1.0, "text": said}]}
-        size = Preprocessing.of(loop.result, run.resolution).size
-        notes |= faint_mixers(f"{run.model} ({weights})", loop.result, size)
+        notes |= faint_mixers(f"{run.model} ({weights})", loop.result, loop.task.size)
         return Outcome(rows=rows, notes={**notes, "processes": self.group.size})
 
     def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:

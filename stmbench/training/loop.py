@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from timm.utils.clip_grad import dispatch_clip_grad
@@ -17,64 +17,27 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.architectures.given_models import is_given
-from stmbench.data.preprocessing import Preprocessing
-from stmbench.errors import ConfigError, UnitError
+from stmbench.architectures.catalog import ModelName
+from stmbench.errors import UnitError
+from stmbench.tasks.base import Score, Task, TrainingData, task_of
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.data import TrainingData
+from stmbench.training.batches import grouped, require_divisible_batch, training_batches
 from stmbench.training.distributed import ProcessGroup
-from stmbench.training.images import grouped, training_batches
-from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, schedule_of
+from stmbench.training.optimisation import optimizer_of, schedule_of
 from stmbench.training.progress import Epoch, Record, require_finite, words
 from stmbench.training.settings import TrainingSettings, seed_at
-from stmbench.training.validation import Evaluator, Score
 
 
-def built(settings: TrainingSettings, num_classes: int) -> nn.Module:
-    """The model with weights of the seed; a module given as an object keeps its own weights and classes.
-
-    Raises:
-        ConfigError: a model that cannot recompute its blocks, or whose classifier is not known, and that was asked to.
-    """
-    recipe = settings.recipe
-    options: dict[str, Any] = {} if is_given(settings.model) else {"num_classes": num_classes}
-    if recipe.drop_path is not None:
-        options["drop_path_rate"] = recipe.drop_path
-    seed_at(settings.seed)
-    model = create_model(settings.model, **options)
-    if settings.grad_checkpointing:
-        if not hasattr(model, "set_grad_checkpointing"):
-            raise ConfigError("a model that can recompute its blocks", settings.model, "leave --grad-checkpointing out")
-        cast(Any, model).set_grad_checkpointing()
-    if recipe.dropout:
-        if not hasattr(model, "get_classifier"):
-            raise ConfigError("a model with get_classifier(), for dropout", settings.model, "use --set dropout=0")
-        _drop_before(cast(Any, model).get_classifier(), recipe.dropout)
-    return model
-
-
-def wrapped(model: nn.Module, settings: TrainingSettings, group: ProcessGroup) -> nn.Module:
+def wrapped(model: nn.Module, task: Task) -> nn.Module:
     """What the forward pass of a step goes through: gradients shared by the processes, compiled where asked for."""
-    found = model
+    group = task.group
     if group.size > 1:
         on_gpu = group.device.type == "cuda"
-        found = DistributedDataParallel(found, device_ids=[group.device.index] if on_gpu else None)
-    return cast(nn.Module, torch.compile(found)) if settings.compile else found
-
-
-def _drop_before(classifier: nn.Module, rate: float) -> None:
-    """Dropout of the pooled features, for any model: few have an option for it."""
-    drop = nn.Dropout(rate)
-
-    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (drop.train(module.training)(inputs[0]), *inputs[1:])
-
-    classifier.register_forward_pre_hook(before)
+        model = DistributedDataParallel(model, device_ids=[group.device.index] if on_gpu else None)
+    return task.compiled(model) if task.settings.compile else model
 
 
 LOOK_EVERY = 50  # steps between two looks at the losses: each look waits for the device
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _STEPS = 2  # sets the random numbers of steps apart from those of images
 
 Keep = Callable[["Loop", str], None]  # what is reached: 'time', 'epoch', 'best', 'end'
@@ -91,7 +54,7 @@ class Loop:
     def __init__(
         self,
         settings: TrainingSettings,
-        data: TrainingData,
+        data: TrainingData[Any],
         group: ProcessGroup,
         *,
         keep: Keep,
@@ -99,29 +62,21 @@ class Loop:
     ) -> None:
         self.settings, self.data, self.group, self._keep, self._tell = settings, data, group, keep, tell
         recipe = settings.recipe
-        self.dtype = torch.float64 if settings.dtype == "fp64" else torch.float32
-        self.autocast = AUTOCAST.get(settings.dtype)
-        self.model = synchronised(built(settings, data.num_classes), group).to(group.device, self.dtype)
+        require_divisible_batch(settings, group.size)
+        self.task = task_of(settings.model)(settings, data, group)
+        self.model = synchronised(self.task.build(), group).to(group.device, self.task.dtype)
         if settings.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.preprocessing = Preprocessing.of(self.model, settings.resolution)
+        self.task.prepare(self.model)
         self.mixer = ModelName.parse(settings.model).mixer
         self.optimizer = optimizer_of(self.model, recipe, self.mixer)
         self.average = None if recipe.ema is None else ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=settings.dtype == "fp16")
-        self.places, self.batches = training_batches(settings, data, self.preprocessing, group)
+        images = self.task.images()
+        self.places = self.task.places(images)
+        self.batches = training_batches(settings, images, self.places, group, self.task.collate)
         self.schedule = schedule_of(self.optimizer, recipe, self.places.steps)
-        self._mixup, self._loss = mixup_of(recipe, data.num_classes), loss_of(recipe)
-        self._wrapped = wrapped(self.model, settings, group)
-        test_batch = max(32, recipe.batch_size // group.size // settings.accumulate)
-        self._judge = Evaluator(
-            data.test,
-            self.preprocessing,
-            group,
-            batch=test_batch,
-            workers=settings.workers,
-            limit=settings.limit_corrupt,
-        )
+        self._wrapped = wrapped(self.model, self.task)
         self.record = Record()
 
     @property
@@ -172,8 +127,8 @@ class Loop:
         self._wrapped.train()
         waiting, broken = list[Tensor](), 0
         began = time.monotonic()
-        for images, labels, damaged in grouped(self.batches, self.settings.accumulate):
-            waiting.append(self._step(images, labels))
+        for passes, damaged in grouped(self.batches, self.settings.accumulate):
+            waiting.append(self._step(passes))
             broken += damaged
             record.within += 1
             if len(waiting) == LOOK_EVERY or record.within == places.steps:
@@ -185,7 +140,7 @@ class Loop:
                 began = time.monotonic()
         self._end_epoch()
 
-    def _step(self, images: list[Tensor], labels: list[Tensor]) -> Tensor:
+    def _step(self, passes: list[tuple[Any, Any]]) -> Tensor:
         """One step of the optimiser; its mean loss, on the device."""
         record, recipe = self.record, self.settings.recipe
         number = record.epoch * self.places.steps + record.within
@@ -193,11 +148,11 @@ class Loop:
         record.rates.append(float(self.optimizer.param_groups[0]["lr"]))
         seed_at(self.settings.seed, _STEPS, number, self.group.rank)
         total = torch.zeros((), device=self.group.device, dtype=torch.float64)
-        for turn, (x, y) in enumerate(zip(images, labels, strict=True)):
-            last = turn == len(images) - 1
+        for turn, (inputs, targets) in enumerate(passes):
+            last = turn == len(passes) - 1
             alone = isinstance(self._wrapped, DistributedDataParallel) and not last
             with self._wrapped.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
-                loss = self._forward(x, y) / len(images)
+                loss = self.task.loss(self._wrapped, inputs, targets) / len(passes)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach().double()
         if recipe.clip_grad is not None:
@@ -209,18 +164,6 @@ class Loop:
         if self.average is not None:
             self.average.update(self.model, step=number)
         return total
-
-    def _forward(self, x: Tensor, y: Tensor) -> Tensor:
-        device = self.group.device
-        x = x.to(device, self.dtype, non_blocking=True)
-        y = y.to(device, non_blocking=True)
-        if self.settings.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        if self._mixup is not None:
-            x, y = self._mixup(x, y)
-        with torch.autocast(device.type, self.autocast, enabled=self.autocast is not None):
-            found: Tensor = self._loss(self._wrapped(x), y)
-        return found
 
     def _look(self, waiting: list[Tensor], damaged: int) -> None:
         """Take in the last steps, in every process alike, and stop where something is not finite."""
@@ -243,8 +186,9 @@ class Loop:
     def _end_epoch(self) -> None:
         record, steps = self.record, self.places.steps
         began = time.monotonic()
-        score = self._score(self.result)
-        raw = None if self.average is None else self._score(self.model).accuracy
+        final = record.epoch + 1 == self.settings.recipe.epochs
+        score = self._score(self.result, final=final)
+        raw = None if self.average is None else self._score(self.model, final=False).values[self.task.headline]
         record.epochs.append(
             Epoch(
                 epoch=record.epoch,
@@ -253,16 +197,18 @@ class Loop:
                 learning_rate=record.rates[-1],
                 images=steps * self.settings.recipe.batch_size,
                 seconds=record.seconds,
-                accuracy=score.accuracy,
-                test_loss=score.loss,
+                scores=dict(score.values),
+                low=score.low,
+                high=score.high,
                 test_images=score.count,
-                accuracy_raw=raw,
+                raw=raw,
             )
         )
         record.total_seconds += record.seconds + time.monotonic() - began
         record.epoch, record.within, record.seconds, record.damaged = record.epoch + 1, 0, 0.0, 0
-        is_best = score.accuracy > record.best
-        record.best = max(record.best, score.accuracy)
+        reached = score.values[self.task.headline]
+        is_best = reached > record.best
+        record.best = max(record.best, reached)
         if is_best:
             self._reach("best")
         self._reach("epoch")
@@ -271,9 +217,10 @@ class Loop:
         """Save what has to be saved now. Where that fails, it fails in every process."""
         self.group.guarded(lambda: self._keep(self, what) if self.group.is_first else None)
 
-    def _score(self, model: nn.Module) -> Score:
-        found = self._judge.score(model, self.dtype, self.autocast)
-        require_finite(found.loss, "the test loss", self._place(len(self.record.losses) - 1))
+    def _score(self, model: nn.Module, *, final: bool) -> Score:
+        found = self.task.score(model, final=final)
+        for metric, value in found.values.items():
+            require_finite(value, f"the {metric.replace('_', ' ')}", self._place(len(self.record.losses) - 1))
         return found
 
     def _place(self, step: int) -> str:

@@ -1,12 +1,10 @@
-"""Optimiser, learning rate, loss and average of weights, all timm's, as a recipe asks for them."""
+"""Optimiser and learning rate, both timm's, as a recipe asks for them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from timm.data.mixup import Mixup
-from timm.loss.cross_entropy import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim._optim_factory import create_optimizer_v2
 from timm.scheduler.scheduler_factory import create_scheduler_v2
 from torch import nn
@@ -51,27 +49,6 @@ def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) ->
         updates_per_epoch=steps,
     )
     return schedule
-
-
-def mixup_of(recipe: Recipe, num_classes: int) -> Mixup | None:
-    """Mixup and CutMix, which also smooth the labels; None where the recipe has neither."""
-    if not recipe.mixes:
-        return None
-    return Mixup(  # type: ignore[no-untyped-call]
-        mixup_alpha=recipe.mixup,
-        cutmix_alpha=recipe.cutmix,
-        label_smoothing=recipe.label_smoothing,
-        num_classes=num_classes,
-    )
-
-
-def loss_of(recipe: Recipe) -> nn.Module:
-    """Cross-entropy against mixed targets, or against labels with the recipe's smoothing."""
-    if recipe.mixes:
-        return SoftTargetCrossEntropy()  # type: ignore[no-untyped-call]
-    if not recipe.label_smoothing:
-        return nn.CrossEntropyLoss()
-    return LabelSmoothingCrossEntropy(recipe.label_smoothing)  # type: ignore[no-untyped-call]
 
 
 SCALES_WITH_FOUR_AXES = ("halo_attn", "dw_conv")  # of the authors' modules; ours have one axis

@@ -31,10 +31,16 @@ class Epoch:
     learning_rate: float
     images: int
     seconds: float
-    accuracy: float
-    test_loss: float
+    scores: dict[str, float]  # by metric, the task's headline first
     test_images: int
-    accuracy_raw: float | None = None  # of the weights themselves, where `accuracy` is that of their average
+    low: float | None = None  # ends of the headline's interval
+    high: float | None = None
+    raw: float | None = None  # the headline of the weights themselves, where `scores` are those of their average
+
+    @property
+    def headline(self) -> tuple[str, float]:
+        """The task's metric, and its value."""
+        return next(iter(self.scores.items()))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -68,7 +74,10 @@ class Record:
 def words(settings: TrainingSettings, record: Record) -> str:
     """What is being done, for a progress display."""
     text = f"training {settings.model}, epoch {record.epoch + 1} of {settings.recipe.epochs}"
-    return text + (f", accuracy {record.epochs[-1].accuracy:.1%}" if record.epochs else "")
+    if not record.epochs:
+        return text
+    metric, value = record.epochs[-1].headline
+    return f"{text}, {metric.replace('_', ' ')} {value:.1%}"
 
 
 WINDOWS: Final = 200  # of steps, whose mean losses are points of the curve
@@ -85,7 +94,7 @@ def write_progress(folder: Path, record: Record, epochs: int, steps: int, about:
     windows = (record.losses[start : start + size] for start in range(0, len(record.losses), size))
     content = {
         **about,
-        "version": 1,
+        "version": 2,
         "written": time.time(),
         "epochs": epochs,
         "done": len(record.losses) / (steps * epochs),
@@ -95,7 +104,8 @@ def write_progress(folder: Path, record: Record, epochs: int, steps: int, about:
             [min(len(record.losses), (number + 1) * size) / steps, math.fsum(losses) / len(losses)]
             for number, losses in enumerate(windows)
         ],
-        "accuracy": [[epoch.epoch + 1, epoch.accuracy] for epoch in record.epochs],
+        "scores": [[epoch.epoch + 1, epoch.headline[1]] for epoch in record.epochs],
+        "headline": record.epochs[-1].headline[0] if record.epochs else None,
     }
     with contextlib.suppress(OutputError):
         write_file(folder / PROGRESS, json.dumps(content))
@@ -123,8 +133,7 @@ class Board:
             "train/loss": epoch.loss,
             "train/learning_rate": epoch.learning_rate,
             "train/images_per_second": epoch.images / max(epoch.seconds, 1e-9),
-            "test/accuracy": epoch.accuracy,
-            "test/loss": epoch.test_loss,
+            **{f"test/{metric.removeprefix('test_')}": value for metric, value in epoch.scores.items()},
         }
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, epoch.step)

@@ -1,9 +1,9 @@
 """What a run leaves in the table.
 
-raw rows      each epoch: train_loss, learning_rate, throughput, accuracy and test_loss, with `step` (of the optimiser,
-              at the epoch's end) and `sample` (the epoch, 0-based)
-summary rows  accuracy of the last epoch with an interval over images, the best one's (chosen by these very images, so
-              it is optimistically biased), the time, and where weights and losses are
+raw rows      each epoch: train_loss, learning_rate, throughput and what the task scores (accuracy and test_loss), with
+              `step` (of the optimiser, at the epoch's end) and `sample` (the epoch, 0-based)
+summary rows  the headline (accuracy) of the last epoch with an interval over images, the best one's (chosen by these
+              very images, so it is optimistically biased), the time, and where weights and losses are
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stmbench.measure.proportions import wilson_interval
 from stmbench.tables import Row
 from stmbench.tables.files import replacing
 from stmbench.tables.labels import size_text
@@ -33,7 +32,7 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
         weights_file: relative to the store's folder. weights: the table's label of them.
     """
     data, record = analysis.data(run), loop.record
-    height, width = loop.preprocessing.size
+    height, width = loop.task.size
     known: dict[str, Any] = {
         "model": run.model,
         "weights": weights,
@@ -59,21 +58,21 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
             row("train_loss", epoch.loss, split=data.train.split, **trained),
             row("learning_rate", epoch.learning_rate, split=data.train.split, **trained),
             row("throughput", epoch.images / max(epoch.seconds, 1e-9), split=data.train.split, **trained),
-            row("accuracy", epoch.accuracy, **judged),
-            row("test_loss", epoch.test_loss, **judged),
+            *(row(metric, value, **judged) for metric, value in epoch.scores.items()),
         ]
-        if epoch.accuracy_raw is not None:
-            rows.append(row("accuracy_raw", epoch.accuracy_raw, **judged))
+        if epoch.raw is not None:
+            rows.append(row(f"{loop.task.headline}_raw", epoch.raw, **judged))
     last = record.epochs[-1]
-    found = wilson_interval(round(last.accuracy * last.test_images), last.test_images)
-    ends = {"ci_low": found.low, "ci_high": found.high, "num_samples": found.count, "num_images": found.count}
+    headline, reached = last.headline
+    count = last.test_images
+    ends = {"ci_low": last.low, "ci_high": last.high, "num_samples": count, "num_images": count}
     params = sum(parameter.numel() for parameter in loop.model.parameters())
     key = analysis.unit_of(run).key
     losses = _keep(analysis, key, np.array([record.losses, record.rates]))
     return [
         *rows,
-        row("accuracy", last.accuracy, kind="summary", step=last.step, **ends),
-        row("best_accuracy", record.best, kind="summary", num_images=found.count),
+        row(headline, reached, kind="summary", step=last.step, **ends),
+        row(f"best_{headline}", record.best, kind="summary", num_images=count),
         row("training_time", record.total_seconds, kind="summary", num_images=sum(e.images for e in record.epochs)),
         row("losses", len(record.losses), artifact=losses),
         row("weights", params, artifact=weights_file),

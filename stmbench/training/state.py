@@ -126,7 +126,7 @@ def folder_name(model: str, dataset: str, seed: int, key: str) -> str:
 
 
 STATE, PREVIOUS = "state.pt", "state.previous.pt"
-FORMAT = 1
+FORMAT = 2
 KEYS = ("model", "optimizer", "average", "scaler", "record")
 
 

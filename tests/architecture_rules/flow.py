@@ -10,10 +10,12 @@ LOW = ("errors", "registry", "bundled", "plugins", "analyses.registry")  # the r
 BASE = (*LOW, "tables", "mixers.base")  # what is below the models, and the mixer contract
 MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 
-# errors, registry, bundled, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> (analyses, training)
+# errors, registry, bundled, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> tasks
+# -> (analyses, training)
 # -> experiments, comparison; tables -> (history, figures) -> reporting -> what an analysis shows; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
 USED_BY_TRAINING = ("base", "models", "options", "unit")
+OF_A_RUN = ("batches", "distributed", "recipe", "settings")  # what training asks for, which a task is made from
 SHOWN = "what an analysis shows"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
@@ -27,14 +29,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": BASE,
     "measure": BASE,
     "analyses": (*MODELS, "data", "measure"),
+    "tasks": (*MODELS, "data", "measure", *(f"training.{name}" for name in OF_A_RUN)),
     "training": (
         *MODELS,
+        "tasks",
         "data",
         "measure",
         *(f"analyses.{name}" for name in USED_BY_TRAINING),
     ),
     SHOWN: (*LOW, "tables", "figures", "reporting", "analyses.options"),
-    "experiments": (*MODELS, "data", "measure", "analyses", "training"),
+    "experiments": (*MODELS, "data", "measure", "tasks", "analyses", "training"),
     "comparison": (*MODELS, "data", "measure", "analyses", "training"),
     "studies": (*MODELS, "data", "measure", "analyses", "training", "experiments"),
     "history": (*LOW, "tables"),

@@ -82,7 +82,7 @@ def test_its_weights_are_evaluated_to_the_same_accuracy(store: tuple[Path, Any],
 
 
 def test_a_larger_share_holds_the_smaller_one_and_each_class_alike() -> None:
-    from stmbench.training.data import open_data
+    from stmbench.tasks.base import open_data
     from tests.training.runs import settings
 
     shares = {share: open_data(settings("digits", data_fraction=share)) for share in (0.1, 0.3, 1.0)}

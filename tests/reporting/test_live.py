@@ -22,9 +22,9 @@ from stmbench.reporting.serving import Server
 COLUMNS = {"model": "unified_dw_conv_nano", "architecture": "unified", "mixer": "dw_conv", "scale": "nano",
            "weights": "digits.e4.s0", "seed": 0, "dataset": "digits:1a", "dtype": "fp32"}  # fmt: skip
 RUN: dict[str, Any] = {
-    "version": 1, "key": "ab12", "columns": COLUMNS, "epochs": 4, "done": 0.5, "seconds": 60.0, "written": 1.0,
+    "version": 2, "key": "ab12", "columns": COLUMNS, "epochs": 4, "done": 0.5, "seconds": 60.0, "written": 1.0,
     "mixers": {"dw_conv": {"title": "Convolution", "abbreviation": "DW-Conv", "palette_slot": 3}},
-    "train_loss": [[1.0, 2.25], [2.0, 1.5]], "accuracy": [[1, 0.25], [2, 0.625]],
+    "train_loss": [[1.0, 2.25], [2.0, 1.5]], "scores": [[1, 0.25], [2, 0.625]], "headline": "accuracy",
 }  # fmt: skip
 
 
@@ -178,9 +178,7 @@ def test_a_report_that_cannot_be_made_is_said_and_made_later(
     assert "2 parts" in _ask(server, "/")[1]
 
 
-@pytest.mark.parametrize(
-    "change", [{"version": 2}, {"key": "../x"}, {"columns": 3}, {"done": "x"}, {"accuracy": [[1]]}]
-)
+@pytest.mark.parametrize("change", [{"version": 1}, {"key": "../x"}, {"columns": 3}, {"done": "x"}, {"scores": [[1]]}])
 def test_a_damaged_or_newer_file_is_left_out(tmp_path: Path, change: dict[str, Any]) -> None:
     folder = _write(tmp_path, RUN)
     assert [run["left"] for run in runs_under_way(tmp_path)] == ["1:00 min"]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.analyses.base import Listener
+from stmbench.data.image_set import ImageSet
 from stmbench.tables import Store
+from stmbench.tasks.base import TrainingData
 from stmbench.training import loop
 from stmbench.training.analysis import Training
-from stmbench.training.data import TrainingData
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
@@ -45,14 +46,16 @@ def training(out: Path, *runs: TrainingSettings, listener: Listener | None = Non
     return Training(runs, Store(out), listener=listener, **rest)
 
 
-def memory(count: int = 48, tests: int = 9) -> TrainingData:
+def memory(count: int = 48, tests: int = 9) -> TrainingData[ImageSet]:
     """A set in memory with two classes."""
     train, test = MemorySet([0, 1] * (count // 2)), MemorySet([index % 2 for index in range(tests)])
     train.split = "train"
     return TrainingData(train=train, test=test, chosen=tuple(range(count)), num_classes=2)
 
 
-def trained(run: TrainingSettings, data: TrainingData | None = None, group: ProcessGroup | None = None) -> Loop:
+def trained(
+    run: TrainingSettings, data: TrainingData[ImageSet] | None = None, group: ProcessGroup | None = None
+) -> Loop:
     """A loop after its last step; nothing is saved."""
     made = Loop(run, data or memory(), group or ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
     made.run()

@@ -11,7 +11,8 @@ from torch import nn
 
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, UnknownNameError
-from stmbench.training.optimisation import loss_of, mixup_of, optimizer_of, parameter_groups, schedule_of
+from stmbench.tasks.classification.task import loss_of, mixup_of
+from stmbench.training.optimisation import optimizer_of, parameter_groups, schedule_of
 from stmbench.training.recipe import PRESETS, Recipe, default_recipe, recipe_for
 
 COMMON = {"optimizer": "adamw", "weight_decay": 0.05, "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0}

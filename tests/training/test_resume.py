@@ -101,7 +101,7 @@ def test_from_each_state_to_the_same_end(recipe: Recipe, rest: dict[str, object]
         assert again.record.losses == whole.record.losses
         assert again.record.rates == whole.record.rates
         assert state_hash(again.result.state_dict()) == state_hash(whole.result.state_dict())
-        assert [epoch.accuracy for epoch in again.record.epochs] == [epoch.accuracy for epoch in whole.record.epochs]
+        assert [epoch.scores for epoch in again.record.epochs] == [epoch.scores for epoch in whole.record.epochs]
 
 
 def test_processes_that_decode_ahead_change_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stmbench.errors import ConfigError
-from stmbench.training.images import batch_remark, with_fitting_batch
+from stmbench.training.batches import batch_remark, with_fitting_batch
 from stmbench.training.recipe import PRESETS, STM_CONV, Recipe, recipe_for, warmup_remark
 from tests.training.runs import PLAIN, settings
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from stmbench.errors import ConfigError
-from stmbench.training import loop
+from stmbench.tasks.classification.task import Classification
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from tests.training.runs import PLAIN, RANDOM, memory, settings, trained
@@ -27,17 +26,17 @@ def weights(made: Loop) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def _no_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models whose head has no BatchNorm: it sees the images of one pass, so it is what accumulation changes."""
-    build = loop.built
+    build = Classification.build
 
-    def built(*arguments: Any) -> nn.Module:
-        model = build(*arguments)
+    def built(task: Classification) -> nn.Module:
+        model = build(task)
         for module in list(model.modules()):
             for name, child in module.named_children():
                 if isinstance(child, nn.BatchNorm2d):
                     setattr(module, name, nn.Identity())
         return model
 
-    monkeypatch.setattr("stmbench.training.loop.built", built)
+    monkeypatch.setattr(Classification, "build", built)
 
 
 @pytest.mark.usefixtures("_no_batch_norm")
@@ -76,9 +75,9 @@ def test_recomputed_blocks_have_the_same_gradients(model: str) -> None:
 
 
 def test_a_model_that_cannot_recompute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "create_model", lambda *_, **__: nn.Linear(2, 2))
+    monkeypatch.setattr("stmbench.tasks.base.create_model", lambda *_, **__: nn.Linear(2, 2))
     with pytest.raises(ConfigError, match=r"recompute its blocks, got .*; leave --grad-checkpointing out"):
-        loop.built(settings(grad_checkpointing=True), 2)
+        Classification(settings(grad_checkpointing=True), memory(), ProcessGroup()).build()
 
 
 @pytest.mark.parametrize(("dtype", "apart"), [("fp64", 1e-4), ("bf16", 0.05), ("fp16", 0.01)])
@@ -97,7 +96,7 @@ def test_channels_last_is_the_same_run() -> None:
 
 
 def test_dropout_before_the_classifier_in_training_alone() -> None:
-    model = loop.built(settings(recipe=dataclasses.replace(PLAIN, dropout=0.5)), 2)
+    model = Classification(settings(recipe=dataclasses.replace(PLAIN, dropout=0.5)), memory(), ProcessGroup()).build()
     x = torch.rand(4, 3, 32, 32)
     model.eval()
     assert torch.equal(model(x), model(x))
@@ -110,7 +109,7 @@ def test_the_average_is_judged_and_follows_the_weights() -> None:
     assert made.average is not None
     assert made.result is made.average.module
     last = made.record.epochs[-1]
-    assert last.accuracy_raw is not None
+    assert last.raw is not None
     for name, value in made.average.module.state_dict().items():
         if value.is_floating_point():
             assert (

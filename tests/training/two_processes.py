@@ -14,12 +14,10 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from stmbench.architectures.layers import ChannelsLastBatchNorm
-from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import OutputError, StmbenchError
+from stmbench.tasks.classification.task import Classification
 from stmbench.training.batch_norm import synchronised
 from stmbench.training.distributed import ProcessGroup, join, leave
-from stmbench.training.validation import Evaluator
-from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, memory, settings, trained
 
 # BatchNorm in the head alone, in each block, and over (B, H, W, C) maps; one with a clipped norm and two passes a step
@@ -44,7 +42,7 @@ def losses(group: ProcessGroup) -> dict[str, Any]:
     recipe = dataclasses.replace(PLAIN, crop_pixels=0, clip_grad=0.5)
     for model, rest in RUNS.items():
         record = trained(settings(model=model, recipe=recipe, dtype="fp64", **rest), memory(), group).record
-        found[model] = (record.losses, [(epoch.accuracy, epoch.test_images) for epoch in record.epochs])
+        found[model] = (record.losses, [(epoch.scores["accuracy"], epoch.test_images) for epoch in record.epochs])
     return found
 
 
@@ -71,10 +69,11 @@ def scores(group: ProcessGroup) -> dict[int, tuple[int, int, float]]:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)).double()
     found = {}
     for count in (1, 2, 7):
-        images = MemorySet([index % 2 for index in range(count)])
-        preprocessing = Preprocessing(size=(8, 8))
-        score = Evaluator(images, preprocessing, group, batch=2, workers=0, limit=0).score(model, torch.float64, None)
-        found[count] = (score.correct, score.count, score.loss)
+        run = settings(recipe=PLAIN, dtype="fp64", resolution=(8, 8), limit_corrupt=0)
+        task = Classification(run, memory(tests=count), group)
+        task.prepare(model)
+        score = task.score(model, final=True)
+        found[count] = (round(score.values["accuracy"] * score.count), score.count, score.values["test_loss"])
     return found
 
 

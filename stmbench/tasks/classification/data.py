@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -14,25 +13,11 @@ from stmbench.data.image_selection import require_labels, select_images
 from stmbench.data.image_set import ImageSet
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, InputError
+from stmbench.tasks.base import TrainingData
 from stmbench.training.settings import TrainingSettings
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingData:
-    """Two sets with the same classes, and the numbers of the images to train on."""
-
-    train: ImageSet
-    test: ImageSet
-    chosen: tuple[int, ...]
-    num_classes: int
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """What the two sets are functions of."""
-        return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
-
-
-def open_data(settings: TrainingSettings) -> TrainingData:
+def open_data(settings: TrainingSettings) -> TrainingData[ImageSet]:
     """Open both splits.
 
     Raises:

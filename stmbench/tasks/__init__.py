@@ -1,0 +1,5 @@
+"""What a network is trained and judged for: how a batch is made, which head, which loss, how a validation runs.
+
+base              the interface of a task, its data and its scores; the task of a model
+classification/   images with one label each
+"""

@@ -1,0 +1,180 @@
+"""The interface of a task. The loop, resume, DDP and rows are the same for all tasks and know none of them."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sized
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from stmbench.architectures.catalog import create_model
+from stmbench.architectures.given_models import is_given
+from stmbench.errors import ConfigError
+from stmbench.training.batches import Places
+from stmbench.training.distributed import ProcessGroup
+from stmbench.training.settings import TrainingSettings, seed_at
+
+AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TASKS: Final[Mapping[str, tuple[str, str]]] = {
+    "classification": ("stmbench.tasks.classification.task", "Classification"),
+}
+
+
+class NumberedImages(Protocol):
+    """What the rows and the resume check ask of a split, whatever is known of its images."""
+
+    name: str
+    split: str
+    remarks: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of everything that determines the set."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes."""
+
+    @property
+    def column(self) -> str:
+        """The value of the table's `dataset` column."""
+
+
+Images = TypeVar("Images", bound=NumberedImages, covariant=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingData(Generic[Images]):
+    """Two sets with the same classes, and the numbers of the images to train on."""
+
+    train: Images
+    test: Images
+    chosen: tuple[int, ...]
+    num_classes: int
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What the two sets are functions of."""
+        return {"train": self.train.fingerprint(), "test": self.test.fingerprint()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """How a model did on `count` images: metric -> value, the task's headline first; `low` and `high` are its interval.
+
+    A metric that is not defined for these images is left out; a value that is not finite ends the run.
+    """
+
+    values: Mapping[str, float]
+    count: int
+    low: float | None = None
+    high: float | None = None
+
+
+class Task(abc.ABC):
+    """One run's task: made from its settings, its data and the processes that share the work.
+
+    Attributes:
+        name: of the task.
+        headline: the metric that says how good a model is, in [0, 1], higher is better; the best epoch has the highest.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[str]
+
+    def __init__(self, settings: TrainingSettings, data: TrainingData[Any], group: ProcessGroup) -> None:
+        self.settings, self.data, self.group = settings, data, group
+        self.dtype = torch.float64 if settings.dtype == "fp64" else torch.float32
+        self.autocast = AUTOCAST.get(settings.dtype)
+
+    @classmethod
+    @abc.abstractmethod
+    def open_data(cls, settings: TrainingSettings) -> TrainingData[Any]:
+        """Both splits. Raises ConfigError or InputError for what does not fit the task or the model."""
+
+    def build(self) -> nn.Module:
+        """The model with weights of the seed; a module given as an object keeps its own weights and classes.
+
+        Raises:
+            ConfigError: a model that cannot recompute its blocks, and was asked to.
+        """
+        settings = self.settings
+        options: dict[str, Any] = {} if is_given(settings.model) else {"num_classes": self.data.num_classes}
+        if settings.recipe.drop_path is not None:
+            options["drop_path_rate"] = settings.recipe.drop_path
+        seed_at(settings.seed)
+        model = create_model(settings.model, **options)
+        if settings.grad_checkpointing:
+            if not hasattr(model, "set_grad_checkpointing"):
+                expected, remedy = "a model that can recompute its blocks", "leave --grad-checkpointing out"
+                raise ConfigError(expected, settings.model, remedy)
+            cast(Any, model).set_grad_checkpointing()
+        return model
+
+    @abc.abstractmethod
+    def prepare(self, model: nn.Module) -> None:
+        """Called once with the model on its device, before anything below."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images, for the table."""
+
+    @abc.abstractmethod
+    def images(self) -> Dataset[Any]:
+        """The chosen images by `Key`: (input, target, whether it could not be read)."""
+
+    @property
+    def collate(self) -> Callable[[list[Any]], Any] | None:
+        """What makes (inputs, targets, flags) of a batch's items; None: torch's own."""
+        return None
+
+    def places(self, images: Dataset[Any]) -> Places:
+        """The order of the images, epoch by epoch."""
+        settings, group = self.settings, self.group
+        batch = settings.recipe.batch_size
+        return Places(cast(Sized, images), batch=batch, processes=group.size, rank=group.rank, seed=settings.seed)
+
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """The model compiled by torch, with the same parameters."""
+        return cast(nn.Module, torch.compile(model))
+
+    @abc.abstractmethod
+    def loss(self, forward: nn.Module, inputs: Any, targets: Any) -> Tensor:
+        """The loss of one batch, under autocast. `forward` is the model, with what shares its gradients around it."""
+
+    @abc.abstractmethod
+    def score(self, model: nn.Module, *, final: bool) -> Score:
+        """How a model does on the held-out images; all processes together.
+
+        Args:
+            final: whether this is the run's last time, whose interval is kept.
+        """
+
+    def to_device(self, images: Tensor) -> Tensor:
+        """Inputs on the run's device, in its dtype and memory format."""
+        found = images.to(self.group.device, self.dtype, non_blocking=True)
+        return found.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else found
+
+
+def task_of(model: str) -> type[Task]:
+    """The task that a model, by its name, is made for."""
+    module, name = TASKS[task_name(model)]
+    return cast(type[Task], getattr(importlib.import_module(module), name))
+
+
+def task_name(model: str) -> str:
+    """The name of a model's task."""
+    return "classification"
+
+
+def open_data(settings: TrainingSettings) -> TrainingData[Any]:
+    """Both splits of a run. Raises ConfigError or InputError for what does not fit its model."""
+    return task_of(settings.model).open_data(settings)

@@ -1,0 +1,4 @@
+"""Images with one label each.
+
+data      both splits of a set        images    augmented training images        task    model, loss, accuracy
+"""
