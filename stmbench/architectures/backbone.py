@@ -192,6 +192,12 @@ class Backbone(nn.Module):
             self.head = nn.Identity()
         return list(taken)
 
+    def drop_stage_norms(self) -> None:
+        """Drop the norms after the stages, and take position embeddings out of the residual stream (see `Stage`): how
+        Hu et al. attach a backbone to a detector."""
+        for stage in self.stages:
+            stage.norm, stage.position_in_residual = nn.Identity(), False  # type: ignore[assignment]
+
     def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
         if min(image.shape[-2:]) < self.smallest:
             limit, size = f"{self.smallest}x{self.smallest}", f"{image.shape[-2]}x{image.shape[-1]}"

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from timm.layers.drop import DropPath
 from timm.layers.mlp import Mlp
-from timm.models import checkpoint_seq
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stmbench.architectures.layers import mlp_macs, resized_position
 
@@ -43,9 +43,9 @@ class TransformerBlock(nn.Module):
         self.mlp = Mlp(config.dim, int(config.dim * config.mlp_ratio))
         self.branch2 = Branch(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        x = self.branch1(x, self.mixer(self.norm1(x)))
+    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C). A position embedding goes into the mixer alone."""
+        x = self.branch1(x, self.mixer(self.norm1(x if position is None else x + position)))
         return cast(Tensor, self.branch2(x, self.mlp(self.norm2(x))))
 
     def macs(self, height: int, width: int) -> dict[str, int]:
@@ -63,9 +63,9 @@ class ConvNextBlock(nn.Module):
         self.mlp = Mlp(config.dim, int(config.dim * config.mlp_ratio))
         self.branch1 = Branch(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        return cast(Tensor, self.branch1(x, self.mlp(self.norm1(self.mixer(x)))))
+    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C). A position embedding goes into the mixer alone."""
+        return cast(Tensor, self.branch1(x, self.mlp(self.norm1(self.mixer(x if position is None else x + position)))))
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds besides the mixer's, by part of the network."""
@@ -89,22 +89,29 @@ class Branch(nn.Module):
 
 
 class Stage(nn.Module):
-    """A position embedding (if any), blocks of one width, and the norm after them: (B, H, W, C) -> (B, H, W, C)."""
+    """A position embedding (if any), blocks of one width, and the norm after them: (B, H, W, C) -> (B, H, W, C).
+
+    Attributes:
+        position_in_residual: whether the position embedding stays in the residual stream; otherwise it goes into the
+            first block's mixer alone.
+    """
 
     def __init__(self, blocks: list[nn.Module], position: Tensor | None, norm: nn.Module) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
         self.position = None if position is None else nn.Parameter(position)  # (1, H, W, C)
+        self.position_in_residual = True
         self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        if self.position is not None:  # it stays in the residual stream
-            x = x + resized_position(self.position, x.shape[1], x.shape[2])
-        if self.grad_checkpointing and self.training:
-            x = checkpoint_seq(self.blocks, x, use_reentrant=False)
-        else:
-            for block in self.blocks:
-                x = block(x)
+        position = None if self.position is None else resized_position(self.position, x.shape[1], x.shape[2])
+        if position is not None and self.position_in_residual:
+            x, position = x + position, None
+        recomputes = self.grad_checkpointing and self.training
+        for block in self.blocks:
+            arguments = (x,) if position is None else (x, position)
+            x = checkpoint(block, *arguments, use_reentrant=False) if recomputes else block(*arguments)
+            position = None  # the first block's alone
         return cast(Tensor, self.norm(x))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import timm
 from torch import nn
 
 from stmbench.architectures import given_models, timm_registry
+from stmbench.architectures.detectors.base import DETECTORS, build_detector
 from stmbench.architectures.model_names import TIMM, ModelName, is_pattern, model_names
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.plugins import timm_models
@@ -20,14 +22,14 @@ def create_model(name: str, **options: Any) -> nn.Module:
     """A model with random weights.
 
     Args:
-        name: `unified_halo_attn_tiny`, `cotnet50` or `timm:<name>`, with options in brackets if needed
-            (`unified_halo_attn_tiny[design=C,halo=1]`). A name from `model_name_of` stands for a deep copy of that
-            module, with its weights.
+        name: `unified_halo_attn_tiny`, `cotnet50`, `timm:<name>` or `<detector>:<name>`, with options in brackets if
+            needed (`unified_halo_attn_tiny[design=C,halo=1]`). A name from `model_name_of` stands for a deep copy of
+            that module, with its weights.
         options: of the architecture (num_classes, in_chans, img_size, drop_path_rate, dims, depths, design, ...), of
             the mixer (halo, window, ...), and timm's (features_only, out_indices, ...). They win over the name's.
 
     Returns:
-        Images (B, in_chans, H, W) -> logits (B, num_classes).
+        Images (B, in_chans, H, W) -> logits (B, num_classes), or a detector (see `detectors.base`).
 
     Raises:
         UnknownNameError: no such model, mixer or scale; suggests the nearest names.
@@ -35,6 +37,9 @@ def create_model(name: str, **options: Any) -> nn.Module:
     """
     parsed = ModelName.parse(name)
     merged = {**parsed.options, **options}
+    if parsed.detector is not None:
+        create = functools.partial(create_model, parsed.backbone_base)
+        return build_detector(parsed.detector, create, scale=parsed.scale, options=merged)
     if given_models.is_given(parsed.base):
         if merged:
             got = ", ".join(merged)
@@ -54,8 +59,12 @@ def create_model(name: str, **options: Any) -> nn.Module:
 def list_models(pattern: str = "*") -> list[str]:
     """Registered names that match a shell pattern, or that contain the text if it has no wildcard.
 
-    The timm models of plug-ins are among them. With `timm:` before the pattern, timm's names are searched instead.
+    The timm models of plug-ins are among them. With `timm:` before the pattern, timm's names are searched instead; with
+    the kind of a detector, its backbones.
     """
+    kind, colon, backbones = pattern.partition(":")
+    if colon and kind in DETECTORS:
+        return [f"{kind}:{name}" for name in list_models(backbones or "*")]
     if pattern.startswith(TIMM):
         wanted = pattern.removeprefix(TIMM)
         return [TIMM + name for name in timm.list_models() if matches(wanted, name)]

@@ -1,6 +1,7 @@
 """Model names: `<architecture>_<mixer>_<scale>`, a published name (`cotnet50`) or `timm:<name>`.
 
-Any of them may carry options in brackets: `unified_halo_attn_tiny[design=C,halo=1]`. `split_options` is the only reader
+`<detector>:<name>` is a detector with such a backbone. Any of them may carry options in brackets, those of a detector
+and of its backbone together: `maskrcnn:unified_halo_attn_tiny[min_size=640,halo=1]`. `split_options` is the only reader
 of the brackets. A timm model that a plug-in registered may be given without `timm:`.
 """
 
@@ -11,6 +12,7 @@ import re
 from typing import Any
 
 from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
+from stmbench.architectures.detectors.base import DETECTORS
 from stmbench.errors import InputError, UnknownNameError
 from stmbench.mixers.base import MIXERS, SCALES
 from stmbench.plugins import timm_models
@@ -27,7 +29,8 @@ class ModelName:
     Attributes:
         text: the whole name, as given.
         base: the name without options.
-        architecture: "timm" for a timm model, "module" for a module given as an object.
+        detector: its kind, None for a classification model.
+        architecture: the backbone's; "timm" for a timm model, "module" for a module given as an object.
         mixer: None for both of these.
         scale: None for both of these and for a published name.
         options: of the brackets, converted to numbers, booleans and tuples.
@@ -39,16 +42,22 @@ class ModelName:
     mixer: str | None
     scale: str | None
     options: dict[str, Any]
+    detector: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
         """Parse a name.
 
         Raises:
-            UnknownNameError: an unknown architecture, mixer or scale.
+            UnknownNameError: an unknown detector, architecture, mixer or scale.
             InputError: malformed brackets.
         """
         base, options = split_options(text.strip())
+        if (kind := base.partition(":")[0]) in DETECTORS:
+            inner = cls.parse(text.strip().removeprefix(f"{kind}:"))
+            if inner.detector is not None:
+                raise InputError("one detector and its backbone", text, "name a classification model after the colon")
+            return dataclasses.replace(inner, text=f"{kind}:{inner.text}", base=f"{kind}:{inner.base}", detector=kind)
         for prefix in (TIMM, MODULE):
             if base.startswith(prefix):
                 kind = prefix.removesuffix(":")
@@ -73,11 +82,25 @@ class ModelName:
         return f"{self.base}[{inside}]" if inside else self.base
 
     @property
+    def backbone_base(self) -> str:
+        """The backbone's name without options; the name's own for a classification model."""
+        return self.base if self.detector is None else self.base.removeprefix(f"{self.detector}:")
+
+    @property
+    def backbone(self) -> str:
+        """The name of a detector's backbone with the options that are its own; a classification model's own name."""
+        if self.detector is None:
+            return self.text
+        kept = {k: v for k, v in self.options.items() if k not in DETECTORS.get(self.detector).options()}
+        return dataclasses.replace(self, base=self.backbone_base, options=kept).with_options()
+
+    @property
     def title(self) -> str:
         """For people: 'Halo Attention · Unified architecture · tiny'. A mixer has one title in all architectures."""
-        if self.mixer is None:
-            return f"{self.base.partition(':')[2]} · {self.architecture}"
-        facts = (MIXERS.get(self.mixer).title, ARCHITECTURES.get(self.architecture).title, self.scale)
+        facts = [self.backbone_base.partition(":")[2], self.architecture]
+        if self.mixer is not None:
+            facts = [MIXERS.get(self.mixer).title, ARCHITECTURES.get(self.architecture).title, self.scale or ""]
+        facts += [DETECTORS.get(self.detector).title] if self.detector is not None else []
         return " · ".join(filter(None, facts))
 
 
@@ -102,6 +125,9 @@ def _closest_problem(base: str) -> tuple[str, str, list[str]]:
                 return "scale", scale, list(SCALES)
             if scale in SCALES:
                 return "mixer", mixer, list(MIXERS)
+    kind, colon, _ = base.partition(":")
+    if colon:
+        return "detector", kind, list(DETECTORS)
     import timm
 
     # the name of a timm model probably lacks its prefix

@@ -1,0 +1,143 @@
+"""The registry of detectors, their options, and how `<kind>:<backbone>` is built.
+
+Every detector follows torchvision's calling convention. In training, `detector(images, targets)` returns a dict of
+losses; in eval mode, `detector(images)` returns for each image a dict of `boxes` (n, 4) as x1, y1, x2, y2 in pixels of
+the image that was given, `scores` (n,), `labels` (n,) from 1 and, where `has_masks`, `masks` (n, 1, H, W). Images are a
+list of (3, H, W) in [0, 1]; the detector resizes, normalises and pads them itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol
+
+from torch import Tensor, nn
+
+from stmbench.architectures.backbone import REMEDY
+from stmbench.errors import ConfigError, require
+from stmbench.registry import Registry
+
+MODULES = ("region_based", "retinanet")  # each registers detectors
+PATCH: Final = 32  # images are padded to multiples of it
+Heads = Literal["torchvision", "mmdet"]
+TrunkForm = Literal["authors", "classification"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """Options besides the backbone's.
+
+    Attributes:
+        num_classes: without the background.
+        min_size: of an image's shorter side, in pixels after resizing.
+        max_size: the most that the longer side may have.
+        heads: `torchvision`'s own, or as those of `mmdet` (see `mmdet`).
+        trunk: how the backbone is attached (see `trunk`).
+        anchor_size: side in pixels of the smallest anchors, those of the pyramid's first level.
+        width: channels of the pyramid and of the heads' convolutions, a quarter of those of a box head's hidden layers.
+    """
+
+    num_classes: int = 80
+    min_size: int = 800
+    max_size: int = 1333
+    heads: Heads = "torchvision"
+    trunk: TrunkForm = "authors"
+    anchor_size: int = 32
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        require(self.num_classes >= 1, "num_classes >= 1", self.num_classes, REMEDY)
+        require(self.min_size >= PATCH, f"min_size >= {PATCH}", self.min_size, REMEDY)
+        require(self.max_size >= self.min_size, f"max_size >= min_size {self.min_size}", self.max_size, REMEDY)
+        require(self.heads in ("torchvision", "mmdet"), "heads torchvision or mmdet", self.heads, REMEDY)
+        forms = ("authors", "classification")
+        require(self.trunk in forms, "trunk authors or classification", self.trunk, REMEDY)
+        require(self.anchor_size >= 1, "anchor_size >= 1", self.anchor_size, REMEDY)
+        require(self.width >= 1, "width >= 1", self.width, REMEDY)
+
+
+class Detector(Protocol):
+    """What every detector has besides `forward` (see the module's docstring).
+
+    Attributes:
+        num_classes: without the background.
+        has_masks: whether it predicts masks, and wants them in the targets.
+        backbone: images (B, 3, H, W) -> the maps that the heads take.
+        trunk: the classification model inside the backbone.
+    """
+
+    num_classes: int
+    has_masks: bool
+    backbone: nn.Module
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The classification model inside the backbone."""
+
+    def __call__(self, images: list[Tensor], targets: list[dict[str, Any]] | None = None) -> Any:
+        """Losses by name in training, detections of each image in eval mode."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectorEntry:
+    """What the registry knows about a kind of detector.
+
+    Attributes:
+        build: (creates the backbone's model from options of its own, config) -> detector.
+        config: its options.
+        has_masks: whether it predicts masks.
+    """
+
+    name: str
+    title: str
+    citation: str
+    build: Callable[[CreateBackbone, Any], nn.Module]
+    config: type[DetectorConfig] = DetectorConfig
+    has_masks: bool = False
+
+    def options(self) -> tuple[str, ...]:
+        """Names of its options; those of the backbone are not among them."""
+        return tuple(field.name for field in dataclasses.fields(self.config))
+
+
+CreateBackbone = Callable[..., nn.Module]  # (**options) -> the classification model
+
+
+def _load() -> None:
+    for module in MODULES:
+        importlib.import_module(f"stmbench.architectures.detectors.{module}")
+
+
+DETECTORS: Registry[DetectorEntry] = Registry("detector", load=_load)
+# of nano backbones, which are made for small images
+SMALL: Mapping[str, Any] = {"min_size": 128, "anchor_size": 8, "width": 64, "proposals": 200}
+
+
+def build_detector(kind: str, create: CreateBackbone, *, scale: str | None, options: Mapping[str, Any]) -> nn.Module:
+    """A detector of a kind.
+
+    Args:
+        create: makes the backbone's classification model from options of its own.
+        scale: the backbone's, which sets the default size of images.
+        options: the detector's and the backbone's; what the detector does not have goes to the backbone.
+
+    Raises:
+        ConfigError: an option that neither has, a value that one refuses, or a backbone without the maps it needs.
+    """
+    entry = DETECTORS.get(kind)
+    own = {**(SMALL if scale == "nano" else {}), **{k: v for k, v in options.items() if k in entry.options()}}
+    if "min_size" in own and "max_size" not in options:
+        require(isinstance(own["min_size"], int), "min_size in pixels", own["min_size"], REMEDY)
+        own["max_size"] = round(own["min_size"] * DetectorConfig.max_size / DetectorConfig.min_size)
+    try:
+        config = entry.config(**{k: v for k, v in own.items() if k in entry.options()})
+    except TypeError as error:  # a text where a number is compared
+        raise ConfigError(f"options of {kind}", str(error), REMEDY) from error
+    rest = {k: v for k, v in options.items() if k not in entry.options()}
+
+    def with_rest(**more: Any) -> nn.Module:
+        return create(**{**rest, **more})
+
+    return entry.build(with_rest, config)
