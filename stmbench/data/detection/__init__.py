@@ -3,5 +3,7 @@
 sets               `open_detection_set`: a set by name or path
 detection_set      the interface of a set, and its objects as torchvision's targets and as COCO's annotations
 shapes             the embedded procedural pictures
-run_lengths        masks as COCO's run-length codes
+coco               folders and files in COCO's format
+coco_file          a file of annotations, checked and kept as arrays
+run_lengths        masks and COCO's codes of them
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from stmbench.data.detection.coco import open_coco
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.shapes import DetectionShapes
 from stmbench.errors import ConfigError, InputError, UnknownNameError
@@ -21,8 +23,9 @@ def open_detection_set(
     """A detection set.
 
     Args:
-        name_or_path: shapes, with options in brackets (`shapes[size=128,count=600]`).
-        split: train, val or test.
+        name_or_path: shapes, with options in brackets (`shapes[size=128,count=600]`); or the path of a folder or file
+            in COCO's format, see `coco`.
+        split: train, val, test; on disk 'test' also matches 'val' or 'validation', and the set keeps that name.
         seed: of generated sets (shapes).
         limit_corrupt: annotations that may be left out because they are corrupt.
 
@@ -35,6 +38,9 @@ def open_detection_set(
     if match and match["name"] in EMBEDDED:
         options = _options(match["name"], match["options"] or "")
         return EMBEDDED[match["name"]](split=split, seed=seed, **options)
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return open_coco(path.resolve(), split, limit_corrupt)
     if re.search(r"[/\\.]", name_or_path):
         remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"
         raise InputError("a detection set's name or path", f"{name_or_path!r}, where there is nothing", remedy)
