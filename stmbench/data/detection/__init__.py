@@ -5,5 +5,7 @@ detection_set      the interface of a set, and its objects as torchvision's targ
 shapes             the embedded procedural pictures
 coco               folders and files in COCO's format
 coco_file          a file of annotations, checked and kept as arrays
+transforms         mirrored and resized images with their boxes and masks
+batches            which images to train on, in which order
 run_lengths        masks and COCO's codes of them
 """

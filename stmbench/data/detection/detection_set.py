@@ -145,6 +145,11 @@ class DetectionSet(abc.ABC):
         """(len,) the groups that a selection is balanced over; one, since an image shows objects of several classes."""
         return np.zeros(len(self), dtype=np.int64)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The categories, by the name that image sets have for them."""
+        return self.categories
+
     def title(self, index: int) -> str:
         """The name of image `index` in messages."""
         return f"image {index} of {self.name}"

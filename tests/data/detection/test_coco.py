@@ -44,6 +44,7 @@ def test_targets_have_the_right_values(tmp_path: Path) -> None:
     assert images.title(1) == "000000000025.jpg"
 
 
+@pytest.mark.filterwarnings("ignore:__array__")
 def test_masks_are_those_of_pycocotools(tmp_path: Path) -> None:
     reference = pytest.importorskip("pycocotools.mask")
     random, content = np.random.default_rng(0), coco(annotations=[])
