@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.analyses.models import facts_of, mixers_of_this_process
+from stmbench.analyses.models import mixers_of_this_process
 from stmbench.commands import terminal
 from stmbench.commands.analysis_output import TABLE_WIDTH, untrained
 from stmbench.commands.report import overview
@@ -206,8 +206,7 @@ class RunOutput:
         self._note(f"{len(report.results)} tasks done: {len(report.made)} units of work measured{kept}")
         frame.attrs["about"] = self.experiment.about
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
-        mixers = {line.model: facts_of(line.model).mixer for line in self.experiment.models}
-        first = (against_published_section(beside, mixers),) if len(beside) else ()
+        first = (against_published_section(beside),) if len(beside) else ()
         first = (*self.first(frame, report), *first)
         content = build_report(placed(self.pictured(frame), self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)

@@ -134,7 +134,7 @@ def _draw_pair(axes: Axes, pair: Pair, metric: str, factor: float) -> None:
     inside = colour if is_full(cost, right) else "white"
     dot = axes.plot(x, y, marker=MarkerStyle(marker), color=inside, markeredgecolor=colour, markersize=8, linestyle="",
                     zorder=5.5)  # fmt: skip
-    mark([across, up, dot], cost.key, f"{words(right, 'accuracy')}; {words(cost, metric)}")
+    mark([across, up, dot], cost.model, f"{words(right, 'accuracy')}; {words(cost, metric)}")
 
 
 FEWEST: Final = 2  # models and quantities
@@ -200,7 +200,7 @@ def standing(frame: pd.DataFrame) -> Figure:
                     rank = ranges[said][model]
                     _draw_rank(axes, column, row, rank, of_column[model], _BY_WORDS[said], len(of_column))
         for tick, model in zip(axes.get_yticklabels(), models, strict=True):
-            mark(tick, next(column[model] for column in columns.values() if model in column).key)
+            mark(tick, model)
         axes.set_xticks(range(len(columns)), list(columns), rotation=30, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
         axes.tick_params(axis="x", length=0)
@@ -288,4 +288,4 @@ def _draw_rank(
                     solid_capstyle="round", zorder=2)  # fmt: skip
     dot = axes.plot(x(standing.rank), row, marker=MarkerStyle(marker), color=colour, markersize=6, linestyle="",
                     zorder=3)  # fmt: skip
-    mark([bar, dot], point.key, said)
+    mark([bar, dot], point.model, said)

@@ -19,9 +19,9 @@ from stmbench.tables.rows import display, number
 
 
 class Mark(NamedTuple):
-    """The mixer (or the model without one) that an artist belongs to, and its values in words; '' says nothing."""
+    """The model that an artist belongs to, and its values in words; '' says nothing."""
 
-    mixer: str
+    model: str
     text: str
 
 
@@ -31,26 +31,26 @@ _MARKS: Final[weakref.WeakKeyDictionary[Artist, Mark]] = weakref.WeakKeyDictiona
 Artists = Artist | None | Iterable["Artists"]
 
 
-def mark(artists: Artists, mixer: str, text: str = "") -> None:
+def mark(artists: Artists, model: str, text: str = "") -> None:
     """Remember for an artist, or for all in nested containers (matplotlib's error bars), whose they are."""
     if artists is None:
         return
     if isinstance(artists, Artist):
-        _MARKS[artists] = Mark(mixer, text)
+        _MARKS[artists] = Mark(model, text)
         return
     for artist in artists:
-        mark(artist, mixer, text)
+        mark(artist, model, text)
 
 
 def mark_point(artists: Artists, point: Point, metric: str) -> None:
-    """`mark` with a point's mixer, label, value and interval."""
-    mark(artists, point.key, words(point, metric))
+    """`mark` with a point's model, label, value and interval."""
+    mark(artists, point.model, words(point, metric))
 
 
-def mark_legend(legend: Legend, keys: Sequence[str]) -> None:
-    """The first entries of a legend belong to these mixers, in order."""
-    for key, entry in zip(keys, zip(legend.legend_handles, legend.get_texts(), strict=True), strict=False):
-        mark(entry, key)
+def mark_legend(legend: Legend, models: Sequence[str]) -> None:
+    """The first entries of a legend belong to these models, in order."""
+    for model, entry in zip(models, zip(legend.legend_handles, legend.get_texts(), strict=True), strict=False):
+        mark(entry, model)
 
 
 def words(point: Point, metric: str) -> str:

@@ -116,7 +116,7 @@ class End(NamedTuple):
     x: float
     y: float
     text: str
-    key: str
+    model: str
     style: Style
 
 
@@ -129,7 +129,7 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
             for end in ends
         ]  # fmt: skip
         legend = figure.legend(handles=handles, loc="outside right upper", fontsize=8)
-        mark_legend(legend, [end.key for end in ends])
+        mark_legend(legend, [end.model for end in ends])
         return
     right = max((end.x for end in ends), default=0.0)
     names = [
@@ -148,7 +148,7 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
         lead = axes.annotate("", (end.x, end.y), (gone + 14, found - height), textcoords="offset points",
                              annotation_clip=False, zorder=2, arrowprops=arrow)  # fmt: skip
         lead.set_in_layout(False)
-        mark([name, lead], end.key)
+        mark([name, lead], end.model)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

@@ -111,7 +111,7 @@ def draw_differences(
                 if len(facets) == 1 or not column or len(names) > FEW_MODELS:
                     heading = axes.set_title(shorten(name), fontsize=8.5, loc="left", color=INK, pad=3)
                     heading.set_in_layout(column + 1 == columns)
-                    mark(heading, next(point.key for point in every if point.label == name))
+                    mark(heading, next(point.model for point in every if point.label == name))
                 of_block = not column and (not row or grid[row - 1][0][0] != facet)
                 if len(facets) > 1 and (not row if len(names) <= FEW_MODELS else of_block):
                     axes.annotate(facet, (0, 1), (0, 15), "axes fraction", textcoords="offset points",
@@ -148,25 +148,25 @@ def _panel(axes: Axes, lines: Mapping[str, list[Point]], name: str, place: Calla
         line = sorted(found, key=place)
         x, y = [place(point) for point in line], [100 * point.value for point in line]
         if label != name:
-            mark(axes.plot(x, y, color=OTHERS, linewidth=0.9, zorder=1.5), line[0].key)
+            mark(axes.plot(x, y, color=OTHERS, linewidth=0.9, zorder=1.5), line[0].model)
             continue
         style, ends = line[0].style, [ends_of(point) for point in line]
         low, high = [100 * end for end, _ in ends], [100 * end for _, end in ends]
         text = f"{name}: {', '.join(_said(point, place) for point in line)}"
         band = axes.fill_between(x, low, high, color=style.colour, alpha=0.16, linewidth=0, zorder=2.5)
         curve = axes.plot(x, y, color=style.colour, linestyle=style.stroke, linewidth=1.4, zorder=3)
-        mark([band, *curve], line[0].key, text)
+        mark([band, *curve], line[0].model, text)
         for across, height, (bottom, top) in zip(x, y, ends, strict=True):
             inside = style.colour if bottom > 0 or top < 0 else "white"
             dot = axes.plot(across, height, marker=MarkerStyle(style.marker), markersize=3.8, color=style.colour,
                             markerfacecolor=inside, zorder=4)  # fmt: skip
-            mark(dot, line[0].key)
+            mark(dot, line[0].model)
         said = f"{y[-1]:+.1f}".replace("-", "−")
         value = axes.annotate(
             said, (x[-1], y[-1]), (5, 0), textcoords="offset points", fontsize=7.5, va="center", zorder=5
         )
         value.set_in_layout(False)
-        mark(value, line[0].key)
+        mark(value, line[0].model)
 
 
 def _said(point: Point, place: Callable[[Point], float]) -> str:

@@ -50,13 +50,13 @@ def by_setting(chosen: Sequence[Point], key: Callable[[Point], Any]) -> Rows:
 
 
 def setting_axis(axes: Axes, rows: Rows) -> None:
-    """`rows_axis` of the rows; headings are bold, names belong to their mixers."""
+    """`rows_axis` of the rows; headings are bold, names belong to their models."""
     rows_axis(axes, rows.names)
     for tick, item in zip(axes.get_yticklabels(), rows.items, strict=True):
         if isinstance(item, str):
             tick.set(fontweight="bold", color=MUTED)
         else:
-            mark(tick, item.key)
+            mark(tick, item.model)
 
 
 BINDING: Final = ("resolution", "dtype", "device", "compile", "machine")  # where both points say so, they must agree

@@ -66,7 +66,7 @@ def _all_beside(figure: Figure, axes: Axes, chosen: list[tuple[Point, float, flo
                 written.remove()
             return False
         offset, box = found
-        mark(label, point.key)
+        mark(label, point.model)
         label.set_position(offset)
         taken.append(box)
         if math.hypot(offset[0], offset[1]) - size.width * 36 / figure.dpi > 14:
@@ -120,7 +120,7 @@ def _lead(axes: Axes, label: Annotation, point: Point) -> Annotation:
                     "shrinkB": 3},
     )  # fmt: skip
     line.set_in_layout(False)
-    mark(line, point.key)
+    mark(line, point.model)
     return line
 
 
@@ -147,4 +147,4 @@ def _legend(figure: Figure, chosen: list[Point]) -> None:
         for name, point in entries.items()
     ]
     legend = figure.legend(handles=handles, loc="outside right upper", fontsize=8, handletextpad=0.3)
-    mark_legend(legend, [point.key for point in entries.values()])
+    mark_legend(legend, [point.model for point in entries.values()])

@@ -53,11 +53,6 @@ class Point:
         return f"{self.name} · {self.setting}" if self.setting else self.name
 
     @property
-    def key(self) -> str:
-        """Who is drawn: the mixer, or a model without one. It is what has a style, and what a page can toggle."""
-        return self.mixer or self.model
-
-    @property
     def is_untrained(self) -> bool:
         """Whether the model has random weights."""
         return is_random(self.facts["weights"])

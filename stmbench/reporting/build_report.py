@@ -1,4 +1,4 @@
-"""From a table to a report: each analysis's section, the summary before them, and who can be switched on and off.
+"""From a table to a report: each analysis's section, the summary before them, and the models that can be hidden.
 
 `tables` and `figures` are every analysis's, for whoever shows a store with several of them.
 """
@@ -132,16 +132,15 @@ def _lead(frame: pd.DataFrame, found: tuple[Section, ...]) -> str:
 
 
 def _subjects(frame: pd.DataFrame) -> tuple[LegendEntry, ...]:
-    """Mixers and models without one, in the table's order; a mixer's name is its abbreviation."""
+    """The models in the table's order, named as in the figures."""
     mixers, names = frame.attrs.get("mixers", {}), labels(frame)
-    found: dict[str, LegendEntry] = {}
-    rows = frame.loc[frame["model"].notna(), ["model", "mixer"]].drop_duplicates()
+    rows = frame.loc[frame["model"].notna(), ["model", "mixer"]].drop_duplicates("model")
+    found = []
     for row in rows.to_dict("records"):
-        has_mixer = not pd.isna(row["mixer"])
-        key = str(row["mixer"] if has_mixer else row["model"])
-        label = mixers.get(key, {}).get("abbreviation", key) if has_mixer else names[key]
-        found.setdefault(key, LegendEntry(key=key, label=str(label), colour=style_of(key, mixers).colour))
-    return tuple(found.values())
+        model = str(row["model"])
+        style = style_of(model if pd.isna(row["mixer"]) else str(row["mixer"]), mixers)
+        found.append(LegendEntry(model=model, label=names[model], colour=style.colour))
+    return tuple(found)
 
 
 # format -> suffix, renderer

@@ -45,10 +45,10 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of a table: as many cells as the table has columns; `key` is the mixer it belongs to, None for none."""
+    """A row of a table: as many cells as the table has columns; `model` is the one it belongs to, None for none."""
 
     cells: tuple[Cell, ...]
-    key: str | None = None
+    model: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,9 +136,9 @@ class Section:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LegendEntry:
-    """A mixer (or a model without one) that can be switched on and off, with its colour in all figures."""
+    """A model that can be switched on and off, with its colour in all figures."""
 
-    key: str
+    model: str
     label: str
     colour: str
 

@@ -98,7 +98,7 @@ def _table(frame: pd.DataFrame) -> Table | None:
                 continue
             rank, best, worst = found[model]
             cells.append(Cell(text=str(rank), detail=f"{best} to {worst}" if best < worst else "", value=float(rank)))
-        lines.append(Row(cells=tuple(cells), key=point.key))
+        lines.append(Row(cells=tuple(cells), model=point.model))
     heads = [Column(heading="Model", is_number=False)]
     heads += [Column(heading=said[:1].upper() + said[1:]) for said in columns]
     note = f"1 is best. Small numbers: the ranks that the intervals allow.{_where(columns)}"
@@ -162,15 +162,11 @@ def against_published_table(frame: pd.DataFrame) -> RichTable:
     return table
 
 
-def against_published_section(frame: pd.DataFrame, mixers: dict[str, str | None]) -> Section:
-    """The section of a report.
-
-    Args:
-        mixers: model -> mixer, for the colours and switches of the page.
-    """
+def against_published_section(frame: pd.DataFrame) -> Section:
+    """The section of a report."""
     measured = int(frame["measured"].notna().sum())
     sources = [published(name).attrs["source"] for name in dict.fromkeys(frame["table"])]
-    lines = [Row(cells=cells, key=mixers.get(model) or model) for cells, model in _rows(frame)]
+    lines = [Row(cells=cells, model=model) for cells, model in _rows(frame)]
     table = Table(
         name="beside-published",
         title="Measured and published",
@@ -243,7 +239,7 @@ def published_table(frame: pd.DataFrame) -> Table | None:
             Cell(text=number(row["published"], metric, shown), value=row["published"]),
             Cell(text=f"{100 * row['difference']:+.2f}", value=row["difference"]),
         )
-        lines.append(Row(cells=cells, key=mixer))
+        lines.append(Row(cells=cells, model=f"unified_{mixer}_{row['scale']}"))
     return Table(
         name="published",
         title="Counted here and published",

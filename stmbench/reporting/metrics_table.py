@@ -35,14 +35,13 @@ def metrics_table(
     places = [place for place in PLACES if place not in across and rows[place].nunique(dropna=False) > 1]
     names, columns = labels(rows), dict[tuple[Any, ...], None]()
     units = {metric: display(metric, values=rows.loc[rows["metric"] == metric, "value"]) for metric in metrics}
-    lines: dict[tuple[Any, ...], tuple[str | None, dict[tuple[Any, ...], Cell]]] = {}
+    lines: dict[tuple[Any, ...], dict[tuple[Any, ...], Cell]] = {}
     for row in rows.to_dict("records"):
         column = tuple(None if pd.isna(row[part]) else row[part] for part in ("metric", *across))
         line = tuple(None if pd.isna(row[part]) else row[part] for part in ("model", *places))
-        key = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
         columns[column] = None
         # of repeated measurements the newest: rows come in the order of writing
-        lines.setdefault(line, (None if pd.isna(key) else str(key), {}))[1][column] = valued(row, units[row["metric"]])
+        lines.setdefault(line, {})[column] = valued(row, units[row["metric"]])
     order = sorted(columns, key=lambda column: (metrics.index(column[0]), *((at is not None, at) for at in column[1:])))
     return Table(
         name=name,
@@ -59,9 +58,9 @@ def metrics_table(
                     *(place_cell(at) for at in line[1:]),
                     *(cells.get(column, Cell(text="–")) for column in order),
                 ),
-                key=key,
+                model=line[0],
             )
-            for line, (key, cells) in lines.items()
+            for line, cells in lines.items()
         ),
         note=note,
         lines_on_paper=ON_PAPER,

@@ -65,7 +65,7 @@ def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = 
     lines = [
         Row(
             cells=(Cell(text=label, detail=weights(point)), *(of_column.get(label, dash) for of_column in cells)),
-            key=point.key,
+            model=point.model,
         )
         for label, point in first.items()
     ]
@@ -211,8 +211,7 @@ def values_table(name: str, rows: pd.DataFrame, *, title: str = "Values", steppe
             Cell(text=number(row["value"], metric, shown), detail=spread, value=row["value"]),
             Cell(text=str(row["status"])),
         ]
-        key = row["model"] if pd.isna(row["mixer"]) else row["mixer"]
-        lines.append(Row(cells=tuple(cells), key=None if pd.isna(key) else str(key)))
+        lines.append(Row(cells=tuple(cells), model=None if pd.isna(row["model"]) else str(row["model"])))
     more = f"The first {MOST_ROWS} of {len(rows)} rows; `stmbench export` gives all. " if len(rows) > MOST_ROWS else ""
     steps = "Of values taken step by step the last is shown." if stepped else ""
     return Table(

@@ -139,7 +139,6 @@ def overview_section(frame: pd.DataFrame, baseline: str, findings: Mapping[str, 
     if not like:
         return None
     titles = labels(frame)
-    mixers = frame.drop_duplicates("model").set_index("model")["mixer"].dropna().to_dict()
     order = [baseline, *(name for name in titles if name in findings)]
     lines = []
     for model in order:
@@ -149,7 +148,7 @@ def overview_section(frame: pd.DataFrame, baseline: str, findings: Mapping[str, 
             _baseline_cell(quantity, findings) if model == baseline else _model_cell(found.get(quantity))
             for quantity in like
         ]
-        lines.append(Row(cells=tuple(cells), key=mixers.get(model, model)))
+        lines.append(Row(cells=tuple(cells), model=model))
     columns = [Column(heading="Model", is_number=False)]
     for quantity in like:
         conditions = {item.conditions for found in findings.values() for item in found if title_of(item) == quantity}

@@ -114,7 +114,7 @@ def test_ranks_hold_within_one_setting() -> None:
 @pytest.mark.parametrize("metric", ["throughput", "macs"])
 def test_both_values_stand_at_every_mark(metric: str) -> None:
     figure = pareto(whole(), metric)
-    said = {mark.text for mark in marks_in(figure).values() if mark.mixer == "dcnv3" and mark.text}
+    said = {mark.text for mark in marks_in(figure).values() if mark.model == "unified_dcnv3_micro" and mark.text}
     assert len(said) == 1
     assert said.pop().startswith("DCNv3: accuracy, 78.0 % (95 %: 77.5 to 78.5); DCNv3: ")
     assert figure.axes[0].get_xscale() == "log"

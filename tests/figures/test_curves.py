@@ -95,7 +95,7 @@ def test_each_panel_has_one_model_in_colour_the_others_in_grey() -> None:
     low, high = first.get_ylim()
     assert -14 < low < -12
     assert 3 < high < 5
-    assert {mark.mixer for mark in marks_in(figure).values()} == {"dw_conv", "sr_attn"}
+    assert {mark.model for mark in marks_in(figure).values()} == {DW, SR}
 
 
 def test_many_models_are_wrapped_in_blocks_of_facets() -> None:

@@ -43,15 +43,16 @@ found.none = names();
 filter("");
 found.unfiltered = names().length;
 
-const toggle = $('[data-toggle="dw_conv"]');
-const marks = (mixer) => all(`svg [data-mixer="${mixer}"]`);
-const visible = (mixer) => marks(mixer).filter((one) => getComputedStyle(one).visibility === "visible").length;
-found.figures = all("figure").filter((one) => one.querySelector('[data-mixer="dw_conv"]')).length;
-found.marks = [marks("dw_conv").length, visible("dw_conv"), visible("sr_attn")];
+const conv = "unified_dw_conv_micro", other = "unified_sr_attn_micro";
+const toggle = $(`[data-toggle="${conv}"]`);
+const marks = (model) => all(`svg [data-model="${model}"]`);
+const visible = (model) => marks(model).filter((one) => getComputedStyle(one).visibility === "visible").length;
+found.figures = all("figure").filter((one) => one.querySelector(`[data-model="${conv}"]`)).length;
+found.marks = [marks(conv).length, visible(conv), visible(other)];
 toggle.click();
-found.hidden = [visible("dw_conv"), visible("sr_attn"), names(), toggle.getAttribute("aria-pressed")];
+found.hidden = [visible(conv), visible(other), names(), toggle.getAttribute("aria-pressed")];
 toggle.click();
-found.shown = [visible("dw_conv"), names().length, toggle.getAttribute("aria-pressed")];
+found.shown = [visible(conv), names().length, toggle.getAttribute("aria-pressed")];
 
 const ground = () => getComputedStyle(document.body).backgroundColor;
 const ink = () => getComputedStyle($("svg text")).fill;
@@ -61,7 +62,7 @@ found.dark = [ground(), ink(), document.documentElement.dataset.theme];
 $("#theme").click();
 found.lightAgain = ground();
 
-const bar = all("svg .says").find((one) => one.dataset.mixer === "dw_conv");
+const bar = all("svg .says").find((one) => one.dataset.model === conv);
 bar.dispatchEvent(new PointerEvent("pointerover", {bubbles: true, clientX: 100, clientY: 100}));
 found.tip = [$("#tip").hidden, $("#tip").textContent];
 document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"}));
@@ -178,7 +179,7 @@ def test_rows_are_filtered_by_words(found: dict[str, Any]) -> None:
     assert found["unfiltered"] == 5
 
 
-def test_a_mixer_is_hidden_in_every_figure_and_table(found: dict[str, Any]) -> None:
+def test_a_model_is_hidden_in_every_figure_and_table(found: dict[str, Any]) -> None:
     assert found["figures"] == 6
     count, visible, others = found["marks"]
     assert count == visible > 20

@@ -39,7 +39,7 @@ FRAME = pd.DataFrame(
 
 
 def _cells() -> list[list[str]]:
-    section = against_published_section(FRAME, {MODEL: "cot"})
+    section = against_published_section(FRAME)
     return [[cell.text for cell in line.cells] for line in section.tables[0].lines]
 
 
@@ -60,15 +60,15 @@ def test_several_seeds_are_said() -> None:
             _row("params", 22.22e6, 0.0009, unit="count", runs=3, deviation=0.0),
         ]
     )
-    lines = against_published_section(frame, {MODEL: "cot"}).tables[0].lines
+    lines = against_published_section(frame).tables[0].lines
     assert [line.cells[2].detail for line in lines] == ["3 seeds, SD 0.4", ""]
 
 
 def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
-    section = against_published_section(FRAME, {MODEL: "cot"})
+    section = against_published_section(FRAME)
     assert section.lead == "3 of 4 published values have a measured counterpart."
     assert "Contextual Transformer Networks" in section.tables[0].note
-    assert {line.key for line in section.tables[0].lines} == {"cot"}
+    assert {line.model for line in section.tables[0].lines} == {MODEL}
 
 
 def test_the_terminal_shows_the_same_cells() -> None:

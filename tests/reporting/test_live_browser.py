@@ -17,7 +17,7 @@ from stmbench.reporting import build_report, live
 from stmbench.reporting.live import LivePage
 from stmbench.reporting.serving import Server
 from tests.reporting.dashboard.browser import PROGRAM, QUIET, needs_browser
-from tests.reporting.test_live import RUN, _part, _write
+from tests.reporting.test_live import COLUMNS, RUN, _part, _write
 from tests.tables.frames import profile_frame
 
 DRIVER = """<script>(async () => {
@@ -27,18 +27,18 @@ const seen = () => ({
   names: rows().filter((row) => !row.hidden && !row.classList.contains("off")).map((row) => row.cells[0].textContent),
   sorted: $("table.sortable th[aria-sort]")?.getAttribute("aria-sort"),
   theme: document.documentElement.dataset.theme,
-  off: $('[data-toggle="dw_conv"]').getAttribute("aria-pressed"),
+  off: $('[data-toggle="unified_dw_conv_micro"]').getAttribute("aria-pressed"),
   top: Math.round($("table.sortable").getBoundingClientRect().top),
   open: [...document.querySelectorAll("details")].map((one) => one.open),
   large: [...document.querySelectorAll(".card.large")].map((one) => one.getAttribute("aria-label")),
   live: document.querySelectorAll("#live svg, #live td").length,
-  marks: [...document.querySelectorAll("#live [data-mixer]")].map((one) => one.classList.contains("off")),
+  marks: [...document.querySelectorAll("#live [data-model]")].map((one) => one.classList.contains("off")),
 });
 const choose = () => {
   const button = $("table.sortable th button");
   button.click();
   button.click();
-  $('[data-toggle="dw_conv"]').click();
+  $('[data-toggle="unified_dw_conv_micro"]').click();
   $("#theme").click();
   const filter = $("input.filter");
   filter.value = "attn";
@@ -83,7 +83,7 @@ def test_new_rows_keep_what_the_reader_chose(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(live, "REST", 0)
     store = tmp_path / "store"
     _part(store)
-    _write(store, RUN)
+    _write(store, {**RUN, "columns": {**COLUMNS, "model": "unified_dw_conv_micro"}})
     frame = profile_frame(["halo_attn", "sr_attn", "dw_conv"], raw=False)
 
     def build(folder: Path) -> Any:

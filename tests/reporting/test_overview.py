@@ -64,7 +64,7 @@ def test_cells_say_the_value_the_verdict_and_the_interval() -> None:
         ("–", None),
     ]
     assert rows["SW-Attn"].cells[1].mark == "inconclusive"
-    assert rows["DW-Conv"].key == "dw_conv", "its switch hides it"
+    assert rows["DW-Conv"].model == "unified_dw_conv_micro", "its switch hides it"
     assert section().lead == "Against Halo-Attn: 1 better, 1 worse; 3 of 5 differences are resolved."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stmbench.figures.annotations import marks_in
 from stmbench.reporting import build_report, read_stores
 from stmbench.tables import Row, Store
 from tests.reporting.rows import like, only
@@ -242,3 +243,16 @@ def test_analyses_together_have_a_section_of_ranks_before_theirs() -> None:
     # first in MACs and, of the three that have all quantities, in robustness; second in throughput
     assert ranks.lead == "SR-Attn has the best mean rank of 3 models: 1.3 over 3 quantities."
     assert len(build_report(frame(costs)).sections) == 1
+
+
+def test_two_models_of_one_mixer_are_hidden_separately() -> None:
+    rows = profile_rows(["dw_conv"])
+    rows += [like(row, model=f"{row.model}[kernel_size=3]") for row in rows if row.model is not None]
+    report = build_report(frame(rows))
+    both = {"unified_dw_conv_micro", "unified_dw_conv_micro[kernel_size=3]"}
+    assert [subject.model for subject in report.subjects] == sorted(both)
+    assert {subject.label for subject in report.subjects} == {"DW-Conv", "DW-Conv, kernel_size=3"}
+    plots = [plot for section in report.sections for plot in section.plots]
+    assert len(plots) > 3
+    for plot in plots:
+        assert {mark.model for mark in marks_in(plot.figure).values()} == both, plot.name

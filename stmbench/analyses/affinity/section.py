@@ -122,14 +122,13 @@ def _table(rows: pd.DataFrame) -> Table:
     for _, group in near.groupby(["model", "weights", "condition", "stage"], sort=False, dropna=False):
         first = group.iloc[0]
         model, stage, part, weights = (first[name] for name in ("model", "stage", "condition", "weights"))
-        key = model if pd.isna(first["mixer"]) else first["mixer"]
         cells = [
             Cell(text=names[str(model)], detail=weights_text(weights)),
             Cell(text="–" if pd.isna(stage) else str(int(stage) + 1), value=None if pd.isna(stage) else float(stage)),
             Cell(text="–" if pd.isna(part) else str(part)),
             *(_mean(group, metric) for metric in metrics),
         ]
-        lines.append(Row(cells=tuple(cells), key=str(key)))
+        lines.append(Row(cells=tuple(cells), model=str(model)))
     return Table(
         name="affinity",
         title="Where mixers look, by stage",

@@ -160,7 +160,7 @@ def severity_curves(frame: pd.DataFrame) -> Figure:
         legend = figure.legend(
             handles, [shorten(_name(point)) for point in keys], loc="outside right upper", fontsize=8
         )
-        mark_legend(legend, [point.key for point in keys])
+        mark_legend(legend, [point.model for point in keys])
         figure.suptitle("Accuracy by corruption and severity", x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
@@ -205,7 +205,7 @@ def _heat_map(measured: Sequence[Point], metric: str, words: str, *, centre: flo
                 if cell is not None:
                     _cell(axes, place, number, cell, metric, values, centre)
         for tick, label in zip(axes.get_yticklabels(), order, strict=True):
-            mark(tick, next(iter(cells[label].values())).key)
+            mark(tick, next(iter(cells[label].values())).model)
         axes.set_xticks([*places.values()], [*columns.values()], rotation=40, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
         axes.tick_params(axis="x", length=0, pad=1)
@@ -257,7 +257,7 @@ def _curve(axes: Axes, line: Sequence[Point]) -> None:
     drawn += axes.plot(level, value, color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=3.2,
                        linewidth=1.1, zorder=3)  # fmt: skip
     said = ", ".join(f"{point.level:g}: {100 * point.value:.1f}" for point in line)
-    mark(drawn, line[0].key, f"{line[0].label}: {title(str(line[-1].condition))}, accuracy in % at severity {said}")
+    mark(drawn, line[0].model, f"{line[0].label}: {title(str(line[-1].condition))}, accuracy in % at severity {said}")
 
 
 def _handle(point: Point) -> Artist:

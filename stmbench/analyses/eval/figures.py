@@ -76,7 +76,7 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     with canvas(rows_height(len(rows)), width=width, columns=len(joined)) as (figure, panels):
         rows_axis(panels[0], names)
         for tick, point in zip(panels[0].get_yticklabels(), rows, strict=True):
-            mark(tick, point.key)
+            mark(tick, point.model)
         for axes, (metric, found) in zip(panels, joined.items(), strict=True):
             by_label = {point.label: point for point in found}
             _dots(axes, metric, [by_label.get(point.label) for point in rows], each[metric])

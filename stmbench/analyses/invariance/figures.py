@@ -111,7 +111,7 @@ def curves(panels: Mapping[str, Sequence[Point]], kind: str, words: str) -> Figu
         for axes, (metric, found) in zip(axes_of, panels.items(), strict=True):
             for line in lines_of(found).values():
                 line.sort(key=lambda point: point.level)
-                mark(_line(axes, line), line[0].key, _said(metric, line))
+                mark(_line(axes, line), line[0].model, _said(metric, line))
             axes.set_xlabel(ACROSS[kind])
             axes.xaxis.set_major_locator(number_locator(point.level for point in found))
             axes.grid(axis="y")
@@ -122,7 +122,7 @@ def curves(panels: Mapping[str, Sequence[Point]], kind: str, words: str) -> Figu
         figure.supxlabel(words, fontsize=9, color=MUTED)
         last = lines_of(list(panels.values())[-1])
         name_ends(figure, axes_of[-1], [
-            End(line[-1].level, 100 * line[-1].value, names[label], line[-1].key, line[-1].style)
+            End(line[-1].level, 100 * line[-1].value, names[label], line[-1].model, line[-1].style)
             for label, line in sorted(last.items(), key=lambda item: list(names).index(item[0]))
         ])  # fmt: skip
     return figure

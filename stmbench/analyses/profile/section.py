@@ -166,7 +166,7 @@ def headline(frame: pd.DataFrame) -> Table | None:
         ),
         lines=tuple(
             Row(
-                key=line.subject.key,
+                model=line.subject.model,
                 cells=(
                     Cell(text=line.subject.label, detail=to.format(names[str(line.baseline)])),
                     Cell(text=number(ratio.value, "throughput_ratio"), value=ratio.value),
@@ -249,7 +249,7 @@ def _table(overview: list[Overview]) -> Table | None:
             Cell(text=line.subject.label),
             *(cell(getattr(line, field), metric, units[field]) for _, _, field, metric in shown),
         ]
-        rows.append(Row(cells=(*cells, *([_rank(line)] if has_ranks else [])), key=line.subject.key))
+        rows.append(Row(cells=(*cells, *([_rank(line)] if has_ranks else [])), model=line.subject.model))
     return Table(name="profile", title="Costs and timings", columns=tuple(heads), lines=tuple(rows), note=NOTE)
 
 

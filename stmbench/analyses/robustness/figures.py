@@ -144,13 +144,13 @@ def under_attack(panels: Panels, metric: str, *, attack: str | None = None) -> F
                                   label="breaks a check"))  # fmt: skip
         if handles:
             legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5)
-            mark_legend(legend, [point.key for point in firsts.values()] if len(handles) > 1 else [])
+            mark_legend(legend, [point.model for point in firsts.values()] if len(handles) > 1 else [])
         if set(last) == set(labels):
             ends = []
             for number, label in enumerate(labels):
                 end = max(last[label], key=place_of)
                 x = levels.index(place_of(end)) + _shift(number, len(labels))
-                ends.append(End(x, 100 * end.value, _name(end, every), end.key, end.style))
+                ends.append(End(x, 100 * end.value, _name(end, every), end.model, end.style))
             name_ends(figure, axes[-1], ends)
     return figure
 
@@ -225,15 +225,15 @@ def _panel(axes: Axes, chosen: list[Point], levels: list[Place], strokes: Mappin
         y = [100 * point.value for point in line]
         colour, marker, _ = line[0].style
         lines = axes.plot(x, y, color=colour, linewidth=1.2, linestyle=strokes[label], alpha=0.55, zorder=2)
-        mark(lines, line[0].key)
+        mark(lines, line[0].model)
         for place, height, point in zip(x, y, line, strict=True):
             if point.errors is not None:
                 whiskers = [[100 * length] for length in point.errors]
                 bars = axes.errorbar(place, height, yerr=whiskers, color=colour, capsize=2, elinewidth=1.0, zorder=3)
-                mark(bars, point.key, _said(point))
+                mark(bars, point.model, _said(point))
             dot = axes.plot(place, height, marker=MarkerStyle(marker), color=colour, markersize=5.5, zorder=4,
                       markerfacecolor=colour if point.resolved else "white")  # fmt: skip
-            mark(dot, point.key, _said(point))
+            mark(dot, point.model, _said(point))
     axes.set_xticks(range(len(levels)), [place_words(level) for level in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)
     axes.set_xlabel("eps")

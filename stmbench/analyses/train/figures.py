@@ -31,7 +31,7 @@ class Curve:
     """The runs of one model with one recipe on the same data: mean, least and most after each epoch that all have."""
 
     name: str
-    key: str
+    model: str
     style: Style
     epochs: tuple[int, ...]
     value: tuple[float, ...]
@@ -90,7 +90,7 @@ def curves(rows: pd.DataFrame) -> Figure:
                     curve.epochs[-1],
                     curve.value[-1],
                     f"{_number(curve.value[-1], metric)}{f'  {shorten(curve.name)}' if named else ''}",
-                    curve.key,
+                    curve.model,
                     curve.style,
                 )
                 for curve in found
@@ -115,12 +115,11 @@ def curves_of(rows: pd.DataFrame, metric: str) -> list[Curve]:
             table = newest.pivot_table(index="sample", columns="weights", values="value").mean(axis=1).to_frame()
         values = table.to_numpy(float) * (100 if metric == "accuracy" else 1)
         mixer = group["mixer"].iloc[0]
-        key = str(model if pd.isna(mixer) else mixer)
         found.append(
             Curve(
                 name=f"{names[str(model)]} · {recipe}" if model in several and recipe else names[str(model)],
-                key=key,
-                style=style_of(key, mixers),
+                model=str(model),
+                style=style_of(str(model if pd.isna(mixer) else mixer), mixers),
                 epochs=tuple(int(sample) + 1 for sample in table.index),
                 value=tuple(values.mean(axis=1).tolist()),
                 low=tuple(values.min(axis=1).tolist()),
@@ -165,7 +164,7 @@ def _draw(axes: Axes, curve: Curve, stroke: Stroke, number: int, count: int, tex
     line = axes.plot(curve.epochs, curve.value, color=colour, linestyle=stroke, linewidth=1.4, markersize=4.0, zorder=3,
                      marker=MarkerStyle(marker) if marked else None,
                      markevery=(number % len(curve.epochs) if step > 1 else 0, step))  # fmt: skip
-    mark([*drawn, *line], curve.key, text)
+    mark([*drawn, *line], curve.model, text)
 
 
 def _scale(axes: Axes, metric: str, found: Sequence[Curve]) -> None:

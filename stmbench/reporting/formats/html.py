@@ -34,7 +34,7 @@ _COLOUR = re.compile(rf"({'|'.join(VARIABLES)})(?![0-9a-f])", re.IGNORECASE)
 def inline(figure: Figure, name: str, *, title: str, description: str) -> Markup:
     """The figure as one <svg> element: ids start with `name`, a title and a description are read out.
 
-    Marks carry their mixer as data-mixer and what they say as a <title>. Colours become CSS variables of the page with
+    Marks carry their model as data-model and what they say as a <title>. Colours become CSS variables of the page with
     the printed colour as fallback. Sizes are left to the page (viewBox stays); matplotlib's style sheet and metadata,
     which would speak for the whole page, are dropped.
     """
@@ -73,12 +73,12 @@ def svg_bytes(figure: Figure) -> bytes:
 
 
 def _adopt(element: ElementTree.Element, marks: dict[str, Mark]) -> None:
-    """A mark's id becomes its mixer and its words: ids are the page's, a mixer has many marks."""
+    """A mark's id becomes its model and its words: ids are the page's, a model has many marks."""
     found = marks.get(element.attrib.get("id", ""))
     if found is None:
         return
     del element.attrib["id"]
-    element.set("data-mixer", found.mixer)
+    element.set("data-model", found.model)
     if found.text:
         element.set("class", "says")
         title = ElementTree.Element(f"{{{SVG}}}title")

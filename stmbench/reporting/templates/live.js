@@ -1,5 +1,5 @@
 // A page that is served follows its store: it asks for the version, takes in training curves, and loads itself again
-// when rows changed. What the reader has chosen is kept: place, order, filters, hidden mixers, light or dark.
+// when rows changed. What the reader has chosen is kept: place, order, filters, hidden models, light or dark.
 const KEPT = "stmbench watch";
 const ASK_EVERY = 2000;
 const watching = document.getElementById("watching");
@@ -79,8 +79,8 @@ let training = "";
 const hideInPlace = () => {
   for (const button of document.querySelectorAll("[data-toggle]")) {
     const off = button.getAttribute("aria-pressed") === "false";
-    for (const element of place.querySelectorAll("[data-mixer]")) {
-      if (element.dataset.mixer === button.dataset.toggle) element.classList.toggle("off", off);
+    for (const element of place.querySelectorAll("[data-model]")) {
+      if (element.dataset.model === button.dataset.toggle) element.classList.toggle("off", off);
     }
   }
 };

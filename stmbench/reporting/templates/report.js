@@ -1,4 +1,4 @@
-// Without scripts the page stands as it was measured; with them tables sort and filter, and mixers can be hidden.
+// Without scripts the page stands as it was measured; with them tables sort and filter, and models can be hidden.
 const made = (tag, properties) => Object.assign(document.createElement(tag), properties);
 const say = (text) => { document.getElementById("said").textContent = text; };
 
@@ -60,12 +60,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }
 }
 
-// ---- show or hide a mixer everywhere
+// ---- show or hide a model everywhere
 const owned = new Map();
-for (const element of document.querySelectorAll("[data-mixer]")) {
-  const mixer = element.dataset.mixer;
-  if (!owned.has(mixer)) owned.set(mixer, []);
-  owned.get(mixer).push(element);
+for (const element of document.querySelectorAll("[data-model]")) {
+  const model = element.dataset.model;
+  if (!owned.has(model)) owned.set(model, []);
+  owned.get(model).push(element);
 }
 for (const button of document.querySelectorAll("[data-toggle]")) {
   button.addEventListener("click", () => {

@@ -24,10 +24,10 @@ FEWEST: Final = 3  # layers of a model, below which there is no depth to speak o
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One model, `key` its mixer or itself: places along the depth, mean over heads, lowest and highest head."""
+    """One model: places along the depth, mean over heads, lowest and highest head."""
 
     label: str
-    key: str
+    model: str
     style: Style
     is_untrained: bool
     depth: list[float]
@@ -89,12 +89,12 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
             line["mean"].append(mean)
             line["low"].append(float(heads.min()) if len(heads) else mean)
             line["high"].append(float(heads.max()) if len(heads) else mean)
-        key = str(model if pd.isna(group["mixer"].iloc[0]) else group["mixer"].iloc[0])
+        mixer = group["mixer"].iloc[0]
         lines.append(
             Curve(
                 label=names[str(model)] + (" (Jacobian)" if is_jacobian and not of_jacobian.all() else ""),
-                key=key,
-                style=style_of(key, mixers),
+                model=str(model),
+                style=style_of(str(model if pd.isna(mixer) else mixer), mixers),
                 is_untrained=is_random(weights),
                 **line,
             )
@@ -140,7 +140,7 @@ def draw_lines(axes: Axes, lines: list[Curve], stages: int) -> None:
         curve = axes.plot(x, line.mean, color=colour, linewidth=1.1, linestyle=stroke, marker=MarkerStyle(marker),
                   markersize=4, markerfacecolor=colour if stroke == own else "white", zorder=3)  # fmt: skip
         values = ", ".join(f"{value:.3g}" for value in line.mean)
-        mark([heads, curve], line.key, f"{line.label}: {values} (layer by layer)")
+        mark([heads, curve], line.model, f"{line.label}: {values} (layer by layer)")
     if stages > 1:
         for edge in range(1, stages):
             axes.axvline(edge, color=GRID, linewidth=1, zorder=0)
@@ -173,7 +173,7 @@ def finish(figure: Figure, axes: Axes, lines: list[Curve]) -> None:
         handles.append(Line2D([], [], color=colour, linestyle=stroke, marker=MarkerStyle(marker), markersize=5,
                               markerfacecolor=fill, label=_label(line, lines)))  # fmt: skip
     legend = figure.legend(handles=handles, loc="outside right upper", handletextpad=0.5, handlelength=3.2)
-    mark_legend(legend, [line.key for line in lines])
+    mark_legend(legend, [line.model for line in lines])
 
 
 METRICS: Final = {"alpha": "alpha (dynamic)", "beta": "beta (static)"}

@@ -37,7 +37,7 @@ def maps_of(model: ModelMaps) -> Figure:
         words += f" · the first {len(shown)} of {len(model.strips)} rows"
     has_parts = len({strip.part for strip in shown}) > 1
     rows: list[Row] = [(_strip_words(strip, has_parts), (strip.panels,)) for strip in shown]
-    return _grid(rows, [model.key] * len(rows), ("",), f"Affinity of {shorten(model.label)}", words, _key(shown))
+    return _grid(rows, [model.name] * len(rows), ("",), f"Affinity of {shorten(model.label)}", words, _key(shown))
 
 
 def compared(models: Sequence[ModelMaps]) -> Figure:
@@ -60,7 +60,7 @@ def compared(models: Sequence[ModelMaps]) -> Figure:
     subtitle += " · random init" if every_untrained else ""
     return _grid(
         rows,
-        [model.key for model in models],
+        [model.name for model in models],
         heads,
         "Affinity at the same positions",
         subtitle,

@@ -70,10 +70,9 @@ class Strip:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ModelMaps:
-    """What is drawn of one model; `key` is its mixer, or itself; `words` are a heading's conditions."""
+    """What is drawn of one model; `words` are a heading's conditions."""
 
     name: str
-    key: str
     label: str
     words: str
     is_untrained: bool
@@ -95,7 +94,6 @@ def read_maps(frame: pd.DataFrame, folder: Path) -> list[ModelMaps]:
         found.append(
             ModelMaps(
                 name=str(model),
-                key=str(model if pd.isna(first["mixer"]) else first["mixer"]),
                 label=label,
                 words=_words(group, random),
                 is_untrained=random,

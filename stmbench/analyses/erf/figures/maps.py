@@ -18,13 +18,13 @@ from stmbench.tables.labels import is_random
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ErfMap:
-    """One stage of one model, `key` its mixer or itself.
+    """One stage of one model.
 
     Mean map (H, W), the square's centre (y, x) and side in pixels, and its size.
     """
 
     label: str
-    key: str
+    model: str
     is_untrained: bool
     stage: int
     pixels: NDArray[np.float32]
@@ -79,7 +79,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
         maps.append(
             ErfMap(
                 label=names[str(row["model"])],
-                key=str(row["model"] if pd.isna(row["mixer"]) else row["mixer"]),
+                model=str(row["model"]),
                 is_untrained=is_random(row["weights"]),
                 stage=stage,
                 pixels=pixels,

@@ -91,8 +91,8 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
             block, row = divmod(place, depth)
             start, below = label + block * across, height - top - row * (tall + BELOW + GAP) - tall
             x, y = (start - 0.1) / width, below + tall / 2
-            key = next(item.key for item in maps if item.label == model[0])
-            mark(figure.text(x, y / height, shorten(model[0]), ha="right", va="center"), key)
+            name = next(item.model for item in maps if item.label == model[0])
+            mark(figure.text(x, y / height, shorten(model[0]), ha="right", va="center"), name)
             if model[1] and not untrained:
                 figure.text(x, (y - 0.17) / height, "random init", ha="right", va="center", fontsize=7, color=MUTED)
             for column, stage in enumerate(stages):
@@ -127,7 +127,7 @@ def _colour_bar(figure: Figure, x: float, span: tuple[float, float]) -> None:
 
 def _draw(axes: Axes, item: ErfMap) -> None:
     height, width = item.pixels.shape
-    mark(axes, item.key, f"{item.label}, stage {item.stage + 1}: ERF@{item.percent:g} {item.value:.3f}")
+    mark(axes, item.model, f"{item.label}, stage {item.stage + 1}: ERF@{item.percent:g} {item.value:.3f}")
     peak = float(item.pixels.max()) or 1.0
     axes.imshow((item.pixels / peak) ** GAMMA, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     (y, x), half = item.centre, item.side / 2
@@ -196,7 +196,7 @@ def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame)
             inside = colour if is_full(size, right) else "white"
             dot = axes.plot(*at, color=inside, markeredgecolor=colour, marker=MarkerStyle(marker), linestyle="none",
                             markersize=8, zorder=5.5)  # fmt: skip
-            mark([across, up, dot], size.key, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
+            mark([across, up, dot], size.model, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
         axes.set_xlabel(f"ERF@{percent:g} of the last stage, of the input's side")
         axes.set_ylabel("top-1 accuracy (%)")
         axes.grid(axis="both")

@@ -87,7 +87,7 @@ def _line(
     band = axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0, zorder=2)
     curve = axes.plot(x, value, color=colour, marker=MarkerStyle(marker), markersize=4.5, linewidth=1.3, zorder=3,
                       label=label, linestyle=stroke, markerfacecolor=colour if stroke == own else "white")  # fmt: skip
-    mark([band, *curve], line[0].key, f"{label}: {', '.join(number(point.value, metric) for point in line)}")
+    mark([band, *curve], line[0].model, f"{label}: {', '.join(number(point.value, metric) for point in line)}")
 
 
 def _finish(figure: Figure, axes: Sequence[Axes], firsts: Sequence[Point], title: str) -> None:
@@ -97,7 +97,7 @@ def _finish(figure: Figure, axes: Sequence[Axes], firsts: Sequence[Point], title
     names = [shorten(label) + (" (random init)" if point.is_untrained and not untrained else "")
              for label, point in zip(labels, firsts, strict=True)]  # fmt: skip
     legend = figure.legend(handles, names, loc="outside right upper", fontsize=8)
-    mark_legend(legend, [point.key for point in firsts])
+    mark_legend(legend, [point.model for point in firsts])
     heading(axes[0], title, conditions_of(firsts, untrained))
     for text in (text for one in axes for text in one.texts):
         text.set_in_layout(False)  # else a long text takes its width from the panels
@@ -129,7 +129,7 @@ def accuracy_by_band(lines: Mapping[str, list[Point]]) -> Figure:
                 dot = axes[0].plot(CLEAN_AT, 100 * point.value, marker=MarkerStyle(point.style.marker), markersize=4.5,
                                    color=point.style.colour, linestyle="none", zorder=4,
                                    markerfacecolor=inside)  # fmt: skip
-                mark(dot, point.key, f"{label}: {number(point.value, ACCURACY)} % without noise")
+                mark(dot, point.model, f"{label}: {number(point.value, ACCURACY)} % without noise")
         axes[0].set_xlim(1.6 * CLEAN_AT if accuracy else 0, 1)
         axes[0].set_ylim(0, 104)
         ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -221,7 +221,7 @@ def _fitted(text: str) -> str:
 
 def _panel(axes: Axes, item: HeatMap, end: float, *, tag: str, first: bool) -> AxesImage:
     value = number(item.point.value, ACCURACY)
-    mark(axes, item.point.key, f"{item.point.label}: {number(item.point.value, item.metric)} mean over the map")
+    mark(axes, item.point.model, f"{item.point.label}: {number(item.point.value, item.metric)} mean over the map")
     image = axes.imshow(100 * item.shares, cmap=HEAT, vmin=0, vmax=end, interpolation="nearest", aspect="auto",
                         extent=(-1, 1, 1, -1))  # fmt: skip
     (up, right) = item.reach

@@ -76,13 +76,13 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list
     for row, first in rows.points:
         total = axes.annotate(f"{starts[row]:#.3g}".rstrip("."), (starts[row], row), (4, 0), textcoords="offset points",
                               va="center", fontsize=8, color=INK)  # fmt: skip
-        mark(total, first.key)
+        mark(total, first.model)
         mixers = match(first, [point for point in chosen if point.condition == "mixers"])
         if mixers is not None and mixers.errors is not None:
             share, interval = digits(mixers, metric, shown.factor)
             said = axes.annotate(f"mixers {share} ({interval})", (0, row), (1, -11), textcoords="offset points",
                                  va="center", fontsize=6.5, color=MUTED)  # fmt: skip
-            mark(said, first.key)
+            mark(said, first.model)
             timed = True
     if timed:
         note(axes, ["small: 95 % interval of the mixers"])

@@ -58,7 +58,7 @@ def scaling(frame: pd.DataFrame) -> Figure:
         ]
         note(axes, [CUT if cut_whiskers(axes) else "", filling(every)])
         legend = figure.legend(handles=handles, loc="outside right upper", title="exponent b", alignment="left")
-        mark_legend(legend, [line[0].key for line in sizes.values()])
+        mark_legend(legend, [line[0].model for line in sizes.values()])
     return figure
 
 
@@ -92,7 +92,7 @@ def exponent(sides: Sequence[float], rates: Sequence[float]) -> float:
 def _line(axes: Axes, name: str, line: list[Point], stroke: Stroke) -> Line2D:
     x, y = [_side(point) for point in line], [point.value for point in line]
     colour, marker, _ = line[0].style
-    mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=stroke, zorder=2), line[0].key)
+    mark(axes.plot(x, y, color=colour, linewidth=1.3, linestyle=stroke, zorder=2), line[0].model)
     for point, side in zip(line, x, strict=True):
         whisker(axes, point, "throughput", (side, point.value), cap=2.5)
         inside = colour if point.resolved else "white"

@@ -46,7 +46,7 @@ def throughput(frame: pd.DataFrame) -> Figure:
                     text, (1, row), (right, 0), axes.get_yaxis_transform(), textcoords="offset points", ha=side,
                     va="center", color=colour, fontsize=size,
                 )  # fmt: skip
-                mark(said, point.key)
+                mark(said, point.model)
         axes.set_xlabel("images/s")
         heading(axes, "Throughput", subtitle(chosen))
         few = filling(point for point in chosen if point.rounds is not None)
@@ -145,7 +145,7 @@ def _percent(axes: Axes, point: Point, row: int) -> None:
             text, (point.level, row), (8, 5), textcoords="offset points", ha="left", va="center", fontsize=7,
             color=INK if point.value >= 0.05 else MUTED, zorder=3,
         )  # fmt: skip
-    mark(said, point.key)
+    mark(said, point.model)
 
 
 PERCENTILES: Final = ("p50", "p90", "p99")
@@ -170,7 +170,7 @@ def latency(frame: pd.DataFrame) -> Figure:
             values = [1e3 * point.value for point in group.values()]
             colour, marker, _ = first.style
             span = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
-            mark(span, first.key)
+            mark(span, first.model)
             for name, point in group.items():
                 if point.errors is not None:
                     whiskers = [[1e3 * length] for length in point.errors]
