@@ -25,7 +25,8 @@ from stmbench.measure.clock import timer_for
 from stmbench.tasks.base import TrainingData
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
-from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
+from stmbench.training.presets import DIGITS, STM_CONV
+from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
 
 

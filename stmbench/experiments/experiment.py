@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from stmbench.errors import ConfigError, InputError, UnknownNameError, printable
 from stmbench.experiments.steps import Step
-from stmbench.training.recipe import default_recipe, recipe_for
+from stmbench.training.presets import default_recipe, recipe_for
 from stmbench.training.settings import DTYPES
 
 Weights = Literal["random", "trained", "files"]

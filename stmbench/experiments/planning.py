@@ -14,7 +14,7 @@ from stmbench.errors import ConfigError, InputError
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
-from stmbench.training.recipe import default_recipe, recipe_for, warmup_remark
+from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
 from stmbench.training.settings import TrainingSettings
 
 SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -20,7 +20,7 @@ from stmbench.experiments.experiment import DataLines, Experiment, ModelLine, Tr
 from stmbench.experiments.steps import Step
 from stmbench.mixers.base import MIXERS
 from stmbench.studies.options import StudyOptions
-from stmbench.training.recipe import default_recipe, recipe_for
+from stmbench.training.presets import default_recipe, recipe_for
 
 SMALL_SET: Final = 50_000  # training images; larger sets are trained with the papers' recipe
 ROUND_TIME: Final = 30.0  # seconds of sampling of the profile

@@ -1,7 +1,7 @@
 """Training, for every task alike: a recipe, the loop that follows it, and checkpoints to resume from bit-identically.
 
 options, settings    what can be asked for, one run
-recipe               recipes by name and their fields
+recipe, presets      the fields of a recipe, and recipes by name
 batches              the order of images
 loop                 steps and epochs
 optimisation         parameter groups, schedule, EMA

@@ -17,6 +17,8 @@ def optimizer_of(model: nn.Module, recipe: Recipe, mixer: str | None) -> torch.o
     """The recipe's optimiser over the model's parameters. Raises ConfigError for one that timm does not have."""
     options: dict[str, Any] = {"betas": recipe.betas} if recipe.optimizer.startswith("adam") else {}
     groups = parameter_groups(model, recipe.weight_decay, recipe.decay_rule, mixer)
+    if recipe.backbone_lr != 1 and hasattr(model, "trunk"):
+        groups = slower_backbone(groups, model, recipe.scaled_lr, recipe.backbone_lr)
     try:
         return create_optimizer_v2(
             groups,
@@ -32,11 +34,25 @@ def optimizer_of(model: nn.Module, recipe: Recipe, mixer: str | None) -> torch.o
 
 
 def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:
-    """timm's cosine after a linear warm-up, `epochs` in all, set with `step_update(step)` before each step.
+    """timm's cosine or steps after a linear warm-up, `epochs` in all, set with `step_update(step)` before each step.
 
     timm counts the warm-up before the cosine's length where the cosine is to begin at its top.
     """
     warmup = round(recipe.warmup_epochs * steps) / steps  # whole steps, so that the top is reached
+    if recipe.milestones is not None:
+        later: Any = [mark + 0.5 / steps for mark in recipe.milestones]  # timm looks a step ahead
+        made, _ = create_scheduler_v2(
+            optimizer,
+            sched="multistep",
+            num_epochs=recipe.epochs,
+            decay_milestones=later,
+            decay_rate=0.1,
+            warmup_epochs=warmup,  # type: ignore[arg-type]
+            warmup_lr=recipe.warmup_lr,
+            step_on_epochs=False,
+            updates_per_epoch=steps,
+        )
+        return made
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched="cosine",
@@ -72,9 +88,24 @@ def parameter_groups(
     ]
 
 
+def slower_backbone(groups: list[dict[str, Any]], model: nn.Module, lr: float, share: float) -> list[dict[str, Any]]:
+    """The groups, each divided into the detector's `trunk`, whose learning rate is a share of `lr`, and the rest."""
+    trunk = {id(parameter) for parameter in model.trunk.parameters()}  # type: ignore[union-attr]
+    found = []
+    for group in groups:
+        inside = [parameter for parameter in group["params"] if id(parameter) in trunk]
+        outside = [parameter for parameter in group["params"] if id(parameter) not in trunk]
+        found += [{**group, "params": inside, "lr": lr * share}, {**group, "params": outside}]
+    return found
+
+
 def _is_exempt(name: str, axes: int, tables: set[str], rule: DecayRule, mixer: str | None) -> bool:
     if rule == "none_on_tables":
         return axes <= 1 or name in tables
+    if rule == "authors_code_of_detection":  # by name alone: norms of stem and transitions are not called so there
+        words = name.split(".")
+        of_a_block = "norm" in name and "stem" not in words and "transitions" not in words
+        return of_a_block or words[-1] in TABLES_EXEMPT
     last = name.rsplit(".", 1)[-1]
     if last == "scale" and mixer in SCALES_WITH_FOUR_AXES:
         return False

@@ -120,7 +120,7 @@ class TrainOptions(Options):
         """One training for each model and seed. Raises ConfigError for a recipe that is not valid."""
         from stmbench.analyses.models import facts_of
         from stmbench.architectures.given_models import is_given
-        from stmbench.training.recipe import default_recipe, recipe_for, warmup_remark
+        from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
         from stmbench.training.settings import TrainingSettings
 
         preset, changes = self.recipe or default_recipe(self.dataset), self.changes

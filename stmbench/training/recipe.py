@@ -1,13 +1,4 @@
-"""What a training run does to a model: optimiser, schedule, regularisation and augmentation, in one config.
-
-The papers' recipes by name, and those of the embedded sets:
-
-stm_conv, stm_attention   Hu et al., Table IV and the authors' flags: convolutional mixers at batch 4096 from a warm-up
-                          at 0, attention mixers at 1024 from 1e-6; `stm` picks the one of the mixer's family
-container                 Gao et al., Section 4.1: DeiT's (Touvron et al. 2021)
-cot, cot_advanced         Li et al., Section 4.1: the default and the advanced setup
-digits, shapes, relations, small    ours, for small images on a CPU
-"""
+"""What a training run does to a model: optimiser, schedule, regularisation and augmentation, in one config."""
 
 from __future__ import annotations
 
@@ -18,8 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stmbench.errors import ConfigError, UnknownNameError, require
-from stmbench.mixers.base import MIXERS
+from stmbench.errors import ConfigError, require
 
 WORDS = {int: "a whole number", float: "a number", str: "a text"}
 
@@ -67,7 +57,8 @@ def _is_a(value: Any, hint: Any) -> bool:
     if origin is typing.Literal:
         return value in arguments
     if origin is tuple:
-        return isinstance(value, tuple) and len(value) == len(arguments) and all(map(_is_a, value, arguments))
+        kinds = arguments[:1] * len(value) if arguments[-1] is ... and isinstance(value, tuple) else arguments
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_a, value, kinds))
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
@@ -85,12 +76,13 @@ def _words(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return f"one of {', '.join(arguments)}"
     if arguments:
-        return f"a list of {len(arguments)} numbers"
+        return "a list of numbers" if arguments[-1] is ... else f"a list of {len(arguments)} numbers"
     return WORDS.get(hint, str(hint))
 
 
-DecayRule = Literal["none_on_tables", "authors_code"]
+DecayRule = Literal["none_on_tables", "authors_code", "authors_code_of_detection"]
 REMEDY = "change the recipe"
+ADDED = ("milestones", "shorter_sides", "backbone_lr")  # fields that older runs, which are still known, do not have
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +120,10 @@ class Recipe:
     drop_path: float | None = None
     dropout: float = 0.0
     ema: float | None = 0.9999
+    # None: a cosine; else the epochs at whose ends the learning rate falls to a tenth
+    milestones: tuple[float, ...] | None = None
+    shorter_sides: tuple[float, float] | None = None  # of a detector's images, in pixels; None: one size, the model's
+    backbone_lr: float = 1.0  # the backbone's learning rate, as a share of the rest's, in a detector
 
     def __post_init__(self) -> None:
         require_types(self, REMEDY)
@@ -147,6 +143,18 @@ class Recipe:
         require(self.clip_grad is None or self.clip_grad > 0, "clip_grad > 0", self.clip_grad, REMEDY)
         require(all(0 <= beta < 1 for beta in self.betas), "betas from 0 to less than 1", self.betas, REMEDY)
         require(0 <= self.momentum < 1, "0 <= momentum < 1", self.momentum, REMEDY)
+        require(self.backbone_lr >= 0, "backbone_lr >= 0", self.backbone_lr, REMEDY)
+        marks = self.milestones or ()
+        expected = f"rising milestones below the {self.epochs} epochs"
+        require(
+            all(low < high for low, high in zip((0, *marks), (*marks, self.epochs), strict=True)),
+            expected,
+            marks,
+            REMEDY,
+        )
+        if self.shorter_sides is not None:
+            low, high = self.shorter_sides
+            require(1 <= low <= high, "shorter_sides with 1 <= low <= high", self.shorter_sides, REMEDY)
         if self.crop_scale is not None:
             low, high = self.crop_scale
             require(0 < low <= high <= 1, "crop_scale with 0 < low <= high <= 1", self.crop_scale, REMEDY)
@@ -169,127 +177,7 @@ class Recipe:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The fields as JSON holds them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-
-
-STM_CONV = Recipe(batch_size=4096, lr=1e-3, lr_batch=1024, warmup_lr=0.0, min_lr=1e-6)
-STM_ATTENTION = Recipe(batch_size=1024, lr=1e-3, lr_batch=1024, warmup_lr=1e-6, min_lr=1e-5)
-CONTAINER = Recipe(
-    batch_size=1024,
-    lr=5e-4,
-    lr_batch=512,
-    warmup_epochs=5,
-    warmup_lr=1e-6,
-    min_lr=1e-5,
-    clip_grad=None,
-    ema=None,
-)
-COT = Recipe(
-    epochs=100,
-    batch_size=512,
-    optimizer="sgd",
-    lr=0.1,
-    lr_batch=256,
-    warmup_epochs=5,
-    weight_decay=4e-5,
-    clip_grad=None,
-    min_lr=0.0,
-    mixup=0.0,
-    cutmix=0.0,
-    auto_augment=None,
-    color_jitter=0.0,
-    random_erasing=0.0,
-)
-COT_ADVANCED = dataclasses.replace(
-    COT, epochs=350, auto_augment="rand-m15-mstd0.5-n2", mixup=0.8, cutmix=1.0, dropout=0.25, drop_path=0.1
-)
-# digits have a left and a right, and reach their accuracy before an average of weights forgets the first ones
-DIGITS = Recipe(
-    epochs=12,
-    batch_size=64,
-    lr=3e-3,
-    lr_batch=64,
-    warmup_epochs=1,
-    label_smoothing=0.0,
-    mixup=0.0,
-    cutmix=0.0,
-    auto_augment=None,
-    color_jitter=0.0,
-    random_erasing=0.0,
-    hflip=0.0,
-    crop_scale=None,
-    crop_pixels=2,
-    drop_path=0.0,
-    ema=None,
-)
-SHAPES = dataclasses.replace(DIGITS, epochs=15, lr=2e-3, crop_pixels=0)
-# a folder of up to some 50,000 photographs: objects have no side, and lie anywhere
-SMALL = dataclasses.replace(DIGITS, epochs=30, label_smoothing=0.1, hflip=0.5, crop_scale=(0.35, 1.0), crop_pixels=0)
-# a relation is learned all at once or not at all, from a plateau that weight decay makes longer
-RELATIONS = dataclasses.replace(
-    SHAPES, epochs=1, batch_size=32, lr=1e-3, lr_batch=32, warmup_epochs=0.1, weight_decay=0.0
-)
-
-PRESETS: Mapping[str, Recipe] = {
-    "stm_conv": STM_CONV,
-    "stm_attention": STM_ATTENTION,
-    "container": CONTAINER,
-    "cot": COT,
-    "cot_advanced": COT_ADVANCED,
-    "digits": DIGITS,
-    "shapes": SHAPES,
-    "relations": RELATIONS,
-    "small": SMALL,
-}
-BY_FAMILY = "stm"
-NAMES = (BY_FAMILY, *PRESETS)
-
-
-def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
-    """A preset with `changes` of its fields; `stm` is Hu et al.'s for the mixer's family.
-
-    Where the epochs alone are changed, to no more than the preset's warm-up, the warm-up keeps its share of them.
-
-    Raises:
-        UnknownNameError: no such preset or field. ConfigError: a value that the recipe refuses.
-    """
-    preset = _preset(name, mixer)
-    fields = {field.name: field for field in dataclasses.fields(Recipe)}
-    for key in changes:
-        if key not in fields:
-            raise UnknownNameError("field of a recipe", key, fields)
-    values = read(changes, Recipe)
-    epochs = values.get("epochs")
-    if "warmup_epochs" not in values and isinstance(epochs, int) and 1 <= epochs <= preset.warmup_epochs:
-        values["warmup_epochs"] = preset.warmup_epochs / preset.epochs * epochs
-    return dataclasses.replace(preset, **values)
-
-
-def warmup_remark(recipe: Recipe, name: str, mixer: str | None = None, **changes: Any) -> str | None:
-    """A sentence on a warm-up that fewer epochs have shortened."""
-    preset = _preset(name, mixer)
-    if "warmup_epochs" in changes or recipe.warmup_epochs == preset.warmup_epochs:
-        return None
-    before = f"the recipe's {preset.warmup_epochs:g} of {preset.epochs} epochs"
-    return f"warmed up for {recipe.warmup_epochs:.2g} of {recipe.epochs} epochs, in place of {before}"
-
-
-def _preset(name: str, mixer: str | None) -> Recipe:
-    if name not in NAMES:
-        raise UnknownNameError("recipe", name, NAMES)
-    return PRESETS[name if name != BY_FAMILY else _of_family(mixer)]
-
-
-def default_recipe(dataset: str) -> str:
-    """The recipe of an embedded set, or the unified architecture's."""
-    name = dataset.partition("[")[0]
-    if name == "shapes" and "relation=" in dataset:
-        return "relations"
-    return name if name in ("digits", "shapes") else BY_FAMILY
-
-
-def _of_family(mixer: str | None) -> str:
-    """Convolutions of any kind like larger batches, says the paper; a network without a mixer of ours counts as one."""
-    family = "Convolution" if mixer is None else MIXERS.get(mixer).family
-    return "stm_attention" if "Attention" in family or "MLP" in family else "stm_conv"
+        """The fields as JSON holds them; those that came later are left out where they change nothing."""
+        added = {name: Recipe.__dataclass_fields__[name].default for name in ADDED}
+        values = {name: value for name, value in vars(self).items() if name not in added or value != added[name]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -14,7 +14,7 @@ from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.published import published_values
 from stmbench.experiments.reading import read_experiment
 from stmbench.mixers.base import MIXERS
-from stmbench.training.recipe import PRESETS, default_recipe, recipe_for
+from stmbench.training.presets import PRESETS, default_recipe, recipe_for
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

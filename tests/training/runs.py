@@ -14,7 +14,8 @@ from stmbench.training import loop
 from stmbench.training.analysis import Training
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
-from stmbench.training.recipe import DIGITS, STM_CONV, Recipe
+from stmbench.training.presets import DIGITS, STM_CONV
+from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
 from tests.data.builders import tree
 from tests.data.memory_set import MemorySet

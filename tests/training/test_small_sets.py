@@ -9,7 +9,8 @@ import pytest
 
 from stmbench.errors import ConfigError
 from stmbench.training.batches import batch_remark, with_fitting_batch
-from stmbench.training.recipe import PRESETS, STM_CONV, Recipe, recipe_for, warmup_remark
+from stmbench.training.presets import PRESETS, STM_CONV, recipe_for, warmup_remark
+from stmbench.training.recipe import Recipe
 from tests.training.runs import PLAIN, settings
 
 SHARP = dataclasses.replace(STM_CONV, mixup=0.0, cutmix=0.0)

@@ -11,7 +11,7 @@ from timm.data import auto_augment
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, ImageError
 from stmbench.tasks.classification.images import TrainingImages, posterised, transform_of
-from stmbench.training.recipe import PRESETS
+from stmbench.training.presets import PRESETS
 from tests.data.builders import picture
 from tests.data.memory_set import MemorySet
 from tests.training.runs import PLAIN, RANDOM
