@@ -70,7 +70,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in run}
         for samples, _ in zip(rounds(subjects, seed=0), range(options.rounds), strict=False):
             for sample in samples:
-                seconds[sample.subject].append(sample.seconds)
+                seconds[sample.workload].append(sample.seconds)
         ratio = paired_ratio(seconds["container"], seconds["self_attn"])
         plain = median_interval(seconds["self_attn"]).estimate * 1e3
         print(f"| {stage + 1} | {side}x{side}x{dim} | {plain:.2f} | {ratio.estimate:.2f} | "

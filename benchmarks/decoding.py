@@ -84,7 +84,7 @@ def main() -> None:
         found: dict[str, list[float]] = {name: [] for name in ways}
         for samples, _ in zip(rounds(subjects, seed=0), range(options.rounds), strict=False):
             for sample in samples:
-                found[sample.subject].append(sample.seconds)
+                found[sample.workload].append(sample.seconds)
     for name, seconds in found.items():
         each = median_interval(seconds).scaled(1e3 / options.images)
         spread = f"{each.low:.2f} to {each.high:.2f}"

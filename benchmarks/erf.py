@@ -87,7 +87,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {key: [] for key in work}
         for _, samples in zip(range(options.rounds), rounds(timed, seed=0), strict=False):
             for sample in samples:
-                seconds[sample.subject].append(sample.seconds)
+                seconds[sample.workload].append(sample.seconds)
         ratio = paired_ratio(seconds["script"], seconds["ours"])
         speed = options.images / median_interval(seconds["ours"]).estimate
         print(f"| {mixer} | {speed:.1f} | {ratio.estimate:.2f} | {ratio.low:.2f} to {ratio.high:.2f} |", flush=True)

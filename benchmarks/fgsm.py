@@ -90,7 +90,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {key: [] for key in subjects}
         for samples, _ in zip(rounds(subjects, seed=0), range(options.rounds), strict=False):
             for sample in samples:
-                seconds[sample.subject].append(sample.seconds)
+                seconds[sample.workload].append(sample.seconds)
         ratio = paired_ratio(seconds["ours"], seconds["library"])
         times = [median_interval(seconds[key]).estimate for key in subjects]
         print(f"| {name} | {times[0]:.3f} | {times[1]:.3f} | {ratio.estimate:.3f} | {ratio.low:.3f} to "

@@ -74,7 +74,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in work}
         for _, samples in zip(range(options.rounds), rounds(work, seed=0), strict=False):
             for sample in samples:
-                seconds[sample.subject].append(sample.seconds)
+                seconds[sample.workload].append(sample.seconds)
         ratios = [paired_ratio(seconds[name], seconds["ours"]) for name in ("unfold", "einsum")]
         cells = " | ".join(f"{r.estimate:.2f} | {r.low:.2f} to {r.high:.2f}" for r in ratios)
         print(f"| {side}x{side}x{dim} | {1000 * median_interval(seconds['ours']).estimate:.2f} | {cells} |", flush=True)

@@ -146,7 +146,7 @@ def main() -> None:
             seconds: dict[str, list[float]] = {key: [] for key in run}
             for samples, _ in zip(rounds(subjects, seed=0), range(options.rounds), strict=False):
                 for sample in samples:
-                    seconds[sample.subject].append(sample.seconds)
+                    seconds[sample.workload].append(sample.seconds)
             mine = median_interval(seconds["ours"]).estimate * 1e3
             for key in list(run)[1:]:
                 ratio = paired_ratio(seconds[key], seconds["ours"])

@@ -75,7 +75,7 @@ def levels(options: argparse.Namespace) -> None:
         seconds: dict[str, list[float]] = {key: [] for key in work}
         for _, samples in zip(range(options.rounds), rounds(work, seed=0), strict=False):
             for sample in samples:
-                seconds[sample.subject].append(sample.seconds)
+                seconds[sample.workload].append(sample.seconds)
         each = {key: 1000 * median_interval(values).estimate / len(images) for key, values in seconds.items()}
         ratio = paired_ratio(seconds["ours"], seconds["PIL"])
         print(f"| {name} | {each['ours']:.2f} | {each['PIL']:.2f} | {ratio.estimate:.3f} | "

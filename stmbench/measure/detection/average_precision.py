@@ -5,7 +5,8 @@ higher one. Precision rises only at hits, so only they are looked at: each contr
 there on) times the levels of recall that are reached with it.
 
 In a resample, an image that is drawn twice counts twice. That needs no new matching and no new sorting: the images'
-multiplicities are weights in the running sums, and with all weights 1 these are the scores themselves.
+multiplicities are weights in the running sums, and with all weights 1 these are the scores themselves. Copies of the
+image would score the same, except where a hit and a miss of one image and class have the same score.
 """
 
 from __future__ import annotations

@@ -38,14 +38,20 @@ def truth_of(annotations: Results, *, images: Sequence[int] = (1,), categories: 
     }
 
 
-def ellipse(box: Sequence[float], rng: np.random.Generator, height: int = 300, width: int = 400) -> dict[str, Any]:
+def ellipse(box: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
     """A mask within a box, with holes."""
+    left, top, width, height = box
     y, x = np.mgrid[:height, :width] + 0.5
-    inside = ((x - box[0]) / box[2] * 2 - 1) ** 2 + ((y - box[1]) / box[3] * 2 - 1) ** 2 < 1
-    pixels = inside & (rng.random((height, width)) < 0.9)
-    found = mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
-    counts = found["counts"]
-    return {"size": [height, width], "counts": counts.decode() if isinstance(counts, bytes) else counts}
+    inside = (x / width * 2 - 1) ** 2 + (y / height * 2 - 1) ** 2 < 1
+    return run_lengths(left, top, inside & (rng.random((height, width)) < 0.9))
+
+
+def run_lengths(left: int, top: int, pixels: np.ndarray) -> dict[str, Any]:
+    """A mask that shows `pixels` at a place, as JSON has it."""
+    whole = np.zeros((300, 400), dtype=np.uint8, order="F")
+    whole[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    counts = mask.encode(whole)["counts"]
+    return {"size": [300, 400], "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
 def hard_case(seed: int, *, masks: bool = False, images: int = 12, most: int = 8) -> tuple[Truth, Results]:
