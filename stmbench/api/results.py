@@ -11,9 +11,9 @@ import io
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stmbench.analyses.registry import AnalysisSpec, View
 
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from stmbench.analyses.base import Listener, Progress
     from stmbench.analyses.unit import Report
+    from stmbench.tables.rows import Display
 
 SHOWN_ROWS = 50  # of the summary, in a notebook
 MOST_COLUMNS = 8
 BETWEEN_DRAWS_S = 0.3
+# figures are drawn for white paper: in a dark notebook they stand on a card of it
+CARD = "display: inline-block; max-width: 100%; padding: 12px; border-radius: 6px; background: white"
 
 
 class StoreResult:
@@ -77,9 +80,12 @@ class StoreResult:
 
         return figures(self.table, self.store)
 
-    def _shown_table(self) -> pd.DataFrame:
+    def _shown_table(self) -> tuple[pd.DataFrame, Sequence[Hashable]]:
+        """What a notebook shows, as text, and which columns hold numbers."""
         rows = self.table[(self.table["kind"] == "summary") & self.table["value"].notna()]
-        return rows[["analysis", "model", "metric", "condition", "value", "unit"]].dropna(axis="columns", how="all")
+        texts, shown = _as_read(rows)
+        rows = rows[["analysis", "model", "metric", "condition"]].assign(value=texts, unit=[how.unit for how in shown])
+        return rows.dropna(axis="columns", how="all").fillna("–"), ["value"]
 
     def __repr__(self) -> str:
         models, failed = self.table["model"].nunique(), f", {len(self.failures)} failed" if self.failures else ""
@@ -90,9 +96,9 @@ class StoreResult:
         """The table and the first figure, for a notebook."""
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
         parts += [f"<p>⚠ {html.escape(text)}</p>" for text in (*self.failures, *self.warnings)]
-        shown = self._shown_table()
+        shown, numbers = self._shown_table()
         if len(shown):
-            parts.append(shown.head(SHOWN_ROWS).to_html(float_format=_number, na_rep="–", index=False))
+            parts.append(html_table(shown.head(SHOWN_ROWS), numbers))
         if len(shown) > SHOWN_ROWS:
             parts.append(f"<p>the first {SHOWN_ROWS} of {len(shown)} rows</p>")
         figures = self.plot()
@@ -100,7 +106,8 @@ class StoreResult:
         for figure in list(figures.values())[:1]:
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-            parts.append(buffer.getvalue().partition("?>")[2] or buffer.getvalue())
+            svg = buffer.getvalue().partition("?>")[2] or buffer.getvalue()
+            parts.append(f'<div style="{CARD}">{svg}</div>')
         return "\n".join(parts)
 
 
@@ -126,8 +133,10 @@ class Result(StoreResult):
 
     def summary(self) -> pd.DataFrame:
         """A row for each model and a column for each summary value, in the units people use: GMACs, ms, %."""
+        return self._wide("shown")
+
+    def _wide(self, of: Literal["shown", "text"]) -> pd.DataFrame:
         from stmbench.figures.plot_data import labels
-        from stmbench.tables.rows import display
 
         frame, names = self.table, labels(self.table)
         rows = frame[(frame["kind"] == "summary") & frame["value"].notna() & frame["model"].notna()].copy()
@@ -140,15 +149,16 @@ class Result(StoreResult):
             rows = rows[rows["definition"] == self._shown]
         elif rows["definition"].nunique() > 1:
             varying.append("definition")
-        headings, values = [], []
-        for row in rows.to_dict("records"):
-            unit = display(str(row["metric"]), str(row["unit"]))
+        texts, shown = _as_read(rows)
+        headings = []
+        for row, how in zip(rows.to_dict("records"), shown, strict=True):
             places = [_place(column, row[column]) for column in varying if row[column] == row[column] is not None]
-            heading = f"{unit.name}, {unit.unit}" if unit.unit else unit.name
+            heading = f"{how.name}, {how.unit}" if how.unit else how.name
             headings.append(" · ".join([heading, *filter(None, places)]))
-            values.append(float(row["value"]) / unit.factor)
-        rows = rows.assign(column=headings, shown=values, label=[names[str(model)] for model in rows["model"]])
-        wide = rows.pivot_table(index="label", columns="column", values="shown", aggfunc="last", sort=False)
+        values = [value / how.factor for value, how in zip(rows["value"], shown, strict=True)]
+        named = [names[str(model)] for model in rows["model"]]
+        rows = rows.assign(column=headings, shown=values, text=texts, label=named)
+        wide = rows.pivot_table(index="label", columns="column", values=of, aggfunc="last", sort=False)
         wide.index.name, wide.columns.name = "model", None
         return wide
 
@@ -163,11 +173,11 @@ class Result(StoreResult):
         draw = self._spec.view("figures")
         return dict(draw(self._view())) if draw is not None else {}
 
-    def _shown_table(self) -> pd.DataFrame:
-        wide = self.summary()
+    def _shown_table(self) -> tuple[pd.DataFrame, Sequence[Hashable]]:
+        wide = self._wide("text").fillna("–")
         if len(wide.columns) > MOST_COLUMNS >= len(wide):  # a column for each model fits on the screen
-            return wide.T.rename_axis(index="quantity", columns=None).reset_index()
-        return wide.reset_index()
+            wide = wide.T.rename_axis(index="quantity", columns=None)
+        return wide.reset_index(), [*wide.columns]
 
     def _view(self) -> View:
         from stmbench.tables import read
@@ -189,9 +199,27 @@ class TrainResult(Result):
         self.checkpoints = {model: next(iter(files.values())) for model, files in weights.items()}
 
 
-def _number(value: float) -> str:
-    """Four digits, and no exponent where people would not write one."""
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+def html_table(frame: pd.DataFrame, numbers: Collection[Hashable] = ()) -> str:
+    """The table with the columns of `numbers` to the right and the others to the left; notebooks align all alike."""
+    sides = [f' style="text-align: {"right" if name in numbers else "left"}"' for name in frame.columns]
+
+    def row(tag: str, cells: Iterable[object]) -> str:
+        texts = [f"<{tag}{side}>{html.escape(str(cell))}</{tag}>" for cell, side in zip(cells, sides, strict=True)]
+        return f"<tr>{''.join(texts)}</tr>"
+
+    lines = [row("td", cells) for cells in frame.itertuples(index=False, name=None)]
+    return "\n".join(["<table>", f"<thead>{row('th', frame.columns)}</thead>", "<tbody>", *lines, "</tbody></table>"])
+
+
+def _as_read(rows: pd.DataFrame) -> tuple[list[str], list[Display]]:
+    """The text of each row's value, and how its metric is shown: in one unit, which the largest of its values sets."""
+    from stmbench.tables.rows import display, number
+
+    of = {
+        metric: display(str(metric), found["unit"].iloc[0], found["value"]) for metric, found in rows.groupby("metric")
+    }
+    shown = [of[metric] for metric in rows["metric"]]
+    return [number(*cell) for cell in zip(rows["value"], rows["metric"], shown, strict=True)], shown
 
 
 def _place(column: str, value: object) -> str:

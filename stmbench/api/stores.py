@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from stmbench.api.analyses import in_python, listed
-from stmbench.api.results import StoreResult
+from stmbench.api.results import StoreResult, html_table
 from stmbench.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Comparison:
             for found in self.findings.findings
         ]  # fmt: skip
         columns = ["verdict", "model", "metric", "conditions", "head / base", "95 % interval", "min. detectable"]
-        lines.append(pd.DataFrame(rows, columns=columns).to_html(index=False))
+        lines.append(html_table(pd.DataFrame(rows, columns=columns), columns[4:]))
         notes = [*pages.reasons(self.findings), *self.findings.notes, *pages.legend(self.findings)]
         return "\n".join([*lines, f"<small>{_paragraph(notes)}</small>"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ class StudyResult(StoreResult):
         (written,) = write_report(content, Path(path))
         return written
 
-    def _shown_table(self) -> pd.DataFrame:
+    def _shown_table(self) -> tuple[pd.DataFrame, Sequence[Hashable]]:
         import pandas as pd
 
         from stmbench.reporting.overview import effect_text, title_of, value_text
@@ -71,7 +71,7 @@ class StudyResult(StoreResult):
             for name, items in self.findings.items() for item in items
         ]  # fmt: skip
         columns = ["quantity", "baseline", "verdict", "mixer's value", "baseline's value", "effect (95 % interval)"]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=columns), columns[3:]
 
 
 def study(

@@ -14,6 +14,7 @@ import pandas as pd
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Cell, Column, Mark, Row, Section, Table
 from stmbench.tables.comparison_result import Finding
+from stmbench.tables.rows import display, number
 
 # quantity (what its title begins with) -> the section that has the rest
 SECTIONS: Final = {
@@ -29,6 +30,10 @@ SECTIONS: Final = {
     "parameters": "profile",
     "macs": "profile",
 }
+# unit -> the metric whose display unit and decimals a finding in this unit has
+SHOWN_AS: Final = {
+    "1": "accuracy", "images/s": "throughput", "s": "latency", "bytes": "peak_memory", "count": "params", "MAC": "macs"
+}  # fmt: skip
 TITLES: Final = {"params": "parameters", "macs": "MACs"}
 HOW: Final = (
     "Differences are paired: speeds by round, everything else by image and by training seed. 'Better' and 'worse' hold "
@@ -52,14 +57,10 @@ def mark_of(finding: Finding) -> Mark:
 
 
 def value_text(value: float, finding: Finding) -> str:
-    """A model's value as people write it."""
-    if finding.kind == "difference":
-        return f"{value:.2f} of the side" if finding.metric.startswith("ERF") else f"{100 * value:.1f} %"
-    unit = {"images/s": (1.0, "/s"), "s": (1e-3, " ms"), "bytes": (2.0**20, " MiB")}.get(finding.unit)
-    if unit is None:
-        millions = value / 1e6
-        return f"{millions / 1e3:.2f} G" if millions >= 100 and finding.unit == "MAC" else f"{millions:.3g} M"
-    return f"{value / unit[0]:,.0f}{unit[1]}" if value / unit[0] >= 100 else f"{value / unit[0]:.3g}{unit[1]}"
+    """A model's value with its unit, as tables of its analysis show it."""
+    metric = "erf" if finding.metric.startswith("ERF") else SHOWN_AS[finding.unit]
+    how = display(metric, values=(finding.base, finding.head))
+    return f"{number(value, metric, how)} {how.unit}"
 
 
 def effect_text(finding: Finding) -> str:

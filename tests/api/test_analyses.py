@@ -56,8 +56,9 @@ def test_the_summary_is_in_the_units_of_readers(accuracy: Any) -> None:
 def test_shown_in_a_notebook(accuracy: Any, pair: Any) -> None:
     page = pair._repr_html_()
     assert "<table" in page
-    assert page.count("66.67") == 2
-    assert "<svg" in page
+    assert page.count('<td style="text-align: right">66.7</td>') == 2
+    assert page.count('<td style="text-align: left">') == 2, "the names of the models"
+    assert re.search(r'<div style="[^"]*background: white">\s*(<!.*?>\s*)*<svg', page, re.DOTALL)
     assert "<svg" not in accuracy._repr_html_()
     assert "5 rows of 1 model," in repr(accuracy)
 
@@ -67,8 +68,11 @@ def test_many_quantities_are_rows_in_a_notebook() -> None:
     page = result._repr_html_()
     (label,) = result.summary().index
     assert len(result.summary().columns) > 8
-    assert re.findall(r"<th>(.*?)</th>", page) == ["quantity", label]
+    assert re.findall(r"<th .*?>(.*?)</th>", page) == ["quantity", label]
     assert "e+0" not in page
+    macs = result.summary()["MACs per image, MMACs"].item()
+    assert 0.1 < macs < 100
+    assert f'MACs per image, MMACs</td><td style="text-align: right">{macs:.2f}</td>' in page
 
 
 def test_figures_by_name(pair: Any) -> None:

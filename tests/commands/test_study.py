@@ -89,8 +89,8 @@ def test_the_function_studies_a_class_of_a_notebook_within_a_budget(registered: 
     assert "Verdict" in page
     assert "Left out to end in" in page
     shown = result._repr_html_()
-    assert "<th>effect (95 % interval)</th>" in shown
-    assert re.search(r"<td>[+-][\d.]+ points \([+-][\d.]+ to [+-][\d.]+\)</td>", shown)
+    assert ">effect (95 % interval)</th>" in shown
+    assert re.search(r">[+-][\d.]+ points \([+-][\d.]+ to [+-][\d.]+\)</td>", shown)
 
 
 def test_a_class_of_a_notebook_that_changed_is_other_code(registered: str) -> None:

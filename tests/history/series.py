@@ -26,7 +26,8 @@ class Measured(Record):
 
 def series_key(metric: str = "throughput", model: str | None = "unified_dw_conv_micro", **columns: Any) -> SeriesKey:
     """A subject with what a profile says of it."""
-    units = {"throughput": "images/s", "latency": "s", "params": "count", "accuracy": "1", "probe_peak": "MAC/s"}
+    units = {"throughput": "images/s", "latency": "s", "params": "count", "macs": "MAC", "accuracy": "1",
+             "probe_peak": "MAC/s"}  # fmt: skip
     known = dict.fromkeys(SeriesKey._fields) | {
         "model": model,
         "mixer": None if model is None else "dw_conv",

@@ -55,8 +55,8 @@ def test_cells_say_the_value_the_verdict_and_the_interval() -> None:
     assert [cell.mark for cell in rows["Halo-Attn"].cells] == [None, "baseline", "baseline", "baseline"]
     assert [(cell.text, cell.below, cell.mark) for cell in rows["DW-Conv"].cells[1:]] == [
         ("75.0 %", "better, +5.0 points (+4.0 to +6.0)", "better"),
-        ("0.40 of the side", "smaller, -0.20 (-0.21 to -0.19)", "neutral"),
-        ("4 M", "the same, 1.00×", "same"),
+        ("0.400 of the input's side", "smaller, -0.20 (-0.21 to -0.19)", "neutral"),
+        ("4.00 M", "the same, 1.00×", "same"),
     ]
     assert [(cell.text, cell.mark) for cell in rows["DCNv3"].cells[1:]] == [
         ("60.0 %", "worse"),

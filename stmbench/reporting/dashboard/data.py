@@ -14,7 +14,7 @@ from stmbench.figures.palette import DARK, style_of
 from stmbench.history.change_points import Floats
 from stmbench.history.series import Event, MachineSeries, Series, events_of
 from stmbench.reporting.dashboard import labels
-from stmbench.tables.rows import printable_in
+from stmbench.tables.rows import Display, printable_in
 
 
 def payload(machines: Sequence[MachineSeries], *, commit_url: str | None) -> dict[str, Any]:
@@ -35,14 +35,15 @@ def script_text(data: object) -> str:
 def _machine(machine: MachineSeries) -> dict[str, Any]:
     places = {id(series): number for number, series in enumerate(machine.series)}
     sha_places = {facts.commit: number for number, facts in enumerate(machine.commits)}
+    shown = labels.displays(machine)
     return {
         "id": machine.machine,
         "name": name_of(machine),
         "commits": [
             [facts.commit, int(facts.date.timestamp()), facts.subject, int(facts.changed)] for facts in machine.commits
         ],
-        "series": [_series(series, machine) for series in machine.series],
-        "events": [_event(event, places, sha_places) for event in events_of(machine)],
+        "series": [_series(series, machine, shown[series.key.metric]) for series in machine.series],
+        "events": [_event(event, shown[event.series.key.metric], places, sha_places) for event in events_of(machine)],
         "notes": [*(f"skipped {text}" for text in machine.unreadable), *(f"failed {text}" for text in machine.failed)],
     }
 
@@ -55,8 +56,8 @@ def name_of(machine: MachineSeries) -> str:
     return f"{what}{cores} ({machine.machine})"
 
 
-def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
-    subject, how = series.key, labels.shown(series.key)
+def _series(series: Series, machine: MachineSeries, how: Display) -> dict[str, Any]:
+    subject = series.key
     colour = style_of(subject.mixer or subject.model or "", machine.mixers).colour
     # of a relative metric the noise is a share of its level
     noise = series.fit.noise * (max(series.fit.levels, default=0.0) if series.metric.relative else 1.0) / how.factor
@@ -82,8 +83,8 @@ def _series(series: Series, machine: MachineSeries) -> dict[str, Any]:
     }
 
 
-def _event(event: Event, places: dict[int, int], sha_places: dict[str, int]) -> dict[str, Any]:
-    before, after = labels.before_and_after(event)
+def _event(event: Event, how: Display, places: dict[int, int], sha_places: dict[str, int]) -> dict[str, Any]:
+    before, after = labels.before_and_after(event, how)
     return {
         "series": places[id(event.series)],
         "commit": event.change_point.position,

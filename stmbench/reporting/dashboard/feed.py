@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from stmbench.errors import printable
 from stmbench.history.series import Event, MachineSeries, events_of
 from stmbench.reporting.dashboard import labels
 from stmbench.reporting.dashboard.data import name_of
+from stmbench.tables.rows import Display
 
 ATOM: Final = "http://www.w3.org/2005/Atom"
 NAMESPACE: Final = uuid.UUID("6f0f3b0e-53f4-5a0b-9d0b-6a4e3c1d7a52")  # of the entries' identifiers
@@ -59,28 +60,29 @@ def _entry(machine: MachineSeries, events: list[Event], base: str) -> ET.Element
     entry = ET.Element(f"{{{ATOM}}}entry")
     _add(entry, "id", uuid.uuid5(NAMESPACE, f"{machine.machine} {commit.commit}").urn)
     first, rest = events[0], len(events) - 1
-    headline = f"{_title(first)} at {commit.commit[:12]}" + (f" and {rest} more" if rest else "")
+    shown = labels.displays(machine)
+    headline = f"{_title(first, shown)} at {commit.commit[:12]}" + (f" and {rest} more" if rest else "")
     _add(entry, "title", _xml(headline))
     _add(entry, "updated", _time(commit.date))
     state = {"machine": machine.machine, "metric": first.series.key.metric, "model": first.series.key.model}
     _add(entry, "link", rel="alternate", type="text/html", href=f"{base}index.html#{urlencode(state)}")
-    lines = "".join(f"<li>{escape(_line(event))}</li>" for event in events)
+    lines = "".join(f"<li>{escape(_line(event, shown))}</li>" for event in events)
     head = f"{commit.commit[:12]} {commit.subject}, on {name_of(machine)}"
     _add(entry, "content", _xml(f"<p>{escape(head)}</p><ul>{lines}</ul>"), type="html")
     return entry
 
 
-def _title(event: Event) -> str:
+def _title(event: Event, shown: Mapping[str, Display]) -> str:
     subject = event.series.key
     word = " drifts" if event.change_point.gradual else ""
-    return f"{subject.model}: {labels.shown(subject).name}{word} {labels.change(event)}"
+    return f"{subject.model}: {shown[subject.metric].name}{word} {labels.change(event)}"
 
 
-def _line(event: Event) -> str:
+def _line(event: Event, shown: Mapping[str, Display]) -> str:
     subject = event.series.key
-    before, after = labels.before_and_after(event)
+    before, after = labels.before_and_after(event, shown[subject.metric])
     where = labels.conditions(subject)
-    line = f"{_title(event)}, {before} to {after}" + (f" ({where})" if where else "")
+    line = f"{_title(event, shown)}, {before} to {after}" + (f" ({where})" if where else "")
     if len(event.suspects) > 1:
         first, last = event.suspects[0].commit[:12], event.suspects[-1].commit[:12]
         line += f"; one of {len(event.suspects)} commits from {first} to {last}"

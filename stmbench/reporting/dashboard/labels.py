@@ -6,16 +6,19 @@ import math
 from typing import Final
 
 from stmbench.history.record import SeriesKey
-from stmbench.history.series import Event
+from stmbench.history.series import Event, MachineSeries
 from stmbench.tables.rows import Display, display
 
 MOST_DIGITS: Final = 9  # after the point
 PLAIN: Final = ("profile.v2", "evaluation.v1")  # definitions that go without saying
 
 
-def shown(subject: SeriesKey) -> Display:
-    """The name and the unit in which a metric is shown."""
-    return display(subject.metric, subject.unit)
+def displays(machine: MachineSeries) -> dict[str, Display]:
+    """Metric -> the name and the unit in which all series of a machine show it."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for series in machine.series:
+        values.setdefault((series.key.metric, series.key.unit), []).extend(series.values.tolist())
+    return {metric: display(metric, unit, found) for (metric, unit), found in values.items()}
 
 
 def conditions(subject: SeriesKey) -> str:
@@ -40,9 +43,8 @@ def conditions(subject: SeriesKey) -> str:
     return ", ".join(words)
 
 
-def before_and_after(event: Event) -> tuple[str, str]:
-    """Both levels of a change point in the metric's display unit, with digits enough to tell them apart."""
-    how = shown(event.series.key)
+def before_and_after(event: Event, how: Display) -> tuple[str, str]:
+    """Both levels of a change point as the metric is shown, with digits enough to tell them apart."""
     levels = [level / how.factor for level in (event.change_point.before, event.change_point.after)]
     difference = abs(levels[1] - levels[0]) or 1.0
     digits = max(how.decimals, min(MOST_DIGITS, 1 - math.floor(math.log10(difference))))

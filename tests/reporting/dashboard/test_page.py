@@ -43,9 +43,17 @@ def test_values_are_packed_in_display_units() -> None:
     assert shown == expected
 
 
+def test_all_series_of_a_metric_share_a_unit() -> None:
+    table = {series_key("macs", model="a"): [2e6, 2e6], series_key("macs", model="b"): [5e9, 5e9]}
+    (machine,) = payload(machines(table), commit_url=None)["machines"]
+    found = [(series["unit"], series["levels"]) for series in machine["series"]]
+    assert found == [("GMACs", [0.002]), ("GMACs", [5.0])]
+
+
 WORDS = [
     ("params", 4_400_000, 4_404_400, ("4.4000 M", "4.4044 M"), "+0.1 %"),
     ("params", 20_000_000, 20_000_001, ("20.0000000 M", "20.0000010 M"), "+5e-06 %"),
+    ("macs", 2e6, 1.9e6, ("2.00 MMACs", "1.90 MMACs"), "-5.0 %"),
     ("accuracy", 0.80, 0.78, ("80.0 %", "78.0 %"), "-2.00 points"),
     ("params", 0, 5_000_000, ("0.00 M", "5.00 M"), "from 0"),
 ]
@@ -53,8 +61,9 @@ WORDS = [
 
 @pytest.mark.parametrize(("metric", "before", "after", "levels", "change"), WORDS)
 def test_steps_in_words(metric: str, before: float, after: float, levels: tuple[str, str], change: str) -> None:
-    (event,) = events_of(machines({series_key(metric): [before] * 8 + [after] * 8})[0])
-    assert labels.before_and_after(event) == levels
+    (machine,) = machines({series_key(metric): [before] * 8 + [after] * 8})
+    (event,) = events_of(machine)
+    assert labels.before_and_after(event, labels.displays(machine)[metric]) == levels
     assert labels.change(event) == change
 
 
