@@ -148,7 +148,7 @@ def _pairs(images: Any) -> Iterator[tuple[Pixels, int | None]]:
     elif hasattr(images, "__getitem__") and hasattr(images, "__len__") and not isinstance(images, Mapping | bytes):
         for number in range(len(images)):  # a Dataset need not end its own iteration
             picture, label = _parts(images[number])
-            yield _picture(picture, f"image {number}"), None if label is None else _whole(label)
+            yield picture_of(picture, f"image {number}"), None if label is None else _whole(label)
     else:
         expected = "a tensor, a list of images, a DataLoader or a Dataset"
         raise InputError(expected, type(images).__name__, "or name a data set or a folder")
@@ -179,10 +179,10 @@ def _batch(images: Any, labels: Any) -> Iterator[tuple[Pixels, int | None]]:
         raise InputError(f"{len(images)} labels for a batch of {len(images)}", str(len(labels)), "correct the labels")
     for number, image in enumerate(images):
         label = None if labels is None else _whole(labels[number])
-        yield _picture(image, f"image {number} of a batch"), label
+        yield picture_of(image, f"image {number} of a batch"), label
 
 
-def _picture(image: Any, title: str) -> Pixels:
+def picture_of(image: Any, title: str) -> Pixels:
     """A PIL image, (3 or 1, H, W) tensor, or (H, W, 3), (H, W, 1) or (H, W) array -> (H, W, 3) uint8."""
     if isinstance(image, Image.Image):
         try:

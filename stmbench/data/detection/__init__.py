@@ -7,5 +7,6 @@ coco               folders and files in COCO's format
 coco_file          a file of annotations, checked and kept as arrays
 transforms         mirrored and resized images with their boxes and masks
 batches            which images to train on, in which order
+torchvision_sets   Pascal VOC, and objects given from Python
 run_lengths        masks and COCO's codes of them
 """

@@ -32,13 +32,13 @@ LOOKED_AT = 20  # images of which one has to be in a folder for it to be that of
 
 
 class CocoSet(DetectionSet):
-    """The images of a file of annotations."""
+    """The images of a file of annotations, which are in a folder; or, if that is None, wherever a subclass has them."""
 
-    def __init__(self, file: CocoFile, *, name: str, split: str, images: Path) -> None:
+    def __init__(self, file: CocoFile, *, name: str, split: str, images: Path | None) -> None:
         self.name, self.split, self._file, self._images = name, split, file, images
         self.categories, self.category_ids = file.categories, file.category_ids
         self.has_masks = bool(file.segmentations) and all(code is not None for code in file.segmentations)
-        self._bytes = [_bytes(images / path) for path in file.names]
+        self._bytes = [] if images is None else [_bytes(images / path) for path in file.names]
         missing = [self.title(index) for index, size in enumerate(self._bytes) if size < 0]
         listed = f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
         absent = (f"{name}: {len(missing)} of {len(self)} image files are missing ({listed})",) if missing else ()
@@ -62,6 +62,7 @@ class CocoSet(DetectionSet):
 
     def image(self, index: int) -> Image.Image:
         """See `DetectionSet.image`."""
+        assert self._images is not None
         picture = decode(self._images / self._file.names[index], self.title(index))
         height, width = self.size(index)
         if picture.size != (width, height):
@@ -159,12 +160,17 @@ def open_coco(path: Path, split: str, limit_corrupt: int) -> CocoSet:
         if known == "test" and match is None:
             found = "all"
         name = path.stem if match is None else _above(path).name
-    content = read_coco(file)
+    content = within_limit(read_coco(file), limit_corrupt)
+    return CocoSet(content, name=name, split=found, images=_images_of(file, content))
+
+
+def within_limit(content: CocoFile, limit_corrupt: int) -> CocoFile:
+    """The content. Raises InputError where more annotations than the limit are corrupt."""
     if len(content.damaged) > limit_corrupt:
         expected = f"at most {limit_corrupt} corrupt annotations (--limit-corrupt)"
         got = f"{len(content.damaged)}: {'; '.join(content.damaged[:3])}"
-        raise InputError(expected, got, "correct the file, or raise the limit")
-    return CocoSet(content, name=name, split=found, images=_images_of(file, content))
+        raise InputError(expected, got, "correct the annotations, or raise the limit")
+    return content
 
 
 def annotation_files(folder: Path) -> dict[str, list[Path]]:

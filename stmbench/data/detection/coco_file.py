@@ -76,10 +76,11 @@ def _read(path: Path, changed_ns: int, size: int) -> CocoFile:
         missing = [part for part in PARTS if not isinstance(found, dict) or not isinstance(found.get(part), list)]
         got = f"no list of {' and '.join(missing)} in {path.name}"
         raise InputError(f"COCO's {', '.join(PARTS)}", got, "give the file of instances")
-    return _checked(found, path.name, hashlib.sha256(content).hexdigest())
+    return checked(found, path.name, hashlib.sha256(content).hexdigest())
 
 
-def _checked(found: Mapping[str, list[Any]], file: str, sha: str) -> CocoFile:
+def checked(found: Mapping[str, list[Any]], file: str, sha: str) -> CocoFile:
+    """The content of a file that has the three parts. Raises InputError for images or categories that are none."""
     categories, remarks = _categories(found["categories"], file)
     images = found["images"]
     if not images:
@@ -98,12 +99,12 @@ def _checked(found: Mapping[str, list[Any]], file: str, sha: str) -> CocoFile:
         item = f"an id that an earlier one has ({key!r})" if isinstance(key, int | str) and key in seen else None
         if item is None and isinstance(key, int | str):
             seen.add(key)
-        checked = item or _annotation(annotation, rows, labels, sizes)
-        if isinstance(checked, str):
+        result = item or _annotation(annotation, rows, labels, sizes)
+        if isinstance(result, str):
             title = f"annotation {number}" if key is None else f"annotation {str(key)[:40]}"
-            damaged.append(f"{title} of {file}: {checked}")
+            damaged.append(f"{title} of {file}: {result}")
         else:
-            kept.append(checked)
+            kept.append(result)
     kept.sort(key=lambda item: item.row)  # stable: the order of the file within an image
     segmentations = tuple(item.segmentation for item in kept)
     without = sum(segmentation is None for segmentation in segmentations)

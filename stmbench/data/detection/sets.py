@@ -24,7 +24,7 @@ def open_detection_set(
 
     Args:
         name_or_path: shapes, with options in brackets (`shapes[size=128,count=600]`); or the path of a folder or file
-            in COCO's format, see `coco`.
+            in COCO's format, see `coco`; or torchvision:VOCDetection:ROOT; or a name of `detection_name_of`.
         split: train, val, test; on disk 'test' also matches 'val' or 'validation', and the set keeps that name.
         seed: of generated sets (shapes).
         limit_corrupt: annotations that may be left out because they are corrupt.
@@ -34,6 +34,12 @@ def open_detection_set(
         ConfigError: a split that the set does not have.
         InputError: nothing usable at the path, or more than `limit_corrupt` corrupt annotations.
     """
+    if name_or_path.startswith(("given:", "torchvision:")):
+        from stmbench.data.detection import torchvision_sets
+
+        if name_or_path.startswith(torchvision_sets.NAMED):
+            return torchvision_sets.open_torchvision(name_or_path, split, limit_corrupt)
+        return torchvision_sets.open_given_objects(name_or_path, split)
     match = _NAME.match(name_or_path.strip())
     if match and match["name"] in EMBEDDED:
         options = _options(match["name"], match["options"] or "")
