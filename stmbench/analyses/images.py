@@ -19,7 +19,7 @@ from stmbench.analyses.loaded_model import (
     weights_label,
     weights_remark,
 )
-from stmbench.analyses.models import DTYPES, facts_of, plugin_hashes
+from stmbench.analyses.models import DTYPES, facts_of, packages_of, plugin_hashes
 from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
@@ -217,7 +217,7 @@ class ImageAnalysis(Analysis):
             "conditions": {**known, **(conditions or {})},
             "seed": request.seed,
             "plugins": {**plugin_hashes([model]), **({self.name: own} if own else {})},
-            "packages": {"timm": self.software["timm"]} if model.startswith("timm:") else {},
+            "packages": packages_of([model], self.software),
         }
         return Unit(**{**settings, **rest})
 

@@ -183,7 +183,8 @@ class _Widths:
 
 
 def _cost(name: str, quantity: Quantity) -> int:
-    model = _without_numbers(name)
+    """Of the model, or of a detector's backbone."""
+    model = _without_numbers(ModelName.parse(name).backbone)
     if quantity == "params":
         return sum(parameter.numel() for parameter in model.parameters())
     default_cfg: Any = model.default_cfg

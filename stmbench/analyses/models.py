@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,8 +62,18 @@ def plugin_hashes(names: Iterable[str]) -> dict[str, str]:
             own = " ".join(given_models.class_hash(kind) for kind in classes)  # type: ignore[arg-type]
             hashes[name.mixer] = hashlib.sha256(own.encode()).hexdigest() if classes else entry.plugin_sha256
         elif name.architecture == "timm":
-            hashes[name.base] = sha256_of(TIMM_MODEL, name.base.removeprefix("timm:"))
-    return {**{name: sha256 for name, sha256 in hashes.items() if sha256}, **given_models.fingerprints_of(names)}
+            hashes[name.backbone_base] = sha256_of(TIMM_MODEL, name.backbone_base.removeprefix("timm:"))
+    given = given_models.fingerprints_of(ModelName.parse(name).backbone_base for name in names)
+    return {**{name: sha256 for name, sha256 in hashes.items() if sha256}, **given}
+
+
+def packages_of(names: Iterable[str], software: Mapping[str, Any]) -> dict[str, str | None]:
+    """Packages whose code is part of these models (timm's, and detectors), with their versions in `software`."""
+    packages: dict[str, str | None] = {}
+    for name in map(ModelName.parse, names):
+        packages |= {"timm": software["timm"]} if name.architecture == "timm" else {}
+        packages |= {"torchvision": software["torchvision"]} if name.detector is not None else {}
+    return packages
 
 
 def own_weights(name: str, seed: int) -> str:
@@ -79,7 +89,7 @@ def mixer_facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for name in names:
-        entry, family = facts_of(name).entry, "" if given_models.is_given(name) else "timm"
+        entry, family = facts_of(name).entry, "timm" if facts_of(name).architecture == "timm" else ""
         found[name if entry is None else entry.name] = {
             "title": name if entry is None else entry.title,
             "abbreviation": name if entry is None else entry.abbreviation,

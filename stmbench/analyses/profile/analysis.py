@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import build_model, design_size, own_weights, plugin_hashes
+from stmbench.analyses.models import build_model, design_size, own_weights, packages_of, plugin_hashes
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.costs import model_costs, operator_costs
 from stmbench.analyses.profile.setting import SettingRun
@@ -125,7 +125,6 @@ class Profile(Analysis):
         **rest: Any,
     ) -> Unit:
         """A unit of this run and what measuring it means; `timed` ones depend on the machine and on torch's version."""
-        uses_timm = any(model.startswith("timm:") for model in models)
         packages = {"torch": self.software["torch"]} if timed else {}
         unit = Unit(
             analysis=self.name,
@@ -137,7 +136,7 @@ class Profile(Analysis):
             seed=self.seed,
             machine=self.machine if timed else None,
             plugins=plugin_hashes(models),
-            packages={**packages, **({"timm": self.software["timm"]} if uses_timm else {})},
+            packages={**packages, **packages_of(models, self.software)},
             **rest,
         )
         self._work[unit.key] = work

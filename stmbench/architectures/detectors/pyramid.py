@@ -1,4 +1,4 @@
-"""The feature pyramid (Lin et al., CVPR 2017) on a trunk's four maps, and what every detector says of itself."""
+"""The feature pyramid (Lin et al., CVPR 2017) on a trunk's maps, and what every detector says of itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from torch import Tensor, nn
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyramidNetwork
 
 from stmbench.architectures.detectors.base import PATCH, DetectorConfig
@@ -30,6 +31,38 @@ class Pyramid(nn.Module):
         return named
 
 
+class CoarserFromTrunk(ExtraFPNBlock):  # type: ignore[misc]  # torchvision has no types
+    """Two coarser levels made of the trunk's last map, as MMDetection's RetinaNet has them: no ReLU between them."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.p6, self.p7 = nn.Conv2d(channels, width, 3, 2, 1), nn.Conv2d(width, width, 3, 2, 1)
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        """Append two levels to the pyramid's maps `p`, of the trunk's maps `c`."""
+        p6 = self.p6(c[-1])
+        return [*p, p6, self.p7(p6)], [*names, "p6", "p7"]
+
+
+def initialise(pyramid: nn.Module, heads: nn.Module | None = None) -> None:
+    """Initialise as MMDetection does: Xavier; class scores and boxes of `heads` from narrow normal distributions."""
+    for module in pyramid.modules():
+        if isinstance(module, nn.Conv2d):
+            _start(module)
+    for path, module in [] if heads is None else heads.named_modules():
+        if isinstance(module, nn.Linear):
+            _start(module, {"cls_score": 0.01, "bbox_pred": 0.001}.get(path.rpartition(".")[2]))
+
+
+def _start(module: nn.Linear | nn.Conv2d, deviation: float | None = None) -> None:
+    if deviation is None:
+        nn.init.xavier_uniform_(module.weight)
+    else:
+        nn.init.normal_(module.weight, std=deviation)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
 class Described:
     """What every detector says of itself (see `base.Detector`)."""
 
@@ -43,13 +76,8 @@ class Described:
         return cast(Pyramid, self.backbone).body.trunk
 
 
-def preprocessing(config: DetectorConfig, trunk: nn.Module) -> dict[str, Any]:
-    """Arguments of torchvision's detectors: how images are resized, normalised as the trunk wants them, and padded."""
+def image_transform(config: DetectorConfig, trunk: nn.Module) -> GeneralizedRCNNTransform:
+    """Resizes images and targets, normalises as the trunk wants it, pads, and maps detections back."""
     described: Mapping[str, Any] = getattr(trunk, "default_cfg", None) or {}
-    return {
-        "min_size": config.min_size,
-        "max_size": config.max_size,
-        "image_mean": list(described.get("mean", IMAGENET[0])),
-        "image_std": list(described.get("std", IMAGENET[1])),
-        "size_divisible": PATCH,
-    }
+    mean, deviation = (list(described.get(k, v)) for k, v in zip(("mean", "std"), IMAGENET, strict=True))
+    return GeneralizedRCNNTransform(config.min_size, config.max_size, mean, deviation, size_divisible=PATCH)

@@ -214,5 +214,7 @@ def class_keys() -> tuple[str, ...]:
 
 
 def published_file_stems(model: ModelName) -> list[str]:
-    """What the authors call the files with a model's weights, without suffix."""
+    """What the authors call the files with a model's weights, without suffix; a detector's are not its backbone's."""
+    if model.detector is not None:
+        return []
     return [stem for family in families() if (stem := family.file_stem(model)) is not None]

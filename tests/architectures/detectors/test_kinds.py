@@ -14,6 +14,16 @@ SIZES = ((64, 48), (40, 64))
 LOSSES = {
     "fasterrcnn": {"loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"},
     "maskrcnn": {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"},
+    "cascade-rcnn": {
+        *(f"{loss}_{stage}" for loss in ("loss_classifier", "loss_box_reg") for stage in (1, 2, 3)),
+        "loss_objectness",
+        "loss_rpn_box_reg",
+    },
+    "cascade-maskrcnn": {
+        *(f"{loss}_{stage}" for loss in ("loss_classifier", "loss_box_reg", "loss_mask") for stage in (1, 2, 3)),
+        "loss_objectness",
+        "loss_rpn_box_reg",
+    },
     "retinanet": {"classification", "bbox_regression"},
 }
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
@@ -62,7 +72,7 @@ def test_detections_are_in_the_given_images_coordinates(kind: str) -> None:
             module.score_thresh = 0.0  # an untrained RetinaNet is sure of nothing
     with torch.inference_mode():
         found = model(batch()[0])
-    assert model.has_masks == (kind == "maskrcnn")
+    assert model.has_masks == kind.endswith("maskrcnn")
     for one, (height, width) in zip(found, SIZES, strict=True):
         count = len(one["boxes"])
         assert count > 0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from stmbench.analyses.models import facts_of, mixer_facts, packages_of, plugin_hashes
 from stmbench.architectures.catalog import ModelName, create_model, list_models
+from stmbench.architectures.given_models import fingerprints_of, model_name_of
+from stmbench.checkpoints.families import published_file_stems
 from stmbench.errors import InputError
 
 
@@ -67,6 +70,21 @@ def test_patterns_choose_backbones() -> None:
     assert "maskrcnn:unified_dw_conv_nano" in list_models("maskrcnn:unified_*_nano")
     assert list_models("retinanet:cotnet50") == ["retinanet:cotnet50"]
     assert not [name for name in list_models() if name.startswith("maskrcnn")]
+
+
+def test_what_a_detector_depends_on_is_its_backbones() -> None:
+    module = create_model("cotnet_cot_nano")
+    given = model_name_of(module)
+    names = [f"maskrcnn:{given}", "fasterrcnn:unified_sr_attn_nano"]
+    assert plugin_hashes(names) == fingerprints_of([given])
+    software = {"timm": "1", "torchvision": "2", "torch": "3"}
+    assert packages_of(names, software) == {"torchvision": "2"}
+    assert packages_of(["retinanet:timm:resnet18"], software) == {"timm": "1", "torchvision": "2"}
+    assert packages_of(["timm:resnet18", "cotnet50"], software) == {"timm": "1"}
+    assert facts_of(names[1]).mixer == "sr_attn"
+    assert mixer_facts([names[0]])[names[0]]["family"] == ""
+    assert published_file_stems(ModelName.parse("unified_dw_conv_tiny"))
+    assert published_file_stems(ModelName.parse("maskrcnn:unified_dw_conv_tiny")) == []
 
 
 def test_the_image_size_follows_the_backbones_scale() -> None:

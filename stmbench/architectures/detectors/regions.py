@@ -1,0 +1,120 @@
+"""Regions: anchors, proposals, box codes and the cutting of regions, as torchvision has them and as MMDetection does.
+
+`heads=mmdet` differs from torchvision in these points (MMDetection 2's Faster and Mask R-CNN configurations):
+
+- regions are cut with half a pixel's shift and as many samples as a bin has pixels (torchvision: no shift, 2 x 2);
+- L1 losses of boxes (smooth L1 with beta 1/9), smooth L1 with beta 1 in a cascade's stages;
+- 1,000 proposals of an image in training (2,000);
+- anchors with fractions (rounded to pixels);
+- a box may shrink by at most 1000/16 in one step too, as it may grow (no limit);
+- a pyramid initialised by Xavier (He, uniform), box heads by Xavier, class scores by a normal distribution of 0.01,
+  boxes by one of 0.001 (torch's default of linear layers).
+
+Not covered: OpenCV's resizing (torchvision's is bilinear without antialiasing), ground truth of masks from polygons,
+low quality matches of regions (without effect at its threshold), and the random numbers of its sampler.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import MultiScaleRoIAlign, roi_align
+from torchvision.ops.poolers import LevelMapper
+
+POOLED: Final = ("0", "1", "2", "3")  # the maps that regions are cut from
+FINEST: Final = 2  # log2 of the first one's stride
+CANONICAL: Final = 7  # a region of 7 of the smallest anchors a side is cut from the third map: 224 pixels by default
+RATIOS: Final = (0.5, 1.0, 2.0)  # height over width of anchors
+
+
+class RegionAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has no types
+    """Cuts regions out of the pyramid's maps, each from the map that suits its size (Lin et al. 2017, equation 1).
+
+    torchvision's guesses the maps' strides from the first images it sees; here they are 4, 8, 16 and 32.
+    """
+
+    def __init__(self, side: int, *, anchor_size: int, exact: bool) -> None:
+        """`exact`: as MMDetection cuts, see the module's docstring."""
+        super().__init__(list(POOLED), side, 0 if exact else 2, canonical_scale=CANONICAL * anchor_size)
+        self.exact = exact
+        coarsest = FINEST + len(POOLED) - 1
+        self.level_of = LevelMapper(FINEST, coarsest, canonical_scale=self.canonical_scale)
+
+    def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
+        """Maps (B, C, H, W) by name and boxes (n, 4) of each image -> (sum of n, C, side, side)."""
+        maps = [x[name] for name in POOLED]
+        numbers = [torch.full_like(b[:, :1], index) for index, b in enumerate(boxes)]
+        regions = torch.cat([torch.cat(pair, 1) for pair in zip(numbers, boxes, strict=True)])  # image, x1, y1, x2, y2
+        levels = self.level_of(boxes)
+        cut = maps[0].new_zeros(len(regions), maps[0].shape[1], *self.output_size)
+        for level, one in enumerate(maps):
+            chosen = torch.where(levels == level)[0]
+            scale = 0.5 ** (FINEST + level)
+            part = roi_align(one, regions[chosen], self.output_size, scale, self.sampling_ratio, self.exact)
+            cut = cut.index_put((chosen,), part.to(cut.dtype))  # under autocast the operator's type is another one
+        return cut
+
+
+class FractionalAnchors(AnchorGenerator):  # type: ignore[misc]
+    """Anchors that are not rounded to pixels."""
+
+    def generate_anchors(
+        self, scales: Any, aspect_ratios: Any, dtype: Any = torch.float32, device: Any = "cpu"
+    ) -> Tensor:
+        """(anchors, 4) around the origin, ratio by ratio."""
+        sizes = torch.as_tensor(scales, dtype=dtype, device=device)
+        stretch = torch.as_tensor(aspect_ratios, dtype=dtype, device=device).sqrt()[:, None]
+        width, height = (sizes / stretch).flatten(), (sizes * stretch).flatten()
+        return torch.stack((-width, -height, width, height), 1) / 2
+
+
+class BothSidesCoder(BoxCoder):  # type: ignore[misc]
+    """A coder whose limit on the change of a box's size holds for shrinking too."""
+
+    def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
+        """Codes (n, 4 k) relative to boxes (n, 4) -> boxes (n, 4 k)."""
+        limits = (-float("inf"), -float("inf"), *(-self.bbox_xform_clip * weight for weight in self.weights[2:]))
+        floor = rel_codes.new_tensor(limits).repeat(rel_codes.shape[1] // 4)
+        boxes = super().decode_single(torch.maximum(rel_codes, floor), boxes)
+        return boxes
+
+
+class Proposals(RegionProposalNetwork):  # type: ignore[misc]
+    """A region proposal network whose boxes have an L1 loss."""
+
+    def compute_loss(
+        self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """(objectness, boxes), both per sampled anchor."""
+        positive, negative = (torch.where(torch.cat(masks))[0] for masks in self.fg_bg_sampler(labels))
+        sampled, wanted = torch.cat((positive, negative)), torch.cat(regression_targets)
+        boxes = F.l1_loss(pred_bbox_deltas[positive], wanted[positive], reduction="sum") / sampled.numel()
+        return F.binary_cross_entropy_with_logits(objectness.flatten()[sampled], torch.cat(labels)[sampled]), boxes
+
+
+def anchors(sizes: tuple[tuple[float, ...], ...], *, mmdet: bool) -> AnchorGenerator:
+    """Anchors of these sizes in pixels on each level, each at three ratios."""
+    rounded = sizes if mmdet else tuple(tuple(int(size) for size in level) for level in sizes)
+    return (FractionalAnchors if mmdet else AnchorGenerator)(rounded, (RATIOS,) * len(sizes))
+
+
+def box_coder(weights: tuple[float, float, float, float], *, mmdet: bool) -> BoxCoder:
+    """A coder of boxes relative to others, whose four numbers are multiplied by `weights`."""
+    return (BothSidesCoder if mmdet else BoxCoder)(weights)
+
+
+def proposal_network(width: int, anchor_size: int, proposals: int, *, mmdet: bool) -> nn.Module:
+    """A region proposal network on five levels: those that are pooled and a coarser one."""
+    generator = anchors(tuple((anchor_size * 2**level,) for level in range(len(POOLED) + 1)), mmdet=mmdet)
+    before = {"training": 2 * proposals, "testing": proposals}
+    after = {"training": proposals if mmdet else 2 * proposals, "testing": proposals}
+    head = RPNHead(width, generator.num_anchors_per_location()[0])
+    network = (Proposals if mmdet else RegionProposalNetwork)(generator, head, 0.7, 0.3, 256, 0.5, before, after, 0.7)
+    network.box_coder = box_coder((1.0, 1.0, 1.0, 1.0), mmdet=mmdet)
+    return network
