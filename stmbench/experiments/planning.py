@@ -181,8 +181,9 @@ class _Planner:
         lines, data = self.experiment.training, self.experiment.data
         if data is None:
             raise ConfigError("`data` to train on", "none", "add it to the experiment")
-        preset, mixer = lines.recipe or default_recipe(data.set), facts_of(model).mixer
-        recipe = recipe_for(preset, mixer, **lines.change)
+        preset, facts = lines.recipe or default_recipe(data.set, model), facts_of(model)
+        mixer = facts.mixer
+        recipe = recipe_for(preset, mixer, facts.scale, **lines.change)
         return TrainingSettings(
             model=model,
             recipe=recipe,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from stmbench.architectures.catalog import create_model
+from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import is_given
 from stmbench.errors import ConfigError
 from stmbench.training.batches import Places
@@ -22,6 +22,7 @@ from stmbench.training.settings import TrainingSettings, seed_at
 AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 TASKS: Final[Mapping[str, tuple[str, str]]] = {
     "classification": ("stmbench.tasks.classification.task", "Classification"),
+    "detection": ("stmbench.tasks.detection.task", "Detection"),
 }
 
 
@@ -99,6 +100,15 @@ class Task(abc.ABC):
     def open_data(cls, settings: TrainingSettings) -> TrainingData[Any]:
         """Both splits. Raises ConfigError or InputError for what does not fit the task or the model."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the model that the run sets: classes and drop path; none of a module given as an object."""
+        settings = self.settings
+        found: dict[str, Any] = {} if is_given(settings.model) else {"num_classes": self.data.num_classes}
+        if settings.recipe.drop_path is not None:
+            found["drop_path_rate"] = settings.recipe.drop_path
+        return found
+
     def build(self) -> nn.Module:
         """The model with weights of the seed; a module given as an object keeps its own weights and classes.
 
@@ -106,16 +116,14 @@ class Task(abc.ABC):
             ConfigError: a model that cannot recompute its blocks, and was asked to.
         """
         settings = self.settings
-        options: dict[str, Any] = {} if is_given(settings.model) else {"num_classes": self.data.num_classes}
-        if settings.recipe.drop_path is not None:
-            options["drop_path_rate"] = settings.recipe.drop_path
         seed_at(settings.seed)
-        model = create_model(settings.model, **options)
+        model = create_model(settings.model, **self.options)
         if settings.grad_checkpointing:
-            if not hasattr(model, "set_grad_checkpointing"):
+            trunk: Any = getattr(model, "trunk", model)
+            if not hasattr(trunk, "set_grad_checkpointing"):
                 expected, remedy = "a model that can recompute its blocks", "leave --grad-checkpointing out"
                 raise ConfigError(expected, settings.model, remedy)
-            cast(Any, model).set_grad_checkpointing()
+            trunk.set_grad_checkpointing()
         return model
 
     @abc.abstractmethod
@@ -136,8 +144,8 @@ class Task(abc.ABC):
         """What makes (inputs, targets, flags) of a batch's items; None: torch's own."""
         return None
 
-    def places(self, images: Dataset[Any]) -> Places:
-        """The order of the images, epoch by epoch."""
+    def places(self, images: Dataset[Any]) -> Any:
+        """The order of the images, epoch by epoch: `Places`, or what has the same attributes."""
         settings, group = self.settings, self.group
         batch = settings.recipe.batch_size
         return Places(cast(Sized, images), batch=batch, processes=group.size, rank=group.rank, seed=settings.seed)
@@ -171,8 +179,8 @@ def task_of(model: str) -> type[Task]:
 
 
 def task_name(model: str) -> str:
-    """The name of a model's task."""
-    return "classification"
+    """The name of a model's task. Raises UnknownNameError."""
+    return "classification" if ModelName.parse(model).detector is None else "detection"
 
 
 def open_data(settings: TrainingSettings) -> TrainingData[Any]:

@@ -55,7 +55,7 @@ def require_divisible_batch(settings: TrainingSettings, processes: int) -> None:
 def training_batches(
     settings: TrainingSettings,
     images: Dataset[Any],
-    places: Places,
+    places: Sampler[Key],
     group: ProcessGroup,
     collate: Callable[[list[Any]], Any] | None = None,
 ) -> DataLoader[Any]:

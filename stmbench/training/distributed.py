@@ -61,6 +61,13 @@ class ProcessGroup:
             raise UnitError(text)
         return cast(Result, found)
 
+    def gather(self, own: Result) -> list[Result]:
+        """What each process has, in every process, in the order of ranks."""
+        found = [own] * self.size
+        if self.size > 1:
+            dist.all_gather_object(found, own)
+        return found
+
     def broadcast(self, message: Any) -> Any:
         """What the first process says, in every process."""
         box = [message]

@@ -82,7 +82,7 @@ class Loop:
     @property
     def steps(self) -> int:
         """Of the whole run."""
-        return self.places.steps * self.settings.recipe.epochs
+        return int(self.places.steps) * self.settings.recipe.epochs
 
     @property
     def result(self) -> nn.Module:

@@ -80,7 +80,12 @@ def parameter_groups(
         mixer: of the model, for the authors' rule.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    tables = set(getattr(model, "no_weight_decay", set)())
+    tables = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in model.named_modules()
+        if module is model or module is getattr(model, "trunk", None)
+        for name in getattr(module, "no_weight_decay", set)()
+    }
     exempt = {name for name, parameter in named if _is_exempt(name, parameter.ndim, tables, rule, mixer)}
     return [
         {"params": [p for name, p in named if name not in exempt], "weight_decay": weight_decay},

@@ -48,7 +48,8 @@ class TrainOptions(Options):
     recipe: str | None = option(
         None,
         help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
-        "relations, small; default: the embedded set's own, or stm.",
+        "relations, small; for detectors detection_stm, detection_container, detection_cot, detection_detr, "
+        "detection_small; default: the embedded set's own, or stm.",
         metavar="NAME",
     )
     epochs: int | None = option(None, help="Overrides the recipe's.", least=1, most=1_000_000)
@@ -123,22 +124,25 @@ class TrainOptions(Options):
         from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
         from stmbench.training.settings import TrainingSettings
 
-        preset, changes = self.recipe or default_recipe(self.dataset), self.changes
-        mixer_of = {name: facts_of(name).mixer for name in models}
-        recipes = {name: recipe_for(preset, mixer, **changes) for name, mixer in mixer_of.items()}
+        changes, facts = self.changes, {name: facts_of(name) for name in models}
+        presets = {name: self.recipe or default_recipe(self.dataset, name) for name in models}
+        recipes = {
+            name: recipe_for(presets[name], known.mixer, known.scale, **changes) for name, known in facts.items()
+        }
         given = [name for name in models if is_given(name)]
         if given and changes.get("drop_path") is not None:
             got = f"drop_path={changes['drop_path']} for {given[0]}"
             raise ConfigError("no drop_path for a module, which has its own", got, "leave it out of --set")
         recipes |= {name: dataclasses.replace(recipes[name], drop_path=None) for name in given}
+        remarks = {
+            name: warmup_remark(recipe, presets[name], facts[name].mixer, **changes) for name, recipe in recipes.items()
+        }
         start = {name: f"{name}: trained from the weights it was given, whatever the seed" for name in given}
         return [
             TrainingSettings(
                 model=name,
                 recipe=recipes[name],
-                remarks=tuple(
-                    filter(None, [warmup_remark(recipes[name], preset, mixer_of[name], **changes), start.get(name)])
-                ),
+                remarks=tuple(filter(None, [remarks[name], start.get(name)])),
                 dataset=self.dataset,
                 train_split=self.train_split,
                 test_split=self.split,

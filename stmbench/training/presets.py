@@ -21,6 +21,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from stmbench.architectures.model_names import ModelName
 from stmbench.errors import UnknownNameError
 from stmbench.mixers.base import MIXERS
 from stmbench.training.recipe import Recipe, read
@@ -96,6 +97,7 @@ DETECTION_STM = dataclasses.replace(
     hflip=0.5,
     milestones=(8.0, 11.0),
 )
+DETR = ("detr", "deformable-detr", "smca")  # kinds of detectors with a recipe of their own
 DROP_PATH = {"micro": 0.1, "tiny": 0.2, "small": 0.2, "base": 0.3}  # of DETECTION_STM, for every mixer
 DETECTION_COT = dataclasses.replace(
     DETECTION_STM, optimizer="momentum", lr=0.02, warmup_lr=2e-5, weight_decay=1e-4, shorter_sides=(640.0, 800.0)
@@ -134,8 +136,10 @@ BY_FAMILY = "stm"
 NAMES = (BY_FAMILY, *PRESETS)
 
 
-def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
+def recipe_for(name: str, mixer: str | None = None, scale: str | None = None, **changes: Any) -> Recipe:
     """A preset with `changes` of its fields; `stm` is Hu et al.'s for the mixer's family.
+
+    For a model of a scale, Hu et al.'s recipe of detectors has that scale's drop path.
 
     Where the epochs alone are changed, milestones keep their places in the run, and so does the end of a warm-up that
     would be as long as the run.
@@ -149,6 +153,8 @@ def recipe_for(name: str, mixer: str | None = None, **changes: Any) -> Recipe:
         if key not in fields:
             raise UnknownNameError("field of a recipe", key, fields)
     values = read(changes, Recipe)
+    if preset is DETECTION_STM and scale in DROP_PATH:
+        values.setdefault("drop_path", DROP_PATH[scale])
     epochs = values.get("epochs")
     if "warmup_epochs" not in values and isinstance(epochs, int) and 1 <= epochs <= preset.warmup_epochs:
         values["warmup_epochs"] = preset.warmup_epochs / preset.epochs * epochs
@@ -172,9 +178,13 @@ def _preset(name: str, mixer: str | None) -> Recipe:
     return PRESETS[name if name != BY_FAMILY else _of_family(mixer)]
 
 
-def default_recipe(dataset: str) -> str:
-    """The recipe of an embedded set, or the unified architecture's."""
+def default_recipe(dataset: str, model: str | None = None) -> str:
+    """The recipe of an embedded set, or the unified architecture's; for a detector, those of detectors."""
     name = dataset.partition("[")[0]
+    if model is not None and (kind := ModelName.parse(model).detector) is not None:
+        if name == "shapes":
+            return "detection_small"
+        return "detection_detr" if kind in DETR else "detection_stm"
     if name == "shapes" and "relation=" in dataset:
         return "relations"
     return name if name in ("digits", "shapes") else BY_FAMILY
