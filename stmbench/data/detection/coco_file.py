@@ -20,6 +20,7 @@ from stmbench.data.image_set import Labels
 from stmbench.errors import InputError
 
 SLACK = 2.0  # pixels by which a box may stick out of its image: rounding
+LONGEST = 1_000_000  # pixels of an image's side
 _NUMBERS = {int, float}
 PARTS = ("images", "annotations", "categories")
 Polygons = list[NDArray[np.float64]]
@@ -87,7 +88,7 @@ def checked(found: Mapping[str, list[Any]], file: str, sha: str) -> CocoFile:
         raise InputError("at least one image", f"none in {file}", "give another file")
     for number, image in enumerate(images):
         if not _is_image(image):
-            expected = "a whole id, a file_name, and a width and height of at least 1 for every image"
+            expected = f"a whole id, a file_name, and a width and height from 1 to {LONGEST} for every image"
             raise InputError(expected, f"{str(image)[:120]} as image {number} of {file}", "correct the file")
     ids = _distinct([image["id"] for image in images], "image", file)
     sizes = [(image["height"], image["width"]) for image in images]
@@ -151,7 +152,7 @@ def _categories(found: list[Any], file: str) -> tuple[dict[int, str], list[str]]
 def _is_image(image: Any) -> bool:
     if not isinstance(image, dict) or type(image.get("id")) is not int or not _is_name(image.get("file_name")):
         return False
-    return all(type(image.get(side)) is int and image[side] > 0 for side in ("height", "width"))
+    return all(type(image.get(side)) is int and 0 < image[side] <= LONGEST for side in ("height", "width"))
 
 
 def _is_name(value: Any) -> bool:
@@ -193,7 +194,7 @@ def _annotation(
     if (wrong := _box_problem(box, size)) is not None:
         return wrong
     area = found.get("area", box[2] * box[3])
-    if not _are_numbers([area]) or area < 0:
+    if not _are_numbers([area]) or not 0 <= area <= (size[0] + 2 * SLACK) * (size[1] + 2 * SLACK):
         return f"an area of {str(area)[:40]}"
     segmentation = _segmentation(found.get("segmentation"), size)
     if isinstance(segmentation, str):
@@ -241,4 +242,8 @@ def _segmentation(found: Any, size: tuple[int, int]) -> Segmentation | str | Non
             return "a polygon that is no list of x, y, x, y, ..."
         if len(polygon) < 6:
             return f"a polygon of {len(polygon) // 2} points"
-    return [np.array(polygon, dtype=np.float64) for polygon in found]
+    polygons = [np.array(polygon, dtype=np.float64) for polygon in found]
+    reach = max(size)  # pixels outside are cut off, but the time to draw grows with the distance
+    if any(polygon.min() < -reach or polygon.max() > 2 * reach for polygon in polygons):
+        return "a polygon far outside of its image"
+    return polygons

@@ -49,6 +49,8 @@ def counts_of(code: Any, size: tuple[int, int]) -> Counts | None:
 
 def _expanded(code: str) -> Counts | None:
     """Run lengths of a compressed text; None if it is none."""
+    if not code.isascii():
+        return None
     letters = np.frombuffer(code.encode(), dtype=np.uint8).astype(np.int64) - _FIRST
     if not letters.size or (letters < 0).any() or (letters >= 2 * _MORE).any() or letters[-1] & _MORE:
         return None
