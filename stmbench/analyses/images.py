@@ -19,7 +19,7 @@ from stmbench.analyses.loaded_model import (
     weights_label,
     weights_remark,
 )
-from stmbench.analyses.models import DTYPES, facts_of, packages_of, plugin_hashes
+from stmbench.analyses.models import DTYPES, facts_of, outputs_of, packages_of, plugin_hashes
 from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.given_models import is_given
@@ -104,7 +104,7 @@ class ImageAnalysis(Analysis):
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._loaded: tuple[str, LoadedModel] | None = None
-        self._faint: dict[str, Any] = {}  # what the units of the last loaded say of its mixers
+        self._notes: dict[str, Any] = {}  # what the units of the last loaded say of its head and mixers
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
 
     def _count(self) -> int | None:
@@ -134,7 +134,7 @@ class ImageAnalysis(Analysis):
 
     def measure(self, unit: Unit) -> Outcome:
         outcome = self._work.pop(unit.key)()
-        return dataclasses.replace(outcome, notes={**outcome.notes, **self._faint})
+        return dataclasses.replace(outcome, notes={**outcome.notes, **self._notes})
 
     def loaded_model(self, model: str) -> LoadedModel:
         """The model with its weights, on its device. Only the last one stays in memory."""
@@ -144,7 +144,8 @@ class ImageAnalysis(Analysis):
             where = (request.checkpoints.get(model), request.seed, request.device, request.dtype)
             model_loaded = load_model(model, *where, classes, request.resolution)
             label = model if model_loaded.is_untrained else f"{model} ({model_loaded.weights})"
-            self._faint = faint_mixers(label, model_loaded.model, model_loaded.preprocessing.size)
+            faint = faint_mixers(label, model_loaded.model, model_loaded.preprocessing.size)
+            self._notes = {**outputs_of(model, model_loaded.model), **faint}
             self._loaded = model, model_loaded
         return self._loaded[1]
 

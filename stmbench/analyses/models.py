@@ -99,6 +99,12 @@ def mixer_facts(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def outputs_of(name: str, model: nn.Module) -> dict[str, dict[str, int]]:
+    """A unit's metadata: `outputs`, how many the model's head has; nothing where it has no classes."""
+    count = getattr(model, "num_classes", None)
+    return {"outputs": {name: count}} if isinstance(count, int) and count > 0 else {}
+
+
 def build_model(
     name: str,
     *,

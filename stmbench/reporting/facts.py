@@ -14,6 +14,7 @@ from stmbench.figures.plot_data import labels, shared_options
 from stmbench.reporting.caveats import listed
 from stmbench.tables import read
 from stmbench.tables.labels import is_random, recipe_and_seed
+from stmbench.tables.store import OUTPUTS
 
 
 def read_stores(folders: Sequence[str | Path]) -> pd.DataFrame:
@@ -62,10 +63,11 @@ def _read(folder: str) -> pd.DataFrame:
 
 def _merged(attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"mixers": {}, "commits": {}, "machines": [], "software": [], "warnings": [],
-                             "machine_of_run": {}, "faint_mixers": {}, "trainings": {}, "unreadable": []}  # fmt: skip
+                             "machine_of_run": {}, "faint_mixers": {}, "trainings": {}, "unreadable": [],
+                             OUTPUTS: {}}  # fmt: skip
     for one in attrs:
         found["mixers"].update(one.get("mixers", {}))
-        for name in ("faint_mixers", "trainings"):
+        for name in ("faint_mixers", "trainings", OUTPUTS):
             found[name].update(one.get(name, {}))
         for commit, rows in one.get("commits", {}).items():
             found["commits"][commit] = found["commits"].get(commit, 0) + rows
@@ -104,26 +106,43 @@ def facts(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
 
 
 def samples_text(rows: pd.DataFrame) -> str:
-    """What a figure's values stand on, as far as its rows say: 'Data: digits, test, 355 images. Weights: digits.e12 of
-    3 training seeds.'"""
+    """What a figure's values stand on, as far as rows and store say: 'Data: digits, test, 355 images, 32 px, 10
+    classes. Weights: trained (digits.e12, 3 seeds).'"""
     rows = rows[rows["value"].notna() & rows["model"].notna()]
     # data that a figure's summaries are of; costs are counted and timed on noise
     summaries = rows[(rows["kind"] == "summary") & ~rows["dataset"].fillna("noise").str.startswith("noise")]
     words = []
-    for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images")):
-        values = list(dict.fromkeys(str(value).partition(":")[0] for value in summaries[column].dropna()))
+    for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images"),
+                         ("resolution", "{} px")):  # fmt: skip
+        found = rows if column == "resolution" else summaries
+        values = list(dict.fromkeys(str(value).partition(":")[0] for value in found[column].dropna()))
         words += [text.format(" or ".join(values))] if 0 < len(values) <= 2 else []
-    data = f"Data: {', '.join(words)}." if words else ""
+    words += _classes(rows)
+    weights = _few(_trained(rows["weights"].dropna().unique()))
+    data = f"{'Data' if len(summaries) else 'Input'}: {', '.join(words)}." if words else ""
+    return f"{data} Weights: {weights}.".lstrip() if weights else data
+
+
+def _classes(rows: pd.DataFrame) -> list[str]:
+    """'10 classes': outputs of the models' heads, where the store knows them (older ones do not)."""
+    of_heads: Mapping[Any, int] = rows.attrs.get(OUTPUTS, {})
+    named = rows[["analysis", "model", "weights"]].drop_duplicates().itertuples(index=False, name=None)
+    counts = dict.fromkeys(f"{of_heads[key]:,}" for key in named if key in of_heads)
+    return [f"{' or '.join(counts)} classes"] if 0 < len(counts) <= 2 else []
+
+
+def _trained(labels: Iterable[str]) -> list[str]:
+    """'trained (digits.e12, 3 seeds)' or 'never trained (random, 1 seed)', of each source of weights."""
     seeds: dict[str, set[str]] = {}
-    for label in rows["weights"].dropna().unique():
+    for label in labels:
         source, seed = recipe_and_seed(label)
-        seeds.setdefault("random, never trained" if is_random(label) else source, set()).add(seed)
-    many = [
-        f"{source} of {len(found)} training seeds" if len(found) > 1 and "" not in found else source
-        for source, found in seeds.items()
-    ]
-    # what is counted and timed on noise hardly depends on weights
-    return f"{data} Weights: {_few(many)}." if data and many else data
+        seeds.setdefault("" if is_random(label) else source, set()).add(seed)
+    found = []
+    for source, of_source in seeds.items():
+        count = f", {len(of_source)} {'seed' if len(of_source) == 1 else 'seeds'}" if "" not in of_source else ""
+        trained = "trained" if source else "never trained"
+        found.append(source if source.startswith("given:") else f"{trained} ({source or 'random'}{count})")
+    return found
 
 
 def _models(frame: pd.DataFrame) -> str:

@@ -243,6 +243,7 @@ _TYPES: Final[dict[str, tuple[tuple[type, ...], type | None]]] = {
     "machine": ((dict,), None),
     "mixers": ((dict,), dict),  # mixer -> title, abbreviation, palette_slot
     "models": ((list,), str),
+    "outputs": ((dict,), int),  # model -> outputs of its head; parts of older versions lack it
     "software": ((dict,), None),
     "status": ((str,), None),
     "warnings": ((list,), str),

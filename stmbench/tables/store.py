@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from stmbench.errors import OutputError, TableError
 from stmbench.tables.files import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault, remove_stale_temporaries
@@ -28,6 +29,8 @@ from stmbench.tables.parts import READERS, Part, UnreadablePart, read_metadata, 
 from stmbench.tables.rows import Row, frame_of, printable_frame
 from stmbench.tables.trainings import ATTRIBUTE as TRAININGS
 from stmbench.tables.trainings import trainings_of
+
+OUTPUTS = "outputs"  # of a store's frame: (analysis, model, weights) -> outputs of the head
 
 
 def unit_key(facts: Mapping[str, Any]) -> str:
@@ -163,8 +166,8 @@ class Store:
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
         rows), machines, software and warnings (lists without duplicates), machine_of_run (run_id -> index into
         machines), trainings (see `tables.trainings`), faint_mixers (model -> share of the residual stream, for models
-        whose mixers hardly contribute to it), unreadable (list of UnreadablePart: parts and artifacts that are damaged
-        or gone).
+        whose mixers hardly contribute to it), outputs ((analysis, model, weights) -> outputs of the head), unreadable
+        (list of UnreadablePart: parts and artifacts that are damaged or gone).
 
         Raises:
             TableError: no store, or a part of a newer schema.
@@ -227,6 +230,7 @@ def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
     mixers: dict[str, Any] = {}
     faint: dict[str, float] = {}
     trainings: dict[tuple[str, str], str] = {}
+    outputs: dict[tuple[str, str, str], int] = {}
     commits: Counter[str] = Counter()
     lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
     machine_of_run: dict[str, int] = {}
@@ -234,6 +238,7 @@ def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
         mixers.update(metadata.get("mixers") or {})
         faint.update(metadata.get("faint_mixers") or {})
         trainings.update(trainings_of(table, metadata))
+        outputs.update(_outputs_of(table, metadata))
         commits[str(metadata.get("commit") or "unknown")] += table.num_rows
         single = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
         for name, values in [*single, ("warnings", metadata.get("warnings") or [])]:
@@ -241,5 +246,13 @@ def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
         if metadata.get("machine"):
             index = lists["machines"].index(metadata["machine"])
             machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), index))
-    runs = {"machine_of_run": machine_of_run, "faint_mixers": faint, TRAININGS: trainings}
+    runs = {"machine_of_run": machine_of_run, "faint_mixers": faint, TRAININGS: trainings, OUTPUTS: outputs}
     return {"mixers": mixers, "commits": dict(commits), **lists, **runs}
+
+
+def _outputs_of(table: pa.Table, metadata: Mapping[str, Any]) -> dict[tuple[str, str, str], int]:
+    known = metadata.get(OUTPUTS)
+    if not known:
+        return {}
+    columns = (table[name].to_pylist() for name in ("analysis", "model", "weights"))
+    return {key: known[key[1]] for key in zip(*columns, strict=True) if key[1] in known}

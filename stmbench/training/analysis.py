@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import facts_of, mixer_facts, own_weights, plugin_hashes
+from stmbench.analyses.models import facts_of, mixer_facts, outputs_of, own_weights, plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
@@ -192,6 +192,7 @@ class Training(Analysis):
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
         if said is not None:
             notes |= {"warnings": [said], "disturbances": [{"kind": "state", "amount": 1.0, "text": said}]}
+        notes |= outputs_of(run.model, loop.result)
         notes |= faint_mixers(f"{run.model} ({weights})", loop.result, loop.task.size)
         return Outcome(rows=rows, notes={**notes, "processes": self.group.size})
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from stmbench.reporting import build_report
+from stmbench.reporting import build_report, read_stores
 from stmbench.reporting.facts import facts, samples_text
-from stmbench.tables import Row, frame_of
+from stmbench.tables import Row, Store, frame_of
 from tests.comparison.stores import costs
 from tests.comparison.stores import row as stored_row
 from tests.tables.frames import WHEN, with_attrs
@@ -43,11 +45,18 @@ def _answer(seed: int, *, images: int = 355, weights: str | None = None) -> Row:
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
-        ([_answer(0), _answer(1)], "Data: digits, test, 355 images. Weights: digits.e12 of 2 training seeds."),
-        ([_answer(0)], "Data: digits, test, 355 images. Weights: digits.e12."),
-        ([_answer(0, weights="random:0")], "Data: digits, test, 355 images. Weights: random, never trained."),
-        ([_answer(0), _answer(0, images=64)], "Data: digits, test, 355 or 64 images. Weights: digits.e12."),
-        (costs(), ""),
+        ([_answer(0), _answer(1)], "Data: digits, test, 355 images, 32 px. Weights: trained (digits.e12, 2 seeds)."),
+        ([_answer(0)], "Data: digits, test, 355 images, 32 px. Weights: trained (digits.e12, 1 seed)."),
+        (
+            [_answer(0, weights="random:0")],
+            "Data: digits, test, 355 images, 32 px. Weights: never trained (random, 1 seed).",
+        ),
+        (
+            [_answer(0), _answer(0, images=64)],
+            "Data: digits, test, 355 or 64 images, 32 px. Weights: trained (digits.e12, 1 seed).",
+        ),
+        ([_answer(0, weights="given:0a1b")], "Data: digits, test, 355 images, 32 px. Weights: given:0a1b."),
+        (costs(), "Input: 32 px. Weights: never trained (random, 1 seed)."),
     ],
 )
 def test_captions_say_what_values_stand_on(rows: list[Row], text: str) -> None:
@@ -56,3 +65,11 @@ def test_captions_say_what_values_stand_on(rows: list[Row], text: str) -> None:
         assert all(
             plot.measured.endswith(text) for part in build_report(frame_of(rows)).sections for plot in part.plots
         )
+
+
+def test_captions_count_classes_where_the_store_knows_them(tmp_path: Path) -> None:
+    store, (row,) = Store(tmp_path), [_answer(0)]
+    store.write("ab", [row], metadata={"outputs": {row.model: 10}})
+    known = read_stores([tmp_path])
+    assert samples_text(known).startswith("Data: digits, test, 355 images, 32 px, 10 classes.")
+    assert "classes" not in samples_text(frame_of([row])), "a store of before knows none"
