@@ -21,6 +21,7 @@ from stmbench.analyses.models import build_model, facts_of, require_resolution
 from stmbench.analyses.profile.samples import Key
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, first_mixer, map_shape, mixers_of
 from stmbench.analyses.profile.timing_harness import TimingHarness
+from stmbench.architectures.detectors.pieces import pieces
 from stmbench.architectures.given_models import is_given, save_given
 from stmbench.measure.clock import Timer
 from stmbench.measure.counting import count
@@ -65,6 +66,22 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
         costs.append(Cost(metric="part_macs", value=tally.macs, part=part))
         costs.append(Cost(metric="part_params", value=tally.params, part=part))
     return costs
+
+
+def detector_macs(detector: nn.Module, height: int, width: int) -> dict[str, int]:
+    """Multiply-adds of a detector for an image of this size after resizing, by part (see `detectors.pieces`).
+
+    In eval mode, with as many proposals and detections as there are at most: MMDetection's convention, which publishes
+    figures at 800 x 1280.
+
+    Raises:
+        CountError: an operation that the counter has no rule for.
+    """
+    macs: dict[str, int] = {}
+    for piece in pieces(detector, height, width):
+        for part, tally in count(piece.module, piece.shape, parts=piece.parts).parts.items():
+            macs[part] = macs.get(part, 0) + piece.times * tally.macs
+    return macs
 
 
 def left_out(model: str, costs: list[Cost]) -> dict[str, Any]:

@@ -7,4 +7,5 @@ regions        anchors, proposals and the cutting of regions, as torchvision has
 region_heads   the heads on regions, in one stage or a cascade
 region_based   Faster, Mask, Cascade and Cascade Mask R-CNN
 retinanet      RetinaNet
+pieces         a detector in pieces whose costs can be counted
 """

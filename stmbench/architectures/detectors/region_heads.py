@@ -22,7 +22,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import clip_boxes_to_image
 
-from stmbench.architectures.detectors.regions import RegionAlign, box_coder
+from stmbench.architectures.detectors.regions import RegionAlign, box_coder, full
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,8 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
     def _predict(self, index: int, maps: Any, boxes: list[Tensor], shapes: Any) -> tuple[Tensor, Tensor]:
         """Logits (n, classes) and box codes (n, 4 or 4 * classes) of one stage."""
         cut = self.box_roi_pool(maps, boxes, shapes)
-        return cast(tuple[Tensor, Tensor], self.box_predictors[index](self.box_heads[index](cut)))
+        logits, codes = self.box_predictors[index](self.box_heads[index](cut))
+        return full(logits), full(codes)
 
     def _box_loss(self, codes: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """Of the positive boxes, per sampled box."""
@@ -143,7 +144,7 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         positive = [torch.where(label > 0)[0] for label in labels]
         chosen = [box[kept] for box, kept in zip(boxes, positive, strict=True)]
         objects = [of[kept] for of, kept in zip(matched, positive, strict=True)]
-        logits = self.mask_heads[index](cast(Any, self.mask_roi_pool)(maps, chosen, shapes))
+        logits = full(self.mask_heads[index](cast(Any, self.mask_roi_pool)(maps, chosen, shapes)))
         masks, classes = ([target[name] for target in targets] for name in ("masks", "labels"))
         return cast(Tensor, maskrcnn_loss(logits, chosen, masks, classes, objects))
 
@@ -170,7 +171,7 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         if self.has_mask():
             cut = cast(Any, self.mask_roi_pool)(maps, [result["boxes"] for result in results], shapes)
             labels = [result["labels"] for result in results]
-            of_stages = [maskrcnn_inference(head(cut), labels) for head in self.mask_heads]
+            of_stages = [maskrcnn_inference(full(head(cut)), labels) for head in self.mask_heads]
             for result, masks in zip(results, zip(*of_stages, strict=True), strict=True):
                 result["masks"] = torch.stack(masks).mean(0)
         return results

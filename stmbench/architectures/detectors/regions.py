@@ -12,11 +12,14 @@
 
 Not covered: OpenCV's resizing (torchvision's is bilinear without antialiasing), ground truth of masks from polygons,
 low quality matches of regions (without effect at its threshold), and the random numbers of its sampler.
+
+In both forms anchors, scores and boxes are in float32 whatever the maps' type: bfloat16 cannot tell neighbouring pixels
+apart beyond 256.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -56,12 +59,20 @@ class RegionAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has 
         for level, one in enumerate(maps):
             chosen = torch.where(levels == level)[0]
             scale = 0.5 ** (FINEST + level)
-            part = roi_align(one, regions[chosen], self.output_size, scale, self.sampling_ratio, self.exact)
-            cut = cut.index_put((chosen,), part.to(cut.dtype))  # under autocast the operator's type is another one
+            part = roi_align(full(one), regions[chosen], self.output_size, scale, self.sampling_ratio, self.exact)
+            cut = cut.index_put((chosen,), part.to(cut.dtype))
         return cut
 
 
-class FractionalAnchors(AnchorGenerator):  # type: ignore[misc]
+class Anchors(AnchorGenerator):  # type: ignore[misc]
+    """Anchors in float32."""
+
+    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:
+        """Move the anchors to a device; `dtype` is the maps'."""
+        super().set_cell_anchors(torch.promote_types(dtype, torch.float32), device)
+
+
+class FractionalAnchors(Anchors):
     """Anchors that are not rounded to pixels."""
 
     def generate_anchors(
@@ -74,15 +85,27 @@ class FractionalAnchors(AnchorGenerator):  # type: ignore[misc]
         return torch.stack((-width, -height, width, height), 1) / 2
 
 
-class BothSidesCoder(BoxCoder):  # type: ignore[misc]
-    """A coder whose limit on the change of a box's size holds for shrinking too."""
+class Coder(BoxCoder):  # type: ignore[misc]
+    """A coder of boxes in float32; with `both_sides` its limit on growing in one step holds for shrinking too."""
+
+    both_sides = False
 
     def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
         """Codes (n, 4 k) relative to boxes (n, 4) -> boxes (n, 4 k)."""
-        limits = (-float("inf"), -float("inf"), *(-self.bbox_xform_clip * weight for weight in self.weights[2:]))
-        floor = rel_codes.new_tensor(limits).repeat(rel_codes.shape[1] // 4)
-        boxes = super().decode_single(torch.maximum(rel_codes, floor), boxes)
-        return boxes
+        codes = full(rel_codes)
+        if self.both_sides:
+            limits = (-float("inf"), -float("inf"), *(-self.bbox_xform_clip * weight for weight in self.weights[2:]))
+            codes = torch.maximum(codes, codes.new_tensor(limits).repeat(codes.shape[1] // 4))
+        return cast(Tensor, super().decode_single(codes, boxes))
+
+
+class ProposalHead(RPNHead):  # type: ignore[misc]
+    """Objectness and box codes of each level in float32."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps of the levels -> (objectness, codes) of the levels."""
+        scores, codes = super().forward(x)
+        return [full(score) for score in scores], [full(code) for code in codes]
 
 
 class Proposals(RegionProposalNetwork):  # type: ignore[misc]
@@ -98,15 +121,22 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]
         return F.binary_cross_entropy_with_logits(objectness.flatten()[sampled], torch.cat(labels)[sampled]), boxes
 
 
+def full(x: Tensor) -> Tensor:
+    """In float32, or the wider type that it has."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def anchors(sizes: tuple[tuple[float, ...], ...], *, mmdet: bool) -> AnchorGenerator:
     """Anchors of these sizes in pixels on each level, each at three ratios."""
     rounded = sizes if mmdet else tuple(tuple(int(size) for size in level) for level in sizes)
-    return (FractionalAnchors if mmdet else AnchorGenerator)(rounded, (RATIOS,) * len(sizes))
+    return (FractionalAnchors if mmdet else Anchors)(rounded, (RATIOS,) * len(sizes))
 
 
 def box_coder(weights: tuple[float, float, float, float], *, mmdet: bool) -> BoxCoder:
     """A coder of boxes relative to others, whose four numbers are multiplied by `weights`."""
-    return (BothSidesCoder if mmdet else BoxCoder)(weights)
+    coder = Coder(weights)
+    coder.both_sides = mmdet
+    return coder
 
 
 def proposal_network(width: int, anchor_size: int, proposals: int, *, mmdet: bool) -> nn.Module:
@@ -114,7 +144,7 @@ def proposal_network(width: int, anchor_size: int, proposals: int, *, mmdet: boo
     generator = anchors(tuple((anchor_size * 2**level,) for level in range(len(POOLED) + 1)), mmdet=mmdet)
     before = {"training": 2 * proposals, "testing": proposals}
     after = {"training": proposals if mmdet else 2 * proposals, "testing": proposals}
-    head = RPNHead(width, generator.num_anchors_per_location()[0])
+    head = ProposalHead(width, generator.num_anchors_per_location()[0])
     network = (Proposals if mmdet else RegionProposalNetwork)(generator, head, 0.7, 0.3, 256, 0.5, before, after, 0.7)
     network.box_coder = box_coder((1.0, 1.0, 1.0, 1.0), mmdet=mmdet)
     return network

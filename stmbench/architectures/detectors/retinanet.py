@@ -12,16 +12,25 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from stmbench.architectures.detectors.base import DETECTORS, CreateBackbone, DetectorConfig, DetectorEntry
 from stmbench.architectures.detectors.pyramid import CoarserFromTrunk, Described, Pyramid, image_transform, initialise
-from stmbench.architectures.detectors.regions import anchors, box_coder
+from stmbench.architectures.detectors.regions import RATIOS, anchors, box_coder, full
 from stmbench.architectures.detectors.trunk import attach
 
 LEVELS: Final = 5  # strides 8 to 128
 OCTAVE: Final = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+
+
+class FullHead(RetinaNetHead):  # type: ignore[misc]  # torchvision has no types
+    """Logits and box codes in float32."""
+
+    def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
+        """Maps of the levels -> logits (B, anchors, classes) and codes (B, anchors, 4)."""
+        return {name: full(value) for name, value in super().forward(x).items()}
 
 
 class Retina(Described, RetinaNet):  # type: ignore[misc]  # torchvision has no types
@@ -32,7 +41,8 @@ class Retina(Described, RetinaNet):  # type: ignore[misc]  # torchvision has no 
         sizes = tuple(tuple(config.anchor_size * 2**level * step for step in OCTAVE) for level in range(LEVELS))
         generator = anchors(sizes, mmdet=mmdet)
         most = 100 if mmdet else 300
-        super().__init__(pyramid, config.num_classes, anchor_generator=generator, detections_per_img=most)
+        head = FullHead(config.width, len(OCTAVE) * len(RATIOS), config.num_classes)
+        super().__init__(pyramid, config.num_classes, anchor_generator=generator, head=head, detections_per_img=most)
         self.transform = image_transform(config, pyramid.body.trunk)
         self.box_coder = self.head.regression_head.box_coder = box_coder((1.0, 1.0, 1.0, 1.0), mmdet=mmdet)
         self.num_classes, self.config, self.mmdet = config.num_classes, config, mmdet

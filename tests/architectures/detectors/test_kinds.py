@@ -84,3 +84,42 @@ def test_detections_are_in_the_given_images_coordinates(kind: str) -> None:
         assert one["boxes"][:, 3].max() <= height + 1e-3
         assert ("masks" in one) == model.has_masks
         assert not model.has_masks or one["masks"].shape == (count, 1, height, width)
+
+
+@pytest.mark.parametrize("kind", ["cascade-maskrcnn", "retinanet"])
+def test_two_trainings_are_equal_bit_by_bit(kind: str) -> None:
+    states = []
+    for _ in range(2):
+        model = detector(kind, "unified_halo_attn_nano")
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        torch.manual_seed(5)
+        for _ in range(2):
+            optimizer.zero_grad()
+            sum(model(*batch()).values()).backward()
+            optimizer.step()
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize("kind", ["cascade-maskrcnn", "retinanet"])
+def test_autocast_keeps_boxes_and_scores_exact(kind: str) -> None:
+    model = detector(kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(*batch())
+        sum(losses.values()).backward()
+        for module in (model, getattr(model, "roi_heads", None)):
+            if hasattr(module, "score_thresh"):
+                module.score_thresh = 0.0
+        found = model.eval()(batch()[0])
+    assert all(loss.isfinite() for loss in losses.values())
+    assert {value.dtype for one in found for value in one.values()} == {torch.float32, torch.int64}
+    assert len(found[0]["boxes"]) > 0
+    assert not torch.equal(found[0]["boxes"], found[0]["boxes"].bfloat16().float())
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_loss_that_is_no_number_is_seen(kind: str) -> None:
+    model = detector(kind)
+    with torch.no_grad():
+        next(model.trunk.parameters()).fill_(torch.nan)
+    assert not sum(model(*batch()).values()).isfinite()
