@@ -72,7 +72,7 @@ def score(
         max_detections: of each image and class, ascending; precision is that of the last.
 
     Raises:
-        InputError: a detection in an image or of a category that the truth lacks.
+        InputError: a detection in an image or of a category that the truth lacks, or a damaged mask.
         MissingPackageError: masks, without the package that reads them.
     """
     require(

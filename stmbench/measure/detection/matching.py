@@ -77,7 +77,7 @@ def match(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], *, 
         most: detections of each image and class that count.
 
     Raises:
-        InputError: a detection in an image or of a category that the truth lacks.
+        InputError: a detection in an image or of a category that the truth lacks, or a damaged mask.
         MissingPackageError: masks, without the package that reads them.
     """
     image_ids = np.unique(np.asarray([image["id"] for image in truth["images"]], dtype=np.int64))
@@ -133,17 +133,15 @@ def _regions(
     score = np.asarray([item.get("score", 0.0) for item in items], dtype=np.float64)
     key = categories * len(image_ids) + images
     order = np.lexsort((-score, key))  # stable
-    boxes, masks = np.zeros((0, 4)), list[dict[str, Any]]()
+    boxes, masks, mask_area = np.zeros((0, 4)), list[dict[str, Any]](), np.zeros(0)
     if kind == "bbox":
         boxes = np.asarray([item["bbox"] for item in items], dtype=np.float64).reshape(-1, 4)[order]
     else:
-        masks = [_run_length(items[i]["segmentation"], *sizes[items[i]["image_id"]]) for i in order]
+        masks, mask_area = _masks([(items[i]["segmentation"], sizes[items[i]["image_id"]]) for i in order])
     if any("score" not in item for item in items):
         area = np.asarray([items[i]["area"] for i in order], dtype=np.float64)
-    elif kind == "bbox":
-        area = boxes[:, 2] * boxes[:, 3]
     else:
-        area = np.asarray(run_lengths().area(masks) if masks else [], dtype=np.float64)
+        area = boxes[:, 2] * boxes[:, 3] if kind == "bbox" else mask_area
     crowd = np.asarray([bool(items[i].get("iscrowd", 0)) for i in order], dtype=bool)
     return _Regions(key=key[order], score=score[order], boxes=boxes, masks=masks, area=area, crowd=crowd)
 
@@ -160,12 +158,20 @@ def _index(identifiers: list[int], known: Integers, what: str) -> Integers:
     return places.astype(np.int64)
 
 
-def _run_length(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Compressed run lengths of polygons, or of run lengths of either kind."""
-    if isinstance(segmentation, Mapping) and not isinstance(segmentation["counts"], list):
-        return dict(segmentation)
-    found: dict[str, Any] = run_lengths().segmToRle(segmentation, width, height)
-    return found
+def _masks(segmentations: Sequence[tuple[Any, tuple[int, int]]]) -> tuple[list[dict[str, Any]], Floats]:
+    """Compressed run lengths and areas, of polygons or run lengths of either kind, each with (height, width)."""
+    found: list[dict[str, Any]] = []
+    library = run_lengths()
+    try:
+        for mask, size in segmentations:
+            text = isinstance(mask, Mapping) and not isinstance(mask["counts"], list)
+            found.append(dict(mask) if text else library.segmToRle(mask, size[1], size[0]))
+            if tuple(found[-1]["size"]) != size:
+                raise ValueError(f"one of {found[-1]['size']} in an image of {list(size)}")
+        area = np.asarray(library.area(found) if found else [], dtype=np.float64)
+    except (ValueError, RuntimeError) as error:
+        raise InputError("a mask of its image", str(error), "make the detections again") from error
+    return found, area
 
 
 def _inside(regions: _Regions, area: str) -> Flags:

@@ -32,10 +32,15 @@ def detections_of(image_id: int, output: Mapping[str, Any], category_ids: Sequen
         output: boxes (n, 4) left, top, right, bottom; scores (n,); labels (n,) from 1; perhaps masks (n, 1, H, W) of
             probabilities, of which more than 0.5 is inside.
         category_ids: of the labels, in their order.
+
+    Raises:
+        ValueError: a label that has no category.
     """
     boxes, scores, labels = (
         np.asarray(output[name].detach().cpu(), dtype=np.float64) for name in ("boxes", "scores", "labels")
     )
+    if len(labels) and not 1 <= labels.min() <= labels.max() <= len(category_ids):
+        raise ValueError(f"expected labels from 1 to {len(category_ids)}, got {labels.min():.0f} to {labels.max():.0f}")
     sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     kept = np.flatnonzero(np.isfinite(boxes).all(axis=1) & np.isfinite(scores))
     found: list[dict[str, Any]] = [

@@ -123,6 +123,16 @@ def test_detections_of_something_else_are_refused(field: str, message: str) -> N
         score(truth, [{**result(1, 1, [0, 0, 9, 9], 0.5), field: 99}], kind="bbox")
 
 
+@pytest.mark.parametrize(
+    ("size", "code"), [([300, 400], "abc"), ([300, 400], "o" * 30), ([300, 400], [200_000]), ([400, 300], [120_000])]
+)
+def test_damaged_masks_are_refused_in_one_line(size: list[int], code: object) -> None:
+    truth = truth_of([annotation(1, 1, 1, [0, 0, 9, 9], segmentation=run_lengths(0, 0, np.ones((9, 9))))])
+    damaged = {**result(1, 1, [0, 0, 9, 9], 0.5), "segmentation": {"size": size, "counts": code}}
+    with pytest.raises(InputError, match="expected a mask of its image"):
+        score(truth, [damaged], kind="segm")
+
+
 @pytest.mark.parametrize("most", [(), (10, 1), (0, 10), (1, 1)])
 def test_numbers_of_detections_ascend(most: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="ascending numbers of detections"):

@@ -50,6 +50,12 @@ def test_an_output_without_detections() -> None:
     assert detections_of(1, {**empty, "masks": torch.zeros(0, 1, 4, 4)}, (1,)) == []
 
 
+@pytest.mark.parametrize("label", [0, 3])
+def test_a_label_without_a_category_is_refused(label: int) -> None:
+    with pytest.raises(ValueError, match="expected labels from 1 to 2"):
+        detections_of(7, {**output(), "labels": torch.tensor([2, label, 1])}, (3, 18))
+
+
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     found = detections_of(7, output(masks=True), category_ids=(3, 18))
     tied = torch.tensor([0.1, 0.1, np.nextafter(np.float32(0.1), np.float32(1))])
