@@ -42,23 +42,23 @@ def _parse(arguments: tuple[str, ...]) -> str | None:
 
 
 @pytest.mark.parametrize("line", OURS, ids=lambda line: f"{line.page}:{line.text[:60]}")
-def test_is_parsed(line: Line) -> None:
+def test_documented_command_parses(line: Line) -> None:
     assert line.stmbench is not None
     if "--plugin" in line.stmbench and line.stmbench[0] not in command_names():
-        pytest.skip("the command of an analysis that the page writes: test_works runs it")
+        pytest.skip("the command of an analysis that the page writes: test_documented_command_runs runs it")
     assert _parse(line.stmbench) is None
 
 
 @pytest.mark.parametrize(
     "text", ["stmbench erf --num-imges 3", "stmbench erff", "stmbench profile --seed x", "stmbench history remove x"]
 )
-def test_a_line_with_a_mistake_is_found(text: str) -> None:
+def test_wrong_command_line_is_detected(text: str) -> None:
     (line,) = lines("page", f"```sh\n{text}\n```\n")
     assert line.stmbench is not None
     assert _parse(line.stmbench) is not None
 
 
-def test_mixers_and_models_that_are_named_exist() -> None:
+def test_documented_mixers_and_models_exist() -> None:
     from stmbench.analyses.models import by_name
     from stmbench.mixers.base import MIXERS
 
@@ -74,7 +74,7 @@ def test_mixers_and_models_that_are_named_exist() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_works(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_command_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's lines one after the other in one folder, as a reader would run them."""
     for name in ("examples", "experiments", "docs", ".git"):
         if (ROOT / name).exists():
@@ -92,7 +92,7 @@ def test_works(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             DONE.add(tuple(arguments))
 
 
-def test_lines_of_other_programs() -> None:
+def test_commands_of_other_programs_are_allowed() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in LINES:
         if line.stmbench is not None:
@@ -106,14 +106,14 @@ def test_lines_of_other_programs() -> None:
                 assert (ROOT / word.removeprefix("$STMBENCH_SOURCE/")).is_file(), line.text
 
 
-def test_the_tables_have_no_line_that_nobody_uses() -> None:
+def test_exceptions_are_all_used() -> None:
     assert {line.stmbench[0] for line in OURS if line.stmbench} >= set(SMALL), "a command without an example"
     assert set(SMALL) <= set(typer.main.get_command(app).list_commands(None))  # type: ignore[attr-defined, arg-type]
     for pattern in ONLY_PARSED:
         assert any(re.search(pattern, line.text) for line in LINES), pattern
 
 
-def test_blocks_are_read() -> None:
+def test_code_blocks_are_extracted() -> None:
     text = "```sh\nA=1 stmbench erf \\\n    --seed 3  # why\n```\n```python\nx\n```\n\n"
     text += "```sh\nfor s in 1 2; do stmbench erf --seed $s; done\ntorchrun -m stmbench train ...\n```\n"
     found = lines("page", text)

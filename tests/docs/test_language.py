@@ -102,7 +102,7 @@ def _files() -> Iterator[Path]:
             yield from sorted((ROOT / folder).rglob(f"*.{ending}"))
 
 
-def test_documents_messages_and_templates() -> None:
+def test_documents_messages_and_templates_hold_no_banned_phrase() -> None:
     hits = []
     for file in _files():
         name, text = file.relative_to(ROOT).as_posix(), file.read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def _help(command: Any) -> Iterator[str]:
         yield from _help(command.get_command(None, name))
 
 
-def test_help_texts() -> None:
+def test_help_texts_hold_no_banned_phrase() -> None:
     texts = list(_help(typer.main.get_command(app)))
     assert len(texts) > 100
     hits = [hit for text in texts for hit in banned_in(text)]
@@ -128,11 +128,11 @@ def test_help_texts() -> None:
 
 
 @pytest.mark.parametrize("sentence", OLD)
-def test_old_sentences_are_found(sentence: str) -> None:
+def test_banned_phrases_are_found(sentence: str) -> None:
     assert banned_in(f"It {sentence},\nand more") != []
 
 
-def test_phrases_over_line_breaks_and_in_any_part_of_a_file_are_found() -> None:
+def test_phrases_across_line_breaks_are_found() -> None:
     source = '"""It goes on\nwhere it was."""\nX = "may be " "the weather"  # mend\nY = f"{X} is said so"\n'
     assert len(banned_in(texts_of_python(source))) == 4
     assert banned_in("It resumes where it left off; fix that line.") == []

@@ -41,7 +41,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(_named(nav)) == sorted(there | MADE)
 
 
-def test_a_new_page_of_a_folder_is_picked_up(tmp_path: Path) -> None:
+def test_new_page_is_added_to_navigation_and_list(tmp_path: Path) -> None:
     folder = tmp_path / "definitions"
     folder.mkdir()
     for name, heading in (("jitter", "Jitter"), ("affinity", "Affinity maps")):
@@ -57,7 +57,7 @@ def test_a_new_page_of_a_folder_is_picked_up(tmp_path: Path) -> None:
     assert hooks["list_of_pages"]("definitions/", tmp_path) == listed
 
 
-def test_definitions_and_commands_are_found_rather_than_listed() -> None:
+def test_definitions_and_commands_are_not_listed_by_hand() -> None:
     nav = _named(_config()["nav"])
     assert {"definitions/", "commands/"} <= set(nav)
     assert [page for page in nav if re.match(r"(definitions|commands)/.", page)] == []
@@ -65,18 +65,18 @@ def test_definitions_and_commands_are_found_rather_than_listed() -> None:
 
 
 @pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_resolve(path: Path) -> None:
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     links = [link for link in LINK.findall(text) if link not in MADE_BY_DEMO]
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_every_experiment_is_in_the_list_of_them() -> None:
+def test_every_experiment_is_listed() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
     assert [path.stem for path in (ROOT / "experiments").glob("*.yaml") if f"`{path.stem}`" not in text] == []
 
 
-def test_nothing_is_asked_of_a_network() -> None:
+def test_pages_load_nothing_from_the_network() -> None:
     config = _config()
     assert config["theme"]["font"] is False
     assert config["strict"] is True
@@ -97,7 +97,7 @@ def test_make_docs_installs_the_extra() -> None:
     importlib.util.find_spec("material") is None or importlib.util.find_spec("mkdocstrings") is None,
     reason="the extra 'docs' is not installed",
 )
-def test_it_builds(tmp_path: Path) -> None:
+def test_site_builds(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ def flags() -> Iterator[None]:
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("benchmark", [False, True])
 @pytest.mark.parametrize("outside", ["highest", "high", "medium"])
-def test_flags_hold_inside_and_are_put_back(tf32: bool, benchmark: bool, outside: str) -> None:
+def test_flags_are_set_inside_and_restored(tf32: bool, benchmark: bool, outside: str) -> None:
     cudnn = torch.backends.cudnn
     torch.set_float32_matmul_precision(outside)
     cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = not tf32, not benchmark, benchmark
@@ -44,7 +44,7 @@ def test_flags_hold_inside_and_are_put_back(tf32: bool, benchmark: bool, outside
     assert torch.get_float32_matmul_precision() == outside
 
 
-def test_products_of_the_cpu_stay_as_they_are() -> None:
+def test_cpu_products_do_not_change() -> None:
     x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     with BackendSettings(tf32=True).applied():
         product = x @ x
@@ -80,7 +80,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives pages back at once")
-def test_memory_that_is_kept_is_not_paid_for_again() -> None:
+def test_freed_memory_is_kept_for_reuse() -> None:
     def faults(mode: str) -> int:
         command = [sys.executable, "-c", FAULTS, mode]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -107,7 +107,7 @@ class Broken(nn.Module):
         return x * 2
 
 
-def test_more_modules_of_one_class_than_the_compiler_has_room_for_are_all_compiled() -> None:
+def test_modules_beyond_the_compilers_cache_limit_are_compiled() -> None:
     for factor in range(12):
         before = Compilation.so_far()
         run = compiled(Scaled(float(factor)))

@@ -35,7 +35,7 @@ def test_a_constant_ratio_is_known_exactly() -> None:
     assert ratio.relative_width == pytest.approx(0.0, abs=1e-12)
 
 
-def test_pairing_removes_what_rounds_share() -> None:
+def test_pairing_removes_variation_shared_by_rounds() -> None:
     rng = np.random.default_rng(0)
     burst = rng.lognormal(0, 0.5, 40)  # the machine's speed, round by round
     a, b = 2.0 * burst * rng.lognormal(0, 0.01, 40), burst * rng.lognormal(0, 0.01, 40)
@@ -52,7 +52,7 @@ def test_swapping_the_two_inverts_the_ratio() -> None:
 
 
 @pytest.mark.parametrize("rounds", [10, 20, 40])
-def test_the_interval_covers_the_truth_about_as_often_as_it_says(rounds: int) -> None:
+def test_interval_has_its_nominal_coverage(rounds: int) -> None:
     rng = np.random.default_rng(2)
     covered, trials = 0, 300
     for _ in range(trials):
@@ -88,13 +88,13 @@ def test_rounds_are_resampled_whole() -> None:
 @pytest.mark.parametrize(
     ("values", "estimate", "width"), [([], math.nan, math.inf), ([2.0], 2.0, math.inf), ([0.0, 0.0], 0.0, math.inf)]
 )
-def test_too_little_is_known_to_be_too_little(values: list[float], estimate: float, width: float) -> None:
+def test_median_interval_of_few_samples(values: list[float], estimate: float, width: float) -> None:
     interval = median_interval(values)
     assert interval.estimate == pytest.approx(estimate, nan_ok=True)
     assert interval.relative_width == width
 
 
-def test_ranks_of_what_never_overlaps_are_certain() -> None:
+def test_ranks_without_overlap_are_certain() -> None:
     noise = np.random.default_rng(5).normal(0, 0.01, (3, 20))
     probabilities = rank_probabilities({"mid": 2 + noise[0], "top": 3 + noise[1], "low": 1 + noise[2]})
     assert probabilities["top"].tolist() == [1, 0, 0]
@@ -126,7 +126,7 @@ def test_the_correlation_of_neighbours_is_found(rho: float) -> None:
     assert np.mean(estimates) == pytest.approx(rho, abs=0.06)  # of ranks, and cut at 0
 
 
-def test_few_rounds_and_equal_ones_show_none() -> None:
+def test_few_or_equal_rounds_have_no_correlation() -> None:
     assert autocorrelation(np.arange(9.0)) == 0
     assert autocorrelation(np.ones(40)) == 0
     assert autocorrelation(np.tile([1.0, 2.0], 20)) == 0
@@ -143,7 +143,7 @@ def test_blocks_grow_with_the_correlation_and_the_rounds(correlation: float, cou
     assert block_length(correlation, count) == length
 
 
-def test_what_blocks_cut_off() -> None:
+def test_widening_factor_by_hand() -> None:
     assert widening_factor(0.0, 1, 50) == 1
     assert widening_factor(0.5, 1, 50) == pytest.approx(math.sqrt(3 * 50 / 49))  # single rounds cut off all of it
     assert widening_factor(0.5, 2, 50) == pytest.approx(math.sqrt(3 / 1.5 * 50 / 48))
@@ -186,7 +186,7 @@ def test_the_standard_error_of_a_share() -> None:
     assert interval.high == pytest.approx(0.75 + 1.96 * error, abs=0.15 * error)
 
 
-def test_as_the_plain_bootstrap_has_it() -> None:
+def test_mean_interval_equals_the_plain_bootstrap() -> None:
     values = np.random.default_rng(1).normal(size=50)
     (ours,), plain = mean_intervals(values[:, None], seed=2), round_interval(values, np.mean, seed=2)
     assert ours.estimate == pytest.approx(plain.estimate)
@@ -207,7 +207,7 @@ def test_drawing_in_steps_needs_little_memory_and_covers_every_draw(monkeypatch:
     assert abs(means.mean() - 14.5) < 1
 
 
-def test_the_seed_decides() -> None:
+def test_seed_fixes_the_draws() -> None:
     values = np.random.default_rng(0).normal(size=(30, 1))
     assert mean_intervals(values, seed=1) == mean_intervals(values, seed=1)
     assert mean_intervals(values, seed=1) != mean_intervals(values, seed=2)
@@ -220,7 +220,7 @@ def test_too_few_images_have_no_interval(count: int) -> None:
     assert all(math.isnan(one.low) and math.isnan(one.high) and one.estimate == 1 for one in intervals)
 
 
-def test_blocks_see_that_neighbours_resemble_each_other() -> None:
+def test_standard_error_grows_with_correlation_of_neighbours() -> None:
     random = np.random.default_rng(1)
     lonely = random.standard_normal(600)
     bursts = np.repeat(random.standard_normal(100), 6)

@@ -48,7 +48,7 @@ def test_the_interval_covers_the_true_error(count: int, too_sure: float) -> None
     assert np.mean(covered) >= 0.78
 
 
-def test_what_chance_cannot_make_stays_above_0() -> None:
+def test_significant_error_has_an_interval_above_0() -> None:
     confidence = np.full(200, 0.9)
     error = calibration_error(confidence, np.repeat([1.0, 0.0], 100))
     assert error.estimate == pytest.approx(0.4)

@@ -7,7 +7,7 @@ from stmbench.measure import clock
 from stmbench.measure.clock import CudaTimer, WallTimer, timer_for
 
 
-def test_the_wall_clock_waits_for_the_device_around_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wall_clock_synchronises_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([1_000_000_000, 1_250_000_000])
     monkeypatch.setattr(clock.time, "perf_counter_ns", lambda: next(ticks))
     events: list[str] = []
@@ -16,7 +16,7 @@ def test_the_wall_clock_waits_for_the_device_around_the_work(monkeypatch: pytest
     assert events == ["wait", "work", "wait"]
 
 
-def test_stamps_are_seconds_apart() -> None:
+def test_differences_of_stamps_are_seconds() -> None:
     timer = WallTimer()
     assert timer.between(1_500_000_000, 4_000_000_000) == 2.5
     first = timer.stamp()

@@ -42,7 +42,7 @@ MARGIN = math.log(1.03)
         (math.nan, math.inf, 1.0, True, "inconclusive"),
     ],
 )
-def test_a_change_is_claimed_when_it_is_sure_and_beyond_the_margin(
+def test_change_is_claimed_when_significant_and_beyond_the_margin(
     estimate: float, error: float, p_corrected: float, lower_is_better: bool, verdict: Verdict
 ) -> None:
     effect = Effect(estimate=estimate, error=error, count=100)
@@ -163,14 +163,14 @@ def test_shares_have_mcnemars_p_and_agresti_and_mins_interval(
     assert decide_verdict(effect, effect.p_value, margin=0.005, lower_is_better=False) == verdict
 
 
-def test_equal_answers_are_the_same_once_there_are_enough() -> None:
+def test_equal_predictions_are_the_same_given_enough_images() -> None:
     for count, verdict in ((200, "inconclusive"), (400, "same")):
         effect = paired_difference(np.ones(count), np.ones(count))
         assert effect.error > 0
         assert decide_verdict(effect, effect.p_value, margin=0.005) == verdict
 
 
-def test_values_of_two_kinds_get_what_shares_get() -> None:
+def test_binary_values_are_treated_as_shares() -> None:
     base, head = np.repeat([1.0, 0.0], [60, 40]), np.repeat([1.0, 0.0, 1.0], [50, 45, 5])
     shares = paired_difference(base, head)
     means = paired_difference(base / 2, head / 2, reach=0.5)
@@ -198,11 +198,11 @@ def test_values_without_a_largest_difference_keep_a_width() -> None:
         ([1.0] * 20 + [-1.0] * 5, math.erfc(14 / 5 / math.sqrt(2))),  # exact: 0.0041
     ],
 )
-def test_signs_are_flipped(differences: list[float], p: float) -> None:
+def test_sign_flip_p_value_by_hand(differences: list[float], p: float) -> None:
     assert sign_flip_p(differences) == pytest.approx(p)
 
 
-def test_flipped_signs_of_no_difference_are_rejected_no_more_often_than_promised() -> None:
+def test_sign_flips_keep_their_error_rate() -> None:
     random = np.random.default_rng(0)
     for count in (8, 30):
         rejected = np.mean([sign_flip_p(random.standard_t(3, count)) < 0.05 for _ in range(1000)])
@@ -264,7 +264,7 @@ def test_few_discordant_images_are_counted_exactly(only_first: int, only_second:
     assert mcnemar(*reversed(_hits(only_first, only_second))).p == test.p
 
 
-def test_many_take_the_corrected_chi_square(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_discordant_images_use_the_corrected_chi_square(monkeypatch: pytest.MonkeyPatch) -> None:
     test = mcnemar(*_hits(121, 99))
     monkeypatch.setattr(effects, "EXACT_PAIRS", 25)
     approximate = mcnemar(*_hits(121, 99))
@@ -277,12 +277,12 @@ def test_many_take_the_corrected_chi_square(monkeypatch: pytest.MonkeyPatch) -> 
     assert not mcnemar(*_hits(600, 600)).exact
 
 
-def test_fair_coins_are_rejected_no_more_often_than_promised() -> None:
+def test_mcnemar_keeps_its_error_rate() -> None:
     rng = np.random.default_rng(0)
     rejected = [mcnemar(rng.random(80) < 0.5, rng.random(80) < 0.5).p < 0.05 for _ in range(2000)]
     assert 0.01 < np.mean(rejected) <= 0.05
 
 
-def test_other_images_are_no_comparison() -> None:
+def test_different_images_are_refused() -> None:
     with pytest.raises(ValueError, match="same images"):
         mcnemar([True], [True, False])

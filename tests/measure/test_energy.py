@@ -32,7 +32,7 @@ class FakeNvml:
 
 
 @pytest.mark.parametrize(("counts", "kind"), [(True, TotalEnergy), (False, IntegratedPower)])
-def test_joules_are_shared_among_the_images(monkeypatch: pytest.MonkeyPatch, counts: bool, kind: type) -> None:
+def test_energy_is_divided_by_images(monkeypatch: pytest.MonkeyPatch, counts: bool, kind: type) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="abc"))
     timer = ScriptedTimer([0.5])
     nvml = FakeNvml(timer, counts=counts)
@@ -44,6 +44,6 @@ def test_joules_are_shared_among_the_images(monkeypatch: pytest.MonkeyPatch, cou
     assert timer.now == 2.0
 
 
-def test_no_counter_where_there_is_none() -> None:
+def test_without_an_energy_counter_there_is_none() -> None:
     assert energy_counter_for("cpu") is None
     assert energy_counter_for("cuda:0", SimpleNamespace()) is None, "a driver that refuses"

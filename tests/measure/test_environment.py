@@ -13,7 +13,7 @@ import torch
 from stmbench.measure import environment
 
 
-def test_facts_name_no_user_host_or_folder() -> None:
+def test_facts_hold_no_user_host_or_folder() -> None:
     text = json.dumps([environment.machine_facts(), environment.software_facts()])
     assert str(Path.home()) not in text.replace('"/', "")
     assert f'"{getpass.getuser()}"' not in text
@@ -27,7 +27,7 @@ def test_the_machine_has_a_stable_short_name() -> None:
     assert environment.machine_id({**facts, "cores": -1}) != environment.machine_id(facts)
 
 
-def test_the_machine_is_the_device_in_use_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_is_the_device_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     def visible(*names: str) -> None:
         """What CUDA_VISIBLE_DEVICES leaves, in its order."""
         gpus = [SimpleNamespace(name=name, total_memory=80 * 2**30, multi_processor_count=132) for name in names]

@@ -29,7 +29,7 @@ def test_each_round_holds_every_subject_as_often_as_asked() -> None:
     assert calls == [s.workload for samples in taken for s in samples]
 
 
-def test_orders_are_fresh_fair_and_a_function_of_seed_and_number() -> None:
+def test_orders_are_balanced_and_seeded() -> None:
     names = ["a", "b", "c"]
     orders = [tuple(round_order(names, seed=1, number=number)) for number in range(600)]
     counts = Counter(orders)
@@ -56,7 +56,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("durations", "runs", "steady"), CASES)
-def test_it_stops_when_steady_or_at_its_limits(durations: list[float], runs: int, steady: bool) -> None:
+def test_sampling_stops_when_steady_or_at_its_limits(durations: list[float], runs: int, steady: bool) -> None:
     script = iter(durations)
     warmed = warm_up(lambda: next(script), window=3, tolerance=0.1, maximum=6, max_seconds=15.0)
     assert (warmed.runs, warmed.steady) == (runs, steady)

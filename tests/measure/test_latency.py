@@ -9,7 +9,7 @@ from tests.measure.fake_clock import ScriptedTimer
 from tests.measure.fake_cuda import FakeCuda
 
 
-def test_a_warm_pass_follows_its_twin_and_a_cold_one_the_flush() -> None:
+def test_warm_pass_follows_a_pass_and_cold_pass_a_flush() -> None:
     log: list[str] = []
     timer = ScriptedTimer([0.1, 0.2, 0.3])
     warm = WarmPass(lambda: log.append("run"), timer, repeats=2)

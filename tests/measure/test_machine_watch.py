@@ -44,20 +44,20 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("state", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_disturbed_ten_looks(state: dict[str, Any], words: list[str]) -> None:
+def test_gpu_disturbances_of_ten_samples(state: dict[str, Any], words: list[str]) -> None:
     assert said(FakeNvml(**state)) == words
 
 
-def test_our_own_processes_are_no_company() -> None:
+def test_own_processes_are_not_reported() -> None:
     assert said(FakeNvml(processes=2), own=2) == []
     assert said(FakeNvml(processes=3), own=2) == ["another process was on the GPU"]
 
 
-def test_nothing_is_said_without_a_look() -> None:
+def test_without_samples_nothing_is_reported() -> None:
     assert said(FakeNvml(processes=9, limit=1, reasons=[0x4]), looks=0) == []
 
 
-def test_begin_forgets() -> None:
+def test_begin_resets_samples() -> None:
     watch = gpu_watch_for("cuda:0", library=FakeNvml(clocks=[600, 1980], reasons=[0x4, 0]))
     assert watch is not None
     watch.sample()
@@ -68,7 +68,7 @@ def test_begin_forgets() -> None:
     assert watch.facts == {**facts, "mig": False}
 
 
-def test_a_slice_is_asked_for_its_processes_and_the_whole_for_the_rest() -> None:
+def test_mig_slice_is_queried_for_processes_and_its_gpu_for_the_rest() -> None:
     nvml = FakeNvml(uuids=("MIG-abc",))
     assert said(nvml, looks=1) == ["the GPU is divided (MIG), and its other instances share clock and power"]
     asked = dict(nvml.asked)
@@ -119,7 +119,7 @@ CPU = [
 
 
 @pytest.mark.parametrize(("text", "own", "words"), [case[1:] for case in CPU], ids=[case[0] for case in CPU])
-def test_what_disturbed_ten_seconds_on_two_cores(text: str, own: float, words: list[str]) -> None:
+def test_cpu_disturbances_of_ten_seconds(text: str, own: float, words: list[str]) -> None:
     before = snapshot({"/proc/stat": stat()}, wall=0.0, own=0.0)
     after = snapshot({"/proc/stat": text}, wall=10.0, own=own)
     assert [item.text for item in disturbances(before, after)] == words
@@ -135,11 +135,11 @@ def test_heat_and_a_falling_clock() -> None:
     assert disturbances(state(None, None), state(None, None)) == []
 
 
-def test_a_system_without_proc_says_nothing() -> None:
+def test_without_proc_nothing_is_reported() -> None:
     assert disturbances(snapshot({}, wall=0, own=0), snapshot({}, wall=5, own=1)) == []
 
 
-def test_this_machine_can_be_read() -> None:
+def test_proc_of_this_machine_is_readable() -> None:
     now = take_snapshot()
     assert now.cores >= 1
     assert now.own > 0

@@ -20,7 +20,7 @@ from stmbench.measure.memory import MemorySpec, max_rss, peak_of_child, peak_of_
 TARGET = "tests.measure.child_target:prepare"
 
 
-def test_the_child_tells_what_the_work_takes_and_not_what_imports_do() -> None:
+def test_child_peak_excludes_imports() -> None:
     reading = peak_of_child(MemorySpec(target=TARGET, arguments={"mib": 96}, threads=1))
     assert 2 * 96 * 2**20 <= reading.bytes < 2 * 96 * 2**20 + 24 * 2**20, "held and temporary, each 96 MiB"
     assert reading.baseline > 50 * 2**20
@@ -82,7 +82,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_the_kernels_words_are_read() -> None:
+def test_peak_is_read_from_proc_status() -> None:
     assert status_bytes("VmHWM", "Name:\tpython\nVmHWM:\t    2048 kB\n") == 2 * 2**20
     assert status_bytes("VmHWM", "Name:\tpython\n") is None
     assert max_rss() > 2**20
@@ -118,7 +118,7 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore
 
 
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
-def test_the_libraries_are_given_what_they_keep_before(device: str | torch.device) -> None:
+def test_library_workspaces_are_allocated_beforehand(device: str | torch.device) -> None:
     with Products() as products:
         memory.allocate_workspaces(device)
     dtypes = (torch.float32, torch.bfloat16, torch.float16)

@@ -18,7 +18,7 @@ def test_both_parts_run_and_are_timed(dtype: torch.dtype) -> None:
     assert torch.equal(probe._target, torch.arange(16.0))
 
 
-def test_the_work_is_what_it_says() -> None:
+def test_work_of_the_probe_is_as_declared() -> None:
     assert SMALL.macs == 512
     assert SMALL.bytes_moved == 128
     assert all(size.macs >= 2**30 and size.copy_bytes >= 2**26 for size in SIZES.values()), "larger than a cache"

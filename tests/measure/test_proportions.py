@@ -42,7 +42,7 @@ def test_the_difference_has_agresti_and_mins_interval() -> None:
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [(0, 0), (40, 40), (40, 0), (0, 40), (7, 7)])
-def test_agreement_of_all_images_keeps_a_width(mine: int, theirs: int) -> None:
+def test_interval_of_full_agreement_has_a_width(mine: int, theirs: int) -> None:
     interval = paired_proportion_difference(_hits(mine, 40), _hits(theirs, 40))
     assert -1 <= interval.low <= interval.estimate <= interval.high <= 1
     assert interval.high - interval.low > 0.05
@@ -64,7 +64,7 @@ def test_a_mean_of_values_has_agresti_and_coulls_interval() -> None:
     assert mean_proportion(np.ones(20)).low == pytest.approx(0.81, abs=0.01)
 
 
-def test_no_image_has_no_share() -> None:
+def test_without_images_there_is_no_share() -> None:
     nothing = np.zeros(0, dtype=bool)
     for interval in (
         proportion(nothing),

@@ -27,7 +27,7 @@ def test_quantiles_are_those_of_printed_tables(freedom: int, value: float) -> No
     assert t_tail(value, freedom) == pytest.approx(0.025, rel=2e-3)
 
 
-def test_the_tail_has_its_closed_forms() -> None:
+def test_tail_equals_its_closed_forms() -> None:
     assert t_tail(3.0, 1) == pytest.approx(0.5 - math.atan(3) / math.pi, rel=1e-9)  # Cauchy
     assert t_tail(3.0, 2) == pytest.approx(0.5 - 3 / (2 * math.sqrt(11)), rel=1e-9)
 

@@ -13,20 +13,20 @@ def saturating(at: int, per_image: float = 0.001):
 
 
 @pytest.mark.parametrize("at", [1, 4, 32])
-def test_it_stops_where_throughput_saturates(at: int) -> None:
+def test_search_stops_where_throughput_saturates(at: int) -> None:
     choice = choose_batch_size(saturating(at))
     assert choice.batch == at
     assert not choice.limited
     assert choice.largest == 4 * at, "two doublings without gain end the growth"
 
 
-def test_one_burst_does_not_end_the_growth() -> None:
+def test_single_outlier_does_not_end_the_search() -> None:
     slow = {2: 0.5}
     choice = choose_batch_size(lambda size: slow.get(size, 0.1))
     assert choice.batch > 2
 
 
-def test_memory_ends_the_growth() -> None:
+def test_out_of_memory_ends_the_search() -> None:
     def seconds(size: int) -> float:
         if size > 8:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
@@ -54,7 +54,7 @@ def test_a_model_that_never_fits_is_refused() -> None:
         choose_batch_size(seconds, start=4)
 
 
-def test_other_errors_are_not_memory() -> None:
+def test_other_errors_are_raised() -> None:
     def seconds(size: int) -> float:
         raise RuntimeError("not implemented for 'Half'")
 
@@ -79,5 +79,5 @@ def test_batches_that_take_long_or_do_not_fit_are_not_tried() -> None:
         (ValueError("out of memory"), False),
     ],
 )
-def test_what_counts_as_out_of_memory(error: Exception, is_memory: bool) -> None:
+def test_out_of_memory_errors_are_recognised(error: Exception, is_memory: bool) -> None:
     assert is_out_of_memory(error) is is_memory

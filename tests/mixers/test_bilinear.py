@@ -31,7 +31,7 @@ PLACES = {
 
 @pytest.mark.parametrize("how", [grid_sums, gathered_sums, weighted_samples])
 @pytest.mark.parametrize("place", PLACES)
-def test_known_places(place: tuple[float, float], how: object) -> None:
+def test_samples_at_known_positions(place: tuple[float, float], how: object) -> None:
     assert sampled(place, how) == pytest.approx(PLACES[place], abs=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_both_implementations_agree(shape: tuple[int, ...], spread: float) -> No
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30])
-def test_bad_places_stay_where_they_are(bad: float) -> None:
+def test_non_finite_positions_affect_only_their_own_output(bad: float) -> None:
     """torchvision's deform_conv2d reads outside its memory on NaN offsets; here they spoil their own output alone."""
     value, weights = torch.ones(1, 4, 4, 2), torch.ones(1, 4, 4, 1, 9)
     places = torch.zeros(1, 4, 4, 1, 9, 2)
@@ -58,14 +58,14 @@ def test_bad_places_stay_where_they_are(bad: float) -> None:
     assert torch.allclose(y[0][others], torch.tensor(9.0))
 
 
-def test_gradients_take_the_differentiable_form() -> None:
+def test_gradients_use_the_differentiable_form() -> None:
     value = torch.randn(1, 4, 4, 2, dtype=torch.float64, requires_grad=True)
     places = torch.randn(1, 4, 4, 1, 9, 2, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(1, 4, 4, 1, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(weighted_samples, (value, places, weights))
 
 
-def test_softmax_of_few_is_softmax() -> None:
+def test_small_softmax_equals_softmax() -> None:
     logits = 5 * torch.randn(3, 4, 9, dtype=torch.float64)
     assert torch.allclose(softmax_of_few(logits), logits.softmax(dim=-1), rtol=1e-12)
     assert softmax_of_few(torch.randn(2, 40)).shape == (2, 40)

@@ -63,14 +63,14 @@ def test_nothing_is_copied_between_host_and_device(name: str, train: bool) -> No
 
 @pytest.mark.parametrize("name", ["dw_conv", "sr_attn", "container"])
 @pytest.mark.parametrize("model", MODELS)
-def test_no_architecture_copies_either(model: str, name: str) -> None:
+def test_no_architecture_copies_between_host_and_device(model: str, name: str) -> None:
     network = create_model(model.format(name)).eval()
     with fake_cuda(network) as guard:
         network(torch.randn(2, 3, 64, 64))
     assert guard.found == []
 
 
-def test_the_guard_sees_a_copy() -> None:
+def test_guard_detects_a_copy() -> None:
     with fake_cuda() as guard:
         x = torch.ones(3)
         x * torch.tensor([1.0, 2.0, 3.0], device="cpu").to("cuda")
@@ -79,7 +79,7 @@ def test_the_guard_sees_a_copy() -> None:
 
 @pytest.mark.parametrize("grad", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", MIXERS.names())
-def test_one_graph(name: str, grad: bool) -> None:
+def test_mixer_compiles_to_one_graph(name: str, grad: bool) -> None:
     torch._dynamo.reset()
     module, x = block_of(name).eval(), torch.randn(1, 14, 14, 64)
     compiled = torch.compile(module, backend="eager", fullgraph=True, dynamic=False)
@@ -109,7 +109,7 @@ def test_a_fused_call_has_no_more_windows_than_a_grid(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", ["sw_attn", "halo_attn"])
 @pytest.mark.parametrize("block", [0, 1])
-def test_many_windows_give_what_few_give(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_windows_equal_unsplit_ones(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     module = MIXERS.get(name).build(BlockPosition(stage=0, block=block, dim=64, resolution=(28, 28))).eval()
     x = torch.randn(3, 28, 28, 64)
     whole = module(x)

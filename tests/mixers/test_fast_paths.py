@@ -32,7 +32,9 @@ def mixer(name: str, block: int = 0, stage: int = 0, **options: object) -> Mixer
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("name", "options", "block"), CASES)
-def test_fast_path_is_the_reference(name: str, options: dict[str, object], block: int, size: tuple[int, int]) -> None:
+def test_fast_path_equals_the_reference(
+    name: str, options: dict[str, object], block: int, size: tuple[int, int]
+) -> None:
     module, x = mixer(name, block, **options), torch.randn(2, *size, 64, dtype=torch.float64)
     with torch.no_grad():
         assert torch.allclose(module(x), module.reference(x), rtol=1e-9, atol=1e-9)
@@ -54,7 +56,7 @@ def test_key_biases_have_no_gradient(name: str, parameter: str, rows: tuple[int,
     assert MIXERS.get(name).zero_gradient[0].parameter == parameter
 
 
-def test_halo_rows_that_no_offset_reaches() -> None:
+def test_halo_bias_rows_beyond_all_offsets_have_no_gradient() -> None:
     module = mixer("halo_attn")
     module(torch.randn(1, 14, 14, 64, dtype=torch.float64)).square().sum().backward()
     for name in ("height_rel", "width_rel"):

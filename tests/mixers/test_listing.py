@@ -8,7 +8,7 @@ from stmbench import mixers
 from stmbench.mixers.base import MIXERS
 
 
-def test_the_listing_is_what_is_registered() -> None:
+def test_list_names_every_registered_mixer() -> None:
     built_in = [name for name in MIXERS if MIXERS.get(name).plugin_sha256 is None]
     assert tuple(built_in) == mixers.BUILTIN
     assert {MIXERS.get(name).module.__module__: () for name in built_in}.keys() == {

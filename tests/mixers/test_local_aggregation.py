@@ -26,7 +26,7 @@ def test_both_forms_agree_with_their_gradients(shape: tuple[int, ...], groups: i
     assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
 
 
-def test_one_weight_for_all_places_is_a_depthwise_convolution() -> None:
+def test_shared_weights_equal_a_depthwise_convolution() -> None:
     values, kernel = torch.randn(2, 6, 5, 12, dtype=torch.float64), torch.randn(12, 1, 3, 3, dtype=torch.float64)
     taps = kernel.flatten(1).T[:, None, None, None].expand(9, 2, 6, 5, 12)
     expected = F.conv2d(values.permute(0, 3, 1, 2), kernel, padding=1, groups=12).permute(0, 2, 3, 1)

@@ -30,7 +30,7 @@ def difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize("grad", [False, True], ids=["gathered", "sampled"])
 @pytest.mark.parametrize("side", [14, 56, 112])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_sampling_places_are_exact_in_half_precision(dtype: torch.dtype, side: int, grad: bool) -> None:
+def test_sampling_positions_are_exact_in_half_precision(dtype: torch.dtype, side: int, grad: bool) -> None:
     module = dcnv3(side)
     x = torch.randn(1, side, side, 32).to(dtype).float()
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_sampling_places_are_exact_in_half_precision(dtype: torch.dtype, side: i
 
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("side", [14, 56, 112])
-def test_sampling_places_are_exact_under_autocast(side: int, grad: bool) -> None:
+def test_sampling_positions_are_exact_under_autocast(side: int, grad: bool) -> None:
     module, x = dcnv3(side), torch.randn(1, side, side, 32)
     with torch.no_grad():
         expected = module(x)

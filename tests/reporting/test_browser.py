@@ -157,7 +157,7 @@ def found(five: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     return result
 
 
-def test_nothing_is_asked_of_a_network_and_nothing_goes_wrong(found: dict[str, Any]) -> None:
+def test_page_loads_without_network_or_errors(found: dict[str, Any]) -> None:
     assert found["requests"] == []
     assert found["console"] == found["errors"] == found["violations"] == []
 
@@ -190,24 +190,24 @@ def test_a_model_is_hidden_in_every_figure_and_table(found: dict[str, Any]) -> N
     assert found["shown"] == [count, 5, "true"]
 
 
-def test_light_and_dark(found: dict[str, Any]) -> None:
+def test_light_and_dark_themes(found: dict[str, Any]) -> None:
     assert found["dark"][2] == "dark"
     assert found["dark"][0] != found["light"][0] == found["lightAgain"]
     assert found["dark"][1] != found["light"][1], "the figures' text follows"
 
 
-def test_marks_say_their_values(found: dict[str, Any]) -> None:
+def test_marks_show_their_values_in_a_tip(found: dict[str, Any]) -> None:
     assert found["tip"] == [False, "DW-Conv: throughput, 131.0 images/s (95 %: 129.0 to 132.8)"]
     assert found["tipGone"] is True
 
 
-def test_names_and_roles(found: dict[str, Any]) -> None:
+def test_controls_have_accessible_names_and_roles(found: dict[str, Any]) -> None:
     assert found["unnamed"] == 0
     assert found["svgs"] is True
     assert found["scopes"] is True
 
 
-def test_the_grid_comes_first_and_sorts(grid: str, tmp_path: Path) -> None:
+def test_overview_comes_first_and_sorts(grid: str, tmp_path: Path) -> None:
     result = run(grid, GRID, tmp_path)
     assert "failed" not in result, result["failed"]
     assert result["sectionsBefore"] == "Overview"
@@ -221,7 +221,7 @@ def test_the_grid_comes_first_and_sorts(grid: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1400])
-def test_no_column_is_lost(grid: str, tmp_path: Path, width: int) -> None:
+def test_every_column_is_reachable(grid: str, tmp_path: Path, width: int) -> None:
     result = run(_framed(grid), TABLES.replace("WIDTH", str(width)), tmp_path)
     assert "failed" not in result, result["failed"]
     assert result["lost"] == []
@@ -235,7 +235,7 @@ def _framed(page: str) -> str:
     return f"<html><head></head><body><textarea id=inner hidden>{inner}</textarea></body></html>"
 
 
-def test_it_fits_a_phone(five: str, tmp_path: Path) -> None:
+def test_page_fits_a_phone(five: str, tmp_path: Path) -> None:
     result = run(_framed(five), PHONE, tmp_path)
     assert "failed" not in result, result["failed"]
     assert (result["folded"], result["switches"], result["unfolded"]) == (True, False, True)
@@ -246,7 +246,7 @@ def test_it_fits_a_phone(five: str, tmp_path: Path) -> None:
     assert result["lines"] == 1
 
 
-def test_hostile_names_run_nothing(tmp_path: Path) -> None:
+def test_hostile_names_run_no_script(tmp_path: Path) -> None:
     name = NAMES[4] + NAMES[0]
     report = html(evil_report(name))
     result = run(report, "return {scripts: document.scripts.length, title: document.title};", tmp_path)

@@ -48,7 +48,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_the_terminal_says_what_is_worse_what_changed_and_why() -> None:
+def test_terminal_shows_regressions_changes_and_reasons() -> None:
     found = text(comparison(WORSE, FAILED, DROP, SAME, EXACT, notes=("meanwhile it rained",)))
     lines = found.splitlines()
     assert lines[0] == "stmbench compare: 1 worse, 1 failed, 1 inconclusive, 1 better, 1 same"
@@ -68,7 +68,7 @@ def test_the_terminal_says_what_is_worse_what_changed_and_why() -> None:
     assert max(map(len, lines)) <= 100
 
 
-def test_conditions_that_all_share_are_said_once() -> None:
+def test_shared_conditions_are_printed_once() -> None:
     together = text(comparison(WORSE, SAME))
     assert together.count("batch 4, 32 px") == 1
     assert "all: batch 4, 32 px" in together
@@ -76,7 +76,7 @@ def test_conditions_that_all_share_are_said_once() -> None:
     assert "all:" not in pages.markdown(comparison(WORSE, EXACT))
 
 
-def test_markdown_folds_away_what_is_the_same() -> None:
+def test_markdown_folds_unchanged_findings() -> None:
     lines = pages.markdown(comparison(WORSE, SAME, EXACT)).splitlines()
     assert lines[0] == "### stmbench compare: 1 worse, 1 better, 1 same"
     folded = lines.index("<details><summary>1 the same within the margin</summary>")
@@ -88,12 +88,12 @@ def test_markdown_folds_away_what_is_the_same() -> None:
     assert not any("unified_sw_attn_nano" in line for line in lines[:folded])
 
 
-def test_without_anything_the_same_nothing_is_folded() -> None:
+def test_without_unchanged_findings_nothing_is_folded() -> None:
     assert "<details>" not in pages.markdown(comparison(WORSE))
     assert "| 🔴 worse" in pages.markdown(comparison(WORSE))
 
 
-def test_a_nasty_name_stays_one_cell_and_means_nothing() -> None:
+def test_hostile_name_stays_in_its_cell() -> None:
     nasty = dataclasses.replace(WORSE, model=NASTY, conditions=NASTY, metric=NASTY)
     failed = dataclasses.replace(FAILED, model=NASTY, reason=NASTY)
     found = comparison(nasty, failed, SAME, base=Version(label=NASTY), notes=(NASTY,))
@@ -113,11 +113,11 @@ def test_a_nasty_name_stays_one_cell_and_means_nothing() -> None:
     [("unified_dw_conv", "unified_dw_conv"), ("_a_", "&#95;a&#95;"), ("a|b", "a&#124;b"), ("`a`", "&#96;a&#96;"),
      ("a\n\nb", "a b"), ("@me", "@<!-- -->me"), ("<b>", "&#60;b&#62;"), ("model[kernel=3]", "model&#91;kernel=3&#93;")],
 )  # fmt: skip
-def test_escaping(given: str, wanted: str) -> None:
+def test_markdown_cells_are_escaped(given: str, wanted: str) -> None:
     assert escaped(given) == wanted
 
 
-def test_json_has_every_field_and_no_surprises() -> None:
+def test_json_has_exactly_the_documented_fields() -> None:
     found = json.loads(pages.as_json(comparison(WORSE, FAILED, DROP)))
     assert found["format"] == FORMAT == "stmbench.compare.v2"
     assert set(found) == {"format", "mode", "base", "head", "findings", "alpha", "notes", "changes", "count"}
@@ -130,7 +130,7 @@ def test_json_has_every_field_and_no_surprises() -> None:
     assert found["base"]["commit"] == "a" * 40
 
 
-def test_what_too_few_rounds_would_find_is_unknown_rather_than_exact() -> None:
+def test_min_detectable_of_too_few_rounds_is_unknown() -> None:
     few = Finding(model="m", metric="t", verdict="inconclusive", effect=0.3, rounds=1, reason="1 rounds")
     assert [pages.detectable(item) for item in (few, EXACT, FAILED, WORSE, DROP)] == [
         "–",
@@ -141,12 +141,12 @@ def test_what_too_few_rounds_would_find_is_unknown_rather_than_exact() -> None:
     ]
 
 
-def test_what_was_confirmed_is_said() -> None:
+def test_confirmation_is_stated() -> None:
     found = text(comparison(dataclasses.replace(WORSE, confirmed=True), SAME))
     assert "worse: confirmed by a second measurement: unified_dw_conv_nano (time per image)" in found
     assert "confirmed" not in text(comparison(WORSE, SAME))
 
 
-def test_two_versions_that_are_the_same_say_so() -> None:
+def test_identical_versions_are_stated() -> None:
     version = Version(label="here", digest="c" * 64)
     assert "changed: nothing" in text(comparison(SAME, base=version, head=version))

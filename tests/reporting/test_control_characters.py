@@ -45,11 +45,11 @@ def is_clean(text: str) -> bool:
     ],
     ids=range(5),
 )
-def test_printable(text: str, shown: str) -> None:
+def test_printable_escapes_control_characters(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-def test_printable_within() -> None:
+def test_printable_in_escapes_nested_text() -> None:
     found = printable_in({BAD: [BAD, 1, (BAD, None)], "pair": Pair(part=BAD, number=2)})
     assert found == {SHOWN: [SHOWN, 1, (SHOWN, None)], "pair": Pair(part=SHOWN, number=2)}
     assert isinstance(found["pair"], Pair)
@@ -67,14 +67,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_store_is_read_as_it_can_be_shown(store: Path) -> None:
+def test_reading_a_store_escapes_its_text(store: Path) -> None:
     frame = read(store)
     assert SHOWN in set(frame["model"])
     assert frame.attrs["warnings"] == [SHOWN]
     assert frame.attrs["mixers"]["dw_conv"]["title"] == SHOWN
 
 
-def test_every_format_of_a_report(store: Path, tmp_path: Path) -> None:
+def test_every_report_format_is_free_of_control_characters(store: Path, tmp_path: Path) -> None:
     formats = "html,latex,markdown" + (",pdf" if importlib.util.find_spec("typst") else "")
     arguments = ("--format", formats, "--title", BAD.replace("\x00", ""), "--out", str(tmp_path / "r"))
     result = run.stmbench("report", str(store), *arguments)
@@ -88,7 +88,7 @@ def test_every_format_of_a_report(store: Path, tmp_path: Path) -> None:
     assert page.count(SHOWN) > 5, "in figures, tables and caveats"
 
 
-def test_export_and_the_terminal(store: Path) -> None:
+def test_export_and_terminal_are_free_of_control_characters(store: Path) -> None:
     result = run.stmbench("export", str(store))
     assert is_clean(result.stdout)
     assert SHOWN in result.stdout
@@ -96,7 +96,7 @@ def test_export_and_the_terminal(store: Path) -> None:
     assert is_clean(refusal)
 
 
-def test_page_and_feed_of_a_history(tmp_path: Path) -> None:
+def test_dashboard_and_feed_are_free_of_control_characters(tmp_path: Path) -> None:
     worse = {series_key(model=BAD): noisy((20, 100.0), (20, 90.0))}
     write_dashboard(machines(worse, text=BAD), tmp_path, title=BAD)
     feed, page = ((tmp_path / name).read_text(encoding="utf-8") for name in ("feed.xml", "index.html"))
@@ -107,7 +107,7 @@ def test_page_and_feed_of_a_history(tmp_path: Path) -> None:
     assert json.dumps(SHOWN)[1:-1] in page
 
 
-def test_a_plugin_that_is_called_so_is_refused(tmp_path: Path) -> None:
+def test_plugin_name_with_control_characters_is_refused(tmp_path: Path) -> None:
     text = "from torch import nn\nfrom stmbench.mixers.base import MixerConfig, register_mixer\n\n\n"
     text += "@register_mixer('odd', config=MixerConfig, title='O\\x1b[2Jdd')\nclass Odd(nn.Module):\n"
     text += (
@@ -118,7 +118,7 @@ def test_a_plugin_that_is_called_so_is_refused(tmp_path: Path) -> None:
         load_plugin(tmp_path / "odd.py")
 
 
-def test_the_plan_of_an_experiment_that_is_called_so(tmp_path: Path) -> None:
+def test_plan_of_an_experiment_is_free_of_control_characters(tmp_path: Path) -> None:
     text = 'title: "T\\e[31m"\nmodels: [unified_identity_nano]\ndata: {set: digits}\nanalyses: [eval]\n'
     result = run.stmbench("run", str(write(tmp_path, text)), "--dry-run")
     assert result.exit_code == 0, result.output

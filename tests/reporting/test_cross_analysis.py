@@ -48,12 +48,12 @@ def _cells() -> list[list[str]]:
     [(0, "22.22", "+0.09 %"), (1, "–", "–"), (2, "79.1", "-0.1 points"), (3, "0.1", "–")],
     ids=["cost", "not measured", "trained", "untrained"],
 )
-def test_a_difference_stands_where_it_means_something(place: int, measured: str, difference: str) -> None:
+def test_difference_to_control_is_shown_where_defined(place: int, measured: str, difference: str) -> None:
     cells = _cells()[place]
     assert (cells[2], cells[4]) == (measured, difference)
 
 
-def test_several_seeds_are_said() -> None:
+def test_number_of_seeds_is_stated() -> None:
     frame = pd.DataFrame(
         [
             _row("accuracy", 0.791, -0.1, unit="1", weights="imagenet.e100.s0:1", runs=3, deviation=0.004),
@@ -64,7 +64,7 @@ def test_several_seeds_are_said() -> None:
     assert [line.cells[2].detail for line in lines] == ["3 seeds, SD 0.4", ""]
 
 
-def test_the_section_counts_what_was_measured_and_names_the_paper() -> None:
+def test_section_counts_values_and_names_the_paper() -> None:
     section = against_published_section(FRAME)
     assert section.lead == "3 of 4 published values have a measured counterpart."
     assert "Contextual Transformer Networks" in section.tables[0].note

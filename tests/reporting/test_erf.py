@@ -35,7 +35,7 @@ def printed(rows: list[Row], width: int = 80) -> str:
     return stream.getvalue()
 
 
-def test_twelve_stages_leave_the_models_names_whole() -> None:
+def test_model_names_are_not_truncated_by_twelve_stages() -> None:
     lines = printed(fields(stages=12)).splitlines()
     names = [line for line in lines if "DW-Conv" in line]
     assert len(names) == 3  # one table for every four stages

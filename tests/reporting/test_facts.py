@@ -27,7 +27,7 @@ from tests.tables.frames import WHEN, with_attrs
     ],
     ids=["random", "one", "trained", "mixed"],
 )
-def test_weights_are_told_by_their_source(labels: list[str], said: str) -> None:
+def test_weights_are_named_by_their_source(labels: list[str], said: str) -> None:
     rows = [
         Row(run_id="20260314T092653-ab12", created_utc=WHEN, kind="summary", analysis="eval", definition="eval.v1",
             model=f"unified_dw_conv_nano[halo={number}]", metric="accuracy", unit="1", value=0.5, weights=label)
@@ -59,7 +59,7 @@ def _answer(seed: int, *, images: int = 355, weights: str | None = None) -> Row:
         (costs(), "Input: 32 px. Weights: never trained (random, 1 seed)."),
     ],
 )
-def test_captions_say_what_values_stand_on(rows: list[Row], text: str) -> None:
+def test_captions_state_samples(rows: list[Row], text: str) -> None:
     assert samples_text(frame_of(rows)) == text
     if text:
         assert all(

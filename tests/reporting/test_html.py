@@ -60,7 +60,7 @@ def test_ids_are_unique_and_every_reference_has_its_target() -> None:
             assert set(value.split()) <= set(page.ids)
 
 
-def test_nothing_is_fetched() -> None:
+def test_page_loads_nothing_from_the_network() -> None:
     text = page_of_five()
     page = parsed(text)
     assert "default-src 'none'" in text
@@ -72,7 +72,7 @@ def test_nothing_is_fetched() -> None:
     assert not re.search(r"url\((?!#)", text)
 
 
-def test_what_a_user_gave_is_escaped() -> None:
+def test_user_text_is_escaped() -> None:
     rows = [dataclasses.replace(row, model=EVIL, mixer=None) for row in profile_rows(["dw_conv"]) if row.model]
     rows += [row for row in profile_rows(["dw_conv"]) if row.model is None]
     frame = with_attrs(frame_of([*rows, failed_row(EVIL, reason=EVIL)]))
@@ -83,7 +83,7 @@ def test_what_a_user_gave_is_escaped() -> None:
     assert "&lt;script&gt;alert" in text
 
 
-def test_it_says_what_was_compared_and_what_to_be_wary_of() -> None:
+def test_page_states_conditions_and_caveats() -> None:
     frame = with_attrs(
         frame_of([*profile_rows(), failed_row(reason="out of memory"), failed_row(reason="out of memory")])
     )
@@ -121,11 +121,11 @@ def test_it_says_what_was_compared_and_what_to_be_wary_of() -> None:
         ([row for row in profile_rows(["dw_conv"]) if row.metric == "throughput"], "DW-Conv was timed: 131.0"),
     ],
 )
-def test_pages_of_little(rows: list, words: str) -> None:
+def test_pages_with_few_rows(rows: list, words: str) -> None:
     assert words in render(build_report(with_attrs(frame_of(rows))))
 
 
-def test_written_at_once_or_not_at_all(tmp_path: Path) -> None:
+def test_page_is_written_atomically(tmp_path: Path) -> None:
     report = build_report(profile_frame(["dw_conv"]))
     (path,) = write_report(report, tmp_path / "new" / "page")
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -140,7 +140,7 @@ def test_written_at_once_or_not_at_all(tmp_path: Path) -> None:
         write_report(report, tmp_path / "other", ["docx"])
 
 
-def test_numbers_carry_what_they_are_sorted_by() -> None:
+def test_number_cells_carry_sort_values() -> None:
     page = parsed(page_of_five())
     values = [float(value) for name, value in page.values if name == "data-value"]
     assert {4.36e6, 0.847e9, 131.0, 412 * 2**20} <= set(values)

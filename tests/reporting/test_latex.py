@@ -19,7 +19,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_add_no_command_no_cell_and_no_comment(name: str) -> None:
+def test_names_cannot_inject_latex(name: str) -> None:
     text = latex(evil_report(name))
     plain, hostile = latex(evil_report("plain")), text
     head, body = "\n".join(text.splitlines()[:2]), "\n".join(hostile.splitlines()[2:])
@@ -41,11 +41,11 @@ def test_names_add_no_command_no_cell_and_no_comment(name: str) -> None:
         ("a\nb\tc", "a b c"),
     ],
 )
-def test_escapes(text: str, expected: str) -> None:
+def test_special_characters_are_escaped(text: str, expected: str) -> None:
     assert escaped(text) == expected
 
 
-def test_a_table_is_whole() -> None:
+def test_table_is_complete() -> None:
     text = latex(build_report(profile_frame()))
     assert text.count(r"\begin{tabular}{@{}lrrl@{}}") == 1
     assert r"\caption{Throughput relative to Halo-Attn}" in text

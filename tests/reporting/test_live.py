@@ -134,7 +134,7 @@ def test_a_point_of_a_curve_changes_the_training_but_not_the_page(serve: Callabl
         *(("/", method, "localhost", 405) for method in ("POST", "PUT", "DELETE", "OPTIONS", "PROPFIND")),
     ],
 )
-def test_who_is_answered(
+def test_requests_are_answered_by_path_method_and_host(
     serve: Callable[..., Server], tmp_path: Path, path: str, method: str, host: str, status: int
 ) -> None:
     _part(tmp_path)
@@ -146,7 +146,7 @@ def test_who_is_answered(
     assert headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
 
 
-def test_it_listens_on_this_machine_alone_and_says_when_it_cannot(serve: Callable[..., Server]) -> None:
+def test_server_binds_to_localhost_and_reports_a_taken_port(serve: Callable[..., Server]) -> None:
     server = serve()
     assert server.socket.getsockname()[0] == "127.0.0.1"
     assert server.address == f"http://127.0.0.1:{server.server_port}/"
@@ -158,9 +158,7 @@ def test_it_listens_on_this_machine_alone_and_says_when_it_cannot(serve: Callabl
 
 
 @pytest.mark.parametrize("error", [TableError("rows", "<none>", "measure"), ValueError("<none>")])
-def test_a_report_that_cannot_be_made_is_said_and_made_later(
-    serve: Callable[..., Server], tmp_path: Path, error: Exception
-) -> None:
+def test_failed_report_is_stated_and_retried(serve: Callable[..., Server], tmp_path: Path, error: Exception) -> None:
     failing = [error]
 
     def build(store: Path) -> Report:

@@ -78,7 +78,7 @@ class _Driven(LivePage):
 
 
 @needs_browser
-def test_new_rows_keep_what_the_reader_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_rows_keep_the_readers_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LEAST_REST_S", 0.1)
     monkeypatch.setattr(live, "REST", 0)
     store = tmp_path / "store"

@@ -24,25 +24,25 @@ def _kinds(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_shown_as_they_are_and_add_no_markup(name: str) -> None:
+def test_names_cannot_inject_markup(name: str) -> None:
     assert _kinds(markdown(evil_report(name))) == _kinds(markdown(evil_report("plain")))
 
 
 @pytest.mark.parametrize("text", [*NAMES[:5], "- a", "1. b", "+ c", "=", "---", "# d", "> e", "3.1", "-0.5"])
-def test_a_line_reads_as_it_was_written(text: str) -> None:
+def test_rendered_line_equals_its_source_text(text: str) -> None:
     (_, inline, _) = MarkdownIt("commonmark").parse(escaped(text))
     shown = "".join(child.content for child in inline.children or () if child.type != "html_inline")
     assert shown == " ".join(text.split())
 
 
-def test_numbers_stay_numbers_and_nobody_is_mentioned() -> None:
+def test_numbers_become_no_lists_and_names_no_mentions() -> None:
     assert escaped("3.942") == "3.942"
     assert escaped("-0.5") == "-0.5"
     assert escaped("ERF@50") == "ERF@50"
     assert "@a" not in escaped("by @a")
 
 
-def test_tables() -> None:
+def test_tables_render() -> None:
     text = markdown(build_report(profile_frame()))
     assert "| DW-Conv | 2.148 | 2.115 to 2.182 | faster |" in text
     assert "| --- | ---: | ---: | --- |" in text

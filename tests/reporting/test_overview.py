@@ -40,7 +40,7 @@ def section() -> Section:
     return found
 
 
-def test_cells_say_the_value_the_verdict_and_the_interval() -> None:
+def test_cells_hold_value_verdict_and_interval() -> None:
     (table,) = section().tables
     assert [column.heading for column in table.columns] == ["Model", "Accuracy", "ERF@50, last stage", "Parameters"]
     assert [(column.unit, column.section) for column in table.columns[1:]] == [
@@ -68,7 +68,7 @@ def test_cells_say_the_value_the_verdict_and_the_interval() -> None:
     assert section().lead == "Against Halo-Attn: 1 better, 1 worse; 3 of 5 differences are resolved."
 
 
-def test_it_stands_before_the_summary_and_its_headings_lead_to_sections() -> None:
+def test_overview_precedes_the_summary_and_links_to_sections() -> None:
     report = build_report(profile_frame(raw=False), first=(section(),))
     page = html(report)
     assert 0 < page.index('id="section-1">Overview') < page.index('id="summary"')
@@ -81,11 +81,11 @@ def test_it_stands_before_the_summary_and_its_headings_lead_to_sections() -> Non
     assert "75.0 %<br><sub>better, +5.0 points (+4.0 to +6.0)</sub>" in text
 
 
-def test_without_findings_there_is_none() -> None:
+def test_without_findings_there_is_no_overview() -> None:
     assert overview_section(profile_frame(raw=False), BASE, {BETTER: []}) is None
 
 
-def test_text_on_coloured_cells_can_be_read() -> None:
+def test_text_on_coloured_cells_has_contrast() -> None:
     style = (Path(html.__code__.co_filename).parent.parent / "templates" / "report.css").read_text(encoding="utf-8")
     colours = {name: (light, dark) for name, light, dark in COLOURS.findall(style)}
     assert {*colours} == {"better", "worse", "neutral", "same", "ground", "ink"}
@@ -106,7 +106,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_the_answer_names_what_is_resolved_and_counts_the_rest() -> None:
+def test_sentence_names_resolved_quantities_and_counts_the_rest() -> None:
     found = [
         Finding(model="m", metric="accuracy", verdict="better", kind="difference", lower_is_better=False),
         Finding(model="m", metric="macs", verdict="worse"),

@@ -52,7 +52,7 @@ def test_the_same_content_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_hostile_names_are_only_words(name: str) -> None:
+def test_hostile_names_are_escaped(name: str) -> None:
     pytest.importorskip("typst")
     assert pdf(evil_report(name)).startswith(b"%PDF-")
 

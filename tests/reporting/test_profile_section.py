@@ -17,7 +17,7 @@ from tests.tables.robustness_frames import frame
 TIMED = ("throughput", "throughput_ratio", "rank_probability")
 
 
-def test_published_figures_stand_beside_ours() -> None:
+def test_published_figures_are_reported_alongside_ours() -> None:
     profile = only(profile_rows(["dw_conv", "sr_attn"], raw=False))
     table = next(table for table in profile.tables if table.name == "published")
     cells = {tuple(cell.text for cell in line.cells[:2]): line.cells for line in table.lines}
@@ -27,7 +27,7 @@ def test_published_figures_stand_beside_ours() -> None:
     assert "Table III" in table.note
 
 
-def test_the_lead_of_a_profile_compares_within_one_setting() -> None:
+def test_lead_compares_within_one_setting() -> None:
     rows = [row for row in profile_rows(["dw_conv", "sr_attn"], raw=False) if row.metric == "throughput"]
     larger = [like(row, resolution=448, value=0.2 * (row.value or 0), ci_low=None, ci_high=None) for row in rows]
     first = (
@@ -64,7 +64,7 @@ def test_two_profiles_in_one_folder_are_not_compared() -> None:
     ]  # fmt: skip
 
 
-def test_a_ratio_stays_in_its_setting() -> None:
+def test_ratio_compares_within_one_setting() -> None:
     rows = profile_rows(["sr_attn", "dw_conv"], raw=False)
     alone = [like(row, batch_size=1) for row in rows if row.metric == "throughput" and row.mixer == "dw_conv"]
     (one, other) = [line for line in lines(frame([*rows, *alone])) if line.subject.mixer == "dw_conv"]
@@ -72,7 +72,7 @@ def test_a_ratio_stays_in_its_setting() -> None:
     assert (other.subject.setting, other.ratio) == ("batch 1", None)
 
 
-def test_machines_are_not_compared(tmp_path: Path) -> None:
+def test_different_machines_are_not_compared(tmp_path: Path) -> None:
     for name, value in (("one", 131.0), ("two", 500.0)):
         rows = [like(row, run_id=name, value=value, ci_low=None, ci_high=None)
                 for row in profile_rows(["dw_conv"], raw=False) if row.metric == "throughput"]  # fmt: skip
@@ -113,7 +113,7 @@ def test_a_verdict_follows_from_its_interval(
     assert [caveat.kind for caveat in only(rows).caveats] == (["imprecise"] if "*" in interval else [])
 
 
-def test_a_few_rounds_lead_to_nothing_even_in_older_stores() -> None:
+def test_lead_claims_nothing_from_few_rounds() -> None:
     rows = [
         like(row, num_samples=3) if row.metric in ("throughput", "throughput_ratio", "rank_probability") else row
         for row in profile_rows(["halo_attn", "dw_conv"], raw=False)
@@ -130,7 +130,7 @@ def test_a_few_rounds_lead_to_nothing_even_in_older_stores() -> None:
     assert (caveat.kind, caveat.text.partition(":")[0]) == ("few rounds", "Halo-Attn and DW-Conv")
 
 
-def test_what_is_not_fit_to_publish_says_so_above_its_summary() -> None:
+def test_unfit_to_publish_is_stated_above_the_summary() -> None:
     table = frame(profile_rows(["halo_attn", "dw_conv"], raw=False))
     table.attrs["warnings"] = ["not fit to publish: others took about 50 % of the processor", "steal"]
     report = build_report(table)

@@ -24,12 +24,12 @@ from tests.tables.frames import profile_rows, with_attrs
         ((1.0,), "1", "100 %"),
     ],
 )
-def test_a_rank_that_is_not_sure_is_a_range(probabilities: tuple[float, ...], words: str, detail: str) -> None:
+def test_uncertain_rank_is_a_range(probabilities: tuple[float, ...], words: str, detail: str) -> None:
     ranks = Ranks(probabilities=dict(enumerate(probabilities, start=1)))
     assert (ranks.words, ranks.detail) == (words, detail)
 
 
-def test_two_models_that_may_change_places_have_both_ranks_in_the_report() -> None:
+def test_indistinguishable_models_have_a_rank_range_in_the_report() -> None:
     chances = {"dw_conv": (0.68, 0.32), "sr_attn": (0.32, 0.68)}
     rows = [
         dataclasses.replace(row, value=chances[str(row.mixer)][int(row.level or 0) - 1])

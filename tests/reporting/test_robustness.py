@@ -21,7 +21,7 @@ def _printed(rows: list[Row], width: int = 80) -> str:
     return file.getvalue()
 
 
-def test_every_share_stands_over_its_interval() -> None:
+def test_terminal_shows_interval_below_each_value() -> None:
     lines = _printed(of_five()).splitlines()
     assert lines[0].split() == ["attack", "model", "clean", "0.5/255", "2/255", "8/255"]
     (line,) = [number for number, text in enumerate(lines) if "Halo-Attn" in text]
@@ -29,7 +29,7 @@ def test_every_share_stands_over_its_interval() -> None:
     assert lines[line + 1].split() == ["73.0–83.0", "56.0–66.0", "29.0–39.0", "7.0–17.0"]
 
 
-def test_the_attack_at_eps_0_stands_beside_the_clean_images() -> None:
+def test_attack_at_eps_0_is_a_column_beside_clean() -> None:
     at_zero = [dataclasses.replace(row, condition="attacked", value=0.7) for row in attacked() if row.level == EPS[0]]
     rows = [*attacked(), *at_zero]
     lines = _printed(rows).splitlines()
@@ -40,7 +40,7 @@ def test_the_attack_at_eps_0_stands_beside_the_clean_images() -> None:
     assert ticks == ["clean", "0/255", "0.5/255", "2/255", "8/255"]
 
 
-def test_it_fits_a_narrow_terminal_with_the_longest_attack() -> None:
+def test_table_fits_a_narrow_terminal() -> None:
     rows = [*of_five(), *of_five(definition="torchattacks.apgd100.v3.5.1", value=1.0, ci_low=0.98, ci_high=1.0)]
     text = _printed([*rows, *attacked(model="timm:a_model_with_an_uncommonly_long_name", mixer=None, scale=None)])
     assert max(map(len, text.splitlines())) <= 80
@@ -48,7 +48,7 @@ def test_it_fits_a_narrow_terminal_with_the_longest_attack() -> None:
     assert "…" not in text
 
 
-def test_what_breaks_a_check_is_marked_and_explained() -> None:
+def test_failed_check_is_marked_and_explained() -> None:
     assert "suspect" not in _printed(of_five())
     text = _printed([*attacked(), *attacked(definition=PGD, status="suspect", reason="it rises")])
     assert text.count("%") > 0
@@ -56,7 +56,7 @@ def test_what_breaks_a_check_is_marked_and_explained() -> None:
     assert "* suspect" in text
 
 
-def test_differences_that_mcnemar_is_sure_of_are_listed() -> None:
+def test_significant_mcnemar_differences_are_listed() -> None:
     pair = {"baseline": "unified_sr_attn_micro", "metric": "mcnemar_p_holm", "ci_low": None, "ci_high": None}
     tests = attacked(value=0.003, **pair)
     text = _printed([*attacked(), *attacked("sr_attn"), *tests])
@@ -66,7 +66,7 @@ def test_differences_that_mcnemar_is_sure_of_are_listed() -> None:
     assert "0 of 4 comparisons" in unsure
 
 
-def test_conditions_are_said_once() -> None:
+def test_conditions_are_printed_once() -> None:
     text = " ".join(_printed(of_five()).split())
     assert "digits · test · 200 images · 224 px · fp32 · cpu · random init · accuracy in %, 95 % intervals" in text
     assert "random init" not in _printed(of_five(weights="a.pth:0123"))

@@ -51,11 +51,11 @@ def curve(mixer: str, levels: tuple[float, ...] = LEVELS, **changes: Any) -> lis
         ({"sr_attn": 0.5, "dw_conv": 0.5}, "All 2 models have the same accuracy: 50.0 % (48.0 to 52.0)."),
     ],
 )
-def test_the_lead_of_an_evaluation(values: dict[str, float], expected: str) -> None:
+def test_lead_of_an_evaluation(values: dict[str, float], expected: str) -> None:
     assert only(evaluated(values)).lead == expected
 
 
-def test_untrained_weights_are_said_once_and_trained_ones_are_not() -> None:
+def test_only_untrained_weights_are_stated_and_once() -> None:
     both = only([*evaluated({"dw_conv": 0.8}, weights="random:0"), *evaluated({"sr_attn": 0.7})])
     assert [caveat.text[:28] for caveat in both.caveats] == ["DW-Conv has random weights: "]
     assert (
@@ -67,7 +67,7 @@ def test_untrained_weights_are_said_once_and_trained_ones_are_not() -> None:
     ]
 
 
-def test_untrained_accuracies_lead_nothing() -> None:
+def test_lead_ignores_untrained_accuracies() -> None:
     section = only(evaluated({"dw_conv": 0.0, "sr_attn": 0.0}, weights="random:0"))
     assert section.lead == "DW-Conv and SR-Attn have random weights, whose accuracy is no result."
     attack = only(of_five(weights="random:0"))
@@ -87,7 +87,7 @@ def test_accuracies_are_compared_on_the_same_data_size_and_precision() -> None:
     )
 
 
-def test_invariance_has_areas_and_levels_and_reasons_that_differ_in_a_number_are_counted() -> None:
+def test_invariance_section_has_areas_levels_and_grouped_reasons() -> None:
     skipped = [
         like(row, value=None, ci_low=None, ci_high=None, status="skipped", reason=f"40 end before {row.level:g} px")
         for mixer in ("dw_conv", "sr_attn", "dcnv3")
@@ -109,7 +109,7 @@ def test_a_single_level_is_no_curve() -> None:
     assert section.lead == "No mean consistency was measured."
 
 
-def test_robustness_has_a_table_for_each_attack_and_checks_are_no_units() -> None:
+def test_robustness_section_has_a_table_for_each_attack() -> None:
     check = like(attacked()[0], metric="validity", condition="fgsm_not_below", value=None, ci_low=None, ci_high=None,
                  status="skipped", reason="only FGSM was run")  # fmt: skip
     tests = attacked(metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", value=0.0004, ci_low=None, ci_high=None)
@@ -140,7 +140,7 @@ def test_checks_of_validity_have_a_table_of_their_own() -> None:
     ]
 
 
-def test_the_mean_over_heads_stands_for_the_heads() -> None:
+def test_heads_are_shown_by_their_mean() -> None:
     known = like(attacked()[0], metric="static_share", level=None, ci_low=None, ci_high=None)
     heads = [like(known, value=0.4 + head / 100, head=head) for head in range(3)]
     rest = only([*of_five(), like(known, value=0.41), *heads]).tables[-1]
@@ -148,7 +148,7 @@ def test_the_mean_over_heads_stands_for_the_heads() -> None:
     assert len(only([*of_five(), *heads]).tables[-1].lines) == 3
 
 
-def test_what_no_table_and_no_mark_shows_is_in_a_table_of_its_own() -> None:
+def test_values_shown_nowhere_else_get_their_own_table() -> None:
     known = attacked(metric="static_share", level=None, ci_low=None, ci_high=None)[:1]
     rest = only([*of_five(), *(like(row, value=0.4321) for row in known)]).tables[-1]
     assert (rest.name, rest.title, len(rest.lines)) == ("robustness-rest", "Also measured", 1)
@@ -160,7 +160,7 @@ def test_what_no_table_and_no_mark_shows_is_in_a_table_of_its_own() -> None:
     assert rest.note == "Of 600 values the first 250 of each kind; `stmbench export` gives all."
 
 
-def test_tests_of_many_pairs_are_few_on_paper() -> None:
+def test_many_pairwise_tests_are_shortened_on_paper() -> None:
     rows = [
         like(row, metric="mcnemar_p_holm", baseline="unified_sr_attn_micro", level=float(number), value=p)
         for number, p in enumerate([0.001] * 3 + [0.9] * 60)
@@ -207,7 +207,7 @@ def test_stores_are_joined_and_their_artifacts_found(tmp_path: Path) -> None:
     assert any("Rows of 2 commits" in caveat.text for caveat in report.caveats)
 
 
-def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
+def test_missing_or_truncated_maps_are_counted(tmp_path: Path) -> None:
     store = Store(tmp_path).require_writable()
     np.savez(store.artifact("k", "good.npz"), magnitude_0=np.ones((4, 4)), centre_0=np.array([2.0, 2.0]))
     store.artifact("k", "cut.npz").write_bytes(store.artifact("k", "good.npz").read_bytes()[:100])
@@ -226,7 +226,7 @@ def test_maps_that_are_gone_or_cut_short_are_counted(tmp_path: Path) -> None:
     assert len([axes for plot in section.plots for axes in plot.figure.axes]) == 1 + 1  # and the colour bar
 
 
-def test_analyses_together_have_a_section_of_ranks_before_theirs() -> None:
+def test_rank_section_precedes_sections_of_several_analyses() -> None:
     accuracies = [like(row, resolution=224) for row in evaluated({"dw_conv": 0.8, "sr_attn": 0.7, "dcnv3": 0.75})]
     costs = [row for row in profile_rows(["dw_conv", "sr_attn", "dcnv3"], raw=False)
              if row.metric in ("throughput", "macs")]  # fmt: skip

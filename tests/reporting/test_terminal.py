@@ -20,7 +20,7 @@ def shown(frame) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-def test_five_mixers() -> None:
+def test_profile_table_of_five_mixers() -> None:
     lines = shown(profile_frame())
     assert max(map(len, lines)) <= 100
     row = next(line for line in lines if line.startswith("DW-Conv")).split()
@@ -31,7 +31,7 @@ def test_five_mixers() -> None:
     assert any(line.startswith("* the 95 % interval is wider") for line in lines)
 
 
-def test_options_are_kept_whole_within_100_columns() -> None:
+def test_model_options_are_not_truncated_within_100_columns() -> None:
     name = "unified_dw_conv_micro[design=C,drop_path_rate=0.05]"
     rows = [dataclasses.replace(row, model=name) for row in profile_rows(["dw_conv"]) if row.model]
     lines = shown(with_attrs(frame_of(rows)))
@@ -39,7 +39,7 @@ def test_options_are_kept_whole_within_100_columns() -> None:
     assert "DW-Conv, design=C,drop_path_rate=0.05" in "".join(line[:28].strip() for line in lines)
 
 
-def test_failures_and_dashes() -> None:
+def test_failed_and_missing_values_are_dashes() -> None:
     lines = shown(with_attrs(frame_of([*profile_rows(["dw_conv"]), failed_row(reason="out of memory [8 GiB]")])))
     assert "unified_dcnv3_huge: failed, out of memory [8 GiB]" in "\n".join(line.rstrip() for line in lines)
     counted = [row for row in profile_rows(["dw_conv"]) if row.metric in ("params", "macs")]
@@ -47,7 +47,7 @@ def test_failures_and_dashes() -> None:
     assert row == ["DW-Conv", "4.42", "0.648", *["–"] * 6]
 
 
-def test_sizes_that_were_only_counted_are_all_shown() -> None:
+def test_sizes_without_timing_are_all_shown() -> None:
     timed = [row for row in profile_rows(["dw_conv"]) if row.model]
     counted = [row for row in timed if row.metric in ("params", "macs")]
     larger = [dataclasses.replace(row, resolution=320, dataset="noise:3x320x320") for row in counted]
@@ -63,6 +63,6 @@ def test_sizes_that_were_only_counted_are_all_shown() -> None:
     assert models([*small, *larger, *wide]) == ["DW-Conv · 224 px", "DW-Conv · 320 px", "DW-Conv · 224x320 px"]
 
 
-def test_no_profile() -> None:
+def test_without_profile_rows_there_is_no_table() -> None:
     with pytest.raises(TableError, match="profile"):
         profile_table(frame_of([]))

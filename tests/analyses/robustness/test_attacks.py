@@ -1,4 +1,4 @@
-"""torchattacks behind our functions: seeded, quiet, within eps, let go of afterwards, and missed in words."""
+"""Attacks: eps as text; torchattacks behind our functions: seeded, quiet, within eps, freed, named if missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from stmbench.analyses.robustness.attacks import ATTACKS, attack_named, pgd, predict, torchattacks_version
+from stmbench.analyses.robustness.attacks import (
+    ATTACKS,
+    PAPER,
+    attack_named,
+    eps_of,
+    ordered,
+    pgd,
+    predict,
+    torchattacks_version,
+    words,
+)
 from stmbench.analyses.robustness.fgsm import Target
 from stmbench.analyses.robustness.runner import TOLERANCE
-from stmbench.errors import InputError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, UnknownNameError
 from tests.analyses.robustness.networks import Convolutions, normalise
 
 EPS = 8 / 255
@@ -111,3 +121,29 @@ def test_a_missing_torchattacks_names_the_extra(monkeypatch: pytest.MonkeyPatch)
 def test_an_unknown_attack_is_answered_with_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
         attack_named("pgdd")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8/255", 8 / 255), ("0.5/255", 0.5 / 255), (" 2 / 255", 2 / 255), ("0.03", 0.03), ("0", 0.0), ("1", 1.0),
+     ("1e-3", 0.001), ("-0", 0.0)],
+)  # fmt: skip
+def test_eps_is_parsed_as_fraction_or_decimal(text: str, value: float) -> None:
+    assert eps_of(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["-0.1", "1.01", "8", "256/255", "1/-255", "nan", "inf", "1/0", "a", "", "1/2/3", "8/"]
+)
+def test_invalid_eps_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"eps .*change --eps"):
+        eps_of(text)
+
+
+@pytest.mark.parametrize("text", [*PAPER, "1/255", "0.25/255", "0.03", "0.001", "0", "1"])
+def test_eps_is_shown_as_written(text: str) -> None:
+    assert words(eps_of(text)) == text
+
+
+def test_eps_are_unique_and_sorted() -> None:
+    assert ordered([0.03, 0.0, 0.01, 0.03]) == (0.0, 0.01, 0.03)

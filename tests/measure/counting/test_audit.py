@@ -43,7 +43,7 @@ def test_counter_and_formulas_agree_at_other_sizes(mixer: str, scale: str) -> No
 
 @pytest.mark.parametrize("mixer", list(MIXERS))
 @pytest.mark.parametrize(("scale", "height", "width"), [("nano", 64, 48), ("base", 224, 320)])
-def test_a_mixer_by_itself(mixer: str, scale: str, height: int, width: int) -> None:
+def test_mixer_alone_equals_its_formula(mixer: str, scale: str, height: int, width: int) -> None:
     model = without_numbers(mixer, scale)
     maps = model.config.maps(height, width)
     for site, path, module in model.mixers():

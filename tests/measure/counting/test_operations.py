@@ -73,7 +73,7 @@ PRODUCTS: dict[str, tuple[Function, tuple[int, ...], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("case", PRODUCTS)
-def test_product(case: str) -> None:
+def test_matrix_product(case: str) -> None:
     function, size, expected = PRODUCTS[case]
     counted = count(Operation(function), size)
     assert dict(counted.total.kinds) == expected
@@ -119,7 +119,7 @@ class SelfAttention(nn.Module):
         return mixed
 
 
-def test_multi_head_attention_is_taken_apart() -> None:
+def test_multi_head_attention_is_counted_by_operation() -> None:
     counted = count(SelfAttention(), (9, 16))
     assert dict(counted.total.kinds)["matmul"] == 2 * 9 * 9 * 16
     assert counted.macs == 9 * 4 * 16 * 16 + 2 * 9 * 9 * 16
@@ -197,7 +197,7 @@ FREE_OF_MACS: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("case", FREE_OF_MACS)
-def test_these_are_not_in_macs(case: str) -> None:
+def test_elementwise_operations_are_not_macs(case: str) -> None:
     module, size, expected = FREE_OF_MACS[case]
     counted = count(module, size)
     assert counted.macs == 0

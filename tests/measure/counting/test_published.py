@@ -39,7 +39,7 @@ def test_published_convention_gives_table_3(mixer: str, scale: str, index: int) 
 
 
 @pytest.mark.parametrize(("mixer", "scale", "index"), CASES)
-def test_macs(mixer: str, scale: str, index: int) -> None:
+def test_macs_equal_reference_figures(mixer: str, scale: str, index: int) -> None:
     assert counted(mixer, scale, 224, 224).macs / 1e9 == pytest.approx(MACS[mixer][index], rel=0.005)
 
 
@@ -57,7 +57,7 @@ def test_fvcore_default(mixer: str, scale: str) -> None:
     assert total / 1e9 == pytest.approx(FVCORE[mixer][SCALES.index(scale)], rel=0.002)
 
 
-def test_fvcore_by_itself_takes_fused_attention_for_free() -> None:
+def test_plain_fvcore_counts_no_fused_attention() -> None:
     counts = counted("sw_attn", "micro", 224, 224)
     assert counts.total.kinds["matmul"] > 5e7
     # nor does it see that a mean over positions is a pooling

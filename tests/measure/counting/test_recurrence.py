@@ -110,7 +110,7 @@ def test_other_elementwise_work_is_free_and_named(case: str) -> None:
     assert (dict(total.kinds), total.elementwise) == ({}, elementwise)
 
 
-def test_what_is_counted_is_not_left_out_too() -> None:
+def test_counted_operations_are_not_elementwise_too() -> None:
     total = count(Operation(lambda x: (x * x.sigmoid()).sum(-1)), (STEPS, DIM)).total
     assert (total.macs, total.elementwise) == (ONE, 0)
     assert count(Operation(from_zero), (STEPS, DIM)).total.elementwise == 0
@@ -124,7 +124,7 @@ def test_a_product_of_complex_matrices_costs_four_real_ones() -> None:
 
 
 @pytest.mark.parametrize(("elementwise", "said"), [(0, None), (5, None), (6, "6 elementwise multiplications, 6 %")])
-def test_a_large_share_is_said(elementwise: int, said: str | None) -> None:
+def test_large_elementwise_share_is_warned_of(elementwise: int, said: str | None) -> None:
     assert Tally(kinds={"conv": 94}, elementwise=6).elementwise_share == 0.06
     notes = left_out("m", [Cost(metric="macs", value=95), Cost(metric="elementwise", value=elementwise)])
     assert bool(notes) == (said is not None)

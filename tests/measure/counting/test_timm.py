@@ -38,7 +38,7 @@ def _model(name: str) -> tuple[torch.nn.Module, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_known_figures(name: str) -> None:
+def test_macs_equal_known_figures(name: str) -> None:
     model, size = _model(name)
     counted = count(model, size)
     assert counted.macs / 1e9 == pytest.approx(FIGURES[name], rel=0.015)
@@ -56,6 +56,6 @@ def test_half_of_pytorchs_flops(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["convnextv2_tiny", "maxvit_tiny_tf_224", "xcit_tiny_12_p8_224", "mvitv2_tiny", "resnest50d", "nfnet_f0"]
 )
-def test_others_are_counted_without_complaint(name: str) -> None:
+def test_other_timm_models_are_counted(name: str) -> None:
     model, size = _model(name)
     assert count(model, size).macs > 1e9

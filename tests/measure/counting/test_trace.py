@@ -51,7 +51,7 @@ def test_counting_leaves_the_model_as_it_was(mixer: str) -> None:
         assert torch.equal(model.eval()(image), expected)
 
 
-def test_a_model_that_needs_numbers_is_run() -> None:
+def test_model_that_reads_values_is_run_on_real_tensors() -> None:
     def branch(x: Tensor) -> Tensor:
         return x @ x.mT if float(x.sum()) == 0 else x
 
@@ -75,7 +75,7 @@ def test_shared_parameters_are_counted_once_and_their_use_twice() -> None:
     assert counted.macs == 2 * 4 * 64
 
 
-def test_parts_add_up_and_unmatched_modules_are_other() -> None:
+def test_parts_sum_to_the_total_and_the_rest_is_other() -> None:
     model = nn.Sequential(nn.Linear(8, 4), nn.Sequential(nn.Linear(4, 4), nn.GELU()), nn.Linear(4, 2))
     counted = count(model, (3, 8), parts={"first": "0", "middle": "1"})
     macs = {name: tally.macs for name, tally in counted.parts.items()}

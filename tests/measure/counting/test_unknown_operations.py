@@ -60,18 +60,18 @@ def test_an_operation_without_a_rule_is_named_with_its_module(operation: str) ->
         count(Nested(UNKNOWN[operation]), (4, 4))
 
 
-def test_what_fvcore_skips_in_silence_is_not_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operation_that_fvcore_skips_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(HANDLES, "aten::relu")  # on fvcore's own list of operations to ignore
     with pytest.raises(CountError, match="aten::relu in the model itself"):
         count(nn.ReLU(), (4, 4))
 
 
-def test_a_scripted_branch_is_not_looked_past() -> None:
+def test_scripted_branch_is_named() -> None:
     with pytest.raises(CountError, match=r"prim::(If|CallFunction)"):
         count(CallsAScript(), (4, 4))
 
 
-def test_a_model_that_cannot_run_says_so() -> None:
+def test_model_that_cannot_run_is_refused() -> None:
     with pytest.raises(CountError, match=r"Linear cannot be traced on an input of \(1, 4, 9\)"):
         count(nn.Linear(8, 8), (4, 9))
 
@@ -85,7 +85,7 @@ def test_many_unknown_operations_make_one_short_message() -> None:
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_handle_of_ones_own() -> None:
+def test_custom_handle_is_used() -> None:
     try:
 
         @handle("aten::cdist")

@@ -20,7 +20,7 @@ from tests.measure.detection.made_up import Results, Truth, annotation, hard_cas
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_weights_of_one_give_the_scores_themselves(seed: int) -> None:
+def test_unit_weights_give_the_plain_scores(seed: int) -> None:
     found = score(*hard_case(seed), kind="bbox")
     each = weighted(found.matches, np.ones((len(found.matches.image_ids), 3)))
     assert each.shape == (10, 3)
@@ -91,7 +91,7 @@ def test_intervals_hold_the_estimate_and_shrink_with_more_images() -> None:
         assert 2 < (few[name].high - few[name].low) / (many[name].high - many[name].low) < 8  # about 4
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_interval_has_its_nominal_coverage() -> None:
     truth = easy(1500, 0.7, 99).metrics["box_ap"]
     found = [intervals(easy(40, 0.7, seed), draws=100)["box_ap"] for seed in range(60)]
     assert 50 <= sum(item.low <= truth <= item.high for item in found) <= 60

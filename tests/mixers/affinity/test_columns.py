@@ -35,7 +35,7 @@ def test_a_footprint_ends_with_the_map() -> None:
     assert reduced_columns(3, 2, grid=(1, 1), stride=4).boxes.tolist() == [[0, 0, 3, 2]]
 
 
-def test_off_the_map_is_one_column_without_a_place() -> None:
+def test_off_map_is_one_column_without_a_position() -> None:
     columns = with_outside(map_columns(2, 2))
     assert len(columns) == 5
     assert columns.grid == (2, 2)

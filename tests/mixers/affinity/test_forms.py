@@ -123,7 +123,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     return FORMS[request.param]()
 
 
-def test_dense_is_the_matrix(pair: Pair) -> None:
+def test_dense_form_equals_the_matrix(pair: Pair) -> None:
     affinity, written = pair
     assert affinity.shape == tuple(written.shape)
     assert affinity.dense().shape == written.shape
@@ -149,7 +149,7 @@ def test_entries_hold_each_column_once(pair: Pair) -> None:
         assert len(used) == len(set(used))
 
 
-def test_applied_it_is_a_product(pair: Pair) -> None:
+def test_apply_equals_the_matrix_product(pair: Pair) -> None:
     affinity, written = pair
     values = torch.randn(*written.shape[:2], written.shape[3], 6, dtype=torch.float64)
     torch.testing.assert_close(affinity.apply(values), written @ values)

@@ -30,7 +30,7 @@ def _images(batch: int = 2) -> Tensor:
     return torch.randn(batch, HEIGHT, WIDTH, 8, dtype=torch.float64)
 
 
-def test_of_a_linear_mixer_it_is_the_norm_that_the_exact_affinity_gives() -> None:
+def test_linear_mixer_equals_the_norm_of_its_affinity() -> None:
     mixer, positions = _mixer("dw_conv", kernel=3), torch.tensor([0, 8, 29])
     rows = mixer.affinity(_images()).rows(positions)  # B, C, P, N: every channel is a head
     # d out_p / d in_k = W_out diag(a_pk) W_in
@@ -40,14 +40,14 @@ def test_of_a_linear_mixer_it_is_the_norm_that_the_exact_affinity_gives() -> Non
 
 
 @pytest.mark.parametrize(("name", "options"), [("sw_attn", {"window": 4, "head_dim": 4}), ("dcnv3", {"group_dim": 4})])
-def test_of_a_dynamic_mixer_it_is_that_of_autograd(name: str, options: dict[str, int]) -> None:
+def test_dynamic_mixer_equals_autograd(name: str, options: dict[str, int]) -> None:
     mixer, positions, images = _mixer(name, **options), torch.tensor([3, 14]), _images(1)
     whole = torch.autograd.functional.jacobian(mixer, images)  # 1, H, W, C, 1, H, W, C
     expected = whole.square().sum((3, 7)).sqrt().view(HEIGHT * WIDTH, HEIGHT * WIDTH)[positions]
     torch.testing.assert_close(jacobian_affinity(mixer, images, positions)[0], expected)
 
 
-def test_it_is_the_same_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_batches_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     mixer, positions = _mixer("dw_conv", kernel=3), torch.tensor([7, 2, 7])
     expected = jacobian_affinity(mixer, _images(), positions)
     monkeypatch.setattr(base, "NUMBERS", 5 * HEIGHT * WIDTH * 8)  # five copies, and 24 products
@@ -70,7 +70,7 @@ def test_a_position_off_the_map_is_refused() -> None:
         jacobian_affinity(nn.Identity(), _images(), torch.tensor([3, 30]))
 
 
-def test_it_works_without_gradients_around_it() -> None:
+def test_works_under_no_grad() -> None:
     with torch.no_grad():
         norms = jacobian_affinity(nn.Identity(), _images(1), torch.tensor([4]))
     assert norms[0, 0].nonzero().flatten().tolist() == [4]

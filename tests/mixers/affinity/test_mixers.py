@@ -46,7 +46,7 @@ def seen(weights: Tensor) -> tuple[int, int, int, int]:
     return int(y.min()), int(x.min()), int(y.max()) + 1, int(x.max()) + 1
 
 
-def test_halo_sees_its_window_and_a_band_and_nothing_outside_the_padded_map() -> None:
+def test_halo_columns_are_its_window_and_halo() -> None:
     affinity = build("halo_attn", window=4, halo=2).affinity(images(6, 11))
     assert affinity.columns.grid == (8, 12)
     assert seen(row(affinity, 0, 0)) == (0, 0, 6, 6)
@@ -66,7 +66,7 @@ def test_halo_padding_has_weight_and_values_of_zero() -> None:
     assert float(affinity.rows(torch.tensor([5 * 11 + 10]))[..., padding].sum()) > 0.1
 
 
-def test_shifted_windows_end_at_the_seam() -> None:
+def test_shifted_windows_do_not_cross_the_seam() -> None:
     plain, shifted = (build("sw_attn", block=block, window=4).affinity(images(8, 8)) for block in (0, 1))
     assert seen(row(plain, 1, 5)) == (0, 4, 4, 8)
     assert seen(row(shifted, 3, 3)) == (2, 2, 6, 6)
@@ -119,7 +119,7 @@ def test_points_off_the_map_are_a_column_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_forward_asks_for_no_affinity(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_computes_no_affinity(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mixer = build(name, **FIVE[name])
     expected = mixer(images(8, 8))
     for method in ("affinity", "values", "project"):
@@ -135,7 +135,7 @@ def test_the_five_have_an_affinity(name: str) -> None:
     assert affinity_of(mixer, name).affinity(images(8, 8)).shape[2] == 64
 
 
-def test_a_mixer_without_one_is_told_what_there_is() -> None:
+def test_mixer_without_affinity_is_refused() -> None:
     assert not has_affinity(nn.Identity())
     with pytest.raises(InputError, match=r"linear map of its values, got mine, which has no affinity; .*--jacobian"):
         affinity_of(nn.Identity(), "mine")

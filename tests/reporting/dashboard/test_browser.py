@@ -89,18 +89,18 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return open_page(page, folder, driver=DRIVER)
 
 
-def test_nothing_is_said_on_the_console(opened: Opened) -> None:
+def test_console_stays_empty(opened: Opened) -> None:
     assert opened.console == []
 
 
-def test_charts_and_steps_are_drawn(opened: Opened) -> None:
+def test_charts_and_change_points_are_drawn(opened: Opened) -> None:
     assert opened.returned["all"] == 5
     assert opened.returned["drawn"] == 5
     assert opened.returned["rows"] == 4
     assert opened.returned["marks"] == ["▲", "▼", "▼", "▼"]
 
 
-def test_a_sparkline_tells_the_last_change_and_leads_to_its_chart(opened: Opened) -> None:
+def test_sparkline_shows_the_last_change_and_links_to_its_chart(opened: Opened) -> None:
     dw, sw = "unified_dw_conv_micro", "unified_sw_attn_micro"
     kinds = [kind.removeprefix("spark ") for kind, _ in opened.returned["sparks"]]
     assert kinds == ["worse", "better", "steady", "steady", "worse"]
@@ -140,7 +140,7 @@ ZOOM = """
 """
 
 
-def test_zoom_by_drag_and_keys_and_the_way_back(tmp_path: Path) -> None:
+def test_zoom_by_drag_and_keys_and_reset(tmp_path: Path) -> None:
     table = {series_key(): noisy((40, 100.0), (40, 90.0))}
     page = write_dashboard(machines(table), tmp_path, title="Dashboard", commit_url="https://example.org/{commit}")
     found = open_page(page["page"], tmp_path, driver=ZOOM)
@@ -168,7 +168,7 @@ def test_one_measurement_has_no_fitted_line(tmp_path: Path) -> None:
     assert open_page(page, tmp_path, driver=driver).returned == [["one value", "steady"], [False, True]]
 
 
-def test_charts_far_below_wait_until_they_are_near(tmp_path: Path) -> None:
+def test_charts_are_drawn_lazily(tmp_path: Path) -> None:
     table = {series_key("params", model=f"model{number:02}"): [1.0] * 5 for number in range(60)}
     page = write_dashboard(machines(table), tmp_path, title="Dashboard")["page"]
     count = """document.querySelectorAll("#overview .spark")[24].click();
@@ -180,7 +180,7 @@ def test_charts_far_below_wait_until_they_are_near(tmp_path: Path) -> None:
     assert ["heard" in line for line in found.console] == [True]  # so that silence means something
 
 
-def test_filters_choose_and_the_address_keeps_them(opened: Opened) -> None:
+def test_filters_are_kept_in_the_address(opened: Opened) -> None:
     expected = {
         "params": [3, "#metric=params"],
         "skipped": 3,
@@ -203,7 +203,7 @@ def test_keys_and_pointer_read_values(opened: Opened) -> None:
     assert "images/s" in opened.returned["tip"]
 
 
-def test_a_step_leads_to_its_chart(opened: Opened) -> None:
+def test_change_point_links_to_its_chart(opened: Opened) -> None:
     assert opened.returned["shown"] == [1, "svg"]
 
 
@@ -217,7 +217,7 @@ def test_a_name_is_text_and_never_markup(tmp_path: Path) -> None:
     assert found.console == []
 
 
-def test_an_address_chooses_and_unknown_names_in_it_choose_all(tmp_path: Path) -> None:
+def test_address_selects_and_unknown_names_select_all(tmp_path: Path) -> None:
     other = [record(number, {series_key(): 1.0}, machine="ffffffffffff") for number in range(3)]
     page = write_dashboard([*_machines(), *machines_of(other)], tmp_path, title="Dashboard")["page"]
     driver = "return [document.querySelectorAll('#charts figure').length, location.hash]"

@@ -24,7 +24,7 @@ def _text(parent: ET.Element, path: str) -> str:
     return found
 
 
-def test_an_entry_says_what_got_worse_where_and_by_how_much() -> None:
+def test_entry_states_metric_conditions_and_change() -> None:
     feed = _feed(WORSE)
     (entry,) = feed.findall("a:entry", ATOM)
     assert _text(entry, "a:title") == f"unified_dw_conv_micro: throughput -9.9 % at {sha(20)[:12]}"
@@ -38,14 +38,14 @@ def test_an_entry_says_what_got_worse_where_and_by_how_much() -> None:
     assert _text(feed, "a:updated") == "2026-02-09T00:00:00Z"
 
 
-def test_gains_and_what_has_no_better_are_left_out() -> None:
+def test_improvements_and_undirected_metrics_are_left_out() -> None:
     assert _feed({series_key(): noisy((20, 100.0), (20, 120.0))}).findall("a:entry", ATOM) == []
     assert _feed({series_key("latency"): noisy((20, 1.0), (20, 0.9))}).findall("a:entry", ATOM) == []
     assert len(_feed({series_key("latency"): noisy((20, 1.0), (20, 1.2))}).findall("a:entry", ATOM)) == 1
     assert len(_feed({series_key("accuracy"): noisy((20, 0.8), (20, 0.7))}).findall("a:entry", ATOM)) == 1
 
 
-def test_losses_of_one_commit_are_one_entry() -> None:
+def test_regressions_of_one_commit_share_an_entry() -> None:
     (entry,) = _feed({**WORSE, series_key("params"): [1e6] * 20 + [2e6] * 20}).findall("a:entry", ATOM)
     assert _text(entry, "a:title").endswith(f"at {sha(20)[:12]} and 1 more")
     assert _text(entry, "a:content").count("<li>") == 2
@@ -62,7 +62,7 @@ def test_identifiers_and_times_stay_when_commits_are_added() -> None:
     assert again[0] == again[1]
 
 
-def test_an_address_makes_links_absolute() -> None:
+def test_url_makes_links_absolute() -> None:
     feed = _feed(WORSE, url="https://example.org/bench")
     links = [link.get("href", "") for link in feed.iter(f"{{{ATOM['a']}}}link")]
     assert links[:2] == ["https://example.org/bench/index.html", "https://example.org/bench/feed.xml"]
@@ -78,7 +78,7 @@ def test_names_are_escaped_twice_in_html_and_once_in_text() -> None:
     assert "<script>alert(1)</script>&" in "".join(content.itertext())
 
 
-def test_the_feed_does_not_grow_without_end(tmp_path: Path) -> None:
+def test_number_of_entries_is_limited(tmp_path: Path) -> None:
     from stmbench.history.series import machines_of
 
     params = series_key("params")

@@ -60,14 +60,14 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("metric", "before", "after", "levels", "change"), WORDS)
-def test_steps_in_words(metric: str, before: float, after: float, levels: tuple[str, str], change: str) -> None:
+def test_change_point_in_words(metric: str, before: float, after: float, levels: tuple[str, str], change: str) -> None:
     (machine,) = machines({series_key(metric): [before] * 8 + [after] * 8})
     (event,) = events_of(machine)
     assert labels.before_and_after(event, labels.displays(machine)[metric]) == levels
     assert labels.change(event) == change
 
 
-def test_conditions_are_told_and_a_profiles_noise_is_not() -> None:
+def test_conditions_leave_out_the_noise_input_of_a_profile() -> None:
     key = series_key("latency", batch_size=1, condition="p50", compile=True, dataset="noise:3x224x224")
     told = labels.conditions(key)
     assert told == "cpu, fp32, compiled, 224 px, batch 1, p50"
@@ -76,7 +76,7 @@ def test_conditions_are_told_and_a_profiles_noise_is_not() -> None:
     assert labels.conditions(robust) == "fgsm.v1, cpu, fp32, digits, 224 px, level 0.5"
 
 
-def test_what_users_named_cannot_leave_its_place(tmp_path: Path) -> None:
+def test_user_text_is_escaped(tmp_path: Path) -> None:
     found = machines({series_key(model=EVIL, mixer=EVIL): noisy((9, 1.0), (9, 0.5))}, text=EVIL)
     page = write_dashboard(found, tmp_path, title=EVIL)["page"].read_text(encoding="utf-8")
     assert "<script>alert" not in page
@@ -87,7 +87,7 @@ def test_what_users_named_cannot_leave_its_place(tmp_path: Path) -> None:
     assert machine["commits"][0][2] == printable(EVIL)
 
 
-def test_the_page_asks_nothing_of_a_network() -> None:
+def test_page_loads_nothing_from_the_network() -> None:
     page = render(machines({series_key(): [1.0]}), title="t", commit_url=None)
     assert "default-src 'none'" in page
     assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]*)""", page) == [
@@ -112,7 +112,7 @@ def test_commits_are_linked_to_the_remote_unless_told_otherwise() -> None:
     assert _embedded(render([machine], title="t", commit_url=None))["commitUrl"] is None
 
 
-def test_writing_replaces_the_files_and_nothing_else(tmp_path: Path) -> None:
+def test_writing_replaces_only_its_own_files(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("x")
     for title in ("first", "second"):
         write_dashboard(machines({series_key(): [1.0]}), tmp_path, title=title)
@@ -120,7 +120,7 @@ def test_writing_replaces_the_files_and_nothing_else(tmp_path: Path) -> None:
     assert "<h1>second</h1>" in (tmp_path / "index.html").read_text()
 
 
-def test_what_cannot_be_drawn_or_written_is_refused(tmp_path: Path) -> None:
+def test_invalid_input_or_folder_is_refused(tmp_path: Path) -> None:
     found = machines({series_key(): [1.0]})
     with pytest.raises(TableError, match="expected a history with records"):
         write_dashboard([], tmp_path, title="t")

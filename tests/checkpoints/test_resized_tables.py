@@ -1,4 +1,4 @@
-"""Tables of positions of another size: refused unless asked for, resized as the authors do, and said in the row."""
+"""Position tables of another size: refused unless asked for, resized as the authors do, and recorded in the row."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_constant_table_stays_that_constant(name: str) -> None:
+def test_constant_table_stays_constant(name: str) -> None:
     theirs, ours = TABLES[name]
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         found = resized_table(name, torch.full(theirs, 0.5, dtype=dtype), ours)
@@ -48,7 +48,7 @@ def test_a_constant_table_stays_that_constant(name: str) -> None:
         assert torch.allclose(found.double(), torch.tensor(0.5, dtype=torch.float64), atol=1e-6)
 
 
-def test_a_line_keeps_its_ends_where_corners_are_aligned() -> None:
+def test_linear_table_keeps_its_end_values() -> None:
     line = torch.linspace(0, 1, 19)[:, None].expand(19, 32)
     found = resized_table("height_rel", line, (25, 32))
     assert found is not None
@@ -73,7 +73,7 @@ def cubic(old: int, new: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("old", "new"), [(13, 23), (13, 7), (7, 13)])
-def test_a_window_is_resized_by_cubic_convolution(old: int, new: int) -> None:
+def test_bias_table_is_resized_bicubically(old: int, new: int) -> None:
     table = torch.randn(old * old, 2, dtype=torch.float64)
     found = resized_table("relative_bias", table, (new * new, 2))
     wanted = torch.einsum("ai,bj,ijh->abh", cubic(old, new), cubic(old, new), table.view(old, old, 2))
@@ -81,7 +81,7 @@ def test_a_window_is_resized_by_cubic_convolution(old: int, new: int) -> None:
     assert torch.allclose(found.view(new, new, 2), wanted, atol=1e-12)
 
 
-def test_rows_that_are_no_places_stay_as_they_are() -> None:
+def test_extra_token_rows_are_kept() -> None:
     table = torch.randn(169 + 3, 2)
     found = resized_table("relative_position_bias_table", table, (121 + 3, 2))
     assert found is not None
@@ -100,13 +100,11 @@ def test_rows_that_are_no_places_stay_as_they_are() -> None:
         ("pos_embed", (1, 190, 8), (1, 257, 8)),
     ],
 )
-def test_what_is_no_table_or_of_another_width_is_left(
-    name: str, theirs: tuple[int, ...], ours: tuple[int, ...]
-) -> None:
+def test_other_tensors_are_not_resized(name: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> None:
     assert resized_table(name, torch.zeros(theirs), ours) is None
 
 
-def test_embeddings_are_those_of_timms_own_loader() -> None:
+def test_embeddings_equal_those_of_timm() -> None:
     small, large = (timm.create_model("test_vit", img_size=size) for size in (96, 160))
     state = small.state_dict()
     wanted = checkpoint_filter_fn(dict(state), large)["pos_embed"]
@@ -128,7 +126,7 @@ def published(name: str) -> Mapping[str, Tensor]:
         ("unified_pvt_micro", "unified_sr_attn_micro[img_size=256]", "position"),
     ],
 )
-def test_the_authors_files_too_are_resized_only_when_asked(file: str, name: str, table: str) -> None:
+def test_published_checkpoints_are_resized_only_on_request(file: str, name: str, table: str) -> None:
     state, model = published(file), create_model(name)
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(model, state)
@@ -139,13 +137,13 @@ def test_the_authors_files_too_are_resized_only_when_asked(file: str, name: str,
     assert table in loaded.remark
 
 
-def test_tables_that_fit_are_the_files() -> None:
+def test_matching_tables_are_unchanged() -> None:
     state = create_model("unified_sw_attn_nano").state_dict()
     loaded = load_checkpoint(create_model("unified_sw_attn_nano"), state, resize_tables=True)
     assert (loaded.source, loaded.remark) == ("state dict", None)
 
 
-def test_it_is_said_in_the_row(tmp_path: Path) -> None:
+def test_resizing_is_recorded_in_the_row(tmp_path: Path) -> None:
     torch.save(create_model("unified_sw_attn_nano", num_classes=10).state_dict(), tmp_path / "mine.pth")
     model = "unified_sw_attn_nano[window=3]"
     subject = load_model(model, Checkpoint(path=tmp_path / "mine.pth", resize_tables=True))

@@ -1,4 +1,4 @@
-"""The mistake that is kept by name does what it is known for; ours does not."""
+"""The known mistake `fgsm_normalised` fails the checks of validity that our FGSM passes."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def _broken(name: str) -> set[str]:
     return {verdict.check for verdict in verdicts(found) if not verdict.passes}
 
 
-def test_ours_attacks_pixels_and_eps_0_is_clean() -> None:
+def test_sound_fgsm_passes_every_check() -> None:
     found = attack_images(Target(Convolutions(), normalise), ATTACKS["fgsm"], _batches(), EPS)
     assert np.array_equal(found.adversarial[0], found.clean)
     assert np.all(found.reach <= np.asarray(EPS) + 2**-22)
     assert _broken("fgsm") == set()
 
 
-def test_the_mistake_breaks_both_and_the_panel_finds_it() -> None:
+def test_fgsm_normalised_fails_eps0_and_bound_checks() -> None:
     found = attack_images(Target(Convolutions(), normalise), ATTACKS["fgsm_normalised"], _batches(), EPS)
     assert (found.adversarial[0] != found.clean).any(), "eps 0 is no longer the clean accuracy"
     assert found.reach[0] > 0.4, "all that is darker than the mean was cut off"
     assert _broken("fgsm_normalised") >= {"eps0_is_clean", "within_eps"}
 
 
-def test_a_pixel_that_is_not_cut_moves_by_eps_times_std() -> None:
+def test_unclamped_pixel_moves_by_eps_times_std() -> None:
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
     pixels = (mean + std / 2).expand(2, 3, 32, 32).contiguous()  # in the middle of what the clamp leaves
     found = fgsm_normalised(Target(Convolutions(), normalise), pixels, torch.tensor([0, 1]), eps=8 / 255, **SETTINGS)
@@ -48,12 +48,12 @@ def test_a_pixel_that_is_not_cut_moves_by_eps_times_std() -> None:
     assert torch.allclose(moved, 8 / 255 * torch.tensor(STD), rtol=1e-4)
 
 
-def test_nothing_but_its_name_asks_for_it() -> None:
+def test_fgsm_normalised_runs_only_by_name() -> None:
     assert SOUND == ("fgsm", "torchattacks_fgsm", "pgd", "apgd")
     assert ATTACKS["fgsm_normalised"].protocol(10) == "mistaken.fgsm_normalised.v1"
 
 
-def test_what_the_attack_did_at_eps_0_has_a_row_beside_the_clean_images() -> None:
+def test_attacked_accuracy_at_eps_0_has_its_own_row() -> None:
     found = attack_images(Target(Convolutions(), normalise), ATTACKS["fgsm_normalised"], _batches(), EPS)
     at_zero = {
         row.columns.get("condition"): row.interval.estimate
