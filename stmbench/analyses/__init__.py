@@ -4,10 +4,11 @@ registry                                    entries, metrics (those of several a
 options                                     options of an analysis, from which commands come
 base, unit                                  bookkeeping, units of work, reports
 images                                      analyses that show images to models
+detector_analysis                           analyses that show images with objects to detectors
 models, loaded_model                        models by name, with weights and the classes of their outputs
 match                                       --match: mixers of equal cost
 feature_layouts                             token and channels-last maps
 conformance                                 what `stmbench check` demands of an analysis
 
-The analyses: train, profile, eval, erf, invariance, corruption, robustness, frequency, affinity.
+The analyses: train, profile, eval, detection, erf, invariance, corruption, robustness, frequency, affinity.
 """

@@ -92,20 +92,28 @@ class ImageAnalysis(Analysis):
         super().__init__(store=store, seed=request.seed, device=request.device, listener=listener)
         require_dtype(request.dtype, request.device)
         self.request = request
-        self.images = open_set(
-            request.dataset, split=request.split, seed=request.seed, classes=request.classes, labels=request.labels
-        )
-        if self.images.answers is not None and not self.knows_several_answers:
-            remedy = "use --classes imagenet-1k, or `stmbench eval`"
-            raise ConfigError(
-                f"one right answer for each image, for {self.name}", f"several in {self.images.name}", remedy
-            )
+        self.images: Any = self.open_images()
         self.indices = select_images(self.images, self._count(), request.seed)
         self._work: dict[str, Work] = {}
         self._cache: tuple[Preprocessing, PixelCache] | None = None
         self._loaded: tuple[str, LoadedModel] | None = None
         self._notes: dict[str, Any] = {}  # what the units of the last loaded say of its head and mixers
         self._started, self._ended, self._todo = time.monotonic(), 0, 0
+
+    def open_images(self) -> Any:
+        """The set. Raises what opening it raises; ConfigError for answers that the analysis cannot take."""
+        request = self.request
+        images = open_set(
+            request.dataset, split=request.split, seed=request.seed, classes=request.classes, labels=request.labels
+        )
+        if images.answers is not None and not self.knows_several_answers:
+            remedy = "use --classes imagenet-1k, or `stmbench eval`"
+            raise ConfigError(f"one right answer for each image, for {self.name}", f"several in {images.name}", remedy)
+        return images
+
+    def classes_of_untrained(self) -> int | None:
+        """Classes of a model with random weights: as many as the set names; None, the model's own."""
+        return classes_for(self.images)
 
     def _count(self) -> int | None:
         """Images to choose; None for all."""
@@ -140,7 +148,7 @@ class ImageAnalysis(Analysis):
         """The model with its weights, on its device. Only the last one stays in memory."""
         if self._loaded is None or self._loaded[0] != model:
             self._loaded = None  # before the next one takes its place in memory
-            request, classes = self.request, classes_for(self.images)
+            request, classes = self.request, self.classes_of_untrained()
             where = (request.checkpoints.get(model), request.seed, request.device, request.dtype)
             model_loaded = load_model(model, *where, classes, request.resolution)
             label = model if model_loaded.is_untrained else f"{model} ({model_loaded.weights})"
@@ -204,7 +212,7 @@ class ImageAnalysis(Analysis):
             "dataset": self.images.fingerprint(),
             "num_images": len(self.indices),
             "resolution": request.resolution,
-            "num_classes": None if model in request.checkpoints or is_given(model) else classes_for(self.images),
+            "num_classes": None if model in request.checkpoints or is_given(model) else self.classes_of_untrained(),
             "dtype": request.dtype,
             "device": request.device.partition(":")[0],
         }

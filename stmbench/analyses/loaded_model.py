@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_resolution
 from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.architectures.detectors.base import side_options, sides_of
 from stmbench.architectures.given_models import is_given
 from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.inspection import class_names
@@ -28,7 +29,7 @@ from stmbench.tables.labels import is_random
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedModel:
-    """A model in eval mode without gradients of its parameters.
+    """A model in eval mode without gradients of its parameters. The size of a detector's images is (shorter, longer).
 
     `weights` is the table's: 'random:<seed>', the file's name and the hash of the tensors, or 'given:' and their hash.
     `remark` says which of a file's weights were taken.
@@ -97,18 +98,24 @@ def load_model(
     Raises:
         CheckpointError: weights that cannot be read or are another model's. UnknownNameError, ConfigError: the name.
     """
-    options = dict(ModelName.parse(name).options)
+    parsed = ModelName.parse(name)
+    options = dict(parsed.options)
     stored = None if checkpoint is None else read_weights(checkpoint)
     if "num_classes" not in options and not is_given(name):
-        wanted = num_classes if stored is None else _classes_in(name, stored)
+        wanted = num_classes if stored is None else _classes_in(name, stored, checkpoint)
         options |= {} if wanted is None else {"num_classes": wanted}
+    if parsed.detector is not None and resolution is not None:
+        options |= side_options(resolution)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_model(name, **options)
     loaded = None if stored is None else load_checkpoint(model, stored)
-    preprocessing = Preprocessing.of(model, resolution)
-    require_resolution(model.eval(), name, preprocessing.size)
-    model = model.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    if parsed.detector is not None:
+        preprocessing, kept = Preprocessing(size=sides_of(model)), torch.float32  # lower ones by autocast
+    else:
+        preprocessing, kept = Preprocessing.of(model, resolution), DTYPES[dtype]
+        require_resolution(model.eval(), name, preprocessing.size)
+    model = model.to(device=device, dtype=kept).eval().requires_grad_(False)
     return LoadedModel(
         name=name,
         model=model,
@@ -153,8 +160,14 @@ def _of_version(name: str, checkpoint: Checkpoint, version: tuple[int, ...]) -> 
     return loaded.weights, loaded.remark
 
 
-def _classes_in(name: str, stored: StoredWeights) -> int | None:
-    """Rows of the classifier in a checkpoint; None where it has none that is known, which loading then says."""
+def _classes_in(name: str, stored: StoredWeights, checkpoint: Checkpoint | str | Path | None) -> int | None:
+    """Rows of the classifier in a checkpoint; None where it has none that is known, which loading then says.
+
+    Of a detector it is the names of its classes that are counted, which a training writes into the file.
+    """
+    if ModelName.parse(name).detector is not None:
+        names = None if checkpoint is None else class_names(checkpoint)
+        return None if names is None else len(names)
     classifier = getattr(meta_model(name), "default_cfg", {}).get("classifier")
     if isinstance(classifier, (tuple, list)):  # a second head, for distillation, has as many
         classifier = next(iter(classifier), None)

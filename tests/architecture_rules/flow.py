@@ -28,7 +28,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "checkpoints": (*LOW, "tables", "mixers", "architectures"),
     "data": BASE,
     "measure": BASE,
-    "analyses": (*MODELS, "data", "measure"),
+    "analyses": (*MODELS, "data", "measure", "tasks"),
     "tasks": (*MODELS, "data", "measure", *(f"training.{name}" for name in OF_A_RUN)),
     "training": (
         *MODELS,

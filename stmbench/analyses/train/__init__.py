@@ -5,6 +5,7 @@ figures, section, terminal    what is shown, from rows alone
 
 from __future__ import annotations
 
+from stmbench.analyses.detection.metrics import OF_TRAINING
 from stmbench.analyses.registry import ACCURACY, ACCURACY_TOP5, NLL, AnalysisSpec, Metric, percentage, register_analysis
 
 register_analysis(
@@ -17,6 +18,7 @@ register_analysis(
             ACCURACY,
             ACCURACY_TOP5,
             NLL,
+            *OF_TRAINING,
             percentage("best_accuracy", "accuracy of the best epoch"),
             Metric(name="accuracy_raw", unit="1", better="higher"),
             Metric(name="train_loss", unit="1", better="lower"),

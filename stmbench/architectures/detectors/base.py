@@ -80,6 +80,18 @@ class Detector(Protocol):
         """Losses by name in training, detections of each image in eval mode."""
 
 
+def side_options(resolution: int | tuple[int, int]) -> dict[str, int]:
+    """A detector's options for images of this size: the shorter side, and the longer one where it is another."""
+    shorter, longer = (resolution, resolution) if isinstance(resolution, int) else sorted(resolution)
+    return {"min_size": shorter, **({"max_size": longer} if longer > shorter else {})}
+
+
+def sides_of(detector: nn.Module) -> tuple[int, int]:
+    """(shorter, longer) side, in pixels, that a detector resizes images to in an evaluation."""
+    transform: Any = detector.transform
+    return int(transform.min_size[-1]), int(transform.max_size)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DetectorEntry:
     """What the registry knows about a kind of detector.

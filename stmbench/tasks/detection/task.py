@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
+from stmbench.architectures.detectors.base import side_options, sides_of
 from stmbench.data.detection.batches import AlikePlaces, DetectionSamples, collated
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.transforms import DetectionTransform
@@ -50,16 +51,14 @@ class Detection(Task):
         """Those of the model that the run sets: classes, drop path and size of images."""
         found, resolution = super().options, self.settings.resolution
         if resolution is not None:
-            found["min_size"] = min(resolution)
-            if len({*resolution}) > 1:
-                found["max_size"] = max(resolution)
+            found |= side_options(resolution)
         return found
 
     def prepare(self, model: nn.Module) -> None:
         """See `Task.prepare`."""
         settings, transform = self.settings, cast(Any, model).transform
         self.has_masks = bool(cast(Any, model).has_masks)
-        self._size = int(transform.min_size[-1]), int(transform.max_size)
+        self._size = sides_of(model)
         if (sides := settings.recipe.shorter_sides) is not None:
             low, high = (round(side) for side in sides)
             transform.min_size = (*range(low, high + 1), self._size[0])  # an evaluation takes the last one
