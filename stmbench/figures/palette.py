@@ -65,6 +65,8 @@ CONTROL: Final = Style("#9c9c9c", "X", (0, (3.2, 2)))  # the identity mixer, in 
 # Of families: equally light, with shades to black on white, and to white on a dark ground.
 HUES: Final = ("#0493db", "#de6933", "#049f75", "#e455ab", "#9e8c04", "#9877eb", "#f0565e", "#029aac")
 SHADES: Final = (1.0, 0.84, 0.68, 0.505, 0.335, 0.175)
+DEEPEST: Final = 0.15  # black in the darkest shade on a dark ground, which black words on a mark can still stand on
+TINTS: Final = (0.0, 0.16, 0.34, 0.515, 0.685, 0.85)  # white in each of them: steps that look alike
 MARKERS: Final[tuple[Marker, ...]] = (
     *("o", "s", "^", "D", "v", "P", "<", ">", "p", "h", "d", "8", (4, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0)),
     *((3, 1, 0.0), (8, 1, 0.0), (5, 0, 36.0), (3, 1, 60.0), "H", (5, 1, 36.0), (7, 0, 0.0), (4, 0, 22.5)),
@@ -74,9 +76,9 @@ SHADED: Final = [[mixed(hue, "black", 1 - shade) for shade in SHADES] for hue in
 DARK: Final = {
     **dict(zip((style.colour for style in (*LOOKS, OWN, CONTROL)), ON_DARK, strict=True)),
     **{
-        colour: mixed(hue, "white", 0.6 * place / (len(SHADES) - 1))
+        colour: mixed(mixed(hue, "black", DEEPEST), "white", tint)
         for hue, shaded in zip(HUES, SHADED, strict=True)
-        for place, colour in enumerate(reversed(shaded))
+        for tint, colour in zip(TINTS, reversed(shaded), strict=True)
     },
 }
 BLACK, WHITE, WHITE_ON_MARK = "#010101", "#fdfdfd", "#fefefe"
@@ -152,7 +154,7 @@ def _families(members: Mapping[str, str]) -> dict[str, Style]:
     by_hue = sorted(members, key=lambda name: hues[members[name]])
     colours = {name: SHADED[hues[members[name]]][place % len(SHADES)] for place, name in enumerate(by_hue)}
     by_lightness = sorted(colours, key=lambda name: _luminance(colours[name]))
-    strokes = {name: STROKES[(place + 1) % len(STROKES)] for place, name in enumerate(by_lightness)}
+    strokes = {name: STROKES[(place + 4) % len(STROKES)] for place, name in enumerate(by_lightness)}
     markers = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(members)}
     return {name: Style(colours[name], markers[name], strokes[name]) for name in members}
 

@@ -6,7 +6,7 @@ The rule of filling is one for all figures: a full mark is as sure as was asked 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median_low
 from typing import Any, Final, NamedTuple
 
@@ -87,8 +87,12 @@ def whisker(
     return drawn
 
 
-def cut_whiskers(axes: Axes) -> bool:
-    """An arrow at the axes' edge for each whisker that reaches beyond its limits; whether there is one."""
+def cut_whiskers(axes: Axes, words: Callable[[float], str] | None = None) -> bool:
+    """An arrow at the axes' edge for each whisker that reaches beyond its limits; whether there is one.
+
+    Args:
+        words: of the end that is not seen, which then stands at the arrow of a level whisker.
+    """
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
     found = False
     for (xa, ya), (xb, yb) in segments(axes):
@@ -100,6 +104,9 @@ def cut_whiskers(axes: Axes) -> bool:
             marker = (">" if sign > 0 else "<") if is_level else ("^" if sign > 0 else "v")
             axes.plot(min(max(x, x0), x1), min(max(y, min(y0, y1)), max(y0, y1)), marker=marker, color=INK,
                       markersize=4.5, linestyle="", clip_on=False, zorder=5)  # fmt: skip
+            if is_level and words is not None:
+                axes.annotate(words(x), (x1 if sign > 0 else x0, y), (0, 5), textcoords="offset points", fontsize=6.5,
+                              ha="right" if sign > 0 else "left", color=MUTED, annotation_clip=False)  # fmt: skip
             found = True
     return found
 

@@ -16,7 +16,17 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from stmbench.errors import TableError
-from stmbench.figures.across_analyses import Pair, accuracy_from, front, fronts, pareto, ranked, standing, standings
+from stmbench.figures.across_analyses import (
+    Pair,
+    accuracy_from,
+    front,
+    fronts,
+    joined,
+    pareto,
+    ranked,
+    standing,
+    standings,
+)
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
@@ -146,7 +156,14 @@ def _best_on_average(frame: pd.DataFrame) -> str:
 def _caveats(frame: pd.DataFrame) -> tuple[Caveat, ...]:
     rows = frame[(frame["analysis"] == accuracy_from(frame)) & (frame["metric"] == "accuracy")]
     rows.attrs = frame.attrs
-    return tuple(caveat for caveat in caveats(rows) if caveat.kind == "untrained")
+    untrained = tuple(caveat for caveat in caveats(rows) if caveat.kind == "untrained")
+    missing = [metric for metric in ("throughput", "macs") if joined(frame, metric) and not fronts(frame, metric)]
+    if not missing:
+        return untrained
+    models = {pair.right.model for metric in missing for pair in joined(frame, metric)}
+    why = "one trained model is no front" if len(models) == 1 else "no two trained models have both in one setting"
+    what = " or ".join("MACs" if metric == "macs" else metric for metric in missing)
+    return (*untrained, Caveat(kind="note", text=f"No figure of accuracy against {what}: {why}."))
 
 
 HEADINGS: Final = ("Model", "Quantity", "Measured", "Published", "Difference")

@@ -19,6 +19,7 @@ from stmbench.figures.palette import (
     OWN,
     PARTS,
     PARTS_ON_DARK,
+    SHADED,
     STROKES,
     WHITE_ON_MARK,
     Style,
@@ -67,7 +68,8 @@ def confused(styles: Iterable[Style], *, dark: bool = False) -> list[tuple[str, 
         if one.marker != other.marker and one.stroke != other.stroke:
             continue
         pair = (DARK[one.colour], DARK[other.colour]) if dark else (one.colour, other.colour)
-        found += [(*pair, eye) for eye in (CONES if dark else EYES) if distance(*pair, eye) < APART]
+        least = APART_ON_DARK if dark else APART
+        found += [(*pair, eye) for eye in (CONES if dark else EYES) if distance(*pair, eye) < least]
     return found
 
 
@@ -119,7 +121,16 @@ def test_any_study_of_more_than_ten_can_be_read(seed: int) -> None:
     random, everyone = np.random.default_rng(seed), registered()
     chosen = random.choice(list(everyone), size=12 + 2 * seed, replace=False)
     mixers = {str(name): everyone[str(name)] for name in chosen}
-    assert not confused([style_of(name, mixers) for name in mixers])
+    styles = [style_of(name, mixers) for name in mixers]
+    assert not confused(styles)
+    assert not confused(styles, dark=True)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_shades_of_a_family_can_be_told_apart(dark: bool) -> None:
+    for shaded in SHADED:
+        shown = [DARK[colour] for colour in shaded] if dark else shaded
+        assert min(distance(*pair, "all cones") for pair in itertools.combinations(shown, 2)) > 7
 
 
 def test_families_share_a_hue_in_studies_of_more_than_ten() -> None:

@@ -10,7 +10,7 @@ import pytest
 from stmbench.analyses.profile.figures import drawn_or_not
 from stmbench.analyses.profile.figures.against_macs import efficiency, roofline
 from stmbench.analyses.profile.figures.parts import parts
-from stmbench.analyses.profile.figures.speed import ranks, throughput
+from stmbench.analyses.profile.figures.speed import latency, ranks, throughput
 from stmbench.errors import LeftOutError
 from stmbench.figures.plot_data import Point, points
 from stmbench.figures.style import canvas
@@ -94,6 +94,17 @@ def test_throughput_says_what_is_cut_and_stands_in_columns() -> None:
     value = next(point.value for point in points(frame, "throughput") if point.mixer == "dw_conv")
     assert axes.get_xlim()[1] < 3 * value
     assert sum(" to " in text for text in said) == 5, "an interval for each model, in numbers"
+
+
+def test_one_huge_interval_of_a_latency_does_not_squash_the_others() -> None:
+    rows = profile_rows(raw=False)
+    (worst,) = [row for row in rows if (row.metric, row.mixer, row.condition) == ("latency", "dw_conv", "p99")]
+    rows[rows.index(worst)] = dataclasses.replace(worst, ci_high=7.5)  # seconds
+    (axes,) = latency(with_attrs(frame_of(rows))).axes
+    (plain,) = latency(with_attrs(frame_of(profile_rows(raw=False)))).axes
+    assert axes.get_xlim()[1] < 2 * plain.get_xlim()[1]
+    assert "7,500" in [text.get_text() for text in axes.texts]
+    assert (CUT in axes.get_xlabel(), CUT in plain.get_xlabel()) == (True, False)
 
 
 @pytest.mark.parametrize("draw", [efficiency, roofline])

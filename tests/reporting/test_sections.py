@@ -256,3 +256,16 @@ def test_two_models_of_one_mixer_are_hidden_separately() -> None:
     assert len(plots) > 3
     for plot in plots:
         assert {mark.model for mark in marks_in(plot.figure).values()} == both, plot.name
+
+
+def test_a_front_of_one_trained_model_is_left_out_and_said() -> None:
+    rows = [*profile_rows(["dw_conv", "sr_attn"], raw=False), *evaluated({"dw_conv": 0.9})]
+    rows = [
+        like(row, model=f"unified_{row.mixer}_micro", resolution="224", device="cpu") if row.mixer else row
+        for row in rows
+    ]
+    together = build_report(frame(rows)).sections[0]
+    assert together.name == "together"
+    assert not [plot.name for plot in together.plots if plot.name.startswith("accuracy")]
+    said = [caveat.text for caveat in together.caveats]
+    assert "No figure of accuracy against throughput or MACs: one trained model is no front." in said

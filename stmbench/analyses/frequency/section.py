@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from stmbench.analyses.frequency.figures import frequency_figures
+from stmbench.analyses.frequency.figures import drawn_or_not
 from stmbench.analyses.frequency.figures.points import by_place, points_of
 from stmbench.analyses.frequency.options import (
     ACCURACY,
@@ -28,7 +28,7 @@ from stmbench.analyses.frequency.options import (
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Column, Definition, Formula, Plot, Section, Table
+from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.model_table import Measured, by_model, conditions
 from stmbench.tables.rows import number
 
@@ -72,9 +72,10 @@ DEFINITION: Final = Definition(
 def section(view: View) -> Section:
     """The section of a report."""
     frame = view.rows
+    drawn, left_out = drawn_or_not(frame, view.folder)
     plots = [
         Plot(name=name, figure=figure, title=CAPTIONS[name][0], shows=CAPTIONS[name][1], measured=CAPTIONS[name][2])
-        for name, figure in frequency_figures(frame, view.folder).items()
+        for name, figure in drawn.items()
     ]
     tables = (_summary(frame), *(_by_block(frame, *of) for of in BLOCK_TABLES), *(_by_band(frame, *of) for of in BANDS))
     return Section(
@@ -85,7 +86,7 @@ def section(view: View) -> Section:
         plots=tuple(plots),
         tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
-        caveats=caveats(frame),
+        caveats=(*caveats(frame), *(Caveat(kind="note", text=text) for text in left_out)),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stmbench.analyses.frequency.figures import frequency_figures
+from stmbench.analyses.frequency.figures import drawn_or_not, frequency_figures
 from stmbench.analyses.frequency.options import ACCURACY, CHANGED, CONSISTENCY, ERROR
 from stmbench.analyses.frequency.section import section
 from stmbench.analyses.frequency.terminal import frequency_table
@@ -118,3 +118,24 @@ def test_another_norm_has_another_definition_and_keeps_labels(tmp_path: Path) ->
     frame.loc[noisy, "definition"] = "frequency.norm4.v1"
     figure = frequency_figures(frame, tmp_path)["frequency_bands"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SW-Attn", "DW-Conv"]
+
+
+def test_what_would_be_one_point_or_hardly_a_map_is_left_out_and_said(tmp_path: Path) -> None:
+    frame = table(tmp_path)
+    first = (frame["stage"] == 0) & (frame["block"] == 0)
+    alone = frame[frame["stage"].isna() & ~frame["level"].eq(0.75) | first]
+    alone.attrs = frame.attrs
+    for path in tmp_path.rglob("*.npz"):
+        with np.load(path) as arrays:
+            small = {name: array[:2, :2] if name in (ERROR, CHANGED) else array for name, array in arrays.items()}
+        np.savez(path, **small)
+    drawn, lines = drawn_or_not(alone, tmp_path)
+    assert drawn == {}
+    assert [line.partition(":")[0] for line in lines] == [
+        "No figure of frequencies by depth",
+        "No figure of Fourier heat maps",
+        "No figure of noise by band",
+    ]
+    assert "2×2 frequencies" in lines[1]
+    notes = [caveat.text for caveat in section(View(rows=alone, whole=alone, folder=tmp_path)).caveats]
+    assert notes[-3:] == lines

@@ -169,8 +169,8 @@ def latency(frame: pd.DataFrame) -> Figure:
             group = groups[first.label]
             values = [1e3 * point.value for point in group.values()]
             colour, marker, _ = first.style
-            span = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
-            mark(span, first.model)
+            line = axes.plot([min(values), max(values)], [row, row], color=colour, linewidth=1.4, alpha=0.55, zorder=2)
+            mark(line, first.model)
             for name, point in group.items():
                 if point.errors is not None:
                     whiskers = [[1e3 * length] for length in point.errors]
@@ -195,10 +195,8 @@ def latency(frame: pd.DataFrame) -> Figure:
                     markersize=7.5, zorder=6,
                 )  # fmt: skip
                 mark_point([ground, inside, edge], point, "latency")
-        axes.set_xlim(
-            0, 1.05 * 1e3 * max(max(point.value, point.high) if point.errors else point.value for point in every)
-        )
-        axes.set_xlabel("ms")
+        axes.set_xlim(0, 1.05 * reach([span(point, 1e-3) for point in every])[1])
+        axes.set_xlabel(f"ms ({CUT})" if cut_whiskers(axes, "{:,.4g}".format) else "ms")
         heading(axes, "Latency", subtitle(every))
         keys = [
             Line2D([], [], marker="o", linestyle="", color=(MUTED, FILL[name]), markeredgecolor=MUTED, label=name)
