@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stmbench.api.functions import (
         affinity,
         corruption,
+        detection,
         erf,
         eval,
         frequency,
@@ -65,6 +66,7 @@ __all__ = [
     "corruption",
     "create_model",
     "dashboard",
+    "detection",
     "erf",
     "eval",
     "export",

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from stmbench.analyses.options import Options
+from stmbench.analyses.registry import ANALYSES, AnalysisSpec
 from stmbench.architectures import given_models
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
@@ -40,6 +42,16 @@ def facts_of(name: str) -> ModelFacts:
     """The facts of a model's name. Raises UnknownNameError."""
     parsed = ModelName.parse(name)
     return ModelFacts(architecture=parsed.architecture, mixer=parsed.mixer, scale=parsed.scale)
+
+
+def for_models(spec: AnalysisSpec, options: Options, models: Sequence[str]) -> tuple[AnalysisSpec, Options]:
+    """The analysis and its options, or those that take their place for detectors."""
+    if not spec.of_detectors or all(ModelName.parse(name).detector is None for name in models):
+        return spec, options
+    other = ANALYSES.get(spec.of_detectors)
+    assert other.options is not None, other.name
+    shared = {field.name for field in dataclasses.fields(other.options)} & {*vars(options)}
+    return other, other.options(**{name: getattr(options, name) for name in shared})
 
 
 def mixers_of_this_process(names: Iterable[str]) -> list[str]:

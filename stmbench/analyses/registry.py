@@ -148,6 +148,7 @@ class AnalysisSpec:
         step_names: names in experiment files that mean this analysis with some options set: {'rotation': {...}}.
         follow_levels: whether a history follows each level as a series of its own.
         example: a command line for its help, without 'stmbench'.
+        of_detectors: the analysis that takes its place where the models are detectors; it has the same options.
     """
 
     name: str
@@ -163,6 +164,7 @@ class AnalysisSpec:
     step_names: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     follow_levels: bool = False
     example: str = ""
+    of_detectors: str = ""
 
     @property
     def writes(self) -> tuple[str, ...]:

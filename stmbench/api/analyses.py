@@ -210,9 +210,11 @@ def _run(spec: AnalysisSpec, kind: type[Options], models: Models, given: Mapping
     require_known(spec.name, given, [parameter.name for parameter in _parameters(kind)])
     asked = {name: given.get(name, default) for name, default, _ in SHARED}
     own = own_options(given, kind)
+    from stmbench.analyses.models import for_models
+
     try:
-        options = kind(**values(own, kind))
         chosen = settings(models, kind, asked)
+        spec, options = for_models(spec, kind(**values(own, kind)), chosen.models)
     except InputError as error:
         raise in_python(error, kind) from None
     measured = measure(

@@ -63,6 +63,34 @@ def eval(
 ) -> Result:
     """Top-1 and top-5 accuracy, calibration error, likelihood, with intervals over images."""
 
+def detection(
+    models: Models = (),
+    *,
+    images: Any = "shapes",
+    split: str = "test",
+    classes: str | None = None,
+    labels: Any = None,
+    num_images: int | None = None,
+    resolution: int | str | None = None,
+    dtype: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
+    batch_size: int = 8,
+    workers: int = 0,
+    limit_corrupt: int = 10,
+    examples: int = 8,
+    scale: str = "micro",
+    mixers: str | Sequence[str] = (),
+    architecture: str = "unified",
+    match: str | None = None,
+    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    plugins: str | Path | Sequence[str | Path] = (),
+    progress: bool = True,
+) -> Result:
+    """Box and mask AP of detectors, as COCO defines them, with intervals over images."""
+
 def erf(
     models: Models = (),
     *,

@@ -54,6 +54,7 @@ def command_of(spec: AnalysisSpec) -> typer.Typer:
 
 
 def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[str, Any]) -> None:
+    from stmbench.analyses.models import for_models
     from stmbench.commands.analysis_output import Output
     from stmbench.experiments.tasks import estimate
     from stmbench.plugins import loaded_paths
@@ -70,6 +71,9 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
         match=words["match"],
         note=output.note,
     )
+    asked, (spec, chosen) = spec, for_models(spec, chosen, names)
+    if spec is not asked:
+        output = Output(spec, out, as_json=words["as_json"], shown=chosen.shown)
     checkpoints = {}
     if chosen.needs_images:
         weights = words["weights"], words["resize_tables"]

@@ -55,5 +55,6 @@ register_analysis(
         figures="stmbench.analyses.eval.figures:figures",
         section="stmbench.analyses.eval.section:section",
         example="eval -m unified_dw_conv_nano --checkpoint FILE --dataset digits",
+        of_detectors="detection",
     )
 )

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stmbench.analyses.detection.options import DetectionOptions
 from stmbench.analyses.options import ImageOptions, RunSettings, option
 
 if TYPE_CHECKING:
@@ -31,11 +30,12 @@ class EvalOptions(ImageOptions):
 
     def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Analysis:
         from stmbench.analyses.eval.evaluation import Evaluation
-        from stmbench.tasks.base import task_name
+        from stmbench.analyses.models import for_models
+        from stmbench.analyses.registry import ANALYSES
 
-        if any(task_name(model) == "detection" for model in run.models):
-            shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(ImageOptions)}
-            return DetectionOptions(**shared).analysis(run, store, listener)
+        _, instead = for_models(ANALYSES.get("eval"), self, run.models)
+        if instead is not self:
+            return instead.analysis(run, store, listener)
         control = run.control if run.control in run.models else None
         keep = self.keep_predictions
         return Evaluation(self.request(run), store, keep_predictions=keep, control=control, listener=listener)

@@ -21,7 +21,8 @@ from stmbench.figures.plot_data import labels
 from stmbench.figures.style import INK, MUTED, canvas, letters, log_axis, shorten
 from stmbench.tables.labels import recipe_and_seed
 
-PANELS: Final = {"train_loss": "training loss", "accuracy": "top-1 accuracy, %"}
+SHARES: Final = {"accuracy": "top-1 accuracy, %", "box_ap": "box AP, %", "mask_ap": "mask AP, %"}
+PANELS: Final = {"train_loss": "training loss", **SHARES}
 MARKED: Final = 30  # epochs, beyond which a curve has no marks
 ALIKE: Final = 0.002  # of an axis: curves that are closer everywhere lie on each other
 
@@ -62,7 +63,7 @@ def _epochs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def curves(rows: pd.DataFrame) -> Figure:
-    """Loss (log) and accuracy against the epoch, with the last epoch's values at the ends of the lines.
+    """Loss (log) and what the task is judged by, against the epoch, with the last values at the ends of the lines.
 
     Several seeds of one model are a line through their mean with a band over all of them. Curves that lie on each other
     share the line: each has its own dashes.
@@ -101,7 +102,7 @@ def curves(rows: pd.DataFrame) -> Figure:
 
 
 def curves_of(rows: pd.DataFrame, metric: str) -> list[Curve]:
-    """Of each model, recipe and data set, in the table's order; in per cent where the metric is accuracy."""
+    """Of each model, recipe and data set, in the table's order; in per cent where the metric is a share."""
     names, mixers = labels(rows), rows.attrs.get("mixers", {})
     chosen = rows[rows["metric"] == metric]
     recipes = chosen["weights"].map(lambda weights: recipe_and_seed(weights)[0])
@@ -113,7 +114,7 @@ def curves_of(rows: pd.DataFrame, metric: str) -> list[Curve]:
         table = newest.pivot_table(index="sample", columns="weights", values="value", dropna=False).dropna()
         if table.empty:  # runs of different lengths have no epoch in common
             table = newest.pivot_table(index="sample", columns="weights", values="value").mean(axis=1).to_frame()
-        values = table.to_numpy(float) * (100 if metric == "accuracy" else 1)
+        values = table.to_numpy(float) * (100 if metric in SHARES else 1)
         mixer = group["mixer"].iloc[0]
         found.append(
             Curve(
@@ -169,14 +170,14 @@ def _draw(axes: Axes, curve: Curve, stroke: Stroke, number: int, count: int, tex
 
 def _scale(axes: Axes, metric: str, found: Sequence[Curve]) -> None:
     ends = [end for curve in found for end in (*curve.low, *curve.high)]
-    if metric == "accuracy":
+    if metric in SHARES:
         set_share_axis(axes, *share_limits(ends), ends=(0, 100))
     elif positive := [end for end in ends if end > 0]:
         log_axis(axes, "y", min(positive) / 1.3, max(positive) * 1.3)
 
 
 def _number(value: float, metric: str) -> str:
-    return f"{value:.1f}" if metric == "accuracy" else f"{value:.3g}"
+    return f"{value:.1f}" if metric in SHARES else f"{value:.3g}"
 
 
 def _said(curve: Curve, metric: str) -> str:

@@ -27,7 +27,8 @@ DEFINITION: Final = Definition(
     page="docs/training.md",
 )
 
-METRICS: Final = ("accuracy", "best_accuracy", "training_time")
+LEADS: Final = {"accuracy": "accuracy", "box_ap": "box AP"}
+METRICS: Final = ("accuracy", "best_accuracy", "box_ap", "mask_ap", "best_box_ap", "training_time")
 
 
 def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
@@ -41,9 +42,11 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
             name=name,
             figure=figure,
             title="Training curves",
-            shows="Training loss and accuracy on the held-out images by epoch, a line for each model with the last "
-            "epoch's value at its end. Several seeds are a line through their mean and a band over all of them.",
-            measured="Accuracy is taken after each epoch; the loss is the mean over its steps, with augmentation.",
+            shows="Training loss, and accuracy or average precision on the held-out images, by epoch, a line for each "
+            "model with the last epoch's value at its end. Several seeds are a line through their mean and a band over "
+            "all of them.",
+            measured="Accuracy or average precision is taken after each epoch; the loss is the mean over its steps, "
+            "with augmentation.",
         )
         for name, figure in training_figures(frame).items()
     ]
@@ -51,7 +54,10 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     return Section(
         name="train",
         heading="Training",
-        lead=best(points_of(frame, "accuracy"), "accuracy"),
+        lead=" ".join(
+            best(scored, name, words=words) for name, words in LEADS.items() if (scored := points_of(frame, name))
+        )
+        or "No accuracy was measured.",
         conditions=conditions(frame[frame["kind"] == "summary"]),
         plots=tuple(plots),
         tables=tuple(found),
