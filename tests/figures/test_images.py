@@ -24,9 +24,12 @@ MADE_WITH = "3.11"  # matplotlib draws text a little differently from version to
 picture = pytest.mark.mpl_image_compare(
     baseline_dir="images", tolerance=8, style="default", savefig_kwargs={"dpi": 72, "bbox_inches": "tight"}
 )
-pytestmark = pytest.mark.skipif(
-    not matplotlib.__version__.startswith(f"{MADE_WITH}."), reason=f"pictures are of matplotlib {MADE_WITH}"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not matplotlib.__version__.startswith(f"{MADE_WITH}."), reason=f"pictures are of matplotlib {MADE_WITH}"
+    ),
+]
 
 
 @picture

@@ -99,6 +99,7 @@ def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
         assert b"dc:date" not in one[0].read_bytes()
 
 
+@pytest.mark.slow
 def test_no_global_state_is_left() -> None:
     before = dict(matplotlib.rcParams)
     profile_figures(profile_frame())
