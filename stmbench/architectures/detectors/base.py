@@ -124,7 +124,7 @@ def _load() -> None:
 
 DETECTORS: Registry[DetectorEntry] = Registry("detector", load=_load)
 # of nano backbones, which are made for small images
-SMALL: Mapping[str, Any] = {"min_size": 128, "anchor_size": 8, "width": 64, "proposals": 200}
+SMALL: Mapping[str, Any] = {"min_size": 128, "anchor_size": 8, "width": 64, "proposals": 200, "samples": 128}
 
 
 def build_detector(kind: str, create: CreateBackbone, *, scale: str | None, options: Mapping[str, Any]) -> nn.Module:

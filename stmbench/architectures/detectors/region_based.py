@@ -25,13 +25,16 @@ class RegionConfig(DetectorConfig):
 
     Attributes:
         proposals: the most regions of an image; in training torchvision takes twice as many.
+        samples: regions of an image, at most a quarter of them positive, that a stage's losses are of.
     """
 
     proposals: int = 1000
+    samples: int = 512
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.proposals >= 1, "proposals >= 1", self.proposals, REMEDY)
+        require(self.samples >= 4, "samples >= 4", self.samples, REMEDY)
 
 
 class RegionDetector(Described, GeneralizedRCNN):  # type: ignore[misc]  # torchvision has no types
@@ -46,7 +49,13 @@ class RegionDetector(Described, GeneralizedRCNN):  # type: ignore[misc]  # torch
         mmdet = config.heads == "mmdet"
         proposals = proposal_network(config.width, config.anchor_size, config.proposals, mmdet=mmdet)
         heads = StagedHeads(
-            stages, config.width, config.num_classes, anchor_size=config.anchor_size, masks=masks, mmdet=mmdet
+            stages,
+            config.width,
+            config.num_classes,
+            anchor_size=config.anchor_size,
+            samples=config.samples,
+            masks=masks,
+            mmdet=mmdet,
         )
         super().__init__(pyramid, proposals, heads, image_transform(config, pyramid.body.trunk))
         self.num_classes, self.has_masks, self.config = config.num_classes, masks, config

@@ -50,6 +50,7 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         width: channels of the maps; a quarter of the box heads' hidden layers.
         classes: without the background.
         anchor_size: of the smallest anchors, which sets the map that a region is cut from.
+        samples: regions of an image that a stage's losses are of.
         masks: whether masks are predicted.
         mmdet: whether losses, coding, cutting and averaging are MMDetection's.
     """
@@ -61,11 +62,12 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         classes: int,
         *,
         anchor_size: int,
+        samples: int,
         masks: bool,
         mmdet: bool,
     ) -> None:
         pool = RegionAlign(7, anchor_size=anchor_size, exact=mmdet)
-        super().__init__(pool, None, None, 0.5, 0.5, 512, 0.25, None, 0.05, 0.5, 100)
+        super().__init__(pool, None, None, 0.5, 0.5, samples, 0.25, None, 0.05, 0.5, 100)
         self.stages, self.mmdet = tuple(stages), mmdet
         outputs = classes + 1  # 0 is background
         self.box_heads = nn.ModuleList(TwoMLPHead(width * 7**2, 4 * width) for _ in stages)

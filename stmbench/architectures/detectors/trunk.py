@@ -5,6 +5,12 @@ that each transition gets un-normalised maps; a position embedding goes into the
 residual stream. Fresh LayerNorms follow, one for each map that the detector uses. `trunk=classification` keeps the
 trunk as it is, without fresh norms. A trunk without any LayerNorm outside its mixers (a ResNet) gets no fresh one
 either: its maps come out of BatchNorm and ReLU.
+
+Mixers treat maps that their windows do not divide as Hu et al.'s detection code does: Halo and Swin attention pad below
+and to the right after the norm and before the cyclic shift, the padding is attended to, and it is cut off before the
+projection. One difference is left: our Swin attention does not shift on a map that has no more than a window's rows or
+columns (images of up to 224 pixels at stride 32), theirs does. Their reference points of DCNv3 are right for multiples
+of 32 alone; images are padded to these.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ def _of_torchvision(ours: torch.nn.Module, *, masks: bool) -> torch.nn.Module:
         "rpn_post_nms_top_n_train": 40,
         "rpn_pre_nms_top_n_test": 20,
         "rpn_post_nms_top_n_test": 20,
+        "box_batch_size_per_image": 128,
         "box_roi_pool": MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2, canonical_scale=56),
         "box_head": TwoMLPHead(16 * 49, 64),
     }
@@ -132,7 +133,7 @@ def test_retinanets_losses_of_mmdet_are_per_positive_anchor_of_the_batch() -> No
 
 def _heads(*, mmdet: bool = False) -> StagedHeads:
     torch.manual_seed(0)
-    return StagedHeads(CASCADE, 8, 2, anchor_size=8, masks=False, mmdet=mmdet)
+    return StagedHeads(CASCADE, 8, 2, anchor_size=8, samples=512, masks=False, mmdet=mmdet)
 
 
 def _maps() -> dict[str, Tensor]:
