@@ -292,6 +292,7 @@ def train(
     batch_size: int | None = None,
     lr: float | None = None,
     set: str | Sequence[str] | Mapping[str, Any] = (),
+    backbone: str | Path | None = None,
     seeds: int | Sequence[int] = (0,),
     resolution: int | str | None = None,
     dtype: str = "fp32",

@@ -5,6 +5,7 @@ reading           a file's tensors, read safely
 selection         which of a file's weights are meant; plain names of tensors
 families          one file per family of published weights; `family_of`; tables of positions resized
 trained           weights in a store of trainings, by the name of their model
+backbones         weights of a classification model for the trunk of a detector
 inspection        what a file holds; copies as safetensors
 """
 

@@ -20,6 +20,7 @@ from stmbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from stmbench.analyses.base import Listener
+    from stmbench.checkpoints.selection import Checkpoint
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
     from stmbench.training.distributed import ProcessGroup
@@ -61,6 +62,11 @@ class TrainOptions(Options):
         (),
         help="Override any field of the recipe: mixup=0. Repeatable; in Python also {'mixup': 0}.",
         metavar="FIELD=VALUE",
+    )
+    backbone: Path | None = option(
+        None,
+        help="Weights that a detector's backbone begins with: a checkpoint of its classification model, or a store.",
+        metavar="PATH",
     )
     seeds: tuple[int, ...] = option(
         (0,), help="Seeds of weights, order and augmentation; one run per seed.", metavar="NUMBERS", example="0,1,2"
@@ -134,6 +140,7 @@ class TrainOptions(Options):
             got = f"drop_path={changes['drop_path']} for {given[0]}"
             raise ConfigError("no drop_path for a module, which has its own", got, "leave it out of --set")
         recipes |= {name: dataclasses.replace(recipes[name], drop_path=None) for name in given}
+        begins = {name: self._backbone(name) for name in models}
         remarks = {
             name: warmup_remark(recipe, presets[name], facts[name].mixer, **changes) for name, recipe in recipes.items()
         }
@@ -150,6 +157,8 @@ class TrainOptions(Options):
                 labels=self.labels,
                 data_fraction=self.data_fraction,
                 seed=seed,
+                backbone=begins[name][0],
+                backbone_weights=begins[name][1],
                 dtype=self.dtype,
                 accumulate=self.accumulate,
                 resolution=self.size,
@@ -164,6 +173,18 @@ class TrainOptions(Options):
             for name in models
             for seed in self.seeds
         ]
+
+    def _backbone(self, model: str) -> tuple[Checkpoint | None, str | None]:
+        """The weights that a detector's backbone begins with, and what tables call them."""
+        if self.backbone is None:
+            return None, None
+        from stmbench.architectures.model_names import ModelName
+        from stmbench.checkpoints.backbones import backbone_checkpoint, read_backbone
+
+        if ModelName.parse(model).detector is None:
+            raise ConfigError("a detector, for --backbone", model, f"write maskrcnn:{model}, or leave it out")
+        checkpoint = backbone_checkpoint(self.backbone, model)
+        return checkpoint, read_backbone(model, checkpoint)[1].label
 
     def training(
         self,

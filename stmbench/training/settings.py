@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stmbench.checkpoints.selection import Checkpoint
 from stmbench.errors import ConfigError, UnknownNameError, require
 from stmbench.training.recipe import Recipe
 
@@ -44,6 +45,8 @@ class TrainingSettings:
     keep_every: int | None = None  # epochs; their weights stay
     save_seconds: float = 30.0  # between two savings of the state
     tensorboard: bool = False
+    backbone: Checkpoint | None = None  # weights that a detector's trunk begins with, and what tables call them
+    backbone_weights: str | None = None
     remarks: tuple[str, ...] = ()  # on how these settings came about
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class TrainingSettings:
             "dtype": self.dtype,
             "accumulate": self.accumulate,
             "resolution": list(self.resolution) if self.resolution else None,
+            **({"backbone": self.backbone_weights} if self.backbone_weights else {}),
         }
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.architectures.detectors.base import side_options, sides_of
+from stmbench.checkpoints.backbones import load_backbone
 from stmbench.data.detection.batches import AlikePlaces, DetectionSamples, collated
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.transforms import DetectionTransform
@@ -53,6 +54,13 @@ class Detection(Task):
         if resolution is not None:
             found |= side_options(resolution)
         return found
+
+    def build(self) -> nn.Module:
+        """See `Task.build`; with weights of a classification model in the trunk where they are given."""
+        model, settings = super().build(), self.settings
+        if settings.backbone is not None:
+            load_backbone(model, settings.model, settings.backbone)
+        return model
 
     def prepare(self, model: nn.Module) -> None:
         """See `Task.prepare`."""
