@@ -150,7 +150,7 @@ def _bar(axes: Axes, most: float, is_signed: bool) -> None:
     axes.set_yticks(_scaled(np.asarray(ticks), 1.0), [f"{tick * most:.2g}" for tick in ticks], fontsize=6.5)
     axes.yaxis.tick_right()
     axes.tick_params(length=2, width=0.5, pad=1.5)
-    axes.set_xlabel("weight", fontsize=6.5, color=MUTED, labelpad=3)
+    axes.set_xlabel("weight", fontsize=6.5, color=MUTED, labelpad=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
 

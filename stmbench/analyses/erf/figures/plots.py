@@ -120,7 +120,7 @@ def _colour_bar(figure: Figure, x: float, span: tuple[float, float]) -> None:
     axes.set_yticks([tick**GAMMA for tick in TICKS], [f"{100 * tick:g} %" for tick in TICKS], fontsize=6.5)
     axes.yaxis.tick_right()
     axes.tick_params(length=2, width=0.5, pad=1.5)
-    axes.set_xlabel("of max", fontsize=6.5, color=MUTED, labelpad=4)
+    axes.set_xlabel("of max", fontsize=6.5, color=MUTED, labelpad=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
