@@ -15,7 +15,9 @@ from stmbench.analyses.registry import ANALYSES, AnalysisSpec
 from stmbench.architectures import given_models
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
+from stmbench.architectures.detectors.base import DETECTORS
 from stmbench.errors import InputError, UnknownNameError
+from stmbench.measure.environment import version_of
 from stmbench.mixers.base import MIXERS, MixerEntry
 from stmbench.plugins import TIMM_MODEL, sha256_of
 from stmbench.tables.labels import random_label
@@ -84,7 +86,8 @@ def packages_of(names: Iterable[str], software: Mapping[str, Any]) -> dict[str, 
     packages: dict[str, str | None] = {}
     for name in map(ModelName.parse, names):
         packages |= {"timm": software["timm"]} if name.architecture == "timm" else {}
-        packages |= {"torchvision": software["torchvision"]} if name.detector is not None else {}
+        own = () if name.detector is None else DETECTORS.get(name.detector).packages
+        packages |= {package: software[package] if package in software else version_of(package) for package in own}
     return packages
 
 

@@ -19,7 +19,7 @@ from stmbench.architectures.backbone import REMEDY
 from stmbench.errors import ConfigError, require
 from stmbench.registry import Registry
 
-MODULES = ("region_based", "retinanet")  # each registers detectors
+MODULES = ("region_based", "retinanet", "detr", "smca")  # each registers detectors
 PATCH: Final = 32  # images are padded to multiples of it
 Heads = Literal["torchvision", "mmdet"]
 TrunkForm = Literal["authors", "classification"]
@@ -33,29 +33,41 @@ class DetectorConfig:
         num_classes: without the background.
         min_size: of an image's shorter side, in pixels after resizing.
         max_size: the most that the longer side may have.
-        heads: `torchvision`'s own, or as those of `mmdet` (see `mmdet`).
         trunk: how the backbone is attached (see `trunk`).
-        anchor_size: side in pixels of the smallest anchors, those of the pyramid's first level.
-        width: channels of the pyramid and of the heads' convolutions, a quarter of those of a box head's hidden layers.
+        width: channels of what follows the backbone; a box head's hidden layers have four times as many.
     """
 
     num_classes: int = 80
     min_size: int = 800
     max_size: int = 1333
-    heads: Heads = "torchvision"
     trunk: TrunkForm = "authors"
-    anchor_size: int = 32
     width: int = 256
 
     def __post_init__(self) -> None:
         require(self.num_classes >= 1, "num_classes >= 1", self.num_classes, REMEDY)
         require(self.min_size >= PATCH, f"min_size >= {PATCH}", self.min_size, REMEDY)
         require(self.max_size >= self.min_size, f"max_size >= min_size {self.min_size}", self.max_size, REMEDY)
-        require(self.heads in ("torchvision", "mmdet"), "heads torchvision or mmdet", self.heads, REMEDY)
         forms = ("authors", "classification")
         require(self.trunk in forms, "trunk authors or classification", self.trunk, REMEDY)
-        require(self.anchor_size >= 1, "anchor_size >= 1", self.anchor_size, REMEDY)
         require(self.width >= 1, "width >= 1", self.width, REMEDY)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnchorConfig(DetectorConfig):
+    """Options of a detector with anchors on the levels of a pyramid.
+
+    Attributes:
+        heads: `torchvision`'s own, or as those of `mmdet` (see `regions`).
+        anchor_size: side in pixels of the smallest anchors, those of the pyramid's first level.
+    """
+
+    heads: Heads = "torchvision"
+    anchor_size: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.heads in ("torchvision", "mmdet"), "heads torchvision or mmdet", self.heads, REMEDY)
+        require(self.anchor_size >= 1, "anchor_size >= 1", self.anchor_size, REMEDY)
 
 
 class Detector(Protocol):
@@ -100,6 +112,7 @@ class DetectorEntry:
         build: (creates the backbone's model from options of its own, config) -> detector.
         config: its options.
         has_masks: whether it predicts masks.
+        packages: whose code is part of it.
     """
 
     name: str
@@ -108,6 +121,7 @@ class DetectorEntry:
     build: Callable[[CreateBackbone, Any], nn.Module]
     config: type[DetectorConfig] = DetectorConfig
     has_masks: bool = False
+    packages: tuple[str, ...] = ("torchvision",)
 
     def options(self) -> tuple[str, ...]:
         """Names of its options; those of the backbone are not among them."""
@@ -124,7 +138,10 @@ def _load() -> None:
 
 DETECTORS: Registry[DetectorEntry] = Registry("detector", load=_load)
 # of nano backbones, which are made for small images
-SMALL: Mapping[str, Any] = {"min_size": 128, "anchor_size": 8, "width": 64, "proposals": 200, "samples": 128}
+SMALL: Mapping[str, Any] = {
+    **{"min_size": 128, "anchor_size": 8, "width": 64, "proposals": 200, "samples": 128},
+    **{"queries": 30, "layers": 2, "attention_heads": 4, "dim_feedforward": 256},
+}
 
 
 def build_detector(kind: str, create: CreateBackbone, *, scale: str | None, options: Mapping[str, Any]) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from stmbench.architectures.detectors.base import PATCH
 from stmbench.architectures.detectors.pyramid import Pyramid
 from stmbench.architectures.detectors.region_heads import StagedHeads
+from stmbench.architectures.detectors.set_prediction import SetDetector
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,10 +53,16 @@ def pieces(detector: nn.Module, height: int, width: int) -> list[Piece]:
 
     Parts: backbone (its fresh norms included), pyramid, proposals or the heads on each level, the box heads for as many
     regions as there are proposals at most, and the mask heads for as many as there are detections. Cutting regions out
-    of maps, which is sampling, and the suppression of boxes are in no piece.
+    of maps, which is sampling, and the suppression of boxes are in no piece. A detector that predicts a set has a
+    backbone and a transformer, its heads included.
     """
-    pyramid = cast(Pyramid, detector.backbone)
     height, width = (math.ceil(side / PATCH) * PATCH for side in (height, width))
+    if isinstance(detector, SetDetector):
+        body = Flat(detector.backbone)
+        shape = (detector.backbone.channels[-1], height // PATCH, width // PATCH)
+        transformer = Piece(parts={"transformer": ".+"}, module=Flat(detector.transformer), shape=shape)
+        return [Piece(parts={"backbone": ".+"}, module=body, shape=(3, height, width)), transformer]
+    pyramid = cast(Pyramid, detector.backbone)
     maps = {"backbone": r"module\.body(\..*)?", "pyramid": r"module\.fpn(\..*)?"}
     found = [Piece(parts=maps, module=Flat(pyramid), shape=(3, height, width))]
     rpn: Any = getattr(detector, "rpn", None)

@@ -11,7 +11,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from stmbench.architectures.backbone import REMEDY
-from stmbench.architectures.detectors.base import DETECTORS, CreateBackbone, DetectorConfig, DetectorEntry
+from stmbench.architectures.detectors.base import DETECTORS, AnchorConfig, CreateBackbone, DetectorEntry
 from stmbench.architectures.detectors.pyramid import Described, Pyramid, image_transform, initialise
 from stmbench.architectures.detectors.region_heads import CASCADE, ONE, StagedHeads, StageOptions
 from stmbench.architectures.detectors.regions import proposal_network
@@ -20,7 +20,7 @@ from stmbench.errors import require
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RegionConfig(DetectorConfig):
+class RegionConfig(AnchorConfig):
     """Options of a detector that cuts regions out of its maps.
 
     Attributes:

@@ -16,7 +16,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from stmbench.architectures.detectors.base import DETECTORS, CreateBackbone, DetectorConfig, DetectorEntry
+from stmbench.architectures.detectors.base import DETECTORS, AnchorConfig, CreateBackbone, DetectorEntry
 from stmbench.architectures.detectors.pyramid import CoarserFromTrunk, Described, Pyramid, image_transform, initialise
 from stmbench.architectures.detectors.regions import RATIOS, anchors, box_coder, full
 from stmbench.architectures.detectors.trunk import attach
@@ -36,7 +36,7 @@ class FullHead(RetinaNetHead):  # type: ignore[misc]  # torchvision has no types
 class Retina(Described, RetinaNet):  # type: ignore[misc]  # torchvision has no types
     """Boxes from anchors. Its heads have no channel for the background: label k is channel k - 1."""
 
-    def __init__(self, pyramid: Pyramid, config: DetectorConfig) -> None:
+    def __init__(self, pyramid: Pyramid, config: AnchorConfig) -> None:
         mmdet = config.heads == "mmdet"
         sizes = tuple(tuple(config.anchor_size * 2**level * step for step in OCTAVE) for level in range(LEVELS))
         generator = anchors(sizes, mmdet=mmdet)
@@ -78,7 +78,7 @@ class Retina(Described, RetinaNet):  # type: ignore[misc]  # torchvision has no 
         return int((self.proposal_matcher(box_iou(boxes, anchors)) >= 0).sum()) if len(boxes) else 0
 
 
-def build_retinanet(create: CreateBackbone, config: DetectorConfig) -> nn.Module:
+def build_retinanet(create: CreateBackbone, config: AnchorConfig) -> nn.Module:
     """RetinaNet on the trunk's last three maps and two coarser ones."""
     body, width = attach(create, config.trunk, first=1), config.width
     mmdet = config.heads == "mmdet"
@@ -93,5 +93,6 @@ DETECTORS.register(
         title="RetinaNet",
         citation="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017",
         build=build_retinanet,
+        config=AnchorConfig,
     ),
 )
