@@ -46,6 +46,8 @@ def mixer_of(target: str, *, anyway: bool = False) -> tuple[str, list[Path]]:
     """
     if target in MIXERS:
         name, files = target, []
+    elif ":" in target and not Path(target).exists():
+        return target, []  # a detector, which the options refuse
     elif not target.endswith(".py") and not Path(target).exists():
         return MIXERS.get(target).name, []  # says which names are near
     else:

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from stmbench.architectures.model_names import ModelName
+from stmbench.data.detection.sets import EMBEDDED as WITH_BOXES
+from stmbench.data.sets import EMBEDDED
 from stmbench.errors import ConfigError, InputError, UnknownNameError, printable
 from stmbench.experiments.steps import Step
 from stmbench.training.presets import default_recipe, recipe_for
@@ -50,13 +53,17 @@ class DataLines:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingLines:
-    """How models are trained: a recipe by name (None: the set's own, or `stm`) and changes of its fields."""
+    """How models are trained: a recipe by name (None: the set's own, or `stm`) and changes of its fields.
+
+    `pretrained` detectors begin with the classification weights of their backbone, which the user has.
+    """
 
     recipe: str | None = None
     change: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     dtype: str = "fp32"
     accumulate: int = 1
     keep_every: int | None = None
+    pretrained: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -137,20 +144,41 @@ class Experiment:
             raise RefusedKeyError("seeds", f"seeds from 0 to {LARGEST_SEED}, each once, at least one", got)
         if self.weights == "trained" and self.data is None:
             raise RefusedKeyError("weights", "`data` to train on beside `weights: trained`", "none", "add `data`")
+        self._check_detectors()
         if not self.analyses and self.weights != "trained":
             got = "neither analyses nor training"
             raise RefusedKeyError("analyses", "something to do", got, "add `analyses`")
         if self.weights == "trained" and self.data is not None:
-            self._check_epochs(self._epochs(self.data))
+            self._check_epochs(min(self._epochs(self.data, model) for model in names))
         elif any(step.at_epochs for step in self.analyses):
             got = f"at_epochs and {self.weights} weights"
             raise RefusedKeyError("analyses", "at_epochs with `weights: trained` alone", got, "remove `at_epochs`")
 
-    def _epochs(self, data: DataLines) -> int:
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """The models that are detectors."""
+        return tuple(line.model for line in self.models if ModelName.parse(line.model).detector is not None)
+
+    def _check_detectors(self) -> None:
+        """Detectors and classification models are trained on different sets, and each begins in its own way."""
+        detectors = self.detectors
+        others = [line.model for line in self.models if line.model not in detectors]
+        if self.weights == "trained" and detectors and others:
+            got = f"{detectors[0]} and {others[0]}"
+            raise RefusedKeyError("models", "detectors alone, or none, to train", got, "write two files")
+        if self.training.pretrained and (others or self.weights != "trained"):
+            got = others[0] if others else f"{self.weights} weights"
+            raise RefusedKeyError("training", "detectors to train, for `pretrained`", got, "remove `pretrained`")
+        name = self.data.set.partition("[")[0] if self.data else ""
+        if detectors and name in EMBEDDED and name not in WITH_BOXES:
+            remedy = "write shapes, or a name such as coco, whose place --data gives"
+            raise RefusedKeyError("data", "a set with boxes, for detectors", name, remedy)
+
+    def _epochs(self, data: DataLines, model: str) -> int:
         """The recipe's, which is refused here where it makes no sense."""
         lines = self.training
         try:
-            return recipe_for(lines.recipe or default_recipe(data.set), None, **lines.change).epochs
+            return recipe_for(lines.recipe or default_recipe(data.set, model), None, **lines.change).epochs
         except InputError as error:
             raise RefusedKeyError("training", error.expected, error.got, error.remedy) from error
 

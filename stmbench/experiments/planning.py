@@ -8,9 +8,11 @@ from pathlib import Path
 
 from stmbench.analyses.models import facts_of
 from stmbench.architectures.catalog import ModelName
+from stmbench.checkpoints.backbones import read_backbone
 from stmbench.checkpoints.families import published_file_stems
+from stmbench.checkpoints.selection import Checkpoint
 from stmbench.data.sets import EMBEDDED
-from stmbench.errors import ConfigError, InputError
+from stmbench.errors import CheckpointError, ConfigError, InputError
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
@@ -45,12 +47,16 @@ class Resources:
         return dataset, f"the data set {dataset} (--data {dataset}=PATH)"
 
     def checkpoint(self, model: str) -> tuple[str | None, str | None]:
-        """The file with a model's weights, and what is missing where there is none."""
+        """The file with a model's weights, and what is missing where there is none.
+
+        A colon of the name is a dash in the file's: maskrcnn-unified_halo_attn_tiny.
+        """
         missing = f"weights of {model} (--weights FOLDER)"
         if self.weights is None:
             return None, missing
         name = ModelName.parse(model)
-        for stem in (model, name.base, *published_file_stems(name)):
+        stems = (model, name.base, *(text.replace(":", "-") for text in (model, name.base)))
+        for stem in (*stems, *published_file_stems(name)):
             for suffix in SUFFIXES:
                 path = self.weights / f"{stem}{suffix}"
                 if path.is_file():
@@ -86,6 +92,26 @@ def plan(
     return [dataclasses.replace(task, plugins=plugins, fresh=fresh and not _combines(task)) for task in tasks]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """The weights that a detector's backbone begins with, what tables call them, and what is missing for them."""
+
+    checkpoint: Checkpoint | None = None
+    weights: str | None = None
+    missing: str | None = None
+
+
+def _classification_weights(detector: str, resources: Resources) -> Beginning:
+    file, missing = resources.checkpoint(ModelName.parse(detector).backbone)
+    if file is None:
+        return Beginning(missing=missing)
+    checkpoint = Checkpoint.parse(file)
+    try:
+        return Beginning(checkpoint=checkpoint, weights=read_backbone(detector, checkpoint)[1].label)
+    except CheckpointError as error:
+        return Beginning(missing=f"usable weights of {ModelName.parse(detector).backbone} ({error})")
+
+
 class _Planner:
     def __init__(self, experiment: Experiment, resources: Resources, anyway: bool) -> None:
         self.experiment, self.resources = experiment, resources
@@ -93,7 +119,9 @@ class _Planner:
         self.models = [line.model for line in experiment.models]
         self.trains = experiment.weights == "trained"
         data = experiment.data
-        self.dataset, self.no_data = ("photos", None) if data is None else resources.place(data.set)
+        own = "shapes" if experiment.detectors else "photos"
+        self.dataset, self.no_data = (own, None) if data is None else resources.place(data.set)
+        self._begins: dict[str, Beginning] = {}
 
     def tasks(self) -> Iterator[Task]:
         if self.trains:
@@ -124,7 +152,7 @@ class _Planner:
             seed=seed,
             runs=(run,),
             device=self.resources.device,
-            missing=self.lacks or self.no_data,
+            missing=self.lacks or self.no_data or self._beginning(model).missing,
         )
 
     def _of_weights(self, step: Step, number: int) -> Iterator[Task]:
@@ -151,6 +179,7 @@ class _Planner:
         if self.trains:
             runs = tuple(self.run_of(model, seed, fraction) for model in models)
             missing = missing or self.no_data
+            missing = next(filter(None, [missing, *(self._beginning(model).missing for model in models)]), None)
         elif experiment.weights == "files":
             for model in models:
                 file, lacking = resources.checkpoint(model)
@@ -184,6 +213,7 @@ class _Planner:
         preset, facts = lines.recipe or default_recipe(data.set, model), facts_of(model)
         mixer = facts.mixer
         recipe = recipe_for(preset, mixer, facts.scale, **lines.change)
+        begins = self._beginning(model)
         return TrainingSettings(
             model=model,
             recipe=recipe,
@@ -196,7 +226,16 @@ class _Planner:
             dtype=lines.dtype,
             accumulate=lines.accumulate,
             keep_every=lines.keep_every,
+            backbone=begins.checkpoint,
+            backbone_weights=begins.weights,
         )
+
+    def _beginning(self, model: str) -> Beginning:
+        """What a model's training begins with."""
+        if model not in self._begins:
+            wanted = self.experiment.training.pretrained
+            self._begins[model] = _classification_weights(model, self.resources) if wanted else Beginning()
+        return self._begins[model]
 
     @property
     def _fractions(self) -> tuple[float, ...]:

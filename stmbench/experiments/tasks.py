@@ -16,12 +16,14 @@ from stmbench.analyses.base import Analysis, Listener
 from stmbench.analyses.models import build_model, design_size
 from stmbench.analyses.options import ImageOptions, Options, RunSettings
 from stmbench.analyses.unit import Counted
+from stmbench.architectures.detectors.base import sides_of
+from stmbench.data.detection.sets import open_detection_set
 from stmbench.data.sets import open_set
 from stmbench.errors import StmbenchError
 from stmbench.experiments.steps import Step
 from stmbench.plugins import load_plugins
 from stmbench.tables import Store
-from stmbench.tasks.base import open_data
+from stmbench.tasks.base import open_data, task_name
 from stmbench.training.analysis import Training
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.settings import TrainingSettings
@@ -189,9 +191,7 @@ class Estimator:
 
     def of_options(self, options: Options, run: RunSettings) -> float:
         """Of an analysis of models. Raises what its images raise."""
-        images = 0
-        if isinstance(options, ImageOptions):
-            images = options.num_images or len(open_set(options.dataset, split=options.split, seed=run.seed))
+        images = images_of(options, run.models, run.seed)
         return START_S + options.seconds(len(run.models), images, lambda: self.speed(run.models[0]))
 
     def of_training(self, run: TrainingSettings) -> float:
@@ -205,9 +205,8 @@ class Estimator:
 
         if task.step is None:
             return self.of_training(task.runs[0])
-        options, images = options_of(task), 0
-        if isinstance(options, ImageOptions):
-            images = options.num_images or len(open_set(options.dataset, split=options.split, seed=task.seed))
+        options = options_of(task)
+        images = images_of(options, task.models, task.seed)
         return options.seconds(len(task.models), images, speed)
 
     def speed(self, model: str) -> float:
@@ -215,6 +214,17 @@ class Estimator:
         if model not in self._speeds:
             self._speeds[model] = _measured(model, self._device, self._threads)
         return self._speeds[model]
+
+
+def images_of(options: Options, models: Sequence[str], seed: int) -> int:
+    """How many images an analysis shows to each of these models. Raises what its set raises."""
+    if not isinstance(options, ImageOptions):
+        return 0
+    if options.num_images is not None:
+        return options.num_images
+    detect = any(task_name(model) == "detection" for model in models)
+    open_images = open_detection_set if detect else open_set
+    return len(open_images(options.dataset, split=options.split, seed=seed))
 
 
 def estimate(options: Options, run: RunSettings, runs: Sequence[TrainingSettings] = ()) -> float | None:
@@ -240,13 +250,13 @@ def _measured(model: str, device: str, threads: int) -> float:
 
 def _timed(model: str, device: str) -> float:
     built = build_model(model, seed=0, device=device)
-    height, width = design_size(model)
+    height, width = (sides_of(built)[0],) * 2 if task_name(model) == "detection" else design_size(model)
     images = torch.zeros(BATCH if height <= 64 else 1, 3, height, width, device=device)
     with torch.inference_mode():
         built(images)
         began, count = time.monotonic(), 0
         while not count or time.monotonic() - began < TRY_S:
-            built(images)
+            built(images)  # a detector takes a batch as it takes a list
             count += 1
             if device.startswith("cuda"):
                 torch.cuda.synchronize()

@@ -38,6 +38,10 @@ class StudyOptions:
     analyses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        detector = next((name for name in (self.mixer, *self.baselines) if ":" in name), None)
+        if detector is not None:
+            remedy = f"train a detector by itself: stmbench train {detector}"
+            raise ConfigError("a mixer, which a study trains in a classification model", detector, remedy)
         if not self.baselines:
             raise ConfigError("a mixer to compare with", "none", "name one with --against")
         if self.mixer in self.baselines:
