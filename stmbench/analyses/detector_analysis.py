@@ -23,6 +23,7 @@ class DetectorAnalysis(ImageAnalysis):
     """An analysis whose units are one detector and the chosen images of one set."""
 
     images: DetectionSet
+    takes_detectors = True
     wants_masks = False  # of the set, for detectors of masks
 
     def open_images(self) -> DetectionSet:

@@ -22,6 +22,7 @@ from stmbench.analyses.loaded_model import (
 from stmbench.analyses.models import DTYPES, facts_of, outputs_of, packages_of, plugin_hashes
 from stmbench.analyses.registry import ANALYSES
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.given_models import is_given
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.selection import Checkpoint
@@ -87,11 +88,14 @@ class ImageAnalysis(Analysis):
     """
 
     knows_several_answers: ClassVar[bool] = False  # of an image
+    takes_detectors: ClassVar[bool] = False
 
     def __init__(self, request: ImageRequest, store: Store, *, listener: Listener | None = None) -> None:
         super().__init__(store=store, seed=request.seed, device=request.device, listener=listener)
         require_dtype(request.dtype, request.device)
         self.request = request
+        if not self.takes_detectors:
+            self._refuse_detectors()
         self.images: Any = self.open_images()
         self.indices = select_images(self.images, self._count(), request.seed)
         self._work: dict[str, Work] = {}
@@ -110,6 +114,12 @@ class ImageAnalysis(Analysis):
             remedy = "use --classes imagenet-1k, or `stmbench eval`"
             raise ConfigError(f"one right answer for each image, for {self.name}", f"several in {images.name}", remedy)
         return images
+
+    def _refuse_detectors(self) -> None:
+        for name in map(ModelName.parse, self.request.models):
+            if name.detector is not None:
+                remedy = f"name its backbone, {name.backbone}"
+                raise ConfigError(f"a classification model, for {self.name}", name.text, remedy)
 
     def classes_of_untrained(self) -> int | None:
         """Classes of a model with random weights: as many as the set names; None, the model's own."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_resolution
 from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.architectures.detectors.base import side_options, sides_of
+from stmbench.architectures.detectors.base import PATCH, side_options, sides_of
+from stmbench.architectures.detectors.trunk import body_of
 from stmbench.architectures.given_models import is_given
 from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.inspection import class_names
@@ -126,6 +127,15 @@ def load_model(
         device=torch.device(device),
         dtype=DTYPES[dtype],
     )
+
+
+def body_of_detector(loaded: LoadedModel, resolution: tuple[int, int] | None) -> LoadedModel:
+    """What a detector makes its maps with, for images of (H, W); None: a square of the detector's shorter side, to the
+    nearest multiple of 32."""
+    body = body_of(loaded.model)
+    side = PATCH * max(1, round(loaded.preprocessing.size[0] / PATCH))
+    preprocessing = Preprocessing.of(body.trunk, resolution or side)
+    return dataclasses.replace(loaded, model=body.to(dtype=loaded.dtype), preprocessing=preprocessing)
 
 
 def classes_for(image_set: ImageSet) -> int | None:

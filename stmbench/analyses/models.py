@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from stmbench.analyses.options import Options
+from stmbench.analyses.options import Options, flag
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec
 from stmbench.architectures import given_models
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
 from stmbench.architectures.detectors.base import DETECTORS
-from stmbench.errors import InputError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.measure.environment import version_of
 from stmbench.mixers.base import MIXERS, MixerEntry
 from stmbench.plugins import TIMM_MODEL, sha256_of
@@ -47,13 +47,24 @@ def facts_of(name: str) -> ModelFacts:
 
 
 def for_models(spec: AnalysisSpec, options: Options, models: Sequence[str]) -> tuple[AnalysisSpec, Options]:
-    """The analysis and its options, or those that take their place for detectors."""
+    """The analysis and its options, or those that take their place for detectors.
+
+    What was not chosen has the other analysis's default.
+
+    Raises:
+        ConfigError: a choice that detectors do not have.
+    """
     if not spec.of_detectors or all(ModelName.parse(name).detector is None for name in models):
         return spec, options
     other = ANALYSES.get(spec.of_detectors)
     assert other.options is not None, other.name
-    shared = {field.name for field in dataclasses.fields(other.options)} & {*vars(options)}
-    return other, other.options(**{name: getattr(options, name) for name in shared})
+    known = {field.name for field in dataclasses.fields(other.options)}
+    usual = {field.name: field.default for field in dataclasses.fields(options)}
+    chosen = {name: value for name, value in vars(options).items() if value != usual[name]}
+    for name, value in chosen.items():
+        if name not in known and value != options.in_experiments.get(name):
+            raise ConfigError(f"no {flag(name)} for detectors", str(value), "leave it out")
+    return other, other.options(**{name: value for name, value in chosen.items() if name in known})
 
 
 def mixers_of_this_process(names: Iterable[str]) -> list[str]:

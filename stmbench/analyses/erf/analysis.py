@@ -21,9 +21,11 @@ from stmbench.analyses.erf.definitions import Definition, ErfConfig, definitions
 from stmbench.analyses.erf.stages import Stage, chosen_stages, stage_maps
 from stmbench.analyses.erf.unit_location import Grid, grids, probe
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
-from stmbench.analyses.loaded_model import LoadedModel
+from stmbench.analyses.loaded_model import LoadedModel, body_of_detector
 from stmbench.analyses.models import meta_model
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.catalog import ModelName
+from stmbench.architectures.detectors.trunk import body_of
 from stmbench.errors import UnitError
 from stmbench.measure.bootstrap import DRAWS, group_weights, percentile_interval
 from stmbench.measure.statistics import Interval
@@ -192,9 +194,10 @@ METRIC: Final = "erf"  # the percentage of the mass is the row's level
 
 
 class Erf(ImageAnalysis):
-    """Effective receptive fields of the models of a request."""
+    """Effective receptive fields of the models of a request; of a detector, those of its backbone in it."""
 
     name = "erf"
+    takes_detectors = True
 
     def __init__(
         self, config: ErfConfig, request: ImageRequest, store: Store, *, listener: Listener | None = None
@@ -225,7 +228,13 @@ class Erf(ImageAnalysis):
     def _require_stages(model: str, stages: list[int]) -> None:
         """Refuse stages that the model has not, before anything is written. Raises ConfigError."""
         with contextlib.suppress(UnitError):  # a model without stages fails when its turn comes
-            chosen_stages(meta_model(model), stages)
+            built = meta_model(model)
+            chosen_stages(built if ModelName.parse(model).detector is None else body_of(built), stages)
+
+    def loaded_model(self, model: str) -> LoadedModel:
+        loaded = super().loaded_model(model)
+        is_detector = ModelName.parse(model).detector is not None
+        return body_of_detector(loaded, self.request.resolution) if is_detector else loaded
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:

@@ -8,9 +8,10 @@ list of (3, H, W) in [0, 1]; the detector resizes, normalises and pads them itse
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from torch import Tensor, nn
@@ -102,6 +103,25 @@ def sides_of(detector: nn.Module) -> tuple[int, int]:
     """(shorter, longer) side, in pixels, that a detector resizes images to in an evaluation."""
     transform: Any = detector.transform
     return int(transform.min_size[-1]), int(transform.max_size)
+
+
+@contextlib.contextmanager
+def at_sides(detector: nn.Module, sides: tuple[int, int]) -> Iterator[None]:
+    """Meanwhile the detector resizes images to other (shorter, longer) sides."""
+    transform: Any = detector.transform
+    before = transform.min_size, transform.max_size
+    transform.min_size, transform.max_size = (sides[0],), sides[1]
+    try:
+        yield
+    finally:
+        transform.min_size, transform.max_size = before
+
+
+def resized(image: Tensor, sides: tuple[int, int]) -> Tensor:
+    """(3, H, W) as a detector resizes it to (shorter, longer) sides: bilinear, not antialiased, as torchvision does."""
+    scale = min(sides[0] / min(image.shape[-2:]), sides[1] / max(image.shape[-2:]))
+    settings: dict[str, Any] = {"mode": "bilinear", "align_corners": False, "recompute_scale_factor": True}
+    return nn.functional.interpolate(image[None], scale_factor=scale, **settings)[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ class Body(nn.Module):
         indices: of the maps among those of the trunk.
         channels: of the maps.
         norms: of the maps, or none where they are used as they are.
+        feature_info: of all four maps, as timm describes those of a model.
         dropped: names in the classification model's state that the trunk does not have.
     """
 
@@ -48,14 +49,27 @@ class Body(nn.Module):
         self.trunk = trunk
         self.indices, self.channels, self.dropped = list(indices), tuple(channels), tuple(dropped)
         self.norms = nn.ModuleList(nn.LayerNorm(c, eps=NORM_EPS) for c in channels if fresh)
+        self._levels = range(self.indices[-1] - len(STRIDES) + 1, self.indices[-1] + 1)
+        infos = [cast(Any, trunk).feature_info[index] for index in self._levels]
+        self.feature_info = [{**info, "module": f"trunk.{info['module']}"} for info in infos]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> maps (B, C, H', W'), largest first."""
-        maps = cast(Any, self.trunk).forward_intermediates(images, indices=self.indices, intermediates_only=True)
-        if not len(self.norms):
-            return list(maps)
-        pairs = zip(self.norms, maps, strict=True)
-        return [norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, x in pairs]
+        return self._maps(images, self.indices)
+
+    def forward_intermediates(self, images: Tensor, indices: Sequence[int], **_: Any) -> list[Tensor]:
+        """Of the four maps those with these numbers, ascending: normalised where the detector uses them so."""
+        return self._maps(images, [self._levels[number] for number in indices])
+
+    def _maps(self, images: Tensor, levels: list[int]) -> list[Tensor]:
+        maps = cast(Any, self.trunk).forward_intermediates(images, indices=levels, intermediates_only=True)
+        return [self._normalised(x, level) for x, level in zip(maps, levels, strict=True)]
+
+    def _normalised(self, x: Tensor, level: int) -> Tensor:
+        if not len(self.norms) or level not in self.indices:
+            return x
+        norm = self.norms[self.indices.index(level)]
+        return cast(Tensor, norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
 def attach(create: CreateBackbone, form: TrunkForm, *, first: int = 0) -> Body:
@@ -100,6 +114,11 @@ def _has_layer_norm(model: nn.Module) -> bool:
     )
 
 
+def body_of(detector: nn.Module) -> Body:
+    """What a detector makes its maps with."""
+    return next(module for module in detector.modules() if isinstance(module, Body))
+
+
 def load_trunk(detector: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     """Load weights of the backbone's classification model into a detector's trunk.
 
@@ -112,7 +131,7 @@ def load_trunk(detector: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     Raises:
         CheckpointError: a tensor is missing, unknown or of another shape; the detector is left unchanged.
     """
-    body: Any = next(module for module in detector.modules() if isinstance(module, Body))
+    body = body_of(detector)
     wanted = body.trunk.state_dict()
     left = [name for name in state if name not in wanted]
     problems = {
