@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from stmbench.analyses.detection.options import DetectionOptions
 from stmbench.analyses.erf.analysis import Erf
 from stmbench.analyses.erf.definitions import ErfConfig
 from stmbench.analyses.erf.stages import stage_maps, stages_of
+from stmbench.analyses.eval.options import EvalOptions
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.loaded_model import body_of_detector, load_model
+from stmbench.analyses.models import for_models
 from stmbench.analyses.options import RunSettings
 from stmbench.analyses.registry import ANALYSES
 from stmbench.architectures.detectors.trunk import body_of
@@ -78,3 +83,18 @@ def test_fields_of_the_backbone_in_a_detector_on_images_without_objects(tmp_path
     assert frame["value"].between(3 / 64, 25 / 64).all()  # a stem of two 3x3 convolutions and few 7x7 ones
     with pytest.raises(ConfigError, match="expected a stage from 1 to 4, got 6"):
         Erf(ErfConfig(stages=(5,)), request, store).run()
+
+
+def test_what_detectors_do_not_have_is_refused_and_the_rest_is_their_analysis_own_default() -> None:
+    spec = ANALYSES.get("eval")
+    other, options = for_models(spec, EvalOptions(num_images=3), (DETECTOR,))
+    assert (other.name, options) == ("detection", DetectionOptions(num_images=3))
+    assert options.dataset == "shapes"
+    kept = EvalOptions(keep_predictions=True)  # as every experiment has it
+    assert for_models(spec, kept, (DETECTOR,))[1] == DetectionOptions()
+
+    class Plain(EvalOptions):
+        in_experiments: ClassVar[Mapping[str, Any]] = {}
+
+    with pytest.raises(ConfigError, match="expected no --keep-predictions for detectors, got True; leave it out"):
+        for_models(spec, Plain(keep_predictions=True), (DETECTOR,))
