@@ -5,6 +5,7 @@ palette           colours, markers and strokes
 plot_data         points with labels and intervals
 groups            points of one setting, matched points
 curves            trainings joined to one, axes of shares, names at the ends of lines
+dots              models as rows of dots with their intervals
 differences       what models have more or less than a control, as small multiples
 annotations       whose an artist is, tooltips, words along a line
 whiskers          intervals: drawn, cut, in digits; what hollow means

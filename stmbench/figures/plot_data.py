@@ -11,7 +11,7 @@ import pandas as pd
 
 from stmbench.errors import TableError, printable
 from stmbench.figures.palette import Style, style_of
-from stmbench.tables.labels import FEWEST_ROUNDS, is_random
+from stmbench.tables.labels import FEWEST_ROUNDS, detector_and_backbone, is_random
 
 FACETS: Final = (
     *("definition", "scale", "stage", "weights", "seed", "device", "dtype", "compile", "resolution", "dataset"),
@@ -140,6 +140,14 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     return chosen_points
 
 
+def points_of(frame: pd.DataFrame, metric: str) -> list[Point]:
+    """`points`, or none where the table has none."""
+    try:
+        return points(frame, metric)
+    except TableError:
+        return []
+
+
 def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order."""
     chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
@@ -153,22 +161,27 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     """A short name for each model, the same way in every architecture.
 
     A mixer's abbreviation, with the architecture and the scale if there are several, and the options in which models
-    differ: 'SW-Attn, window=7'. The name of any other model.
+    differ: 'SW-Attn, window=7'. The name of any other model. Before it a detector's kind, unless all are of one kind.
     """
     mixers, facts = frame.attrs.get("mixers", {}), ("architecture", "scale")
     models = frame.loc[frame["model"].notna(), ["model", "mixer", *facts]].drop_duplicates("model")
     full: dict[str, dict[Hashable, Any]] = {str(row["model"]): row for row in models.to_dict("records")}
+    parts = {name: detector_and_backbone(name) for name in full}
+    kinds = {kind for kind, _ in parts.values()}
     regular = {
-        name: "{architecture}_{mixer}_{scale}".format_map(row) == name.partition("[")[0] for name, row in full.items()
+        name: "{architecture}_{mixer}_{scale}".format_map(row) == parts[name][1].partition("[")[0]
+        for name, row in full.items()
     }
     shared = shared_options(full)
     varying = [fact for fact in facts if len({row[fact] for name, row in full.items() if regular[name]}) > 1]
     short: dict[str, str] = {}
     for name, row in full.items():
         abbreviation = mixers.get(row["mixer"], {}).get("abbreviation", row["mixer"])
-        words = [abbreviation, *(row[fact] for fact in varying)] if regular[name] else [name]
+        kind, backbone = parts[name]
+        before = f"{kind}:" if kind and len(kinds) > 1 else ""
+        words = [abbreviation, *(row[fact] for fact in varying)] if regular[name] else [backbone]
         changed = [option for option in _options(name) if option not in shared] if regular[name] else []
-        short[name] = ", ".join([" ".join(map(str, words)), *changed])
+        short[name] = before + ", ".join([" ".join(map(str, words)), *changed])
     return {name: printable(text) for name, text in _unique(short).items()}
 
 
@@ -194,7 +207,9 @@ def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
             (value,) = values
             if value is not None and (facet != "compile" or value):
                 words.append(_words(facet, value))
-    return " · ".join([*words, *shared_options(point.model for point in chosen)])
+    kinds = {detector_and_backbone(point.model)[0] for point in chosen}
+    kind = [name for name in kinds if name and len(kinds) == 1]
+    return " · ".join([*kind, *words, *shared_options(point.model for point in chosen)])
 
 
 def _varying(chosen: pd.DataFrame) -> list[str]:

@@ -11,10 +11,9 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from stmbench.errors import TableError
 from stmbench.figures.annotations import marks_in
 from stmbench.figures.groups import within
-from stmbench.figures.plot_data import Point, labels, points
+from stmbench.figures.plot_data import Point, labels, points_of
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
 from stmbench.tables.labels import weights_text
@@ -37,14 +36,6 @@ def measured(frame: pd.DataFrame, metric: str, heading: str = "", unit: str | No
     shown = display(metric, values=[point.value for point in found])
     said = shown.unit if unit is None else unit.format(shown.unit)
     return Measured(Column(heading=heading or _capital(shown.name), unit=said), metric, found)
-
-
-def points_of(frame: pd.DataFrame, metric: str) -> list[Point]:
-    """`points`, or none where the table has none: a report shows what there is."""
-    try:
-        return points(frame, metric)
-    except TableError:
-        return []
 
 
 def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = "") -> Table | None:

@@ -17,6 +17,7 @@ _TEXT: Final = re.compile(r"[0-9]+(x[0-9]+)?")
 _RANDOM: Final = "random:"
 # a run of `stmbench train`: its name, the seed, and the file's key if a file holds several sets of weights
 _TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+)(?P<key>[#+][^:]*)?:[^:]*")
+_KIND: Final = re.compile(r"[a-z]+(-[a-z]+)*")  # of a detector
 FEWEST_ROUNDS: Final = 10  # fewer support no interval, ratio or rank
 FEWEST_TO_RANK: Final = 20  # below which probabilities of ranks would look surer than they are
 UNFIT: Final = "not fit to publish"  # the beginning of such a warning
@@ -58,6 +59,13 @@ def is_random(weights: object) -> bool:
 def are_random(weights: pd.Series) -> pd.Series:
     """`is_random` of each cell of the column."""
     return weights.map(is_random).astype(bool)
+
+
+def detector_and_backbone(model: str) -> tuple[str, str]:
+    """('maskrcnn', 'cotnet50') of 'maskrcnn:cotnet50'; ('', name) of a classification model."""
+    kind, colon, rest = model.partition(":")
+    is_detector = colon and kind != "timm" and _KIND.fullmatch(kind)
+    return (kind, rest) if is_detector else ("", model)
 
 
 def recipe_and_seed(weights: object) -> tuple[str, str]:

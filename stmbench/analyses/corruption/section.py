@@ -10,11 +10,11 @@ from stmbench.analyses.corruption.figures import figures, left_out
 from stmbench.analyses.corruption.options import CORRUPTIONS, overall, title
 from stmbench.analyses.corruption.terminal import summary_columns
 from stmbench.analyses.registry import View
-from stmbench.figures.plot_data import labels
+from stmbench.figures.plot_data import labels, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
-from stmbench.reporting.model_table import Measured, best, by_model, conditions, points_of
+from stmbench.reporting.model_table import Measured, best, by_model, conditions
 
 DEFINITION: Final = Definition(
     text="Fifteen corruptions of four families (noise, blur, weather, digital) at five severities, applied to what the "

@@ -1,7 +1,7 @@
 """Average precision of detectors: boxes, and masks.
 
 metrics    names and directions        options    what can be asked for        evaluation    units of work
-terminal   what is shown, from rows alone
+figures, section, terminal    what is shown, from rows and artifacts alone
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ register_analysis(
             Metric(name="examples", unit="count"),
         ),
         terminal="stmbench.analyses.detection.terminal:terminal",
+        figures="stmbench.analyses.detection.figures:figures",
+        section="stmbench.analyses.detection.section:section",
         example="detection maskrcnn:unified_dw_conv_nano --checkpoint results/train",
     )
 )

@@ -11,11 +11,11 @@ from stmbench.analyses.erf.figures.maps import beyond_the_image, erf_rows
 from stmbench.analyses.erf.figures.plots import erf_figures
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
-from stmbench.figures.plot_data import Point
+from stmbench.figures.plot_data import Point, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
-from stmbench.reporting.model_table import Measured, by_model, conditions, points_of
+from stmbench.reporting.model_table import Measured, by_model, conditions
 from stmbench.tables.rows import number
 
 DEFINITION: Final = Definition(

@@ -8,10 +8,10 @@ import pandas as pd
 
 from stmbench.analyses.eval.figures import evaluation_figures, left_out
 from stmbench.analyses.registry import View
-from stmbench.figures.plot_data import labels
+from stmbench.figures.plot_data import labels, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Definition, Formula, Plot, Section, Table
-from stmbench.reporting.model_table import best, by_model, conditions, measured, points_of
+from stmbench.reporting.model_table import best, by_model, conditions, measured
 
 DEFINITION: Final = Definition(
     text="Each image goes through the model's own preprocessing and one forward pass in eval mode. For image i of N "

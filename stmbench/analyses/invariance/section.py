@@ -9,11 +9,11 @@ import pandas as pd
 
 from stmbench.analyses.invariance.figures import PANELS, PREFIX, invariance_figures, left_out
 from stmbench.analyses.registry import View
-from stmbench.figures.plot_data import labels
+from stmbench.figures.plot_data import labels, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
 from stmbench.reporting.metrics_table import metrics_table
-from stmbench.reporting.model_table import Measured, best, by_model, conditions, measured, points_of
+from stmbench.reporting.model_table import Measured, best, by_model, conditions, measured
 
 DEFINITION: Final = Definition(
     text="Whether a prediction stays when the image is moved, turned or scaled. Image i has label yᵢ, logits f(x) "

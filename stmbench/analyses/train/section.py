@@ -8,10 +8,10 @@ import pandas as pd
 
 from stmbench.analyses.registry import View
 from stmbench.analyses.train.figures import left_out, training_figures
-from stmbench.figures.plot_data import labels
+from stmbench.figures.plot_data import labels, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
-from stmbench.reporting.model_table import best, by_model, conditions, measured, points_of
+from stmbench.reporting.model_table import best, by_model, conditions, measured
 from stmbench.tables.labels import recipe_and_seed
 from stmbench.tables.trainings import configurations
 
