@@ -52,7 +52,7 @@ def write(figure: Figure, path: Path) -> None:
     """The figure, at most WIDTH pixels wide and of at most 256 colours."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=min(200.0, WIDTH / figure.get_figwidth()))
-    Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(buffer).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def main(folder: str, *stores: str) -> None:

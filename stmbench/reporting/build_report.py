@@ -50,7 +50,8 @@ def figures(frame: pd.DataFrame, folder: Path) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for spec in specs():
         draw, rows = spec.view("figures"), _rows_of(frame, spec.writes)
-        usable = rows[(rows["status"] != "failed") & rows["value"].notna()]
+        held = rows["value"].notna() | rows["artifact"].notna()  # maps have no value
+        usable = rows[(rows["status"] != "failed") & held]
         usable.attrs = frame.attrs
         if draw is not None and len(usable):
             found |= draw(View(rows=usable, whole=frame, folder=folder))

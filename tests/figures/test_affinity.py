@@ -18,6 +18,7 @@ from stmbench.analyses.affinity.figures.depth import lines_of
 from stmbench.analyses.affinity.figures.rows import read_maps, spread
 from stmbench.analyses.affinity.terminal import affinity_table
 from stmbench.figures.palette import strokes_of
+from stmbench.reporting.build_report import figures
 from stmbench.tables import Row
 from stmbench.tables.rows import frame_of
 
@@ -104,6 +105,11 @@ def test_models_stand_below_each_other_and_images_in_rows(tmp_path: Path) -> Non
     assert "image 2" in said
     assert "head 0" in said
     assert "red and blue" in said
+
+
+def test_the_figures_of_a_store_hold_its_maps(tmp_path: Path) -> None:
+    frame = table(row("unified_halo_attn_micro", "affinity_map", None, artifact=maps(tmp_path, "a.npz")))
+    assert list(figures(frame, tmp_path)) == ["maps_Halo-Attn"], "rows of maps have no value"
 
 
 def test_maps_that_are_gone_are_not_drawn(tmp_path: Path) -> None:
