@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import facts_of, mixer_facts, outputs_of, own_weights, plugin_hashes
+from stmbench.analyses.models import facts_of, mixer_facts, outputs_of, own_weights, packages_of, plugin_hashes
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
@@ -140,7 +140,7 @@ class Training(Analysis):
             conditions={"dataset": data.fingerprints, **run.facts},
             seed=run.seed,
             plugins=plugin_hashes([run.model]),
-            packages={"timm": self.software["timm"]} if run.model.startswith("timm:") else {},
+            packages=packages_of([run.model], self.software),
         )
 
     def folder(self, run: TrainingSettings) -> RunFolder:

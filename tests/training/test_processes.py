@@ -58,6 +58,13 @@ def test_every_image_is_judged_once(both: list[dict[str, Any]], alone: dict[str,
             assert found["scores"][count][2] == pytest.approx(loss, abs=1e-12)
 
 
+def test_detections_of_all_processes_are_judged_together(both: list[dict[str, Any]], alone: dict[str, Any]) -> None:
+    value, low, count = alone["boxes"]
+    assert 0 < low < value < 1
+    assert count == 13
+    assert [found["boxes"] for found in both] == [alone["boxes"]] * 2
+
+
 def test_an_error_of_one_is_an_error_of_all(both: list[dict[str, Any]]) -> None:
     assert both[0]["errors"] == ("OutputError", "expected to write a, got no space; free some")
     assert both[1]["errors"] == ("UnitError", "expected to write a, got no space; free some")

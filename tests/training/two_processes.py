@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from stmbench.architectures.layers import ChannelsLastBatchNorm
 from stmbench.errors import OutputError, StmbenchError
 from stmbench.tasks.classification.task import Classification
+from stmbench.tasks.detection.task import Detection
 from stmbench.training.batch_norm import synchronised
 from stmbench.training.distributed import ProcessGroup, join, leave
+from tests.tasks.detection import runs as detection
+from tests.tasks.detection.oracle import Shifted
 from tests.training.runs import PLAIN, memory, settings, trained
 
 # BatchNorm in the head alone, in each block, and over (B, H, W, C) maps; one with a clipped norm and two passes a step
@@ -77,6 +80,16 @@ def scores(group: ProcessGroup) -> dict[int, tuple[int, int, float]]:
     return found
 
 
+def boxes(group: ProcessGroup) -> tuple[float, float | None, int]:
+    """Average precision, its interval's lower end and the images of a detector; the first process has one more."""
+    run = detection.settings(dataset="shapes[size=64,count=13]")
+    task = Detection(run, detection.data(run), group)
+    model = task.build()
+    task.prepare(model)
+    score = task.score(Shifted(task.data.test), final=True)
+    return score.values["box_ap"], score.low, score.count
+
+
 def errors(group: ProcessGroup) -> tuple[str, str]:
     """The kind and text of what is raised here where the first process fails."""
 
@@ -93,7 +106,13 @@ def errors(group: ProcessGroup) -> tuple[str, str]:
 
 def work(group: ProcessGroup) -> dict[str, Any]:
     """Everything."""
-    return {"losses": losses(group), "norms": norms(group), "scores": scores(group), "errors": errors(group)}
+    return {
+        "losses": losses(group),
+        "norms": norms(group),
+        "scores": scores(group),
+        "boxes": boxes(group),
+        "errors": errors(group),
+    }
 
 
 def process(rank: int, port: int, file: str) -> None:

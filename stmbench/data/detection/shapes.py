@@ -14,7 +14,7 @@ from stmbench.data.shapes.dataset import Shapes
 from stmbench.data.shapes.scene import CLASSES, Scene
 
 VERSION = "shapes.detection.v1"  # increase it if any box or mask changes
-COUNTS = {"train": 2_400, "val": 300, "test": 300}  # whole rounds through the classes
+COUNTS = {"train": 1_200, "val": 240, "test": 240}  # whole rounds through the classes
 KEPT = 64  # scenes, since an image and its objects are asked for one after the other
 
 

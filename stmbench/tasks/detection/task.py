@@ -127,8 +127,10 @@ class Detection(Task):
         """
         own = self.group.guarded(lambda: self._detecting.detect(model))
         parts = self.group.gather(own)
+        place = {self.data.test.image_id(index): index for index in range(len(self.data.test))}
+        results = [result for part in parts for result in part.results]
         every = Detected(
-            results=[result for part in parts for result in part.results],
+            results=sorted(results, key=lambda result: place[result["image_id"]]),  # as one process has them
             seen=sorted(index for part in parts for index in part.seen),
             corrupt=[reason for part in parts for reason in part.corrupt],
         )

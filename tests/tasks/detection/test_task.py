@@ -7,7 +7,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -25,30 +24,8 @@ from stmbench.tasks.detection.task import Detection, scored
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.options import TrainOptions
+from tests.tasks.detection.oracle import Oracle
 from tests.tasks.detection.runs import BOXES, MASKS, RECIPE, SET, STEPS, settings, trained
-
-
-class Oracle(nn.Module):
-    """Finds the true boxes of a set's images, moved to the right by some pixels, whichever images it is shown."""
-
-    has_masks = False
-
-    def __init__(self, images: DetectionSet, shift: float = 0.0) -> None:
-        super().__init__()
-        self._images, self._shift, self.shown = images, shift, list[int]()
-
-    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
-        self.shown.append(len(images))
-        return [self._of(image) for image in images]
-
-    def _of(self, image: Tensor) -> dict[str, Tensor]:
-        for index in range(len(self._images)):
-            pixels = torch.from_numpy(np.array(self._images.image(index))).permute(2, 0, 1) / 255
-            if pixels.shape == image.shape and torch.equal(pixels, image):
-                objects = self._images.objects(index)
-                boxes = torch.from_numpy(objects.boxes) + torch.tensor([self._shift, 0, self._shift, 0])
-                return {"boxes": boxes, "labels": torch.from_numpy(objects.labels), "scores": torch.ones(len(objects))}
-        raise AssertionError("an image that is not of the set")
 
 
 def _detected(model: nn.Module, images: DetectionSet, batch: int = 4) -> Detected:
