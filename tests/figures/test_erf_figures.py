@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 
 from stmbench.analyses.erf.figures.maps import read_maps
 from stmbench.analyses.erf.figures.plots import erf_figures
+from stmbench.analyses.erf.figures.scatter import spearman
 from stmbench.analyses.erf.terminal import erf_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import WHEN
@@ -85,3 +86,68 @@ def test_maps_that_are_gone_leave_no_picture(tmp_path: Path) -> None:
         path.unlink()
     assert "erf" not in erf_figures(table, OURS, tmp_path)
     assert erf_table(table, OURS).renderables
+
+
+def detectors(**changes: Any) -> pd.DataFrame:
+    """Fields and detectors of five backbones; the rank correlation of 1, 2, 3, 4, 5 and 2, 1, 4, 3, 5 is 0.8."""
+    rows = []
+    for number, worth in enumerate((0.2, 0.1, 0.4, 0.3, 0.5)):
+        name = f"unified_m{number}_nano"
+        known: dict[str, Any] = {
+            "run_id": "r", "created_utc": WHEN, "kind": "summary", "mixer": f"m{number}", "scale": "nano",
+            "architecture": "unified", "seed": 0, "status": "ok", "num_images": 10, "dtype": "fp32", "device": "cpu",
+        }  # fmt: skip
+        size = 0.1 * (number + 1)
+        rows.append(Row(**{**known, "analysis": "erf", "definition": OURS, "model": name, "weights": "in1k.pth:01",
+                           "metric": "erf", "unit": "input_side", "level": 50.0, "stage": 3, "value": size,
+                           "dataset": "photos:1", "resolution": 224, **changes}))  # fmt: skip
+        rows.append(Row(**known, analysis="detection", definition="detection.coco.v1", model=f"maskrcnn:{name}",
+                        weights="coco.pth:02", metric="box_ap", unit="1", value=worth, ci_low=worth - 0.01,
+                        ci_high=worth + 0.01, dataset="coco:1", resolution="800x1333"))  # fmt: skip
+    return frame_of(rows)
+
+
+def test_a_detector_stands_at_the_field_of_its_backbone_with_the_rank_correlation(tmp_path: Path) -> None:
+    (axes,) = erf_figures(detectors(), OURS, tmp_path)["erf_detection"].axes
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() == 8]
+    assert marks == [pytest.approx(at) for at in ((0.1, 20), (0.2, 10), (0.3, 40), (0.4, 30), (0.5, 50))]
+    assert any(text.get_text().startswith("Spearman's ρ 0.80 (95 %: ") for text in axes.texts)
+    assert erf_figures(detectors(weights="random:0"), OURS, tmp_path) == {}
+
+
+def test_a_detectors_own_field_comes_before_its_backbones(tmp_path: Path) -> None:
+    both = detectors()
+    own = both[(both["analysis"] == "erf") & (both["model"] == "unified_m0_nano")]
+    own = own.assign(model="maskrcnn:unified_m0_nano", weights="coco.pth:02", value=0.77)
+    figure = erf_figures(pd.concat([both, own], ignore_index=True), OURS, tmp_path)["erf_detection"]
+    places = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_markersize() == 8]
+    assert places[0] == 0.77
+    options = both.assign(model=both["model"].str.replace("maskrcnn:unified_m0_nano", "maskrcnn:unified_m0_nano[a=1]"))
+    assert "erf_detection" in erf_figures(options, OURS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ((1, 2, 3, 4, 5), (2, 1, 4, 3, 5), 0.8),
+        ((1, 2, 3, 4, 5), (9, 8, 3, 2, 1), -1.0),
+        ((1, 2, 2, 3), (1, 2, 3, 4), 0.9486833),  # ties at their mean rank
+    ],
+)
+def test_rank_correlation(x: tuple[float, ...], y: tuple[float, ...], expected: float) -> None:
+    value, low, high = spearman(x, y)
+    assert value == pytest.approx(expected)
+    assert -1 - 1e-9 <= low <= value + 1e-9
+    assert value - 1e-9 <= high <= 1 + 1e-9
+    assert np.isnan(spearman(x, (1.0,) * len(x))[0])
+
+
+def test_few_models_and_several_settings_have_no_correlation(tmp_path: Path) -> None:
+    few = detectors()
+    few = few[~few["model"].str.contains("m4")]
+    (axes,) = erf_figures(few, OURS, tmp_path)["erf_detection"].axes
+    assert not any("Spearman" in text.get_text() for text in axes.texts)
+    one = few[few["model"].str.contains("m0")]
+    sentences: list[str] = []
+    assert erf_figures(one, OURS, tmp_path, left_out=sentences) == {}
+    assert sentences == ["Receptive field against box AP is left out: one trained model would be one point."]

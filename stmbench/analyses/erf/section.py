@@ -42,6 +42,12 @@ CAPTIONS: Final = {
         "Size of the last stage's field against top-1 accuracy, both with 95 % intervals.",
         "Accuracy is that of the evaluation of the same weights.",
     ),
+    "erf_detection": (
+        "Receptive field and detection",
+        "Size of the last stage's field against box AP, both with 95 % intervals, and the rank correlation.",
+        "The field is the detector's own where that was measured, else that of the backbone it was built from, with "
+        "other weights. The correlation's interval resamples models: of a perfect order it has no width.",
+    ),
 }
 
 

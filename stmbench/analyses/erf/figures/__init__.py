@@ -1,7 +1,8 @@
 """Figures of receptive fields.
 
-maps     rows of a definition, and the maps behind them
-plots    heat maps by stage, and their size against accuracy
+maps       rows of a definition, and the maps behind them
+plots      heat maps by stage, and every figure by name
+scatter    their size against accuracy, and against the box AP of detectors
 """
 
 from __future__ import annotations

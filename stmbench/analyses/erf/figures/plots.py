@@ -1,4 +1,4 @@
-"""Effective receptive fields: a heat map for each stage of each model, and their size against accuracy."""
+"""Effective receptive fields: a heat map for each stage of each model, and what else is drawn of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from stmbench.analyses.erf.figures.maps import ErfMap, erf_rows, read_maps
-from stmbench.errors import LeftOutError, TableError
-from stmbench.figures.annotations import mark, words
-from stmbench.figures.names import name_points, room_for_names
-from stmbench.figures.plot_data import Point, points
-from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, WIDTH, canvas, heading, letters, shorten
-from stmbench.figures.whiskers import CUT, cut_whiskers, filling, is_full, reach, span, whisker
-from stmbench.figures.whiskers import note as above
-from stmbench.tables.rows import number
+from stmbench.analyses.erf.figures.scatter import WORTHS, against
+from stmbench.errors import LeftOutError
+from stmbench.figures.annotations import mark
+from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, WIDTH, letters, shorten
 
 LEAST, MOST = 0.9, 2.4  # inches of a panel's side, which fills the figure's width
 ABREAST: Final = 5  # models beyond which two stand side by side
@@ -48,18 +43,21 @@ def erf_figures(
     Args:
         definition: which one is drawn.
         folder: of the store, where the maps are.
-        beside: a table that may hold the models' accuracy, of the analysis 'eval'.
+        beside: a table that may hold the models' accuracy, of the analysis 'eval', or the AP of detectors around them.
         left_out: takes a sentence for each figure that would hold one point.
     """
     maps = read_maps(frame, definition, folder)
     drawn = {"erf": heat_maps(maps, _words(frame, definition))} if maps else {}
-    try:
-        plotted = against_accuracy(frame, definition, frame if beside is None else beside)
-    except LeftOutError as error:
-        plotted = None
-        if left_out is not None:
-            left_out.append(error.sentence)
-    return drawn if plotted is None else {**drawn, "erf_accuracy": plotted}
+    for worth in WORTHS:
+        try:
+            plotted = against(frame, definition, frame if beside is None else beside, worth)
+        except LeftOutError as error:
+            plotted = None
+            if left_out is not None:
+                left_out.append(error.sentence)
+        if plotted is not None:
+            drawn[worth.figure] = plotted
+    return drawn
 
 
 def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
@@ -159,57 +157,3 @@ def _words(frame: pd.DataFrame, definition: str) -> str:
         if len(values) == 1:
             words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
     return " · ".join([*words, definition])
-
-
-def against_accuracy(frame: pd.DataFrame, definition: str, beside: pd.DataFrame) -> Figure | None:
-    """A mark for each trained model and weights that both tables know, with both intervals; None where there are none.
-
-    How often random weights are right is no result: they have no mark.
-    """
-    rows = erf_rows(frame, definition)
-    if rows.empty:
-        return None
-    percent = 50 if (rows["level"] == 50).any() else rows["level"].min()
-    rows = rows[rows["level"] == percent]
-    last = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")].copy()
-    last.attrs = frame.attrs
-    accuracy = _accuracy(beside)
-    pairs = [
-        (point, accuracy[point.model, str(point.facts["weights"])])
-        for point in points(last, "erf")
-        if (point.model, str(point.facts["weights"])) in accuracy and not point.is_untrained
-    ]
-    if len(pairs) == 1:
-        raise LeftOutError("Receptive field against accuracy is left out: one trained model would be one point.")
-    if not pairs:
-        return None
-    width, height = room_for_names([size for size, _ in pairs])
-    with canvas(height, width=width) as (figure, (axes,)):
-        for set_limits, (low, high) in ((axes.set_xlim, reach([span(size) for size, _ in pairs])),
-                                        (axes.set_ylim, reach([span(right, 0.01) for _, right in pairs]))):  # fmt: skip
-            room = 0.12 * (high - low) or 0.05 * high or 0.1
-            set_limits(low - room, high + room)
-        for size, right in pairs:
-            at, (colour, marker, _) = (size.value, 100 * right.value), size.style
-            across = whisker(axes, size, "erf", at, across=True)
-            up = whisker(axes, right, "accuracy", at, factor=0.01)
-            inside = colour if is_full(size, right) else "white"
-            dot = axes.plot(*at, color=inside, markeredgecolor=colour, marker=MarkerStyle(marker), linestyle="none",
-                            markersize=8, zorder=5.5)  # fmt: skip
-            mark([across, up, dot], size.model, f"{words(size, 'erf')}; accuracy {number(right.value, 'accuracy')} %")
-        axes.set_xlabel(f"ERF@{percent:g} of the last stage, of the input's side")
-        axes.set_ylabel("top-1 accuracy (%)")
-        axes.grid(axis="both")
-        heading(axes, "Receptive field and accuracy", definition)
-        above(axes, [CUT if cut_whiskers(axes) else "", filling(point for pair in pairs for point in pair)])
-        name_points(figure, axes, [(size, size.value, 100 * right.value) for size, right in pairs])
-    return figure
-
-
-def _accuracy(frame: pd.DataFrame) -> dict[tuple[str, str], Point]:
-    chosen = frame[frame["analysis"] == "eval"]
-    chosen.attrs = frame.attrs
-    try:
-        return {(point.model, str(point.facts["weights"])): point for point in points(chosen, "accuracy")}
-    except TableError:
-        return {}
