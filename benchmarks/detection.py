@@ -2,7 +2,7 @@
 
     python benchmarks/detection.py --model maskrcnn:unified_dw_conv_nano --images 64 --rounds 10
 
-The bare loop is torchvision's: a list of tensors and targets that wait in memory, the sum of the losses, backward, AdamW.
+The bare loop: tensors and targets that wait in memory, the sum of the losses, backward, AdamW.
 It has no order, no mirroring, no schedule, no look at the losses. The two alternate, an epoch each; the time of ours is
 without its evaluation. Evaluation: the share of its time that is spent outside of the detector.
 """
