@@ -15,7 +15,7 @@ from stmbench.analyses.registry import ANALYSES, AnalysisSpec
 from stmbench.architectures import given_models
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
-from stmbench.architectures.detectors.base import DETECTORS
+from stmbench.architectures.detectors.base import DETECTORS, PATCH, sides_of
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.measure.environment import version_of
 from stmbench.mixers.base import MIXERS, MixerEntry
@@ -167,8 +167,11 @@ def meta_model(name: str, **options: Any) -> nn.Module:
 
 
 def design_size(name: str) -> tuple[int, int]:
-    """(H, W) that the model was designed for."""
-    _, height, width = getattr(meta_model(name), "default_cfg", {}).get("input_size", (3, 224, 224))
+    """(H, W) that the model was designed for; of a detector the size that it gives the most oblong wide images."""
+    model = meta_model(name)
+    if ModelName.parse(name).detector is not None:
+        return sides_of(model)
+    _, height, width = getattr(model, "default_cfg", {}).get("input_size", (3, 224, 224))
     return height, width
 
 
@@ -176,10 +179,13 @@ def require_resolution(model: nn.Module, name: str, size: tuple[int, int]) -> No
     """Whether an image of `size` (H, W) gets through a model on the CPU in eval mode; only small ones are tried.
 
     Raises:
-        InputError: it does not; names the smallest square that does.
+        InputError: it does not; names the smallest square that does. Detectors take images of PATCH and more.
     """
     if min(size) >= SURE:
         return
+    if ModelName.parse(name).detector is not None:
+        got = f"{size[0]}x{size[1]}"
+        raise InputError(f"a resolution that {name} can take", got, f"use --resolution {PATCH} or more")
     reason = _obstacle(model, size)
     if reason is None:
         return

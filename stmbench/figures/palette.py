@@ -92,6 +92,17 @@ PARTS: Final = {
     "head": "#2b2118",
     "other": "#f4f3f0",
 }
+# of a detector, in the same colours: a bar is of the one or of the other
+DETECTOR_PARTS: Final = {
+    "backbone": PARTS["mixers"],
+    "pyramid": PARTS["transitions"],
+    "proposals": PARTS["stem"],
+    "boxes": PARTS["norms"],
+    "masks": PARTS["mlps"],
+    "heads": PARTS["head"],
+    "transformer": "#d5a101",
+    "other": PARTS["other"],
+}
 PARTS_ON_DARK: Final = {PARTS["mlps"]: "#7042d2", PARTS["transitions"]: "#446e7b", PARTS["head"]: "#9d9981"}
 MOST: Final = len(LOOKS)  # mixers beyond which families share a hue
 IDENTITY: Final = "identity"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.profile.tasks import forward_of
-from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, TrainStep
+from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, TrainStep, loss_of
 
 HALF = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,7 +40,7 @@ def test_the_first_call_ends_with_a_step_that_was_not_skipped() -> None:
         found: Tensor = 3e4 * layer(x)  # times 2^16 this overflows
         return found
 
-    step = TrainStep(steep, layer, torch.ones(2, 4), "fp16")
+    step = TrainStep(loss_of(steep, (torch.ones(2, 4),)), layer, "cpu", "fp16")
     step()
     assert step._scaler.get_scale() < 2**16, "skipped at first"
     assert step._optimizer.state, "and then made, with its memory"
@@ -52,7 +52,7 @@ def test_the_first_call_ends_with_a_step_that_was_not_skipped() -> None:
 def test_parts_are_timed_in_the_steps_precision() -> None:
     spec = TimedModelSpec(model="unified_identity_nano", train=True, resolution=(32, 32), dtype="bf16")
     subject = TimedModel(spec)
-    output = forward_of(subject, subject.input(2))()
+    output = forward_of(subject, subject.arguments(2))()
     assert isinstance(output, Tensor)
     assert output.dtype == torch.bfloat16
     assert output.requires_grad

@@ -4,6 +4,7 @@ options, config                 what can be asked for
 setting                         one resolution and dtype: its rounds
 analysis, tasks                 units of work
 timing_harness, timed_models    what is timed, and how
+inputs                          what models are given when they are timed
 costs                           counts, parts, peak memory
 samples                         raw samples, their intervals and ratios
 figures, section, terminal      what is shown, from rows alone

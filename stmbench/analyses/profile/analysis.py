@@ -16,9 +16,10 @@ from stmbench.analyses.profile.setting import SettingRun
 from stmbench.analyses.profile.tasks import Tasks
 from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.data.embedded import photos
-from stmbench.errors import InputError, StmbenchError
+from stmbench.errors import ConfigError, InputError, StmbenchError
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.measure.clock import Timer, timer_for
 from stmbench.tables import Store
@@ -93,6 +94,7 @@ class Profile(Analysis):
     def units(self) -> Iterator[Unit]:
         if self.config.images == "photos":
             photos((32, 32), count=1)  # fail now, rather than in every unit, if they are not available
+        self._refuse_compiled_detectors()
         sizes = self._design_sizes()
         if not self.config.timing and self.config.resolutions is None:  # counts are of one model, timings of them all
             self.store.require_writable()
@@ -160,6 +162,12 @@ class Profile(Analysis):
 
         conditions = {"resolution": setting.resolution, "images": config.images}
         return self.unit("costs", (model,), conditions, work, timed=False)
+
+    def _refuse_compiled_detectors(self) -> None:
+        for name in map(ModelName.parse, self.config.models if self.config.level == "model" else ()):
+            if self.config.compile and name.detector is not None:
+                remedy = f"leave out --compile, or profile its backbone, {name.backbone}"
+                raise ConfigError("models that are one graph, for --compile", f"the detector {name.text}", remedy)
 
     def _design_sizes(self) -> dict[str, tuple[int, int]]:
         """Of each model; building each once also refuses wrong options before anything is written."""

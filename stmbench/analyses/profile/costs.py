@@ -22,9 +22,10 @@ from stmbench.analyses.profile.samples import Key
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, first_mixer, map_shape, mixers_of
 from stmbench.analyses.profile.timing_harness import TimingHarness
 from stmbench.architectures.detectors.pieces import pieces
+from stmbench.architectures.detectors.pyramid import Described
 from stmbench.architectures.given_models import is_given, save_given
 from stmbench.measure.clock import Timer
-from stmbench.measure.counting import count
+from stmbench.measure.counting import Tally, count
 from stmbench.measure.memory import MemoryReading, MemorySpec, peak_of_child, peak_of_cuda, peak_of_this_process
 
 LEFT_OUT = 0.05  # of all multiplications: an elementwise share that is said
@@ -50,26 +51,30 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
     """
     model = build_model(name, seed=seed)
     require_resolution(model, name, resolution)
-    counted = count(model, (3, *resolution), parts=parts_of(model))
+    if isinstance(model, Described):
+        parts = detector_costs(model, *resolution)
+        total = sum(parts.values(), Tally())
+    else:
+        counted = count(model, (3, *resolution), parts=parts_of(model))
+        parts, total = dict(counted.parts), counted.total
     costs = [
-        Cost(metric="params", value=counted.params),
-        Cost(metric="macs", value=counted.macs),
-        Cost(metric="activations", value=counted.activations),
-        Cost(metric="elements_moved", value=counted.total.elements_moved),
-        Cost(metric="elementwise", value=counted.total.elementwise),
+        Cost(metric="params", value=total.params),
+        Cost(metric="macs", value=total.macs),
+        Cost(metric="activations", value=total.activations),
+        Cost(metric="elements_moved", value=total.elements_moved),
+        Cost(metric="elementwise", value=total.elementwise),
     ]
     entry = facts_of(name).entry
-    if entry is not None and entry.published_convention is not None:
-        published = counted.total.under(entry.published_convention)
-        costs.append(Cost(metric="macs_published_convention", value=published))
-    for part, tally in counted.parts.items():
+    if entry is not None and entry.published_convention is not None and not isinstance(model, Described):
+        costs.append(Cost(metric="macs_published_convention", value=total.under(entry.published_convention)))
+    for part, tally in parts.items():
         costs.append(Cost(metric="part_macs", value=tally.macs, part=part))
         costs.append(Cost(metric="part_params", value=tally.params, part=part))
     return costs
 
 
-def detector_macs(detector: nn.Module, height: int, width: int) -> dict[str, int]:
-    """Multiply-adds of a detector for an image of this size after resizing, by part (see `detectors.pieces`).
+def detector_costs(detector: nn.Module, height: int, width: int) -> dict[str, Tally]:
+    """Costs of a detector for an image of this size after resizing, by part (see `detectors.pieces`).
 
     In eval mode, with as many proposals and detections as there are at most: MMDetection's convention, which publishes
     figures at 800 x 1280.
@@ -77,11 +82,24 @@ def detector_macs(detector: nn.Module, height: int, width: int) -> dict[str, int
     Raises:
         CountError: an operation that the counter has no rule for.
     """
-    macs: dict[str, int] = {}
+    costs: dict[str, Tally] = {}
     for piece in pieces(detector, height, width):
         for part, tally in count(piece.module, piece.shape, parts=piece.parts).parts.items():
-            macs[part] = macs.get(part, 0) + piece.times * tally.macs
-    return macs
+            costs[part] = costs.get(part, Tally()) + _repeated(tally, piece.times)
+    for name, parameter in detector.named_parameters():
+        part = part_of(name, parts_of(detector)) or OTHER
+        costs[part] = costs.get(part, Tally()) + Tally(params=parameter.numel())
+    return costs
+
+
+def _repeated(tally: Tally, times: int) -> Tally:
+    """Of several inputs at once, which read the weights once; without the parameters, which have no number of times."""
+    return Tally(
+        kinds={kind: times * macs for kind, macs in tally.kinds.items()},
+        activations=times * tally.activations,
+        elements_moved=times * tally.elements_moved - (times - 1) * tally.params,
+        elementwise=times * tally.elementwise,
+    )
 
 
 def left_out(model: str, costs: list[Cost]) -> dict[str, Any]:

@@ -76,10 +76,10 @@ CAPTIONS: Final = {
     ),
     "parts": Caption(
         "Cost by part",
-        "Where MACs, time and parameters are: in the mixers, which are compared, or in what surrounds them.",
+        "Where MACs, time and parameters are: in the mixers or, of a detector, its backbone, or in what is around.",
         "MACs and parameters are counted by part; time is stamped wherever execution crosses from one part into "
-        "another, and what belongs to none (residual sums, layer scale) is 'other'. MACs and time are of one image; "
-        "numbers beside bars are totals, small ones the mixers' share with its 95 % interval.",
+        "another, and what belongs to none (residual sums, layer scale, a detector's choice of boxes) is 'other'. MACs "
+        "and time are of one image; numbers beside bars are totals, small ones that share with its 95 % interval.",
     ),
 }
 

@@ -11,8 +11,10 @@ import torch
 from stmbench.analyses.base import Outcome
 from stmbench.analyses.profile.costs import Cost, PartClock, left_out, parts_of, peak_of
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, Samples, summaries
-from stmbench.analyses.profile.timed_models import TimedModel, TrainStep, autocast
+from stmbench.analyses.profile.timed_models import TimedModel, TrainStep
 from stmbench.analyses.profile.timing_harness import COMPUTE, COPY, BatchPlan, TimingHarness, fitting
+from stmbench.architectures.detectors.pyramid import Described
+from stmbench.architectures.detectors.set_prediction import SetDetector
 from stmbench.errors import InputError, UnitError
 from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.energy import EnergyCounter, joules_per_image
@@ -118,10 +120,9 @@ class Tasks:
     def parts(self, key: Key, batch: int) -> Outcome:
         """Seconds per image by part of the network; of a training step, by phase too."""
         subject = self.bench.subject(key)
-        data = subject.input(batch)
         clock = PartClock(subject.model, parts_of(subject.model), self.bench.timer)
-        run = forward_of(subject, data)
-        run()  # the hooks' first pass is no sample
+        run = forward_of(subject, subject.arguments(batch))
+        said = found_at_random(key[0], subject.model, run, batch)  # the hooks' first pass is no sample
         try:
             passes = [clock.measure(run) for _ in range(PART_REPEATS)]
         finally:
@@ -132,7 +133,8 @@ class Tasks:
         ]
         if self.config.mode == "train":
             rows += self._phases(subject, key, batch)
-        return Outcome(rows=rows, notes={"method": "hooks on modules, eager forward pass", "repeats": PART_REPEATS})
+        notes = {"method": "hooks on modules, eager forward pass", "repeats": PART_REPEATS, **said}
+        return Outcome(rows=rows, notes=notes)
 
     def energy(self, key: Key, batch: int, counter: EnergyCounter) -> Outcome:
         """Joules per image."""
@@ -222,18 +224,39 @@ class Tasks:
         )
 
 
-def forward_of(subject: TimedModel, data: Any) -> Callable[[], object]:
+def forward_of(subject: TimedModel, arguments: tuple[Any, ...]) -> Callable[[], object]:
     """One eager forward pass, in the mode the subject is in."""
-    spec = subject.spec
 
     def forward() -> object:
-        if not spec.train:
-            with torch.no_grad():
-                return subject.model(data)
-        with autocast(spec.device, spec.dtype):
-            return subject.model(data)
+        with torch.set_grad_enabled(subject.spec.train), subject.spec.precision():
+            return subject.model(*arguments)
 
     return forward
+
+
+def found_at_random(name: str, model: Any, run: Callable[[], Any], batch: int) -> dict[str, Any]:
+    """Call `run` once. Notes on how much a detector's random weights find in an image, which its times depend on."""
+    proposals: list[int] = []
+    is_detector = isinstance(model, Described)
+    network = getattr(model, "rpn", None) if is_detector else None
+    hook = network and network.register_forward_hook(lambda _m, _i, output: proposals.extend(map(len, output[0])))
+    try:
+        output = run()
+    finally:
+        if hook:
+            hook.remove()
+    if not is_detector or model.training:
+        return {}
+    detections = sum(len(found["boxes"]) for found in output) / batch
+    notes = {"detections_per_image": detections}
+    if isinstance(model, SetDetector):
+        return notes  # it finds equally many with any weights
+    text = f"{detections:.0f} detections"
+    if proposals:
+        notes["proposals_per_image"] = sum(proposals) / batch
+        text = f"{notes['proposals_per_image']:.0f} proposals and {text}"
+    text = f"{name}: its random weights found {text} in an image, and times depend on how many; MACs are with the most"
+    return {**notes, "warnings": [text]}
 
 
 def passes_for(batch: int, rate: float, *, compiled: bool = False) -> int:

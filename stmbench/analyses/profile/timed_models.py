@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES, build_model
-from stmbench.data.embedded import photos
+from stmbench.analyses.models import DTYPES, build_model, meta_model
+from stmbench.analyses.profile.inputs import images, pixels, targets
+from stmbench.architectures.catalog import ModelName
+from stmbench.architectures.detectors.base import padded, set_sides
+from stmbench.architectures.detectors.pyramid import Described
 from stmbench.errors import UnitError
 from stmbench.measure.backend_settings import Compilation, compiled
 
@@ -37,17 +39,16 @@ class TrainStep:
     neither the time nor the memory of one that is not.
 
     Args:
-        function: the module, or what was compiled from it.
+        loss_of: the loss of the batch, from a forward pass.
         module: whose parameters are updated; fp32.
-        data: (B, ...) fp32 on the module's device.
+        device: the module's.
         dtype: of the products, as in `train --dtype`.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], module: nn.Module, data: Tensor, dtype: str) -> None:
-        self._function, self._data, self._dtype = function, data, dtype
+    def __init__(self, loss_of: Callable[[], Tensor], module: nn.Module, device: str, dtype: str) -> None:
+        self._loss_of, self._device, self._dtype = loss_of, device, dtype
         self._optimizer = torch.optim.AdamW(module.parameters(), lr=0.0)
-        self._scaler = torch.amp.GradScaler(data.device.type, enabled=dtype == "fp16")
-        self._target = torch.arange(len(data), device=data.device) % NUM_CLASSES
+        self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=dtype == "fp16")
         self._loss: Tensor | None = None
         self._is_settled = False
 
@@ -72,12 +73,8 @@ class TrainStep:
 
     def _forward(self) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        with autocast(str(self._data.device), self._dtype):
-            output = self._function(self._data).float()
-            if output.ndim == 2:
-                self._loss = nn.functional.cross_entropy(output, self._target % output.shape[1])
-            else:
-                self._loss = output.square().mean()  # a mixer has no classes
+        with autocast(self._device, self._dtype):
+            self._loss = self._loss_of()
 
     def _backward(self) -> None:
         assert self._loss is not None
@@ -87,6 +84,24 @@ class TrainStep:
     def _update(self) -> None:
         self._scaler.step(self._optimizer)
         self._scaler.update()
+
+
+def loss_of(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[], Tensor]:
+    """The loss of a forward pass: cross-entropy of class scores, the sum of a detector's losses, or for a mixer, which
+    has neither, the mean square."""
+    first = arguments[0]
+    target = torch.arange(len(first), device=first[0].device) % NUM_CLASSES
+
+    def loss() -> Tensor:
+        output = function(*arguments)
+        if isinstance(output, dict):
+            return torch.stack([part.float() for part in output.values()]).sum()
+        output = output.float()
+        if output.ndim == 2:
+            return nn.functional.cross_entropy(output, target % output.shape[1])
+        return cast(Tensor, output.square().mean())
+
+    return loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,9 +123,18 @@ class TimedModelSpec:
     images: str = "noise"
 
     @property
+    def is_detector(self) -> bool:
+        """Whether the subject is a whole detector."""
+        return self.stage is None and ModelName.parse(self.model).detector is not None
+
+    @property
     def weights_dtype(self) -> str:
-        """Of weights and input: training keeps them in fp32, and computes in `dtype` by autocast."""
-        return "fp32" if self.train else self.dtype
+        """Of weights and input: training and detectors keep them in fp32, and compute in `dtype` by autocast."""
+        return "fp32" if self.train or self.is_detector else self.dtype
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """What a forward pass runs in."""
+        return contextlib.nullcontext() if self.weights_dtype == self.dtype else autocast(self.device, self.dtype)
 
 
 class TimedModel:
@@ -126,10 +150,12 @@ class TimedModel:
             channels_last=spec.channels_last,
             train=spec.train,
         )
+        if isinstance(self.model, Described):
+            set_sides(self.model, spec.resolution)
         self.module: nn.Module = self.model if spec.stage is None else first_mixer(self.model, spec.stage)
         self._map = None if spec.stage is None else map_shape(self.model, self.module, spec.resolution)
         # the two batch sizes that are timed deserve a graph each, not one for any size
-        self._callable: Callable[[Tensor], Tensor] = compiled(self.module) if spec.compile else self.module
+        self._callable: Callable[..., Any] = compiled(self.module) if spec.compile else self.module
         self._graphs: set[int] = set()  # batch sizes
 
     def run(self, batch: int, *, eager: bool = False) -> Callable[[], object]:
@@ -138,14 +164,14 @@ class TimedModel:
         Args:
             eager: leave the compiler out.
         """
-        data = self.input(batch)
+        arguments = self.arguments(batch)
         function = self.module if eager else self._callable
         if self.spec.train:
-            return TrainStep(function, self.module, data, self.spec.dtype)
+            return TrainStep(loss_of(function, arguments), self.module, self.spec.device, self.spec.dtype)
 
-        def forward() -> Tensor:
-            with torch.inference_mode():
-                return function(data)
+        def forward() -> object:
+            with torch.inference_mode(), self.spec.precision():
+                return function(*arguments)
 
         return forward
 
@@ -168,6 +194,22 @@ class TimedModel:
         self._graphs.add(batch)
         return compilation
 
+    def arguments(self, batch: int) -> tuple[Any, ...]:
+        """What the subject is called with: `input`, or for a detector a list of `batch` images (3, H, W), and in
+        training the list of their targets."""
+        spec = self.spec
+        if not spec.is_detector:
+            return (self.input(batch),)
+        generator, detector = torch.Generator().manual_seed(spec.seed), cast(Any, self.model)
+        shown = list(pixels(spec.images, batch, spec.resolution, generator).to(spec.device))
+        if not spec.train:
+            return (shown,)
+        wanted = {"classes": detector.num_classes, "masks": detector.has_masks, "generator": generator}
+        return shown, [
+            {name: x.to(spec.device) if isinstance(x, Tensor) else x for name, x in target.items()}
+            for target in targets(batch, spec.resolution, **wanted)
+        ]
+
     def input(self, batch: int) -> Tensor:
         """(batch, 3, H, W) images, or for a mixer (batch, H', W', C) noise of its own map's shape."""
         spec = self.spec
@@ -177,19 +219,6 @@ class TimedModel:
             return noise.to(spec.device, DTYPES[spec.weights_dtype])
         data = images(spec.images, batch, spec.resolution, generator).to(spec.device, DTYPES[spec.weights_dtype])
         return data.contiguous(memory_format=torch.channels_last) if spec.channels_last else data
-
-
-def images(kind: str, batch: int, resolution: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """(batch, 3, H, W) float32: normal noise, or normalised photographs, repeated where there are too few."""
-    if kind == "photos":
-        photographs = _photographs(resolution)
-        return photographs[torch.arange(batch) % len(photographs)]
-    return torch.randn((batch, 3, *resolution), generator=generator)
-
-
-@functools.lru_cache(maxsize=4)
-def _photographs(resolution: tuple[int, int]) -> Tensor:
-    return photos(resolution)
 
 
 def first_mixer(model: nn.Module, stage: int) -> nn.Module:
@@ -202,7 +231,7 @@ def first_mixer(model: nn.Module, stage: int) -> nn.Module:
 
 def mixers_of(model: nn.Module) -> list[tuple[Any, str, nn.Module]]:
     """`model.mixers()`: (site, dotted path, module). Raises UnitError for a model that has no such method."""
-    method = getattr(model, "mixers", None)
+    method = getattr(model.trunk if isinstance(model, Described) else model, "mixers", None)
     if not callable(method):
         raise UnitError("the model does not name its mixers, so --level operator cannot take one out of it")
     mixers: list[tuple[Any, str, nn.Module]] = method()
@@ -217,6 +246,8 @@ def map_shape(model: nn.Module, mixer: nn.Module, resolution: tuple[int, int]) -
         _, height, width, channels = arguments[0].shape
         seen.append((height, width, channels))
 
+    if isinstance(model, Described):
+        model, resolution = model.backbone, padded(*resolution)
     weight = next(model.parameters())
     handle = mixer.register_forward_pre_hook(see)
     training = model.training
@@ -247,4 +278,6 @@ def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
     fields = dict(arguments["spec"])
     fields["resolution"] = tuple(fields["resolution"])
     spec = TimedModelSpec(**fields)
+    if spec.is_detector:
+        meta_model(spec.model)  # imports what detectors alone need
     return lambda: TimedModel(spec).run(arguments["batch"])

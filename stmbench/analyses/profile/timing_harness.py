@@ -23,6 +23,7 @@ from stmbench.measure.probe import Probe
 from stmbench.measure.throughput_batch import is_out_of_memory
 
 WARMUP_RUNS, WARMUP_SECONDS = 10, 2.0  # at most, a subject: on a busy machine nothing is ever steady
+NO_GRAPH = "how much a detector computes depends on what it finds, which no CUDA graph can hold"
 COMPUTE, COPY = "probe compute", "probe copy"
 Name = tuple[str, Key | None]  # what is sampled, and of which subject
 
@@ -170,7 +171,10 @@ class TimingHarness:
         if self._flush is None:
             self._flush = CacheFlush(self.config.device)
         runs = {"latency": run}
-        if self.config.device.startswith("cuda"):
+        on_gpu = self.config.device.startswith("cuda")
+        if on_gpu and self.spec(key).is_detector:
+            self.uncaptured[key] = NO_GRAPH
+        elif on_gpu:
             try:
                 runs["latency_graph"] = cuda_graph_replay(run, self.config.device)
             except RuntimeError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol
 
@@ -105,12 +106,18 @@ def sides_of(detector: nn.Module) -> tuple[int, int]:
     return int(transform.min_size[-1]), int(transform.max_size)
 
 
+def set_sides(detector: nn.Module, size: tuple[int, int]) -> None:
+    """From now on a detector leaves images of this (height, width) at their size, in training too."""
+    transform: Any = detector.transform
+    transform.min_size, transform.max_size = (min(size),), max(size)
+
+
 @contextlib.contextmanager
 def at_sides(detector: nn.Module, sides: tuple[int, int]) -> Iterator[None]:
     """Meanwhile the detector resizes images to other (shorter, longer) sides."""
     transform: Any = detector.transform
     before = transform.min_size, transform.max_size
-    transform.min_size, transform.max_size = (sides[0],), sides[1]
+    set_sides(detector, sides)
     try:
         yield
     finally:
@@ -122,6 +129,11 @@ def resized(image: Tensor, sides: tuple[int, int]) -> Tensor:
     scale = min(sides[0] / min(image.shape[-2:]), sides[1] / max(image.shape[-2:]))
     settings: dict[str, Any] = {"mode": "bilinear", "align_corners": False, "recompute_scale_factor": True}
     return nn.functional.interpolate(image[None], scale_factor=scale, **settings)[0]
+
+
+def padded(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the batch that an image of this size after resizing is in."""
+    return math.ceil(height / PATCH) * PATCH, math.ceil(width / PATCH) * PATCH
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from stmbench.architectures.detectors.base import PATCH
+from stmbench.architectures.detectors.base import PATCH, padded
 from stmbench.architectures.detectors.pyramid import Pyramid
 from stmbench.architectures.detectors.region_heads import StagedHeads
 from stmbench.architectures.detectors.set_prediction import SetDetector
@@ -56,7 +56,7 @@ def pieces(detector: nn.Module, height: int, width: int) -> list[Piece]:
     of maps, which is sampling, and the suppression of boxes are in no piece. A detector that predicts a set has a
     backbone and a transformer, its heads included.
     """
-    height, width = (math.ceil(side / PATCH) * PATCH for side in (height, width))
+    height, width = padded(height, width)
     if isinstance(detector, SetDetector):
         body = Flat(detector.backbone)
         shape = (detector.backbone.channels[-1], height // PATCH, width // PATCH)

@@ -63,9 +63,22 @@ def _start(module: nn.Linear | nn.Conv2d, deviation: float | None = None) -> Non
         nn.init.zeros_(module.bias)
 
 
+# the first that matches: part -> regular expression of the paths of its modules and parameters
+PARTS: Final = {
+    "pyramid": r"backbone\.fpn(\..*)?",
+    "backbone": r"backbone(\..*)?",
+    "proposals": r"rpn(\..*)?",
+    "boxes": r"roi_heads\.box_.+",
+    "masks": r"roi_heads\.mask_.+",
+    "heads": r"head(\..*)?",
+    "transformer": r"transformer(\..*)?",
+}
+
+
 class Described:
     """What every detector says of itself (see `base.Detector`)."""
 
+    parts: Mapping[str, str] = PARTS
     num_classes: int
     has_masks: bool = False
     backbone: nn.Module

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stmbench.analyses.models import meta_model
-from stmbench.analyses.profile.costs import detector_macs
+from stmbench.analyses.profile.costs import detector_costs
 
 # Gao et al.'s Table 4: their detectors' trunk has MLP ratio 4 in all stages, and figures are at 800 x 1280
 LIGHT = "container_v1_light[mlp_ratios=4-4-4-4,heads=mmdet]"
@@ -18,14 +18,14 @@ LIGHT = "container_v1_light[mlp_ratios=4-4-4-4,heads=mmdet]"
 )
 def test_the_papers_figures(name: str, gmacs: float, mparams: float) -> None:
     model = meta_model(name)
-    assert sum(detector_macs(model, 800, 1280).values()) / 1e9 == pytest.approx(gmacs, rel=0.01)
+    assert sum(part.macs for part in detector_costs(model, 800, 1280).values()) / 1e9 == pytest.approx(gmacs, rel=0.01)
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(mparams, rel=0.005)
 
 
 def test_parts_of_a_small_cascade() -> None:
-    macs = detector_macs(
-        meta_model("cascade-maskrcnn:unified_dw_conv_nano[width=16,num_classes=3,proposals=7]"), 64, 90
-    )
+    model = meta_model("cascade-maskrcnn:unified_dw_conv_nano[width=16,num_classes=3,proposals=7]")
+    costs = detector_costs(model, 64, 90)
+    macs = {part: tally.macs for part, tally in costs.items()}
     positions = [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]  # 90 is padded to 96
     tokens = [height * width for height, width in positions]
     assert list(macs) == ["backbone", "pyramid", "proposals", "boxes", "masks"]
@@ -34,11 +34,17 @@ def test_parts_of_a_small_cascade() -> None:
     assert macs["proposals"] == sum(tokens) * 16 * (9 * 16 + 3 * 5)
     assert macs["boxes"] == 3 * 7 * (16 * 49 * 64 + 64 * 64 + 64 * (4 + 4))
     assert macs["masks"] == 3 * 100 * (196 * 4 * 9 * 256 + 196 * 4 * 256 + 784 * 16 * 4)
+    # a head that is called for several levels or regions has its parameters once, and reads its weights once a call
+    assert costs["proposals"].params == 16 * 9 * 16 + 16 + (16 + 1) * 3 * 5
+    hidden = 16 * 49 * 64 + 64 + 64 * 64 + 64
+    assert costs["boxes"].params == 3 * (hidden + (64 + 1) * (4 + 4))
+    assert sum(tally.params for tally in costs.values()) == sum(p.numel() for p in model.parameters())
+    assert costs["boxes"].elements_moved < 7 * 3 * 4 * (16 * 49 + 4 * 64) + 2 * costs["boxes"].params
 
 
 def test_counting_leaves_the_detector_as_it_was() -> None:
     model = meta_model("retinanet:unified_dw_conv_nano").train()
-    assert list(detector_macs(model, 64, 64)) == ["backbone", "pyramid", "heads"]
+    assert list(detector_costs(model, 64, 64)) == ["backbone", "pyramid", "heads"]
     assert model.training
     assert model.backbone.body.training
     assert all(parameter.device == torch.device("meta") for parameter in model.parameters())

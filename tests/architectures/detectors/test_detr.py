@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou
 
 from stmbench.analyses.models import meta_model, packages_of
-from stmbench.analyses.profile.costs import detector_macs
+from stmbench.analyses.profile.costs import detector_costs
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.detectors.detr import valid
 from stmbench.architectures.detectors.set_prediction import detections, losses, to_labels
@@ -257,7 +257,8 @@ def test_published_sizes(kind: str, params: int) -> None:
 
 def test_macs_by_part() -> None:
     pytest.importorskip("transformers")
-    macs = detector_macs(meta_model("detr:unified_dw_conv_nano[width=32,queries=5,num_classes=3]"), 64, 90)
+    costs = detector_costs(meta_model("detr:unified_dw_conv_nano[width=32,queries=5,num_classes=3]"), 64, 90)
+    macs = {part: tally.macs for part, tally in costs.items()}
     assert list(macs) == ["backbone", "transformer"]
     n, d, q = 6, 32, 5  # 90 is padded to 96
     encoder = 4 * n * d * d + 2 * n * n * d + 2 * n * d * 256

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, mark_point
 from stmbench.figures.groups import Rows, by_setting, match, setting_axis
-from stmbench.figures.palette import PARTS
+from stmbench.figures.palette import DETECTOR_PARTS, PARTS
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import INK, MUTED, WIDTH, canvas, heading, rows_axis, rows_height, rows_width
 from stmbench.figures.whiskers import digits, note
 from stmbench.tables.rows import display
 
 METRICS: Final = ("part_macs", "part_time", "part_params")
+COMPARED: Final = ("mixers", "backbone")  # of a classification model and of a detector
 OTHERS: Final = ("#b8c9b0", "#d9c7e0", "#8fb8b0", "#e0c9a6")
 
 
@@ -34,7 +35,8 @@ def parts(frame: pd.DataFrame) -> Figure:
     finest = max(measured.values(), key=lambda chosen: len({point.label for point in chosen}))
     firsts = list({point.label: point for point in finest}.values())
     rows = by_setting(firsts, firsts.index)
-    names = [*PARTS, *sorted({str(point.condition) for point in every} - set(PARTS))]
+    known = list(dict.fromkeys([*DETECTOR_PARTS, *PARTS]))
+    names = [*known, *sorted({str(point.condition) for point in every} - set(known))]
     names = [name for name in names if any(point.condition == name for point in every)]
     height = rows_height(len(rows.names), row=0.4, rest=1.75)
     width = rows_width(rows.names) - WIDTH + 1.1 + 2.7 * len(measured)
@@ -57,7 +59,7 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list
     starts = dict.fromkeys((row for row, _ in rows.points), 0.0)
     for index, name in enumerate(names):
         candidates = [point for point in chosen if point.condition == name]
-        colour = PARTS.get(name, OTHERS[index % len(OTHERS)])
+        colour = {**DETECTOR_PARTS, **PARTS}.get(name, OTHERS[index % len(OTHERS)])
         matched = [(row, match(first, candidates)) for row, first in rows.points]
         values = [0.0 if point is None else point.value / shown.factor for _, point in matched]
         bars = axes.barh(
@@ -72,17 +74,19 @@ def _stack(axes: Axes, metric: str, chosen: list[Point], rows: Rows, names: list
     furthest = max(starts.values())
     axes.set_xlim(0, 1.02 * furthest if furthest > 0 else 1)
     axes.set_xlabel(f"{shown.name}{'' if metric == 'part_params' else ' per image'} ({shown.unit})")
-    timed = False
+    timed: dict[str, None] = {}
     for row, first in rows.points:
         total = axes.annotate(f"{starts[row]:#.3g}".rstrip("."), (starts[row], row), (4, 0), textcoords="offset points",
                               va="center", fontsize=8, color=INK)  # fmt: skip
         mark(total, first.model)
-        mixers = match(first, [point for point in chosen if point.condition == "mixers"])
-        if mixers is not None and mixers.errors is not None:
-            share, interval = digits(mixers, metric, shown.factor)
-            said = axes.annotate(f"mixers {share} ({interval})", (0, row), (1, -11), textcoords="offset points",
+        for name in COMPARED:
+            part = match(first, [point for point in chosen if point.condition == name])
+            if part is None or part.errors is None:
+                continue
+            share, interval = digits(part, metric, shown.factor)
+            said = axes.annotate(f"{name} {share} ({interval})", (0, row), (1, -11), textcoords="offset points",
                                  va="center", fontsize=6.5, color=MUTED)  # fmt: skip
             mark(said, first.model)
-            timed = True
+            timed[name] = None
     if timed:
-        note(axes, ["small: 95 % interval of the mixers"])
+        note(axes, [f"small: 95 % interval of the {' or '.join(timed)}"])
