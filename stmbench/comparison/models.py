@@ -20,11 +20,12 @@ from stmbench.comparison.findings import Measured, adjudicate, conditions_text, 
 from stmbench.comparison.stored_profile import BETWEEN_PROCESSES
 from stmbench.comparison.stored_quality import paired_predictions
 from stmbench.measure.effects import Effect, paired_effect
+from stmbench.measure.proportions import Z
 from stmbench.measure.repeated_training import repeated_difference, repeated_interval_difference
 from stmbench.measure.statistics import Interval
 from stmbench.tables.comparison_result import Finding
 from stmbench.tables.flat import ERF
-from stmbench.tables.labels import FEWEST_ROUNDS, are_random, is_random
+from stmbench.tables.labels import FEWEST_ROUNDS, LEARNED, are_random, is_random
 
 ALPHA: Final = 0.05  # of all claims about one pair of models together
 SPEED_MARGIN: Final = 0.02  # a smaller difference of speed, memory or cost matters to nobody
@@ -51,6 +52,8 @@ class Quantity:
 # in the order of the page; what is measured of each round is apart, below
 QUANTITIES: Final = (
     Quantity(title="accuracy", analysis="eval", metric="accuracy"),
+    Quantity(title="box AP", analysis="detection", metric="box_ap"),
+    Quantity(title="mask AP", analysis="detection", metric="mask_ap"),
     Quantity(title="ERF@50, last stage", analysis="erf", metric="erf", lower_is_better=None),
     Quantity(title="translation consistency", analysis="invariance_translation", metric="consistency_auc"),
     Quantity(title="rotation consistency", analysis="invariance_rotation", metric="consistency_auc"),
@@ -114,7 +117,7 @@ def _rows_of(frame: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     ]
     trained = rows[~are_random(rows["weights"])]
     # accuracies of random weights say nothing; of a model that was trained, neither do the rest
-    rows = trained if quantity.metric == "accuracy" or len(trained) else rows
+    rows = trained if quantity.metric in LEARNED or len(trained) else rows
     if rows.empty:
         return rows
     if quantity.metric == "erf":
@@ -165,6 +168,8 @@ def _measured(
         base, head = (np.stack([pair[side] for pair in paired if pair]) for side in (0, 1))
         effect = repeated_difference(base, head, reach=1.0)  # hits, and areas under curves of hits
         how = f"{base.shape[1]} images, {how}"
+    elif len(seeds) == 1 and (difference := _known_difference(frame, [side[0] for side in sides])) is not None:
+        effect, how = difference, f"{difference.count} images, {how}"
     elif all(row["ci_high"] >= row["ci_low"] for rows in sides for row in rows):
         # an ERF is the side of a square about the centre, whose sides grow by two pixels
         side = str(conditions["resolution"] or "").partition("x")[0]
@@ -198,6 +203,31 @@ def _paired(
         return None
     frames = [frame[(frame["model"] == row["model"]) & (frame["weights"] == row["weights"])] for row in rows]
     return paired_predictions(rows, frames, (folder, folder))
+
+
+def _known_difference(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> Effect | None:
+    """The difference of the second row to the first that the store has, paired by image; None without."""
+    base, head = rows
+    for one, other, sign in ((head, base, 1), (base, head, -1)):
+        found = frame[
+            (frame["metric"] == f"{one['metric']}_difference")
+            & (frame["analysis"] == one["analysis"])
+            & (frame["model"] == one["model"])
+            & (frame["weights"] == one["weights"])
+            & (frame["baseline"] == other["model"])
+            & (frame["dataset"] == one["dataset"])
+            & (frame["num_images"] == one["num_images"])
+            & (frame["ci_high"] > frame["ci_low"])
+        ].sort_values("created_utc", kind="stable")
+        # of the value of these very rows: the baseline's weights are not among a difference's columns
+        found = found[(found["value"] - (one["value"] - other["value"])).abs() < 1e-9]
+        if len(found):
+            row = found.iloc[-1]
+            low, high = sorted((sign * float(row["ci_low"]), sign * float(row["ci_high"])))
+            error = (high - low) / (2 * Z)
+            count = int(row["num_images"])
+            return Effect(estimate=sign * float(row["value"]), error=error, count=count, ends=(low, high))
+    return None
 
 
 def _interval(row: Mapping[str, Any]) -> Interval:

@@ -19,6 +19,7 @@ from stmbench.tables.rows import newest_rows, row_keys
 HIGHER = ("accuracy", "accuracy_top5", "accuracy_on_correct", "consistency")  # shares of images
 HIGHER_AREAS = ("consistency_auc", "accuracy_auc", "consistency_on_correct_auc")
 LOWER = ("nll", "brier")
+PRECISIONS = ("box_ap", "mask_ap")  # of a whole set: by intervals, as no image has one
 WHAT = (
     *("analysis", "definition", "model", "metric", "stage", "condition", "level"),
     *("dataset", "split", "num_images", "seed", "resolution", "dtype"),
@@ -48,7 +49,9 @@ def quality(
             reason = "one of the stores has no interval, or one of zero width"
         yield Measured(
             model=named["model"],
-            metric=named["metric"].replace("_", " "),
+            metric=named["metric"].replace("_ap", " AP")
+            if named["metric"] in PRECISIONS
+            else named["metric"].replace("_", " "),
             conditions=conditions_text(named) + (", paired by image" if paired is not None else ""),
             kind="difference",
             lower_is_better=named["metric"] in LOWER,
@@ -65,7 +68,9 @@ def _tested(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the tested metrics; for an invariance curve its area instead of a test per level."""
     curves = frame["analysis"].str.startswith("invariance")
     by_definition = (frame["metric"] == "consistency") & (frame["level"] == 0)  # a model agrees with itself
-    wanted = frame["metric"].isin([*HIGHER, *LOWER]) & ~curves & ~by_definition | frame["metric"].isin(HIGHER_AREAS)
+    wanted = frame["metric"].isin([*HIGHER, *LOWER, *PRECISIONS]) & ~curves & ~by_definition | frame["metric"].isin(
+        HIGHER_AREAS
+    )
     return frame[wanted & (frame["kind"] == "summary") & frame["baseline"].isna()]
 
 

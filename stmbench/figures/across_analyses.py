@@ -23,6 +23,7 @@ from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point, points, subtitle
 from stmbench.figures.style import GRID, MUTED, canvas, heading, limits, log_axis, rows_axis, rows_width
 from stmbench.figures.whiskers import CUT, cut_whiskers, filling, is_full, note, reach, span, whisker
+from stmbench.tables.labels import LEARNED
 from stmbench.tables.rows import display
 
 MORE_IS_BETTER: Final = ("throughput",)
@@ -138,7 +139,7 @@ def _draw_pair(axes: Axes, pair: Pair, metric: str, factor: float) -> None:
 
 
 FEWEST: Final = 2  # models and quantities
-OF_LEARNING: Final = ("accuracy", "calibration_error")  # what untrained models have by chance
+OF_LEARNING: Final = (*LEARNED, "calibration_error")  # what untrained models have by chance
 HALF: Final = 0.38  # of a column, on either side of its middle
 
 
@@ -159,6 +160,7 @@ QUANTITIES: Final = (
     Quantity("latency p50", "profile", "latency", False, "p50"),
     Quantity("peak memory", "profile", "peak_memory", False),
     Quantity("accuracy", "eval", "accuracy", True),
+    Quantity("box AP", "detection", "box_ap", True),
     Quantity("calibration", "eval", "calibration_error", False),
     Quantity("translation", "invariance_translation", "consistency_auc", True),
     Quantity("rotation", "invariance_rotation", "consistency_auc", True),

@@ -16,7 +16,7 @@ from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, labels, points_of
 from stmbench.reporting.caveats import caveats, listed
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
-from stmbench.tables.labels import weights_text
+from stmbench.tables.labels import LEARNED, weights_text
 from stmbench.tables.rows import Display, display, number
 
 MOST: Final = 3  # settings with a sentence, models with a name
@@ -105,9 +105,9 @@ def _capital(text: str) -> str:
 def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:
     """'A has the highest accuracy of 5: 98.1 % (97.0 to 99.0); its interval overlaps that of B.'
 
-    A sentence for each setting. How often random weights are right is no result: they lead nothing, which is said.
+    A sentence for each setting. What random weights are worth is no result: they lead nothing, which is said.
     """
-    no_result = [point for point in points if metric == "accuracy" and point.is_untrained]
+    no_result = [point for point in points if metric in LEARNED and point.is_untrained]
     groups = list(within(point for point in points if point not in no_result).values())
     mixed = len({group[0].is_untrained for group in groups}) > 1
     sentences = [_best_of(group, metric, words, mixed=mixed) for group in groups[:MOST]]

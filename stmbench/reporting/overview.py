@@ -20,6 +20,8 @@ from stmbench.tables.rows import display, number
 SECTIONS: Final = {
     "accuracy under attack": "robustness",
     "accuracy": "eval",
+    "box AP": "detection",
+    "mask AP": "detection",
     "ERF": "erf",
     "translation": "invariance_translation",
     "rotation": "invariance_rotation",

@@ -18,10 +18,18 @@ TIMM: Final = (
 )
 OWN: Final = (
     *("dataset", "weights", "seeds", "infer_latency", "infer_peak_memory", "infer_device", "infer_dtype", "erf50"),
+    *("box_ap", "mask_ap"),
     *("translation_consistency", "rotation_consistency", "scale_consistency"),
 )  # then robustness: a column for each attack and eps
 ERF: Final = "stmbench.rectified.linear.v1"  # ERF's own definition
-QUALITY: Final = ("eval", "robustness", "invariance_translation", "invariance_rotation", "invariance_scale")
+QUALITY: Final = (
+    "eval",
+    "detection",
+    "robustness",
+    "invariance_translation",
+    "invariance_rotation",
+    "invariance_scale",
+)
 
 
 def flat_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -94,6 +102,8 @@ def _quality(rows: pd.DataFrame, dataset: str | None) -> dict[str, Any]:
         share = _mean(answers[(answers["analysis"] == "eval") & (answers["metric"] == metric)])
         if share is not None:
             found |= {name: 100 * share, f"{name}_err": 100 * (1 - share)}
+    for metric in ("box_ap", "mask_ap"):
+        found[metric] = _percent(_mean(answers[(answers["analysis"] == "detection") & (answers["metric"] == metric)]))
     for kind in ("translation", "rotation", "scale"):
         own = answers[answers["analysis"] == f"invariance_{kind}"]
         found[f"{kind}_consistency"] = _percent(_mean(own[own["metric"] == "consistency_auc"]))

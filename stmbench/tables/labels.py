@@ -18,6 +18,7 @@ _RANDOM: Final = "random:"
 # a run of `stmbench train`: its name, the seed, and the file's key if a file holds several sets of weights
 _TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+)(?P<key>[#+][^:]*)?:[^:]*")
 _KIND: Final = re.compile(r"[a-z]+(-[a-z]+)*")  # of a detector
+LEARNED: Final = ("accuracy", "box_ap", "mask_ap")  # metrics that are no result where weights are random
 FEWEST_ROUNDS: Final = 10  # fewer support no interval, ratio or rank
 FEWEST_TO_RANK: Final = 20  # below which probabilities of ranks would look surer than they are
 UNFIT: Final = "not fit to publish"  # the beginning of such a warning

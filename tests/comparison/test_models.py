@@ -110,6 +110,31 @@ def test_what_has_no_direction_is_larger_or_smaller(tmp_path: Path) -> None:
     assert [item.word for item in back] == ["smaller"]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_average_precision_is_paired_where_the_store_has_the_difference(tmp_path: Path, known: bool) -> None:
+    fields: dict[str, Any] = {"analysis": "detection", "definition": "detection.coco.v1", "unit": "1",
+                              "dataset": "shapes:1", "split": "test", "num_images": 48, "num_samples": 48}  # fmt: skip
+    weights = {DW: "shapes.e1.s0:d", HALO: "shapes.e1.s0:e"}
+    rows = [
+        row(**fields, model=model, weights=weights[model], metric="box_ap", value=value, ci_low=value - 0.05,
+            ci_high=value + 0.05)
+        for model, value in ((DW, 0.30), (HALO, 0.34))
+    ]  # fmt: skip
+    rows.append(row(**fields, model=DW, weights="random:0", metric="box_ap", value=0.0, ci_low=0.0, ci_high=0.0))
+    if known:
+        rows.append(row(**fields, model=HALO, weights=weights[HALO], baseline=DW, metric="box_ap_difference",
+                        value=0.04, ci_low=0.03, ci_high=0.05))  # fmt: skip
+    found = _compared(write(tmp_path, rows))["box AP"]
+    assert (found.base, found.head, found.effect) == (0.30, 0.34, pytest.approx(0.04))
+    assert (found.verdict, found.conditions) == (
+        ("better", "48 images, 1 seed") if known else ("inconclusive", "1 seed")
+    )
+    assert (found.low == pytest.approx(0.03)) == known
+    (back,) = compare_models(Store(tmp_path).read(), tmp_path, DW, HALO)
+    assert back.effect == pytest.approx(-0.04)
+    assert (back.high == pytest.approx(-0.03)) == known
+
+
 def test_lost_predictions_leave_the_intervals(tmp_path: Path) -> None:
     folder = _store(tmp_path, gains=(0.1,))
     next((folder / "parts").glob(f"{HALO}-0.parquet")).unlink()

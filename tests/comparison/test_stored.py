@@ -153,6 +153,18 @@ def test_other_weights_are_said(tmp_path: Path) -> None:
     assert f"{DW}: weights random:0 at base, mine.pth:ab12 at head" in compared(tmp_path, base, head).notes
 
 
+@pytest.mark.parametrize(("drop", "verdict"), [(0.0, "inconclusive"), (0.2, "worse")])
+def test_average_precision_is_compared_by_intervals(tmp_path: Path, drop: float, verdict: str) -> None:
+    sides = [
+        [stores.row(analysis="detection", definition="detection.coco.v1", metric="box_ap", unit="1", dataset="shapes:1",
+                    split="test", num_images=48, num_samples=48, value=value, ci_low=value - 0.03,
+                    ci_high=value + 0.03)]
+        for value in (0.4, 0.4 - drop)
+    ]  # fmt: skip
+    finding = only(compared(tmp_path, *sides), "box AP")
+    assert (finding.verdict, finding.effect) == (verdict, pytest.approx(-drop))
+
+
 REFUSED = {
     "nothing there": (None, "expected a result store"),
     "an empty store": ([], "expected rows in the store"),

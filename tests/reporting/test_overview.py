@@ -40,6 +40,15 @@ def section() -> Section:
     return found
 
 
+def test_average_precision_leads_to_its_section() -> None:
+    (item,) = [finding(BETTER, "box AP", "better", 0.3, 0.4, lower_is_better=False)]
+    found = overview_section(profile_frame(raw=False), BASE, {BETTER: [item]})
+    assert found is not None
+    (_, column) = found.tables[0].columns
+    assert (column.heading, column.section) == ("Box AP", "detection")
+    assert found.tables[0].lines[1].cells[1].text == "40.0 %"
+
+
 def test_cells_hold_value_verdict_and_interval() -> None:
     (table,) = section().tables
     assert [column.heading for column in table.columns] == ["Model", "Accuracy", "ERF@50, last stage", "Parameters"]

@@ -48,6 +48,7 @@ def everything() -> list[Row]:
         *answers("accuracy", 0.8, 0.9),
         *answers("accuracy_top5", 0.95, 0.97),
         row(metric="accuracy", analysis="eval", unit="1", value=0.1, dataset="digits:ab"),  # of random weights
+        *answers("box_ap", 0.4, 0.42, analysis="detection"),
         *answers("consistency_auc", 0.7, analysis="invariance_rotation", condition="before"),
         *answers("accuracy", 0.85, analysis="robustness", level=0.0),
         *answers("accuracy", 0.25, analysis="robustness", level=0.5 / 255, definition="stmbench.fgsm.v1"),
@@ -101,6 +102,7 @@ def test_units_and_names_are_timms() -> None:
             "infer_device": "cpu",
             "infer_dtype": "fp32",
             "erf50": 0.6,
+            "box_ap": 41.0,
             "rotation_consistency": 70.0,
             "fgsm_0p5_255_top1": 25.0,
             "fgsm_8_255_top1": 0.0,

@@ -50,6 +50,7 @@ def test_plots_say_whether_they_are_of_boxes_or_of_masks(whole: Section) -> None
 def test_untrained_detectors_and_missing_sizes_are_caveats() -> None:
     found = section(View(rows=example(weights="random:0", kinds=("box",), without=("ap_small",))))
     kinds = {caveat.kind: caveat.text for caveat in found.caveats}
+    assert found.lead.startswith("4 models have random weights, whose box AP is no result.")
     assert kinds["untrained"].startswith("All models have random weights")
     assert kinds["note"] == "No AP of small objects: the images have none."
     empty = section(View(rows=example()[:0]))
