@@ -9,5 +9,5 @@ models          two models of one store, in everything that both have
 overview        every model of a store against one of them
 stored          two stores compared
 stored_profile  their times, costs and memory
-stored_quality  their accuracies and the like, paired by image if possible
+stored_quality  their accuracies, average precisions and the like, paired by image if possible
 """

@@ -18,9 +18,8 @@ import pandas as pd
 from stmbench.analyses.profile.samples import Samples
 from stmbench.comparison.findings import Measured, adjudicate, conditions_text, exact_count
 from stmbench.comparison.stored_profile import BETWEEN_PROCESSES
-from stmbench.comparison.stored_quality import paired_predictions
+from stmbench.comparison.stored_quality import known_difference, paired_predictions
 from stmbench.measure.effects import Effect, paired_effect
-from stmbench.measure.proportions import Z
 from stmbench.measure.repeated_training import repeated_difference, repeated_interval_difference
 from stmbench.measure.statistics import Interval
 from stmbench.tables.comparison_result import Finding
@@ -168,7 +167,7 @@ def _measured(
         base, head = (np.stack([pair[side] for pair in paired if pair]) for side in (0, 1))
         effect = repeated_difference(base, head, reach=1.0)  # hits, and areas under curves of hits
         how = f"{base.shape[1]} images, {how}"
-    elif len(seeds) == 1 and (difference := _known_difference(frame, [side[0] for side in sides])) is not None:
+    elif len(seeds) == 1 and (difference := known_difference(frame, [side[0] for side in sides])) is not None:
         effect, how = difference, f"{difference.count} images, {how}"
     elif all(row["ci_high"] >= row["ci_low"] for rows in sides for row in rows):
         # an ERF is the side of a square about the centre, whose sides grow by two pixels
@@ -203,31 +202,6 @@ def _paired(
         return None
     frames = [frame[(frame["model"] == row["model"]) & (frame["weights"] == row["weights"])] for row in rows]
     return paired_predictions(rows, frames, (folder, folder))
-
-
-def _known_difference(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> Effect | None:
-    """The difference of the second row to the first that the store has, paired by image; None without."""
-    base, head = rows
-    for one, other, sign in ((head, base, 1), (base, head, -1)):
-        found = frame[
-            (frame["metric"] == f"{one['metric']}_difference")
-            & (frame["analysis"] == one["analysis"])
-            & (frame["model"] == one["model"])
-            & (frame["weights"] == one["weights"])
-            & (frame["baseline"] == other["model"])
-            & (frame["dataset"] == one["dataset"])
-            & (frame["num_images"] == one["num_images"])
-            & (frame["ci_high"] > frame["ci_low"])
-        ].sort_values("created_utc", kind="stable")
-        # of the value of these very rows: the baseline's weights are not among a difference's columns
-        found = found[(found["value"] - (one["value"] - other["value"])).abs() < 1e-9]
-        if len(found):
-            row = found.iloc[-1]
-            low, high = sorted((sign * float(row["ci_low"]), sign * float(row["ci_high"])))
-            error = (high - low) / (2 * Z)
-            count = int(row["num_images"])
-            return Effect(estimate=sign * float(row["value"]), error=error, count=count, ends=(low, high))
-    return None
 
 
 def _interval(row: Mapping[str, Any]) -> Interval:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stmbench.analyses.robustness.outcomes import AT_ZERO, Outcomes
 from stmbench.comparison.findings import Measured, conditions_text
 from stmbench.measure.effects import Effect, difference_of_intervals, difference_of_proportions, paired_difference
+from stmbench.measure.proportions import Z
 from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables.rows import newest_rows, row_keys
 
@@ -49,9 +50,7 @@ def quality(
             reason = "one of the stores has no interval, or one of zero width"
         yield Measured(
             model=named["model"],
-            metric=named["metric"].replace("_ap", " AP")
-            if named["metric"] in PRECISIONS
-            else named["metric"].replace("_", " "),
+            metric=named["metric"].replace("_ap", "_AP").replace("_", " "),
             conditions=conditions_text(named) + (", paired by image" if paired is not None else ""),
             kind="difference",
             lower_is_better=named["metric"] in LOWER,
@@ -68,9 +67,8 @@ def _tested(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of the tested metrics; for an invariance curve its area instead of a test per level."""
     curves = frame["analysis"].str.startswith("invariance")
     by_definition = (frame["metric"] == "consistency") & (frame["level"] == 0)  # a model agrees with itself
-    wanted = frame["metric"].isin([*HIGHER, *LOWER, *PRECISIONS]) & ~curves & ~by_definition | frame["metric"].isin(
-        HIGHER_AREAS
-    )
+    single = frame["metric"].isin([*HIGHER, *LOWER, *PRECISIONS]) & ~curves & ~by_definition
+    wanted = single | frame["metric"].isin(HIGHER_AREAS)
     return frame[wanted & (frame["kind"] == "summary") & frame["baseline"].isna()]
 
 
@@ -129,6 +127,31 @@ def paired_predictions(
     # predictions whose mean is not the row's value are not those behind it
     adds_up = all(abs(mine.mean() - row["value"]) < 1e-6 for mine, row in zip(values, rows, strict=True))
     return values if adds_up else None
+
+
+def known_difference(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> Effect | None:
+    """The difference of the second row to the first that the store has, paired by image; None without."""
+    base, head = rows
+    for one, other, sign in ((head, base, 1), (base, head, -1)):
+        found = frame[
+            (frame["metric"] == f"{one['metric']}_difference")
+            & (frame["analysis"] == one["analysis"])
+            & (frame["model"] == one["model"])
+            & (frame["weights"] == one["weights"])
+            & (frame["baseline"] == other["model"])
+            & (frame["dataset"] == one["dataset"])
+            & (frame["num_images"] == one["num_images"])
+            & (frame["ci_high"] > frame["ci_low"])
+        ].sort_values("created_utc", kind="stable")
+        # of the value of these very rows: the baseline's weights are not among a difference's columns
+        found = found[(found["value"] - (one["value"] - other["value"])).abs() < 1e-9]
+        if len(found):
+            row = found.iloc[-1]
+            low, high = sorted((sign * float(row["ci_low"]), sign * float(row["ci_high"])))
+            error = (high - low) / (2 * Z)
+            count = int(row["num_images"])
+            return Effect(estimate=sign * float(row["value"]), error=error, count=count, ends=(low, high))
+    return None
 
 
 Paired = tuple[NDArray[np.int64], Floats]  # (images, 2) index and label, (images,) values; sorted by index
