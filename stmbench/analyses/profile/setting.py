@@ -20,6 +20,8 @@ from stmbench.analyses.profile.samples import Key, Samples, name_of
 from stmbench.analyses.profile.tasks import Tasks, passes_for
 from stmbench.analyses.profile.timing_harness import BatchPlan, TimingHarness
 from stmbench.analyses.unit import Unit
+from stmbench.architectures.catalog import ModelName
+from stmbench.architectures.detectors.base import DETECTORS
 from stmbench.measure.energy import energy_counter_for
 from stmbench.measure.machine_watch import external_load
 from stmbench.tables.labels import FEWEST_ROUNDS
@@ -161,8 +163,8 @@ class SettingRun:
 
     def _summary(self, keys: list[Key], batch: int) -> Unit:
         width = torch.finfo(DTYPES[self.setting.dtype]).bits // 8
-        infer = self.config.mode == "infer"
-        macs = {key: self._cost(key, "macs") for key in keys if infer and self._cost(key, "macs")}
+        done = [key for key in keys if self.config.mode == "infer" and not _has_regions(key)]
+        macs = {key: found for key in done if (found := self._cost(key, "macs"))}
         # weights are read once a batch, everything else once an image
         traffic = {
             key: width * (self._cost(key, "elements_moved") - self._cost(key, "params") * (1 - 1 / batch))
@@ -223,6 +225,12 @@ class SettingRun:
             left = min(left, before * (width / config.target_width) ** 2 - taken)
         done = min(taken, config.time_budget)
         self.profile.say(text, done=done, total=config.time_budget, seconds_left=max(0.0, left))
+
+
+def _has_regions(key: Key) -> bool:
+    """Whether it is a detector that computes less than its MACs say where it finds less than it may."""
+    name, stage = ModelName.parse(key[0]), key[1]
+    return stage is None and name.detector is not None and "proposals" in DETECTORS.get(name.detector).options()
 
 
 def _nothing() -> Outcome:

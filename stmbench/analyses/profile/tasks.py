@@ -256,7 +256,8 @@ def found_at_random(name: str, model: Any, run: Callable[[], Any], batch: int) -
         notes["proposals_per_image"] = sum(proposals) / batch
         text = f"{notes['proposals_per_image']:.0f} proposals and {text}"
     text = f"{name}: its random weights found {text} in an image, and times depend on how many; MACs are with the most"
-    return {**notes, "warnings": [text]}
+    disturbance = {"kind": f"found at random by {name}", "amount": detections, "text": text}
+    return {**notes, "warnings": [text], "disturbances": [disturbance]}
 
 
 def passes_for(batch: int, rate: float, *, compiled: bool = False) -> int:

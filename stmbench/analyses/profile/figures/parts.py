@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import pandas as pd
@@ -19,6 +20,7 @@ from stmbench.tables.rows import display
 
 METRICS: Final = ("part_macs", "part_time", "part_params")
 COMPARED: Final = ("mixers", "backbone")  # of a classification model and of a detector
+MOST_IN_A_ROW: Final = 7  # of the legend
 OTHERS: Final = ("#b8c9b0", "#d9c7e0", "#8fb8b0", "#e0c9a6")
 
 
@@ -40,6 +42,7 @@ def parts(frame: pd.DataFrame) -> Figure:
     names = [name for name in names if any(point.condition == name for point in every)]
     height = rows_height(len(rows.names), row=0.4, rest=1.75)
     width = rows_width(rows.names) - WIDTH + 1.1 + 2.7 * len(measured)
+    columns = math.ceil(len(names) / math.ceil(len(names) / MOST_IN_A_ROW))  # equally many in each row
     with canvas(height, width=width, columns=len(measured)) as (figure, panels):
         for axes, (metric, chosen) in zip(panels, measured.items(), strict=True):
             rows_axis(axes, rows.names)
@@ -47,7 +50,7 @@ def parts(frame: pd.DataFrame) -> Figure:
         setting_axis(panels[0], rows)
         heading(panels[0], "Cost by part", subtitle(every, without=("batch_size",)))
         figure.legend(
-            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 7),
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns,
             handlelength=0.9, handleheight=0.9, columnspacing=1.4,
         )  # fmt: skip
     return figure
