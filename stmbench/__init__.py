@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from stmbench.api.functions import (
         affinity,
+        box_consistency,
         corruption,
         detection,
         erf,
@@ -60,6 +61,7 @@ __all__ = [
     "__version__",
     "add_to_history",
     "affinity",
+    "box_consistency",
     "check",
     "compare",
     "convert",

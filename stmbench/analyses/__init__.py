@@ -10,5 +10,6 @@ match                                       --match: mixers of equal cost
 feature_layouts                             token and channels-last maps
 conformance                                 what `stmbench check` demands of an analysis
 
-The analyses: train, profile, eval, detection, erf, invariance, corruption, robustness, frequency, affinity.
+The analyses: train, profile, eval, detection, erf, invariance, box_consistency, corruption, robustness, frequency,
+affinity.
 """

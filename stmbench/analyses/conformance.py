@@ -17,7 +17,7 @@ from typing import Any, Final, get_type_hints
 import pandas as pd
 
 from stmbench.analyses.options import Options, RunSettings, element_type, help_of, scalar_type
-from stmbench.analyses.registry import AnalysisSpec
+from stmbench.analyses.registry import AnalysisSpec, specs
 from stmbench.analyses.unit import Report
 from stmbench.errors import InputError
 from stmbench.mixers.conformance import Outcome
@@ -67,6 +67,12 @@ class _Examined:
         assert self.spec.options is not None
         return self.spec.options
 
+    @property
+    def model(self) -> str:
+        """A detector for an analysis of detectors."""
+        is_of_detectors = any(other.of_detectors == self.spec.name for other in specs())
+        return f"fasterrcnn:{MODEL}" if is_of_detectors else MODEL
+
     def made(self, **given: Any) -> Options:
         """The options of a small run."""
         return self.kind(**{**self.kind.small, **given})
@@ -74,7 +80,7 @@ class _Examined:
     def run(self, store: str, *, seed: int = 0) -> tuple[Report, pd.DataFrame]:
         """One run into a store of the folder, and the rows of that run."""
         where = Store(self.folder / store)
-        settings = RunSettings(models=(MODEL,), seed=seed, device="cpu", plugins=self.plugins)
+        settings = RunSettings(models=(self.model,), seed=seed, device="cpu", plugins=self.plugins)
         report = self.made().analysis(settings, where).run()
         return report, where.read(report.keys)
 
@@ -152,7 +158,7 @@ def _refuses_nonsense(examined: _Examined) -> None:
         for value in _nonsense(hints[field.name]):
             try:
                 options = examined.made(**{field.name: value})
-                options.analysis(RunSettings(models=(MODEL,)), Store(examined.folder / "refused"))
+                options.analysis(RunSettings(models=(examined.model,)), Store(examined.folder / "refused"))
             except InputError:
                 continue
             raise _BrokenPromiseError(f"{field.name}={value!r} is accepted")

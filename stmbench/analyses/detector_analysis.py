@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -78,3 +79,15 @@ class DetectorAnalysis(ImageAnalysis):
         found = self.detecting(loaded.preprocessing.size).detect(loaded.model, lambda done: self.say(text, done, total))
         require_few_corrupt(found.corrupt, self.request.limit_corrupt)
         return found
+
+    def damage_to(self, found: Detected) -> dict[str, Any]:
+        """What could not be read: metadata, and a warning that the run's end shows."""
+        lost = [*self.images.damaged, *found.corrupt]
+        if not lost:
+            return {}
+        text = f"{len(lost)} corrupt in {self.images.name}: {'; '.join(lost[:3])}{', ...' if len(lost) > 3 else ''}"
+        return {
+            "corrupt": lost,
+            "warnings": [text],
+            "disturbances": [{"kind": "corrupt", "amount": float(len(lost)), "text": text}],
+        }

@@ -138,6 +138,8 @@ def invariance(
     levels: float | Sequence[float] = (),
     pad: Literal["none", "zeros", "reflect"] = "none",
     order: Literal["before", "after"] = "before",
+    task: Literal["auto", "classification", "detection"] = "auto",
+    threshold: float | None = None,
     definition: str = "stmbench.v1",
     scale: str = "micro",
     mixers: str | Sequence[str] = (),
@@ -152,6 +154,37 @@ def invariance(
     progress: bool = True,
 ) -> Result:
     """Consistency and accuracy under translation, rotation and scale, with intervals over images."""
+
+def box_consistency(
+    models: Models = (),
+    *,
+    kind: Literal["translation", "rotation", "scale"] = "translation",
+    images: Any = "shapes",
+    split: str = "test",
+    classes: str | None = None,
+    labels: Any = None,
+    num_images: int | None = 56,
+    resolution: int | str | None = None,
+    dtype: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
+    batch_size: int = 8,
+    workers: int = 0,
+    limit_corrupt: int = 10,
+    levels: float | Sequence[float] = (),
+    threshold: float = 0.5,
+    task: Literal["detection"] = "detection",
+    scale: str = "micro",
+    mixers: str | Sequence[str] = (),
+    architecture: str = "unified",
+    match: str | None = None,
+    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    plugins: str | Path | Sequence[str | Path] = (),
+    progress: bool = True,
+) -> Result:
+    """Whether detectors find the same boxes in scaled, turned and shifted images, with intervals."""
 
 def corruption(
     models: Models = (),

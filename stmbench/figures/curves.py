@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -108,6 +110,37 @@ def number_locator(places: Iterable[float]) -> MaxNLocator:
     if all(float(place).is_integer() for place in places):
         return MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
     return MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+
+
+def draw_line(axes: Axes, line: Sequence[Point]) -> list[Artist]:
+    """A curve in per cent and its band."""
+    colour, marker, stroke = line[0].style
+    level = [point.level for point in line]
+    low, high = ([100 * ends_of(point)[side] for point in line] for side in (0, 1))
+    band = axes.fill_between(level, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
+    curve = axes.plot(
+        level,
+        [100 * point.value for point in line],
+        color=colour,
+        linestyle=stroke,
+        marker=MarkerStyle(marker),
+        markersize=4.5,
+        linewidth=1.3,
+        zorder=3,
+    )
+    return [band, *curve]
+
+
+def words_of(rows: pd.DataFrame, definition: str, found: Sequence[Point]) -> str:
+    """The conditions that the rows share, below a figure."""
+    words = []
+    for column, unit in (("scale", ""), ("resolution", " px"), ("dataset", ""), ("num_images", " images")):
+        values = list(dict.fromkeys(rows[column].dropna()))
+        if len(values) == 1:
+            words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
+    trainings = max(point.trainings for point in found)
+    words += [definition] + ([f"{trainings} trainings each"] if trainings > 1 else [])
+    return " · ".join([*words, *(["random init"] if all(point.is_untrained for point in found) else [])])
 
 
 class End(NamedTuple):

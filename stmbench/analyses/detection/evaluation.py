@@ -103,7 +103,7 @@ class DetectionEvaluation(DetectorAnalysis):
                 *(row for one in scores.values() for row in self._rows(loaded, one, found)),
                 *self._kept(unit, loaded, found),
             ]
-            return Outcome(rows=rows, notes={"num_classes": loaded.num_classes, **self._damage(found)})
+            return Outcome(rows=rows, notes={"num_classes": loaded.num_classes, **self.damage_to(found)})
 
         return work
 
@@ -206,17 +206,6 @@ class DetectionEvaluation(DetectorAnalysis):
     def _scored(self, results: list[dict[str, Any]], kind: Kind) -> ApScores:
         found = Detected(results=results, seen=list(self.indices))
         return scored(self.images, found, masks=kind == "segm")[kind]
-
-    def _damage(self, found: Detected) -> dict[str, Any]:
-        lost = [*self.images.damaged, *found.corrupt]
-        if not lost:
-            return {}
-        text = f"{len(lost)} corrupt in {self.images.name}: {'; '.join(lost[:3])}{', ...' if len(lost) > 3 else ''}"
-        return {
-            "corrupt": lost,
-            "warnings": [text],
-            "disturbances": [{"kind": "corrupt", "amount": float(len(lost)), "text": text}],
-        }
 
 
 def write_examples(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:

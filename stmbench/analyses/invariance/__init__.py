@@ -63,5 +63,6 @@ register_analysis(
         figures="stmbench.analyses.invariance.figures:figures",
         section="stmbench.analyses.invariance.section:section",
         example="invariance rotation --mixers halo_attn,dw_conv --levels 0,15,30",
+        of_detectors="box_consistency",
     )
 )

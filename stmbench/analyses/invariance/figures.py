@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.markers import MarkerStyle
 
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark
 from stmbench.figures.curves import (
     End,
-    ends_of,
+    draw_line,
     join_trainings,
     lines_of,
     name_ends,
     number_locator,
     set_share_axis,
     share_limits,
+    words_of,
 )
 from stmbench.figures.differences import differences, draw_differences
 from stmbench.figures.plot_data import Point, points
@@ -49,7 +47,7 @@ def invariance_figures(frame: pd.DataFrame) -> dict[str, Figure]:
             continue
         kind, name = analysis.removeprefix(PREFIX), f"{analysis}_{definition.replace('.', '_')}"
         panels = {metric: found for metric in PANELS if (found := _points(rows, metric))}
-        words = _words(rows, definition, next(iter(panels.values())))
+        words = words_of(rows, definition, next(iter(panels.values())))
         compared = {metric: pairs for metric in PANELS if (pairs := differences(rows, metric)) is not None}
         if compared:
             control = next(iter(compared.values())).control
@@ -111,7 +109,7 @@ def curves(panels: Mapping[str, Sequence[Point]], kind: str, words: str) -> Figu
         for axes, (metric, found) in zip(axes_of, panels.items(), strict=True):
             for line in lines_of(found).values():
                 line.sort(key=lambda point: point.level)
-                mark(_line(axes, line), line[0].model, _said(metric, line))
+                mark(draw_line(axes, line), line[0].model, _said(metric, line))
             axes.set_xlabel(ACROSS[kind])
             axes.xaxis.set_major_locator(number_locator(point.level for point in found))
             axes.grid(axis="y")
@@ -132,39 +130,10 @@ def _doubt(point: Point, *, untrained: bool) -> str:
     return " (random init)" if point.is_untrained and not untrained and "random init" not in point.setting else ""
 
 
-def _line(axes: Axes, line: Sequence[Point]) -> list[Artist]:
-    colour, marker, stroke = line[0].style
-    level = [point.level for point in line]
-    low, high = ([100 * ends_of(point)[side] for point in line] for side in (0, 1))
-    band = axes.fill_between(level, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
-    curve = axes.plot(
-        level,
-        [100 * point.value for point in line],
-        color=colour,
-        linestyle=stroke,
-        marker=MarkerStyle(marker),
-        markersize=4.5,
-        linewidth=1.3,
-        zorder=3,
-    )
-    return [band, *curve]
-
-
 def _said(metric: str, line: Sequence[Point]) -> str:
     """The values of a whole curve, level by level: a line has no single value to say."""
     values = ", ".join(f"{point.level:g}: {100 * point.value:.1f}" for point in line)
     return f"{line[0].label}: {PANELS[metric]} in % at {values}"
-
-
-def _words(rows: pd.DataFrame, definition: str, found: Sequence[Point]) -> str:
-    words = []
-    for column, unit in (("scale", ""), ("resolution", " px"), ("dataset", ""), ("num_images", " images")):
-        values = list(dict.fromkeys(rows[column].dropna()))
-        if len(values) == 1:
-            words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
-    trainings = max(point.trainings for point in found)
-    words += [definition] + ([f"{trainings} trainings each"] if trainings > 1 else [])
-    return " · ".join([*words, *(["random init"] if all(point.is_untrained for point in found) else [])])
 
 
 def figures(view: View) -> dict[str, Figure]:

@@ -38,6 +38,12 @@ class InvarianceOptions(ImageOptions):
         "none", help="Padding beyond the image: none (such levels are left out), zeros or reflect.", metavar="HOW"
     )
     order: Literal["before", "after"] = option("before", help="Rotate before or after the crop.", metavar="ORDER")
+    task: Literal["auto", "classification", "detection"] = option(
+        "auto", help="What the models do: classification or detection; auto: as their names say.", metavar="TASK"
+    )
+    threshold: float | None = option(
+        None, help="Of detectors: score from which a box has to be found again; default: 0.5.", metavar="SCORE"
+    )
     definition: str = option("stmbench.v1", help="stmbench.v1, paper.v1 or authors_code.v1.", metavar="NAME")
 
     def __post_init__(self) -> None:
@@ -57,7 +63,16 @@ class InvarianceOptions(ImageOptions):
 
     def analysis(self, run: RunSettings, store: Store, listener: Listener | None = None) -> Analysis:
         from stmbench.analyses.invariance.analysis import Invariance
+        from stmbench.analyses.models import for_models
+        from stmbench.analyses.registry import ANALYSES
 
+        _, instead = for_models(ANALYSES.get("invariance"), self, run.models)
+        if instead is not self:
+            return instead.analysis(run, store, listener)
+        if self.task == "detection":
+            raise ConfigError("detectors, for --task detection", run.models[0], f"write maskrcnn:{run.models[0]}")
+        if self.threshold is not None:
+            raise ConfigError("no --threshold without detectors", f"{self.threshold:g}", "leave it out")
         return Invariance(self.config, self.request(run), store, control=run.control, listener=listener)
 
     def passes(self, images: int) -> float:

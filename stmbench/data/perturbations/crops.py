@@ -19,6 +19,11 @@ from stmbench.data.preprocessing import to_pixels
 DIRECTIONS: Final = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
+def direction_of(index: int, seed: int) -> tuple[int, int]:
+    """The direction (dy, dx) drawn for an image."""
+    return DIRECTIONS[int(np.random.default_rng([seed, index]).integers(len(DIRECTIONS)))]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Translation(Perturbation):
     """Levels are pixels by which the crop moves within the resized image; the content moves the opposite way.
@@ -57,8 +62,7 @@ class Translation(Perturbation):
 
     def direction(self, source: Source) -> tuple[int, int]:
         """The direction (dy, dx) of this image's crop."""
-        drawn = np.random.default_rng([self.seed, source.index]).integers(len(DIRECTIONS))
-        return DIRECTIONS[int(drawn)]
+        return direction_of(source.index, self.seed)
 
     def _corner(self, source: Source, level: float) -> tuple[int, int]:
         dy, dx = self.direction(source)

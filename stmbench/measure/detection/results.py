@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from stmbench.errors import InputError
-from stmbench.measure.detection.average_precision import ApScores, score
+from stmbench.measure.detection.average_precision import ApScores, resampled, score
 from stmbench.measure.detection.matching import run_lengths
+from stmbench.measure.statistics import Floats
 from stmbench.tables.files import write_file
 
 MASK_THRESHOLD: Final = 0.5
@@ -128,6 +129,14 @@ class Consistency:
     def value(self) -> float:
         """Average precision of boxes; 1 if all are found in the same places."""
         return self.scores.metrics["box_ap"]
+
+    def drawn(self, *, seed: int = 0) -> Floats:
+        """(draws,) its value over images drawn with replacement; NaN where these have no objects. None for one image.
+
+        Of the same number of images the draws are the same, so that values at two scales can be subtracted.
+        """
+        matches = self.scores.matches
+        return resampled(matches, seed=seed).mean(axis=0) if len(matches.image_ids) > 1 else np.empty(0)
 
 
 def consistency(

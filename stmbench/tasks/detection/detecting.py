@@ -6,6 +6,7 @@ each alone would be padded to the same size.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -22,6 +23,7 @@ from stmbench.measure.detection.results import detections_of
 
 KEEP_BYTES: Final = 2**28  # of decoded images of an embedded set, which cost more to draw than to keep
 Output = dict[str, Tensor]
+Look = Callable[[list[Tensor], list[int]], list[Output]]  # images and their indices -> what a detector says of each
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -57,15 +59,27 @@ class Detecting:
     ) -> None:
         self.images, self.indices = images, list(indices)
         self._device, self._dtype, self._autocast, self._limit = device, dtype, autocast, limit_corrupt
-        chunks = alike_batches([(index, padded(images.size(index), size)) for index in self.indices], batch_size)
-        self._loader: DataLoader[Any] = DataLoader(
-            _Read(images), batch_sampler=chunks, num_workers=workers, collate_fn=list
-        )
+        self._read, self._batch_size, self._workers = _Read(images), batch_size, workers
+        self._loader = self._batches(size)
 
-    def outputs(self, model: nn.Module) -> Iterator[tuple[int, Tensor, Output] | str]:
+    def _batches(self, size: tuple[int, int]) -> DataLoader[Any]:
+        sized = [(index, padded(self.images.size(index), size)) for index in self.indices]
+        chunks = alike_batches(sized, self._batch_size)
+        return DataLoader(self._read, batch_sampler=chunks, num_workers=self._workers, collate_fn=list)
+
+    def at(self, size: tuple[int, int]) -> Detecting:
+        """The same images for detectors that resize to other (shorter, longer) sides."""
+        other = copy.copy(self)
+        other._loader = other._batches(size)
+        return other
+
+    def outputs(self, model: nn.Module, look: Look | None = None) -> Iterator[tuple[int, Tensor, Output] | str]:
         """(index, image (3, H, W) in [0, 1], what the detector says of it), or why an image could not be read.
 
         The model is in eval mode meanwhile.
+
+        Args:
+            look: shows images to the model in another way.
 
         Raises:
             UnitError: scores or boxes that are not finite.
@@ -81,24 +95,29 @@ class Detecting:
                     torch.inference_mode(),
                     torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None),
                 ):
-                    outputs = model(inputs) if inputs else []
+                    outputs: list[Output] = []
+                    if inputs:
+                        outputs = model(inputs) if look is None else look(inputs, [index for index, _ in good])
                 for (index, image), output in zip(good, outputs, strict=True):
                     _require_finite(output, self.images.title(index))
                     yield index, image, output
         finally:
             model.train(mode)
 
-    def detect(self, model: nn.Module, tell: Callable[[int], object] = lambda _: None) -> Detected:
+    def detect(
+        self, model: nn.Module, tell: Callable[[int], object] = lambda _: None, look: Look | None = None
+    ) -> Detected:
         """Everything that a detector finds, in the order of the indices.
 
         Args:
             tell: told how many images are done.
+            look: see `outputs`.
 
         Raises:
             UnitError: values that are not finite, or no image that could be read.
         """
         found, by_image = Detected(), dict[int, list[dict[str, Any]]]()
-        for item in self.outputs(model):
+        for item in self.outputs(model, look):
             if isinstance(item, str):
                 found.corrupt.append(item)
             else:
