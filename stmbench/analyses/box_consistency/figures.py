@@ -23,9 +23,8 @@ from stmbench.figures.curves import (
     words_of,
 )
 from stmbench.figures.differences import differences, draw_differences
-from stmbench.figures.plot_data import Point
+from stmbench.figures.plot_data import Point, points_of
 from stmbench.figures.style import INK, MUTED, WIDTH, canvas, letters, shorten
-from stmbench.reporting.model_table import points_of
 
 PREFIX: Final = "box_consistency_"
 PANELS: Final = {"box_consistency": "box consistency", "box_ap": "box AP", "padding_share": "padding of the input"}

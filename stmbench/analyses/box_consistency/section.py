@@ -14,11 +14,11 @@ from rich.text import Text
 from stmbench.analyses.box_consistency.figures import PREFIX, box_figures
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.plot_data import Point
+from stmbench.figures.plot_data import Point, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Definition, Formula, Plot, Section
 from stmbench.reporting.metrics_table import metrics_table
-from stmbench.reporting.model_table import best, by_model, conditions, measured, points_of
+from stmbench.reporting.model_table import best, by_model, conditions, measured
 from stmbench.tables.labels import weights_text
 
 DEFINITION: Final = Definition(
