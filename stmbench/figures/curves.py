@@ -90,6 +90,12 @@ def share_limits(ends: Iterable[float]) -> tuple[float, float]:
     return low - missing - room, high + missing + room
 
 
+def limits_from_zero(ends: Sequence[float]) -> tuple[float, float]:
+    """`share_limits` of values that may all be 0: below the least of them and 0 there is room for a mark, no more."""
+    low, high = share_limits(ends)
+    return max(low, min(0.0, *ends) - 0.08 * high), high
+
+
 def set_share_axis(
     axes: Axes, low: float, high: float, *, which: str = "y", ends: tuple[float, float] | None = None
 ) -> None:

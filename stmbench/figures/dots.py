@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.figures.annotations import mark, mark_point
-from stmbench.figures.curves import ends_of, join_trainings, set_share_axis, share_limits
+from stmbench.figures.curves import ends_of, join_trainings, limits_from_zero, set_share_axis, share_limits
 from stmbench.figures.groups import within
 from stmbench.figures.palette import CONTROL
 from stmbench.figures.plot_data import Point, subtitle
@@ -40,10 +40,7 @@ def dot_plot(
     first = next(iter(joined.values()))
     apart = sorted(within(first).values(), key=lambda group: group[0].is_untrained)
     rows = [point for group in apart for point in sorted(group, key=lambda point: -point.value)]
-    names = [
-        f"{point.label} (random init)" if point.is_untrained and "random init" not in point.setting else point.label
-        for point in rows
-    ]
+    names = [named(point) for point in rows]
     width = rows_width(names) + 2.0 * (len(joined) - 2)
     with canvas(rows_height(len(rows)), width=width, columns=len(joined)) as (figure, panels):
         rows_axis(panels[0], names)
@@ -61,6 +58,12 @@ def dot_plot(
         for text in panels[0].texts:
             text.set_in_layout(False)  # else a long text takes its width from the panels
     return figure
+
+
+def named(point: Point) -> str:
+    """Its label, which says where weights are random."""
+    doubt = point.is_untrained and "random init" not in point.setting
+    return f"{point.label} (random init)" if doubt else point.label
 
 
 def conditions(chosen: Sequence[Point]) -> str:
@@ -98,7 +101,8 @@ def _dots(
     ends = [100 * end for point in column if point is not None for end in (*ends_of(point), point.value)]
     if is_difference or metric in from_zero:
         ends.append(0.0)
-    set_share_axis(axes, *share_limits(ends), which="x", ends=None if is_difference else (0, 100))
+    limits = share_limits(ends) if is_difference else limits_from_zero(ends)
+    set_share_axis(axes, *limits, which="x", ends=None if is_difference else (0, 100))
 
 
 def _is_training_of(one: Point, joined: Point) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from stmbench.analyses.detection.figures import figures
 from stmbench.analyses.detection.figures.drawings import COLOURS, FILL, read_examples
@@ -155,3 +156,21 @@ def test_detectors_of_several_kinds_are_named() -> None:
     assert list(labels(pd.concat([one, plain])).values()) == ["maskrcnn:DW-Conv", "DW-Conv"]
     foreign = one.assign(model="maskrcnn:timm:resnet50")
     assert list(labels(pd.concat([one, foreign])).values()) == ["DW-Conv", "timm:resnet50"]
+
+
+def test_detectors_that_find_nothing_have_no_curves_of_zeros() -> None:
+    frame = example(kinds=("box",), mixers=("dw_conv", "sw_attn"), weights="random:0").assign(value=0.0)
+    frame["ci_low"] = frame["ci_high"] = 0.0
+    drawn = figures(View(rows=frame))
+    assert set(drawn) == {"detection_ap"}
+    assert left_out(frame) == ["No figure of AP by size, by class and over recall: every AP50 is 0."]
+    assert all("random init" in tick.get_text() for tick in drawn["detection_ap"].axes[0].get_yticklabels())
+
+
+def test_random_weights_are_said_so_in_every_figure() -> None:
+    frame = example(kinds=("box",), mixers=("dw_conv", "sw_attn"), weights="random:0")
+    drawn = figures(View(rows=frame))
+    words = {name: [text.get_text() for text in figure.findobj(Text)] for name, figure in drawn.items()}
+    assert len(words) == 4
+    for said in words.values():
+        assert sum("(random init)" in text.replace("\n", " ") for text in said) >= 2

@@ -14,9 +14,9 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Rectangle
 
 from stmbench.figures.annotations import mark, mark_legend, mark_point
-from stmbench.figures.curves import End, ends_of, join_trainings, lines_of, name_ends, set_share_axis, share_limits
+from stmbench.figures.curves import End, ends_of, join_trainings, limits_from_zero, lines_of, name_ends, set_share_axis
 from stmbench.figures.differences import differences
-from stmbench.figures.dots import conditions, dot_plot
+from stmbench.figures.dots import conditions, dot_plot, named
 from stmbench.figures.palette import strokes_of, text_on
 from stmbench.figures.plot_data import Point, points_of
 from stmbench.figures.style import HEAT, INK, MUTED, canvas, heading, letters, rows_axis, shorten
@@ -37,6 +37,8 @@ def detection_figures(frame: pd.DataFrame) -> dict[str, Figure]:
     if len(points_of(frame, "box_ap")) > 1:
         found["detection_ap"] = average_precision(frame)
     for kind in KINDS:
+        if _nothing_found(frame, kind):
+            continue
         words = "" if kind == "box" else f"_{kind}"
         if sizes := _by_size(frame, kind):
             found[f"detection{words}_sizes"] = by_size(sizes, kind)
@@ -55,11 +57,18 @@ def left_out(frame: pd.DataFrame) -> list[str]:
     missing = [size for size in SIZES if points_of(frame, "box_ap") and not points_of(frame, f"box_ap_{size}")]
     if missing:
         found.append(f"No AP of {' or '.join(missing)} objects: the images have none.")
+    if points_of(frame, "box_ap") and _nothing_found(frame, "box"):
+        return [*found, "No figure of AP by size, by class and over recall: every AP50 is 0."]
     cells = _cells(by_class(frame, "box"))
     if 0 < cells < LEAST_CELLS:
         text = f"No figure of AP by class: it would hold {cells} cell{'s' if cells > 1 else ''}"
         found.append(f"{text}; the table has the values.")
     return found
+
+
+def _nothing_found(frame: pd.DataFrame, kind: str) -> bool:
+    """Whether no detector has found anything."""
+    return not any(point.value for point in points_of(frame, f"{kind}_ap50"))
 
 
 def average_precision(frame: pd.DataFrame) -> Figure:
@@ -88,8 +97,8 @@ def by_size(sizes: Mapping[str, list[Point]], kind: str) -> Figure:
     order = {label: place for place, label in enumerate(_by_mean(every))}
     step = min(0.11, 0.6 / len(order))
     with canvas(max(3.8, 1.6 + 0.16 * len(order)), width=7.4) as (figure, (axes,)):
-        set_share_axis(axes, *share_limits(100 * end for point in every for end in (*ends_of(point), point.value)),
-                       ends=(0, 100))  # fmt: skip
+        whiskers = [100 * end for point in every for end in (*ends_of(point), point.value)]
+        set_share_axis(axes, *limits_from_zero(whiskers), ends=(0, 100))
         ends = []
         for label, place in order.items():
             shift = step * (place - (len(order) - 1) / 2)
@@ -101,14 +110,14 @@ def by_size(sizes: Mapping[str, list[Point]], kind: str) -> Figure:
             mark(line, own[0][1].model)
             for x, point in own:
                 if point.errors is not None:
-                    whiskers = [[100 * length] for length in point.errors]
-                    mark_point(axes.errorbar(x, 100 * point.value, yerr=whiskers, color=colour, capsize=2.5,
+                    lengths = [[100 * length] for length in point.errors]
+                    mark_point(axes.errorbar(x, 100 * point.value, yerr=lengths, color=colour, capsize=2.5,
                                              elinewidth=1.0, zorder=3), point, f"{kind}_ap")  # fmt: skip
                 dot = axes.plot(x, 100 * point.value, marker=MarkerStyle(marker), color=colour, markersize=6.5,
                                 zorder=4)  # fmt: skip
                 mark_point(dot, point, f"{kind}_ap")
             last = own[-1]
-            ends.append(End(last[0], 100 * last[1].value, shorten(label), last[1].model, last[1].style))
+            ends.append(End(last[0], 100 * last[1].value, shorten(named(last[1])), last[1].model, last[1].style))
         axes.set_xlim(-0.5, len(sizes) - 0.5)
         axes.set_xticks(range(len(sizes)), [SIZES[size] for size in sizes])
         axes.tick_params(axis="x", length=0)
@@ -165,7 +174,9 @@ def curves(every: Sequence[Point], kind: str) -> Figure:
         panels[0].set_ylabel(f"precision of {_plural(kind)}, %")
         handles = [panels[0].plot([], [], color=point.style.colour, linestyle=strokes[label], linewidth=1.5)[0]
                    for label, point in keys.items()]  # fmt: skip
-        legend = figure.legend(handles, [shorten(label) for label in keys], loc="outside right upper", fontsize=8)
+        legend = figure.legend(
+            handles, [shorten(named(point)) for point in keys.values()], loc="outside right upper", fontsize=8
+        )
         mark_legend(legend, [point.model for point in keys.values()])
         figure.suptitle(f"Precision and recall of {_plural(kind)}", x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.supxlabel(conditions(every), fontsize=8.5, color=MUTED, x=0.01, ha="left")
@@ -203,7 +214,7 @@ def class_map(classes: Mapping[str, Mapping[str, Point]], kind: str) -> Figure:
     count = f"{len(shown)} of {len(classes)} classes" if len(shown) < len(classes) else f"{len(classes)} classes"
     said = f"{count}, {rule} · {conditions(list(models.values()))}"
     width = max(1.4 + 0.075 * max(map(letters, shown)) + 0.7 * len(models), 0.068 * len(said) + 0.3, 4.2)
-    tallest = max(map(letters, models)) if several else 0
+    tallest = max(letters(named(point)) for point in models.values()) if several else 0
     with canvas(1.1 + 0.25 * max(len(shown), 2) + 0.045 * tallest, width=width) as (figure, (axes,)):
         rows_axis(axes, list(shown))
         axes.grid(visible=False)
@@ -212,8 +223,8 @@ def class_map(classes: Mapping[str, Mapping[str, Point]], kind: str) -> Figure:
                 if label in found:
                     _cell(axes, column, row, found[label], kind, (min(values), max(values)))
         axes.set_xlim(-0.55, max(len(models), 3) - 0.45)
-        axes.set_xticks(range(len(models)), [shorten(label) for label in models], rotation=40, ha="left",
-                        rotation_mode="anchor")  # fmt: skip
+        names = [shorten(named(point)) for point in models.values()]
+        axes.set_xticks(range(len(models)), names, rotation=40, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
         axes.tick_params(axis="x", length=0, pad=1)
         for tick, point in zip(axes.get_xticklabels(), models.values(), strict=True):
