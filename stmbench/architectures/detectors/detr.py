@@ -147,7 +147,11 @@ class Deformable(Transformer):
 
     name, focal = "deformable-detr", True
     classes = ("DeformableDetrConfig", "DeformableDetrForObjectDetection")
-    options: ClassVar[dict[str, Any]] = {"num_feature_levels": 1, "disable_custom_kernels": True}
+    options: ClassVar[dict[str, Any]] = {
+        "num_feature_levels": 1,
+        "disable_custom_kernels": True,
+        "tie_word_embeddings": False,  # the library cannot tie the heads of a single layer
+    }
 
     def _initialise(self) -> None:
         super()._initialise()
