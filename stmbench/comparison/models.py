@@ -267,7 +267,7 @@ def _costs(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]
                 continue
             base, head = (float(of.loc[name, "value"]) for name in (baseline, model))
             count = exact_count(
-                model, metric.replace("_", " "), base, head, unit=unit, conditions=f"{int(resolution)} px",
+                model, metric.replace("_", " "), base, head, unit=unit, conditions=f"{resolution} px",
                 margin=SPEED_MARGIN,
             )  # fmt: skip
             if metric == "peak_memory" and count.effect is not None:

@@ -49,11 +49,14 @@ def test_every_other_model_is_compared_with_it() -> None:
     assert words[HALO] == [("params", "worse"), ("macs", "the same")]
 
 
-def test_a_quantity_in_two_settings_stands_once_in_the_setting_of_most() -> None:
-    large = [dataclasses.replace(one, resolution="64", value=3e6) for one in costs(DW) + costs(HALO)]
+@pytest.mark.parametrize("size", ["64", "64x96"])
+def test_a_quantity_in_two_settings_stands_once_in_the_setting_of_most(size: str) -> None:
+    large = [dataclasses.replace(one, resolution=size, value=3e6) for one in costs(DW) + costs(HALO)]
     found = overview(frame_of(of_mixers([*large, *THREE])), Path(), HALO)
     assert found is not None
     assert [(one.metric, one.conditions) for one in found.findings[DW]] == [("params", "32 px"), ("macs", "32 px")]
+    (params, _) = overview(frame_of(of_mixers(large)), Path(), HALO).findings[DW]  # type: ignore[union-attr]
+    assert params.conditions == f"{size} px"
 
 
 def test_one_model_has_no_overview_and_an_unknown_baseline_is_refused() -> None:

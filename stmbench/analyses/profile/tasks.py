@@ -251,11 +251,11 @@ def found_at_random(name: str, model: Any, run: Callable[[], Any], batch: int) -
     notes = {"detections_per_image": detections}
     if isinstance(model, SetDetector):
         return notes  # it finds equally many with any weights
-    text = f"{detections:.0f} detections"
+    text, most = f"{detections:.0f} detections", ""
     if proposals:
         notes["proposals_per_image"] = sum(proposals) / batch
-        text = f"{notes['proposals_per_image']:.0f} proposals and {text}"
-    text = f"{name}: its random weights found {text} in an image, and times depend on how many; MACs are with the most"
+        text, most = f"{notes['proposals_per_image']:.0f} proposals and {text}", "; MACs are with the most"
+    text = f"{name}: its random weights found {text} in an image, and times depend on how many{most}"
     disturbance = {"kind": f"found at random by {name}", "amount": detections, "text": text}
     return {**notes, "warnings": [text], "disturbances": [disturbance]}
 
