@@ -192,6 +192,7 @@ def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, frame = _run(tmp_path, OnlyOwnSize(), monkeypatch, levels=(0.25, 0.5, 1.0, 2.0))
     (figure,) = box_figures(frame).values()
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["box consistency", "box AP", "padding of the input"]
+    assert figure.get_supxlabel().endswith("box_consistency.scale.v1 · random init · threshold=0.5")
     floor, curve = figure.axes[0].lines
     assert (floor.get_linestyle(), list(floor.get_ydata())) == ("--", [100, 100, 100])
     assert list(curve.get_xdata()) == [0.5, 1, 2]

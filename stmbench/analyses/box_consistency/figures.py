@@ -42,7 +42,8 @@ def box_figures(frame: pd.DataFrame) -> dict[str, Figure]:
             continue
         kind = str(analysis).removeprefix(PREFIX)
         panels = {name: found for name in PANELS if (found := join_trainings(points_of(rows, name)))}
-        words = words_of(rows, str(definition), panels["box_consistency"])
+        found = panels["box_consistency"]
+        words = " · ".join([words_of(rows, str(definition), found), *dict.fromkeys(p.condition or "" for p in found)])
         if (pairs := differences(rows, "box_consistency")) is not None:
             drawn[f"{analysis}_differences"] = draw_differences(
                 {PANELS["box_consistency"]: pairs.points},
