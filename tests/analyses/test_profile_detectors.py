@@ -10,7 +10,7 @@ import torch
 
 from stmbench.analyses.models import design_size, meta_model
 from stmbench.analyses.profile.costs import detector_costs
-from stmbench.analyses.profile.inputs import OBJECTS, targets
+from stmbench.analyses.profile.inputs import OBJECTS, pixels, targets
 from stmbench.analyses.profile.tasks import found_at_random
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, TrainStep
 from stmbench.architectures.detectors.base import sides_of
@@ -45,6 +45,14 @@ def test_images_are_processed_at_the_resolution_asked_for(name: str, train: bool
     assert batch.tensors.shape == (3, 3, 32, 64)
     assert batch.image_sizes == 3 * [(32, 64)]
     assert len(rest) == train
+
+
+def test_photographs_are_not_normalised() -> None:
+    pytest.importorskip("skimage")
+    found = pixels("photos", 2, (32, 48), torch.Generator())
+    assert found.shape == (2, 3, 32, 48)
+    assert 0 <= found.min() < 0.2
+    assert 0.8 < found.max() <= 1
 
 
 def test_detections_are_of_the_images_that_were_given() -> None:
