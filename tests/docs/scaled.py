@@ -11,6 +11,7 @@ from typing import Final
 from stmbench.analyses.registry import specs
 
 IMAGES: Final = ("--dataset", "digits", "--num-images", "2", "--device", "cpu")
+OBJECTS: Final = "shapes[size=64,count=4]"  # for detectors, in the place of digits
 ANALYSES: Final = tuple(spec.name for spec in specs() if spec.options is not None)
 # command -> options added to it
 SMALL: Final[dict[str, tuple[str, ...]]] = {
@@ -38,8 +39,9 @@ PLACEHOLDERS: Final = {"FILE": "experiments/quickstart.yaml", "STORE": "results/
 LEAVES_SOMETHING: Final = ("new", "train", "history", "dashboard")
 MODELS: Final = (*ANALYSES, "train")  # get models where the line names none
 FEW: Final = ("--scale", "nano")
-MODEL: Final = re.compile(r"(unified|container|isotropic|cotnet)_\w|timm:\w")  # a word that names a model
-SCALES: Final = re.compile(r"^(unified_\w+)_(?:micro|tiny|small|base)\b")
+DETECTOR: Final = re.compile(r"(\w*rcnn|cascade-\w+|retinanet|(deformable-)?detr|smca):")
+MODEL: Final = re.compile(rf"({DETECTOR.pattern})?((unified|container|isotropic|cotnet)_\w|timm:\w)")  # a model's name
+SCALES: Final = re.compile(r"^([\w-]*:?unified_\w+)_(?:micro|tiny|small|base)\b")
 
 # what is only parsed: a pattern of the line, and why it is not run
 ONLY_PARSED: Final[dict[str, str]] = {
@@ -70,6 +72,9 @@ def small(arguments: tuple[str, ...]) -> list[str]:
         value = words.index(option) + 1
         words[value] = words[value].split(",")[0]
     added = list(SMALL.get(command, IMAGES) if "--plugin" in words else SMALL[command])
+    if any(map(DETECTOR.match, words)):
+        added = [OBJECTS if word == "digits" else word for word in added]
+        added += ["--data-fraction", "1"] if command == "train" else []
     if "--help" in words:
         return words
     if command == "history":
