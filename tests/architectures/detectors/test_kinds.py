@@ -32,8 +32,8 @@ MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
 def detector(kind: str, backbone: str = "unified_dw_conv_nano", options: str = "", seed: int = 0) -> nn.Module:
     """A small detector of three classes."""
     torch.manual_seed(seed)
-    own = "" if kind == "retinanet" else ",proposals=20"
-    return create_model(f"{kind}:{backbone}[min_size=64,width=16,num_classes=3{own}{options}]")
+    own = "" if kind == "retinanet" else ",proposals=20,samples=128"
+    return create_model(f"{kind}:{backbone}[min_size=64,width=16,anchor_size=8,num_classes=3{own}{options}]")
 
 
 def batch() -> tuple[list[Tensor], list[dict[str, Any]]]:
