@@ -92,7 +92,7 @@ assert Path(stmbench.__file__).is_relative_to(site), stmbench.__file__
 run("list", "experiments", "--json")
 assert "torch" not in sys.modules
 from stmbench.tables.published import published_names
-assert len(published_names()) == 13
+assert len(published_names()) == 17
 run("run", "quickstart", "--mini", "--dry-run")
 run("profile", "--mixers", "strip_modulation", "--scale", "nano", "--plugin", str(bundled("examples") / "my_mixer.py"),
     "--resolution", "32", "--batch-size", "1", "--time-budget", "0.01", "--out", "store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_a_profile_has_costs_and_times_by_part(tmp_path: Path) -> None:
     assert set(frame["resolution"].dropna()) == {"32x64"}
     assert "achieved_macs_per_second" not in set(frame["metric"]), "not all of its MACs are done"
     for warnings in (report.warnings, frame.attrs["warnings"]):
-        assert any("random weights found 20 proposals and " in text for text in warnings)
+        assert any(re.search(r"random weights found [1-9]\d* proposals and ", text) for text in warnings)
 
 
 def test_the_design_size_is_the_detectors(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from stmbench.data import embedded
 from stmbench.experiments import tasks
 from stmbench.tables import read
-from stmbench.training import data as training_data
+from stmbench.tasks.classification import data as training_data
 from tests.commands.run import stmbench
 
 FOLDER = Path(__file__).parents[2] / "experiments"

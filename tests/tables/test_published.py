@@ -35,7 +35,7 @@ def test_every_table_has_rows_and_names_its_source(name: str) -> None:
 
 def test_table_three_has_every_mixer_at_every_scale() -> None:
     table = published("stm_table3_imagenet")
-    assert len(published_names()) == 13
+    assert len(published_names()) == 17
     assert len(table.groupby(["mixer", "scale"])) == len(table) == 20
 
 
