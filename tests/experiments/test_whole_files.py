@@ -47,7 +47,8 @@ def test_every_plan_can_be_shown(name: str, mini: bool, tmp_path: Path, monkeypa
     assert result.exit_code == 0, result.output
     assert "to do" in result.stdout
     assert ("(miniature)" in result.stdout) == mini
-    assert ("missing: " in result.stdout) == ((not mini and "imagenet" in _everything(name)) or _wants_gpu(name, mini))
+    needs_data = not mini and any(name_of_set in _everything(name) for name_of_set in ("imagenet", "set: coco"))
+    assert ("missing: " in result.stdout) == (needs_data or _wants_gpu(name, mini))
     assert not folder.exists()
 
 

@@ -14,7 +14,7 @@ __all__ = ["EMBEDDED", "DetectionSet", "open_detection_set"]
 
 EMBEDDED = {"shapes": DetectionShapes}
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
-_OPTIONS = ("size", "count")
+_OPTIONS = ("size", "count", "classes")
 
 
 def open_detection_set(

@@ -12,27 +12,46 @@ from stmbench.data.detection.detection_set import DetectionSet, Objects
 from stmbench.data.image_set import Labels, digest
 from stmbench.data.shapes.dataset import Shapes
 from stmbench.data.shapes.scene import CLASSES, Scene
+from stmbench.errors import ConfigError
 
 VERSION = "shapes.detection.v1"  # increase it if any box or mask changes
-COUNTS = {"train": 1_200, "val": 240, "test": 240}  # whole rounds through the classes
+COUNTS = {"train": 1_200, "val": 180, "test": 180}  # whole rounds through the classes
+# so that the first few are easy to tell apart
+UNLIKE = ("disc", "triangle", "cross", "crescent", "star", "corner", "ring", "heart", "arrow", "square", "half_disc",
+          "pentagon")  # fmt: skip
 KEPT = 64  # scenes, since an image and its objects are asked for one after the other
 
 
 class DetectionShapes(DetectionSet):
-    """The pictures of `Shapes`, whose arguments it takes, larger and fewer by default."""
+    """The pictures of `Shapes`, whose arguments it takes, larger and fewer by default.
 
-    name = "shapes"
-    categories: tuple[str, ...] = CLASSES
-    category_ids: tuple[int, ...] = tuple(range(1, len(CLASSES) + 1))
+    `classes` leaves that many of the twelve classes, which are learned sooner; 0 is all.
+    """
+
     embedded = True
 
-    def __init__(self, *, split: str = "test", seed: int = 0, size: int = 128, count: int = 0) -> None:
-        self._shapes = Shapes(split=split, seed=seed, size=size, count=count or COUNTS.get(split, 1))
-        self.split = split
-        self._scene = functools.lru_cache(maxsize=KEPT)(self._shapes.scene)
+    def __init__(
+        self, *, split: str = "test", seed: int = 0, size: int = 128, count: int = 0, classes: int = 0
+    ) -> None:
+        most = len(CLASSES)
+        if not 0 <= classes <= most:
+            raise ConfigError(f"a number of classes of shapes up to {most}", repr(classes), "write shapes[classes=3]")
+        self.categories = tuple(name for name in CLASSES if name in UNLIKE[: classes or most])
+        self.category_ids = tuple(range(1, len(self.categories) + 1))
+        self.name = f"shapes[classes={classes}]" if len(self.categories) < most else "shapes"
+        self.split, self._count = split, count or COUNTS.get(split, 1)
+        rounds = -(-self._count // len(self.categories))
+        self._shapes = Shapes(split=split, seed=seed, size=size, count=rounds * most)
+        self._labels = tuple(CLASSES.index(name) for name in self.categories)
+        self._scene = functools.lru_cache(maxsize=KEPT)(self._drawn)
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return self._count
+
+    def _drawn(self, index: int) -> Scene:
+        """Pictures of the classes that are left, in turn, out of the rounds through all classes."""
+        turn, label = divmod(index, len(self._labels))
+        return self._shapes.scene(turn * len(CLASSES) + self._labels[label])
 
     def size(self, index: int) -> tuple[int, int]:
         """See `DetectionSet.size`."""
@@ -48,15 +67,16 @@ class DetectionShapes(DetectionSet):
 
     def objects(self, index: int) -> Objects:
         """The figures of which a pixel can be seen; their area is that of the mask."""
-        return visible(self._scene(index))
+        return visible(self._scene(index), index % len(self._labels) + 1)
 
     def fingerprint(self) -> str:
         """Hash of what the pictures are functions of, and of what is said of them."""
-        return digest([VERSION, self._shapes.fingerprint()])
+        some = [self.categories] if len(self.categories) < len(CLASSES) else []
+        return digest([VERSION, self._shapes.fingerprint(), *some])
 
     def labels_present(self) -> Labels:
         """See `DetectionSet.labels_present`."""
-        return np.unique(self._shapes.labels()) + 1
+        return np.unique(self.groups()) + 1
 
     def annotated(self) -> NDArray[np.bool_]:
         """Every picture has a figure that no other one hides."""
@@ -64,16 +84,16 @@ class DetectionShapes(DetectionSet):
 
     def groups(self) -> Labels:
         """(len,) the class of the figures."""
-        return self._shapes.labels()
+        return np.arange(len(self), dtype=np.int64) % len(self.categories)
 
 
-def visible(scene: Scene) -> Objects:
-    """The figures of a scene that are not wholly hidden; the mask of one that is would be all of the picture."""
+def visible(scene: Scene, label: int) -> Objects:
+    """The figures of a scene that are not wholly hidden, whose mask would be everything; all have this label."""
     seen = ~scene.masks.all((1, 2))
     masks, count = scene.masks[seen], int(seen.sum())
     return Objects(
         boxes=scene.boxes[seen],
-        labels=np.full(count, scene.label + 1, dtype=np.int64),
+        labels=np.full(count, label, dtype=np.int64),
         crowd=np.zeros(count, dtype=np.bool_),
         area=masks.sum((1, 2)).astype(np.float32),
         masks=lambda: masks,

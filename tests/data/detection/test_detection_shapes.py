@@ -10,7 +10,7 @@ import torch
 from torchvision.ops import masks_to_boxes
 
 from stmbench.data.detection.sets import open_detection_set
-from stmbench.data.detection.shapes import COUNTS, visible
+from stmbench.data.detection.shapes import COUNTS, DetectionShapes, visible
 from stmbench.data.image_selection import select_images
 from stmbench.data.shapes.scene import CLASSES, scene
 from stmbench.errors import ConfigError, InputError, UnknownNameError
@@ -59,7 +59,7 @@ def test_a_figure_that_is_wholly_hidden_is_left_out() -> None:
     drawn = next(picture for picture in (scene(0, index, 64) for index in range(48)) if len(picture.masks) == 3)
     masks = drawn.masks.copy()
     masks[1] = True  # what the drawing makes of a figure without a visible pixel
-    kept = visible(dataclasses.replace(drawn, masks=masks))
+    kept = visible(dataclasses.replace(drawn, masks=masks), drawn.label + 1)
     assert kept.boxes.tolist() == drawn.boxes[[0, 2]].tolist()
     assert len(kept) == 2
 
@@ -116,3 +116,21 @@ def test_a_selection_is_balanced_over_the_classes() -> None:
 def test_what_cannot_be_opened(name: str, split: str, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         open_detection_set(name, split=split)
+
+
+def test_some_of_the_classes_are_pictures_of_all_of_them() -> None:
+    few, every = (
+        DetectionShapes(split="val", size=32, classes=3, count=7),
+        DetectionShapes(split="val", size=32, count=36),
+    )
+    assert few.categories == ("disc", "triangle", "cross")
+    assert (few.name, len(few)) == ("shapes[classes=3]", 7)
+    assert few.fingerprint() != every.fingerprint()
+    for index, place in enumerate((0, 4, 8, 12, 16, 20, 24)):  # in each round through twelve classes
+        assert every.categories[place % 12] == few.categories[index % 3]
+        assert np.array_equal(np.array(few.image(index)), np.array(every.image(place)))
+        assert set(few.objects(index).labels.tolist()) == {index % 3 + 1}
+        assert np.array_equal(few.objects(index).boxes, every.objects(place).boxes)
+    assert few.labels_present().tolist() == [1, 2, 3]
+    with pytest.raises(ConfigError, match="a number of classes of shapes up to 12, got 13"):
+        DetectionShapes(classes=13)
