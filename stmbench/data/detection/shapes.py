@@ -19,7 +19,7 @@ COUNTS = {"train": 1_200, "val": 180, "test": 180}  # whole rounds through the c
 # so that the first few are easy to tell apart
 UNLIKE = ("disc", "triangle", "cross", "crescent", "star", "corner", "ring", "heart", "arrow", "square", "half_disc",
           "pentagon")  # fmt: skip
-KEPT = 64  # scenes, since an image and its objects are asked for one after the other
+KEPT_BYTES = 2**26  # of scenes: an image is asked for, and later on, where detections are scored, its objects
 
 
 class DetectionShapes(DetectionSet):
@@ -43,7 +43,7 @@ class DetectionShapes(DetectionSet):
         rounds = -(-self._count // len(self.categories))
         self._shapes = Shapes(split=split, seed=seed, size=size, count=rounds * most)
         self._labels = tuple(CLASSES.index(name) for name in self.categories)
-        self._scene = functools.lru_cache(maxsize=KEPT)(self._drawn)
+        self._scene = functools.lru_cache(maxsize=max(8, KEPT_BYTES // (5 * size**2)))(self._drawn)
 
     def __len__(self) -> int:
         return self._count
