@@ -84,6 +84,7 @@ def _next(names: Sequence[str], chosen: TrainOptions, out: Path, plugins: Sequen
     """The command that a reader of the result would type."""
     words = ["stmbench", "eval", *names, "--checkpoint", str(out), "--dataset", chosen.dataset]
     words += ["--split", chosen.split] if chosen.split != TrainOptions.split else []
+    words += ["--resolution", str(chosen.resolution)] if chosen.resolution is not None else []
     words += [word for path in plugins for word in ("--plugin", str(path))]
     return shlex.join(words)
 
