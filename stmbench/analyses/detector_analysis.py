@@ -14,10 +14,9 @@ from stmbench.architectures.detectors.base import DETECTORS
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.sets import open_detection_set
 from stmbench.errors import ConfigError
+from stmbench.measure.backend_settings import AUTOCAST
 from stmbench.tasks.detection.data import require_masks
 from stmbench.tasks.detection.detecting import Detected, Detecting, require_few_corrupt
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}  # weights stay in float32
 
 
 class DetectorAnalysis(ImageAnalysis):
@@ -66,7 +65,7 @@ class DetectorAnalysis(ImageAnalysis):
             self.indices if indices is None else indices,
             size,
             device=torch.device(request.device),
-            autocast=AUTOCAST.get(request.dtype),
+            autocast=AUTOCAST.get(request.dtype),  # weights stay in float32
             batch_size=request.batch_size,
             workers=request.workers,
             limit_corrupt=request.limit_corrupt,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -146,6 +146,18 @@ class ImageAnalysis(Analysis):
             before = len(self._work)
             yield unit
             self._ended += len(self._work) < before  # measured rather than kept
+
+    def comparison(
+        self, units: Mapping[str, Unit], control: str | None, differences: Callable[[dict[str, Unit]], Iterable[Row]]
+    ) -> Iterator[Unit]:
+        """The unit of `differences` to a control, of the models whose units are done; none where fewer than two are."""
+        done = {model: unit for model, unit in units.items() if self.is_done(unit)}
+        if control in done and len(done) > 1:
+            sources = {"sources": [unit.key for unit in done.values()], "control": control}
+            weights = tuple(unit.weights[0] for unit in done.values())
+            unit = self.unit("comparison", control, sources, models=tuple(done), weights=weights, derived=True)
+            self._work[unit.key] = lambda: Outcome(rows=list(differences(done)))
+            yield unit
 
     def is_complete(self) -> bool:
         return all(self.is_done(unit) for unit, _ in self.plan())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import Style
 from stmbench.figures.plot_data import FACETS, Point
-from stmbench.figures.style import INK
+from stmbench.figures.style import INK, MUTED, WIDTH, canvas, letters
 from stmbench.tables.labels import is_random, recipe_and_seed
 
 MOST_NAMES: Final = 10  # at the ends of lines; more are a legend
@@ -135,6 +135,58 @@ def draw_line(axes: Axes, line: Sequence[Point]) -> list[Artist]:
         zorder=3,
     )
     return [band, *curve]
+
+
+def draw_levels(
+    panels: Mapping[str, Sequence[Point]],
+    titles: Mapping[str, str],
+    names: Mapping[str, str],
+    *,
+    title: str,
+    across: str,
+    up: str,
+    words: str,
+    behind: Sequence[Point] = (),
+    draw_behind: Callable[[Axes, Sequence[Point]], None] | None = None,
+) -> Figure:
+    """Shares against the level of something: a panel for each metric, a line for each model, intervals as bands.
+
+    Names stand at the ends of the last panel's lines.
+
+    Args:
+        panels: metric -> points, not empty.
+        titles: metric -> title of its panel.
+        names: label of the points -> what is written at the end of its line.
+        across, up: the axes' labels.
+        behind: other points, which `draw_behind` draws in the first panel.
+    """
+    every = [point for found in panels.values() for point in found]
+    room = 0.4 + 0.07 * max(map(letters, names.values()))
+    ends = [100 * end for point in (*every, *behind) for end in (point.value, point.low, point.high)]
+    width = max(WIDTH, 0.6 + room + 2.5 * len(panels), 0.075 * len(words))
+    with canvas(3.3, width=width, columns=len(panels)) as (figure, axes_of):
+        if draw_behind is not None:
+            draw_behind(axes_of[0], behind)
+        for axes, (metric, found) in zip(axes_of, panels.items(), strict=True):
+            for line in lines_of(found).values():
+                line.sort(key=lambda point: point.level)
+                # a line has no single value to say
+                values = ", ".join(f"{point.level:g}: {100 * point.value:.1f}" for point in line)
+                mark(draw_line(axes, line), line[0].model, f"{line[0].label}: {titles[metric]} in % at {values}")
+            axes.set_xlabel(across)
+            axes.xaxis.set_major_locator(number_locator(point.level for point in found))
+            axes.grid(axis="y")
+            axes.set_title(titles[metric], fontsize=9, loc="left", color=INK, pad=4)
+        set_share_axis(axes_of[0], *share_limits(ends), ends=(0, 100))
+        axes_of[0].set_ylabel(up)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.supxlabel(words, fontsize=9, color=MUTED)
+        last = lines_of(list(panels.values())[-1])
+        name_ends(figure, axes_of[-1], [
+            End(line[-1].level, 100 * line[-1].value, names[label], line[-1].model, line[-1].style)
+            for label, line in sorted(last.items(), key=lambda item: list(names).index(item[0]))
+        ])  # fmt: skip
+    return figure
 
 
 def words_of(rows: pd.DataFrame, definition: str, found: Sequence[Point]) -> str:

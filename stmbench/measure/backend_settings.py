@@ -20,12 +20,14 @@ import platform
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from stmbench.errors import ConfigError, UnitError
 
+AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}  # dtypes of which operations run under autocast
 TF32_SINCE = (8, 0)  # compute capability
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # <malloc.h>
 

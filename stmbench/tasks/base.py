@@ -15,11 +15,11 @@ from torch.utils.data import Dataset
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import is_given
 from stmbench.errors import ConfigError
+from stmbench.measure.backend_settings import AUTOCAST
 from stmbench.training.batches import Places
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.settings import TrainingSettings, seed_at
 
-AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 TASKS: Final[Mapping[str, tuple[str, str]]] = {
     "classification": ("stmbench.tasks.classification.task", "Classification"),
     "detection": ("stmbench.tasks.detection.task", "Detection"),

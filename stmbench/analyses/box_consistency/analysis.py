@@ -18,7 +18,7 @@ from stmbench.analyses.images import ImageRequest, Work
 from stmbench.analyses.invariance.analysis import UNMOVED
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit
-from stmbench.architectures.detectors.base import PATCH
+from stmbench.architectures.detectors.base import PATCH, padded, resized_size
 from stmbench.errors import UnitError
 from stmbench.measure.bootstrap import percentile_interval
 from stmbench.measure.detection.average_precision import intervals
@@ -26,7 +26,7 @@ from stmbench.measure.detection.results import consistency
 from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables import Row, Store
 from stmbench.tables.files import ArrayFile
-from stmbench.tasks.detection.detecting import Detected, Detecting, Look, padded, require_few_corrupt
+from stmbench.tasks.detection.detecting import Detected, Detecting, Look, require_few_corrupt
 from stmbench.tasks.detection.task import scored
 
 FILE: Final = "consistency.npz"
@@ -84,13 +84,7 @@ class BoxConsistency(DetectorAnalysis):
 
     def units(self) -> Iterator[Unit]:
         yield from super().units()
-        done = {model: unit for model, unit in self._units().items() if self.is_done(unit)}
-        if self._control in done and len(done) > 1:
-            sources = {"sources": [unit.key for unit in done.values()], "control": self._control}
-            weights = tuple(unit.weights[0] for unit in done.values())
-            unit = self.unit("comparison", self._control, sources, models=tuple(done), weights=weights, derived=True)
-            self._work[unit.key] = lambda: Outcome(rows=list(self._differences(done)))
-            yield unit
+        yield from self.comparison(self._units(), self._control, self._differences)
 
     def _units(self) -> dict[str, Unit]:
         conditions = {"levels": list(self.levels), "threshold": self.config.threshold}
@@ -207,9 +201,8 @@ class BoxConsistency(DetectorAnalysis):
         """The mean over images of the part of the detector's input that is padding."""
         sides, shares = self._sides(loaded, level), []
         for index in self.indices:
-            size = self.images.size(index)
-            scale = min(sides[0] / min(size), sides[1] / max(size))
-            shares.append(1 - math.prod(int(side * scale) for side in size) / math.prod(padded(size, sides)))
+            size = resized_size(self.images.size(index), sides)
+            shares.append(1 - math.prod(size) / math.prod(padded(*size)))
         return math.fsum(shares) / len(shares)
 
     @property

@@ -11,20 +11,10 @@ from matplotlib.figure import Figure
 
 from stmbench.analyses.registry import View
 from stmbench.figures.annotations import mark
-from stmbench.figures.curves import (
-    End,
-    draw_line,
-    join_trainings,
-    lines_of,
-    name_ends,
-    number_locator,
-    set_share_axis,
-    share_limits,
-    words_of,
-)
+from stmbench.figures.curves import draw_levels, join_trainings, lines_of, words_of
 from stmbench.figures.differences import differences, draw_differences
 from stmbench.figures.plot_data import Point, points_of
-from stmbench.figures.style import INK, MUTED, WIDTH, canvas, letters, shorten
+from stmbench.figures.style import MUTED, shorten
 
 PREFIX: Final = "box_consistency_"
 PANELS: Final = {"box_consistency": "box consistency", "box_ap": "box AP", "padding_share": "padding of the input"}
@@ -58,33 +48,18 @@ def box_figures(frame: pd.DataFrame) -> dict[str, Figure]:
 
 def curves(panels: Mapping[str, Sequence[Point]], floor: Sequence[Point], kind: str, words: str) -> Figure:
     """A panel for each metric, 95 % intervals as bands; the floor dashed and grey behind consistency."""
-    every = [point for found in panels.values() for point in found]
-    names = {point.label: shorten(point.label) for point in every}
-    room = 0.4 + 0.07 * max(map(letters, names.values()))
-    width = max(WIDTH, 0.6 + room + 2.5 * len(panels), 0.075 * len(words))
-    with canvas(3.3, width=width, columns=len(panels)) as (figure, axes_of):
-        for axes, (metric, found) in zip(axes_of, panels.items(), strict=True):
-            if metric == "box_consistency":
-                _draw_floor(axes, floor)
-            for line in lines_of(found).values():
-                line.sort(key=lambda point: point.level)
-                values = ", ".join(f"{point.level:g}: {100 * point.value:.1f}" for point in line)
-                mark(draw_line(axes, line), line[0].model, f"{line[0].label}: {PANELS[metric]} in % at {values}")
-            axes.set_xlabel(ACROSS[kind])
-            axes.xaxis.set_major_locator(number_locator(point.level for point in found))
-            axes.grid(axis="y")
-            axes.set_title(PANELS[metric], fontsize=9, loc="left", color=INK, pad=4)
-        ends = [100 * end for point in (*every, *floor) for end in (point.value, point.low, point.high)]
-        set_share_axis(axes_of[0], *share_limits(ends), ends=(0, 100))
-        axes_of[0].set_ylabel("%")
-        figure.suptitle(f"Box consistency: {kind}", x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(words, fontsize=9, color=MUTED)
-        last = lines_of(list(panels.values())[-1])
-        name_ends(figure, axes_of[-1], [
-            End(line[-1].level, 100 * line[-1].value, names[label], line[-1].model, line[-1].style)
-            for label, line in sorted(last.items(), key=lambda item: list(names).index(item[0]))
-        ])  # fmt: skip
-    return figure
+    names = {point.label: shorten(point.label) for found in panels.values() for point in found}
+    return draw_levels(
+        panels,
+        PANELS,
+        names,
+        title=f"Box consistency: {kind}",
+        across=ACROSS[kind],
+        up="%",
+        words=words,
+        behind=floor,
+        draw_behind=_draw_floor,
+    )
 
 
 def _draw_floor(axes: Axes, floor: Sequence[Point]) -> None:

@@ -78,21 +78,8 @@ class DetectionEvaluation(DetectorAnalysis):
 
     def units(self) -> Iterator[Unit]:
         yield from super().units()
-        if self.control is None:
-            return
         units = {model: self.unit("detections", model) for model in self.request.models}
-        done = [model for model, unit in units.items() if self.is_done(unit)]
-        if self.control in done and len(done) > 1:
-            unit = self.unit(
-                "comparison",
-                self.control,
-                {"sources": [units[model].key for model in done], "control": self.control},
-                models=tuple(done),
-                weights=tuple(units[model].weights[0] for model in done),
-                derived=True,
-            )
-            self._work[unit.key] = lambda: Outcome(rows=self._differences([units[model] for model in done]))
-            yield unit
+        yield from self.comparison(units, self.control, lambda done: self._differences([*done.values()]))
 
     def _work_of(self, unit: Unit, model: str) -> Work:
         def work() -> Outcome:

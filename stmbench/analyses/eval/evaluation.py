@@ -106,22 +106,8 @@ class Evaluation(ImageAnalysis):
 
     def units(self) -> Iterator[Unit]:
         yield from super().units()
-        if self.control is None:
-            return
         units = {model: self.unit("predictions", model) for model in self.request.models}
-        done = [model for model, unit in units.items() if self.is_done(unit)]
-        if self.control in done and len(done) > 1:
-            sources = {"sources": [units[model].key for model in done], "control": self.control}
-            unit = self.unit(
-                "comparison",
-                self.control,
-                sources,
-                models=tuple(done),
-                weights=tuple(units[model].weights[0] for model in done),
-                derived=True,
-            )
-            self._work[unit.key] = lambda: Outcome(rows=self._differences([units[model] for model in done]))
-            yield unit
+        yield from self.comparison(units, self.control, lambda done: self._differences([*done.values()]))
 
     def _differences(self, units: list[Unit]) -> list[Row]:
         """accuracy_difference of each model to the control, over the images that both could read."""

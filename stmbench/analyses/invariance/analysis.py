@@ -66,13 +66,7 @@ class Invariance(ImageAnalysis):
 
     def units(self) -> Iterator[Unit]:
         yield from super().units()
-        done = {model: unit for model, unit in self._answered().items() if self.is_done(unit)}
-        if self._control in done and len(done) > 1:
-            sources = {"sources": [unit.key for unit in done.values()], "control": self._control}
-            weights = tuple(unit.weights[0] for unit in done.values())
-            unit = self.unit("comparison", self._control, sources, models=tuple(done), weights=weights, derived=True)
-            self._work[unit.key] = lambda: Outcome(rows=list(self._differences(done)))
-            yield unit
+        yield from self.comparison(self._answered(), self._control, self._differences)
 
     def _answered(self) -> dict[str, Unit]:
         """Model -> the unit of its answers."""

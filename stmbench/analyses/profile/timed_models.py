@@ -19,10 +19,9 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.detectors.base import padded, set_sides
 from stmbench.architectures.detectors.pyramid import Described
 from stmbench.errors import UnitError
-from stmbench.measure.backend_settings import Compilation, compiled
+from stmbench.measure.backend_settings import AUTOCAST, Compilation, compiled
 
 NUM_CLASSES = 1000
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_HALVINGS = 24  # of the loss's scale, from 2^16 down
 
 

@@ -131,6 +131,12 @@ def resized(image: Tensor, sides: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(image[None], scale_factor=scale, **settings)[0]
 
 
+def resized_size(size: tuple[int, int], sides: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of an image of `size` after resizing to (shorter, longer) sides, by torchvision's rule."""
+    scale = min(sides[0] / min(size), sides[1] / max(size))
+    return int(size[0] * scale), int(size[1] * scale)
+
+
 def padded(height: int, width: int) -> tuple[int, int]:
     """Height and width of the batch that an image of this size after resizing is in."""
     return math.ceil(height / PATCH) * PATCH, math.ceil(width / PATCH) * PATCH

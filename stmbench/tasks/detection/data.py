@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
-
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.detectors.base import DETECTORS
 from stmbench.data.detection.batches import training_images
@@ -28,7 +25,10 @@ def open_data(settings: TrainingSettings) -> TrainingData[DetectionSet]:
     for name, value in (("--classes", settings.classes), ("--labels", settings.labels)):
         if value is not None:
             raise ConfigError(f"no {name} for a detector", str(value), "leave it out")
-    train, test = (_opened(settings, split) for split in (settings.train_split, settings.test_split))
+    train, test = (
+        open_detection_set(settings.dataset, split=split, seed=0, limit_corrupt=settings.limit_corrupt)
+        for split in (settings.train_split, settings.test_split)
+    )
     if train.categories != test.categories:
         strangers = sorted({*train.categories} ^ {*test.categories})
         got = f"{', '.join(strangers[:3])} in one of them" if strangers else "another order"
@@ -65,15 +65,3 @@ def require_masks(model: str, *sets: DetectionSet) -> None:
             remedy = "use a detector of boxes, such as fasterrcnn or retinanet"
             raise ConfigError(f"masks of the objects, for {kind}", f"{images.name} without masks", remedy)
     run_lengths()
-
-
-@functools.lru_cache(maxsize=8)
-def _listed(dataset: str, split: str, limit: int, changed: int) -> DetectionSet:
-    """A set, read once in a process: an experiment asks for it at every task, and COCO's file takes seconds."""
-    return open_detection_set(dataset, split=split, seed=0, limit_corrupt=limit)
-
-
-def _opened(settings: TrainingSettings, split: str) -> DetectionSet:
-    path = Path(settings.dataset).expanduser()
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _listed(settings.dataset, split, settings.limit_corrupt, changed)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from stmbench.architectures.detectors.base import PATCH
+from stmbench.architectures.detectors.base import padded, resized_size
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.transforms import as_tensor
 from stmbench.errors import ImageError, UnitError
@@ -63,7 +63,7 @@ class Detecting:
         self._loader = self._batches(size)
 
     def _batches(self, size: tuple[int, int]) -> DataLoader[Any]:
-        sized = [(index, padded(self.images.size(index), size)) for index in self.indices]
+        sized = [(index, padded(*resized_size(self.images.size(index), size))) for index in self.indices]
         chunks = alike_batches(sized, self._batch_size)
         return DataLoader(self._read, batch_sampler=chunks, num_workers=self._workers, collate_fn=list)
 
@@ -147,13 +147,6 @@ class _Read(Dataset[tuple[int, Tensor | None, str]]):
             self._room -= size
             self._kept[index] = image
         return index, image, ""
-
-
-def padded(size: tuple[int, int], sides: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of an image of `size` after resizing to (shorter, longer) sides and padding, by torchvision's rule."""
-    scale = min(sides[0] / min(size), sides[1] / max(size))
-    height, width = (-(-int(side * scale) // PATCH) * PATCH for side in size)
-    return height, width
 
 
 def alike_batches(sized: Sequence[tuple[int, tuple[int, int]]], batch_size: int) -> list[list[int]]:

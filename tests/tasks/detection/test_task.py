@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stmbench.architectures.catalog import create_model
-from stmbench.architectures.detectors.base import sides_of
+from stmbench.architectures.detectors.base import padded, resized_size, sides_of
 from stmbench.checkpoints.loading import state_hash
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.sets import open_detection_set
 from stmbench.errors import CheckpointError, ConfigError, UnitError
 from stmbench.tasks.base import open_data, task_name
-from stmbench.tasks.detection.detecting import Detected, Detecting, alike_batches, padded
+from stmbench.tasks.detection.detecting import Detected, Detecting, alike_batches
 from stmbench.tasks.detection.task import Detection, scored
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
@@ -50,8 +52,8 @@ def test_detections_are_in_the_order_of_the_images_whatever_the_batches_are() ->
 def test_images_share_a_batch_where_they_are_padded_alike() -> None:
     sides = (800, 1333)
     sizes = [(480, 640), (640, 480), (427, 640), (480, 640), (480, 639)]
-    assert [padded(size, sides) for size in sizes[:3]] == [(800, 1088), (1088, 800), (800, 1216)]
-    batches = alike_batches([(index, padded(size, sides)) for index, size in enumerate(sizes)], 2)
+    assert [padded(*resized_size(size, sides)) for size in sizes[:3]] == [(800, 1088), (1088, 800), (800, 1216)]
+    batches = alike_batches([(index, padded(*resized_size(size, sides))) for index, size in enumerate(sizes)], 2)
     assert batches == [[0, 3], [1], [2], [4]]
 
 
@@ -124,6 +126,32 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     run = settings(recipe=dataclasses.replace(RECIPE, lr=1e30, clip_grad=None, warmup_epochs=0.0, ema=None))
     with pytest.raises(UnitError, match=r"not finite|is nan|is inf"):
         trained(run)
+
+
+def test_annotations_that_were_edited_are_read_again(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (64, 64)).save(tmp_path / split / "1.png")
+
+    def write(side: int) -> None:
+        box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, side, side], "area": side**2, "iscrowd": 0}
+        for split in ("train", "val"):
+            content = {
+                "images": [{"id": 1, "file_name": "1.png", "height": 64, "width": 64}],
+                "annotations": [box],
+                "categories": [{"id": 1, "name": "thing"}],
+            }
+            (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+
+    run = settings(dataset=str(tmp_path), resolution=(64, 64))
+    write(10)
+    first = open_data(run)
+    assert first.test.objects(0).boxes.tolist() == [[1, 1, 11, 11]]
+    write(20)  # the folder's own time stays
+    second = open_data(run)
+    assert second.test.objects(0).boxes.tolist() == [[1, 1, 21, 21]]
+    assert first.fingerprints != second.fingerprints
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
