@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import torch
 
+from stmbench.analyses.registry import metric
 from stmbench.errors import MissingPackageError, OutputError, UnitError
 from stmbench.tables.files import PROGRESS, write_file
 from stmbench.training.settings import TrainingSettings
@@ -76,8 +77,9 @@ def words(settings: TrainingSettings, record: Record) -> str:
     text = f"training {settings.model}, epoch {record.epoch + 1} of {settings.recipe.epochs}"
     if not record.epochs:
         return text
-    metric, value = record.epochs[-1].headline
-    return f"{text}, {metric.replace('_', ' ')} {value:.1%}"
+    name, value = record.epochs[-1].headline
+    known = metric(name)
+    return f"{text}, {name if known is None else known.title} {value:.1%}"
 
 
 WINDOWS: Final = 200  # of steps, whose mean losses are points of the curve
@@ -133,7 +135,7 @@ class Board:
             "train/loss": epoch.loss,
             "train/learning_rate": epoch.learning_rate,
             "train/images_per_second": epoch.images / max(epoch.seconds, 1e-9),
-            **{f"test/{metric.removeprefix('test_')}": value for metric, value in epoch.scores.items()},
+            **{f"test/{name.removeprefix('test_')}": value for name, value in epoch.scores.items()},
         }
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, epoch.step)
