@@ -103,7 +103,14 @@ class Backbone(nn.Module):
         config = self.config
         dim, resolution = config.dims[stage], config.maps(*config.img_size)[stage]
         for block, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depths)[stage]):
-            position = BlockPosition(stage=stage, block=block, dim=dim, resolution=resolution)
+            position = BlockPosition(
+                stage=stage,
+                block=block,
+                dim=dim,
+                resolution=resolution,
+                index=sum(config.depths[:stage]) + block,
+                depth=sum(config.depths),
+            )
             self.mixer_positions.append(position)
             yield mixer.build(position, **options), rate
 

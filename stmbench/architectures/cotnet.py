@@ -206,7 +206,12 @@ class CotNet(Backbone):
             stride = config.stride(index) if number == 0 else 1
             blurred = stride > 1 and config.pooling == "blur"
             position = BlockPosition(
-                stage=index, block=number, dim=config.widths[index], resolution=maps[index + (not blurred)]
+                stage=index,
+                block=number,
+                dim=config.widths[index],
+                resolution=maps[index + (not blurred)],
+                index=sum(config.depths[:index]) + number,
+                depth=sum(config.depths),
             )
             has_mixer = config.holds_mixer(index, number)
             if has_mixer:

@@ -15,6 +15,7 @@ from stmbench.checkpoints.families import OTHER, family_of, resized_table
 from stmbench.checkpoints.reading import StoredWeights, read_weights
 from stmbench.checkpoints.selection import Checkpoint, is_counter, plain
 from stmbench.errors import CheckpointError
+from stmbench.mixers.base import Mixer
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack; the forward pass does not use it
 RESIZED = "+resized"  # in a label: some tensors differ from the file's
@@ -69,7 +70,7 @@ def load_checkpoint(
     stored = source if isinstance(source, StoredWeights) else read_weights(source)
     wanted = model.state_dict()
     given = _with_own_prefixes(stored, wanted)
-    state = _translated(given, wanted)
+    state = dict(model.from_published(given)) if isinstance(model, Mixer) else _translated(given, wanted)
     tables = _resized_tables(state, wanted) if resize_tables or stored.resize_tables else {}
     state |= tables
     _check(state, wanted)

@@ -6,8 +6,10 @@
     mlp                                      token MLPs: mlp, mh_mlp, mlp_lr, mh_mlp_lr
     container, container_pam                 attention and a convolution, attention and a static matrix
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
+    (newer)
     pooling, identity                        controls: average pooling, no mixing
-    base         the contract: config, position, preset, registry entry, `register_mixer`, `admit` for plug-ins
+    base         the contract: config, position, preset, registry entry, `register_mixer`
+    admission    what is asked of a plug-in's mixer
     ops/         what several mixers share: attention, windows, bilinear samples, sums of tokens, index tables
     affinity/    the affinity contract A(X) and its dense and sparse forms
     conformance/ the checks that a mixer has to pass
@@ -28,6 +30,8 @@ MODULES = {
     "mlp": ("mlp", "mh_mlp", "mlp_lr", "mh_mlp_lr"),
     **{name: (name,) for name in ("container", "container_pam")},
     "cot": ("cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
+    # newer mixers
+    # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }
 BUILTIN = tuple(name for names in MODULES.values() for name in names)
@@ -41,5 +45,5 @@ def load_registered() -> None:
 
 
 def admit(entry: Any, sha256: str | None, *, try_out: bool) -> Any:
-    """Check a plug-in's entry, see `stmbench.mixers.base`."""
-    return importlib.import_module("stmbench.mixers.base").admit(entry, sha256, try_out=try_out)
+    """Check a plug-in's entry, see `stmbench.mixers.admission`."""
+    return importlib.import_module("stmbench.mixers.admission").admit(entry, sha256, try_out=try_out)

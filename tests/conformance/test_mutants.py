@@ -17,6 +17,7 @@ EXAMINED = {
     "self_attn": "self_attn", "sr_attn": "sr_attn", "sw_attn": "sw_attn", "ops.attention": "self_attn",
     "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
     "ops.windows": "sw_attn",
+    # newer mixers, by module
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
