@@ -20,7 +20,7 @@ def test_positions_count_the_blocks_of_the_whole_network(name: str) -> None:
     depth = positions[0].depth
     assert [p.index for p in positions] == list(range(depth))
     assert depth == len(positions) == (17 if "micro" in name else 16)
-    assert (positions[2].stage, positions[2].block, positions[2].index) == ((1, 0, 2) if "micro" in name else (0, 2, 2))
+    assert (positions[2].stage, positions[2].block, positions[2].index) == (0, 2, 2)
 
 
 class Scaled(Mixer):
