@@ -7,6 +7,7 @@
     container, container_pam                 attention and a convolution, attention and a static matrix
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
     (newer)
+    focal_modulation                         focal modulation: gated levels of context
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -31,6 +32,7 @@ MODULES = {
     **{name: (name,) for name in ("container", "container_pam")},
     "cot": ("cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
     # newer mixers
+    "focal_modulation": ("focal_modulation",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -20,7 +20,8 @@ FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
 # what says what is meant (references), what is checked elsewhere (configs), and what runs before a forward pass
 LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "_interpolation_matrix", "fuse_reference",
               "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
-              "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums")  # fmt: skip
+              "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
+              "from_published")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ EXAMINED = {
     "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
     "ops.windows": "sw_attn",
     # newer mixers, by module
+    "focal_modulation": "focal_modulation",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
