@@ -6,6 +6,7 @@
     mlp                                      token MLPs: mlp, mh_mlp, mlp_lr, mh_mlp_lr
     container, container_pam                 attention and a convolution, attention and a static matrix
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
+    inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     (newer)
     focal_modulation                         focal modulation: gated levels of context
     pooling, identity                        controls: average pooling, no mixing
@@ -33,6 +34,7 @@ MODULES = {
     "cot": ("cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
     # newer mixers
     "focal_modulation": ("focal_modulation",),
+    "inception_dw_conv": ("inception_dw_conv",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -19,6 +19,7 @@ EXAMINED = {
     "ops.windows": "sw_attn",
     # newer mixers, by module
     "focal_modulation": "focal_modulation",
+    "inception_dw_conv": "inception_dw_conv",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
