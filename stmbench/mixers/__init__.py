@@ -9,6 +9,7 @@
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     (newer)
     focal_modulation                         focal modulation: gated levels of context
+    dcnv4        deformable convolution without normalised weights
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -35,6 +36,7 @@ MODULES = {
     # newer mixers
     "focal_modulation": ("focal_modulation",),
     "inception_dw_conv": ("inception_dw_conv",),
+    "dcnv4": ("dcnv4",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

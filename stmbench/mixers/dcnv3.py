@@ -27,7 +27,7 @@ from stmbench.mixers.affinity import (
     with_outside,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
-from stmbench.mixers.ops.bilinear import softmax_of_few, weighted_samples
+from stmbench.mixers.ops.bilinear import softmax_of_few, token_positions, weighted_samples
 
 POINTS = 9
 
@@ -177,6 +177,4 @@ def _base_places(height: int, width: int, like: Tensor) -> Tensor:
     dtype, device = like.dtype, like.device
     step = torch.arange(-1, 2, dtype=dtype, device=device)
     grid = torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1).view(1, 1, 1, POINTS, 2)  # (i-1, j-1)
-    rows, columns = torch.arange(height, dtype=dtype, device=device), torch.arange(width, dtype=dtype, device=device)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack((x, y), dim=-1).view(height, width, 1, 1, 2) + grid
+    return token_positions(height, width, dtype, device).view(height, width, 1, 1, 2) + grid

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from typing import Any
+
 import pytest
 
 from stmbench.measure.counting import count
@@ -20,6 +24,7 @@ EXAMINED = {
     # newer mixers, by module
     "focal_modulation": "focal_modulation",
     "inception_dw_conv": "inception_dw_conv",
+    "dcnv4": "dcnv4",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -27,6 +32,10 @@ OWN = {
     "CotStatic": "cot_static",
     "CotLinearFusion": "cot_linear_fusion",
 }  # classes that another mixer runs
+# options with which more of a mixer runs
+OPTIONS: dict[str, dict[str, Any]] = {
+    "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
+}
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
@@ -47,7 +56,9 @@ SURVIVE = {
 
 def survives(mutant: Mutant) -> bool:
     name = OWN.get(mutant.owner or "", EXAMINED[mutant.module])
-    mixer = MixerUnderTest(entry=MIXERS.get(name), count=lambda module, size: count(module, size).macs)
+    entry = MIXERS.get(name)
+    entry = dataclasses.replace(entry, config_at=functools.partial(entry.config_at, **OPTIONS.get(name, {})))
+    mixer = MixerUnderTest(entry=entry, count=lambda module, size: count(module, size).macs)
     with mutated(mutant):
         for check in CHECKED:
             try:

@@ -67,6 +67,13 @@ def _grid_units(height: int, width: int, dtype: torch.dtype, device: torch.devic
     return torch.stack((step, step / 2 - 1))
 
 
+def token_positions(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(H, W, 2): the position of every token, (x, y)."""
+    rows, columns = torch.arange(height, dtype=dtype, device=device), torch.arange(width, dtype=dtype, device=device)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack((x, y), dim=-1)
+
+
 def gathered_sums(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
     """`weighted_samples` as one weighted gather: rows of d channels, 4 K of them for each position and group."""
     batch, height, width, dim = value.shape
