@@ -8,6 +8,7 @@
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     (newer)
+    linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
     dcnv4        deformable convolution without normalised weights
     pooling, identity                        controls: average pooling, no mixing
@@ -37,6 +38,7 @@ MODULES = {
     "focal_modulation": ("focal_modulation",),
     "inception_dw_conv": ("inception_dw_conv",),
     "dcnv4": ("dcnv4",),
+    "linear_attn": ("linear_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -25,6 +25,7 @@ EXAMINED = {
     "focal_modulation": "focal_modulation",
     "inception_dw_conv": "inception_dw_conv",
     "dcnv4": "dcnv4",
+    "linear_attn": "linear_attn",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -48,6 +49,8 @@ SURVIVE = {
     "ops.bilinear: softmax_of_few: logits.device.type == 'cpu'": "the padding is for speed",
     "ops.bilinear: softmax_of_few: 16 + few": "more padding than is fast",
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
+    "linear_attn: _rotated: first * cosine + second * sine": "runs when compiled only",
+    "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",
     "ops.token_sums: StaticMatrix._check: size == self.config.resolution": "asked where resizing is off only",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",

@@ -23,7 +23,7 @@ from stmbench.mixers.affinity.base import (
 )
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
-from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity
+from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity, ProductAffinity
 from stmbench.mixers.affinity.sparse import (
     PointAffinity,
     StencilAffinity,
@@ -43,6 +43,7 @@ __all__ = [
     "MatrixAffinity",
     "MixtureAffinity",
     "PointAffinity",
+    "ProductAffinity",
     "RepeatedHeads",
     "ScaledAffinity",
     "StencilAffinity",

@@ -1,4 +1,5 @@
-"""Affinities in which every column may have a weight: attention over all tokens, and matrices that are held."""
+"""Affinities in which every column may have a weight: attention over all tokens, with a softmax or without, and
+matrices that are held."""
 
 from __future__ import annotations
 
@@ -44,6 +45,22 @@ class AttentionAffinity(FullAffinity):
         if self._bias is not None:
             logits = logits + self._bias[..., queries, :]
         return logits.softmax(dim=-1)
+
+
+class ProductAffinity(FullAffinity):
+    """q k^T without a softmax, as in linear attention: q (B, heads, N_out, d), k (B, heads, N_in, d)."""
+
+    def __init__(self, q: Tensor, k: Tensor, columns: Columns) -> None:
+        super().__init__((*q.shape[:3], k.shape[2]), columns, "dynamic")
+        self._q, self._k = q, k
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """(Q,) long -> (B, heads, Q, N_in)."""
+        return self._q[:, :, queries] @ self._k.transpose(2, 3)
+
+    def apply(self, values: Tensor) -> Tensor:
+        """(B, heads, N_in, d) -> (B, heads, N_out, d): values first, so that nothing of N_out x N_in is made."""
+        return self._q @ (self._k.transpose(2, 3) @ values)
 
 
 class MatrixAffinity(FullAffinity):
