@@ -11,6 +11,7 @@
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
     dcnv4        deformable convolution without normalised weights
+    neighborhood_attn                        attention to the K x K tokens around, at a distance or not
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -39,6 +40,7 @@ MODULES = {
     "inception_dw_conv": ("inception_dw_conv",),
     "dcnv4": ("dcnv4",),
     "linear_attn": ("linear_attn",),
+    "neighborhood_attn": ("neighborhood_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

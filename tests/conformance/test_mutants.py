@@ -26,6 +26,7 @@ EXAMINED = {
     "inception_dw_conv": "inception_dw_conv",
     "dcnv4": "dcnv4",
     "linear_attn": "linear_attn",
+    "neighborhood_attn": "neighborhood_attn",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -37,6 +38,8 @@ OWN = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
 }
+# sizes that are tried instead: a side of several tiles, and one that is padded
+SIZES = {"neighborhood_attn": ((9, 31),)}
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
@@ -53,6 +56,7 @@ SURVIVE = {
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",
     "ops.token_sums: StaticMatrix._check: size == self.config.resolution": "asked where resizing is off only",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
+    "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",
 }
 
@@ -73,10 +77,10 @@ def survives(mutant: Mutant) -> bool:
 
 @pytest.mark.parametrize("module", EXAMINED)
 def test_no_flipped_operator_passes(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "SIZES", ((9, 14), (14, 9)))
+    monkeypatch.setattr(forward, "SIZES", SIZES.get(module, ((9, 14), (14, 9))))
     monkeypatch.setattr(forward, "PLACES", ((2, 1),))
     monkeypatch.setattr(windows, "MOST_WINDOWS", 3)  # so that attention goes in several calls
-    monkeypatch.setattr(affinity, "SIZES", ((9, 11),))
+    monkeypatch.setattr(affinity, "SIZES", SIZES.get(module, ((9, 11),)))
     monkeypatch.setattr(affinity, "PLACES", ((2, 1),))
     survivors = {str(mutant) for mutant in mutants(module) if survives(mutant)}
     assert survivors == {text for text in SURVIVE if text.startswith(f"{module}:")}

@@ -194,6 +194,12 @@ def is_complex(value: _C.Value) -> bool:
     return value.isCompleteTensor() and str(tensor_type.scalarType()).startswith("Complex")
 
 
+def is_integer(value: _C.Value) -> bool:
+    """Whether a traced value is a tensor of integers, which are indices and masks."""
+    tensor_type: Any = value.type()
+    return value.isCompleteTensor() and str(tensor_type.scalarType()) in ("Long", "Int", "Short", "Char", "Byte")
+
+
 def constant_of(value: _C.Value) -> Any:
     """The value of a constant in the trace; lists item by item."""
     node = value.node()

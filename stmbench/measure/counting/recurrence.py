@@ -15,7 +15,7 @@ from math import prod
 from torch import _C
 
 from stmbench.measure.counting.free_operations import REARRANGING
-from stmbench.measure.counting.handles import Call, Tally, handle, origin
+from stmbench.measure.counting.handles import Call, Tally, handle, is_integer, origin
 
 SUMS = frozenset({"aten::add", "aten::add_", "aten::sub", "aten::sub_", "aten::rsub"})
 FUSED = frozenset({"aten::addcmul", "aten::addcmul_"})
@@ -38,10 +38,10 @@ _PASSING = REARRANGING | frozenset(
 
 @handle(*sorted(SUMS | FUSED))
 def step(call: Call) -> Tally:
-    """One multiply-add per element if a state is carried; any other sum is free."""
+    """One multiply-add per element if a state is carried; any other sum is free, and so is arithmetic on indices."""
     node = call.outputs[0].node()
     products = _products(node)
-    if not products or not _takes_slices(node, products):
+    if not products or is_integer(call.outputs[0]) or not _takes_slices(node, products):
         return Tally()
     factors = [factor for product in products for factor in product]
     if not any(_comes_from_step(factor) for factor in factors) and not _feeds_step(call.outputs[0]):

@@ -133,3 +133,12 @@ def test_large_elementwise_share_is_warned_of(elementwise: int, said: str | None
         assert notes["warnings"] == [disturbance["text"]]
         assert disturbance["text"] == f"m: macs leave out {said} of all of them"
         assert disturbance["amount"] == pytest.approx(6 / 101)
+
+
+def test_arithmetic_on_indices_is_free() -> None:
+    class Gathered(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            first = torch.arange(4)[:, None] * 2 + torch.arange(2)
+            return x[:, (first[:, None] * 2 + torch.arange(2)[None, :, None]).flatten()]
+
+    assert count(Gathered(), (STEPS, DIM)).macs == 0
