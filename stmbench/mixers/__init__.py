@@ -12,6 +12,8 @@
     focal_modulation                         focal modulation: gated levels of context
     dcnv4        deformable convolution without normalised weights
     neighborhood_attn                        attention to the K x K tokens around, at a distance or not
+    dcnv4                                    deformable convolution without normalised weights
+    involution                               a kernel for each position, made from its channels
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -41,6 +43,7 @@ MODULES = {
     "dcnv4": ("dcnv4",),
     "linear_attn": ("linear_attn",),
     "neighborhood_attn": ("neighborhood_attn",),
+    "involution": ("involution",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -27,13 +27,17 @@ EXAMINED = {
     "dcnv4": "dcnv4",
     "linear_attn": "linear_attn",
     "neighborhood_attn": "neighborhood_attn",
+    "involution": "involution",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
     "StaticMatrix": "mh_mlp_lr",
     "CotStatic": "cot_static",
     "CotLinearFusion": "cot_linear_fusion",
-}  # classes that another mixer runs
+    "group_sums": "involution",
+    "_GroupSums": "involution",
+    "gathered_group_sums": "involution",
+}  # classes and functions that another mixer runs
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
@@ -44,9 +48,8 @@ CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
     "ops.attention: MixingWeights.forward: 1 + alpha": "runs with gate sigmoid only",
-    "ops.bilinear: _can_gather: value.device.type != 'cpu'": "the other implementation gives the same",
-    "ops.bilinear: _can_gather: weights.shape[:-1].numel() >= _ROWS": "the other implementation gives the same",
-    "ops.bilinear: _can_gather: +1": "the size at which an index overflows",
+    "ops.bilinear: weighted_samples: +1": "the size at which an index overflows",
+    "ops.bilinear: weighted_samples: weights.shape[:-1].numel() >= _ROWS": "the other implementation gives the same",
     "ops.bilinear: softmax_of_few: +1": "runs off the CPU only",
     "ops.bilinear: softmax_of_few: few <= 16": "the padding is for speed",
     "ops.bilinear: softmax_of_few: logits.device.type == 'cpu'": "the padding is for speed",
@@ -57,12 +60,13 @@ SURVIVE = {
     "ops.token_sums: StaticMatrix._check: size == self.config.resolution": "asked where resizing is off only",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
+    "ops.token_sums: group_sums: weights.numel() >= 2 ** 31": "the other implementation gives the same",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",
 }
 
 
 def survives(mutant: Mutant) -> bool:
-    name = OWN.get(mutant.owner or "", EXAMINED[mutant.module])
+    name = OWN.get(mutant.owner or mutant.function, EXAMINED[mutant.module])
     entry = MIXERS.get(name)
     entry = dataclasses.replace(entry, config_at=functools.partial(entry.config_at, **OPTIONS.get(name, {})))
     mixer = MixerUnderTest(entry=entry, count=lambda module, size: count(module, size).macs)

@@ -7,7 +7,7 @@ token_sums  sums over all tokens with a learned N x N matrix, and over the taps 
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
-compiled.
+compiled. `is_eager_on_cpu` and `needs_gradient` say where other kernels may be used.
 """
 
 from __future__ import annotations
@@ -49,3 +49,18 @@ def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
         return tensor
 
     return table
+
+
+def is_eager_on_cpu(tensor: Tensor) -> bool:
+    """Whether an operation runs now and on a CPU: in no compiled graph, and in no trace, which is for counting or
+    export and shows the plain form."""
+    return (
+        tensor.device.type == "cpu"
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
+        and not torch.compiler.is_compiling()
+    )
+
+
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Whether the backward pass will go through an operation on these tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

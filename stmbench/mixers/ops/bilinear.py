@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops import cached_table, is_eager_on_cpu, needs_gradient
 
 _ROWS = 2**31 - 1  # what a 32-bit index can count
 
@@ -26,21 +26,10 @@ def weighted_samples(value: Tensor, positions: Tensor, weights: Tensor) -> Tenso
     Returns:
         (B, H, W, C) in the dtype of `value`. NaN positions or weights give NaN, and nothing outside the map is read.
     """
-    sums = gathered_sums if _can_gather(value, positions, weights) else grid_sums
+    can_gather = is_eager_on_cpu(value) and not needs_gradient(value, positions, weights)
+    sums = gathered_sums if can_gather and weights.shape[:-1].numel() < _ROWS else grid_sums
     # values of half precision are sampled at their exact positions: in the dtype that the positions have
     return sums(value.to(positions.dtype), positions, weights.to(positions.dtype)).to(value.dtype)
-
-
-def _can_gather(*tensors: Tensor) -> bool:
-    value, _, weights = tensors
-    return (
-        value.device.type == "cpu"
-        and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
-        # a trace is for counting or export: show the plain form
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
-        and not torch.compiler.is_compiling()
-        and weights.shape[:-1].numel() < _ROWS
-    )
 
 
 def grid_sums(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
