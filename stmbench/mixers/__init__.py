@@ -14,6 +14,7 @@
     neighborhood_attn                        attention to the K x K tokens around, at a distance or not
     dcnv4                                    deformable convolution without normalised weights
     involution                               a kernel for each position, made from its channels
+    xca                                      cross-covariance attention, over channels
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -44,6 +45,7 @@ MODULES = {
     "linear_attn": ("linear_attn",),
     "neighborhood_attn": ("neighborhood_attn",),
     "involution": ("involution",),
+    "xca": ("xca",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

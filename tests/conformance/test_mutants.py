@@ -22,6 +22,7 @@ EXAMINED = {
     "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
     "ops.windows": "sw_attn",
     # newer mixers, by module
+    "xca": "xca",
     "focal_modulation": "focal_modulation",
     "inception_dw_conv": "inception_dw_conv",
     "dcnv4": "dcnv4",

@@ -16,6 +16,7 @@ WITHOUT_AFFINITY = (
     "conv3",
     "group_conv3",
     "cot_static",
+    "xca",
     "focal_modulation",
 )  # they sum over channels: no map of values, position by position
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_mixer.py"

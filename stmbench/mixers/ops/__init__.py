@@ -7,11 +7,13 @@ token_sums  sums over all tokens with a learned N x N matrix, and over the taps 
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
-compiled. `is_eager_on_cpu` and `needs_gradient` say where other kernels may be used.
+compiled. `is_eager_on_cpu` and `needs_gradient` say where other kernels may be used, `without_autocast` keeps sums in
+float32.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Hashable
 from typing import ParamSpec
@@ -22,6 +24,13 @@ from torch import Tensor
 KEPT = 32  # tables of each function
 
 P = ParamSpec("P")
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Operations keep the dtype of their inputs; also on devices that have no autocast (meta)."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
