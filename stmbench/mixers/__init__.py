@@ -13,6 +13,7 @@
     dcnv4        deformable convolution without normalised weights
     neighborhood_attn                        attention to the K x K tokens around, at a distance or not
     dcnv4                                    deformable convolution without normalised weights
+    outlook_attn                             attention: each token says how the window around it is mixed
     involution                               a kernel for each position, made from its channels
     xca                                      cross-covariance attention, over channels
     pooling, identity                        controls: average pooling, no mixing
@@ -46,6 +47,7 @@ MODULES = {
     "neighborhood_attn": ("neighborhood_attn",),
     "involution": ("involution",),
     "xca": ("xca",),
+    "outlook_attn": ("outlook_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -21,7 +21,8 @@ FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
 LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "_interpolation_matrix", "fuse_reference",
               "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
               "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
-              "from_published", "backward")  # fmt: skip
+              "from_published", "backward",
+              "contracted_windows")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

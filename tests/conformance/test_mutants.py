@@ -29,6 +29,7 @@ EXAMINED = {
     "linear_attn": "linear_attn",
     "neighborhood_attn": "neighborhood_attn",
     "involution": "involution",
+    "outlook_attn": "outlook_attn",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -41,6 +42,7 @@ OWN = {
 }  # classes and functions that another mixer runs
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
+    "outlook_attn": {"stride": 2, "value_bias": True},
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
 }
 # sizes that are tried instead: a side of several tiles, and one that is padded
