@@ -7,6 +7,7 @@
     container, container_pam                 attention and a convolution, attention and a static matrix
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
+    gated_conv                               products of convolutions: gated_conv, gated_conv_gf
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -48,6 +49,7 @@ MODULES = {
     "involution": ("involution",),
     "xca": ("xca",),
     "outlook_attn": ("outlook_attn",),
+    "gated_conv": ("gated_conv", "gated_conv_gf"),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

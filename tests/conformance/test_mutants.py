@@ -30,6 +30,8 @@ EXAMINED = {
     "neighborhood_attn": "neighborhood_attn",
     "involution": "involution",
     "outlook_attn": "outlook_attn",
+    "gated_conv": "gated_conv",
+    "ops.depthwise": "gated_conv",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -47,6 +49,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # sizes that are tried instead: a side of several tiles, and one that is padded
 SIZES = {"neighborhood_attn": ((9, 31),)}
+    "GlobalLocalFilter": "gated_conv_gf",
+}  # classes that another mixer runs
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {

@@ -18,7 +18,9 @@ WITHOUT_AFFINITY = (
     "cot_static",
     "xca",
     "focal_modulation",
-)  # they sum over channels: no map of values, position by position
+    "gated_conv",
+    "gated_conv_gf",
+)  # they sum over channels: no map of values, position by position; or multiply several sums
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_mixer.py"
 
 

@@ -1,0 +1,116 @@
+"""Depthwise convolutions with large kernels: the same numbers as PyTorch's, in whichever way is fast on a CPU.
+
+PyTorch's gradient of a depthwise kernel costs about 50 forward passes for a 31 x 31 kernel. Here it is a correlation of
+the input with the output's gradient, by Fourier transforms; the input's gradient is a convolution with the flipped
+kernel. In float64, for which there are no fast kernels at all, the forward pass is a product of spectra as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FOURIER_FROM = 7  # side of the smallest kernel whose gradient is faster by Fourier transforms
+SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first side than with those of the second
+# lengths without prime factors above 5
+SMOOTH = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(5) for c in range(3))
+
+
+def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Depthwise convolution with zero padding, same size.
+
+    Args:
+        x: (B, H, W, C).
+        kernel: (C, 1, K, K), K odd.
+        bias: (C,).
+
+    Returns:
+        (B, H, W, C).
+    """
+    image = x.permute(0, 3, 1, 2)  # a channels-last view: no copy
+    side = kernel.shape[2]
+    # a trace is for counting or export: show the plain form
+    if x.device.type != "cpu" or side < FOURIER_FROM or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
+        y = F.conv2d(image, kernel, bias, padding=side // 2, groups=len(kernel))
+        return y.permute(0, 2, 3, 1)
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        image, kernel, bias = image.to(dtype), kernel.to(dtype), None if bias is None else bias.to(dtype)
+    if torch.is_grad_enabled() and (image.requires_grad or kernel.requires_grad):
+        y = _Depthwise.apply(image, kernel, bias)
+    else:
+        y = _convolved(image, kernel, bias)
+    return y.permute(0, 2, 3, 1)
+
+
+class _Depthwise(torch.autograd.Function):
+    """(B, C, H, W), (C, 1, K, K) and (C,) or None -> (B, C, H, W)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        return _convolved(image, kernel, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        image, kernel = ctx.saved_tensors
+        needed = ctx.needs_input_grad
+        return (
+            _convolved(gradient, kernel.flip(2, 3), None) if needed[0] else None,
+            _correlated(image, gradient, kernel.shape[2]) if needed[1] else None,
+            gradient.sum((0, 2, 3)) if needed[2] else None,
+        )
+
+
+def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W), channels last in memory."""
+    if image.dtype == torch.float64:
+        return _by_spectra(image, kernel, bias)
+    if kernel.shape[2] == SLOW:
+        kernel = F.pad(kernel, 4 * ((FAST - SLOW) // 2,))
+    return F.conv2d(_channels_last(image), kernel, bias, padding=kernel.shape[2] // 2, groups=len(kernel))
+
+
+def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """The same as a product of spectra, on a map so large that the kernel does not reach around it."""
+    (height, width), radius = image.shape[2:], kernel.shape[2] // 2
+    down, across = min(radius, height - 1), min(radius, width - 1)  # taps further out find nothing on this map
+    larger = (_smooth(height + 2 * down), _smooth(width + 2 * across))
+    crop = kernel[:, 0, radius - down : radius + down + 1, radius - across : radius + across + 1]
+    spectrum = torch.fft.rfft2(crop.flip(1, 2), s=larger)
+    y: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, s=larger) * spectrum, s=larger)
+    y = y[:, :, down : down + height, across : across + width]
+    y = y if bias is None else y + bias[:, None, None]
+    return _channels_last(y)
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    """(B, C, H, W), its channels last in memory: contiguous(memory_format=) is not for vmap."""
+    return image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
+def _correlated(image: Tensor, gradient: Tensor, side: int) -> Tensor:
+    """The kernel's gradient (C, 1, K, K): for each tap the sum, over images and positions, of the output's gradient
+    times what the tap finds there."""
+    dtype = image.dtype if image.dtype == torch.float64 else torch.float32  # there is no transform of bfloat16
+    (height, width), radius = image.shape[2:], side // 2
+    down, across = min(radius, height - 1), min(radius, width - 1)
+    larger = (_smooth(height + down), _smooth(width + across))
+    found, weight = (torch.fft.rfft2(tensor.to(dtype), s=larger) for tensor in (image, gradient))
+    sums = torch.fft.irfft2((found * weight.conj()).sum(0), s=larger)  # C, offset down, offset across, modulo the size
+    sums = sums.roll((down, across), (1, 2))[:, : 2 * down + 1, : 2 * across + 1]
+    missing = (radius - across, radius - across, radius - down, radius - down)
+    return F.pad(sums, missing)[:, None].to(image.dtype)
+
+
+def _smooth(length: int) -> int:
+    """The next length whose transforms have fast algorithms."""
+    return next((size for size in SMOOTH if size >= length), length)
