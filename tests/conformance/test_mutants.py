@@ -41,6 +41,7 @@ OWN = {
     "group_sums": "involution",
     "_GroupSums": "involution",
     "gathered_group_sums": "involution",
+    "GlobalLocalFilter": "gated_conv_gf",
 }  # classes and functions that another mixer runs
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -49,8 +50,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # sizes that are tried instead: a side of several tiles, and one that is padded
 SIZES = {"neighborhood_attn": ((9, 31),)}
-    "GlobalLocalFilter": "gated_conv_gf",
-}  # classes that another mixer runs
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
