@@ -17,6 +17,7 @@
     outlook_attn                             attention: each token says how the window around it is mixed
     involution                               a kernel for each position, made from its channels
     xca                                      cross-covariance attention, over channels
+    cross_window_attn                        attention in vertical and horizontal stripes
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -50,6 +51,7 @@ MODULES = {
     "xca": ("xca",),
     "outlook_attn": ("outlook_attn",),
     "gated_conv": ("gated_conv", "gated_conv_gf"),
+    "cross_window_attn": ("cross_window_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

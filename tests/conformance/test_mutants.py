@@ -32,6 +32,7 @@ EXAMINED = {
     "outlook_attn": "outlook_attn",
     "gated_conv": "gated_conv",
     "ops.depthwise": "gated_conv",
+    "cross_window_attn": "cross_window_attn",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -48,8 +49,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "outlook_attn": {"stride": 2, "value_bias": True},
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
 }
-# sizes that are tried instead: a side of several tiles, and one that is padded
-SIZES = {"neighborhood_attn": ((9, 31),)}
+# sizes that are tried instead: a side of several tiles and one that is padded; two that are padded unlike
+SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),)}
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
@@ -65,6 +66,7 @@ SURVIVE = {
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",
     "ops.token_sums: StaticMatrix._check: size == self.config.resolution": "asked where resizing is off only",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
+    "cross_window_attn: CrossWindowAttn.forward: attended - lepe": "runs in the last stage only",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
     "ops.token_sums: group_sums: weights.numel() >= 2 ** 31": "the other implementation gives the same",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",

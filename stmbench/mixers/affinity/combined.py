@@ -62,15 +62,19 @@ class MixtureAffinity(FullAffinity):
 
     Args:
         dynamic: depends on the input throughout; static: on nothing.
-        alpha, beta: () or (heads,).
+        alpha, beta: () or (heads,); None, both, for a plain sum.
     """
 
-    def __init__(self, dynamic: Affinity, static: Affinity, *, alpha: Tensor, beta: Tensor) -> None:
+    def __init__(
+        self, dynamic: Affinity, static: Affinity, *, alpha: Tensor | None = None, beta: Tensor | None = None
+    ) -> None:
         assert dynamic.shape == static.shape, f"parts of one shape, not {dynamic.shape} and {static.shape}"
         super().__init__(dynamic.shape, dynamic.columns, "dynamic")
-        self._dynamic, self._static = ScaledAffinity(dynamic, alpha), ScaledAffinity(static, beta)
-        scalars = {"alpha": alpha, "beta": beta}
-        self._coefficients = {name: value.detach().expand(self.shape[1]) for name, value in scalars.items()}
+        self._dynamic, self._static, self._coefficients = dynamic, static, {}
+        if alpha is not None and beta is not None:
+            self._dynamic, self._static = ScaledAffinity(dynamic, alpha), ScaledAffinity(static, beta)
+            scalars = {"alpha": alpha, "beta": beta}
+            self._coefficients = {name: value.detach().expand(self.shape[1]) for name, value in scalars.items()}
 
     @property
     def static(self) -> Affinity:

@@ -56,20 +56,20 @@ def cropped_positions(positions: Tensor, columns: int, height: int, width: int) 
     return torch.where((y < height) & (x < width), y * width + x, -1)
 
 
-def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v by fused attention, in as many calls as the windows need.
 
     Args:
         q: (windows, heads, M^2, d); k, v: (windows, heads, keys, d). Either of the first two dimensions may be large.
-        bias: (windows or 1, heads, M^2, keys).
+        bias: (windows or 1, heads, M^2, keys); None for none.
 
     Returns:
         (windows, heads, M^2, d).
     """
     for dim in (0, 1):
         if q.shape[dim] > MOST_WINDOWS:
-            biases = _split(bias, dim) if bias.shape[dim] > 1 else [bias] * -(-q.shape[dim] // MOST_WINDOWS)
-            parts = (_split(tensor, dim) for tensor in (q, k, v))
+            parts = [_split(tensor, dim) for tensor in (q, k, v)]
+            biases = [bias] * len(parts[0]) if bias is None or bias.shape[dim] == 1 else _split(bias, dim)
             return torch.cat([window_attention(*part) for part in zip(*parts, biases, strict=True)], dim)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
