@@ -8,6 +8,7 @@
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     gated_conv                               products of convolutions: gated_conv, gated_conv_gf
+    gated_conv_only                          a control: a gated convolution without a state-space model
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -50,6 +51,7 @@ MODULES = {
     "involution": ("involution",),
     "xca": ("xca",),
     "outlook_attn": ("outlook_attn",),
+    "gated_conv_only": ("gated_conv_only",),
     "gated_conv": ("gated_conv", "gated_conv_gf"),
     "cross_window_attn": ("cross_window_attn",),
     # controls

@@ -31,6 +31,7 @@ EXAMINED = {
     "involution": "involution",
     "outlook_attn": "outlook_attn",
     "gated_conv": "gated_conv",
+    "gated_conv_only": "gated_conv_only",
     "ops.depthwise": "gated_conv",
     "cross_window_attn": "cross_window_attn",
 }  # fmt: skip
