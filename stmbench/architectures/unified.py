@@ -117,13 +117,16 @@ def default_size(scale: str) -> int:
     return 32 if scale == "nano" else 224
 
 
-def build_unified(mixer: MixerEntry, scale: str, **options: Any) -> nn.Module:
+def build_unified(mixer: MixerEntry, scale: str, *, layout: str = "matched", **options: Any) -> nn.Module:
     """A `Unified` model at a mixer's preset.
+
+    Args:
+        layout: `matched` is the preset; `authors` has the widths, depths and MLPs of the mixer's own network.
 
     Raises:
         ConfigError: an option that neither the architecture nor the mixer has, or a value that one of them refuses.
     """
-    preset, side = mixer.preset(scale), default_size(scale)
+    preset, side = mixer.preset(scale, layout), default_size(scale)
     config = UnifiedConfig.of(preset, img_size=(side, side))
     return build_backbone(Unified, config, mixer, architecture="unified", preset=preset.options, **options)
 

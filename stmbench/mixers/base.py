@@ -19,6 +19,7 @@ from stmbench.errors import ConfigError, PluginError, UnknownNameError, require
 from stmbench.registry import Registry
 
 SCALES = ("nano", "micro", "tiny", "small", "base")
+LAYOUTS = ("matched", "authors")
 DEFAULT_PRESETS = "halo_attn"  # the mixer whose network serves mixers without presets
 
 
@@ -52,12 +53,15 @@ class MixerConfig:
         require(self.dim >= 1, "dim >= 1", self.dim)
 
 
+FourSizes = tuple[int, int, int, int]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
     """The network that a mixer is put into at one scale: four stages."""
 
-    dims: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
+    dims: FourSizes
+    depths: FourSizes
     mlp_ratios: tuple[float, float, float, float] = (4, 4, 4, 4)
     norm_eps: float = 1e-6  # of the block's LayerNorms
     drop_path: float = 0.0  # of the last block; grows linearly from 0
@@ -69,6 +73,25 @@ def nano_preset() -> dict[str, Preset]:
     """A preset for nano alone, with heads of 16 channels, the width of its first stage: for mixers whose heads are 32
     channels wide elsewhere. At other scales the mixer is put into the default network."""
     return {"nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options={"head_dim": 16})}
+
+
+def matched_presets(
+    *,
+    micro: tuple[FourSizes, FourSizes],
+    tiny: tuple[FourSizes, FourSizes],
+    nano: Mapping[str, Any] | None = None,
+) -> dict[str, Preset]:
+    """Presets that cost what the default mixer's models do, within 3 % of their multiply-adds.
+
+    Args:
+        micro, tiny: widths and depths of the four stages.
+        nano: the mixer's options at nano, which has the default mixer's widths and depths.
+    """
+    return {
+        "nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options=nano or {}),
+        "micro": Preset(dims=micro[0], depths=micro[1], norm_eps=1e-5),
+        "tiny": Preset(dims=tiny[0], depths=tiny[1], norm_eps=1e-5, drop_path=0.2),
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +124,8 @@ class MixerEntry:
     zero_gradient: tuple[ZeroGradient, ...] = ()
     palette_slot: int | None = None
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
+    # the authors' own networks by scale, where presets are matched in cost: `layout=authors`
+    layouts: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     # kinds of operation that the source paper's cost table counts; None where there is no published figure
     published_convention: frozenset[str] | None = None
     channel_multiple: int = 1  # dims must be a multiple of it (the head width)
@@ -113,10 +138,19 @@ class MixerEntry:
         """Whether a notebook or script registered it: it is neither stmbench's own nor a plug-in's."""
         return self.plugin_sha256 is None and self.module.__module__.partition(".")[0] != "stmbench"
 
-    def preset(self, scale: str) -> Preset:
-        """The network at `scale`: the mixer's own, or the default mixer's. Raises UnknownNameError."""
+    def preset(self, scale: str, layout: str = "matched") -> Preset:
+        """The network at `scale`: the mixer's own, or the default mixer's; or, with `layout` authors, its authors'.
+
+        Raises:
+            UnknownNameError: another scale. ConfigError: another layout, or one that the mixer does not have.
+        """
         if scale not in SCALES:
             raise UnknownNameError("scale", scale, SCALES)
+        require(layout in LAYOUTS, f"layout {' or '.join(LAYOUTS)}", layout)
+        if layout == "authors":
+            known = ", ".join(self.layouts) or "none"
+            require(scale in self.layouts, f"a scale of {self.name} with an authors' layout ({known})", scale)
+            return self.layouts[scale]
         if scale in self.presets:
             return self.presets[scale]
         default = MIXERS.get(DEFAULT_PRESETS).presets[scale]

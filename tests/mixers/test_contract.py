@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from stmbench.architectures.catalog import create_model
+from stmbench.architectures.unified import build_unified
 from stmbench.checkpoints import load_checkpoint
-from stmbench.errors import CheckpointError
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig
+from stmbench.errors import CheckpointError, ConfigError
+from stmbench.mixers.base import MIXERS, BlockPosition, Mixer, MixerConfig, Preset
 
 
 @pytest.mark.parametrize("name", ["unified_dw_conv_micro", "cotnet50"])
@@ -47,3 +50,18 @@ def test_a_mixer_by_itself_takes_its_authors_state_dict() -> None:
     with pytest.raises(CheckpointError, match="beta"):
         load_checkpoint(mixer, {"beta": torch.ones(4, 1)})
     assert mixer.merge() is mixer
+
+
+def test_the_authors_layout_is_an_option_of_the_model() -> None:
+    layout = Preset(dims=(8, 16, 24, 32), depths=(1, 2, 1, 1), mlp_ratios=(2, 2, 2, 2))
+    entry = dataclasses.replace(MIXERS.get("pooling"), layouts={"tiny": layout})
+    model: Any = build_unified(entry, "tiny", layout="authors")
+    assert (model.config.dims, model.config.depths, model.config.mlp_ratios) == (
+        (8, 16, 24, 32),
+        (1, 2, 1, 1),
+        (2, 2, 2, 2),
+    )
+    with pytest.raises(ConfigError, match=r"expected a scale of pooling with an authors' layout \(tiny\), got 'micro'"):
+        build_unified(entry, "micro", layout="authors")
+    with pytest.raises(ConfigError, match="expected layout matched or authors, got 'own'"):
+        create_model("unified_pooling_micro[layout=own]")

@@ -1,0 +1,210 @@
+"""docs/mixers.md: a card for each mixer, from the registry and the store of a study.
+
+    stmbench run modern_mixers
+    python -m benchmarks.mixer_cards docs results/modern_mixers
+
+A card holds the mixer's own documentation (source and formula), its facts, its cost by formula, what the study found,
+and a picture: where three positions of a photograph get their values from (the Jacobian of the mixer of the second
+block, trained weights where the store has them). Without a store the cards have no findings, and the pictures, of
+initial weights, are drawn only if `--pictures` asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from stmbench.architectures.catalog import create_model
+from stmbench.checkpoints import load_checkpoint
+from stmbench.checkpoints.trained import trained_checkpoints
+from stmbench.data.embedded import photos
+from stmbench.errors import StmbenchError
+from stmbench.figures.style import GRID, HEAT, MARK, canvas
+from stmbench.mixers import BUILTIN
+from stmbench.mixers.affinity import jacobian_affinity
+from stmbench.mixers.base import MIXERS, BlockPosition, MixerEntry
+from stmbench.tables import read
+
+DIM, SIDE = 64, 14  # of the map that costs are given for
+PIXELS: Final = 112  # of the photograph: the second block's map is 28 x 28
+PHOTO: Final = 2
+QUERIES: Final = ((0.5, 0.5), (0.25, 0.7), (0.93, 0.07))  # (down, right), as fractions of the map
+CONTROL: Final = "identity"
+FINDINGS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {  # {0}: the mixer's, {1}: the control's
+    "{0:.1%} correct (identity {1:.1%})": ("eval", {"metric": "accuracy"}),
+    "{0:,.0f} images/s at nano (identity {1:,.0f})": ("profile", {"metric": "throughput"}),
+    "ERF@50 of {0:.0%} of the side after the second stage": (
+        "erf",
+        {"metric": "erf", "definition": "stmbench.magnitude.linear.v1", "stage": 1},
+    ),
+    "same answer under shifts of up to 8 px for {0:.1%} (identity {1:.1%})": (
+        "invariance_translation",
+        {"metric": "consistency_auc"},
+    ),
+    "{0:.1%} correct under FGSM at 8/255 (identity {1:.1%})": ("robustness", {"metric": "accuracy", "level": 8 / 255}),
+    "the log amplitude of its highest frequency changes by {0:+.2f}": (
+        "frequency",
+        {"metric": "relative_log_amplitude_change", "condition": "mean over mixers"},
+    ),
+}
+INTRO: Final = """# Mixers
+
+One card for each mixer of the registry. `stmbench list mixers` prints the facts, and
+`python -m benchmarks.mixer_cards docs STORE` writes this page from the registry and from the store of
+`stmbench run modern_mixers` (nano models on digits, three seeds). digits tell no mixers apart by accuracy; the findings
+say how a mixer behaves, not how it would do on ImageNet.
+
+In each picture, the first square is the photograph with three positions; each other square shows, for one of them, how
+strongly the mixer's output there depends on every input position (norm of the Jacobian, the mixer of the second
+block).
+"""
+
+
+def body(entry: MixerEntry) -> str:
+    """The documentation of the mixer's module, formula included."""
+    module = inspect.getmodule(entry.module)
+    return inspect.cleandoc(module.__doc__ or "").strip()
+
+
+def found_in(store: Path | None) -> dict[str, str]:
+    """mixer -> its findings in one sentence: means over seeds of a study's summaries."""
+    if store is None:
+        return {}
+    frame = read(store)
+    frame = frame[frame["kind"] == "summary"]
+    said: dict[str, list[str]] = {}
+    for text, (analysis, where) in FINDINGS.items():
+        rows = frame[frame["analysis"] == analysis]
+        for column, value in where.items():
+            close = (rows[column] - value).abs() < 1e-9 if isinstance(value, float) else rows[column] == value
+            rows = rows[close.fillna(False)]
+        means = pd.Series(rows.groupby("mixer")["value"].mean())
+        for mixer, value in means.items():
+            said.setdefault(str(mixer), []).append(text.format(value, means.get(CONTROL, float("nan"))))
+    return {mixer: "; ".join(texts) for mixer, texts in said.items()}
+
+
+def cost(entry: MixerEntry) -> str:
+    """Parameters and multiply-adds per position of one mixer at 64 channels and 14 x 14 positions."""
+    dim = -(-DIM // (entry.channel_multiple or 1)) * (entry.channel_multiple or 1)
+    module: Any = entry.build(BlockPosition(stage=2, block=1, dim=dim, resolution=(SIDE, SIDE)))
+    params = sum(p.numel() for p in module.parameters())
+    macs = module.macs(SIDE, SIDE) / SIDE**2
+    return (
+        f"{params:,} parameters and {macs:,.0f} multiply-adds per position ({dim} channels, {SIDE} x {SIDE} positions)"
+    )
+
+
+def facts(entry: MixerEntry) -> str:
+    """Type, sampling, weights, origin and citation in one line."""
+    weights = {"both": "static and dynamic"}.get(entry.weights, entry.weights)
+    place = f"{entry.method}, " if entry.method else ""
+    return f"{entry.family}; {entry.sampling} sampling, {weights} weights; {place}{entry.citation or 'no citation'}"
+
+
+def card(entry: MixerEntry, found: str, picture: str | None) -> str:
+    """Markdown of one mixer."""
+    parts = [f"## {entry.title}", f"`{entry.name}`: {facts(entry)}.", body(entry), f"Cost: {cost(entry)}."]
+    if found:
+        parts.append(f"Found: {found}.")
+    if picture:
+        parts.append(f"![Where {entry.title} takes its values from]({picture})")
+    return "\n\n".join(parts)
+
+
+class _InputSeenError(Exception):
+    """Stops a forward pass once the mixer's input is known."""
+
+
+def second_mixer(model: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
+    """The mixer of the second block, and its input (1, H, W, C)."""
+    seen: list[Tensor] = []
+    mixer = model.mixers()[1][2]  # type: ignore[operator]
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].detach())
+        raise _InputSeenError
+
+    handle = mixer.register_forward_pre_hook(keep)
+    try:
+        with torch.no_grad():
+            model(images)
+    except _InputSeenError:
+        pass
+    finally:
+        handle.remove()
+    return mixer, seen[0]
+
+
+def picture(name: str, store: Path | None) -> Figure:
+    """The photograph with its positions, and a map for each of them."""
+    torch.manual_seed(0)
+    model_name = f"unified_{name}_nano"
+    model = create_model(model_name, img_size=(PIXELS, PIXELS))
+    if store is not None:
+        try:
+            (checkpoint,) = trained_checkpoints(store, [model_name]).values()
+            model = create_model(model_name, img_size=(PIXELS, PIXELS), num_classes=10)
+            load_checkpoint(model, checkpoint, resize_tables=True)
+        except StmbenchError as error:
+            print(f"{name}: initial weights ({error})")
+    image = photos((PIXELS, PIXELS), count=PHOTO + 1)[PHOTO : PHOTO + 1]
+    mixer, x = second_mixer(model.eval(), image)
+    rows, columns = x.shape[1:3]
+    places = [(int(y * rows), int(z * columns)) for y, z in QUERIES]
+    positions = torch.tensor([y * columns + z for y, z in places])
+    maps = jacobian_affinity(mixer, x, positions)[0].view(-1, rows, columns)
+    with canvas(1.9, width=7, columns=1 + len(places)) as (figure, axes):
+        for axis in axes:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            for spine in axis.spines.values():
+                spine.set(visible=True, color=GRID)
+        low, high = image.amin(), image.amax()
+        axes[0].imshow(((image[0] - low) / (high - low)).permute(1, 2, 0).numpy(), extent=(0, columns, rows, 0))
+        for axis, (y, z), weights in zip(axes[1:], places, maps, strict=True):
+            axis.imshow(weights.sqrt().numpy(), cmap=HEAT, extent=(0, columns, rows, 0), vmin=0)
+            for shown in (axes[0], axis):
+                shown.plot(z + 0.5, y + 0.5, "o", ms=3.5, mfc="none", mec=MARK, mew=1.2)
+    return figure
+
+
+def write(figure: Figure, path: Path) -> None:
+    """A PNG of at most 64 colours."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    Image.open(buffer).convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+
+
+def main() -> None:
+    """Write the page and the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("docs", type=Path)
+    parser.add_argument("store", type=Path, nargs="?")
+    parser.add_argument("--pictures", action="store_true", help="draw them without a store, too")
+    given = parser.parse_args()
+    folder = given.docs / "images" / "mixers"
+    folder.mkdir(exist_ok=True)
+    cards = []
+    findings = found_in(given.store)
+    for name in BUILTIN:
+        path = folder / f"{name}.png"
+        if given.store is not None or given.pictures:
+            write(picture(name, given.store), path)
+        shown = f"images/mixers/{name}.png" if path.exists() else None
+        cards.append(card(MIXERS.get(name), findings.get(name, ""), shown))
+    (given.docs / "mixers.md").write_text("\n".join([INTRO, *(f"{text}\n" for text in cards)]))
+
+
+if __name__ == "__main__":
+    main()
