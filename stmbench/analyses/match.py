@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.errors import ConfigError, InputError
+from stmbench.errors import InputError, reason_of
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
+from stmbench.mixers.trials import channel_multiple
 from stmbench.tables.rows import display
 
 Quantity = Literal["macs", "params"]
@@ -81,9 +82,10 @@ def match(names: Sequence[str], quantity: str) -> Matching:
             notes.append(f"{model.text} keeps the dims it was given")
         else:
             references = [m.text for m in models if m.scale == model.scale and not _is_free(m)]
-            matched = _rescaled(model, references, wanted)
+            matched, refused = _rescaled(model, references, wanted)
             found.append(matched.name)
             matches.append(matched)
+            notes += refused
     if not matches and not notes:
         notes.append("every model has a network of its own: nothing to match")
     return Matching(names=tuple(found), matches=tuple(matches), notes=tuple(notes))
@@ -94,7 +96,8 @@ def _is_free(model: ModelName) -> bool:
     return model.mixer is not None and model.scale not in MIXERS.get(model.mixer).presets
 
 
-def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -> Match:
+def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -> tuple[Match, list[str]]:
+    """The match, and a note on the widths that were passed over on the way."""
     if not references:
         raise InputError(
             f"a {model.scale} model with a network of its own to match {model.text} to",
@@ -104,19 +107,31 @@ def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -
     target = statistics.median(_cost(name, quantity) for name in references)
     # counted in steps of the first stage the ratios of the stages are exact; in steps of the last, finer, nearly so
     closest: Match | None = None
+    refused: dict[tuple[int, ...], str] = {}
     for anchor in (0, -1):
         if closest is None or abs(closest.deviation) > TOLERANCE:
             widths = _Widths(model, quantity, anchor=anchor)
             closest = _closest(widths, target, len(references)) or closest
+            refused |= widths.refused
     if closest is None:
-        raise InputError(f"a width that {model.mixer} accepts", f"none of the first {_PATIENCE}", "check the mixer")
+        remedy = f"check the mixer: {next(iter(refused.values()), 'no width is wide enough')}"
+        raise InputError(f"a width that {model.mixer} accepts", f"none of the first {_PATIENCE}", remedy)
     if abs(closest.deviation) > TOLERANCE:
         raise InputError(
             f"a width of {model.text} within {TOLERANCE:.0%} of {_readable(target, quantity)}",
             f"{_readable(closest.value, quantity)} at the nearest one ({closest.name})",
             "choose another scale, give dims yourself, or let the mixer accept more widths (channel_multiple)",
         )
-    return closest
+    return closest, _note(model, refused)
+
+
+def _note(model: ModelName, refused: Mapping[tuple[int, ...], str]) -> list[str]:
+    """One line on the widths that a model cannot have, if any."""
+    if not refused:
+        return []
+    dims, reason = next(iter(refused.items()))
+    others = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return [f"{model.text}: passed over the widths {'-'.join(map(str, dims))}{others}, which it cannot take: {reason}"]
 
 
 def _closest(widths: _Widths, target: float, references: int) -> Match | None:
@@ -143,9 +158,12 @@ class _Widths:
         entry = MIXERS.get(model.mixer)
         self.model, self.quantity = model, quantity
         self.base = entry.preset(model.scale).dims
-        self._step = math.lcm(2, entry.channel_multiple)  # the stem halves the first width
+        own = {key: value for key, value in model.options.items() if key in entry.options()}
+        multiple = channel_multiple(entry, **{**entry.preset(model.scale).options, **own})
+        self._step = math.lcm(2, multiple)  # the stem halves the first width
         self._unit = self.base[anchor]
         self._costs: dict[int, int | None] = {}
+        self.refused: dict[tuple[int, ...], str] = {}  # width -> why
 
     def dims(self, k: int) -> tuple[int, ...]:
         """The k-th width: k steps in the stage of the anchor, the others in the preset's ratios to it, rounded."""
@@ -177,8 +195,9 @@ class _Widths:
         if k not in self._costs:
             try:
                 self._costs[k] = _cost(self.model.with_options(dims=self.dims(k)), self.quantity)
-            except ConfigError:
+            except Exception as error:  # a mixer that cannot take a width may raise anything
                 self._costs[k] = None
+                self.refused[self.dims(k)] = reason_of(error)
         return self._costs[k]
 
 

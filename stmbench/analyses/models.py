@@ -13,6 +13,7 @@ from torch import nn
 from stmbench.analyses.options import Options, flag
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec
 from stmbench.architectures import given_models
+from stmbench.architectures.backbone import Backbone
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
 from stmbench.architectures.detectors.base import DETECTORS, PATCH, sides_of
@@ -179,8 +180,11 @@ def require_resolution(model: nn.Module, name: str, size: tuple[int, int]) -> No
     """Whether an image of `size` (H, W) gets through a model on the CPU in eval mode; only small ones are tried.
 
     Raises:
-        InputError: it does not; names the smallest square that does. Detectors take images of PATCH and more.
+        InputError: it does not; names the only size, or the smallest square, that does. Detectors take images of
+            PATCH and more.
     """
+    if isinstance(model, Backbone) and model.only_size is not None:
+        model.require_size(*size)
     if min(size) >= SURE:
         return
     if ModelName.parse(name).detector is not None:

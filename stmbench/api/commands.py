@@ -101,23 +101,32 @@ def run(
     return result
 
 
-def check(target: str | Path, *, plugins: str | Path | Sequence[str | Path] = ()) -> pd.DataFrame:
+def check(
+    target: str | Path,
+    *,
+    plugins: str | Path | Sequence[str | Path] = (),
+    device: str | None = None,
+    dtype: str | None = None,
+) -> pd.DataFrame:
     """Check everything that a plug-in registers; a row for each check: passed, failed or skipped, and the remedy.
 
     Args:
         target: a plug-in file or folder, or the name of a registered mixer.
         plugins: Python files to load before.
+        device: where mixers run; by default the CPU if they run on it.
+        dtype: what mixers compute in, such as float32; by default all that they can.
     """
     import pandas as pd
 
     from stmbench.commands.check import outcomes_of
 
+    files = [Path(file) for file in listed(plugins)]
     rows = [
         {"kind": kind, "name": name, **dataclasses.asdict(outcome)}
-        for kind, name, outcomes in outcomes_of(str(target), [Path(file) for file in listed(plugins)])
+        for kind, name, outcomes in outcomes_of(str(target), files, device=device, dtype=dtype)
         for outcome in outcomes
     ]
-    return pd.DataFrame(rows, columns=["kind", "name", "check", "promise", "status", "found", "remedy"])
+    return pd.DataFrame(rows, columns=["kind", "name", "check", "promise", "status", "found", "remedy", "proposal"])
 
 
 def convert(file: str | Path, *, weights: str | None = None, out: str | Path | None = None) -> Path:

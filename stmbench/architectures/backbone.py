@@ -30,7 +30,8 @@ class BackboneConfig(abc.ABC):
     Attributes:
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 in the first.
         num_classes: 0 for pooled features instead of logits.
-        img_size: (H, W) of the images the model is designed for; it takes any other size from `smallest` on.
+        img_size: (H, W) of the images the model is designed for; it takes any other size from `smallest` on, unless its
+            mixer is one for a single size.
     """
 
     drop_path_rate: float = 0.0
@@ -81,6 +82,7 @@ class Backbone(nn.Module):
 
     parts: ClassVar[Mapping[str, str]]
     reductions: tuple[int, ...] = (4, 8, 16, 32)  # of each stage's map
+    only_size: tuple[str, tuple[int, int]] | None = None  # (mixer, the (H, W) of images) where it takes no other
     stem: nn.Module
     stages: nn.ModuleList
     transitions: nn.ModuleList
@@ -205,10 +207,19 @@ class Backbone(nn.Module):
         for stage in self.stages:
             stage.norm, stage.position_in_residual = nn.Identity(), False  # type: ignore[assignment]
 
-    def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
-        if min(image.shape[-2:]) < self.smallest:
-            limit, size = f"{self.smallest}x{self.smallest}", f"{image.shape[-2]}x{image.shape[-1]}"
+    def require_size(self, height: int, width: int) -> None:
+        """Raise ConfigError for an image that is too small, or not of the only size that the mixer takes."""
+        if min(height, width) < self.smallest:
+            limit, size = f"{self.smallest}x{self.smallest}", f"{height}x{width}"
             raise ConfigError(f"an image of at least {limit}, the network's limit", size, "use a larger resolution")
+        if self.only_size is not None and (height, width) != self.only_size[1]:
+            mixer, (own_height, own_width) = self.only_size
+            expected = f"an image of {own_height}x{own_width}, the only size that {mixer} takes here"
+            remedy = f"use that resolution, or a model with the option img_size={height}-{width}"
+            raise ConfigError(expected, f"{height}x{width}", remedy)
+
+    def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
+        self.require_size(*image.shape[-2:])
         x, maps = self.stem(image), []
         for index, stage in enumerate(self.stages):
             if index and len(self.transitions):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -83,7 +83,10 @@ def build_backbone(
     """
     changes, mixer_options = _split(options, config, mixer, architecture)
     config = dataclasses.replace(config, **changes)
-    return backbone(mixer, config, **{**preset, **mixer_options})
+    model: Any = backbone(mixer, config, **{**preset, **mixer_options})
+    if not mixer.any_size:
+        model.only_size = (mixer.name, config.img_size)
+    return cast(nn.Module, model)
 
 
 def _split(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import fnmatch
 import re
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from stmbench.architectures.input_config import patch_size_of, timm_config
+from stmbench.copies import copied
 from stmbench.errors import ConfigError, UnknownNameError, require
 
 LABEL: Final = re.compile(r"[\w.+-]+")
@@ -196,16 +196,11 @@ def _said_classes(module: nn.Module) -> int | None:
 
 
 def _copied(module: nn.Module, *, without_storage: bool) -> nn.Module:
-    memo: dict[int, Any] = {}
-    if without_storage:
-        for tensor in module.parameters():
-            memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), requires_grad=tensor.requires_grad)
-        memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in module.buffers()}
     try:
-        return copy.deepcopy(module, memo)
+        return copied(module, without_storage=without_storage)
     except Exception as error:  # its own __deepcopy__ may raise anything
-        remedy = "drop the tensors with a graph that it keeps"
-        raise ConfigError("a module that copy.deepcopy can copy", str(error), remedy) from error
+        got, remedy = f"{type(error).__name__}: {error}", "drop the attribute that cannot be copied"
+        raise ConfigError("a module that copy.deepcopy can copy", got, remedy) from error
 
 
 @torch.no_grad()

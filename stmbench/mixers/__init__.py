@@ -22,6 +22,7 @@
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
+    trials       what a mixer takes, declared or found by trying: sizes of maps, widths, dtypes, devices
     ops/         what several mixers share: attention, windows, bilinear samples, sums of tokens, index tables
     affinity/    the affinity contract A(X) and its dense and sparse forms
     conformance/ the checks that a mixer has to pass

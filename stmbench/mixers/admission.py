@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from stmbench.errors import InputError, PluginError, printable
-from stmbench.mixers.base import BlockPosition, MixerConfig, MixerEntry
+from stmbench.mixers import trials
+from stmbench.mixers.base import MixerConfig, MixerEntry
 from stmbench.registry import require_name
 
-_MAPS = ((14, 14), (7, 9))  # (H, W) that a mixer is tried on
+_MAPS = ((trials.SIDE, trials.SIDE), (7, 9))  # (H, W) that a mixer is tried on
 _CHOICES = (("sampling", ("local", "global", "learned")), ("weights", ("static", "dynamic", "both")))
 
 
@@ -39,32 +40,41 @@ def _check_facts(entry: MixerEntry) -> None:
         raise PluginError(
             f"a config of {name} derived from MixerConfig", repr(entry.config), "write class Config(MixerConfig)"
         )
-    for fact in ("title", "abbreviation", "method", "citation"):
+    for fact in ("title", "abbreviation", "method", "citation", "nondeterministic_backward"):
         text = getattr(entry, fact) or ""
         if printable(text) != text or "\n" in text:
             raise PluginError(f"{fact} of {name} in printable characters", repr(text), "remove the others")
     for fact, allowed in _CHOICES:
         if getattr(entry, fact) not in allowed:
             raise PluginError(f"{fact} of {name} among {', '.join(allowed)}", repr(getattr(entry, fact)), "change it")
+    for fact, known in (("dtypes", trials.DTYPES), ("devices", trials.DEVICES)):
+        value = getattr(entry, fact)
+        if not isinstance(value, tuple) or any(item not in known for item in value):
+            expected = f"{fact} of {name}, a tuple of some of {', '.join(known)}"
+            raise PluginError(expected, repr(value), "change it")
+    multiple = entry.channel_multiple
+    if multiple is not None and (not isinstance(multiple, int) or multiple < 1):
+        raise PluginError(f"channel_multiple of {name} of at least 1", repr(multiple), "change it, or leave it out")
 
 
 def _check_shape(entry: MixerEntry) -> None:
-    name = entry.name
-    dim = entry.channel_multiple * -(-64 // entry.channel_multiple)  # 64 channels, rounded up to the multiple
+    if trials.device_of(entry) is None:  # `stmbench check` says so
+        return
+    name, position = entry.name, trials.position_of(entry)
     remedy = f"run `stmbench check` on the file of {name}"
-    for height, width in _MAPS:
-        shape = (1, height, width, dim)
+    for size in _MAPS if entry.any_size else (position.resolution,):
+        shape = (1, *size, position.dim)
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                module = entry.build(BlockPosition(stage=2, block=1, dim=dim, resolution=(14, 14))).eval()
-                output = module(torch.randn(shape))
+            output = trials.tried(entry, position, size)
         except KeyboardInterrupt:
             raise
         except InputError as error:
             raise PluginError(error.expected, f"{error.got} in {name}", error.remedy) from error
         except BaseException as error:
             what = f"{type(error).__name__}: {error}"
-            raise PluginError(f"{name} to map {shape} to {shape}", what, remedy) from error
+            is_other = size != position.resolution
+            fix = f"{remedy}, or write any_size=False if it is made for one size of maps" if is_other else remedy
+            raise PluginError(f"{name} to map {shape} to {shape}", what, fix) from error
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         if got != shape:
             raise PluginError(f"{name} to map {shape} to {shape}", str(got), "return (B, H, W, C), like the input")

@@ -128,7 +128,11 @@ class MixerEntry:
     layouts: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     # kinds of operation that the source paper's cost table counts; None where there is no published figure
     published_convention: frozenset[str] | None = None
-    channel_multiple: int = 1  # dims must be a multiple of it (the head width)
+    channel_multiple: int | None = None  # dims must be a multiple of it (the head width); None: found by trying
+    any_size: bool = True  # False: it takes only maps of its position's resolution
+    dtypes: tuple[str, ...] = ()  # the only ones that it computes in ("float32"); none named: all
+    devices: tuple[str, ...] = ()  # the only types that it runs on ("cuda"); none named: all
+    nondeterministic_backward: str = ""  # why its gradients differ from run to run (atomic additions on CUDA)
     own_init: bool = False  # whether the architecture keeps the mixer's initial weights
     softmax_rows: bool = False  # True: the rows of its affinity are non-negative and sum to one
     plugin_sha256: str | None = None

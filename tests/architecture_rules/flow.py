@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-LOW = ("errors", "registry", "bundled", "plugins", "analyses.registry")  # the registry of analyses knows none of them
+# the registry of analyses knows none of them
+LOW = ("errors", "registry", "bundled", "copies", "plugins", "analyses.registry")
 BASE = (*LOW, "tables", "mixers.base")  # what is below the models, and the mixer contract
 MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 
@@ -21,6 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),
     "registry": ("errors",),
     "bundled": ("errors",),
+    "copies": (),
     "plugins": ("errors", "registry"),
     "tables": LOW,
     "mixers": (*LOW, "tables"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -9,7 +10,13 @@ from torch import Tensor, nn
 
 from stmbench.mixers.base import BlockPosition, MixerEntry, ZeroGradient
 from tests.conformance.broken_configs import Counted, Credulous, Open, Restless
-from tests.conformance.broken_gradients import CutFromItsInput, DeadParameter, DeadThird, InfiniteGradient
+from tests.conformance.broken_gradients import (
+    CutFromItsInput,
+    DeadParameter,
+    DeadThird,
+    InfiniteGradient,
+    UsesTheLastGraph,
+)
 from tests.conformance.sound import Config, Sound
 
 
@@ -132,6 +139,31 @@ class ForgetsInACopy(Sound):
         return self.forward(x)
 
 
+class CachesAWeight(Sound):
+    """A function of its weights that is computed once, so that weights which are loaded later do not count."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.gain = nn.Parameter(torch.ones(config.dim))
+        self.cached: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or torch.is_grad_enabled() or x.dtype != self.gain.dtype:
+            return super().forward(x) * self.gain.exp()
+        if self.cached is None:
+            self.cached = self.gain.exp()
+        return super().forward(x) * self.cached
+
+    def reference(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.gain.exp()
+
+
+class HoldsALock(Sound):
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.lock = threading.Lock()
+
+
 class SwallowsOptions(Sound):
     def forward(self, x: Tensor, **_: Any) -> Tensor:
         return super().forward(x)
@@ -174,6 +206,9 @@ BROKEN: dict[str, MixerEntry] = {
     "reference (with gradients)": entry(AnotherPathForTraining),
     "macs": entry(WrongMacs),
     "copies": entry(ForgetsInACopy),
+    "copies (of a cache)": entry(CachesAWeight),
+    "copies (refuses)": entry(HoldsALock),
+    "second_step": entry(UsesTheLastGraph),
     "frozen_config": entry(Sound, Open),
     "config_refuses_nonsense": entry(Sound, Credulous),
     "config_at_is_a_function": entry(Sound, Counted, config_at=Restless()),

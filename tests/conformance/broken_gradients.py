@@ -62,3 +62,18 @@ class TableOfTheDesignSize(Sound):
 class CutFromItsInput(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.detach())
+
+
+class UsesTheLastGraph(Sound):
+    """Adds nothing, but from the graph of the step before."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        if torch.is_grad_enabled():
+            y = y if self.last is None else y + 0 * self.last
+            self.last = y.mean()
+        return y

@@ -61,6 +61,32 @@ def test_dead_elements_are_named(module: type[nn.Module], found: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("module", "proposal"),
+    [
+        (
+            broken_gradients.DeadParameter,
+            'zero_gradient=(ZeroGradient(parameter="unused", part="all of it", reason="...", whole=True),),',
+        ),
+        (
+            broken_gradients.DeadThird,
+            'zero_gradient=(ZeroGradient(parameter="gain", part="[32] of 33", reason="..."),),',
+        ),
+    ],
+)
+def test_the_declaration_that_is_missing_is_proposed_and_helps(module: type[nn.Module], proposal: str) -> None:
+    found = {outcome.check: outcome for outcome in conform(broken.entry(module))}["gradients"]
+    assert found.proposal == proposal
+    pasted = eval(f"dict({proposal})", {"ZeroGradient": ZeroGradient})
+    assert [o.found for o in conform(broken.entry(module, **pasted)) if o.status == "failed"] == []
+
+
+def test_dead_rows_of_a_table_are_named_with_their_axes() -> None:
+    mask = torch.zeros(4, 3, 2, dtype=torch.bool)
+    mask[0, 1], mask[3, 2] = True, True
+    assert gradients.elements(mask) == "[0, 1, :], [3, 2, :]"
+
+
+@pytest.mark.parametrize(
     ("dead", "said"),
     [
         ([[0, 0], [0, 1], [0, 2]], "[0]"),

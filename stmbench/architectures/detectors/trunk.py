@@ -76,9 +76,13 @@ def attach(create: CreateBackbone, form: TrunkForm, *, first: int = 0) -> Body:
     """The model that `create` makes, as a trunk whose maps are used from the `first` of the four on.
 
     Raises:
-        ConfigError: it has no maps of strides 4, 8, 16 and 32.
+        ConfigError: it has no maps of strides 4, 8, 16 and 32, or takes images of one size alone.
     """
     model = create()
+    if isinstance(model, Backbone) and model.only_size is not None:
+        mixer, (height, width) = model.only_size
+        got = f"{mixer}, which takes one size alone, here images of {height}x{width}"
+        raise ConfigError("a mixer for maps of any size in a detector", got, "use another mixer")
     if "strict_img_size" in inspect.signature(type(model).__init__).parameters:  # timm: any size of images
         model = create(strict_img_size=False)
     levels = _levels(model)

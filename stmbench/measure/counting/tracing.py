@@ -1,12 +1,12 @@
 """Traces a forward pass as a graph of operations with shapes, without computing anything if possible.
 
 The model is copied to PyTorch's meta device, where tensors have shapes but no values, and traced there. A model that
-needs values (it branches on one, or creates tensors on the CPU) is copied and traced on its own device.
+needs values (it branches on one, or creates tensors on the CPU) is copied and traced on its own device. What a module
+keeps of earlier passes (a cache, the last attention map) is in the copy without its graph.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from stmbench.copies import copied
 from stmbench.errors import CountError
 
 T = TypeVar("T")
@@ -35,21 +36,23 @@ def traced(model: nn.Module, input_size: Sequence[int], analyse: Callable[[nn.Mo
         The result of `analyse`, and the device used: 'meta', or the model's own.
 
     Raises:
-        CountError: the model cannot be copied, or its forward pass cannot be traced.
+        CountError: its forward pass cannot be traced.
     """
     reference = next((t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()), torch.zeros(0))
     size, dtype = (1, *input_size), reference.dtype
     try:
         with _quietly(), RecordConvolutions():
-            return analyse(_on_meta(model), torch.zeros(size, dtype=dtype, device=META)), "meta"
+            return analyse(
+                copied(model, without_storage=True).eval(), torch.zeros(size, dtype=dtype, device=META)
+            ), "meta"
     except CountError:
         raise
     except Exception as on_meta:  # a forward pass without values may raise anything
         device = reference.device
         try:
-            with _quietly():
+            with _quietly(), _in_evaluation(model) as own:
                 image = torch.zeros(size, dtype=dtype, device=device)
-                return analyse(copy.deepcopy(model).eval(), image), str(device)
+                return analyse(own, image), str(device)
         except CountError:
             raise
         except Exception as error:
@@ -59,13 +62,20 @@ def traced(model: nn.Module, input_size: Sequence[int], analyse: Callable[[nn.Mo
             ) from on_meta
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode on the meta device; no memory is allocated."""
-    memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        empty = torch.empty_like(tensor, device=META)
-        memo[id(tensor)] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(model, memo).eval()
+@contextmanager
+def _in_evaluation(model: nn.Module) -> Iterator[nn.Module]:
+    """A copy in evaluation mode; of a model that cannot be copied (it holds a lock) itself, for as long as it takes."""
+    try:
+        own = copied(model)
+    except Exception:  # its own __deepcopy__ may raise anything
+        modes = {module: module.training for module in model.modules()}
+        try:
+            yield model.eval()
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+    else:
+        yield own.eval()
 
 
 @contextmanager

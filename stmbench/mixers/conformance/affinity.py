@@ -23,7 +23,7 @@ FEW = (4, 6)  # (H, W) on which the dense form is compared
 def affinity(mixer: MixerUnderTest) -> None:
     for stage, block in PLACES:
         module = mixer.module(stage, block)
-        for height, width in SIZES:
+        for height, width in mixer.sizes(SIZES, stage):
             images = mixer.images(2, (height, width), stage)
             with torch.no_grad():
                 expected, product = _identity(module, images, height, width)
@@ -31,7 +31,7 @@ def affinity(mixer: MixerUnderTest) -> None:
             if product.shape != expected.shape:
                 raise BrokenPromiseError(f"{tuple(product.shape)} instead of {tuple(expected.shape)} at {where}")
             difference = float((product - expected).abs().max())
-            if not difference <= CLOSE * float(expected.abs().max()):
+            if not difference <= mixer.close(CLOSE) * float(expected.abs().max()):
                 raise BrokenPromiseError(f"it differs from the output by up to {difference:.3g} at {where}")
 
 
@@ -41,33 +41,40 @@ def affinity(mixer: MixerUnderTest) -> None:
     needs=("affinity",),
 )
 def affinity_forms(mixer: MixerUnderTest) -> None:
-    module = _with_affinity(mixer.module(0, 1))
+    stage = 0 if mixer.entry.any_size else 3  # whose only map is small
+    module, (few,) = _with_affinity(mixer.module(stage, 1)), mixer.sizes((FEW,), stage)
     with torch.no_grad():
-        images, others = (mixer.images(2, FEW, 0, seed=seed) for seed in (1, 2))
+        images, others = (mixer.images(2, few, stage, seed=seed) for seed in (1, 2))
         whole = module.affinity(images)
         dense = whole.dense()
-        if tuple(dense.shape) != whole.shape or whole.shape[2] != FEW[0] * FEW[1]:
-            raise BrokenPromiseError(f"shape {whole.shape}, dense {tuple(dense.shape)}, on a map of {FEW}")
-        queries = torch.tensor([dense.shape[2] - 1, 0, 7])
-        _same(whole.rows(queries), dense[:, :, queries], "rows(queries) and the dense form differ")
+        if tuple(dense.shape) != whole.shape or whole.shape[2] != few[0] * few[1]:
+            raise BrokenPromiseError(f"shape {whole.shape}, dense {tuple(dense.shape)}, on a map of {few}")
+        queries = torch.tensor([dense.shape[2] - 1, 0, 7], device=images.device)
+        _same(mixer, whole.rows(queries), dense[:, :, queries], "rows(queries) and the dense form differ")
         columns, weights = whole.entries(queries)
         gathered = torch.zeros_like(dense[:, :, queries])
         gathered.scatter_add_(3, columns.expand(*gathered.shape[:3], -1), weights.expand(len(dense), -1, -1, -1))
-        _same(gathered, dense[:, :, queries], "entries(queries) and the dense form differ")
+        _same(mixer, gathered, dense[:, :, queries], "entries(queries) and the dense form differ")
         parts = [part for part in (whole.static, whole.dynamic) if part is not None]
         _same(
-            sum((part.dense() for part in parts), torch.zeros_like(dense)), dense, "the parts do not sum to the whole"
+            mixer,
+            sum((part.dense() for part in parts), torch.zeros_like(dense)),
+            dense,
+            "the parts do not sum to the whole",
         )
         if whole.static is not None:
             elsewhere = module.affinity(others).static
             if elsewhere is None:
                 raise BrokenPromiseError("the static part depends on the input: another one has none")
-            _same(elsewhere.dense(), whole.static.dense(), "the static part depends on the input")
+            _same(mixer, elsewhere.dense(), whole.static.dense(), "the static part depends on the input")
         if mixer.entry.softmax_rows:
             if float(dense.min()) < 0:
                 raise BrokenPromiseError(f"softmax_rows is declared, but a weight is {float(dense.min()):.3g}")
             _same(
-                dense.sum(dim=3), torch.ones_like(dense[..., 0]), "softmax_rows is declared, but rows do not sum to 1"
+                mixer,
+                dense.sum(dim=3),
+                torch.ones_like(dense[..., 0]),
+                "softmax_rows is declared, but rows do not sum to 1",
             )
 
 
@@ -90,7 +97,7 @@ def _with_affinity(module: nn.Module) -> HasAffinity:
     return module
 
 
-def _same(actual: Tensor, expected: Tensor, complaint: str) -> None:
+def _same(mixer: MixerUnderTest, actual: Tensor, expected: Tensor, complaint: str) -> None:
     difference = float((actual - expected).abs().max())
-    if not difference <= EXACT * float(expected.abs().max()):
+    if not difference <= mixer.close(EXACT) * float(expected.abs().max()):
         raise BrokenPromiseError(f"{complaint} by up to {difference:.3g}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from stmbench.copies import copied
 from stmbench.mixers.base import Mixer
 from stmbench.mixers.conformance.check import (
     DESIGN_MAPS,
-    SCALE,
     SMALLEST_MAPS,
     BrokenPromiseError,
     MixerUnderTest,
@@ -29,20 +29,23 @@ CLOSE = 1e-9  # of the largest output, in float64
 )
 def shape(mixer: MixerUnderTest) -> None:
     for stage, side in enumerate(DESIGN_MAPS):
-        images = mixer.images(1, (side, side), stage, dtype=torch.float32)
+        images = mixer.images(1, (side, side), stage, dtype=mixer.usual)
         with torch.no_grad():
-            output = mixer.module(stage, dtype=torch.float32)(images)
+            output = mixer.module(stage, dtype=mixer.usual)(images)
         if output.shape != images.shape:
             raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(output.shape)} in stage {stage}")
 
 
 @check(
     "any H and W: not square, odd, the smallest map, larger than the design size",
-    remedy="pad to what the mixer needs, mix, crop; take H and W from the input, not from config.resolution",
+    remedy="pad to what the mixer needs, mix, crop; take H and W from the input, not from config.resolution; "
+    "any_size=False where it is made for one size of maps",
 )
 def any_size(mixer: MixerUnderTest) -> None:
+    if not mixer.entry.any_size:
+        raise NotApplicableError("any_size=False: it takes maps of its position's size alone")
     for stage, (smallest, design) in enumerate(zip(SMALLEST_MAPS, DESIGN_MAPS, strict=True)):
-        module = mixer.module(stage, dtype=torch.float32)
+        module = mixer.module(stage, dtype=mixer.usual)
         sizes = (
             (smallest, smallest),
             (smallest, 2 * smallest + 1),
@@ -51,7 +54,7 @@ def any_size(mixer: MixerUnderTest) -> None:
             (design + 2, design + 5),
         )
         for size in sizes:
-            images = mixer.images(1, size, stage, dtype=torch.float32)
+            images = mixer.images(1, size, stage, dtype=mixer.usual)
             with torch.no_grad():
                 output = module(images)
             if output.shape != images.shape:
@@ -60,10 +63,13 @@ def any_size(mixer: MixerUnderTest) -> None:
 
 @check(
     "the dtype of the input is kept, float32 and float64",
-    remedy="make new tensors with dtype=x.dtype; register constants as buffers",
+    remedy="make new tensors with dtype=x.dtype; register constants as buffers; "
+    'declare dtypes=("float32",) where it computes in no other',
 )
 def dtype(mixer: MixerUnderTest) -> None:
-    for kind in (torch.float32, torch.float64):
+    for kind in mixer.dtypes:
+        if kind not in (torch.float32, torch.float64) and len(mixer.dtypes) > 1:
+            continue  # low precision has a check of its own
         with torch.no_grad():
             output = mixer.module(dtype=kind)(mixer.images(dtype=kind))
         if output.dtype != kind:
@@ -84,7 +90,7 @@ def layout(mixer: MixerUnderTest) -> None:
         if not output.is_contiguous():
             raise BrokenPromiseError(f"strides {output.stride()} for shape {tuple(output.shape)}")
         torch.manual_seed(2)
-        _same(module(strided), output, "an input with other strides gives another result")
+        _same(mixer, module(strided), output, "an input with other strides gives another result")
 
 
 @check(
@@ -129,13 +135,13 @@ def batch_independent(mixer: MixerUnderTest) -> None:
         together = module(images.clone())
         for index in range(4):
             alone = module(images[index : index + 1].clone())
-            _same(alone, together[index : index + 1], f"image {index} alone and in a batch of 4 differ")
-        _same(module(others)[:1], together[:1], "other neighbours change image 0's result")
+            _same(mixer, alone, together[index : index + 1], f"image {index} alone and in a batch of 4 differ")
+        _same(mixer, module(others)[:1], together[:1], "other neighbours change image 0's result")
 
 
-def _same(actual: Tensor, expected: Tensor, complaint: str) -> None:
+def _same(mixer: MixerUnderTest, actual: Tensor, expected: Tensor, complaint: str) -> None:
     difference = float((actual - expected).abs().max())
-    if not difference <= CLOSE * float(expected.abs().max()):
+    if not difference <= mixer.close(CLOSE) * float(expected.abs().max()):
         raise BrokenPromiseError(f"{complaint} by up to {difference:.3g}")
 
 
@@ -149,6 +155,7 @@ PLACES = ((0, 0), (2, 0), (2, 1), (3, 0))  # stage, block
     remedy="compute softmaxes, norms and small differences in float32, and keep epsilons above 1e-2 of what they join",
 )
 def bfloat16(mixer: MixerUnderTest) -> None:
+    mixer.require(torch.bfloat16)
     module = mixer.module(dtype=torch.bfloat16)
     images = mixer.images(dtype=torch.bfloat16)
     for name, values in (("normal noise", images), ("ten times normal noise", 10 * images), ("zeros", 0 * images)):
@@ -168,8 +175,10 @@ def bfloat16(mixer: MixerUnderTest) -> None:
     needs=("shape", "bfloat16"),
 )
 def autocast(mixer: MixerUnderTest) -> None:
-    module, images = mixer.module(dtype=torch.float32), mixer.images(dtype=torch.float32)
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    mixer.require(torch.bfloat16)
+    mixer.require(torch.float32)
+    module, images = mixer.module(dtype=mixer.usual), mixer.images(dtype=mixer.usual)
+    with torch.inference_mode(), torch.autocast(mixer.device.type, dtype=torch.bfloat16):
         output = module(images)
     if output.shape != images.shape:
         raise BrokenPromiseError(f"{tuple(images.shape)} became {tuple(output.shape)}")
@@ -188,14 +197,14 @@ def reference(mixer: MixerUnderTest) -> None:
         slow = getattr(module, "reference", None)
         if slow is None or getattr(type(module), "reference", None) is Mixer.reference:
             raise NotApplicableError("the mixer has no reference")
-        for size in SIZES:
+        for size in mixer.sizes(SIZES, stage):
             images = mixer.images(1, size, stage)
             with torch.no_grad():
                 expected, output = slow(images), module(images)
             paths = {"": output, " with gradients": module(images).detach()}  # possibly another kernel
             for kind, result in paths.items():
                 difference = float((result - expected).abs().max())
-                if not difference <= REFERENCE_CLOSE * float(expected.abs().max()):
+                if not difference <= mixer.close(REFERENCE_CLOSE) * float(expected.abs().max()):
                     where = f"{size[0]}x{size[1]}, stage {stage}{kind}"
                     raise BrokenPromiseError(f"they differ by up to {difference:.3g} at {where}")
 
@@ -203,15 +212,15 @@ def reference(mixer: MixerUnderTest) -> None:
 @check(
     "every operation can be counted, and the MAC formula, where there is one, agrees with the counter",
     remedy="count multiply-adds of convolutions, linear layers, matrix products and sampling, and nothing else",
-    needs=("any_size",),
+    needs=("shape", "any_size"),
 )
 def macs(mixer: MixerUnderTest) -> None:
     if mixer.count is None:
         raise NotApplicableError("no counter was given")
     for stage, block in ((0, 0), (2, 1), (3, 0)):
-        module = mixer.module(stage, block, dtype=torch.float32)
+        module = mixer.module(stage, block, dtype=mixer.usual)
         formula = getattr(module, "macs", None)
-        for height, width in SIZES:
+        for height, width in mixer.sizes(SIZES, stage):
             counted = mixer.count(module, (height, width, mixer.position(stage).dim))
             if formula is None or getattr(type(module), "macs", None) is Mixer.macs:
                 continue
@@ -222,23 +231,36 @@ def macs(mixer: MixerUnderTest) -> None:
 
 
 @check(
-    "a deep copy, a pickled copy and a state dict give the same mixer",
-    remedy="keep all state in parameters and buffers, and build everything from the config",
+    "a deep copy, a pickled copy and a state dict give the same mixer, also after a forward pass",
+    remedy="keep all state in parameters and buffers, build everything from the config, and cache nothing that is "
+    "computed from weights",
     needs=("dtype", "input_untouched"),
 )
 def copies(mixer: MixerUnderTest) -> None:
-    module, images = mixer.module(), mixer.images(1)
-    fresh = mixer.entry.build(mixer.position(), **mixer.entry.preset(SCALE).options).to(torch.float64).eval()
-    fresh.load_state_dict(module.state_dict())
-    others = {
-        "deep copy": copy.deepcopy(module),
-        "pickled copy": pickle.loads(pickle.dumps(module)),
-        "state dict": fresh,
+    module, used, images = mixer.module(), mixer.fresh(), mixer.images(1)
+    module(images)  # with gradients: what it keeps of this has a graph
+    with torch.no_grad():
+        used(images)
+    ways: dict[str, Callable[[], nn.Module]] = {
+        "deep copy": lambda: copied(module),
+        "pickled copy": lambda: pickle.loads(pickle.dumps(module)),
+        "state dict": lambda: _loaded(mixer.fresh(), module),
+        "state dict in a mixer that ran before": lambda: _loaded(used, module),
     }
     with torch.no_grad():
         torch.manual_seed(2)
         expected = module(images)
-        for name, other in others.items():
+        for name, way in ways.items():
+            try:
+                other = way()
+            except Exception as error:
+                text = " ".join(str(error).split())
+                raise BrokenPromiseError(f"the {name} fails: {type(error).__name__}: {text}") from error
             torch.manual_seed(2)  # randomness in eval mode is another check's subject
-            if not torch.allclose(other(images), expected, rtol=1e-10, atol=1e-12):
+            if not torch.allclose(other(images), expected, rtol=mixer.close(1e-10), atol=mixer.close(1e-12)):
                 raise BrokenPromiseError(f"the {name} computes something else")
+
+
+def _loaded(module: nn.Module, source: nn.Module) -> nn.Module:
+    module.load_state_dict(source.state_dict())
+    return module

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from stmbench.mixers.conformance.check import DESIGN_MAPS, BrokenPromiseError, MixerUnderTest, check
+from stmbench.mixers.conformance.check import DESIGN_MAPS, VANISHING, BrokenPromiseError, MixerUnderTest, check
 
 PLACES = ((0, 0, 4), (2, 1, 8), (3, 0, 8))  # stage, block, images
 NAMED = 3  # dead elements that are named one by one
 TRIALS = 2  # a gradient is zero if it vanishes for all of these weights and inputs
-ZERO = 1e-12  # of the largest gradient in the mixer, in float64: rounding leaves 1e-16 where the formula says 0
 
 
 def _largest_gradients(mixer: MixerUnderTest, stage: int, block: int, images: int) -> dict[str, Tensor]:
@@ -49,39 +49,62 @@ def elements(dead: Tensor) -> str:
         places = rows.nonzero()[:, 0].tolist()
         if places == list(range(places[0], places[-1] + 1)):
             return f"[{places[0]}]" if len(places) == 1 else f"[{places[0]}:{places[-1] + 1}]"
-    named = ["[" + ", ".join(map(str, place)) + "]" for place in dead.nonzero()[:NAMED].tolist()]
-    more = int(dead.sum()) - len(named)
+    fewer = dead
+    while fewer.ndim > 1 and torch.equal(fewer.all(-1), fewer.any(-1)):
+        fewer = fewer.all(-1)
+    colons = [":"] * (dead.ndim - fewer.ndim)
+    named = ["[" + ", ".join([*map(str, place), *colons]) + "]" for place in fewer.nonzero()[:NAMED].tolist()]
+    more = int(fewer.sum()) - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 @check(
     "every parameter gets a finite gradient, non-zero unless declared as a zero gradient",
-    remedy="use the parameter, or declare it: zero_gradient=(ZeroGradient(parameter=, part=, reason=, whole=),)",
+    remedy="use the parameter; only where the formula makes its gradient zero, declare it and say why in `reason`",
     needs=("shape", "input_untouched"),
 )
 def gradients(mixer: MixerUnderTest) -> None:
-    declared = mixer.entry.zero_gradient
+    declared, zero = mixer.entry.zero_gradient, VANISHING[mixer.precise]
     confirmed: set[str] = set()
+    missing: dict[str, list[Tensor]] = {}  # parameter -> where its gradient is zero, in each stage, if not declared
+    faults: list[str] = []
     for stage, block, images in PLACES:
         for name, gradient in _largest_gradients(mixer, stage, block, images).items():
-            dead = int((gradient <= ZERO).sum())
+            dead = int((gradient <= zero).sum())
             covering = [item for item in declared if fnmatch.fnmatchcase(name, item.parameter)]
+            if not covering:
+                missing.setdefault(name, []).append(gradient <= zero)
             if dead and not covering:
-                raise BrokenPromiseError(
+                faults.append(
                     f"{dead} of {gradient.numel()} elements of {name} get no gradient (stage {stage}): "
-                    f"{elements(gradient <= ZERO)}"
+                    f"{elements(gradient <= zero)}"
                 )
-            if dead == gradient.numel() and not any(item.whole for item in covering):
-                raise BrokenPromiseError(f"no element of {name} gets a gradient (stage {stage}), declared in part only")
-            if dead < gradient.numel() and any(item.whole for item in covering):
-                raise BrokenPromiseError(f"{name} is declared a zero gradient, but gets one (stage {stage})")
+            elif dead == gradient.numel() and not any(item.whole for item in covering):
+                faults.append(f"no element of {name} gets a gradient (stage {stage}), declared in part only")
+            elif dead < gradient.numel() and any(item.whole for item in covering):
+                faults.append(f"{name} is declared a zero gradient, but gets one (stage {stage})")
             if dead:
                 confirmed.update(item.parameter for item in covering)
-    for item in declared:
-        if item.parameter not in confirmed:
-            raise BrokenPromiseError(
-                f"{item.parameter} is declared a zero gradient, but all of it learns, or there is no such name"
-            )
+    faults += [
+        f"{item.parameter} is declared a zero gradient, but all of it learns, or there is no such name"
+        for item in declared
+        if item.parameter not in confirmed
+    ]
+    if faults:
+        raise BrokenPromiseError(faults[0], proposal=_proposal(missing))
+
+
+def _proposal(missing: Mapping[str, Sequence[Tensor]]) -> str:
+    """The declarations of zero gradients that are missing, with the reason left to fill in."""
+    entries = []
+    for name, masks in missing.items():
+        if any(bool(dead.any()) for dead in masks):
+            first = next(dead for dead in masks if bool(dead.any()))
+            whole = all(bool(dead.all()) for dead in masks)
+            part = elements(first) + ("" if whole else f" of {' x '.join(map(str, first.shape))}")
+            said = f'parameter="{name}", part="{part}", reason="..."' + (", whole=True" if whole else "")
+            entries.append(f"ZeroGradient({said})")
+    return f"zero_gradient=({', '.join(entries)},)," if entries else ""
 
 
 @check(
@@ -101,3 +124,19 @@ def input_gradient(mixer: MixerUnderTest) -> None:
         raise BrokenPromiseError("it is not finite")
     if not bool(gradient.flatten(1).abs().amax(1).gt(0).all()):
         raise BrokenPromiseError("it is zero")
+
+
+@check(
+    "a second training step works: nothing of the first one's graph is used again",
+    remedy="detach what is kept from one forward pass to the next, or compute it again while training",
+    needs=("input_gradient",),
+)
+def second_step(mixer: MixerUnderTest) -> None:
+    module, images = mixer.module().train(), mixer.images(2).requires_grad_()
+    for step in (1, 2):
+        try:
+            module(images).sum().backward()
+        except RuntimeError as error:
+            if step == 1:
+                raise
+            raise BrokenPromiseError(" ".join(str(error).split())[:120]) from error

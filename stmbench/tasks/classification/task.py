@@ -13,6 +13,7 @@ from timm.data.mixup import Mixup
 from timm.loss.cross_entropy import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
+from stmbench.architectures.backbone import Backbone
 from stmbench.data.image_set import ImageSet
 from stmbench.data.loading import PixelCache, batches
 from stmbench.data.preprocessing import Preprocessing
@@ -50,6 +51,8 @@ class Classification(Task):
         """See `Task.prepare`."""
         settings, recipe = self.settings, self.settings.recipe
         self.preprocessing = Preprocessing.of(model, settings.resolution)
+        if isinstance(model, Backbone):
+            model.require_size(*self.preprocessing.size)
         self._mixup, self._loss = mixup_of(recipe, self.data.num_classes), loss_of(recipe)
         # a process beyond the last image would have none: images are dealt out one by one
         self._batches = batches(
