@@ -12,13 +12,13 @@
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
-    dcnv4        deformable convolution without normalised weights
     neighborhood_attn                        attention to the K x K tokens around, at a distance or not
     dcnv4                                    deformable convolution without normalised weights
     outlook_attn                             attention: each token says how the window around it is mixed
     involution                               a kernel for each position, made from its channels
     xca                                      cross-covariance attention, over channels
     cross_window_attn                        attention in vertical and horizontal stripes
+    global_filter                            a learned factor for every frequency
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -55,6 +55,7 @@ MODULES = {
     "gated_conv_only": ("gated_conv_only",),
     "gated_conv": ("gated_conv", "gated_conv_gf"),
     "cross_window_attn": ("cross_window_attn",),
+    "global_filter": ("global_filter",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

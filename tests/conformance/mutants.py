@@ -18,7 +18,8 @@ FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
 }  # fmt: skip
 # what says what is meant (references), what is checked elsewhere (configs), and what runs before a forward pass
-LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "_interpolation_matrix", "fuse_reference",
+LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "interpolation_matrix", "fuse_reference",
+              "resized_reference", "spectrum_reference", "inverse_reference",
               "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
               "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
               "from_published", "backward",

@@ -23,7 +23,7 @@ from stmbench.mixers.affinity.base import (
 )
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
-from stmbench.mixers.affinity.dense import AttentionAffinity, MatrixAffinity, ProductAffinity
+from stmbench.mixers.affinity.dense import AttentionAffinity, CirculantAffinity, MatrixAffinity, ProductAffinity
 from stmbench.mixers.affinity.sparse import (
     PointAffinity,
     StencilAffinity,
@@ -37,6 +37,7 @@ __all__ = [
     "JACOBIAN_INSTEAD",
     "Affinity",
     "AttentionAffinity",
+    "CirculantAffinity",
     "Columns",
     "HasAffinity",
     "Kind",

@@ -7,6 +7,7 @@ offers one is a `HasAffinity`.
     A                    shape (B, heads, N_out, N_in): N_out positions of the H x W map, row by row, N_in value tokens
     ├── AttentionAffinity   softmax(q k^T + bias), whose rows are computed on request
     ├── ProductAffinity     q k^T, whose rows are computed on request
+    ├── CirculantAffinity   a convolution over the whole map, around its borders
     ├── MatrixAffinity      a stored matrix (for instance a static N x N one)
     ├── WindowAffinity      queries and keys of windows
     ├── StencilAffinity     taps at fixed offsets: convolutions, with weights per position or shared by all positions

@@ -63,6 +63,27 @@ class ProductAffinity(FullAffinity):
         return self._q @ (self._k.transpose(2, 3) @ values)
 
 
+class CirculantAffinity(FullAffinity):
+    """A convolution over the whole map that wraps around its borders: A[p, q] = kernel[p - q], one kernel per head.
+
+    Args:
+        kernels: (heads, H, W), entry (y, x) being the weight of the token y rows above and x columns to the left.
+        batch: images.
+    """
+
+    def __init__(self, kernels: Tensor, columns: Columns, *, kind: Kind, batch: int) -> None:
+        super().__init__((batch, len(kernels), len(columns), len(columns)), columns, kind)
+        self._kernels = kernels
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """(Q,) long -> (B, heads, Q, N)."""
+        height, width = self._kernels.shape[1:]
+        place = torch.arange(height * width, device=queries.device)
+        up = (queries[:, None] // width - place // width) % height
+        left = (queries[:, None] % width - place % width) % width
+        return self._kernels[:, up, left].expand(self.shape[0], -1, -1, -1)
+
+
 class MatrixAffinity(FullAffinity):
     """A matrix that is held: (B or 1, heads, N_out, N_in); `batch` images share one that has a first dimension of 1."""
 

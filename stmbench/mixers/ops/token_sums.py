@@ -80,8 +80,7 @@ class StaticMatrix(nn.Module):
             return left @ right.transpose(1, 2)
         if size == self.config.resolution:
             return self.whole
-        columns = self._resized(self.whole.transpose(1, 2), size)  # heads, N' columns, N rows
-        return self._resized(columns.transpose(1, 2), size) / self._growth(size)
+        return resized(self.whole, self.config.resolution, size) / self._growth(size)
 
     def reference(self, size: Size) -> Tensor:
         """`matrix`, with the interpolation written out as a matrix of its own for each axis."""
@@ -93,10 +92,8 @@ class StaticMatrix(nn.Module):
         if size == self.config.resolution:
             return matrices
         height, width = self.config.resolution
-        down, across = _interpolation_matrix(height, size[0], matrices), _interpolation_matrix(width, size[1], matrices)
-        positions = torch.einsum("iy,jx->ijyx", down, across).reshape(size[0] * size[1], height * width)
         shrink = (height * width) / (size[0] * size[1])
-        return shrink * torch.einsum("in,hnm,jm->hij", positions, matrices, positions)
+        return shrink * resized_reference(matrices, self.config.resolution, size)
 
     def macs(self, height: int, width: int, dim: int) -> int:
         """N^2 C, or 2 N r C (and the factors' products with the values alone: resizing is not counted)."""
@@ -108,33 +105,53 @@ class StaticMatrix(nn.Module):
         assert self.right is not None
         if size == self.config.resolution:
             return self.left, self.right
-        return self._resized(self.left, size), self._resized(self.right, size) / self._growth(size)
+        old = self.config.resolution
+        return _resized_rows(self.left, old, size), _resized_rows(self.right, old, size) / self._growth(size)
 
     def _growth(self, size: Size) -> float:
         return size[0] * size[1] / (self.config.resolution[0] * self.config.resolution[1])
 
-    def _resized(self, table: Tensor, size: Size) -> Tensor:
-        """(heads, N, features), N the design map's positions -> (heads, N', features)."""
-        image = table.transpose(1, 2).reshape(len(table), -1, *self.config.resolution)  # heads, features, H, W
-        resized = F.interpolate(image, size, mode="bilinear", align_corners=False)
-        return resized.flatten(2).transpose(1, 2)
-
     def _check(self, size: Size) -> None:
-        if size != self.config.resolution and not self.config.resize:
-            design, got = ("x".join(map(str, pair)) for pair in (self.config.resolution, size))
-            raise ConfigError(
-                f"a map of {design}, which the static {design} matrix was made for",
-                got,
-                "build the model with img_size= that size, or leave resize=False out to interpolate the matrix",
-            )
+        require_resolution(size, self.config.resolution, resize=self.config.resize, what="static matrix")
 
 
-def _interpolation_matrix(old: int, new: int, like: Tensor) -> Tensor:
+def require_resolution(size: Size, made_for: Size, *, resize: bool, what: str) -> None:
+    """Raise ConfigError for a map of another `size` than `what` was made for, unless it may be resized."""
+    if size != made_for and not resize:
+        design, got = ("x".join(map(str, pair)) for pair in (made_for, size))
+        raise ConfigError(
+            f"a map of {design}, which the {what} was made for",
+            got,
+            f"build the model with img_size= that size, or leave resize=False out to interpolate the {what}",
+        )
+
+
+def resized(matrices: Tensor, old: Size, new: Size) -> Tensor:
+    """(heads, N, N) for maps of size `old` -> (heads, N', N'): rows and columns are interpolated as images."""
+    columns = _resized_rows(matrices.transpose(1, 2), old, new)  # heads, N' columns, N rows
+    return _resized_rows(columns.transpose(1, 2), old, new)
+
+
+def _resized_rows(table: Tensor, old: Size, new: Size) -> Tensor:
+    """(heads, N, features), N the positions of a map of size `old` -> (heads, N', features)."""
+    image = table.transpose(1, 2).reshape(len(table), -1, *old)  # heads, features, H, W
+    return F.interpolate(image, new, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+
+
+def resized_reference(matrices: Tensor, old: Size, new: Size) -> Tensor:
+    """`resized`, with the interpolation written out as a matrix of its own for each axis."""
+    down, across = interpolation_matrix(old[0], new[0], matrices), interpolation_matrix(old[1], new[1], matrices)
+    positions = torch.einsum("iy,jx->ijyx", down, across).reshape(new[0] * new[1], old[0] * old[1])
+    return torch.einsum("in,hnm,jm->hij", positions, matrices, positions)
+
+
+def interpolation_matrix(old: int, new: int, like: Tensor, *, corners: bool = False) -> Tensor:
     """(new, old) weights of linear interpolation: new point i lies at (i + 1/2) old / new - 1/2 of the old ones, or at
-    the first or last of them."""
+    the first or last of them; with `corners`, first on first and last on last."""
     weights = torch.zeros(new, old, dtype=like.dtype, device=like.device)
     for i in range(new):
-        position = min(max((i + 0.5) * old / new - 0.5, 0.0), old - 1.0)
+        centred = min(max((i + 0.5) * old / new - 0.5, 0.0), old - 1.0)
+        position = i * (old - 1) / max(new - 1, 1) if corners else centred
         low = int(position)
         weights[i, low] += low + 1 - position
         if position > low:
