@@ -19,6 +19,7 @@
     xca                                      cross-covariance attention, over channels
     cross_window_attn                        attention in vertical and horizontal stripes
     global_filter                            a learned factor for every frequency
+    maxvit_attn                              attention in windows and in grids over the whole map, by turns
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -56,6 +57,7 @@ MODULES = {
     "gated_conv": ("gated_conv", "gated_conv_gf"),
     "cross_window_attn": ("cross_window_attn",),
     "global_filter": ("global_filter",),
+    "maxvit_attn": ("maxvit_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -35,6 +35,7 @@ EXAMINED = {
     "gated_conv_only": "gated_conv_only",
     "ops.depthwise": "gated_conv",
     "cross_window_attn": "cross_window_attn",
+    "maxvit_attn": "maxvit_attn",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
