@@ -20,6 +20,7 @@
     cross_window_attn                        attention in vertical and horizontal stripes
     global_filter                            a learned factor for every frequency
     maxvit_attn                              attention in windows and in grids over the whole map, by turns
+    afno                                     a small MLP on every frequency
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -58,6 +59,7 @@ MODULES = {
     "cross_window_attn": ("cross_window_attn",),
     "global_filter": ("global_filter",),
     "maxvit_attn": ("maxvit_attn",),
+    "afno": ("afno",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

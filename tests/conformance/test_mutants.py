@@ -22,6 +22,7 @@ EXAMINED = {
     "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
     "ops.windows": "sw_attn", "ops.fourier": "global_filter",
     # newer mixers, by module
+    "afno": "afno",
     "global_filter": "global_filter",
     "xca": "xca",
     "focal_modulation": "focal_modulation",

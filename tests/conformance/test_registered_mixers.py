@@ -16,6 +16,7 @@ WITHOUT_AFFINITY = (
     "conv3",
     "group_conv3",
     "cot_static",
+    "afno",
     "xca",
     "focal_modulation",
     "gated_conv",

@@ -103,7 +103,7 @@ POOLING = (
 ACTIVATIONS = (
     "celu", "elu", "erf", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
     "log_sigmoid", "log_softmax", "mish", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
-    "softplus", "softsign", "tanh",
+    "softplus", "softshrink", "softsign", "tanh",
 )  # fmt: skip
 for operation in (*POOLING, *(f"aten::{name}{suffix}" for name in ACTIVATIONS for suffix in ("", "_"))):
     handle(operation)(traffic)
