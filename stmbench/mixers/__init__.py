@@ -9,6 +9,7 @@
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     gated_conv                               products of convolutions: gated_conv, gated_conv_gf
     gated_conv_only                          a control: a gated convolution without a state-space model
+    ss2d                                     state space: four selective scans over the map
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -60,6 +61,7 @@ MODULES = {
     "global_filter": ("global_filter",),
     "maxvit_attn": ("maxvit_attn",),
     "afno": ("afno",),
+    "ss2d": ("ss2d",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

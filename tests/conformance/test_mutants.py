@@ -37,6 +37,7 @@ EXAMINED = {
     "ops.depthwise": "gated_conv",
     "cross_window_attn": "cross_window_attn",
     "maxvit_attn": "maxvit_attn",
+    "ss2d": "ss2d",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -53,6 +54,7 @@ OWN = {
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
     "outlook_attn": {"stride": 2, "value_bias": True},
+    "ss2d": {"variant": "v0", "d_state": 2, "ssm_ratio": 1.5},
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
 }
 # sizes that are tried instead: a side of several tiles and one that is padded; two that are padded unlike

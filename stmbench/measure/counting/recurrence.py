@@ -5,6 +5,8 @@
 costs one multiply-add per element and step, like a convolution or product with the same result. A step is a sum that
 contains a product, one factor of which is the sum of another step, and that has slices of a tensor (the positions)
 among its operands. Chains without slices (polynomials, the gates of a layer) carry nothing along positions.
+
+The project's own scans are one operation each in a trace, and cost what they would written out.
 """
 
 from __future__ import annotations
@@ -48,6 +50,27 @@ def step(call: Call) -> Tally:
         return Tally()
     call.covers(*(origin(value) for value in node.inputs()))
     return call.tally("recurrence", prod(call.output))
+
+
+@handle("stmbench::linear_scan")
+def linear_scan(call: Call) -> Tally:
+    """One multiply-add per element and step."""
+    return call.tally("recurrence", prod(call.output))
+
+
+@handle("stmbench::selective_scan")
+def selective_scan(call: Call) -> Tally:
+    """For each state and position one multiply-add of the recurrence and one of the product with C.
+
+    The exponents, their exponentials and delta u are elementwise; the product with B belongs to the sum, as in a loop.
+    """
+    channels, states = prod(call.shape(0)), prod(call.shape(0)) * call.shape(2)[1]
+    return Tally(
+        kinds={"recurrence": states, "matmul": states},
+        activations=states + channels,
+        elements_moved=call.elements_moved,
+        elementwise=2 * states + channels,
+    )
 
 
 def _products(node: _C.Node) -> list[list[_C.Value]]:

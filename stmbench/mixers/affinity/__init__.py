@@ -6,6 +6,7 @@ module.project(module.affinity(x).apply(module.values(x)), H, W)  # equals modul
 base        the contract; the Jacobian affinity of anything differentiable
 columns     where columns lie; full matrices
 combined    made of other affinities
+scans       linear recurrences along paths over the map
 sparse      windows, stencils and sampled points
 """
 
@@ -24,6 +25,7 @@ from stmbench.mixers.affinity.base import (
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.dense import AttentionAffinity, CirculantAffinity, MatrixAffinity, ProductAffinity
+from stmbench.mixers.affinity.scans import SelectiveScanAffinity
 from stmbench.mixers.affinity.sparse import (
     PointAffinity,
     StencilAffinity,
@@ -47,6 +49,7 @@ __all__ = [
     "ProductAffinity",
     "RepeatedHeads",
     "ScaledAffinity",
+    "SelectiveScanAffinity",
     "StencilAffinity",
     "WindowAffinity",
     "affinity_of",

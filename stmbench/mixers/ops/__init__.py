@@ -6,6 +6,7 @@ bilinear    weighted bilinear samples of a map
 token_sums  sums over all tokens with a learned N x N matrix, and over the taps of a K x K neighbourhood
 depthwise   depthwise convolutions with large kernels, fast on a CPU
 fourier     Fourier transforms over the map
+scan        linear recurrences along a sequence, the selective scan of state space models
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when

@@ -1,0 +1,66 @@
+"""Affinities of scans: what a linear recurrence along a path over the map takes from every token it has passed.
+
+Gu and Dao, "Mamba", COLM 2024, and Dao and Gu, "Transformers are SSMs", ICML 2024, section 3: the selective scan is the
+product with a semiseparable matrix, whose entry for output t and input s <= t is
+
+    sum over n of C_t[n] exp(A[n] (delta_(s+1) + ... + delta_t)) B_s[n] delta_s
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stmbench.mixers.affinity.columns import Columns
+from stmbench.mixers.affinity.dense import FullAffinity
+
+
+class SelectiveScanAffinity(FullAffinity):
+    """The semiseparable matrices of K selective scans, in the order of the map; rows are computed on request.
+
+    Args:
+        delta: (K, B, L, D); a: (K, n, D); b, c: (K, B, L, n), along each scan's path.
+        skip: (K, D), what each output takes from its own input besides.
+        paths: (K, L) long, the token at each position of the path.
+        joined: True if the scans share their values, so that the matrices are added: D heads. Otherwise K D heads,
+            scan by scan.
+    """
+
+    def __init__(
+        self,
+        delta: Tensor,
+        a: Tensor,
+        b: Tensor,
+        c: Tensor,
+        skip: Tensor,
+        paths: Tensor,
+        columns: Columns,
+        *,
+        joined: bool,
+    ) -> None:
+        scans, batch, length, dim = delta.shape
+        super().__init__((batch, dim if joined else scans * dim, length, length), columns, "dynamic")
+        self._delta, self._a, self._b, self._c, self._skip = delta, a, b, c, skip
+        self._passed = delta.cumsum(dim=2)
+        self._when = paths.argsort(dim=1)  # the position of each token on the path
+        self._joined = joined
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """(Q,) long -> (B, heads, Q, N_in)."""
+        scans = [self._of(scan, queries) for scan in range(len(self._delta))]
+        return torch.stack(scans).sum(dim=0) if self._joined else torch.cat(scans, dim=1)
+
+    def _of(self, scan: int, queries: Tensor) -> Tensor:
+        """(B, D, Q, N_in) of one scan."""
+        when = self._when[scan]
+        passed, delta = (tensor[scan][:, when].transpose(1, 2) for tensor in (self._passed, self._delta))  # B, D, N
+        later = when[queries, None] < when  # Q, N: columns that the scan has yet to reach
+        elapsed = (passed[:, :, queries, None] - passed[:, :, None]).masked_fill(later, 0)
+        written, read = self._b[scan][:, when], self._c[scan][:, when[queries]]  # B, N, n and B, Q, n
+        weights = torch.zeros_like(elapsed)
+        for state, rate in enumerate(self._a[scan]):  # (D,) each
+            products = read[:, None, :, None, state] * written[:, None, None, :, state]
+            weights = weights + products * torch.exp(rate[:, None, None] * elapsed)
+        weights = (weights * delta[:, :, None]).masked_fill(later, 0)
+        itself = queries[:, None] == torch.arange(len(when), device=queries.device)
+        return weights + itself * self._skip[scan][:, None, None]
