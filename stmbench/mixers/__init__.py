@@ -15,6 +15,7 @@
     focal_modulation                         focal modulation: gated levels of context
     neighborhood_attn                        attention to the K x K tokens around, at a distance or not
     dcnv4                                    deformable convolution without normalised weights
+    deformable_attn                          attention to points whose positions the map decides
     outlook_attn                             attention: each token says how the window around it is mixed
     involution                               a kernel for each position, made from its channels
     xca                                      cross-covariance attention, over channels
@@ -55,6 +56,7 @@ MODULES = {
     "involution": ("involution",),
     "xca": ("xca",),
     "outlook_attn": ("outlook_attn",),
+    "deformable_attn": ("deformable_attn",),
     "gated_conv_only": ("gated_conv_only",),
     "gated_conv": ("gated_conv", "gated_conv_gf"),
     "cross_window_attn": ("cross_window_attn",),

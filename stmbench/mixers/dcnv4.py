@@ -32,7 +32,7 @@ from stmbench.mixers.affinity import (
     with_outside,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
-from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.bilinear import token_positions, weighted_samples
 
 ALIGNED = 8  # outputs of the linear map come in multiples of it
@@ -229,11 +229,7 @@ class Dcnv4(Mixer):
             "output_proj.": "proj_out.",
             "center_feature_scale_proj_": "center_scale.",
         }
-        renamed = {}
-        for key, value in state.items():
-            prefix = next((prefix for prefix in names if key.startswith(prefix)), "")
-            renamed[names.get(prefix, "") + key.removeprefix(prefix)] = value
-        return renamed
+        return renamed(state, names)
 
     def macs(self, height: int, width: int) -> int:
         """N C (2 C for the projections, the outputs of the linear map, 5 K for sampling), and N C for each tap of the

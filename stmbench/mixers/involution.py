@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops import renamed
 from stmbench.mixers.ops.token_sums import group_sums
 
 
@@ -115,13 +116,7 @@ class Involution(Mixer):
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The authors' names; their 1 x 1 convolutions are linear layers here."""
-        names = {"conv1.conv.": "reduce.", "conv1.bn.": "norm.", "conv2.conv.": "expand."}
-        renamed = {}
-        for key, value in state.items():
-            prefix = next((prefix for prefix in names if key.startswith(prefix)), "")
-            is_kernel = prefix != "" and value.ndim == 4
-            renamed[names.get(prefix, "") + key.removeprefix(prefix)] = value.flatten(1) if is_kernel else value
-        return renamed
+        return renamed(state, {"conv1.conv.": "reduce.", "conv1.bn.": "norm.", "conv2.conv.": "expand."})
 
     def macs(self, height: int, width: int) -> int:
         """N C / r (C + groups K^2) for the kernels of C / r hidden channels, N K^2 C for the sums."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers.ops import renamed
 from stmbench.mixers.ops.token_sums import group_sums
 
 
@@ -132,9 +133,7 @@ class OutlookAttn(Mixer):
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The authors' names of the values and of the weights."""
-        names = {"v": "value", "attn": "weights"}
-        parts = ((key.partition("."), value) for key, value in state.items())
-        return {f"{names.get(layer, layer)}{dot}{rest}": value for (layer, dot, rest), value in parts}
+        return renamed(state, {"v.": "value.", "attn.": "weights."})
 
     def macs(self, height: int, width: int) -> int:
         """2 N C^2 for values and output; for each of N' centres C heads K^4 for the weights and K^4 C for the

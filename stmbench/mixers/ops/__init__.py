@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import ParamSpec
 
 import torch
@@ -76,3 +76,13 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
 def needs_gradient(*tensors: Tensor) -> bool:
     """Whether the backward pass will go through an operation on these tensors."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """A state dict with each of the prefixes replaced, and with kernels of 1 x 1 convolutions as linear layers'."""
+    named = {}
+    for key, value in state.items():
+        prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), "")
+        is_linear = value.ndim == 4 and value.shape[2:] == (1, 1) and value.shape[1] > 1  # not a depthwise one
+        named[prefixes.get(prefix, "") + key.removeprefix(prefix)] = value.flatten(1) if is_linear else value
+    return named

@@ -63,6 +63,55 @@ def token_positions(height: int, width: int, dtype: torch.dtype, device: torch.d
     return torch.stack((x, y), dim=-1)
 
 
+def point_samples(value: Tensor, points: Tensor) -> Tensor:
+    """A map sampled bilinearly at a few points of each group of channels, zero outside the map.
+
+    Args:
+        value: (B, H, W, C).
+        points: (B, groups, P, 2), (x, y) from -1, the first token, to 1, the last one; float32 or float64.
+
+    Returns:
+        (B, P, C) in the dtype of `value`.
+    """
+    batch, height, width, dim = value.shape
+    groups = points.shape[1]
+    maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2).flatten(0, 1).to(points.dtype)
+    samples = F.grid_sample(maps, points.flatten(0, 1)[:, None], padding_mode="zeros", align_corners=True)
+    return samples.view(batch, dim, -1).transpose(1, 2).to(value.dtype)
+
+
+def displacement_samples(table: Tensor, points: Tensor, height: int, width: int) -> Tensor:
+    """A table sampled bilinearly at the displacement from every point to every token of a map.
+
+    Args:
+        table: (heads, 2 H - 1, 2 W - 1), its middle being no displacement, for maps of H x W.
+        points: (B, groups, P, 2), as for `point_samples`; a group has heads / groups heads.
+        height, width: of the map, which may be another one.
+
+    Returns:
+        (B, heads, height * width, P) in the dtype of the points.
+    """
+    batch, groups = points.shape[:2]
+    last = _last_token(height, width, points.dtype, points.device)
+    # a row or column that is the only one lies in the middle
+    tokens = (token_positions(height, width, points.dtype, points.device).flatten(0, 1) - last / 2) / last.clamp(min=1)
+    grid = (tokens[:, None] - points[:, :, None] / 2).flatten(0, 1)  # B * groups, N, P, 2
+    tables = (
+        table.to(points.dtype)
+        .view(groups, len(table) // groups, *table.shape[1:])
+        .expand(batch, -1, -1, -1, -1)
+        .flatten(0, 1)
+    )
+    samples = F.grid_sample(tables, grid, padding_mode="zeros", align_corners=True)
+    return samples.view(batch, len(table), *grid.shape[1:3])
+
+
+@cached_table
+def _last_token(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(2,): the position (x, y) of the last token. Filled on the device, never copied to it."""
+    return torch.stack([torch.full((), size - 1, dtype=dtype, device=device) for size in (width, height)])
+
+
 def gathered_sums(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
     """`weighted_samples` as one weighted gather: rows of d channels, 4 K of them for each position and group."""
     batch, height, width, dim = value.shape
