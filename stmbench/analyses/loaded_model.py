@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_resolution
+from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_resolution, require_support
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.detectors.base import PATCH, side_options, sides_of
 from stmbench.architectures.detectors.trunk import body_of
@@ -99,6 +99,7 @@ def load_model(
     Raises:
         CheckpointError: weights that cannot be read or are another model's. UnknownNameError, ConfigError: the name.
     """
+    require_support(name, device=device, dtype=dtype)
     parsed = ModelName.parse(name)
     options = dict(parsed.options)
     stored = None if checkpoint is None else read_weights(checkpoint)
@@ -115,7 +116,7 @@ def load_model(
         preprocessing, kept = Preprocessing(size=sides_of(model)), torch.float32  # lower ones by autocast
     else:
         preprocessing, kept = Preprocessing.of(model, resolution), DTYPES[dtype]
-        require_resolution(model.eval(), name, preprocessing.size)
+        require_resolution(model.to(device).eval(), name, preprocessing.size)
     model = model.to(device=device, dtype=kept).eval().requires_grad_(False)
     return LoadedModel(
         name=name,

@@ -16,7 +16,7 @@ from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import InputError, reason_of
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
-from stmbench.mixers.trials import channel_multiple
+from stmbench.mixers.trials import channel_multiple, why_not
 from stmbench.tables.rows import display
 
 Quantity = Literal["macs", "params"]
@@ -159,8 +159,8 @@ class _Widths:
         self.model, self.quantity = model, quantity
         self.base = entry.preset(model.scale).dims
         own = {key: value for key, value in model.options.items() if key in entry.options()}
-        multiple = channel_multiple(entry, **{**entry.preset(model.scale).options, **own})
-        self._step = math.lcm(2, multiple)  # the stem halves the first width
+        self._entry, self._options = entry, {**entry.preset(model.scale).options, **own}
+        self._step = math.lcm(2, channel_multiple(entry, **self._options))  # the stem halves the first width
         self._unit = self.base[anchor]
         self._costs: dict[int, int | None] = {}
         self.refused: dict[tuple[int, ...], str] = {}  # width -> why
@@ -191,13 +191,18 @@ class _Widths:
         return k, math.inf
 
     def _cost(self, k: int) -> int | None:
-        """None where the mixer refuses the width."""
+        """None where the mixer refuses the width: of a stage on a small map, or when the model is built and counted."""
         if k not in self._costs:
-            try:
-                self._costs[k] = _cost(self.model.with_options(dims=self.dims(k)), self.quantity)
-            except Exception as error:  # a mixer that cannot take a width may raise anything
-                self._costs[k] = None
-                self.refused[self.dims(k)] = reason_of(error)
+            dims, cost = self.dims(k), None
+            reasons = (why_not(self._entry, dim, **self._options) for dim in dict.fromkeys(dims))
+            reason = next(filter(None, reasons), None)
+            if reason is None:
+                try:
+                    cost = _cost(self.model.with_options(dims=dims), self.quantity)
+                except Exception as error:  # a mixer that cannot take a width may raise anything
+                    reason = reason_of(error)
+            self._costs[k] = cost
+            self.refused |= {} if reason is None else {dims: reason}
         return self._costs[k]
 
 

@@ -19,6 +19,7 @@ from stmbench.architectures.catalog import ModelName, create_model, is_pattern, 
 from stmbench.architectures.detectors.base import DETECTORS, PATCH, sides_of
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.measure.environment import version_of
+from stmbench.mixers import trials
 from stmbench.mixers.base import MIXERS, MixerEntry
 from stmbench.plugins import TIMM_MODEL, sha256_of
 from stmbench.tables.labels import random_label
@@ -154,6 +155,18 @@ def build_model(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     return model.train(train)
+
+
+def require_support(name: str, *, device: str, dtype: str) -> None:
+    """Raise ConfigError if a model's mixer does not run on this device, or does not compute in this dtype."""
+    if (entry := facts_of(name).entry) is not None:
+        trials.require_support(entry, device=device, dtype=DTYPES[dtype])
+
+
+def counting_device(name: str) -> str:
+    """Where a model is built for its operations to be counted: on the CPU, or else where its mixer runs."""
+    entry = facts_of(name).entry
+    return str((None if entry is None else trials.device_of(entry)) or "cpu")
 
 
 def meta_model(name: str, **options: Any) -> nn.Module:

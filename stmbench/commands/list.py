@@ -32,6 +32,7 @@ def mixers(
 ) -> None:
     """The spatial token mixers with type, sampling, weights, cost in N, zero-gradient parameters and source."""
     from stmbench.mixers.base import MIXERS
+    from stmbench.mixers.trials import limits
     from stmbench.plugins import load_plugins
 
     load_plugins(plugin)
@@ -61,6 +62,8 @@ def mixers(
         zero = ", ".join(f"{item.parameter} ({item.part})" for item in entry.zero_gradient) or "none"
         source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
         terminal.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; zero gradient: {zero}")
+        for limit in limits(entry):
+            terminal.echo(f"{entry.name}: {limit}")
     terminal.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
@@ -143,6 +146,11 @@ def _facts(entry: Any) -> dict[str, Any]:
         "alpha": entry.alpha_beta[0],
         "beta": entry.alpha_beta[1],
         "depends_on_n": entry.depends_on_n,
+        "channel_multiple": entry.channel_multiple,
+        "any_size": entry.any_size,
+        "dtypes": list(entry.dtypes),
+        "devices": list(entry.devices),
+        "nondeterministic_backward": entry.nondeterministic_backward,
         "zero_gradient": [dataclasses.asdict(item) for item in entry.zero_gradient],
         "method": entry.method,
         "citation": entry.citation,

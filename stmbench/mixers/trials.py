@@ -8,13 +8,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, reason_of
 from stmbench.mixers.base import BlockPosition, MixerEntry
 
 DTYPES: Final = ("float64", "float32", "bfloat16", "float16")
 SHORT: Final = {"fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 DEVICES: Final = ("cpu", "cuda")
-MULTIPLES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)  # of channels that are tried
+MULTIPLES: Final = range(1, 97)  # of channels that are tried
 WIDTH: Final = 64  # channels that a mixer is tried with, or the next multiple of what it needs
 SIDE: Final = 14  # of the map
 
@@ -102,11 +102,24 @@ def channel_multiple(entry: MixerEntry, **options: Any) -> int:
     """
     if entry.channel_multiple is not None:
         return entry.channel_multiple
+    return next((multiple for multiple in MULTIPLES if _fits(entry, multiple, options)), 1)
+
+
+def _fits(entry: MixerEntry, multiple: int, options: dict[str, Any]) -> bool:
+    times = -(-WIDTH // multiple) | 1  # odd; two odd numbers that follow each other have no common factor
+    return all(why_not(entry, multiple * number, **options) is None for number in (times, times + 2))
+
+
+def why_not(entry: MixerEntry, dim: int, **options: Any) -> str | None:
+    """Why a mixer cannot take a width, found by trying it on a small map; None where it can.
+
+    Where this machine cannot run it, it is only built.
+    """
     key = tuple(sorted(options.items()))
     try:
-        return _found(_ByIdentity(entry), key)
+        return _tried_width(_ByIdentity(entry), dim, key)
     except TypeError:  # an option that cannot be hashed
-        return _found.__wrapped__(_ByIdentity(entry), key)
+        return _tried_width.__wrapped__(_ByIdentity(entry), dim, key)
 
 
 class _ByIdentity:
@@ -124,24 +137,18 @@ class _ByIdentity:
         )
 
 
-@functools.lru_cache(maxsize=256)
-def _found(key: _ByIdentity, options: tuple[tuple[str, Any], ...]) -> int:
-    for multiple in MULTIPLES:
-        times = -(-WIDTH // multiple) | 1  # odd; two odd numbers that follow each other have no common factor
-        if all(_takes(key.entry, multiple * number, dict(options)) for number in (times, times + 2)):
-            return multiple
-    return 1
-
-
-def _takes(entry: MixerEntry, dim: int, options: dict[str, Any]) -> bool:
+@functools.lru_cache(maxsize=2048)
+def _tried_width(key: _ByIdentity, dim: int, options: tuple[tuple[str, Any], ...]) -> str | None:
+    entry, named = key.entry, dict(options)
     position = BlockPosition(stage=2, block=1, dim=dim, resolution=(SIDE, SIDE))
     try:
         if device_of(entry) is None:
-            entry.build(position, **options)
-            return True
-        output = tried(entry, position, (SIDE, SIDE), **options)
+            entry.build(position, **named)
+            return None
+        output = tried(entry, position, (SIDE, SIDE), **named)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # a mixer that refuses a width may raise anything
-        return False
-    return isinstance(output, Tensor) and output.shape[-1] == dim
+    except BaseException as error:  # a mixer that refuses a width may raise anything
+        return reason_of(error)
+    width = output.shape[-1] if isinstance(output, Tensor) else type(output).__name__
+    return None if width == dim else f"{dim} channels became {width}"

@@ -8,8 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import facts_of, mixer_facts, outputs_of, own_weights, packages_of, plugin_hashes
+from stmbench.analyses.models import (
+    facts_of,
+    mixer_facts,
+    outputs_of,
+    own_weights,
+    packages_of,
+    plugin_hashes,
+    require_support,
+)
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
@@ -86,7 +96,16 @@ class Training(Analysis):
 
     def remarks(self) -> list[str]:
         sets = [images for run in self.runs for images in (self.data(run).train, self.data(run).test)]
-        return [*self._remarks, *dict.fromkeys(text for images in sets for text in (*images.remarks, *images.damaged))]
+        found = dict.fromkeys(text for images in sets for text in (*images.remarks, *images.damaged))
+        return [*self._remarks, *self._not_repeatable(), *found]
+
+    def _not_repeatable(self) -> list[str]:
+        """Where a seed does not give the same weights twice, although everything else is set to repeat exactly."""
+        if self.group.device.type == "cpu" and not torch.are_deterministic_algorithms_enabled():
+            return []
+        entries = [facts_of(run.model).entry for run in self.runs]
+        said = {entry.name: entry.nondeterministic_backward for entry in entries if entry is not None}
+        return [f"{name}: a second run of a seed gives other weights: {why}" for name, why in said.items() if why]
 
     def units(self) -> Iterator[Unit]:
         self.store.require_writable()
@@ -95,6 +114,7 @@ class Training(Analysis):
 
     def measure(self, unit: Unit) -> Outcome:
         run = self._by_key[unit.key]
+        require_support(run.model, device=str(self.group.device), dtype=run.dtype)
         self.group.broadcast(unit.key)
         if self.group.size == 1:
             return self._train(run)

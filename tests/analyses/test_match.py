@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import InputError, UnknownNameError, require
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS, Mixer, MixerConfig, register_mixer
+from stmbench.mixers.trials import channel_multiple
 
 OURS = [f"unified_{mixer}_nano" for mixer in ("sw_attn", "dw_conv", "dcnv3")]
 
@@ -51,13 +52,33 @@ class NeedsNumbers(Point):
         self.start = float(self.proj.weight.detach().sum())
 
 
+class Picky(Point):
+    """Fails at some widths, in its forward pass and with an error that is not stmbench's."""
+
+    refused: ClassVar[set[int]] = set()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] in self.refused:
+            raise RuntimeError(f"no kernel for {x.shape[-1]} channels")
+        return super().forward(x)
+
+
+class InTwenties(Point):
+    """Twenty groups of channels, as its forward pass alone shows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.unflatten(-1, (20, -1)).flatten(-2))
+
+
 @pytest.fixture(autouse=True)
 def _mixers() -> Iterator[None]:
     register_mixer("point", config=PointConfig)(Point)
     register_mixer("coarse", config=PointConfig, channel_multiple=12)(type("Coarse", (Point,), {}))
     register_mixer("number", config=PointConfig)(NeedsNumbers)
+    register_mixer("twenties", config=PointConfig)(InTwenties)
+    register_mixer("picky", config=PointConfig)(Picky)
     yield
-    for name in ("point", "coarse", "number"):
+    for name in ("point", "coarse", "number", "twenties", "picky"):
         MIXERS.unregister(name)
 
 
@@ -107,6 +128,28 @@ def test_a_refused_width_is_passed_over() -> None:
     options = ModelName.parse(matched.name).options
     assert options["grain"] == 6
     assert all(dim % 6 == 0 for dim in options["dims"])
+
+
+def test_a_width_that_fails_is_passed_over_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = match(["unified_point_tiny", "unified_dw_conv_tiny"], "params").matches[0]
+    dims = ModelName.parse(usual.name).options["dims"]
+    monkeypatch.setattr(Picky, "refused", {dims[0]})
+    found = match(["unified_picky_tiny", "unified_point_tiny", "unified_dw_conv_tiny"], "params")
+    picky, point = found.matches
+    assert point.name == usual.name  # the others are matched as they were
+    assert abs(ModelName.parse(picky.name).options["dims"][0] - dims[0]) == 2  # the next width
+    (note,) = found.notes
+    width = "-".join(map(str, dims))
+    assert note.startswith(f"unified_picky_tiny: passed over the widths {width}")
+    assert note.endswith(f"which it cannot take: RuntimeError: no kernel for {dims[0]} channels")
+
+
+def test_what_widths_are_multiples_of_is_found_by_trying() -> None:
+    assert channel_multiple(MIXERS.get("twenties")) == 20
+    assert channel_multiple(MIXERS.get("coarse")) == 12  # declared
+    assert channel_multiple(MIXERS.get("point")) == 1
+    assert channel_multiple(MIXERS.get("point"), grain=48) == 48
+    assert channel_multiple(MIXERS.get("point"), grain=1000) == 1  # none of those that are tried
 
 
 def test_a_constructor_that_needs_numbers() -> None:

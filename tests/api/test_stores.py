@@ -82,7 +82,7 @@ def test_check(monkeypatch: pytest.MonkeyPatch) -> None:
     from stmbench.mixers.conformance import Outcome
 
     outcome = Outcome(check="shapes", promise="any H and W", status="failed", found="H = W alone", remedy="pad")
-    monkeypatch.setitem(check.CHECKS, "mixer", lambda name: [outcome])
+    monkeypatch.setitem(check.CHECKS, "mixer", lambda name, **_: [outcome])
     (row,) = sb.check(ROOT / "examples" / "my_mixer.py").to_dict("records")
     assert (row["kind"], row["name"], row["status"]) == ("mixer", "strip_modulation", "failed")
     assert (row["found"], row["remedy"]) == ("H = W alone", "pad")

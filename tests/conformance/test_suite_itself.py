@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,42 @@ def test_a_sound_mixer_passes_everything() -> None:
         ("affinity", "skipped", "the mixer offers no affinity"),
         ("affinity_forms", "skipped", "needs affinity to pass"),
     ]
+
+
+class TooCoarse(broken.Sound):
+    """A reference that is not the fast path, by more than rounding in float32."""
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return broken.Sound.forward(self, x) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("module", "facts", "meant"),
+    [
+        (broken.Sound, {"any_size": False}, []),
+        (broken.Sound, {"dtypes": ("float32",)}, []),
+        (broken.MadeForTheDesignSize, {"any_size": False}, []),
+        (broken.NoKernelForDouble, {"dtypes": ("float32", "bfloat16")}, []),
+        (broken.LosesARow, {"any_size": False}, ["shape"]),
+        (broken.WrongMacs, {"any_size": False}, ["macs"]),
+        (broken.WrongReference, {"any_size": False}, ["reference"]),
+        (broken.NanInBfloat16, {"dtypes": ("float64", "float32", "bfloat16")}, ["bfloat16"]),
+        (broken.NanInBfloat16, {"dtypes": ("float64", "float32")}, []),
+        (TooCoarse, {"dtypes": ("float32",)}, ["reference"]),
+        (broken.LeaksAcrossTheBatch, {"dtypes": ("float32",)}, ["batch_independent"]),
+        (broken_gradients.DeadThird, {"dtypes": ("float32",)}, ["gradients"]),
+        (broken.ForgetsInACopy, {"dtypes": ("float32",), "any_size": False}, ["copies"]),
+    ],
+)
+def test_what_a_mixer_promises_within_its_limits_is_checked(
+    module: type[nn.Module], facts: dict[str, Any], meant: list[str]
+) -> None:
+    outcomes = conform(broken.entry(module, **facts), count=_macs)
+    assert [outcome.check for outcome in outcomes if outcome.status == "failed"] == meant
+    skipped = {outcome.check for outcome in outcomes if outcome.status == "skipped"}
+    assert ("any_size" in skipped) == (facts.get("any_size") is False)
+    if not meant:
+        assert {"macs", "reference", "gradients", "copies"}.isdisjoint(skipped)
 
 
 def test_gradients_are_looked_at_on_the_design_map() -> None:

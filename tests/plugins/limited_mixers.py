@@ -1,4 +1,4 @@
-"""A plug-in of four mixers, each with a limit that public ones have; `load_plugin` takes it by its path."""
+"""A plug-in of five mixers, each with a limit that public ones have; `load_plugin` takes it by its path."""
 
 from __future__ import annotations
 
@@ -71,6 +71,25 @@ class SingleSum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mixed: Tensor = self.proj(_single(x) / x.shape[1])
         return mixed
+
+
+@register_mixer(
+    "gpu_shift",
+    config=PlainConfig,
+    devices=("cuda",),
+    nondeterministic_backward="atomic additions on CUDA",
+)
+class GpuShift(nn.Module):
+    """Neighbours to the left, scaled, by a kernel that no CPU has."""
+
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(config.dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            raise NotImplementedError("no kernel for the CPU")
+        return self.scale * nn.functional.pad(x, (0, 0, 1, 0))[:, :, :-1]
 
 
 @register_mixer("octet_mix", config=PlainConfig)

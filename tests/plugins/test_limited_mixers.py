@@ -11,6 +11,7 @@ import torch
 
 from stmbench.analyses.match import match
 from stmbench.analyses.models import require_resolution
+from stmbench.analyses.profile.costs import model_costs
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, InputError
 from stmbench.measure.counting import count
@@ -19,9 +20,11 @@ from stmbench.mixers.base import MIXERS
 from stmbench.mixers.conformance import conform
 from stmbench.plugins import load_plugin
 from tests.commands import run
+from tests.training import runs
 
 FILE = Path(__file__).with_name("limited_mixers.py")
-NAMES = ("grid_filter", "single_sum", "octet_mix", "keeps_gate")
+ON_CPU = ("grid_filter", "single_sum", "octet_mix", "keeps_gate")
+NAMES = ("grid_filter", "single_sum", "gpu_shift", "octet_mix", "keeps_gate")
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +59,7 @@ def test_the_others_pass_every_check(name: str) -> None:
     assert _left(name) == {}
 
 
-@pytest.mark.parametrize("mixer", NAMES)
+@pytest.mark.parametrize("mixer", ON_CPU)
 def test_costs_of_a_model(mixer: str) -> None:
     model = create_model(f"unified_{mixer}_nano")
     images = torch.randn(2, 3, 32, 32)
@@ -109,7 +112,96 @@ def test_a_profile_of_all_four(tmp_path: Path) -> None:
 
 
 def test_widths_are_multiples_that_trying_finds() -> None:
-    entries = {name: MIXERS.get(name) for name in (*NAMES, "halo_attn")}
-    assert [trials.channel_multiple(entry) for entry in entries.values()] == [1, 1, 8, 1, 32]
+    found = {name: trials.channel_multiple(MIXERS.get(name)) for name in (*NAMES, "halo_attn")}
+    assert found == {**dict.fromkeys(NAMES, 1), "octet_mix": 8, "halo_attn": 32}
     (matched,) = match(["unified_octet_mix_tiny", "unified_dw_conv_tiny"], "params").matches
     assert abs(matched.deviation) <= 0.05
+
+
+def test_a_mixer_of_another_device_is_checked_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "is_there", lambda device: device == "cpu")
+    outcomes = conform(MIXERS.get("gpu_shift"), count=_macs)
+    assert [o.check for o in outcomes if o.status == "passed"] == [
+        "frozen_config",
+        "config_refuses_nonsense",
+        "config_at_is_a_function",
+    ]
+    assert {(o.status, o.found) for o in outcomes[3:]} == {
+        ("skipped", "it runs on cuda alone, which this machine does not have")
+    }
+    lines = run.stmbench("check", "gpu_shift").stdout.splitlines()
+    assert lines[1:3] == [
+        "  runs on cuda alone",
+        "  its gradients differ from run to run: atomic additions on CUDA",
+    ]
+    assert lines[-2].endswith("checks that run the mixer: it runs on cuda alone, which this machine does not have")
+    assert len(lines) == 8  # name, two facts, three that passed, one line for the others, the summary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gpu_shift", "--device", "cpu"), "expected cuda, the only device of gpu_shift, got cpu; use --device cuda"),
+        (("single_sum", "--dtype", "fp64"), "expected float32, the only dtype of single_sum, got float64"),
+        (("single_sum", "--dtype", "half"), "expected a dtype (float64, float32, bfloat16, float16), got 'half'"),
+        (("single_sum", "--device", "tpu"), "expected a device, got 'tpu'"),
+    ],
+)
+def test_what_a_mixer_does_not_have_is_refused(arguments: tuple[str, ...], message: str) -> None:
+    assert run.refusal("check", *arguments).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "chosen", "message"),
+    [
+        ("single_sum", ["--dtype", "bf16"], "expected float32, the only dtype of single_sum, got bfloat16"),
+        ("gpu_shift", ["--device", "cpu"], "expected cuda, the only device of gpu_shift, got cpu"),
+    ],
+)
+def test_a_run_elsewhere_has_the_reason(mixer: str, chosen: list[str], message: str, tmp_path: Path) -> None:
+    common = ["--models", f"unified_{mixer}_nano", "--num-images", "2", "--plugin", str(FILE)]
+    result = run.stmbench("erf", *common, *chosen, "--out", str(tmp_path / "store"))
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_a_mixer_of_another_device_is_counted() -> None:
+    costs = model_costs("unified_gpu_shift_nano", (32, 32), seed=0)
+    macs = next(cost.value for cost in costs if cost.metric == "macs")
+    assert macs == count(create_model("unified_identity_nano"), (3, 32, 32)).macs
+
+
+@pytest.mark.parametrize(
+    ("mixer", "chosen", "reason"),
+    [
+        ("single_sum", {"dtype": "bf16"}, "expected float32, the only dtype of single_sum, got bfloat16"),
+        ("gpu_shift", {}, "expected cuda, the only device of gpu_shift, got cpu"),
+        ("grid_filter", {"resolution": (48, 48)}, "expected an image of 32x32, the only size that grid_filter takes"),
+    ],
+)
+def test_a_training_beyond_the_limits_fails_with_the_reason(
+    mixer: str, chosen: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    run = runs.settings(runs.folders(tmp_path / "images"), model=f"unified_{mixer}_nano", **chosen)
+    (failure,) = runs.training(tmp_path / "store", run).run().failures
+    assert reason in failure
+
+
+def test_a_training_that_should_repeat_exactly_names_what_does_not(tmp_path: Path) -> None:
+    run = runs.settings(runs.folders(tmp_path / "images"), model="unified_gpu_shift_nano")
+    said = "gpu_shift: a second run of a seed gives other weights: atomic additions on CUDA"
+    made = runs.training(tmp_path / "store", run)
+    assert said not in made.remarks()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert said in made.remarks()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_lists_say_the_limits() -> None:
+    said = run.stmbench("list", "mixers", "*_*").stdout
+    assert "gpu_shift: its gradients differ from run to run: atomic additions on CUDA" in said
+    assert "grid_filter: computes in float64 or float32 alone" in said
+    (facts,) = json.loads(run.stmbench("list", "mixers", "grid_filter", "--json").stdout)
+    assert (facts["any_size"], facts["dtypes"], facts["devices"]) == (False, ["float64", "float32"], [])

@@ -9,7 +9,15 @@ from typing import Any
 import torch
 
 from stmbench.analyses.base import Analysis, Listener, Outcome, Progress
-from stmbench.analyses.models import build_model, design_size, outputs_of, own_weights, packages_of, plugin_hashes
+from stmbench.analyses.models import (
+    build_model,
+    counting_device,
+    design_size,
+    outputs_of,
+    own_weights,
+    packages_of,
+    plugin_hashes,
+)
 from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.costs import model_costs, operator_costs
 from stmbench.analyses.profile.setting import SettingRun
@@ -156,7 +164,7 @@ class Profile(Analysis):
         def work() -> Outcome:
             self.say(f"counting {model}")
             outcome = tasks.costs(model, count(model, setting.resolution, seed=config.seed))
-            built = build_model(model, seed=config.seed)
+            built = build_model(model, seed=config.seed, device=counting_device(model))
             said = {**outputs_of(model, built), **faint_mixers(model, built, setting.resolution)}
             return dataclasses.replace(outcome, notes={**outcome.notes, **said})
 

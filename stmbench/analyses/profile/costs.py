@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stmbench.analyses.models import build_model, facts_of, require_resolution
+from stmbench.analyses.models import build_model, counting_device, facts_of, require_resolution
 from stmbench.analyses.profile.samples import Key
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec, first_mixer, map_shape, mixers_of
 from stmbench.analyses.profile.timing_harness import TimingHarness
@@ -49,7 +49,7 @@ def model_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Co
     Raises:
         CountError: an operation that the counter has no rule for.
     """
-    model = build_model(name, seed=seed)
+    model = build_model(name, seed=seed, device=counting_device(name))
     require_resolution(model, name, resolution)
     if isinstance(model, Described):
         parts = detector_costs(model, *resolution)
@@ -120,7 +120,7 @@ def left_out(model: str, costs: list[Cost]) -> dict[str, Any]:
 
 def operator_costs(name: str, resolution: tuple[int, int], *, seed: int) -> list[Cost]:
     """Costs of the mixer at each stage's first site, on that stage's map of one image."""
-    model = build_model(name, seed=seed)
+    model = build_model(name, seed=seed, device=counting_device(name))
     require_resolution(model, name, resolution)
     costs: list[Cost] = []
     for stage in stages_of(model):

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.models import DTYPES, build_model, meta_model
+from stmbench.analyses.models import DTYPES, build_model, meta_model, require_support
 from stmbench.analyses.profile.inputs import images, pixels, targets
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.detectors.base import padded, set_sides
@@ -141,6 +141,7 @@ class TimedModel:
 
     def __init__(self, spec: TimedModelSpec) -> None:
         self.spec = spec
+        require_support(spec.model, device=spec.device, dtype=spec.dtype)
         self.model = build_model(
             spec.model,
             seed=spec.seed,
