@@ -23,6 +23,7 @@
     global_filter                            a learned factor for every frequency
     maxvit_attn                              attention in windows and in grids over the whole map, by turns
     afno                                     a small MLP on every frequency
+    routing_attn                             attention within the regions that resemble one another
     pooling, identity                        controls: average pooling, no mixing
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
@@ -64,6 +65,7 @@ MODULES = {
     "maxvit_attn": ("maxvit_attn",),
     "afno": ("afno",),
     "ss2d": ("ss2d",),
+    "routing_attn": ("routing_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
 }

@@ -39,6 +39,7 @@ EXAMINED = {
     "cross_window_attn": "cross_window_attn",
     "maxvit_attn": "maxvit_attn",
     "ss2d": "ss2d",
+    "routing_attn": "routing_attn",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -57,12 +58,13 @@ OWN = {
 }  # classes and functions that another mixer runs
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
+    "routing_attn": {"regions": 3, "topks": (1, 1, 2)},
     "outlook_attn": {"stride": 2, "value_bias": True},
     "ss2d": {"variant": "v0", "d_state": 2, "ssm_ratio": 1.5},
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
 }
 # sizes that are tried instead: a side of several tiles and one that is padded; two that are padded unlike
-SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),)}
+SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),), "routing_attn": ((10, 8),)}
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
@@ -83,6 +85,7 @@ SURVIVE = {
     "cross_window_attn: CrossWindowAttn.forward: attended - lepe": "runs in the last stage only",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
     "ops.token_sums: group_sums: weights.numel() >= 2 ** 31": "the other implementation gives the same",
+    "routing_attn: RoutingAttn._attended: topk * FEW < regions": "the other implementation gives the same",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",
 }
 

@@ -56,12 +56,13 @@ def cropped_positions(positions: Tensor, columns: int, height: int, width: int) 
     return torch.where((y < height) & (x < width), y * width + x, -1)
 
 
-def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v by fused attention, in as many calls as the windows need.
+def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None = None) -> Tensor:
+    """softmax(scale q k^T + bias) v by fused attention, in as many calls as the windows need.
 
     Args:
         q: (windows, heads, M^2, d); k, v: (windows, heads, keys, d). Either of the first two dimensions may be large.
         bias: (windows or 1, heads, M^2, keys); None for none.
+        scale: d^-1/2 where it is None.
 
     Returns:
         (windows, heads, M^2, d).
@@ -70,14 +71,15 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Te
         if q.shape[dim] > MOST_WINDOWS:
             parts = [_split(tensor, dim) for tensor in (q, k, v)]
             biases = [bias] * len(parts[0]) if bias is None or bias.shape[dim] == 1 else _split(bias, dim)
-            return torch.cat([window_attention(*part) for part in zip(*parts, biases, strict=True)], dim)
+            pieces = zip(*parts, biases, strict=True)
+            return torch.cat([window_attention(q, k, v, bias, scale) for q, k, v, bias in pieces], dim)
     if bias is not None and bias.requires_grad and torch.is_grad_enabled() and q.device.type == "cpu":
         # a bias that learns is not fused on a CPU: written out it is faster, as there are no rows without a key
-        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+        logits = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(2, 3)
         logits += bias
         mixed: Tensor = logits.softmax(dim=-1) @ v
         return mixed
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
 def _split(tensor: Tensor, dim: int) -> list[Tensor]:
