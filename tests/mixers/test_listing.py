@@ -18,4 +18,4 @@ def test_list_names_every_registered_mixer() -> None:
 
 def test_the_folder_lists_the_mixers() -> None:
     files = {file.stem for file in Path(mixers.__file__).parent.glob("*.py")}
-    assert files == {*mixers.MODULES, "__init__", "base", "admission"}
+    assert files == {*mixers.MODULES, "__init__", "base", "admission", "trials"}
