@@ -25,6 +25,7 @@
     afno                                     a small MLP on every frequency
     routing_attn                             attention within the regions that resemble one another
     pooling, identity                        controls: average pooling, no mixing
+    pooling, identity, random_mixing         controls: average pooling, no mixing, a frozen random matrix
     base         the contract: config, position, preset, registry entry, `register_mixer`
     admission    what is asked of a plug-in's mixer
     trials       what a mixer takes, declared or found by trying: sizes of maps, widths, dtypes, devices
@@ -68,6 +69,7 @@ MODULES = {
     "routing_attn": ("routing_attn",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
+    "random_mixing": ("random_mixing",),
 }
 BUILTIN = tuple(name for names in MODULES.values() for name in names)
 

@@ -22,6 +22,7 @@ EXAMINED = {
     "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
     "ops.windows": "sw_attn", "ops.fourier": "global_filter",
     # newer mixers, by module
+    "random_mixing": "random_mixing",
     "afno": "afno",
     "global_filter": "global_filter",
     "xca": "xca",
@@ -81,6 +82,7 @@ SURVIVE = {
     "ops.token_sums: require_resolution: size == made_for": "asked where resizing is off only",
     "ops.fourier: from_spectrum: max(height, width) <= SMALL": "the library gives the same",
     "ops.fourier: spectrum: max(height, width) <= SMALL": "the library gives the same",
+    "random_mixing: RandomMixing.forward: len(matrix) > FEW": "the other product gives the same",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
     "cross_window_attn: CrossWindowAttn.forward: attended - lepe": "runs in the last stage only",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
