@@ -63,7 +63,10 @@ ON_DARK: Final = (
 OWN: Final = Style("#070707", "*", "-")  # a user's mixer: nothing is stronger on white
 CONTROL: Final = Style("#9c9c9c", "X", (0, (3.2, 2)))  # the identity mixer, in every figure
 # Of families: equally light, with shades to black on white, and to white on a dark ground.
-HUES: Final = ("#0493db", "#de6933", "#049f75", "#e455ab", "#9e8c04", "#9877eb", "#f0565e", "#029aac")
+HUES: Final = (
+    *("#0493db", "#de6933", "#049f75", "#e455ab", "#9e8c04", "#9877eb", "#f0565e", "#029aac"),
+    *("#60991f", "#bf64de", "#5987eb", "#c17a30"),
+)
 SHADES: Final = (1.0, 0.84, 0.68, 0.505, 0.335, 0.175)
 DEEPEST: Final = 0.15  # black in the darkest shade on a dark ground, which black words on a mark can still stand on
 TINTS: Final = (0.0, 0.16, 0.34, 0.515, 0.685, 0.85)  # white in each of them: steps that look alike
@@ -160,13 +163,17 @@ def _styles(facts: tuple[tuple[str, int | None, str | None], ...]) -> Mapping[st
 
 
 def _families(members: Mapping[str, str]) -> dict[str, Style]:
-    """A hue for each family, shades that are all used alike, markers that all differ, and strokes by lightness."""
+    """A hue for each family, shades that are all used alike, markers and strokes by lightness.
+
+    Markers and strokes begin again after as many as there are, whose numbers have no common divisor: no two names share
+    both.
+    """
     hues = {family: place % len(HUES) for place, family in enumerate(dict.fromkeys(members.values()))}
     by_hue = sorted(members, key=lambda name: hues[members[name]])
     colours = {name: SHADED[hues[members[name]]][place % len(SHADES)] for place, name in enumerate(by_hue)}
     by_lightness = sorted(colours, key=lambda name: _luminance(colours[name]))
     strokes = {name: STROKES[(place + 4) % len(STROKES)] for place, name in enumerate(by_lightness)}
-    markers = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(members)}
+    markers = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(by_lightness)}
     return {name: Style(colours[name], markers[name], strokes[name]) for name in members}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, cast
 
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
@@ -16,14 +17,23 @@ from stmbench.architectures.detectors.trunk import Body
 IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, standard deviation
 
 
+Norm = Literal["none", "group"]
+MakeNorm = Callable[[int], nn.Module]
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """32 groups, or fewer for fewer channels: groups have four channels or more."""
+    return nn.GroupNorm(math.gcd(32, max(1, channels // 4)), channels)
+
+
 class Pyramid(nn.Module):
     """Images (B, 3, H, W) -> maps of `width` channels by name: '0', '1', ... and those of `extra`, which makes the
-    coarser ones."""
+    coarser ones. `norm` (channels -> norm) follows each convolution of the pyramid."""
 
-    def __init__(self, body: Body, width: int, extra: ExtraFPNBlock) -> None:
+    def __init__(self, body: Body, width: int, extra: ExtraFPNBlock, *, norm: MakeNorm | None = None) -> None:
         super().__init__()
         self.body, self.out_channels = body, width
-        self.fpn = FeaturePyramidNetwork(list(body.channels), width, extra)
+        self.fpn = FeaturePyramidNetwork(list(body.channels), width, extra, norm)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> maps (B, width, H', W'), largest first."""

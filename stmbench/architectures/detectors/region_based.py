@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Final
 
 from torch import nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
@@ -12,11 +13,20 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from stmbench.architectures.backbone import REMEDY
 from stmbench.architectures.detectors.base import DETECTORS, AnchorConfig, CreateBackbone, DetectorEntry
-from stmbench.architectures.detectors.pyramid import Described, Pyramid, image_transform, initialise
+from stmbench.architectures.detectors.pyramid import (
+    Described,
+    Norm,
+    Pyramid,
+    group_norm,
+    image_transform,
+    initialise,
+)
 from stmbench.architectures.detectors.region_heads import CASCADE, ONE, StagedHeads, StageOptions
 from stmbench.architectures.detectors.regions import proposal_network
 from stmbench.architectures.detectors.trunk import attach
 from stmbench.errors import require
+
+NORMS: Final = {"none": None, "group": group_norm}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,15 +36,22 @@ class RegionConfig(AnchorConfig):
     Attributes:
         proposals: the most regions of an image; in training torchvision takes twice as many.
         samples: regions of an image, at most a quarter of them positive, that a stage's losses are of.
+        norm: `group` puts a GroupNorm after each convolution of the pyramid and of the heads, as He et al.,
+            "Rethinking ImageNet Pre-training", ICCV 2019, do for training from random weights.
+        box_convs: 3 x 3 convolutions of a box head, before one fully connected layer; 0: two such layers instead.
     """
 
     proposals: int = 1000
     samples: int = 512
+    norm: Norm = "none"
+    box_convs: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.proposals >= 1, "proposals >= 1", self.proposals, REMEDY)
         require(self.samples >= 4, "samples >= 4", self.samples, REMEDY)
+        require(self.norm in NORMS, f"norm {' or '.join(NORMS)}", self.norm, REMEDY)
+        require(self.box_convs >= 0, "box_convs >= 0", self.box_convs, REMEDY)
 
 
 class RegionDetector(Described, GeneralizedRCNN):  # type: ignore[misc]  # torchvision has no types
@@ -56,6 +73,8 @@ class RegionDetector(Described, GeneralizedRCNN):  # type: ignore[misc]  # torch
             samples=config.samples,
             masks=masks,
             mmdet=mmdet,
+            norm=NORMS[config.norm],
+            box_convs=config.box_convs,
         )
         super().__init__(pyramid, proposals, heads, image_transform(config, pyramid.body.trunk))
         self.num_classes, self.has_masks, self.config = config.num_classes, masks, config
@@ -67,7 +86,8 @@ def build(
     create: CreateBackbone, config: RegionConfig, *, stages: Sequence[StageOptions] = ONE, masks: bool = False
 ) -> nn.Module:
     """A detector on the trunk's four maps and one coarser one."""
-    pyramid = Pyramid(attach(create, config.trunk), config.width, LastLevelMaxPool())
+    body = attach(create, config.trunk)
+    pyramid = Pyramid(body, config.width, LastLevelMaxPool(), norm=NORMS[config.norm])
     return RegionDetector(pyramid, config, stages, masks=masks)
 
 

@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import Matcher
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import clip_boxes_to_image
 
+from stmbench.architectures.detectors.pyramid import MakeNorm
 from stmbench.architectures.detectors.regions import RegionAlign, box_coder, full
 
 
@@ -53,6 +54,8 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         samples: regions of an image that a stage's losses are of.
         masks: whether masks are predicted.
         mmdet: whether losses, coding, cutting and averaging are MMDetection's.
+        norm: channels -> what follows each convolution of the heads; None for nothing.
+        box_convs: of a box head, before one fully connected layer; 0: two such layers.
     """
 
     def __init__(
@@ -65,12 +68,19 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         samples: int,
         masks: bool,
         mmdet: bool,
+        norm: MakeNorm | None = None,
+        box_convs: int = 0,
     ) -> None:
         pool = RegionAlign(7, anchor_size=anchor_size, exact=mmdet)
         super().__init__(pool, None, None, 0.5, 0.5, samples, 0.25, None, 0.05, 0.5, 100)
         self.stages, self.mmdet = tuple(stages), mmdet
         outputs = classes + 1  # 0 is background
-        self.box_heads = nn.ModuleList(TwoMLPHead(width * 7**2, 4 * width) for _ in stages)
+        self.box_heads = nn.ModuleList(
+            FastRCNNConvFCHead((width, 7, 7), [width] * box_convs, [4 * width], norm)
+            if box_convs
+            else TwoMLPHead(width * 7**2, 4 * width)
+            for _ in stages
+        )
         self.box_predictors = nn.ModuleList(FastRCNNPredictor(4 * width, outputs) for _ in stages)
         if len(stages) > 1:
             for predictor in self.box_predictors:
@@ -78,7 +88,7 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         self.mask_roi_pool = RegionAlign(14, anchor_size=anchor_size, exact=mmdet) if masks else None
         count = len(stages) if masks else 0
         self.mask_heads = nn.ModuleList(
-            nn.Sequential(MaskRCNNHeads(width, (width,) * 4, 1), MaskRCNNPredictor(width, width, outputs))
+            nn.Sequential(MaskRCNNHeads(width, (width,) * 4, 1, norm), MaskRCNNPredictor(width, width, outputs))
             for _ in range(count)
         )
         self._coders = [box_coder(stage.weights, mmdet=mmdet) for stage in stages]
