@@ -9,7 +9,7 @@
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     gated_conv                               products of convolutions: gated_conv, gated_conv_gf
     gated_conv_only                          a control: a gated convolution without a state-space model
-    ss2d                                     state space: four selective scans over the map
+    ss2d, bidirectional_ssm                  state space models: four selective scans over the map, two of its rows
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -67,6 +67,7 @@ MODULES = {
     "afno": ("afno",),
     "ss2d": ("ss2d",),
     "routing_attn": ("routing_attn",),
+    "bidirectional_ssm": ("bidirectional_ssm",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
     "random_mixing": ("random_mixing",),

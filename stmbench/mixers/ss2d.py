@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers.affinity import SelectiveScanAffinity, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
-from stmbench.mixers.ops.scan import initial_delta_bias, selective_scan, selective_scan_reference
+from stmbench.mixers.ops.scan import initial_delta_bias, selective_scan, selective_scan_reference, wide
 from stmbench.mixers.ops.token_sums import kernel_sum
 
 VARIANTS: Final = ("v05_noz", "v05", "v0")
@@ -110,7 +110,7 @@ class SS2D(Mixer):
         """(B, H, W, C) -> (B, H, W, C)."""
         scanned, gate = self._scanned_and_gate(x)
         _, height, width, _ = x.shape
-        values = _wide(scanned)
+        values = wide(scanned)
         mixed = merge_paths(selective_scan(along_paths([values] * PATHS), *self._weights(scanned)), height, width)
         return self._project(torch.addcmul(mixed, values, self._skip(values).sum(dim=0)), gate)
 
@@ -145,7 +145,7 @@ class SS2D(Mixer):
         tokens = torch.arange(height * width, device=x.device).view(1, height, width, 1)
         return SelectiveScanAffinity(
             *self._weights(scanned),
-            self._skip(_wide(scanned)),
+            self._skip(wide(scanned)),
             along_paths([tokens] * PATHS)[:, 0, :, 0],
             map_columns(height, width, device=x.device),
             joined=True,
@@ -153,12 +153,12 @@ class SS2D(Mixer):
 
     def values(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, D, H * W, 1): what is scanned, after the convolution and its activation."""
-        return split_into_heads(_wide(self._scanned_and_gate(x)[0]), self.config.inner)
+        return split_into_heads(wide(self._scanned_and_gate(x)[0]), self.config.inner)
 
     def aggregated(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, D, H * W, 1): the sum of the four scans, before the norm."""
         scanned, _ = self._scanned_and_gate(x)
-        values = _wide(scanned)
+        values = wide(scanned)
         mixed = selective_scan(along_paths([values] * PATHS), *self._weights(scanned))
         skipped = values * self._skip(values).sum(dim=0)
         return split_into_heads(merge_paths(mixed, x.shape[1], x.shape[2]) + skipped, self.config.inner)
@@ -198,9 +198,9 @@ class SS2D(Mixer):
         maps = F.linear(scanned, self.x_proj_weight.flatten(0, 1)).chunk(PATHS, dim=-1)  # B, H, W, r + 2n each
         low, b, c = torch.split(along_paths(maps), [config.rank, config.d_state, config.d_state], dim=-1)
         raw = torch.matmul(low.flatten(1, 2), self.dt_projs_weight.mT)  # K, B L, D
-        raw = _wide(raw).view(*low.shape[:3], -1) + _wide(self.dt_projs_bias)[:, None, None]
-        a = -torch.exp(_wide(self.A_logs)).view(PATHS, config.inner, config.d_state).mT
-        return F.softplus(raw), a, _wide(b), _wide(c)
+        raw = wide(raw).view(*low.shape[:3], -1) + wide(self.dt_projs_bias)[:, None, None]
+        a = -torch.exp(wide(self.A_logs)).view(PATHS, config.inner, config.d_state).mT
+        return F.softplus(raw), a, wide(b), wide(c)
 
     def _skip(self, values: Tensor) -> Tensor:
         """(K, D) in the dtype of the values."""
@@ -208,15 +208,10 @@ class SS2D(Mixer):
 
     def _project(self, mixed: Tensor, gate: Tensor | None) -> Tensor:
         norm = self.out_norm
-        normed = F.layer_norm(mixed, norm.normalized_shape, _wide(norm.weight), _wide(norm.bias), norm.eps)
+        normed = F.layer_norm(mixed, norm.normalized_shape, wide(norm.weight), wide(norm.bias), norm.eps)
         normed = normed.to(self.out_proj.weight.dtype)
         result: Tensor = self.out_proj(normed if gate is None else normed * gate)
         return result
-
-
-def _wide(x: Tensor) -> Tensor:
-    """In float32, unless it is float64 already."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def along_paths(maps: Sequence[Tensor]) -> Tensor:

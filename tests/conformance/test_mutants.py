@@ -41,6 +41,7 @@ EXAMINED = {
     "maxvit_attn": "maxvit_attn",
     "ss2d": "ss2d",
     "routing_attn": "routing_attn",
+    "bidirectional_ssm": "bidirectional_ssm",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",

@@ -8,11 +8,16 @@ product with a semiseparable matrix, whose entry for output t and input s <= t i
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stmbench.mixers.affinity.columns import Columns
 from stmbench.mixers.affinity.dense import FullAffinity
+
+IN_CACHE: Final = 2**17  # numbers, in the rows that are computed together
 
 
 class SelectiveScanAffinity(FullAffinity):
@@ -47,20 +52,27 @@ class SelectiveScanAffinity(FullAffinity):
 
     def rows(self, queries: Tensor) -> Tensor:
         """(Q,) long -> (B, heads, Q, N_in)."""
+        size = max(1, IN_CACHE // (self.shape[0] * self.shape[1] * self.shape[3]))
+        return torch.cat([self._rows(few) for few in torch.split(queries, size)], dim=2)
+
+    def _rows(self, queries: Tensor) -> Tensor:
         scans = [self._of(scan, queries) for scan in range(len(self._delta))]
         return torch.stack(scans).sum(dim=0) if self._joined else torch.cat(scans, dim=1)
 
     def _of(self, scan: int, queries: Tensor) -> Tensor:
         """(B, D, Q, N_in) of one scan."""
         when = self._when[scan]
-        passed, delta = (tensor[scan][:, when].transpose(1, 2) for tensor in (self._passed, self._delta))  # B, D, N
-        later = when[queries, None] < when  # Q, N: columns that the scan has yet to reach
-        elapsed = (passed[:, :, queries, None] - passed[:, :, None]).masked_fill(later, 0)
-        written, read = self._b[scan][:, when], self._c[scan][:, when[queries]]  # B, N, n and B, Q, n
+        now = when[queries]
+        reached = int(now.max()) + 1  # columns that any of the rows needs, in the order of the path
+        passed, delta = (tensor[scan].transpose(1, 2) for tensor in (self._passed, self._delta))  # B, D, L
+        later = now[:, None] < torch.arange(reached, device=queries.device)
+        elapsed = (passed[:, :, now, None] - passed[:, :, None, :reached]).masked_fill_(later, 0)
+        written, read = self._b[scan][:, :reached], self._c[scan][:, now]  # B, reached, n and B, Q, n
         weights = torch.zeros_like(elapsed)
         for state, rate in enumerate(self._a[scan]):  # (D,) each
             products = read[:, None, :, None, state] * written[:, None, None, :, state]
-            weights = weights + products * torch.exp(rate[:, None, None] * elapsed)
-        weights = (weights * delta[:, :, None]).masked_fill(later, 0)
+            weights = torch.addcmul(weights, products, (rate[:, None, None] * elapsed).exp_())
+        weights = (weights * delta[:, :, None, :reached]).masked_fill_(later, 0)
+        rows = F.pad(weights, (0, len(when) - reached))[..., when]
         itself = queries[:, None] == torch.arange(len(when), device=queries.device)
-        return weights + itself * self._skip[scan][:, None, None]
+        return rows + itself * self._skip[scan][:, None, None]

@@ -60,6 +60,11 @@ def selective_scan_reference(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: 
     return torch.stack(outputs, dim=2)
 
 
+def wide(x: Tensor) -> Tensor:
+    """In float32, which states need, unless it is float64 already."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def initial_delta_bias(scans: int, dim: int) -> Tensor:
     """(scans, dim): softplus of it is log-uniform between 0.001 and 0.1, which Mamba starts delta with."""
     delta = torch.exp(torch.empty(scans, dim).uniform_(math.log(1e-3), math.log(0.1)))
