@@ -7,7 +7,7 @@ import glob
 import keyword
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -81,6 +81,10 @@ class Registry(Generic[T]):
         """Another entry under a registered name, in the same place of the order."""
         assert name in self._entries, name
         self._entries[name] = entry
+
+    def arrange(self, names: Iterable[str]) -> None:
+        """Put registered names first, in this order: that of listings, whichever module was imported first."""
+        self._entries = {name: self._entries[name] for name in names} | self._entries
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with every registered name, and with every later one as it is registered."""

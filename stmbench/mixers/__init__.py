@@ -79,6 +79,7 @@ def load_registered() -> None:
     """Import every built-in mixer's module, which registers it, and then what installed packages offer."""
     for module in MODULES:
         importlib.import_module(f"stmbench.mixers.{module}")
+    importlib.import_module("stmbench.mixers.base").MIXERS.arrange(BUILTIN)
     importlib.import_module("stmbench.plugins").load_entry_points()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from stmbench import mixers
@@ -14,6 +16,14 @@ def test_list_names_every_registered_mixer() -> None:
     assert {MIXERS.get(name).module.__module__: () for name in built_in}.keys() == {
         f"stmbench.mixers.{module}" for module in mixers.MODULES
     }
+
+
+def test_their_order_does_not_depend_on_what_is_imported_first() -> None:
+    code = (
+        "import stmbench.mixers.pooling; from stmbench.mixers import base, BUILTIN; print([*base.MIXERS] == [*BUILTIN])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "True\n"
 
 
 def test_the_folder_lists_the_mixers() -> None:
