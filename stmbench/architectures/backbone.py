@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 import torch
 from timm.models._features import feature_take_indices
@@ -32,12 +32,15 @@ class BackboneConfig(abc.ABC):
         num_classes: 0 for pooled features instead of logits.
         img_size: (H, W) of the images the model is designed for; it takes any other size from `smallest` on, unless its
             mixer is one for a single size.
+        merged: whether mixers are replaced by their merged form (`Mixer.merge`) as soon as `eval()` is called, after
+            weights were loaded. Such a model is in eval mode from the start and cannot be trained.
     """
 
     drop_path_rate: float = 0.0
     num_classes: int = 1000
     in_chans: int = 3
     img_size: tuple[int, int] = (224, 224)
+    merged: bool = False
 
     def __post_init__(self) -> None:
         require(min(self.img_size) >= 1, "img_size >= 1", self.img_size, REMEDY)
@@ -129,6 +132,24 @@ class Backbone(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and module not in initialised:
                 self._init(module)
+        if self.config.merged:
+            _, _, first = self.mixers()[0]
+            merges = getattr(type(first), "merge", Mixer.merge) is not Mixer.merge
+            require(merges, "a mixer with a merged form", type(first).__name__, "leave merged=true out")
+            super().train(False)  # not merged yet: weights are loaded under the names of the form that was trained
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or eval mode; the latter merges the mixers of a `merged` model.
+
+        Raises:
+            ConfigError: a merged model cannot be trained.
+        """
+        if not self.config.merged:
+            return super().train(mode)
+        require(not mode, "a model to be trained", "merged=true, the form for inference", "leave merged=true out")
+        for _, path, mixer in self.mixers():
+            self.set_submodule(path, cast(Mixer, mixer).merge())
+        return super().train(False)
 
     def _init(self, module: nn.Linear | nn.Conv2d) -> None:
         """Initialise one layer: weights from a truncated normal of standard deviation 0.02, biases zero."""

@@ -10,6 +10,8 @@
     gated_conv                               products of convolutions: gated_conv, gated_conv_gf
     gated_conv_only                          a control: a gated convolution without a state-space model
     ss2d, bidirectional_ssm                  state space models: four selective scans over the map, two of its rows
+    ss2d                                     state space: four selective scans over the map
+    rep_large_kernel                         31 x 31 kernels that are trained in two branches, and merged
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -60,6 +62,7 @@ MODULES = {
     "outlook_attn": ("outlook_attn",),
     "deformable_attn": ("deformable_attn",),
     "gated_conv_only": ("gated_conv_only",),
+    "rep_large_kernel": ("rep_large_kernel",),
     "gated_conv": ("gated_conv", "gated_conv_gf"),
     "cross_window_attn": ("cross_window_attn",),
     "global_filter": ("global_filter",),

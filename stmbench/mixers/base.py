@@ -264,8 +264,8 @@ class Mixer(nn.Module):
         return set()
 
     def merge(self) -> nn.Module:
-        """The form to deploy: the same map in eval mode with fewer operations (kernels and norms merged). The mixer
-        itself where there is nothing to merge."""
+        """The form to deploy: the same map in eval mode with fewer operations (kernels and norms merged), as a new
+        module of new tensors in eval mode. The mixer itself where there is nothing to merge, or no longer."""
         return self
 
     def from_published(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -221,8 +221,10 @@ class GatedConv(Mixer):
         widths, dim = self.config.widths, self.config.dim
         linear = 3 * dim**2 + sum(a * b for a, b in itertools.pairwise(widths))
         if self.filter is not None:
-            return height * width * linear + self.filter.macs(height, width)
-        return height * width * (linear + self.config.kernel**2 * sum(widths))
+            spread = self.filter.macs(height, width)
+        else:
+            spread = height * width * self.config.kernel**2 * sum(widths)
+        return height * width * linear + spread
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dict of the authors' `gnconv`, with a convolution or with a filter."""

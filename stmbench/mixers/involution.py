@@ -109,9 +109,11 @@ class Involution(Mixer):
 
     def merge(self) -> Involution:
         """The BatchNorm becomes part of the linear layer before it."""
-        merged = copy.deepcopy(self)
-        if isinstance(self.norm, nn.BatchNorm2d):
-            merged.reduce, merged.norm = fuse_linear_bn_eval(self.reduce, self.norm), nn.Identity()
+        if not isinstance(self.norm, nn.BatchNorm2d):
+            return self
+        merged = copy.deepcopy(self).eval()
+        assert isinstance(merged.norm, nn.BatchNorm2d)
+        merged.reduce, merged.norm = fuse_linear_bn_eval(merged.reduce, merged.norm), nn.Identity()
         return merged
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

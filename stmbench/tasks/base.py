@@ -117,7 +117,7 @@ class Task(abc.ABC):
         """
         settings = self.settings
         seed_at(settings.seed)
-        model = create_model(settings.model, **self.options)
+        model = create_model(settings.model, **self.options).train()  # refused at once where it cannot be trained
         if settings.grad_checkpointing:
             trunk: Any = getattr(model, "trunk", model)
             if not hasattr(trunk, "set_grad_checkpointing"):

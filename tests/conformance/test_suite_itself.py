@@ -12,9 +12,9 @@ from torch import nn
 from stmbench.measure.counting import count
 from stmbench.mixers.base import ZeroGradient
 from stmbench.mixers.conformance import CHECKS, conform, gradients
-from tests.conformance import broken, broken_affinity, broken_gradients
+from tests.conformance import broken, broken_affinity, broken_gradients, broken_merge
 
-BROKEN = {**broken.BROKEN, **broken_affinity.BROKEN}
+BROKEN = {**broken.BROKEN, **broken_affinity.BROKEN, **broken_merge.BROKEN}
 
 
 def _macs(module: nn.Module, size: tuple[int, int, int]) -> int:
@@ -39,6 +39,7 @@ def test_a_sound_mixer_passes_everything() -> None:
     outcomes = conform(broken.entry(broken.Sound), count=_macs)
     left = [(o.check, o.status, o.found) for o in outcomes if o.status != "passed"]
     assert left == [
+        ("merge", "skipped", "there is nothing to merge"),
         ("affinity", "skipped", "the mixer offers no affinity"),
         ("affinity_forms", "skipped", "needs affinity to pass"),
     ]
@@ -141,7 +142,13 @@ def test_places_are_slices_or_single_ones(dead: list[list[int]], said: str) -> N
 
 def test_a_sound_mixer_with_an_affinity_passes_everything() -> None:
     outcomes = conform(broken.entry(broken_affinity.Weighed), count=_macs)
-    assert [(o.check, o.found) for o in outcomes if o.status != "passed"] == []
+    assert [o.check for o in outcomes if o.status != "passed"] == ["merge"]
+
+
+def test_a_sound_mixer_that_merges_passes_it() -> None:
+    outcomes = {outcome.check: outcome for outcome in conform(broken.entry(broken_merge.Merging), count=_macs)}
+    assert outcomes["merge"].status == "passed"
+    assert [o.check for o in outcomes.values() if o.status == "failed"] == []
 
 
 def test_without_a_counter_the_formula_is_not_compared() -> None:

@@ -9,8 +9,16 @@ from torch import Tensor
 
 from stmbench.mixers.ops.depthwise import depthwise_conv
 
-# (B, H, W, C), K: larger and smaller than the map, below the smallest that is done by Fourier transforms
-CASES = [((2, 9, 14, 6), 7), ((1, 5, 20, 3), 13), ((2, 4, 3, 5), 31), ((1, 1, 1, 2), 9), ((2, 6, 7, 4), 3)]
+# (B, H, W, C), K, dilation: larger and smaller than the map, below the smallest that is done by Fourier transforms
+CASES = [
+    ((2, 9, 14, 6), 7, 1),
+    ((1, 5, 20, 3), 13, 1),
+    ((2, 4, 3, 5), 31, 1),
+    ((1, 1, 1, 2), 9, 1),
+    ((2, 6, 7, 4), 3, 1),
+    ((2, 6, 9, 4), 3, 4),
+    ((1, 13, 8, 2), 7, 2),
+]
 LIMITS = {torch.float64: 1e-13, torch.float32: 2e-6}
 
 
@@ -20,22 +28,25 @@ def _inputs(shape: tuple[int, ...], side: int, dtype: torch.dtype) -> list[Tenso
     return [torch.randn(size, generator=generator, dtype=torch.float64).to(dtype).requires_grad_() for size in sizes]
 
 
-def _torchs(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    y = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, padding=kernel.shape[2] // 2, groups=len(kernel))
+def _torchs(x: Tensor, kernel: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
+    padding, groups = dilation * (kernel.shape[2] // 2), len(kernel)
+    y = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, padding=padding, dilation=dilation, groups=groups)
     return y.permute(0, 2, 3, 1)
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
-@pytest.mark.parametrize(("shape", "side"), CASES)
-def test_forward_and_gradients_are_pytorchs(shape: tuple[int, ...], side: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("shape", "side", "dilation"), CASES)
+def test_forward_and_gradients_are_pytorchs(
+    shape: tuple[int, ...], side: int, dilation: int, dtype: torch.dtype
+) -> None:
     results = []
     for function in (depthwise_conv, _torchs):
         inputs = _inputs(shape, side, dtype if function is depthwise_conv else torch.float64)
-        y = function(*inputs)
+        y = function(*inputs, dilation)
         y.sin().sum().backward()
         results.append([y.detach(), *(tensor.grad for tensor in inputs)])
         with torch.no_grad():
-            results[-1].append(function(*inputs))
+            results[-1].append(function(*inputs, dilation))
     for ours, theirs in zip(*results, strict=True):
         assert ours is not None
         assert theirs is not None
@@ -43,9 +54,10 @@ def test_forward_and_gradients_are_pytorchs(shape: tuple[int, ...], side: int, d
         assert float((ours - theirs).abs().max()) <= LIMITS[dtype] * float(theirs.abs().max())
 
 
-def test_gradients_have_gradients_of_their_own() -> None:
-    x, kernel, bias = _inputs((1, 4, 5, 2), 7, torch.float64)
-    assert torch.autograd.gradgradcheck(depthwise_conv, (x, kernel, bias))
+@pytest.mark.parametrize(("side", "dilation"), [(7, 1), (3, 2)])
+def test_gradients_have_gradients_of_their_own(side: int, dilation: int) -> None:
+    inputs = _inputs((1, 3, 4, 2), side, torch.float64)
+    assert torch.autograd.gradgradcheck(lambda *tensors: depthwise_conv(*tensors, dilation), inputs)
 
 
 def test_bfloat16_and_autocast_keep_the_dtype_that_a_convolution_has() -> None:

@@ -38,7 +38,7 @@ def _macs(module: Any, size: tuple[int, int, int]) -> int:
 
 def _left(name: str, **chosen: Any) -> dict[str, tuple[str, str]]:
     outcomes = conform(MIXERS.get(name), count=_macs, **chosen)
-    skipped = ("reference", "affinity", "affinity_forms")  # they have none
+    skipped = ("reference", "merge", "affinity", "affinity_forms")  # they have none
     return {o.check: (o.status, o.found) for o in outcomes if o.status != "passed" and o.check not in skipped}
 
 

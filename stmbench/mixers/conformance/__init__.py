@@ -11,6 +11,7 @@ float64 where numbers are compared. A check whose prerequisite failed is skipped
     configs     the config, the position and the options
     forward     sizes, dtypes, layout, determinism; low precision, reference, MAC formula, copies
     gradients   every parameter learns, or is declared
+    merging     the merged form, where there is one
     affinity    the affinity contract
 """
 

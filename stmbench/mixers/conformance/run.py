@@ -20,7 +20,7 @@ from stmbench.mixers.conformance.check import (
     Outcome,
 )
 
-for module in ("configs", "forward", "gradients", "affinity"):  # fills CHECKS, in this order
+for module in ("configs", "forward", "gradients", "merging", "affinity"):  # fills CHECKS, in this order
     importlib.import_module(f"stmbench.mixers.conformance.{module}")
 
 

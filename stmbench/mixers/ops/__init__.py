@@ -3,6 +3,7 @@
 attention   self-attention over all tokens, its projection and heads; CONTAINER's alpha and beta, fixed or learned
 windows     non-overlapping windows: padding, splitting, positions, fused attention within them
 bilinear    weighted bilinear samples of a map
+reparameterised  layers that are trained with BatchNorm, in branches, and deployed as one
 token_sums  sums over all tokens with a learned N x N matrix, and over the taps of a K x K neighbourhood
 depthwise   depthwise convolutions with large kernels, fast on a CPU
 fourier     Fourier transforms over the map

@@ -19,64 +19,88 @@ SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first 
 SMOOTH = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(5) for c in range(3))
 
 
-def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
     """Depthwise convolution with zero padding, same size.
 
     Args:
         x: (B, H, W, C).
         kernel: (C, 1, K, K), K odd.
         bias: (C,).
+        dilation: the distance between taps.
 
     Returns:
         (B, H, W, C).
     """
     image = x.permute(0, 3, 1, 2)  # a channels-last view: no copy
-    side = kernel.shape[2]
+    side = int(kernel.shape[2])
     # a trace is for counting or export: show the plain form
-    if x.device.type != "cpu" or side < FOURIER_FROM or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
-        y = F.conv2d(image, kernel, bias, padding=side // 2, groups=len(kernel))
+    plain = x.device.type != "cpu" or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
+    if plain or (side < FOURIER_FROM and dilation == 1):
+        y = _plain(image, kernel, bias, dilation)
         return y.permute(0, 2, 3, 1)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         image, kernel, bias = image.to(dtype), kernel.to(dtype), None if bias is None else bias.to(dtype)
     if torch.is_grad_enabled() and (image.requires_grad or kernel.requires_grad):
-        y = _Depthwise.apply(image, kernel, bias)
+        y = _Depthwise.apply(image, kernel, bias, dilation)
     else:
-        y = _convolved(image, kernel, bias)
+        y = _convolved(image, kernel, bias, dilation)
     return y.permute(0, 2, 3, 1)
 
 
+def _plain(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W)."""
+    padding = dilation * (int(kernel.shape[2]) // 2)  # a tensor, in a trace
+    return F.conv2d(image, kernel, bias, padding=padding, dilation=dilation, groups=len(kernel))
+
+
 class _Depthwise(torch.autograd.Function):
-    """(B, C, H, W), (C, 1, K, K) and (C,) or None -> (B, C, H, W)."""
+    """(B, C, H, W), (C, 1, K, K), (C,) or None, dilation -> (B, C, H, W)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        return _convolved(image, kernel, bias)
+    def forward(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+        return _convolved(image, kernel, bias, dilation)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, int], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:2])
+        ctx.dilation = inputs[3]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         image, kernel = ctx.saved_tensors
-        needed = ctx.needs_input_grad
-        return (
-            _convolved(gradient, kernel.flip(2, 3), None) if needed[0] else None,
-            _correlated(image, gradient, kernel.shape[2]) if needed[1] else None,
-            gradient.sum((0, 2, 3)) if needed[2] else None,
-        )
+        needed, dilation = ctx.needs_input_grad, ctx.dilation
+        of_image = of_kernel = of_bias = None
+        if needed[0]:
+            of_image = _convolved(gradient, kernel.flip(2, 3), None, dilation)
+        if needed[1] and dilation == 1:
+            of_kernel = _correlated(image, gradient, kernel.shape[2])
+        elif needed[1]:
+            pads, steps = [dilation * (kernel.shape[2] // 2)] * 2, [dilation] * 2
+            gradients = torch.ops.aten.convolution_backward(
+                gradient, image, kernel, None, [1, 1], pads, steps, False, [0, 0], len(kernel), [False, True, False]
+            )
+            of_kernel = gradients[1]
+        if needed[2]:
+            of_bias = gradient.sum((0, 2, 3))
+        return of_image, of_kernel, of_bias, None
 
 
-def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W), channels last in memory."""
+    image = _channels_last(image)
+    if dilation > 1:
+        return _plain(image, kernel, bias, dilation)
     if image.dtype == torch.float64:
         return _by_spectra(image, kernel, bias)
+    # taps further out find nothing on this map
+    surplus = max(0, kernel.shape[2] // 2 - (max(image.shape[2:]) - 1))
+    kernel = kernel[:, :, surplus : kernel.shape[2] - surplus, surplus : kernel.shape[2] - surplus]
     if kernel.shape[2] == SLOW:
         kernel = F.pad(kernel, 4 * ((FAST - SLOW) // 2,))
-    return F.conv2d(_channels_last(image), kernel, bias, padding=kernel.shape[2] // 2, groups=len(kernel))
+    return _plain(image, kernel, bias, 1)
 
 
 def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,0 +1,128 @@
+"""Layers that are trained with BatchNorm, in branches, and deployed as one: structural re-parameterisation.
+
+Ding et al., "RepVGG: Making VGG-style ConvNets Great Again", CVPR 2021, section 3.3. In eval mode BatchNorm is an
+affine map of each channel, so that it goes into the layer before it, and depthwise kernels whose outputs are summed
+become one. In training mode the statistics are those of the batch: there is nothing to merge.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from stmbench.mixers.ops.depthwise import depthwise_conv
+from stmbench.mixers.ops.token_sums import kernel_sum
+
+M = TypeVar("M", bound=nn.Module)
+Branches = tuple[tuple[int, int], ...]  # (side of the kernel, dilation) of each; the others fit into the first
+
+
+class DepthwiseConv(nn.Conv2d):
+    """(B, H, W, C) -> (B, H, W, C): one kernel for each channel, zero padding."""
+
+    def __init__(self, dim: int, kernel: int, dilation: int = 1, *, bias: bool = True) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(dim, dim, kernel, padding=padding, dilation=dilation, groups=dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        return depthwise_conv(x, self.weight, self.bias, self.dilation[0])
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map as a sum over the taps."""
+        y = kernel_sum(x, self.weight[:, 0], self.dilation[0])
+        return y if self.bias is None else y + self.bias
+
+    def kernel(self) -> tuple[Tensor, Tensor]:
+        """(C, K, K), and (C,) the bias."""
+        assert self.bias is not None
+        return self.weight[:, 0], self.bias
+
+
+class KernelBranches(nn.Module):
+    """(B, H, W, C) -> (B, H, W, C): the sum of depthwise convolutions, each with a BatchNorm of its own."""
+
+    def __init__(self, dim: int, branches: Branches) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(DepthwiseConv(dim, kernel, dilation, bias=False) for kernel, dilation in branches)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(dim) for _ in branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        pairs = zip(self.convs, self.norms, strict=True)
+        total: Tensor
+        total, *others = [norm(conv(x).permute(0, 3, 1, 2)) for conv, norm in pairs]
+        for other in others:
+            total = total + other
+        return total.permute(0, 2, 3, 1)
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map as sums over the taps."""
+        pairs = zip(self.convs, self.norms, strict=True)
+        mixed = [norm(conv.reference(x).permute(0, 3, 1, 2)) for conv, norm in pairs]  # type: ignore[operator]
+        return torch.stack(mixed).sum(0).permute(0, 2, 3, 1)
+
+    def kernel(self) -> tuple[Tensor, Tensor]:
+        """(C, K, K) and (C,): the kernel and the bias that do the same in eval mode, in float64."""
+        side = self._layers()[0].kernel_size[0]
+        kernel = torch.zeros(len(self._layers()[0].weight), side, side, dtype=torch.float64, device=self._device())
+        bias = kernel.new_zeros(len(kernel))
+        for conv, norm in zip(self._layers(), self.norms, strict=True):
+            scale, shift = affine(norm)
+            step = conv.dilation[0]
+            first = side // 2 - step * (conv.kernel_size[0] // 2)  # the centres lie on each other
+            taps = slice(first, side - first, step)
+            kernel[:, taps, taps] = kernel[:, taps, taps] + scale[:, None, None] * conv.weight[:, 0]
+            bias = bias + shift
+        return kernel, bias
+
+    def merged(self) -> DepthwiseConv:
+        """One convolution for eval mode, of new tensors."""
+        kernel, bias = self.kernel()
+        return _filled(DepthwiseConv(len(kernel), kernel.shape[1]), kernel[:, None], bias, like=self.convs[0])
+
+    def _layers(self) -> list[DepthwiseConv]:
+        return [conv for conv in self.convs if isinstance(conv, DepthwiseConv)]
+
+    def _device(self) -> torch.device:
+        return self._layers()[0].weight.device
+
+
+class NormedLinear(nn.Module):
+    """(B, H, W, C) -> (B, H, W, C): a projection without bias, and BatchNorm."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(dim, dim, bias=False), nn.BatchNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        y: Tensor = self.norm(self.linear(x).permute(0, 3, 1, 2))
+        return y.permute(0, 2, 3, 1)
+
+    def merged(self) -> nn.Linear:
+        """One projection for eval mode, of new tensors."""
+        scale, shift = affine(self.norm)
+        weight = scale[:, None] * self.linear.weight
+        return _filled(nn.Linear(weight.shape[1], weight.shape[0]), weight, shift, like=self.linear)
+
+
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Factor and summand (C,) of a BatchNorm in eval mode, in float64."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
+def _filled(layer: M, weight: Tensor, bias: Tensor, *, like: nn.Module) -> M:
+    """`layer` in eval mode with these weights, of the dtype of another's, which learn if that one's do."""
+    old = like.weight
+    assert isinstance(old, Tensor)
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        new = tensor.detach().to(old.dtype, copy=True)
+        setattr(layer, name, nn.Parameter(new, requires_grad=old.requires_grad))
+    return layer.eval()
