@@ -12,6 +12,7 @@
     ss2d, bidirectional_ssm                  state space models: four selective scans over the map, two of its rows
     ss2d                                     state space: four selective scans over the map
     rep_large_kernel                         31 x 31 kernels that are trained in two branches, and merged
+    dilated_rep_kernel                       13 x 13 kernels that are trained with dilated ones, and merged
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -63,6 +64,7 @@ MODULES = {
     "deformable_attn": ("deformable_attn",),
     "gated_conv_only": ("gated_conv_only",),
     "rep_large_kernel": ("rep_large_kernel",),
+    "dilated_rep_kernel": ("dilated_rep_kernel",),
     "gated_conv": ("gated_conv", "gated_conv_gf"),
     "cross_window_attn": ("cross_window_attn",),
     "global_filter": ("global_filter",),

@@ -37,6 +37,7 @@ EXAMINED = {
     "deformable_attn": "deformable_attn",
     "gated_conv": "gated_conv",
     "rep_large_kernel": "rep_large_kernel",
+    "dilated_rep_kernel": "dilated_rep_kernel",
     "ops.reparameterised": "rep_large_kernel",
     "gated_conv_only": "gated_conv_only",
     "cross_window_attn": "cross_window_attn",
