@@ -30,10 +30,10 @@ def merge(mixer: MixerUnderTest) -> None:
             raise BrokenPromiseError("the merged form is in training mode")
         if _merged(merged) is not merged:
             raise BrokenPromiseError("the merged form merges again: merge() of a merged mixer is the mixer itself")
-        for size in SIZES:
+        for size in mixer.sizes(SIZES, stage):
             images = mixer.images(2, size, stage)
             with torch.no_grad():
-                _same(merged(images), module(images), f"{size[0]}x{size[1]}, stage {stage}")
+                _same(mixer, merged(images), module(images), f"{size[0]}x{size[1]}, stage {stage}")
         _count(mixer, merged, stage)
         with torch.no_grad():
             for tensor in merged.state_dict().values():
@@ -64,9 +64,9 @@ def _same_state(module: nn.Module, before: dict[str, Tensor], complaint: str) ->
         raise BrokenPromiseError(complaint)
 
 
-def _same(actual: Tensor, expected: Tensor, where: str) -> None:
+def _same(mixer: MixerUnderTest, actual: Tensor, expected: Tensor, where: str) -> None:
     difference = float((actual - expected).abs().max())
-    if not difference <= EXACT * float(expected.abs().max()):
+    if not difference <= mixer.close(EXACT) * float(expected.abs().max()):
         raise BrokenPromiseError(f"the merged form differs by up to {difference:.3g} at {where}")
 
 
@@ -74,6 +74,7 @@ def _count(mixer: MixerUnderTest, merged: nn.Module, stage: int) -> None:
     formula = getattr(merged, "macs", None)
     if mixer.count is None or formula is None:
         return
-    counted, given = mixer.count(merged, (9, 14, mixer.position(stage).dim)), formula(9, 14)
+    ((height, width),) = mixer.sizes(((9, 14),), stage)
+    counted, given = mixer.count(merged, (height, width, mixer.position(stage).dim)), formula(height, width)
     if given != counted:
         raise BrokenPromiseError(f"the formula gives {given} for the merged form, the counter {counted}")
