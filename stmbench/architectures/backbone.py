@@ -236,7 +236,8 @@ class Backbone(nn.Module):
         if self.only_size is not None and (height, width) != self.only_size[1]:
             mixer, (own_height, own_width) = self.only_size
             expected = f"an image of {own_height}x{own_width}, the only size that {mixer} takes here"
-            remedy = f"use that resolution, or a model with the option img_size={height}-{width}"
+            wanted = f"{height}" if height == width else f"{height}-{width}"
+            remedy = f"use that resolution, or a model with the option img_size={wanted}"
             raise ConfigError(expected, f"{height}x{width}", remedy)
 
     def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
