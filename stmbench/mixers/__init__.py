@@ -13,6 +13,7 @@
     ss2d                                     state space: four selective scans over the map
     rep_large_kernel                         31 x 31 kernels that are trained in two branches, and merged
     dilated_rep_kernel                       13 x 13 kernels that are trained with dilated ones, and merged
+    bi_wkv                                   means with weights that decay along the raster
     (newer)
     linear_attn                              linear attention with a rotary position
     focal_modulation                         focal modulation: gated levels of context
@@ -73,6 +74,7 @@ MODULES = {
     "ss2d": ("ss2d",),
     "routing_attn": ("routing_attn",),
     "bidirectional_ssm": ("bidirectional_ssm",),
+    "bi_wkv": ("bi_wkv",),
     # controls
     **{name: (name,) for name in ("pooling", "identity")},
     "random_mixing": ("random_mixing",),

@@ -23,7 +23,8 @@ LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "interpolat
               "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
               "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
               "from_published", "backward",
-              "contracted_windows", "selective_scan_reference")  # fmt: skip
+              "contracted_windows", "selective_scan_reference",
+              "initial_decays", "initial_mixtures")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

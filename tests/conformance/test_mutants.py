@@ -45,6 +45,7 @@ EXAMINED = {
     "ss2d": "ss2d",
     "routing_attn": "routing_attn",
     "bidirectional_ssm": "bidirectional_ssm",
+    "bi_wkv": "bi_wkv",
 }  # fmt: skip
 OWN = {
     "MixingWeights": "container",
@@ -85,6 +86,7 @@ SURVIVE = {
     "ops.bilinear: softmax_of_few: few <= 16": "the padding is for speed",
     "ops.bilinear: softmax_of_few: logits.device.type == 'cpu'": "the padding is for speed",
     "ops.bilinear: softmax_of_few: 16 + few": "more padding than is fast",
+    "bi_wkv: BiWKV._mean: k + k.amax(dim=1, keepdim=True).detach()": "scales all weights alike",
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
     "linear_attn: _rotated: first * cosine + second * sine": "runs when compiled only",
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",

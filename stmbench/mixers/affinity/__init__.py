@@ -25,7 +25,7 @@ from stmbench.mixers.affinity.base import (
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.dense import AttentionAffinity, CirculantAffinity, MatrixAffinity, ProductAffinity
-from stmbench.mixers.affinity.scans import SelectiveScanAffinity
+from stmbench.mixers.affinity.scans import DecayAffinity, SelectiveScanAffinity
 from stmbench.mixers.affinity.sparse import (
     PointAffinity,
     StencilAffinity,
@@ -41,6 +41,7 @@ __all__ = [
     "AttentionAffinity",
     "CirculantAffinity",
     "Columns",
+    "DecayAffinity",
     "HasAffinity",
     "Kind",
     "MatrixAffinity",

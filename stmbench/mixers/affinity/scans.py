@@ -76,3 +76,23 @@ class SelectiveScanAffinity(FullAffinity):
         rows = F.pad(weights, (0, len(when) - reached))[..., when]
         itself = queries[:, None] == torch.arange(len(when), device=queries.device)
         return rows + itself * self._skip[scan][:, None, None]
+
+
+class DecayAffinity(FullAffinity):
+    """softmax over i of k_i - (|t - i| - 1) decay, and of k_t + first for i = t, of each channel by itself.
+
+    Args:
+        k: (B, N, C), token by token of the map; decay, first: (C,).
+    """
+
+    def __init__(self, k: Tensor, decay: Tensor, first: Tensor, columns: Columns) -> None:
+        batch, tokens, dim = k.shape
+        super().__init__((batch, dim, tokens, tokens), columns, "dynamic")
+        self._k, self._decay, self._first = k.transpose(1, 2), decay, first
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """(Q,) long -> (B, C, Q, N)."""
+        distance = (queries[:, None] - torch.arange(self.shape[3], device=queries.device)).abs()
+        decay, first = self._decay[:, None, None], self._first[:, None, None]
+        bias = torch.where(distance == 0, first, (1 - distance) * decay)  # C, Q, N
+        return (self._k[:, :, None] + bias).softmax(dim=3)
