@@ -20,6 +20,7 @@
     neighborhood_attn                        attention to the K x K tokens around, at a distance or not
     dcnv4                                    deformable convolution without normalised weights
     deformable_attn                          attention to points whose positions the map decides
+    aggregated_attn                          attention to the tokens around and to a pooled map
     outlook_attn                             attention: each token says how the window around it is mixed
     involution                               a kernel for each position, made from its channels
     xca                                      cross-covariance attention, over channels
@@ -62,6 +63,7 @@ MODULES = {
     "involution": ("involution",),
     "xca": ("xca",),
     "outlook_attn": ("outlook_attn",),
+    "aggregated_attn": ("aggregated_attn",),
     "deformable_attn": ("deformable_attn",),
     "gated_conv_only": ("gated_conv_only",),
     "rep_large_kernel": ("rep_large_kernel",),

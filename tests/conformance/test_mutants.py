@@ -34,6 +34,7 @@ EXAMINED = {
     "neighborhood_attn": "neighborhood_attn",
     "involution": "involution",
     "outlook_attn": "outlook_attn",
+    "aggregated_attn": "aggregated_attn",
     "deformable_attn": "deformable_attn",
     "gated_conv": "gated_conv",
     "rep_large_kernel": "rep_large_kernel",
@@ -55,6 +56,11 @@ OWN = {
     "CotStatic": "cot_static",
     "CotLinearFusion": "cot_linear_fusion",
     "group_sums": "involution",
+    "group_products": "aggregated_attn",
+    "DisplacementBias": "aggregated_attn",
+    "_distances": "aggregated_attn",
+    "_log_displacements": "aggregated_attn",
+    "_displacement_index": "aggregated_attn",
     "point_samples": "deformable_attn",
     "displacement_samples": "deformable_attn",
     "_last_token": "deformable_attn",
@@ -71,6 +77,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # sizes that are tried instead: a side of several tiles and one that is padded; two that are padded unlike
 SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),), "routing_attn": ((10, 8),)}
+SIZES = {
+    "neighborhood_attn": ((9, 31),),
+    "cross_window_attn": ((9, 10),),
+    "aggregated_attn": ((5, 8), (8, 3)),
+    "deformable_attn": ((5, 8), (8, 3)),
+}
 CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
 SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),)}
 CHECKED = ("reference", "macs", "merge", "affinity")  # in this order, until one fails
@@ -87,6 +99,8 @@ SURVIVE = {
     "ops.bilinear: softmax_of_few: logits.device.type == 'cpu'": "the padding is for speed",
     "ops.bilinear: softmax_of_few: 16 + few": "more padding than is fast",
     "bi_wkv: BiWKV._mean: k + k.amax(dim=1, keepdim=True).detach()": "scales all weights alike",
+    "aggregated_attn: AggregatedAttn._weights: +1": "runs in the last stage only",
+    "aggregated_attn: AggregatedAttn._weights: queries @ keys.transpose(2, 3) - bias": "runs in the last stage only",
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
     "linear_attn: _rotated: first * cosine + second * sine": "runs when compiled only",
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",

@@ -22,7 +22,7 @@ from stmbench.mixers.affinity.base import (
     join_heads,
     split_into_heads,
 )
-from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_outside
+from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_cells, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.dense import AttentionAffinity, CirculantAffinity, MatrixAffinity, ProductAffinity
 from stmbench.mixers.affinity.scans import DecayAffinity, SelectiveScanAffinity
@@ -62,5 +62,6 @@ __all__ = [
     "reduced_columns",
     "split_into_heads",
     "square_offsets",
+    "with_cells",
     "with_outside",
 ]

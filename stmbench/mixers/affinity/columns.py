@@ -78,6 +78,22 @@ def with_outside(columns: Columns) -> Columns:
     )
 
 
+def with_cells(columns: Columns, cells: tuple[int, int]) -> Columns:
+    """`columns` and, after them, one column for each cell that adaptive pooling makes of the map, row by row."""
+    y, x = _grid(*cells, columns.y.device)
+    edges = []
+    for index, size, count in ((y, columns.height, cells[0]), (x, columns.width, cells[1])):
+        edges.append((index * size // count, ((index + 1) * size + count - 1) // count))
+    (top, bottom), (left, right) = edges
+    return dataclasses.replace(
+        columns,
+        y=torch.cat((columns.y, (top + bottom - 1) / 2)),
+        x=torch.cat((columns.x, (left + right - 1) / 2)),
+        padding=torch.cat((columns.padding, torch.zeros_like(y, dtype=torch.bool))),
+        boxes=torch.cat((columns.boxes, torch.stack((top, left, bottom, right), dim=-1))),
+    )
+
+
 def _grid(rows: int, columns: int, device: torch.device | None) -> tuple[Tensor, Tensor]:
     """(y, x) of every position of a grid, row by row: two of (rows * columns,) long."""
     position = torch.arange(rows * columns, device=device)

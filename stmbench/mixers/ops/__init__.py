@@ -1,6 +1,7 @@
 """What several mixers share.
 
-attention   self-attention over all tokens, its projection and heads; CONTAINER's alpha and beta, fixed or learned
+attention   self-attention over all tokens, its projection and heads; CONTAINER's alpha and beta, fixed or learned;
+            a bias from an MLP of displacements
 windows     non-overlapping windows: padding, splitting, positions, fused attention within them
 bilinear    weighted bilinear samples of a map
 reparameterised  layers that are trained with BatchNorm, in branches, and deployed as one

@@ -1,4 +1,5 @@
-"""Self-attention over all tokens, and alpha and beta of CONTAINER's mixtures with it (Gao et al. 2021, eq. 7).
+"""Self-attention over all tokens, and alpha and beta of CONTAINER's mixtures with it (Gao et al. 2021, eq. 7). A bias
+for attention to a pooled map.
 
 Alpha and beta are one number each in every block, fixed or learned.
 """
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from stmbench.errors import require
 from stmbench.mixers.affinity import Affinity, ScaledAffinity
+from stmbench.mixers.ops import cached_table
+
+Size = tuple[int, int]
 
 
 def num_heads(dim: int, head_dim: int, heads: int | None) -> int:
@@ -106,3 +110,75 @@ class MixingWeights(nn.Module):
         """The affinity of a mixer whose other part is switched off: the part that is left, times its share."""
         alpha, beta = self.tensors(like)
         return ScaledAffinity(part, beta if part.dynamic is None else alpha)
+
+
+class DisplacementBias(nn.Module):
+    """A bias for each head, query and cell of a pooled map: an MLP of the displacement between them.
+
+    Shi, "TransNeXt", CVPR 2024, section 3.3, after Liu et al., "Swin Transformer V2", CVPR 2022, eq. 4: a displacement
+    of d tokens, 8 d / (size - 1) in units of a map of `size` tokens, enters as sign * log2(1 + |.|) / 3. A cell's place
+    is the mean of its tokens', the cells being those of adaptive average pooling.
+    """
+
+    def __init__(self, heads: int, hidden: int = 512) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(2, hidden), nn.Linear(hidden, heads)
+
+    def forward(self, size: Size, cells: Size, unit: Size) -> Tensor:
+        """(heads, N, P) for a map of `size`, pooled to `cells`, in units of a map of `unit` tokens.
+
+        The MLP sees every displacement once, of all pairs of a query and a cell that have it.
+        """
+        dtype, device = self.inner.weight.dtype, self.inner.weight.device
+        every = _log_displacements(size, cells, unit, torch.promote_types(dtype, torch.float32), device)
+        biases: Tensor = self.outer(F.relu(self.inner(every.to(dtype))))  # displacements, heads
+        pairs = _displacement_index(size, cells, device)
+        return biases.t().index_select(1, pairs).view(-1, size[0] * size[1], cells[0] * cells[1])
+
+    def reference(self, down: Tensor, right: Tensor, unit: Size) -> Tensor:
+        """Displacements in tokens, (H, 1) and (W,) -> (H, W, heads)."""
+        parts = [8 * part / max(size - 1, 1) for part, size in zip((down, right), unit, strict=True)]
+        y, x = (part.sign() * (1 + part.abs()).log2() / 3 for part in parts)
+        weight = self.inner.weight
+        hidden = y[..., None] * weight[:, 0] + x[..., None] * weight[:, 1] + self.inner.bias
+        biases: Tensor = self.outer(hidden.clamp(min=0))
+        return biases
+
+    def macs(self, size: Size, cells: Size) -> int:
+        """Of the two layers, for the displacements that there are."""
+        _, _, down = _distances(size[0], cells[0])
+        _, _, across = _distances(size[1], cells[1])
+        return down * across * (self.inner.weight.numel() + self.outer.weight.numel())
+
+
+def _distances(size: int, cells: int) -> tuple[int, int, int]:
+    """Displacements along an axis in half tokens: the first one, the step between them, and how many there are."""
+    middles = [cell * size // cells + -(-(cell + 1) * size // cells) - 1 for cell in range(cells)]  # twice the places
+    step = 2 if all(middle % 2 == middles[0] % 2 for middle in middles) else 1
+    first, last = -middles[-1], 2 * (size - 1) - middles[0]
+    return first, step, (last - first) // step + 1
+
+
+@cached_table
+def _log_displacements(size: Size, cells: Size, unit: Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(down * across, 2): every displacement (y, x) as the MLP takes it."""
+    axes = []
+    for tokens, parts, scale in zip(size, cells, unit, strict=True):
+        first, step, count = _distances(tokens, parts)
+        away = (torch.arange(count, dtype=dtype, device=device) * step + first) * (4 / max(scale - 1, 1))
+        axes.append(away.sign() * (away.abs() + 1).log2() / 3)
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 1)
+
+
+@cached_table
+def _displacement_index(size: Size, cells: Size, device: torch.device) -> Tensor:
+    """(N * P,): the displacement of every query from every cell, as a row of `_log_displacements`."""
+    axes = []
+    for tokens, parts in zip(size, cells, strict=True):
+        first, step, _ = _distances(tokens, parts)
+        cell = torch.arange(parts, device=device)
+        middle = cell * tokens // parts - (-(cell + 1) * tokens // parts) - 1
+        axes.append((2 * torch.arange(tokens, device=device)[:, None] - middle - first) // step)  # tokens, cells
+    across = _distances(size[1], cells[1])[2]
+    pairs = axes[0][:, None, :, None] * across + axes[1][None, :, None, :]  # H, W, cells down, cells across
+    return pairs.flatten()

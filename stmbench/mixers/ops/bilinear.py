@@ -1,7 +1,8 @@
 """Weighted bilinear samples of a channels-last map: the sum of K points for each position and group of channels.
 
 Two implementations of one function. `grid_sums` is differentiable and runs anywhere; `gathered_sums` is for inference
-on a CPU: four neighbours times K points become one weighted gather of rows, in the map's own layout.
+on a CPU: four neighbours times K points become one weighted gather of rows, in the map's own layout. Besides, samples
+at a few points of the map, and of a table of displacements, for attention to such points.
 """
 
 from __future__ import annotations
@@ -96,12 +97,8 @@ def displacement_samples(table: Tensor, points: Tensor, height: int, width: int)
     # a row or column that is the only one lies in the middle
     tokens = (token_positions(height, width, points.dtype, points.device).flatten(0, 1) - last / 2) / last.clamp(min=1)
     grid = (tokens[:, None] - points[:, :, None] / 2).flatten(0, 1)  # B * groups, N, P, 2
-    tables = (
-        table.to(points.dtype)
-        .view(groups, len(table) // groups, *table.shape[1:])
-        .expand(batch, -1, -1, -1, -1)
-        .flatten(0, 1)
-    )
+    tables = table.to(points.dtype).view(groups, len(table) // groups, *table.shape[1:])
+    tables = tables.expand(batch, *tables.shape).flatten(0, 1)  # B * groups, heads / groups, 2 H - 1, 2 W - 1
     samples = F.grid_sample(tables, grid, padding_mode="zeros", align_corners=True)
     return samples.view(batch, len(table), *grid.shape[1:3])
 

@@ -289,3 +289,14 @@ class _GroupSums(torch.autograd.Function):
             torch.sum(torch.mul(grouped, padded[shifted], out=product), -1, out=of_weights[tap])
         inside = of_values[:, radius : radius + height, radius : radius + width].flatten(3)
         return inside.to(values.dtype), of_weights.permute(1, 2, 3, 4, 0).to(weights.dtype), None
+
+
+def group_products(queries: Tensor, keys: Tensor, side: int) -> Tensor:
+    """The product of every query with the keys around it: (B, H, W, groups, d) twice -> (B, H, W, groups, K * K)."""
+    height, width, radius = *queries.shape[1:3], side // 2
+    padded = F.pad(keys, (0, 0, 0, 0, radius, radius, radius, radius))
+    products = []
+    for tap in range(side**2):
+        row, column = divmod(tap, side)
+        products.append((queries * padded[:, row : row + height, column : column + width]).sum(-1))
+    return torch.stack(products, -1)
