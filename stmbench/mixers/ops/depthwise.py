@@ -15,6 +15,8 @@ from torch import Tensor
 
 FOURIER_FROM = 7  # side of the smallest kernel whose gradient is faster by Fourier transforms
 SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first side than with those of the second
+# how far a dilated kernel may span before oneDNN leaves its fast path, on a smaller map and on one of this side
+SPANS, WIDE = (9, 13), 8
 # lengths without prime factors above 5
 SMOOTH = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(5) for c in range(3))
 
@@ -92,7 +94,12 @@ def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int
     """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W), channels last in memory."""
     image = _channels_last(image)
     if dilation > 1:
-        return _plain(image, kernel, bias, dilation)
+        span = dilation * (kernel.shape[2] - 1) + 1
+        if span <= SPANS[min(image.shape[2:]) >= WIDE]:
+            return _plain(image, kernel, bias, dilation)
+        # zeros between the taps
+        apart = F.pad(kernel[:, :, :, None, :, None], (0, dilation - 1, 0, 0, 0, dilation - 1))
+        kernel = apart.flatten(4, 5).flatten(2, 3)[:, :, :span, :span]
     if image.dtype == torch.float64:
         return _by_spectra(image, kernel, bias)
     # taps further out find nothing on this map
