@@ -161,16 +161,13 @@ def interpolation_matrix(old: int, new: int, like: Tensor, *, corners: bool = Fa
 
 def kernel_sum(x: Tensor, kernel: Tensor, dilation: int = 1) -> Tensor:
     """A depthwise convolution with zero padding, tap by tap: x (B, H, W, C), kernel (C, K, K) -> (B, H, W, C)."""
-    height, width = x.shape[1:3]
-    side = kernel.shape[-1]
+    (height, width), side = x.shape[1:3], kernel.shape[-1]
     radius = dilation * (side // 2)
-    padded = F.pad(x, (0, 0, radius, radius, radius, radius))
-    y = torch.zeros_like(x)
-    for i in range(side):
-        for j in range(side):
-            top, left = i * dilation, j * dilation
-            if abs(top - radius) < height and abs(left - radius) < width:  # others find nothing but padding
-                y = y + padded[:, top : top + height, left : left + width] * kernel[:, i, j]
+    padded, y = F.pad(x, (0, 0, radius, radius, radius, radius)), torch.zeros_like(x)
+    for tap in range(side**2):
+        top, left = (dilation * step for step in divmod(tap, side))
+        if abs(top - radius) < height and abs(left - radius) < width:  # others find nothing but padding
+            y = y + padded[:, top : top + height, left : left + width] * kernel[:, tap // side, tap % side]
     return y
 
 
