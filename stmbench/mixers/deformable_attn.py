@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -85,7 +86,7 @@ def config_at(
     offset_kernels: Four = (9, 7, 5, 3),
     range_factor: float | None = None,
 ) -> DeformableAttnConfig:
-    """The stride falls from stage to stage, so that all stages have the same number of points; the groups grow."""
+    """The stride falls from stage to stage, so that all stages have as many points; the groups grow as heads allow."""
     require(head_dim >= 1 and position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
     stage = position.stage
     for values in (groups, strides, offset_kernels):
@@ -94,7 +95,7 @@ def config_at(
         dim=position.dim,
         heads=position.dim // head_dim,
         resolution=position.resolution,
-        groups=groups[stage],
+        groups=math.gcd(groups[stage], position.dim // head_dim),
         stride=strides[stage],
         offset_kernel=offset_kernels[stage],
         range_factor=range_factor,
@@ -150,11 +151,11 @@ class DeformableAttn(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        q, heads = self.q(x), self.config.heads
+        q = self.q(x)
         points = self.points(q)
-        k, v = self._sampled(x, points)
         bias = displacement_samples(self.bias_table, points, *x.shape[1:3]).to(q.dtype)
-        y = F.scaled_dot_product_attention(split_into_heads(q, heads), k, v, attn_mask=bias)
+        q, (k, v) = split_into_heads(q, self.config.heads), self._sampled(x, points)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         projected: Tensor = self.proj(join_heads(y, *x.shape[1:3]))
         return projected
 
@@ -226,8 +227,7 @@ class DeformableAttn(Mixer):
         """
         q, heads, (height, width) = self.q(x), self.config.heads, x.shape[1:3]
         points = self.points(q)
-        k, _ = self._sampled(x, points)
-        bias = displacement_samples(self.bias_table, points, height, width)
+        bias, (k, _) = displacement_samples(self.bias_table, points, height, width), self._sampled(x, points)
         products = split_into_heads(q, heads) @ k.transpose(2, 3) * k.shape[-1] ** -0.5
         weights = (products + bias).softmax(-1)  # B, heads, N, P
         last = torch.tensor([width - 1, height - 1], dtype=points.dtype, device=x.device)

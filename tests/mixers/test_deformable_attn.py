@@ -109,6 +109,8 @@ def test_stages_have_as_many_points() -> None:
         config = config_at(BlockPosition(stage=stage, block=0, dim=64 * 2**stage, resolution=(side, side)))
         assert config.grid(side, side) == (7, 7)
         assert (config.groups, config.stride, config.offset_kernel) == (2**stage, 8 // 2**stage, 9 - 2 * stage)
+    six_heads = config_at(BlockPosition(stage=3, block=0, dim=192, resolution=(7, 7)))
+    assert six_heads.groups == 2  # of eight, as many as divide the heads
 
 
 @pytest.mark.parametrize(
