@@ -32,6 +32,7 @@
     pooling, identity                        controls: average pooling, no mixing
     pooling, identity, random_mixing         controls: average pooling, no mixing, a frozen random matrix
     base         the contract: config, position, preset, registry entry, `register_mixer`
+    presets      networks matched in cost, and those of authors
     admission    what is asked of a plug-in's mixer
     trials       what a mixer takes, declared or found by trying: sizes of maps, widths, dtypes, devices
     ops/         what several mixers share: attention, windows, bilinear samples, sums of tokens, index tables

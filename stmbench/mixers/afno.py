@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import without_autocast
 from stmbench.mixers.ops.fourier import from_spectrum, inverse_reference, spectrum, spectrum_reference
@@ -77,6 +78,8 @@ def config_at(
     method="AFNO",
     citation="Guibas et al., ICLR 2022",
     channel_multiple=8,
+    palette_slot=42,
+    presets=presets.matched((2, 2, 11, 2), (2, 2, 7, 2), micro_dims=(40, 80, 160, 320), tiny_dims=(112, 224, 448, 896)),
 )
 class Afno(Mixer):
     """(B, H, W, C) -> (B, H, W, C), in float32 at least; borders wrap around.

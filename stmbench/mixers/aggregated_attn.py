@@ -25,14 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.affinity import (
-    PointAffinity,
-    join_heads,
-    map_columns,
-    split_into_heads,
-    with_cells,
-)  # fmt: skip
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers import presets
+from stmbench.mixers.affinity import PointAffinity, join_heads, map_columns, split_into_heads, with_cells
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import DisplacementBias
 from stmbench.mixers.ops.token_sums import group_products, group_sums
@@ -119,7 +114,9 @@ def config_at(
         *(ZeroGradient(parameter=f"*_bias.{name}", part=UNITS, reason=OFF) for name in HIDDEN),
     ),
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=28,
+    presets=presets.matched((2, 2, 9, 2), (2, 2, 6, 2), tiny_dims=(96, 192, 384, 704), head_dim=16),
+    layouts=presets.tiny_layout((72, 144, 288, 576), (2, 2, 15, 2), (8, 8, 4, 4), head_dim=24),
 )
 class AggregatedAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). A map that is smaller than the ratio is pooled to one cell."""

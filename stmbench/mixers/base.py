@@ -75,25 +75,6 @@ def nano_preset() -> dict[str, Preset]:
     return {"nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options={"head_dim": 16})}
 
 
-def matched_presets(
-    *,
-    micro: tuple[FourSizes, FourSizes],
-    tiny: tuple[FourSizes, FourSizes],
-    nano: Mapping[str, Any] | None = None,
-) -> dict[str, Preset]:
-    """Presets that cost what the default mixer's models do, within 3 % of their multiply-adds.
-
-    Args:
-        micro, tiny: widths and depths of the four stages.
-        nano: the mixer's options at nano, which has the default mixer's widths and depths.
-    """
-    return {
-        "nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options=nano or {}),
-        "micro": Preset(dims=micro[0], depths=micro[1], norm_eps=1e-5),
-        "tiny": Preset(dims=tiny[0], depths=tiny[1], norm_eps=1e-5, drop_path=0.2),
-    }
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ZeroGradient:
     """Parameters, or a part of one, whose gradient is zero by construction."""

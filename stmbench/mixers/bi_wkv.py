@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import DecayAffinity, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.scan import linear_scan, wide
@@ -74,6 +75,8 @@ def config_at(
     method="VRWKV",
     citation="Duan et al., ICLR 2025",
     softmax_rows=True,
+    palette_slot=34,
+    presets=presets.matched((2, 2, 14, 2), (2, 2, 6, 2), tiny_dims=(100, 200, 400, 800)),
 )
 class BiWKV(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Weights and sums are float32 in half precision; backward is deterministic.

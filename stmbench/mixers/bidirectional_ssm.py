@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import SelectiveScanAffinity, map_columns
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.scan import initial_delta_bias, selective_scan, selective_scan_reference, wide
@@ -87,6 +88,8 @@ def config_at(
     weights="dynamic",
     method="Vim",
     citation="Zhu et al., ICML 2024",
+    palette_slot=33,
+    presets=presets.matched((2, 2, 8, 2), (2, 2, 4, 2)),
 )
 class BidirectionalSSM(Mixer):
     """(B, H, W, C) -> (B, H, W, C). States and their sum are float32 in half precision; backward is deterministic.

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
@@ -34,7 +35,7 @@ from stmbench.mixers.affinity import (
     split_into_heads,
     square_offsets,
 )
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection
 from stmbench.mixers.ops.token_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
@@ -95,7 +96,9 @@ def config_at(
         ),
     ),
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=23,
+    presets=presets.matched((2, 2, 12, 2), (2, 2, 7, 2), head_dim=16),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (1, 2, 21, 1)),
 )
 class CrossWindowAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Where stripes do not divide a side, queries, keys and values are zero-padded, half

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     PointAffinity,
     bilinear_points,
@@ -120,6 +121,9 @@ def config_at(
         for name in ("weight", "bias")
     ),
     channel_multiple=16,
+    palette_slot=35,
+    presets=presets.matched((2, 2, 14, 2), (2, 2, 8, 2)),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (4, 4, 18, 4)),
 )
 class Dcnv4(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Its weights start like other linear layers', not at zero as the authors'."""

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     PointAffinity,
     bilinear_points,
@@ -37,11 +38,9 @@ from stmbench.mixers.affinity import (
     split_into_heads,
     with_outside,
 )
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, FourSizes, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.bilinear import displacement_samples, point_samples, token_positions
-
-Four = tuple[int, int, int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,8 +60,8 @@ class DeformableAttnConfig(MixerConfig):
         divides = self.groups >= 1 and self.heads % self.groups == 0
         require(divides, f"groups that divide the {self.heads} heads", self.groups)
         require(min(self.resolution) >= 1, "a resolution of at least 1 x 1", self.resolution)
-        require(self.stride >= 1, "stride >= 1", self.stride)
-        require(self.offset_kernel >= 1, "offset_kernel >= 1", self.offset_kernel)
+        for name in ("stride", "offset_kernel"):
+            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
         require(self.range_factor is None or self.range_factor > 0, "range_factor > 0, or None", self.range_factor)
 
     @property
@@ -81,16 +80,16 @@ def config_at(
     position: BlockPosition,
     *,
     head_dim: int = 32,
-    groups: Four = (1, 2, 4, 8),
-    strides: Four = (8, 4, 2, 1),
-    offset_kernels: Four = (9, 7, 5, 3),
+    groups: FourSizes = (1, 2, 4, 8),
+    strides: FourSizes = (8, 4, 2, 1),
+    offset_kernels: FourSizes = (9, 7, 5, 3),
     range_factor: float | None = None,
 ) -> DeformableAttnConfig:
     """The stride falls from stage to stage, so that all stages have as many points; the groups grow as heads allow."""
     require(head_dim >= 1 and position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
     stage = position.stage
-    for values in (groups, strides, offset_kernels):
-        require(len(values) > stage, f"a number for stage {stage}", values)
+    for given in (groups, strides, offset_kernels):
+        require(len(given) > stage, f"a number for stage {stage}", given)
     return DeformableAttnConfig(
         dim=position.dim,
         heads=position.dim // head_dim,
@@ -118,7 +117,7 @@ def config_at(
         ZeroGradient(
             parameter="kv.bias",
             part="the keys' half",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
+            reason="a key bias adds the same q.b to every logit of a query",
         ),
         ZeroGradient(
             parameter="bias_table",
@@ -128,7 +127,9 @@ def config_at(
     ),
     softmax_rows=True,  # with the column of what lies outside
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=27,
+    presets=presets.matched((2, 2, 15, 2), (2, 2, 9, 2), head_dim=16),
+    layouts=presets.tiny_layout((96, 192, 384, 768), (2, 2, 6, 2)),
 )
 class DeformableAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). For the offsets, a map smaller than a kernel without padding is zero-padded."""
@@ -180,8 +181,7 @@ class DeformableAttn(Mixer):
         return points.clamp(-1, 1) if config.range_factor is None else points
 
     def reference(self, x: Tensor) -> Tensor:
-        """The same map, point by point: four neighbours of the map for its key and value, four entries of the table
-        for each query's bias."""
+        """The same map, point by point: four neighbours for its key and value, four entries for each query's bias."""
         config, (batch, height, width, dim) = self.config, x.shape
         q, depth = self.q(x), dim // config.groups
         below, right = (max(config.offset_kernel - 2 * config.padding - size, 0) for size in (height, width))
@@ -232,13 +232,12 @@ class DeformableAttn(Mixer):
         weights = (products + bias).softmax(-1)  # B, heads, N, P
         last = torch.tensor([width - 1, height - 1], dtype=points.dtype, device=x.device)
         places = ((points + 1) / 2 * last)[..., None, :]  # B, groups, P, 1, 2: (x, y) in tokens
-        index, near = bilinear_points(
-            places, torch.ones_like(places[..., 0]), height=height, width=width, outside=height * width
-        )  # B, groups, P, 4
+        ones, outside = torch.ones_like(places[..., 0]), height * width
+        index, near = bilinear_points(places, ones, height=height, width=width, outside=outside)  # B, groups, P, 4
         every = weights[:, :, None, ..., None] * near[:, None, :, None]  # B, heads, groups, N, P, 4
         index = index[:, None, :, None].expand_as(every).flatten(4).flatten(1, 2)
-        columns = with_outside(map_columns(height, width, device=x.device))
-        return PointAffinity(index, every.flatten(4).flatten(1, 2), columns)
+        every = every.flatten(4).flatten(1, 2)
+        return PointAffinity(index, every, with_outside(map_columns(height, width, device=x.device)))
 
     def values(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, heads * groups, H * W + 1, d): each group's part of every token's value, zero outside.
@@ -269,13 +268,13 @@ class DeformableAttn(Mixer):
         return named
 
     def macs(self, height: int, width: int) -> int:
-        """2 N C^2 and, for N_s points, 2 N_s C^2 (projections), 2 N N_s C (products), 4 N N_s heads (the sampled bias),
-        N_s C (K^2 + 2 + 4) (offsets, sampled input)."""
-        config, tokens = self.config, height * width
-        rows, columns = config.grid(height, width)
-        dim, samples = config.dim, rows * columns
-        every = 2 * dim * dim + 2 * samples * dim + 4 * samples * config.heads
-        return tokens * every + samples * dim * (2 * dim + config.offset_kernel**2 + 6)
+        """2 N C^2 and, for N_s points, 2 N_s C^2 (projections), 2 N N_s C (products), 4 N N_s heads (bias), N_s C
+        (K^2 + 6) (offsets, sampled input)."""
+        config, tokens, samples = self.config, height * width, math.prod(self.config.grid(height, width))
+        dim = config.dim
+        return tokens * 2 * (dim * dim + samples * dim + 2 * samples * config.heads) + samples * dim * (
+            2 * dim + config.offset_kernel**2 + 6
+        )
 
     def _sampled(self, x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, heads, P, d) of the map (B, H, W, C)."""

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, register_mixer
 from stmbench.mixers.ops.reparameterised import Branches
 from stmbench.mixers.rep_large_kernel import BranchedConfig, BranchedKernels
@@ -74,6 +75,9 @@ def config_at(position: BlockPosition, *, kernel: int | None = None) -> DilatedR
     weights="static",
     method="UniRepLKNet",
     citation="Ding et al., CVPR 2024",
+    palette_slot=38,
+    presets=presets.matched((2, 2, 10, 2), (2, 2, 8, 2), micro_dims=(40, 80, 160, 320), tiny_dims=(110, 220, 440, 880)),
+    layouts=presets.tiny_layout((80, 160, 320, 640), (3, 3, 18, 3)),
 )
 class DilatedRepKernel(BranchedKernels):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map. In training mode it depends on the batch."""

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.token_sums import kernel_sum
 
@@ -68,11 +69,14 @@ def config_at(
     config_at=config_at,
     title="Focal Modulation",
     abbreviation="Focal-Mod",
-    family="Modulation",
+    family="Dynamic Convolution",
     sampling="global",
     weights="both",
     method="FocalNet",
     citation="Yang et al., NeurIPS 2022",
+    palette_slot=31,
+    presets=presets.matched((2, 2, 9, 2), (2, 2, 7, 2), micro_dims=(36, 72, 144, 288)),
+    layouts=presets.tiny_layout((96, 192, 384, 768), (2, 2, 6, 2)),
 )
 class FocalModulation(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map; the last level is the mean of the whole map.

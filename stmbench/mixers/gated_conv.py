@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.depthwise import depthwise_conv
 from stmbench.mixers.ops.token_sums import kernel_sum
@@ -159,6 +160,9 @@ class GlobalLocalFilter(nn.Module):
     method="HorNet",
     citation="Rao et al., NeurIPS 2022",
     channel_multiple=16,
+    palette_slot=40,
+    presets=presets.matched((2, 2, 13, 2), (2, 2, 7, 2), tiny_dims=(96, 192, 384, 832)),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (2, 3, 18, 2)),
 )
 class GatedConv(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map.
@@ -246,6 +250,8 @@ class GatedConv(Mixer):
     title="Recursive Gated Convolution, Global Filter",
     abbreviation="gnConv-GF",
     family="Convolution",
+    palette_slot=45,
+    presets=presets.matched((2, 2, 14, 2), (2, 2, 8, 2)),
     sampling="global",
     weights="both",
     mixing_weights=("-", "-"),

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.depthwise import depthwise_conv
@@ -63,6 +64,8 @@ class GatedConvOnlyConfig(MixerConfig):
     weights="static",
     method="MambaOut",
     citation="Yu and Wang, CVPR 2025",
+    palette_slot=43,
+    presets=presets.matched((2, 2, 9, 2), (2, 2, 4, 2)),
 )
 class GatedConvOnly(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map. The gate is each position's own."""

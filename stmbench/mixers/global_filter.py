@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import CirculantAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.fourier import from_spectrum, inverse_reference, spectrum, spectrum_reference
@@ -63,6 +64,9 @@ def config_at(position: BlockPosition, *, resize: bool = True) -> GlobalFilterCo
             reason="these frequencies are their own conjugates, and the transform back ignores their imaginary part",
         ),
     ),
+    palette_slot=41,
+    presets=presets.matched((2, 2, 10, 2), (2, 2, 6, 2), micro_dims=(42, 84, 168, 336), tiny_dims=(120, 240, 480, 960)),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (3, 3, 10, 3)),
 )
 class GlobalFilter(Mixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.token_sums import kernel_sum
@@ -56,6 +57,9 @@ class InceptionDwConvConfig(MixerConfig):
     weights="static",
     method="InceptionNeXt",
     citation="Yu et al., CVPR 2024",
+    palette_slot=39,
+    presets=presets.matched((2, 2, 9, 2), (2, 2, 6, 2), micro_dims=(44, 88, 176, 352), tiny_dims=(120, 240, 480, 960)),
+    layouts=presets.tiny_layout((96, 192, 384, 768), (3, 3, 9, 3), (4, 4, 4, 3)),
 )
 class InceptionDwConv(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map."""

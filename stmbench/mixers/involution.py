@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import renamed
@@ -58,6 +59,8 @@ class InvolutionConfig(MixerConfig):
     method="RedNet",
     citation="Li et al., CVPR 2021",
     channel_multiple=16,
+    palette_slot=36,
+    presets=presets.matched((2, 2, 16, 3), (2, 2, 6, 2), micro_dims=(32, 64, 128, 320), tiny_dims=(112, 224, 448, 896)),
 )
 class Involution(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map."""

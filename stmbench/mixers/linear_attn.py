@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import ProductAffinity, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import num_heads
 from stmbench.mixers.ops.token_sums import kernel_sum
@@ -78,7 +79,9 @@ def rotations(
     method="MLLA",
     citation="Han et al., NeurIPS 2024",
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=29,
+    presets=presets.matched((2, 2, 11, 2), (2, 2, 6, 2), head_dim=16),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (2, 4, 8, 4)),
 )
 class LinearAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C); the cost is linear in H * W. Positions beyond the design size turn further.

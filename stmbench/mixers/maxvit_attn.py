@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, num_heads
 from stmbench.mixers.ops.windows import cropped_positions, padded_size, window_attention
@@ -56,11 +57,6 @@ def config_at(position: BlockPosition, *, window: int = 7, head_dim: int = 32) -
     )
 
 
-def _presets() -> dict[str, Preset]:
-    options = {"window": 4, "head_dim": 16}  # for maps of 8 x 8 and less
-    return {"nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options=options)}
-
-
 @register_mixer(
     "maxvit_attn",
     config=MaxvitAttnConfig,
@@ -81,7 +77,9 @@ def _presets() -> dict[str, Preset]:
     ),
     softmax_rows=True,
     channel_multiple=32,
-    presets=_presets(),
+    palette_slot=24,
+    presets=presets.matched((2, 2, 13, 2), (2, 2, 7, 2), window=4, head_dim=16),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (4, 4, 10, 4)),
 )
 class MaxvitAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Maps that the window does not divide are zero-padded below and to the right, before

@@ -5,9 +5,8 @@ Attention Transformer", 2022. For a query i, head by head, with its K^2 neighbou
 
     Y_i = softmax_j(q_i k_j^T / sqrt(d) + B[j - i]) v_j
 
-The square never leaves the map: at the border it moves inwards, so that every token has K^2 neighbours. Tokens at a
-distance d from one another, in both directions, form a map of their own, on which dilated attention is the same. The
-table counts offsets on that map. The authors' later code has no table.
+The square never leaves the map: at the border it moves inwards. Tokens at a distance d from one another, in both
+directions, form a map of their own, on which dilated attention is the same, and whose offsets the table counts.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, num_heads
 from stmbench.mixers.ops.windows import cropped_positions, padded_size, window_attention
@@ -88,7 +88,9 @@ def config_at(
     ),
     softmax_rows=True,
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=22,
+    presets=presets.matched((2, 2, 13, 2), (2, 2, 7, 2), head_dim=16),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (3, 4, 18, 5), (3, 3, 3, 3)),
 )
 class NeighborhoodAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). A side shorter than kernel x dilation is zero-padded to that length, below or to
@@ -286,14 +288,12 @@ def _tile_keys(size: int, kernel: int, dilation: int, tile: int, device: torch.d
 
 @cached_table
 def _tile_entries(size: int, kernel: int, dilation: int, tile: int, device: torch.device) -> Tensor:
-    """(classes * tiles, T, S) long: the table's row for each query and key of a tile; 2K - 1 for no neighbour. The last
-    tile may have queries past the end of the axis."""
+    """(classes * tiles, T, S) long: the table's row for each query and key of a tile; 2K - 1 for no neighbour."""
     keys = _tile_keys(size, kernel, dilation, tile, device)[:, None] // dilation
     residue = torch.arange(dilation, device=device)[:, None, None]
     length = -(-size // dilation)
-    place = torch.arange(padded_size(length, tile), device=device).view(-1, tile)
     last = (size - 1 - residue) // dilation  # place of a class's last token
-    place = place.minimum(last)  # classes, tiles, T
+    place = torch.arange(padded_size(length, tile), device=device).view(-1, tile).minimum(last)  # classes, tiles, T
     first = (place - kernel // 2).clamp(min=0).minimum(last - kernel + 1)
     place, first = (each.flatten(0, 1)[..., None] for each in (place, first))
     inside = (keys >= first) & (keys < first + kernel)

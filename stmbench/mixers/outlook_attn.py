@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import renamed
 from stmbench.mixers.ops.token_sums import group_sums
 
@@ -66,7 +67,8 @@ def config_at(
     method="VOLO",
     citation="Yuan et al., TPAMI 2022",
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=26,
+    presets=presets.matched((2, 2, 12, 2), (2, 2, 6, 2), tiny_dims=(96, 192, 384, 832), head_dim=16),
 )
 class OutlookAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Windows that reach over the map's edge see zeros there; a last row or column of

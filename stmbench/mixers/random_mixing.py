@@ -54,6 +54,7 @@ def config_at(position: BlockPosition, *, resize: bool = True) -> RandomMixingCo
     method="MetaFormer",
     citation="Yu et al., TPAMI 2024",
     softmax_rows=True,
+    palette_slot=44,
 )
 class RandomMixing(Mixer):
     """(B, H, W, C) -> (B, H, W, C). It has no parameters, and a buffer whose size depends on the design resolution."""

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.reparameterised import Branches, DepthwiseConv, KernelBranches, NormedLinear
@@ -184,6 +185,8 @@ class BranchedKernels(Mixer):
     weights="static",
     method="RepLKNet",
     citation="Ding et al., CVPR 2022",
+    palette_slot=37,
+    presets=presets.matched((2, 2, 6, 2), (2, 2, 6, 2)),
 )
 class RepLargeKernel(BranchedKernels):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map. In training mode it depends on the batch."""

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
@@ -36,7 +37,7 @@ from stmbench.mixers.affinity import (
     split_into_heads,
     square_offsets,
 )
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection, num_heads
 from stmbench.mixers.ops.token_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
@@ -74,11 +75,6 @@ def config_at(
     )
 
 
-def _presets() -> dict[str, Preset]:
-    options = {"regions": 2, "topks": (1, 2, 4), "head_dim": 16}  # for maps of 8 x 8 and less
-    return {"nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options=options)}
-
-
 @register_mixer(
     "routing_attn",
     config=RoutingAttnConfig,
@@ -99,7 +95,9 @@ def _presets() -> dict[str, Preset]:
         ),
     ),
     channel_multiple=32,
-    presets=_presets(),
+    palette_slot=25,
+    presets=presets.matched((2, 2, 12, 2), (2, 2, 7, 2), regions=2, topks=(1, 2, 4), head_dim=16),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (2, 2, 8, 2), (3, 3, 3, 3)),
 )
 class RoutingAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Sides that the number of regions does not divide are zero-padded below and to the

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import SelectiveScanAffinity, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.scan import initial_delta_bias, selective_scan, selective_scan_reference, wide
@@ -81,6 +82,9 @@ def config_at(
     weights="dynamic",
     method="VMamba",
     citation="Liu et al., NeurIPS 2024",
+    palette_slot=32,
+    presets=presets.matched((2, 2, 9, 2), (2, 2, 6, 2), micro_dims=(38, 76, 152, 304), tiny_dims=(106, 212, 424, 848)),
+    layouts=presets.tiny_layout((96, 192, 384, 768), (2, 2, 8, 2)),
 )
 class SS2D(Mixer):
     """(B, H, W, C) -> (B, H, W, C). The states, their sum and the norm are float32 in half precision.

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers import presets
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import without_autocast
 from stmbench.mixers.ops.attention import QkvProjection, num_heads
 from stmbench.mixers.ops.token_sums import kernel_sum
@@ -81,7 +82,8 @@ class LocalPatchInteraction(nn.Module):
     method="XCiT",
     citation="El-Nouby et al., NeurIPS 2021",
     channel_multiple=32,
-    presets=nano_preset(),
+    palette_slot=30,
+    presets=presets.matched((2, 2, 13, 2), (2, 2, 7, 2), head_dim=16),
 )
 class Xca(Mixer):
     """(B, H, W, C) -> (B, H, W, C); the cost is linear in H * W.

@@ -28,4 +28,4 @@ def test_their_order_does_not_depend_on_what_is_imported_first() -> None:
 
 def test_the_folder_lists_the_mixers() -> None:
     files = {file.stem for file in Path(mixers.__file__).parent.glob("*.py")}
-    assert files == {*mixers.MODULES, "__init__", "base", "admission", "trials"}
+    assert files == {*mixers.MODULES, "__init__", "base", "presets", "admission", "trials"}
