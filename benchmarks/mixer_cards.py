@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -70,10 +71,14 @@ block).
 """
 
 
+def module_of(entry: MixerEntry) -> str:
+    """The name of the module that holds a mixer."""
+    return entry.module.__module__
+
+
 def body(entry: MixerEntry) -> str:
     """The documentation of the mixer's module, formula included."""
-    module = inspect.getmodule(entry.module)
-    return inspect.cleandoc(module.__doc__ or "").strip()
+    return inspect.cleandoc(sys.modules[module_of(entry)].__doc__ or "").strip()
 
 
 def found_in(store: Path | None) -> dict[str, str]:
@@ -94,15 +99,31 @@ def found_in(store: Path | None) -> dict[str, str]:
     return {mixer: "; ".join(texts) for mixer, texts in said.items()}
 
 
-def cost(entry: MixerEntry) -> str:
-    """Parameters and multiply-adds per position of one mixer at 64 channels and 14 x 14 positions."""
+def costs(entry: MixerEntry) -> tuple[int, int, float]:
+    """Channels, parameters and multiply-adds per position of one mixer at about 64 channels and 14 x 14 positions."""
     dim = -(-DIM // (entry.channel_multiple or 1)) * (entry.channel_multiple or 1)
     module: Any = entry.build(BlockPosition(stage=2, block=1, dim=dim, resolution=(SIDE, SIDE)))
-    params = sum(p.numel() for p in module.parameters())
-    macs = module.macs(SIDE, SIDE) / SIDE**2
-    return (
-        f"{params:,} parameters and {macs:,.0f} multiply-adds per position ({dim} channels, {SIDE} x {SIDE} positions)"
-    )
+    return dim, sum(p.numel() for p in module.parameters()), module.macs(SIDE, SIDE) / SIDE**2
+
+
+def overview() -> str:
+    """A table of all mixers."""
+    lines = ["| mixer | type | sampling | weights | parameters | multiply-adds |", "|---|---|---|---|---|---|"]
+    for entry in map(MIXERS.get, BUILTIN):
+        _, params, macs = costs(entry)
+        anchor = "".join(c for c in entry.title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
+        weights = {"both": "static and dynamic"}.get(entry.weights, entry.weights)
+        title = f"[{entry.title}](#{anchor})"
+        lines.append(f"| {title} | {entry.family} | {entry.sampling} | {weights} | {params:,} | {macs:,.0f} |")
+    where = f"{DIM} channels (or the next number that the mixer takes) and {SIDE} x {SIDE} positions"
+    return "\n".join([*lines, "", f"Parameters, and multiply-adds per position, are of one mixer at {where}.", ""])
+
+
+def cost(entry: MixerEntry) -> str:
+    """The costs of a mixer in one sentence."""
+    dim, params, macs = costs(entry)
+    where = f"{dim} channels, {SIDE} x {SIDE} positions"
+    return f"{params:,} parameters and {macs:,.0f} multiply-adds per position ({where})"
 
 
 def facts(entry: MixerEntry) -> str:
@@ -113,8 +134,10 @@ def facts(entry: MixerEntry) -> str:
 
 
 def card(entry: MixerEntry, found: str, picture: str | None) -> str:
-    """Markdown of one mixer."""
-    parts = [f"## {entry.title}", f"`{entry.name}`: {facts(entry)}.", body(entry), f"Cost: {cost(entry)}."]
+    """Markdown of one mixer. A variant of a mixer whose module was described before refers to it."""
+    described = next(MIXERS.get(name) for name in BUILTIN if MIXERS.get(name).module.__module__ == module_of(entry))
+    about = body(entry) if described is entry else f"A variant of {described.title}, described there."
+    parts = [f"## {entry.title}", f"`{entry.name}`: {facts(entry)}.", about, f"Cost: {cost(entry)}."]
     if found:
         parts.append(f"Found: {found}.")
     if picture:
@@ -203,7 +226,7 @@ def main() -> None:
             write(picture(name, given.store), path)
         shown = f"images/mixers/{name}.png" if path.exists() else None
         cards.append(card(MIXERS.get(name), findings.get(name, ""), shown))
-    (given.docs / "mixers.md").write_text("\n".join([INTRO, *(f"{text}\n" for text in cards)]))
+    (given.docs / "mixers.md").write_text("\n".join([INTRO, overview(), *(f"{text}\n" for text in cards)]))
 
 
 if __name__ == "__main__":

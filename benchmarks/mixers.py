@@ -1,8 +1,9 @@
 """Each mixer beside its peers in timm and torchvision: the same work, the same input, one run, interleaved.
 
-    python benchmarks/mixers.py                       the micro positions at 224, batch 8, inference
-    python benchmarks/mixers.py --train               forward and backward
-    python benchmarks/mixers.py --device cuda --dtype bf16 --scale tiny --batch-size 64
+    python -m benchmarks.mixers                       the micro positions at 224, batch 8, inference
+    python -m benchmarks.mixers --train               forward and backward
+    python -m benchmarks.mixers --mixers newer        those of `newer_peers`, or names joined by commas
+    python -m benchmarks.mixers --device cuda --dtype bf16 --scale tiny --batch-size 64
 
 Prints a Markdown table: milliseconds of ours, and how many times as long each peer takes, with the 95 % interval of the
 paired ratio. A peer gets its input in the layout it was written for, so that no conversion is charged to it.
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 from torchvision.ops import deform_conv2d
 
+from benchmarks.newer_peers import NEWER, Call, Peer
 from stmbench.architectures.catalog import create_model
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
@@ -29,23 +31,14 @@ from stmbench.mixers.base import BlockPosition
 from stmbench.mixers.dcnv3 import POINTS, Dcnv3
 from stmbench.mixers.ops.bilinear import grid_sums
 
+PAPERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-Peer = tuple[nn.Module, bool]  # the module, and whether it takes (B, C, H, W)
-
-
-class Call(nn.Module):
-    """A function of a module and its input, as a module."""
-
-    def __init__(self, inner: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.inner, self.call = inner, call
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.call(self.inner, x)
 
 
 def peers(name: str, ours: nn.Module, position: BlockPosition) -> dict[str, Peer]:
     """Modules that do the same work (attention with its projections; timm's halo has none at its end: one is added)."""
+    if name in NEWER:
+        return NEWER[name](ours, position)
     dim, (height, width), config = position.dim, position.resolution, ours.config
     if name == "halo_attn":
         halo = TimmHaloAttn(dim, num_heads=config.heads, dim_head=dim // config.heads, block_size=config.window,
@@ -121,13 +114,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--mixers", default=",".join(PAPERS), metavar="NAMES")
     options = parser.parse_args()
     timer, dtype = timer_for(options.device), DTYPES[options.dtype]
     mode = "forward and backward" if options.train else "inference"
     print(f"{options.scale} positions at 224, batch {options.batch_size}, {options.dtype}, {options.device}, {mode}, "
           f"{options.rounds} rounds, torch {torch.__version__}, {torch.get_num_threads()} threads\n")  # fmt: skip
     print("| mixer | stage | map | ours, ms | peer | times ours | 95 % |\n|---|---|---|---|---|---|---|")
-    for name in ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3"):
+    for name in NEWER if options.mixers == "newer" else options.mixers.split(","):
         model = create_model(f"unified_{name}_{options.scale}").to(options.device, dtype).train(options.train)
         for position, _, ours in model.mixers():
             if position.block != 1:  # an odd block: shifted windows shift there

@@ -6,31 +6,20 @@
     mlp                                      token MLPs: mlp, mh_mlp, mlp_lr, mh_mlp_lr
     container, container_pam                 attention and a convolution, attention and a static matrix
     cot                                      contextual: cot, cot_static, cot_dynamic, cot_linear_fusion, coxt
+    neighborhood_attn, cross_window_attn     attention to the K x K tokens around, and in stripes
+    maxvit_attn, routing_attn                in windows and grids by turns, and within regions that resemble one another
+    outlook_attn, deformable_attn            to windows that the token weighs, and to points that the map places
+    aggregated_attn                          to the tokens around and to a pooled map
+    linear_attn, xca, bi_wkv                 linear in the tokens: with rotary positions, over channels, with decay
+    focal_modulation                         gated levels of context
+    ss2d, bidirectional_ssm                  state space models: four selective scans over the map, two of its rows
+    dcnv4, involution                        kernels of each position: deformable, and made from its channels
+    rep_large_kernel, dilated_rep_kernel     large kernels that are trained in branches, and merged
     inception_dw_conv                        depthwise convolutions of several shapes, each for a part of the channels
     gated_conv                               products of convolutions: gated_conv, gated_conv_gf
-    gated_conv_only                          a control: a gated convolution without a state-space model
-    ss2d, bidirectional_ssm                  state space models: four selective scans over the map, two of its rows
-    ss2d                                     state space: four selective scans over the map
-    rep_large_kernel                         31 x 31 kernels that are trained in two branches, and merged
-    dilated_rep_kernel                       13 x 13 kernels that are trained with dilated ones, and merged
-    bi_wkv                                   means with weights that decay along the raster
-    (newer)
-    linear_attn                              linear attention with a rotary position
-    focal_modulation                         focal modulation: gated levels of context
-    neighborhood_attn                        attention to the K x K tokens around, at a distance or not
-    dcnv4                                    deformable convolution without normalised weights
-    deformable_attn                          attention to points whose positions the map decides
-    aggregated_attn                          attention to the tokens around and to a pooled map
-    outlook_attn                             attention: each token says how the window around it is mixed
-    involution                               a kernel for each position, made from its channels
-    xca                                      cross-covariance attention, over channels
-    cross_window_attn                        attention in vertical and horizontal stripes
-    global_filter                            a learned factor for every frequency
-    maxvit_attn                              attention in windows and in grids over the whole map, by turns
-    afno                                     a small MLP on every frequency
-    routing_attn                             attention within the regions that resemble one another
+    global_filter, afno                      a learned factor for every frequency, a small MLP on every frequency
+    gated_conv_only, random_mixing           controls: a gated convolution without a scan, a frozen random matrix
     pooling, identity                        controls: average pooling, no mixing
-    pooling, identity, random_mixing         controls: average pooling, no mixing, a frozen random matrix
     base         the contract: config, position, preset, registry entry, `register_mixer`
     presets      networks matched in cost, and those of authors
     admission    what is asked of a plug-in's mixer
@@ -47,6 +36,26 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+NEWER = (
+    "neighborhood_attn",
+    "cross_window_attn",
+    "maxvit_attn",
+    "routing_attn",
+    "outlook_attn",
+    "deformable_attn",
+    "aggregated_attn",
+    "linear_attn",
+    "xca",
+    "bi_wkv",
+    "focal_modulation",
+    "ss2d",
+    "bidirectional_ssm",
+    "dcnv4",
+    "involution",
+    "rep_large_kernel",
+    "dilated_rep_kernel",
+    "inception_dw_conv",
+)
 # module -> the mixers it registers; the order is that of listings and tables
 MODULES = {
     **{name: (name,) for name in ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3", "self_attn")},
@@ -55,32 +64,9 @@ MODULES = {
     "mlp": ("mlp", "mh_mlp", "mlp_lr", "mh_mlp_lr"),
     **{name: (name,) for name in ("container", "container_pam")},
     "cot": ("cot", "cot_static", "cot_dynamic", "cot_linear_fusion", "coxt"),
-    # newer mixers
-    "focal_modulation": ("focal_modulation",),
-    "inception_dw_conv": ("inception_dw_conv",),
-    "dcnv4": ("dcnv4",),
-    "linear_attn": ("linear_attn",),
-    "neighborhood_attn": ("neighborhood_attn",),
-    "involution": ("involution",),
-    "xca": ("xca",),
-    "outlook_attn": ("outlook_attn",),
-    "aggregated_attn": ("aggregated_attn",),
-    "deformable_attn": ("deformable_attn",),
-    "gated_conv_only": ("gated_conv_only",),
-    "rep_large_kernel": ("rep_large_kernel",),
-    "dilated_rep_kernel": ("dilated_rep_kernel",),
+    **{name: (name,) for name in NEWER},
     "gated_conv": ("gated_conv", "gated_conv_gf"),
-    "cross_window_attn": ("cross_window_attn",),
-    "global_filter": ("global_filter",),
-    "maxvit_attn": ("maxvit_attn",),
-    "afno": ("afno",),
-    "ss2d": ("ss2d",),
-    "routing_attn": ("routing_attn",),
-    "bidirectional_ssm": ("bidirectional_ssm",),
-    "bi_wkv": ("bi_wkv",),
-    # controls
-    **{name: (name,) for name in ("pooling", "identity")},
-    "random_mixing": ("random_mixing",),
+    **{name: (name,) for name in ("global_filter", "afno", "gated_conv_only", "random_mixing", "pooling", "identity")},
 }
 BUILTIN = tuple(name for names in MODULES.values() for name in names)
 
