@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
+from stmbench.mixers.ops import without_autocast
 from stmbench.mixers.ops.depthwise import depthwise_conv
 from stmbench.mixers.ops.token_sums import kernel_sum
 
@@ -102,7 +103,7 @@ class GlobalLocalFilter(nn.Module):
         size = (x.shape[1], x.shape[2])
         local, distant = self.pre_norm(x).chunk(2, dim=-1)
         local = depthwise_conv(local, self.local.weight)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             wide = distant.to(torch.promote_types(distant.dtype, torch.float32))
             spectrum = torch.view_as_complex(self.resized(size).to(wide.dtype))
             product = torch.fft.rfft2(wide, dim=(1, 2)) * spectrum

@@ -68,7 +68,7 @@ def test_models_of_a_pattern(as_json: bool) -> None:
 SEARCHES = {
     "models HALO_attn_tiny": ["unified_halo_attn_tiny", "container_halo_attn_tiny", "cotnet_halo_attn_tiny"],
     "models cotnet101": ["cotnet101"],
-    "models 'attention · isotropic architecture (deit) · nano'": ["isotropic_halo_attn_nano"],
+    "models 'window (swin) attention · isotropic architecture (deit) · nano'": ["isotropic_sw_attn_nano"],
     "models timm:resnet18d": ["timm:resnet18d"],
     "mixers halo": ["halo_attn"],
     "mixers swin": ["sw_attn"],

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from stmbench.mixers.ops import forget_tables
+
 FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add,
     ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -73,11 +75,13 @@ def mutated(mutant: Mutant) -> Iterator[None]:
     old = vars(places[0])[mutant.function]
     for place in places:
         setattr(place, mutant.function, new)
+    forget_tables()
     try:
         yield
     finally:
         for place in places:
             setattr(place, mutant.function, old)
+        forget_tables()  # those that the mutant made
 
 
 def _module(name: str) -> ModuleType:

@@ -74,23 +74,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "outlook_attn": {"stride": 2, "value_bias": True},
     "ss2d": {"variant": "v0", "d_state": 2, "ssm_ratio": 1.5},
     "dcnv4": {"dw_kernel": 3, "remove_center": True, "center_feature_scale": True, "offset_scale": 0.5},
+    "focal_modulation": {"normalize": True, "norm": True},
+    "xca": {"lpi": True},
+    "afno": {"fraction": 1 / 16},
 }
 # sizes that are tried instead: a side of several tiles and one that is padded; two that are padded unlike
-SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),), "routing_attn": ((10, 8),)}
 SIZES = {
     "neighborhood_attn": ((9, 31),),
     "cross_window_attn": ((9, 10),),
+    "routing_attn": ((10, 8),),
     "aggregated_attn": ((5, 8), (8, 3)),
     "deformable_attn": ((5, 8), (8, 3)),
 }
-CHECKED = ("reference", "macs", "affinity")  # in this order, until one fails
-SIZES = {"neighborhood_attn": ((9, 31),), "cross_window_attn": ((9, 10),)}
 CHECKED = ("reference", "macs", "merge", "affinity")  # in this order, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
     "rep_large_kernel: BranchedKernels.affinity: kernel.shape[1] // 2 - max(height, width) - 1": "they find nothing",
-    "focal_modulation: FocalModulation.forward: self.config.levels - 1": "runs without normalize",
-    "xca: Xca.macs: 4 * dim + 2 * (dim // self.config.heads) - (18 if self.config.lpi else 0)": "runs without lpi",
     "ops.attention: MixingWeights.forward: 1 + alpha": "runs with gate sigmoid only",
     "ops.bilinear: weighted_samples: +1": "the size at which an index overflows",
     "ops.bilinear: weighted_samples: weights.shape[:-1].numel() >= _ROWS": "the other implementation gives the same",
@@ -104,6 +103,7 @@ SURVIVE = {
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
     "linear_attn: _rotated: first * cosine + second * sine": "runs when compiled only",
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",
+    "ops.windows: window_attention: q.device.type != 'cpu'": "the other implementation gives the same",
     "ops.token_sums: require_resolution: size == made_for": "asked where resizing is off only",
     "ops.fourier: from_spectrum: max(height, width) <= SMALL": "the library gives the same",
     "ops.fourier: spectrum: max(height, width) <= SMALL": "the library gives the same",

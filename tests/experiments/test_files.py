@@ -19,7 +19,10 @@ from stmbench.training.presets import PRESETS, default_recipe, recipe_for
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-EMBEDDED_STUDIES = ("quickstart", "detection_quickstart", "embedded_study", "embedded_relations")
+EMBEDDED_STUDIES = (
+    *("quickstart", "detection_quickstart", "embedded_study", "embedded_relations"),
+    *("modern_mixers", "modern_relations"),
+)
 REPRODUCED = {
     "stm": (
         *("table2", "table3", "table5", "table6", "table7", "table8"),
@@ -140,6 +143,11 @@ def test_parameters_are_the_published_ones(model: str, published: float) -> None
 
 def test_the_embedded_study_has_every_mixer() -> None:
     study = read("embedded_study")
-    built_in = [mixer for mixer in MIXERS if not MIXERS.get(mixer).plugin_sha256]
-    assert [line.model.partition("[")[0] for line in study.models] == [f"unified_{mixer}_nano" for mixer in built_in]
+    built_in = {f"unified_{mixer}_nano" for mixer in MIXERS if not MIXERS.get(mixer).plugin_sha256}
+    papers = {line.model.partition("[")[0] for line in study.models}
+    modern = {line.model for line in read("modern_mixers").models}
+    assert papers | modern == built_in
+    assert len(papers) == 23
+    relations = {line.model.partition("[")[0] for line in read("modern_relations").models}
+    assert relations == modern
     assert study.seeds == (0, 1, 2)

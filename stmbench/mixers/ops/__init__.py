@@ -29,6 +29,7 @@ from torch import Tensor
 KEPT = 32  # tables of each function
 
 P = ParamSpec("P")
+_TABLES: list[dict[Hashable, Tensor]] = []
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -45,6 +46,7 @@ def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
     a cache would break the graph. Fake tensors are not kept either.
     """
     kept: dict[Hashable, Tensor] = {}
+    _TABLES.append(kept)
 
     @functools.wraps(make)
     def table(*arguments: P.args, **named: P.kwargs) -> Tensor:
@@ -63,6 +65,12 @@ def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
         return tensor
 
     return table
+
+
+def forget_tables() -> None:
+    """Drop all tables that are kept; they are made again when they are needed."""
+    for kept in _TABLES:
+        kept.clear()
 
 
 def is_eager_on_cpu(tensor: Tensor) -> bool:

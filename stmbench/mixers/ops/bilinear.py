@@ -77,7 +77,7 @@ def point_samples(value: Tensor, points: Tensor) -> Tensor:
     batch, height, width, dim = value.shape
     groups = points.shape[1]
     maps = value.view(batch, height, width, groups, -1).permute(0, 3, 4, 1, 2).flatten(0, 1).to(points.dtype)
-    samples = F.grid_sample(maps, points.flatten(0, 1)[:, None], padding_mode="zeros", align_corners=True)
+    samples = _grid_samples(maps, points.flatten(0, 1)[:, None])
     return samples.view(batch, dim, -1).transpose(1, 2).to(value.dtype)
 
 
@@ -99,8 +99,19 @@ def displacement_samples(table: Tensor, points: Tensor, height: int, width: int)
     grid = (tokens[:, None] - points[:, :, None] / 2).flatten(0, 1)  # B * groups, N, P, 2
     tables = table.to(points.dtype).view(groups, len(table) // groups, *table.shape[1:])
     tables = tables.expand(batch, *tables.shape).flatten(0, 1)  # B * groups, heads / groups, 2 H - 1, 2 W - 1
-    samples = F.grid_sample(tables, grid, padding_mode="zeros", align_corners=True)
+    samples = _grid_samples(tables, grid)
     return samples.view(batch, len(table), *grid.shape[1:3])
+
+
+def _grid_samples(maps: Tensor, grid: Tensor) -> Tensor:
+    """`grid_sample` at (x, y) from -1, the first token, to 1, the last one, zero outside the map.
+
+    PyTorch's own kernel takes positions from edge to edge; for those from token to token it would call cuDNN's, whose
+    backward pass is not deterministic either and which has no form without values.
+    """
+    height, width = maps.shape[2:]
+    last = _last_token(height, width, grid.dtype, grid.device)
+    return F.grid_sample(maps, grid * (last / (last + 1)), padding_mode="zeros", align_corners=False)
 
 
 @cached_table
