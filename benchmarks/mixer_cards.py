@@ -29,7 +29,7 @@ from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import load_checkpoint
 from stmbench.checkpoints.trained import trained_checkpoints
 from stmbench.data.embedded import photos
-from stmbench.errors import StmbenchError
+from stmbench.errors import ConfigError
 from stmbench.figures.style import GRID, HEAT, MARK, canvas
 from stmbench.mixers import BUILTIN
 from stmbench.mixers.affinity import jacobian_affinity
@@ -62,12 +62,12 @@ INTRO: Final = """# Mixers
 
 One card for each mixer of the registry. `stmbench list mixers` prints the facts, and
 `python -m benchmarks.mixer_cards docs STORE` writes this page from the registry and from the store of
-`stmbench run modern_mixers` (nano models on digits, three seeds). digits tell no mixers apart by accuracy; the findings
-say how a mixer behaves, not how it would do on ImageNet.
+`stmbench run modern_mixers` (nano models on digits; {seeds}). digits tell no mixers apart by accuracy; the findings say
+how a mixer behaves, not how it would do on ImageNet.
 
 In each picture, the first square is the photograph with three positions; each other square shows, for one of them, how
-strongly the mixer's output there depends on every input position (norm of the Jacobian, the mixer of the second
-block).
+strongly the mixer's output there depends on every input position: the norm of the Jacobian of the second block's mixer,
+with the weights of the study, or initial ones where it has none.
 """
 
 
@@ -79,6 +79,15 @@ def module_of(entry: MixerEntry) -> str:
 def body(entry: MixerEntry) -> str:
     """The documentation of the mixer's module, formula included."""
     return inspect.cleandoc(sys.modules[module_of(entry)].__doc__ or "").strip()
+
+
+def seeds_of(store: Path | None) -> str:
+    """How many seeds a study has, in words."""
+    if store is None:
+        return "no study was given"
+    frame = read(store)
+    number = int(frame.loc[frame["analysis"] == "train", "seed"].nunique())
+    return "one seed" if number == 1 else f"means over {number} seeds"
 
 
 def found_in(store: Path | None) -> dict[str, str]:
@@ -173,14 +182,12 @@ def picture(name: str, store: Path | None) -> Figure:
     """The photograph with its positions, and a map for each of them."""
     torch.manual_seed(0)
     model_name = f"unified_{name}_nano"
-    model = create_model(model_name, img_size=(PIXELS, PIXELS))
+    model = create_model(model_name, num_classes=10)
     if store is not None:
         try:
-            (checkpoint,) = trained_checkpoints(store, [model_name]).values()
-            model = create_model(model_name, img_size=(PIXELS, PIXELS), num_classes=10)
-            load_checkpoint(model, checkpoint, resize_tables=True)
-        except StmbenchError as error:
-            print(f"{name}: initial weights ({error})")
+            load_checkpoint(model, trained_checkpoints(store, [model_name])[model_name])
+        except ConfigError:
+            print(f"{name}: not in the study, initial weights")
     image = photos((PIXELS, PIXELS), count=PHOTO + 1)[PHOTO : PHOTO + 1]
     mixer, x = second_mixer(model.eval(), image)
     rows, columns = x.shape[1:3]
@@ -226,7 +233,9 @@ def main() -> None:
             write(picture(name, given.store), path)
         shown = f"images/mixers/{name}.png" if path.exists() else None
         cards.append(card(MIXERS.get(name), findings.get(name, ""), shown))
-    (given.docs / "mixers.md").write_text("\n".join([INTRO, overview(), *(f"{text}\n" for text in cards)]))
+    (given.docs / "mixers.md").write_text(
+        "\n".join([INTRO.format(seeds=seeds_of(given.store)), overview(), *(f"{text}\n" for text in cards)])
+    )
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ DETECTION_DETR = dataclasses.replace(
     backbone_lr=0.1,
 )
 DETECTION_SMALL = dataclasses.replace(
-    PLAIN, epochs=8, batch_size=8, lr=1.5e-3, lr_batch=8, warmup_epochs=0.3, hflip=0.5, clip_grad=1.0
+    PLAIN, epochs=5, batch_size=8, lr=2e-3, lr_batch=8, warmup_epochs=0.2, hflip=0.5, clip_grad=1.0
 )
 
 PRESETS: Mapping[str, Recipe] = {

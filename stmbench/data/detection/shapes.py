@@ -15,7 +15,7 @@ from stmbench.data.shapes.scene import CLASSES, Scene
 from stmbench.errors import ConfigError
 
 VERSION = "shapes.detection.v1"  # increase it if any box or mask changes
-COUNTS = {"train": 1_200, "val": 180, "test": 180}  # whole rounds through the classes
+COUNTS = {"train": 2_400, "val": 120, "test": 180}  # whole rounds through the classes
 # so that the first few are easy to tell apart
 UNLIKE = ("disc", "triangle", "cross", "crescent", "star", "corner", "ring", "heart", "arrow", "square", "half_disc",
           "pentagon")  # fmt: skip
