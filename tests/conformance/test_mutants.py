@@ -64,6 +64,7 @@ OWN = {
     "point_samples": "deformable_attn",
     "displacement_samples": "deformable_attn",
     "_last_token": "deformable_attn",
+    "_grid_samples": "deformable_attn",
     "_GroupSums": "involution",
     "gathered_group_sums": "involution",
     "GlobalLocalFilter": "gated_conv_gf",
@@ -91,6 +92,10 @@ CHECKED = ("reference", "macs", "merge", "affinity")  # in this order, until one
 SURVIVE = {
     "rep_large_kernel: BranchedKernels.affinity: kernel.shape[1] // 2 - max(height, width) - 1": "they find nothing",
     "ops.attention: MixingWeights.forward: 1 + alpha": "runs with gate sigmoid only",
+    **{
+        f"ops.attention: _distances: {flipped}": "more displacements than anything looks up"
+        for flipped in ("2 * (size - 1) + middles[0]", "size + 1", "middle % 2 != middles[0] % 2")
+    },
     "ops.bilinear: weighted_samples: +1": "the size at which an index overflows",
     "ops.bilinear: weighted_samples: weights.shape[:-1].numel() >= _ROWS": "the other implementation gives the same",
     "ops.bilinear: softmax_of_few: +1": "runs off the CPU only",
@@ -110,6 +115,7 @@ SURVIVE = {
     "random_mixing: RandomMixing.forward: len(matrix) > FEW": "the other product gives the same",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
     "cross_window_attn: CrossWindowAttn.forward: attended - lepe": "runs in the last stage only",
+    "neighborhood_attn: _tile_keys: tile + kernel + 1": "more keys, none of them a neighbour",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
     "ops.token_sums: group_sums: weights.numel() >= 2 ** 31": "the other implementation gives the same",
     "routing_attn: RoutingAttn._attended: topk * FEW < regions": "the other implementation gives the same",
