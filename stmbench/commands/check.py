@@ -85,8 +85,10 @@ def _check_mixer(name: str, *, device: str | None = None, dtype: str | None = No
     from stmbench.mixers.base import MIXERS
     from stmbench.mixers.conformance import conform
 
-    counter = lambda module, size: count(module, size).macs  # noqa: E731
-    return conform(MIXERS.get(name), count=counter, device=device, dtype=dtype)
+    def macs(module: Any, size: tuple[int, int, int]) -> int:
+        return count(module, size).macs
+
+    return conform(MIXERS.get(name), count=macs, device=device, dtype=dtype)
 
 
 def _check_model(name: str) -> list[Outcome]:

@@ -197,7 +197,9 @@ class RunOutput:
         for name, figure in figures(self.pictured(frame), self.folder).items():
             save(figure, folder / name)
         if self.experiment.miniature:
-            self._note(f"a miniature of {self.experiment.title}: its numbers are not the paper's experiment", "yellow")
+            self._note(
+                f"a miniature of {self.experiment.title}: its numbers are not those of the whole experiment", "yellow"
+            )
         self._lines("warning", [*untrained(frame), *faint_mixers(frame), *report.warnings], "yellow")
         self._lines("skipped", [f"{name}: {reason}" for name, reason in report.skipped.items()], "yellow")
         self._lines("left out", list(report.left_out), "yellow")

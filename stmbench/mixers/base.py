@@ -69,12 +69,6 @@ class Preset:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # passed to config_at
 
 
-def nano_preset() -> dict[str, Preset]:
-    """A preset for nano alone, with heads of 16 channels, the width of its first stage: for mixers whose heads are 32
-    channels wide elsewhere. At other scales the mixer is put into the default network."""
-    return {"nano": Preset(dims=(16, 32, 64, 128), depths=(2, 2, 2, 2), norm_eps=1e-5, options={"head_dim": 16})}
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ZeroGradient:
     """Parameters, or a part of one, whose gradient is zero by construction."""

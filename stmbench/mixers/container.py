@@ -17,6 +17,7 @@ import dataclasses
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
@@ -28,7 +29,7 @@ from stmbench.mixers.affinity import (
     split_into_heads,
     square_offsets,
 )
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import (
     LEARNED,
     Gate,
@@ -36,6 +37,7 @@ from stmbench.mixers.ops.attention import (
     MixingWeights,
     QkvProjection,
     check_mixing_weights,
+    key_bias,
     num_heads,
     self_attention,
     self_attention_reference,
@@ -92,16 +94,10 @@ def config_at(
     weights="both",
     method="CONTAINER",
     citation="Gao et al., NeurIPS 2021",
-    zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias(),),
     palette_slot=10,
     channel_multiple=32,
-    presets=nano_preset(),
+    presets=presets.nano(head_dim=16),
 )
 class Container(Mixer):
     """(B, H, W, C) -> (B, H, W, C)."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
@@ -25,7 +26,7 @@ from stmbench.mixers.affinity import (
     map_columns,
     split_into_heads,
 )
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import (
     LEARNED,
     Gate,
@@ -33,6 +34,7 @@ from stmbench.mixers.ops.attention import (
     MixingWeights,
     QkvProjection,
     check_mixing_weights,
+    key_bias,
     num_heads,
     self_attention,
     self_attention_reference,
@@ -101,15 +103,9 @@ def config_at(
     palette_slot=11,
     citation="Gao et al., NeurIPS 2021",
     depends_on_n=True,
-    zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias(),),
     channel_multiple=32,
-    presets=nano_preset(),
+    presets=presets.nano(head_dim=16),
 )
 class ContainerPam(Mixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""

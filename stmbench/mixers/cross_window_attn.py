@@ -36,7 +36,7 @@ from stmbench.mixers.affinity import (
     square_offsets,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
-from stmbench.mixers.ops.attention import QkvProjection
+from stmbench.mixers.ops.attention import QkvProjection, key_bias
 from stmbench.mixers.ops.token_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
 
@@ -84,11 +84,7 @@ def config_at(
     method="CSWin Transformer",
     citation="Dong et al., CVPR 2022",
     zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
+        key_bias(),
         ZeroGradient(
             parameter="lepe.*.weight",
             part="the taps across a stripe that is one token wide",

@@ -40,6 +40,7 @@ from stmbench.mixers.affinity import (
 )
 from stmbench.mixers.base import BlockPosition, FourSizes, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
+from stmbench.mixers.ops.attention import key_bias
 from stmbench.mixers.ops.bilinear import displacement_samples, point_samples, token_positions
 
 
@@ -114,11 +115,7 @@ def config_at(
     citation="Xia et al., CVPR 2022",
     depends_on_n=True,
     zero_gradient=(
-        ZeroGradient(
-            parameter="kv.bias",
-            part="the keys' half",
-            reason="a key bias adds the same q.b to every logit of a query",
-        ),
+        key_bias("kv.bias", "the keys' half"),
         ZeroGradient(
             parameter="bias_table",
             part="entries that no displacement reaches, most of them in the last rows and columns",

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import num_heads
 from stmbench.mixers.ops.token_sums import kernel_sum
 
@@ -53,7 +54,7 @@ def config_at(
     citation="Gao et al., NeurIPS 2021",
     palette_slot=18,
     channel_multiple=32,
-    presets=nano_preset(),
+    presets=presets.nano(head_dim=16),
 )
 class MhDwConv(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map. The bias is one number for each channel."""

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import MatrixAffinity, join_heads, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, nano_preset, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import num_heads
 from stmbench.mixers.ops.token_sums import MatrixConfig, StaticMatrix
 
@@ -140,7 +141,7 @@ def mh_mlp_at(
     depends_on_n=True,
     palette_slot=19,
     channel_multiple=32,
-    presets=nano_preset(),
+    presets=presets.nano(head_dim=16),
 )
 class MhMlp(StaticMixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""
@@ -202,7 +203,7 @@ def mh_mlp_lr_at(
     depends_on_n=True,
     palette_slot=21,
     channel_multiple=32,
-    presets=nano_preset(),
+    presets=presets.nano(head_dim=16),
 )
 class MhMlpLr(StaticMixer):
     """(B, H, W, C) -> (B, H, W, C). The number of its parameters depends on the design resolution."""

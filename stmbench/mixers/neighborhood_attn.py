@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
-from stmbench.mixers.ops.attention import QkvProjection, num_heads
+from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.windows import cropped_positions, padded_size, window_attention
 
 FAR = -1e4  # added to the logits of keys that are no neighbours: e to that is zero
@@ -73,19 +73,13 @@ def config_at(
     config=NeighborhoodAttnConfig,
     config_at=config_at,
     title="Neighborhood Attention",
-    abbreviation="NA",
+    abbreviation="N-Attn",
     family="Local Attention",
     sampling="local",
     weights="dynamic",
     method="NAT, DiNAT",
     citation="Hassani et al., CVPR 2023; Hassani and Shi, 2022",
-    zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias(),),
     softmax_rows=True,
     channel_multiple=32,
     palette_slot=22,

@@ -37,8 +37,8 @@ from stmbench.mixers.affinity import (
     split_into_heads,
     square_offsets,
 )
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
-from stmbench.mixers.ops.attention import QkvProjection, num_heads
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.token_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
 
@@ -87,13 +87,7 @@ def config_at(
     mixing_weights=("1", "1"),
     method="BiFormer",
     citation="Zhu et al., CVPR 2023",
-    zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias(),),
     channel_multiple=32,
     palette_slot=25,
     presets=presets.matched((2, 2, 12, 2), (2, 2, 7, 2), regions=2, topks=(1, 2, 4), head_dim=16),

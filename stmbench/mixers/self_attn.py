@@ -12,9 +12,10 @@ import dataclasses
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import AttentionAffinity, join_heads, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, nano_preset, register_mixer
-from stmbench.mixers.ops.attention import QkvProjection, num_heads, self_attention, self_attention_reference
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads, self_attention, self_attention_reference
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,17 +45,11 @@ def config_at(position: BlockPosition, *, head_dim: int = 32, heads: int | None 
     weights="dynamic",
     method="ViT, DeiT",
     citation="Vaswani et al., NeurIPS 2017",
-    zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias(),),
     palette_slot=5,
     softmax_rows=True,
     channel_multiple=32,
-    presets=nano_preset(),
+    presets=presets.nano(head_dim=16),
 )
 class SelfAttn(Mixer):
     """(B, H, W, C) -> (B, H, W, C). The cost grows with the square of H * W."""

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from stmbench.errors import require
 from stmbench.mixers.affinity import AttentionAffinity, join_heads, map_columns, reduced_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
+from stmbench.mixers.ops.attention import key_bias
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,13 +82,7 @@ def _presets() -> dict[str, Preset]:
     weights="dynamic",
     method="PVT",
     citation="Wang et al., ICCV 2021",
-    zero_gradient=(
-        ZeroGradient(
-            parameter="kv.bias",
-            part="the keys' half",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias("kv.bias", "the keys' half"),),
     palette_slot=1,
     softmax_rows=True,
     channel_multiple=64,

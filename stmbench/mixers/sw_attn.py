@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from stmbench.errors import require
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
-from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
+from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
 from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops.attention import key_bias
 from stmbench.mixers.ops.windows import (
     cropped_positions,
     merge_heads,
@@ -76,13 +77,7 @@ def _presets() -> dict[str, Preset]:
     weights="dynamic",
     method="Swin Transformer",
     citation="Liu et al., ICCV 2021",
-    zero_gradient=(
-        ZeroGradient(
-            parameter="qkv.bias",
-            part="the keys' third",
-            reason="a key bias adds the same q.b to every logit of a query, and softmax ignores it",
-        ),
-    ),
+    zero_gradient=(key_bias(),),
     palette_slot=2,
     softmax_rows=True,
     channel_multiple=32,

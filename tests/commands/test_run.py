@@ -100,7 +100,7 @@ def test_a_miniature_says_that_it_is_one(tmp_path: Path, monkeypatch: pytest.Mon
     assert "T (miniature)" in run.stmbench("run", path, "--dry-run", "--mini").stdout
     result = run.stmbench("run", path, "--mini", "--workers", "1")
     assert result.exit_code == 0, result.output
-    assert "a miniature of T: its numbers are not the paper's experiment" in result.stderr
+    assert "a miniature of T: its numbers are not those of the whole experiment" in result.stderr
     assert (tmp_path / "results" / "e-mini" / "parts").is_dir()
     assert not (tmp_path / "results" / "e").exists()
 

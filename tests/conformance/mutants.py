@@ -23,7 +23,7 @@ FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
 LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "interpolation_matrix", "fuse_reference",
               "resized_reference", "spectrum_reference", "inverse_reference",
               "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
-              "nano_preset", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
+              "key_bias", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
               "from_published", "backward",
               "contracted_windows", "selective_scan_reference",
               "initial_decays", "initial_mixtures")  # fmt: skip

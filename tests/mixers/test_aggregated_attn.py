@@ -10,11 +10,11 @@ import torch.nn.functional as F
 
 from stmbench.checkpoints import load_checkpoint
 from stmbench.errors import ConfigError
-from stmbench.measure.counting import count
 from stmbench.mixers.affinity import map_columns, with_cells
 from stmbench.mixers.aggregated_attn import AggregatedAttn, AggregatedAttnConfig, config_at
 from stmbench.mixers.base import BlockPosition
 from stmbench.mixers.ops.attention import DisplacementBias
+from tests.mixers.forms import check_forms
 from tests.mixers.golden import check_golden
 
 
@@ -43,15 +43,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("size", [(6, 8), (7, 5), (1, 1), (1, 4)])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_reference_affinity_and_cost_hold_for_every_option(options: dict[str, Any], size: tuple[int, int]) -> None:
-    module = built(**options)
-    x = torch.randn(2, *size, 32, dtype=torch.float64)
-    with torch.no_grad():
-        expected = module.reference(x)
-        assert torch.isfinite(expected).all()
-        assert torch.allclose(module(x), expected, atol=1e-12)
-        mixed = module.affinity(x).apply(module.values(x))
-        assert torch.allclose(module.project(mixed, *size), expected, atol=1e-12)
-    assert module.macs(*size) == count(module.float(), (*size, 32)).macs
+    check_forms(built(**options), size)
 
 
 @pytest.mark.parametrize(("size", "cells"), [((8, 8), (2, 4)), ((7, 9), (3, 4)), ((5, 5), (5, 5)), ((1, 3), (1, 1))])

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from stmbench.errors import ConfigError
 from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.cross_window_attn import CrossWindowAttn, CrossWindowAttnConfig, config_at
+from tests.mixers.forms import check_forms
 from tests.mixers.golden import check_golden
 
 
@@ -28,12 +29,7 @@ def test_the_authors_outputs(case: str, stripe: int | None) -> None:
 @pytest.mark.parametrize("size", [(15, 23), (3, 5), (1, 1), (14, 7)])
 @pytest.mark.parametrize("stripe", [1, 2, 7, None])
 def test_any_map_equals_the_reference(size: tuple[int, int], stripe: int | None) -> None:
-    module = _module(stripe, dim=8, heads=2)
-    x = torch.randn(2, *size, 8, dtype=torch.float64)
-    with torch.no_grad():
-        assert torch.allclose(module(x), module.reference(x), rtol=0, atol=1e-12)
-        mixed = module.affinity(x).apply(module.values(x))
-        assert torch.allclose(module.project(mixed, *size), module(x), rtol=0, atol=1e-12)
+    check_forms(_module(stripe, dim=8, heads=2), size)
 
 
 def test_half_of_the_channels_see_columns_and_half_rows() -> None:

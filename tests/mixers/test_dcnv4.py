@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from stmbench.errors import ConfigError
-from stmbench.measure.counting import count
 from stmbench.mixers.base import BlockPosition
 from stmbench.mixers.dcnv4 import Dcnv4, Dcnv4Config, config_at
+from tests.mixers.forms import check_forms
 from tests.mixers.golden import check_golden
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,14 +42,7 @@ def test_outputs_are_the_authors(name: str) -> None:
 @pytest.mark.parametrize("options", OTHERS)
 @pytest.mark.parametrize("size", [(1, 1), (5, 8)])
 def test_reference_affinity_and_cost_hold_for_every_option(options: dict[str, Any], size: tuple[int, int]) -> None:
-    module = built(**options)
-    x = torch.randn(2, *size, 32, dtype=torch.float64)
-    with torch.no_grad():
-        expected = module.reference(x)
-        assert torch.allclose(module(x), expected, atol=1e-12)
-        assert torch.allclose(module.project(module.affinity(x).apply(module.values(x)), *size), expected, atol=1e-12)
-    assert torch.allclose(module(x), expected, atol=1e-12)  # the differentiable form of sampling
-    assert module.macs(*size) == count(module.float(), (*size, 32)).macs
+    check_forms(built(**options), size)
 
 
 def test_a_point_moves_right_with_its_first_offset() -> None:

@@ -10,6 +10,7 @@ import torch
 from stmbench.errors import ConfigError
 from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.neighborhood_attn import NeighborhoodAttn, NeighborhoodAttnConfig, config_at
+from tests.mixers.forms import check_forms
 from tests.mixers.golden import check_golden
 
 
@@ -26,12 +27,7 @@ def test_the_authors_outputs(case: str, dilation: int) -> None:
 @pytest.mark.parametrize("size", [(15, 23), (33, 10), (1, 1), (21, 64)])
 @pytest.mark.parametrize("fields", [{"kernel": 5, "dilation": 3}, {"kernel": 3, "relative_bias": False}])
 def test_any_map_equals_the_reference(size: tuple[int, int], fields: dict[str, int]) -> None:
-    module = _module(dim=8, heads=1, **fields)
-    x = torch.randn(2, *size, 8, dtype=torch.float64)
-    with torch.no_grad():
-        assert torch.allclose(module(x), module.reference(x), rtol=0, atol=1e-12)
-        mixed = module.affinity(x).apply(module.values(x))
-        assert torch.allclose(module.project(mixed, *size), module(x), rtol=0, atol=1e-12)
+    check_forms(_module(dim=8, heads=1, **fields), size)
 
 
 def test_the_neighbours_of_a_corner_and_of_the_middle() -> None:

@@ -13,6 +13,7 @@ from stmbench.errors import ConfigError
 from stmbench.mixers import routing_attn
 from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.routing_attn import RoutingAttn, RoutingAttnConfig, config_at
+from tests.mixers.forms import check_forms
 from tests.mixers.golden import check_golden
 
 
@@ -31,12 +32,7 @@ def test_the_authors_outputs(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [(5, 11), (1, 1), (6, 9)])
 @pytest.mark.parametrize("topk", [1, 4, 9, None])
 def test_any_map_equals_the_reference(size: tuple[int, int], topk: int | None) -> None:
-    module = _module(topk, 3, dim=8)
-    x = torch.randn(2, *size, 8, dtype=torch.float64)
-    with torch.no_grad():
-        assert torch.allclose(module(x), module.reference(x), rtol=0, atol=1e-12)
-        mixed = module.affinity(x).apply(module.values(x))
-        assert torch.allclose(module.project(mixed, *size), module(x), rtol=0, atol=1e-12)
+    check_forms(_module(topk, 3, dim=8), size)
 
 
 def test_a_region_attends_to_what_resembles_it() -> None:

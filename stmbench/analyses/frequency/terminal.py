@@ -48,7 +48,7 @@ def frequency_table(frame: pd.DataFrame) -> Group:
     if not columns:
         raise TableError(f"rows of the analysis '{NAME}'", "none", "run `stmbench frequency`")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("model", min_width=11, max_width=24, overflow="fold")
+    table.add_column("model", min_width=11, max_width=26, overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right")
     for label in dict.fromkeys(label for column in columns.values() for label in column):

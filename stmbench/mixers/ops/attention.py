@@ -14,9 +14,16 @@ from torch import Tensor, nn
 
 from stmbench.errors import require
 from stmbench.mixers.affinity import Affinity, ScaledAffinity
+from stmbench.mixers.base import ZeroGradient
 from stmbench.mixers.ops import cached_table
 
 Size = tuple[int, int]
+
+
+def key_bias(parameter: str = "qkv.bias", part: str = "the keys' third") -> ZeroGradient:
+    """The bias of keys under a softmax, which cannot learn."""
+    reason = "a key bias adds the same q.b to every logit of a query, and softmax ignores it"
+    return ZeroGradient(parameter=parameter, part=part, reason=reason)
 
 
 def num_heads(dim: int, head_dim: int, heads: int | None) -> int:
