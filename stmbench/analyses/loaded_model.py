@@ -14,6 +14,7 @@ from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_re
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.detectors.base import PATCH, side_options, sides_of
 from stmbench.architectures.detectors.trunk import body_of
+from stmbench.architectures.feature_extractor import as_feature_extractor, is_without_classifier
 from stmbench.architectures.given_models import is_given
 from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.inspection import class_names
@@ -60,6 +61,9 @@ class LoadedModel:
         Raises:
             UnitError: NaN or infinite logits, or none.
         """
+        if self.num_classes == 0:
+            what = f"{self.name} with {self.weights}, which gives features alone"
+            raise UnitError(f"expected a model with a classifier, got {what}; measure it with `stmbench probe`")
         with torch.inference_mode():
             logits = self.model(self.input(pixels))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -93,7 +97,8 @@ def load_model(
         checkpoint: weights; None leaves random ones that depend on `seed` alone, and a given module its own.
         dtype: fp32 (or tf32), bf16 or fp16, of the weights and of what goes through them.
         num_classes: of the head, for random weights and where the name does not say it; with a checkpoint it is the
-            checkpoint's. None is the model's own.
+            checkpoint's: without a head, as self-supervision leaves it, the model gives features (`num_classes` 0).
+            None is the model's own.
         resolution: of the images, in place of the model's input size.
 
     Raises:
@@ -111,6 +116,9 @@ def load_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_model(name, **options)
+    if stored is not None and parsed.detector is None and options.get("num_classes") != 0:
+        if is_without_classifier(model, stored.state):
+            as_feature_extractor(model)
     loaded = None if stored is None else load_checkpoint(model, stored)
     if parsed.detector is not None:
         preprocessing, kept = Preprocessing(size=sides_of(model)), torch.float32  # lower ones by autocast

@@ -8,6 +8,7 @@ container            CONTAINER's architecture, and container_v1_light
 cotnet               CoTNet's architecture (a ResNet with its bottlenecks), and the authors' models
 cotnet_config        its options and networks
 detectors            detectors around any of them: `<kind>:<backbone>`
+feature_extractor    networks without their classifier: images -> pooled features
 isotropic            one width and one resolution, in DeiT's shape
 backbone             what all architectures share: `Backbone` and `BackboneConfig`
 blocks               residual blocks around a mixer, and the stage that holds them

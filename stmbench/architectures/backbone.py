@@ -15,7 +15,7 @@ import torch
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from stmbench.architectures.layers import classifier
+from stmbench.architectures.layers import PoolingHead, classifier
 from stmbench.errors import ConfigError, require
 from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
 
@@ -264,6 +264,11 @@ class Backbone(nn.Module):
         self.head.fc = classifier(self.head_hidden_size, num_classes).to(old.device, old.dtype)
         if isinstance(self.head.fc, nn.Linear):
             self._init(self.head.fc)
+
+    def drop_head(self) -> None:
+        """Leave nothing after the last map's norm but average pooling: images -> (B, D) features."""
+        self.head, self.num_classes = PoolingHead(self.num_features, 0), 0
+        self.head_hidden_size = self.num_features
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Save memory in training: recompute the blocks in the backward pass."""

@@ -21,9 +21,10 @@ Kind = Literal["ema", "raw"]
 KINDS: tuple[Kind, ...] = ("ema", "raw")
 
 # where training scripts keep the raw weights, in order of preference
+_STUDENT = "student"  # self-distillation is judged by its teacher
 _RAW_KEYS = (
     *("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network"),
-    *("weights", "params", "student"),
+    *("weights", "params", _STUDENT),
 )
 # timm's state_dict_ema, DeiT's model_ema, PyTorch's swa_model, mean teachers, ...
 _AVERAGED_KEY = re.compile(
@@ -39,6 +40,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
 _PREFIX = re.compile(rf"^(?:{'|'.join(map(re.escape, PREFIXES))})+")
 # these also wrap submodules, and no model uses them in its own names
 _WITHIN = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_HEAD_OF_DINO, _LAST_OF_DINO = ("head.mlp.", "head.last_layer."), "head.last_layer."  # of the authors' module
 # of thop, and of PyTorch's AveragedModel
 _COUNTER = re.compile(r"(?:^|\.)(?:total_ops|total_params|n_averaged)$")
 
@@ -117,6 +119,9 @@ def choose_set(sets: Sequence[WeightSet], *, key: str | None = None, weights: Ki
     if not wanted:
         kind = "averaged" if weights == "ema" else "raw"
         raise CheckpointError(f"{kind} weights in the file", listed, "change --weights, or leave it out")
+    if weights is None and not averaged and raw[0].key.rpartition(".")[2] == _STUDENT:
+        remedy = f"give the file that has both, or take the student's: FILE#{raw[0].key}"
+        raise CheckpointError("a file with the teacher's weights", listed, remedy)
     if len(wanted) > 1 and wanted[0].key not in _RAW_KEYS:
         raise CheckpointError("one set of weights", listed, "name one of them: --checkpoint FILE#KEY")
     if not wanted[0].state:
@@ -175,17 +180,18 @@ def is_counter(name: str) -> bool:
 
 
 def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by plain name, without counters.
+    """Tensors by plain name, without counters and without the projection head of DINO beside a backbone.
 
     Raises:
         CheckpointError: two different tensors with the same plain name.
     """
     tensors: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
+    projects = any(plain(name).startswith(_LAST_OF_DINO) for name in state)
     for name, value in state.items():
-        if is_counter(name):
-            continue
         short = plain(name)
+        if is_counter(name) or (projects and short.startswith(_HEAD_OF_DINO)):
+            continue
         if short in tensors and not _is_same(tensors[short], value):
             got = f"{origin[short]} and {name}, which differ"
             raise CheckpointError(f"one tensor called {short}", got, "leave the weights of one model in the file")
