@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from stmbench.analyses.images import ImageAnalysis
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.architectures.catalog import ModelName
-from stmbench.architectures.detectors.base import DETECTORS
+from stmbench.architectures.detectors.base import DETECTORS, PATCH
+from stmbench.architectures.detectors.trunk import body_of
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.sets import open_detection_set
+from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError
 from stmbench.measure.backend_settings import AUTOCAST
 from stmbench.tasks.detection.data import require_masks
@@ -90,3 +93,12 @@ class DetectorAnalysis(ImageAnalysis):
             "warnings": [text],
             "disturbances": [{"kind": "corrupt", "amount": float(len(lost)), "text": text}],
         }
+
+
+def body_of_detector(loaded: LoadedModel, resolution: tuple[int, int] | None) -> LoadedModel:
+    """What a detector makes its maps with, for images of (H, W); None: a square of the detector's shorter side, to the
+    nearest multiple of 32."""
+    body = body_of(loaded.model)
+    side = PATCH * max(1, round(loaded.preprocessing.size[0] / PATCH))
+    preprocessing = Preprocessing.of(body.trunk, resolution or side)
+    return dataclasses.replace(loaded, model=body.to(dtype=loaded.dtype), preprocessing=preprocessing)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from stmbench.analyses.models import DTYPES, meta_model, own_weights, require_resolution, require_support
 from stmbench.architectures.catalog import ModelName, create_model
-from stmbench.architectures.detectors.base import PATCH, side_options, sides_of
-from stmbench.architectures.detectors.trunk import body_of
+from stmbench.architectures.detectors.base import side_options, sides_of
 from stmbench.architectures.feature_extractor import as_feature_extractor, is_without_classifier
 from stmbench.architectures.given_models import is_given
 from stmbench.checkpoints.families import num_classes_of
@@ -62,8 +61,8 @@ class LoadedModel:
             UnitError: NaN or infinite logits, or none.
         """
         if self.num_classes == 0:
-            what = f"{self.name} with {self.weights}, which gives features alone"
-            raise UnitError(f"expected a model with a classifier, got {what}; measure it with `stmbench probe`")
+            got = f"{self.name} with {self.weights}, which gives features alone"
+            raise UnitError(f"expected a model with a classifier, got {got}; measure it with `stmbench probe`")
         with torch.inference_mode():
             logits = self.model(self.input(pixels))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
@@ -116,9 +115,8 @@ def load_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_model(name, **options)
-    if stored is not None and parsed.detector is None and options.get("num_classes") != 0:
-        if is_without_classifier(model, stored.state):
-            as_feature_extractor(model)
+    if stored is not None and parsed.detector is None and is_without_classifier(model, stored.state):
+        as_feature_extractor(model)
     loaded = None if stored is None else load_checkpoint(model, stored)
     if parsed.detector is not None:
         preprocessing, kept = Preprocessing(size=sides_of(model)), torch.float32  # lower ones by autocast
@@ -136,15 +134,6 @@ def load_model(
         device=torch.device(device),
         dtype=DTYPES[dtype],
     )
-
-
-def body_of_detector(loaded: LoadedModel, resolution: tuple[int, int] | None) -> LoadedModel:
-    """What a detector makes its maps with, for images of (H, W); None: a square of the detector's shorter side, to the
-    nearest multiple of 32."""
-    body = body_of(loaded.model)
-    side = PATCH * max(1, round(loaded.preprocessing.size[0] / PATCH))
-    preprocessing = Preprocessing.of(body.trunk, resolution or side)
-    return dataclasses.replace(loaded, model=body.to(dtype=loaded.dtype), preprocessing=preprocessing)
 
 
 def classes_for(image_set: ImageSet) -> int | None:

@@ -59,7 +59,7 @@ def test_weights_without_a_head_load_as_a_feature_extractor_and_have_no_logits(n
     loaded = load_model(name, tmp_path / "features.safetensors")
     torch.testing.assert_close(loaded.model(IMAGES), model(IMAGES))
     assert loaded.num_classes == 0
-    with pytest.raises(UnitError, match="expected a model with a classifier, got .* gives features alone"):
+    with pytest.raises(UnitError, match=r"expected a model with a classifier, got .* gives features alone"):
         loaded.logits(IMAGES)
 
 
