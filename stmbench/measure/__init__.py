@@ -11,6 +11,7 @@ machine      environment       facts about machine and software
              nvml, energy      NVIDIA's management library; joules per image
              memory            peak memory, in a child process on the CPU
 operations   counting/         parameters, multiply-adds, activations, memory traffic
+features     nearest_neighbours  the weighted nearest-neighbour classifier
 detection    detection/        average precision of boxes and masks, and its bootstrap
 statistics   statistics        intervals, Holm's correction, which rounds are dropped
              bootstrap         every interval that comes from resampling
