@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.erf.analysis import gradient_maps
-from stmbench.analyses.erf.stages import Stage, stages_of
 from stmbench.analyses.loaded_model import LoadedModel, load_model
+from stmbench.analyses.stages import Stage, stages_of
 from stmbench.data.embedded import photo
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio

@@ -7,7 +7,7 @@ images                                      analyses that show images to models
 detector_analysis                           analyses that show images with objects to detectors
 models, loaded_model                        models by name, with weights and the classes of their outputs
 match                                       --match: mixers of equal cost
-feature_layouts                             token and channels-last maps
+stages, feature_maps, feature_layouts       maps of stages, after blocks and around mixers, in any layout
 conformance                                 what `stmbench check` demands of an analysis
 
 The analyses: train, profile, eval, detection, erf, invariance, box_consistency, corruption, robustness, frequency,

@@ -14,13 +14,13 @@ from stmbench.analyses.detection.options import DetectionOptions
 from stmbench.analyses.detector_analysis import body_of_detector
 from stmbench.analyses.erf.analysis import Erf
 from stmbench.analyses.erf.definitions import ErfConfig
-from stmbench.analyses.erf.stages import stage_maps, stages_of
 from stmbench.analyses.eval.options import EvalOptions
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.loaded_model import load_model
 from stmbench.analyses.models import for_models
 from stmbench.analyses.options import RunSettings
 from stmbench.analyses.registry import ANALYSES
+from stmbench.analyses.stages import stage_maps, stages_of
 from stmbench.architectures.detectors.trunk import body_of
 from stmbench.errors import ConfigError
 from stmbench.tables import Store

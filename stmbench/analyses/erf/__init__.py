@@ -3,7 +3,6 @@
 options                       what can be asked for
 definitions                   definitions of the size, and the config
 analysis                      units of work; gradients gathered over images, and the squares that hold them
-stages                        the stages of a model
 unit_location                 where a unit lies on the input
 figures, section, terminal    what is shown, from rows alone
 """

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from stmbench.analyses.base import Listener, Outcome
 from stmbench.analyses.detector_analysis import body_of_detector
 from stmbench.analyses.erf.definitions import Definition, ErfConfig, definitions
-from stmbench.analyses.erf.stages import Stage, chosen_stages, stage_maps
 from stmbench.analyses.erf.unit_location import Grid, grids, probe
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.models import meta_model
+from stmbench.analyses.stages import Stage, chosen_stages, stage_maps
 from stmbench.analyses.unit import Unit
 from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.detectors.trunk import body_of

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stmbench.analyses.erf.stages import Stage, stage_maps
+from stmbench.analyses.stages import Stage, stage_maps
 
 Pair = tuple[int, int]
 

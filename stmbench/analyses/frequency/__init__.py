@@ -1,7 +1,7 @@
 """Frequencies: which ones a network's feature maps keep, and noise of which ones changes its answers.
 
 options       what can be asked for, and the names of metrics and conditions
-feature_maps  after each block and around each mixer, and their log amplitudes (Park and Kim 2022)
+spectra       log amplitudes of feature maps (Park and Kim 2022)
 noise         of one frequency, of a band of them, and answers under it (Yin et al. 2019)
 analysis      units of work
 figures, section, terminal    what is shown, from rows and the arrays beside them alone

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stmbench.analyses.base import Listener, Outcome
-from stmbench.analyses.frequency.feature_maps import Floats, Probe, Spectrum, look_at, probes_of
+from stmbench.analyses.feature_maps import Probe, look_at, probes_of
 from stmbench.analyses.frequency.noise import (
     FrequencyGrid,
     Responses,
@@ -40,6 +40,7 @@ from stmbench.analyses.frequency.options import (
     SPECTRA_DEFINITION,
     FrequencyOptions,
 )
+from stmbench.analyses.frequency.spectra import Floats, Spectrum
 from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.unit import Unit

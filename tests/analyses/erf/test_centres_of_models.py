@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stmbench.analyses.erf.stages import stages_of
 from stmbench.analyses.erf.unit_location import Grid, grids, probe
+from stmbench.analyses.stages import stages_of
 from stmbench.architectures.catalog import create_model
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")

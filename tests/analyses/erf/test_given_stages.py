@@ -14,8 +14,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from stmbench.analyses.erf.analysis import Erf, gradient_maps
 from stmbench.analyses.erf.definitions import ErfConfig
-from stmbench.analyses.erf.stages import stage_maps, stages_of
 from stmbench.analyses.images import ImageRequest
+from stmbench.analyses.stages import stage_maps, stages_of
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.given_models import model_name_of
 from stmbench.data.given_images import data_name_of

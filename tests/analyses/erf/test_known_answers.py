@@ -12,8 +12,8 @@ from torch import nn
 from stmbench.analyses.erf.analysis import GradientMaps, StageMaps, gradient_maps, profile, rings, sides_holding
 from stmbench.analyses.erf.definitions import DEFINITIONS
 from stmbench.analyses.erf.options import OURS
-from stmbench.analyses.erf.stages import stages_of
 from stmbench.analyses.erf.unit_location import Grid, grids, probe
+from stmbench.analyses.stages import stages_of
 from tests.analyses.erf.networks import Forbidden, Shifted, Staged, averaging, positive, stack
 
 

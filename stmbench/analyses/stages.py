@@ -13,6 +13,7 @@ from stmbench.analyses.feature_layouts import first_tensor, layout_of
 from stmbench.architectures.module_copies import FeatureSource, feature_source
 from stmbench.errors import ConfigError, UnitError
 
+UNKNOWN = "expected a model that names its feature maps (timm's feature_info), got none; choose another"
 COARSEST_STEM = 4  # maps finer than this are the stem's, not a stage's
 
 
@@ -47,7 +48,7 @@ def stages_of(model: nn.Module) -> list[Stage]:
     if not kept and source is not None:
         return _stages_by_size(model)
     if not kept:
-        raise UnitError("expected a model that names its feature maps (timm's feature_info), got none; choose another")
+        raise UnitError(UNKNOWN)
     return [Stage(number=n, index=i, module=str(e["module"])) for n, (i, e) in enumerate(kept)]
 
 
