@@ -66,7 +66,11 @@ def _classifier_of(model: nn.Module) -> str:
 
 def pooled(model: nn.Module, images: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, D) features of a feature extractor. Raises ConfigError where the model gives no such."""
-    found: Any = model(images)
+    return as_pooled(model(images))
+
+
+def as_pooled(found: Any) -> Tensor:
+    """What a feature extractor gave: (B, D). Raises ConfigError for anything else."""
     if isinstance(found, Tensor) and found.ndim == 2:
         return found
     shape = str(tuple(found.shape)) if isinstance(found, Tensor) else type(found).__name__

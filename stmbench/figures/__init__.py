@@ -3,6 +3,7 @@
 style             fonts, axes, saving
 palette           colours, markers and strokes
 plot_data         points with labels and intervals
+places            points of models and of blocks, labelled alike
 groups            points of one setting, matched points
 curves            trainings joined to one, axes of shares, names at the ends of lines
 dots              models as rows of dots with their intervals

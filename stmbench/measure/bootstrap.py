@@ -6,13 +6,15 @@ Rounds are therefore resampled in blocks, whose length follows from the autocorr
 one round share its moment on the machine and stay together. Images are independent and are resampled one by one, the
 same images for every quantity, in steps that bound the memory.
 
-All intervals are percentile intervals (Efron 1979). The functions are pure: arrays and a seed in, numbers out.
+All intervals are percentile intervals (Efron 1979), apart from the jackknife's at the end. The functions are pure:
+arrays and a seed in, numbers out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -242,3 +244,21 @@ def percentile_interval(
     tail = (1 - level) / 2
     low, high = (np.nanquantile if omit_nan else np.quantile)(drawn, [tail, 1 - tail])
     return Interval(estimate=estimate, low=float(low), high=float(high), count=count)
+
+
+# --- images left out: statistics of pairs and of spectra, which an image that is drawn twice would distort ---
+
+
+def jackknife_interval(estimate: float, left_out: ArrayLike, count: int, *, level: float = LEVEL) -> Interval:
+    """The normal interval around an estimate, with Tukey's (1958) jackknife standard error.
+
+    Args:
+        left_out: (groups,) the statistic without each group of images in turn; all images are in one of the groups.
+        count: images.
+    """
+    values = np.asarray(left_out, dtype=np.float64)
+    if len(values) < 2:
+        return Interval(estimate=estimate, low=math.nan, high=math.nan, count=count)
+    error = math.sqrt((len(values) - 1) * float(values.var()))
+    width = NormalDist().inv_cdf((1 + level) / 2) * error
+    return Interval(estimate=estimate, low=estimate - width, high=estimate + width, count=count)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from stmbench.analyses.frequency.figures import drawn_or_not
-from stmbench.analyses.frequency.figures.points import by_place, points_of
 from stmbench.analyses.frequency.options import (
     ACCURACY,
     ALL_MIXERS,
@@ -26,6 +25,7 @@ from stmbench.analyses.frequency.options import (
     NAME,
 )
 from stmbench.analyses.registry import View
+from stmbench.figures.places import by_place, points_of
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table

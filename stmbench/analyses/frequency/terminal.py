@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.analyses.frequency.figures.points import by_place, points_of, right_or_same, wrong_or_changed
+from stmbench.analyses.frequency.figures.points import right_or_same, wrong_or_changed
 from stmbench.analyses.frequency.options import (
     ACCURACY,
     ALL_MIXERS,
@@ -24,6 +24,7 @@ from stmbench.analyses.frequency.options import (
 )
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
+from stmbench.figures.places import by_place, points_of
 from stmbench.figures.plot_data import Point
 from stmbench.tables.labels import weights_text
 

@@ -1,6 +1,6 @@
 """Figures of the frequency analysis, from rows and the arrays beside them.
 
-points      points of models and blocks, labelled alike in all figures and tables
+points      answers: right and wrong, or the same and changed
 plots       amplitudes by depth, accuracy by band of noise, Fourier heat maps
 """
 
@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.analyses.frequency.figures.plots import accuracy_by_band, by_band, by_depth, heat_maps, read_heat_maps
-from stmbench.analyses.frequency.figures.points import by_place
 from stmbench.analyses.frequency.options import AMPLITUDE, BAND, BLOCK, CHANGE, MIXER, NAME
 from stmbench.analyses.registry import View
+from stmbench.figures.places import by_place
 
 SMALLEST: Final = 2  # frequencies a side, up to which a map is none
 

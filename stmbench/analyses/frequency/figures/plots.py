@@ -16,14 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.markers import MarkerStyle
 from numpy.typing import NDArray
 
-from stmbench.analyses.frequency.figures.points import (
-    WHO,
-    Place,
-    conditions_of,
-    points_of,
-    right_or_same,
-    wrong_or_changed,
-)
+from stmbench.analyses.frequency.figures.points import right_or_same, wrong_or_changed
 from stmbench.analyses.frequency.options import (
     ACCURACY,
     AMPLITUDE,
@@ -33,6 +26,7 @@ from stmbench.analyses.frequency.options import (
 )
 from stmbench.figures.annotations import mark, mark_legend
 from stmbench.figures.palette import Stroke, strokes_of
+from stmbench.figures.places import WHO, Place, conditions_of, points_of
 from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, INK, MUTED, STYLE, canvas, heading, letters, shorten
 from stmbench.tables.files import read_arrays
