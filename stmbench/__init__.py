@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         invariance,
         profile,
         robustness,
+        similarity,
         train,
     )
     from stmbench.api.history import add_to_history, dashboard, list_history, prune_history
@@ -89,6 +90,7 @@ __all__ = [
     "report",
     "robustness",
     "run",
+    "similarity",
     "study",
     "tables",
     "train",

@@ -11,5 +11,5 @@ stages, feature_maps, feature_layouts       maps of stages, after blocks and aro
 conformance                                 what `stmbench check` demands of an analysis
 
 The analyses: train, profile, eval, detection, erf, invariance, box_consistency, corruption, robustness, frequency,
-affinity.
+similarity, affinity.
 """

@@ -278,6 +278,36 @@ def frequency(
 ) -> Result:
     """Log amplitudes of feature maps by depth, and answers under noise of one frequency or band."""
 
+def similarity(
+    models: Models = (),
+    *,
+    images: Any = "photos",
+    split: str = "test",
+    classes: str | None = None,
+    labels: Any = None,
+    num_images: int | None = 256,
+    resolution: int | str | None = None,
+    dtype: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
+    batch_size: int = 32,
+    workers: int = 0,
+    limit_corrupt: int = 10,
+    features: Literal["flat", "pooled"] = "flat",
+    batch: int | None = None,
+    pairs: Literal["control", "all"] = "control",
+    scale: str = "micro",
+    mixers: str | Sequence[str] = (),
+    architecture: str = "unified",
+    match: str | None = None,
+    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    plugins: str | Path | Sequence[str | Path] = (),
+    progress: bool = True,
+) -> Result:
+    """CKA between layers and between models, effective rank and uniformity of features."""
+
 def affinity(
     models: Models = (),
     *,

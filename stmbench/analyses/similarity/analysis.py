@@ -118,12 +118,8 @@ class SimilarityAnalysis(ImageAnalysis):
         places = [*(probe for probe in probes_of(loaded.model) if probe.place == "block"), None]
         grams: dict[Probe | None, list[Floats]] = {place: [] for place in places}
         means: dict[Probe | None, list[Tensor]] = {place: [] for place in places}
-        batches, indices, done, text = (
-            self.pixel_batches(loaded, batch_size=self.minibatch),
-            [],
-            0,
-            f"layers of {model}",
-        )
+        batches, text = self.pixel_batches(loaded, batch_size=self.minibatch), f"layers of {model}"
+        indices, done = list[int](), 0
         self.say(text, 0, len(self.indices))
         for batch in batches:
             is_whole = len(batch) == self.minibatch
@@ -181,7 +177,7 @@ class SimilarityAnalysis(ImageAnalysis):
     def _row(self, loaded: LoadedModel, metric: str, interval: Interval, reason: str, **columns: Any) -> Row:
         """The interval; a value that does not exist is skipped with the reason."""
         if math.isnan(interval.estimate):
-            missing = {"kind": "summary", "status": "skipped", "reason": reason}
+            missing: dict[str, Any] = {"kind": "summary", "status": "skipped", "reason": reason}
             return self.image_row(loaded, metric, None, **missing, **columns)
         return self.interval_row(loaded, metric, interval, **columns)
 

@@ -7,7 +7,7 @@ sum(A * B) / (n (n - 3)). A is symmetric with a diagonal of 0, so its upper tria
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def centred_gram(features: Tensor) -> Floats:
     x, n = features.flatten(1), len(features)
     products = torch.zeros(n, n, dtype=torch.float64, device=x.device)
     square_norm = 0.0
-    for part in x.split(max(1, AT_ONCE // n), dim=1):
+    for part in torch.split(x, max(1, AT_ONCE // n), dim=1):
         part = part.double()
         square_norm += float(part.square().sum()) / n
         part = part - part[:1]  # a shift changes no U-centred product; without it a large mean would cost digits
@@ -117,7 +117,7 @@ def _centred(features: Floats) -> Floats:
     return x if (x * x).sum() > ROUNDING * (features * features).sum() else np.zeros_like(x)
 
 
-def _rank_of(values: Floats) -> float:
+def _rank_of(values: NDArray[np.floating[Any]]) -> float:
     total = values.sum()
     if total == 0:
         return math.nan

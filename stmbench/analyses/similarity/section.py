@@ -147,16 +147,16 @@ def _lead(frame: pd.DataFrame) -> str:
             f"The features of {ranked[0].label} have an effective rank of {number(ranked[0].value, RANK)}."
         )
     elif ranked:
-        low, high = ranked[0], ranked[-1]
+        last, first = ranked[0], ranked[-1]
         sentences.append(
-            f"Of {len(ranked)} models the features of {high.label} have the highest effective rank "
-            f"({number(high.value, RANK)}), those of {low.label} the lowest ({number(low.value, RANK)})."
+            f"Of {len(ranked)} models the features of {first.label} have the highest effective rank "
+            f"({number(first.value, RANK)}), those of {last.label} the lowest ({number(last.value, RANK)})."
         )
     pairs, names = sorted(points_of(frame, CKA, POOLED), key=lambda point: point.value), labels(frame)
     if len(pairs) > 1:
-        first, last = pairs[0], pairs[-1]
-        sentences.append(
-            f"The features of {last.label} and {names[str(last.baseline)]} are most alike (CKA {number(last.value, CKA)}), "
-            f"those of {first.label} and {names[str(first.baseline)]} least ({number(first.value, CKA)})."
+        (most, high), (least, low) = (
+            (f"{point.label} and {names[str(point.baseline)]}", number(point.value, CKA))
+            for point in (pairs[-1], pairs[0])
         )
+        sentences.append(f"The features of {most} are most alike (CKA {high}), those of {least} least ({low}).")
     return " ".join(sentences) or "The similarity of layers was measured."

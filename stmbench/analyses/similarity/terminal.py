@@ -21,8 +21,8 @@ from stmbench.tables.labels import weights_text
 from stmbench.tables.rows import number
 
 LEGEND: Final = (
-    "effective rank and uniformity of the pooled features; CKA with the control: of the pooled features; first to last: "
-    "CKA of the maps after the first and the last block"
+    "effective rank, uniformity and CKA with another model are those of the pooled features; CKA, first to last: of "
+    "the maps after the first and the last block"
 )
 
 
@@ -73,5 +73,5 @@ def _cell(label: str, metric: str, found: Iterable[Point]) -> Text:
         return Text("–")
     text = Text(number(point.value, metric))
     if point.errors is not None:
-        text.append(f"\n{number(point.low, metric)}–{number(point.high, metric)}", style="dim")
+        text.append(f"\n{number(point.low, metric)} to {number(point.high, metric)}", style="dim")
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from stmbench.analyses.similarity.options import CKA, POOLED
 from stmbench.figures.annotations import mark, words
 from stmbench.figures.places import WHO, conditions_of, points_of
 from stmbench.figures.plot_data import Point, labels
-from stmbench.figures.style import GRID, HEAT, INK, MARK, MUTED, STYLE, canvas, heading, letters, shorten
+from stmbench.figures.style import GRID, HEAT, INK, MARK, MUTED, STYLE, letters, shorten
 from stmbench.tables.files import read_arrays
 from stmbench.tables.rows import number
 
@@ -73,7 +73,7 @@ def read_panels(frame: pd.DataFrame, folder: Path, condition: str) -> list[Panel
 def layer_matrices(panels: Sequence[Panel]) -> Figure:
     """A panel for each model, or each pair: depth grows to the right and upwards, lines are borders of stages.
 
-    All panels share the scale of colours, from 0 to 1.
+    All panels share the scale of colours, which begins at 0, or at 0.5 where no value is below.
     """
     shown = panels[:MOST]
     columns = min(ABREAST, len(shown))
@@ -84,14 +84,16 @@ def layer_matrices(panels: Sequence[Panel]) -> Figure:
     said = conditions_of([panel.point for panel in panels], untrained)
     others = {panel.other for panel in shown}
     common = others.pop() if len(others) == 1 else None
-    note = "depth grows to the right and upwards; numbers are stages, p the pooled features; grey: no value"
+    low = _lowest(panel.cka for panel in shown)
+    note = "depth grows to the right and upwards; numbers are stages, p the pooled features"
+    note += "; grey: no value" if any(np.isnan(panel.cka).any() for panel in shown) else ""
     if of_pairs:
-        note = f"up: the model above the panel, across: {common or 'the second one'}; " + note.partition("; ")[2]
+        note = f"up: the model above the panel, across: {common or 'the second one'}; {note}"
     if len(panels) > len(shown):
         said += f" · the first {len(shown)} of {len(panels)}"
     width = max(0.5 + columns * (SIDE + GAP) + 0.75, 0.066 * len(said) + 0.2, 4.2)
     lines = textwrap.wrap(note, int((width - 0.2) / 0.056))
-    top, below, bottom = 0.92, 0.82, 0.08 + 0.13 * len(lines)
+    top, below, bottom = 0.92, 0.72, 0.13 * len(lines) - 0.16
     height = top + rows * (SIDE + below) + bottom
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
@@ -100,7 +102,7 @@ def layer_matrices(panels: Sequence[Panel]) -> Figure:
             x, y = 0.5 + column * (SIDE + GAP), height - top - row * (SIDE + below) - SIDE
             axes = figure.add_axes((x / width, y / height, SIDE / width, SIDE / height))
             tag = " · random init" if panel.point.is_untrained and not untrained else ""
-            image = _panel(axes, panel, common, tag)
+            image = _panel(axes, panel, common, tag, low)
         x = 0.5 + columns * (SIDE + GAP) - 0.08
         bar = figure.add_axes((x / width, (height - top - SIDE) / height, 0.1 / width, SIDE / height))
         _colour_bar(figure, image, bar)
@@ -110,13 +112,14 @@ def layer_matrices(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, panel: Panel, common: str | None, tag: str) -> AxesImage:
+def _panel(axes: Axes, panel: Panel, common: str | None, tag: str, low: float) -> AxesImage:
     point, words_of = panel.point, "first block to last" if panel.other is None else "pooled"
     value = number(point.value, CKA)
     against = "" if panel.other is None else f" with {panel.other}"
     mark(axes, point.model, f"{point.label}{against}: CKA {words_of} {value}")
     # a value below 0, which an unbiased estimate of none can have, is shown as 0
-    image = axes.imshow(panel.cka, cmap=COLOURS, vmin=0, vmax=1, interpolation="nearest", aspect="auto", origin="lower")
+    options: dict[str, Any] = {"cmap": COLOURS, "interpolation": "nearest", "aspect": "auto", "origin": "lower"}
+    image = axes.imshow(panel.cka, vmin=low, vmax=1, **options)
     for stages, which in ((panel.other_stages, "x"), (panel.stages, "y")):
         _stage_axis(axes, stages, which)
     axes.tick_params(length=0, pad=2)
@@ -135,10 +138,16 @@ def _stage_axis(axes: Axes, stages: Sequence[int], which: str) -> None:
     several = any(len(places) > 1 for places in of.values())
     for places in list(of.values())[1:] if several else []:
         (axes.axvline if which == "x" else axes.axhline)(places[0] - 0.5, color=MARK, linewidth=0.7)
-    kept = list(of) if len(of) <= FEW_STAGES else [list(of)[0], *list(of)[-2:]]
+    kept = list(of) if len(of) <= FEW_STAGES else [next(iter(of)), *list(of)[-2:]]
     ticks = [float(np.mean(of[stage])) for stage in kept]
     texts = ["p" if stage < 0 else str(stage + 1) for stage in kept]
     (axes.set_xticks if which == "x" else axes.set_yticks)(ticks, texts, fontsize=7)
+
+
+def _lowest(matrices: Iterable[Floats]) -> float:
+    """Where the scale of colours begins."""
+    lowest = min((float(np.nanmin(matrix)) for matrix in matrices if np.isfinite(matrix).any()), default=0.0)
+    return 0.5 if lowest >= 0.5 else 0.0
 
 
 def _fitted(text: str) -> str:
@@ -148,7 +157,9 @@ def _fitted(text: str) -> str:
 
 def _colour_bar(figure: Figure, image: AxesImage, axes: Axes) -> None:
     figure.colorbar(image, cax=axes).outline.set_visible(False)
-    axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=7.5)
+    low = image.get_clim()[0] or 0.0
+    ticks = [low, (low + 1) / 2, 1.0]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7.5)
     axes.tick_params(length=0)
 
 
@@ -179,15 +190,16 @@ def model_matrix(found: Sequence[Point]) -> Figure:
         matrix[row, column] = matrix[column, row] = np.mean([point.value for point in of_pair])
     trainings = max(len(of_pair) for of_pair in cells.values())
     said = conditions_of(found, all(point.is_untrained for point in found))
-    said += f" · mean of {trainings} trainings" if trainings > 1 else ""
-    longest = 0.065 * max(map(letters, names))
-    side = max(1.2, (0.46 if len(names) <= MOST_NUMBERS else 0.24) * len(names))
-    with canvas(0.9 + side + 0.75 * longest, width=max(side + longest + 1.1, 0.066 * len(said) + 0.3)) as (
-        figure,
-        (axes,),
-    ):
-        image = axes.imshow(matrix, cmap=COLOURS, vmin=0, vmax=1, interpolation="nearest", aspect="equal")
-        heading(axes, "CKA between models, pooled features", said)
+    said += " · pooled features" + (f" · mean of {trainings} trainings" if trainings > 1 else "")
+    left = 0.2 + 0.065 * max(map(letters, names))
+    size = (0.46 if len(names) <= MOST_NUMBERS else 0.24) * len(names)
+    top, bottom = 0.7, 0.2 + 0.7 * left
+    width, height = max(left + size + 0.8, 0.066 * len(said) + 0.2, 3.2), top + size + bottom
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
+        low = _lowest([matrix])
+        image = axes.imshow(matrix, cmap=COLOURS, vmin=low, vmax=1, interpolation="nearest", aspect="auto")
         axes.set_yticks(range(len(names)), [shorten(name) for name in names], fontsize=8)
         axes.set_xticks(range(len(names)), names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0)
@@ -198,13 +210,16 @@ def model_matrix(found: Sequence[Point]) -> Figure:
         if len(names) <= MOST_NUMBERS:
             for place, value, of_pair in _cells(matrix, cells):
                 text = axes.text(*place, f"{value:.2f}", ha="center", va="center", fontsize=7.5,
-                                 color="white" if value > DARK else INK)  # fmt: skip
+                                 color="white" if value - low > DARK * (1 - low) else INK)  # fmt: skip
                 if of_pair:
                     mark(text, of_pair[0].model, "; ".join(_said(point) for point in of_pair))
-        bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / side), aspect=14)
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        bar.set_ticks([0, 0.5, 1], labels=["0", "0.5", "1"])
-        bar.ax.tick_params(length=0, labelsize=7.5)
+        tall = min(size, SIDE)
+        bar = figure.add_axes(
+            ((left + size + 0.15) / width, (bottom + size - tall) / height, 0.1 / width, tall / height)
+        )
+        _colour_bar(figure, image, bar)
+        figure.text(0.1 / width, 1 - 0.1 / height, "CKA between models", fontsize=11, fontweight="bold", va="top")
+        figure.text(0.1 / width, 1 - 0.36 / height, said, fontsize=8.5, color=MUTED, va="top")
     return figure
 
 
