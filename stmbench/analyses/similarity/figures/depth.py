@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,16 @@ from stmbench.figures.plot_data import Point
 from stmbench.figures.style import GRID, MUTED, canvas, letters, shorten
 from stmbench.tables.rows import number
 
-Line = list[tuple[float, Point]]  # depth in stages, the pooled features beyond the last one
 PANELS: Final = {RANK: "effective rank", UNIFORMITY: "uniformity (lower: more even)"}
 BEYOND: Final = 0.3  # stages from the last block's stage to the pooled features
+
+
+class Line(NamedTuple):
+    """A model's number of stages, and its points with their depths in stages, the pooled features beyond the last."""
+
+    stages: int
+    depths: list[float]
+    points: list[Point]
 
 
 def lines_of_depth(frame: pd.DataFrame) -> dict[str, dict[str, Line]]:
@@ -33,11 +40,11 @@ def lines_of_depth(frame: pd.DataFrame) -> dict[str, dict[str, Line]]:
         for label, places in by_place(frame, metric, BLOCK).items():
             stages = 1 + max(place.stage for place in places)
             counts = {stage: sum(place.stage == stage for place in places) for stage in range(stages)}
-            lines[label] = [
-                (stage + (block + 0.5) / max(counts[stage], block + 1), point) for stage, block, point in places
-            ]
+            depths = [stage + (block + 0.5) / max(counts[stage], block + 1) for stage, block, _ in places]
+            lines[label] = Line(stages, depths, [place.point for place in places])
             if label in ends:
-                lines[label].append((stages + BEYOND, ends[label]))
+                lines[label].depths.append(stages + BEYOND)
+                lines[label].points.append(ends[label])
         if lines:
             found[metric] = lines
     return found
@@ -49,14 +56,14 @@ def by_depth(panels: Mapping[str, Mapping[str, Line]]) -> Figure:
     Where models differ in their number of stages, depth is a share of it.
     """
     first = next(iter(panels.values()))
-    points = [line[0][1] for line in first.values()]
+    points = [line.points[0] for line in first.values()]
     untrained = all(point.is_untrained for point in points)
     names = {
-        label: shorten(label) + (" (random init)" if line[0][1].is_untrained and not untrained else "")
+        label: shorten(label) + (" (random init)" if line.points[0].is_untrained and not untrained else "")
         for label, line in first.items()
     }
     said = conditions_of(points, untrained)
-    lengths = {round(line[-1][0] - BEYOND) for lines in panels.values() for line in lines.values()}
+    lengths = {line.stages for lines in panels.values() for line in lines.values()}
     room = 0.5 + 0.07 * max(map(letters, names.values()))
     width = max(0.9 + 2.9 * len(panels) + room, 0.066 * len(said) + 0.3)
     with canvas(3.5, width=width, columns=len(panels), sharey=False) as (figure, axes_of):
@@ -70,10 +77,10 @@ def by_depth(panels: Mapping[str, Mapping[str, Line]]) -> Figure:
 
 
 def _draw(axes: Axes, metric: str, lines: Mapping[str, Line], names: Mapping[str, str], lengths: set[int]) -> list[End]:
-    strokes, ends = strokes_of([line[0][1].style for line in lines.values()]), []
+    strokes, ends = strokes_of([line.points[0].style for line in lines.values()]), []
     for (label, line), stroke in zip(lines.items(), strokes, strict=True):
-        share = 1.0 if len(lengths) == 1 else 1 / round(line[-1][0] - BEYOND)
-        x, found = [share * depth for depth, _ in line], [point for _, point in line]
+        share = 1.0 if len(lengths) == 1 else 1 / line.stages
+        x, found = [share * depth for depth in line.depths], line.points
         colour, marker, own = found[0].style
         band = axes.fill_between(x, *np.transpose([ends_of(point) for point in found]), color=colour, alpha=0.14,
                                  linewidth=0, zorder=2)  # fmt: skip

@@ -33,7 +33,7 @@ MOST: Final = 16  # panels in a figure
 LONGEST: Final = 24  # characters over a panel
 FEW_STAGES: Final = 6  # that are numbered at an axis
 MOST_NUMBERS: Final = 12  # models of a matrix with numbers
-DARK: Final = 0.55  # from which on words on a cell are white
+DARK: Final = 0.65  # from which on words on a cell are white
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
