@@ -10,11 +10,14 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from stmbench.analyses.feature_layouts import first_tensor, layout_of
 from stmbench.analyses.stages import UNKNOWN, stages_of
+from stmbench.architectures.module_copies import feature_source
 from stmbench.errors import UnitError
 
 Place = Literal["block", "mixer input", "mixer output"]
 Receive = Callable[["Probe", Tensor], None]
+ANY: Final = 0  # channels
 PLACES: Final[tuple[Place, ...]] = ("block", "mixer input", "mixer output")
 
 
@@ -23,7 +26,8 @@ class Probe:
     """One feature map to look at: that after a block, or the input or output of its mixer.
 
     `stage` and `block` count from 0; `module` is the dotted path that is hooked. `channels` is the number of channels
-    where the map's layout has to be found out (timm's models), None for this project's (B, H, W, C).
+    where the map's layout has to be found out (timm's models), None for this project's (B, H, W, C), and `ANY` where
+    not even they are known (modules of the caller).
     """
 
     stage: int
@@ -42,10 +46,11 @@ def probes_of(model: nn.Module) -> list[Probe]:
     """Every map that can be looked at, in the order of the network.
 
     Of this project's architectures the maps after each block and around each mixer; of timm's models those after each
-    block of each stage in `feature_info`, as their mixers are not known.
+    block of each stage in `feature_info`, as their mixers are not known; of modules of the caller that have none those
+    of their stages.
 
     Raises:
-        UnitError: a timm model that does not name its feature maps.
+        UnitError: a model whose feature maps cannot be found.
     """
     if not hasattr(model, "mixers"):
         return _of_timm(model)
@@ -66,8 +71,11 @@ def _of_timm(model: nn.Module) -> list[Probe]:
     """The blocks of a stage are the children of its `blocks`, or its own where it is a sequence; else it is one."""
     info: Any = getattr(model, "feature_info", None)
     entries = list(getattr(info, "info", info) or []) if info is not None else []
-    probes = []
+    source, probes = feature_source(model), []
     for stage in stages_of(model):
+        if source is not None and (source.stages or not entries):
+            probes.append(Probe(stage=stage.number, block=0, place="block", module=stage.module, channels=ANY))
+            continue
         if stage.index >= len(entries):
             raise UnitError(UNKNOWN)
         module, channels = model.get_submodule(stage.module), int(entries[stage.index]["num_chs"])
@@ -90,12 +98,13 @@ def look_at(model: nn.Module, probes: Sequence[Probe], images: Tensor, receive: 
     Raises:
         UnitError: an output that is no feature map.
     """
+    size = (images.shape[-2], images.shape[-1])
 
     def before(probe: Probe) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, inputs: receive(probe, as_map(inputs[0], probe, model))
+        return lambda _, inputs: receive(probe, as_map(inputs[0], probe, model, size))
 
     def after(probe: Probe) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _, __, output: receive(probe, as_map(output, probe, model))
+        return lambda _, __, output: receive(probe, as_map(output, probe, model, size))
 
     handles = []
     try:
@@ -112,8 +121,16 @@ def look_at(model: nn.Module, probes: Sequence[Probe], images: Tensor, receive: 
             handle.remove()
 
 
-def as_map(found: Any, probe: Probe, model: nn.Module) -> Tensor:
-    """(B, C, H, W) float32 of what a module gave: (B, H, W, C), (B, C, H, W), or tokens (B, N, C) of a square map."""
+def as_map(found: Any, probe: Probe, model: nn.Module, size: tuple[int, int] = (0, 0)) -> Tensor:
+    """(B, C, H, W) float32 of what a module gave: (B, H, W, C), (B, C, H, W), or tokens (B, N, C) of a square map.
+
+    `size` is that of the images, whose proportions a map of unknown layout has.
+    """
+    if probe.channels == ANY and (source := feature_source(model)) is not None:
+        tensor = first_tensor(found)
+        if tensor is None:
+            raise UnitError(f"expected a feature map after {probe.module}, got {type(found).__name__}")
+        return layout_of(tuple(tensor.shape), size, source).as_map(tensor).float()
     if isinstance(found, Tensor) and found.ndim == 3 and probe.channels is not None:
         found = _unrolled(found, model)
     if not isinstance(found, Tensor) or found.ndim != 4:

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from stmbench.analyses.feature_maps import Probe, as_map, look_at, probes_of
 from stmbench.architectures.catalog import create_model
+from stmbench.architectures.given_models import model_name_of
+from stmbench.architectures.module_copies import GivenModel
 from stmbench.errors import UnitError
+from tests.architectures.given_networks import Plain
 
 
 def _maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -71,3 +74,12 @@ def test_a_pass_gives_the_models_output() -> None:
     model, images = create_model("unified_identity_nano").eval(), torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(look_at(model, [], images, lambda *_: None), model(images))
+
+
+@pytest.mark.parametrize("stages", [(), ("body", "norm")])
+def test_a_module_of_the_caller_has_the_maps_of_its_stages(stages: tuple[str, ...]) -> None:
+    given = GivenModel(module=Plain(stride=1), input_size=32, stage_modules=stages)
+    model, images = create_model(model_name_of(given)), torch.rand(2, 3, 32, 32)
+    found = _maps(model, images)
+    first = (4, 8, 8) if not stages else (8, 4, 4)
+    assert {name: tuple(maps.shape[1:]) for name, maps in found.items()} == {"block_0_0": first, "block_1_0": (8, 4, 4)}

@@ -27,7 +27,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "profile": ("--resolution", "32", "--batch-size", "2", "--no-timing", "--device", "cpu"),
     "robustness": (*IMAGES, "--steps", "1"),
     "corruption": (*IMAGES, "--corruptions", "contrast"),
-    "similarity": (*IMAGES, "--num-images", "6"),
+    "similarity": (*IMAGES, "--num-images", "6", "--batch", "6"),
     "train": (
         *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8"),
         *("--dataset", "digits", "--device", "cpu", "--workers", "0"),

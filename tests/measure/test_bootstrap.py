@@ -13,6 +13,7 @@ from stmbench.measure.bootstrap import (
     block_length,
     block_resamples,
     group_weights,
+    jackknife_interval,
     mean_intervals,
     median_interval,
     median_standard_error,
@@ -244,3 +245,12 @@ def test_percentile_intervals_propagate_nan_unless_told_to_omit_it() -> None:
     interval = percentile_interval(50.0, drawn, 7, omit_nan=True)
     assert (interval.low, interval.high, interval.count) == (pytest.approx(2.5), pytest.approx(97.5), 7)
     assert math.isnan(percentile_interval(50.0, np.empty(0), 1).high)
+
+
+def test_the_jackknife_of_a_mean_is_its_normal_interval() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    left_out = (values.sum() - values) / 49
+    interval = jackknife_interval(float(values.mean()), left_out, 50)
+    width = 1.959964 * values.std(ddof=1) / math.sqrt(50)
+    assert (interval.low, interval.high) == pytest.approx((values.mean() - width, values.mean() + width), rel=1e-6)
+    assert math.isnan(jackknife_interval(1.0, [1.0], 1).low)
