@@ -37,7 +37,8 @@ CAPTIONS: Final = {
     ),
     "similarity_depth": (
         "Effective rank and uniformity by depth",
-        "Of the maps after each block, averaged over positions, and of the pooled features; bands are 95 % intervals.",
+        "Of the maps after each block, averaged over positions, and of the pooled features; bands and bars are 95 % "
+        "intervals.",
         "The effective rank of N images is at most N - 1, and that of D channels at most D.",
     ),
 }

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from stmbench.analyses.similarity.options import BLOCK, POOLED, RANK, UNIFORMITY
 from stmbench.figures.annotations import mark
-from stmbench.figures.curves import End, ends_of, name_ends
+from stmbench.figures.curves import End, name_ends
 from stmbench.figures.palette import strokes_of
 from stmbench.figures.places import by_place, conditions_of, points_of
 from stmbench.figures.plot_data import Point
@@ -51,7 +51,7 @@ def lines_of_depth(frame: pd.DataFrame) -> dict[str, dict[str, Line]]:
 
 
 def by_depth(panels: Mapping[str, Mapping[str, Line]]) -> Figure:
-    """A panel for each metric and a line for each model; bands are 95 % intervals where there are some.
+    """A panel for each metric and a line for each model; bands and bars are 95 % intervals.
 
     Where models differ in their number of stages, depth is a share of it.
     """
@@ -82,8 +82,13 @@ def _draw(axes: Axes, metric: str, lines: Mapping[str, Line], names: Mapping[str
         share = 1.0 if len(lengths) == 1 else 1 / line.stages
         x, found = [share * depth for depth in line.depths], line.points
         colour, marker, own = found[0].style
-        band = axes.fill_between(x, *np.transpose([ends_of(point) for point in found]), color=colour, alpha=0.14,
-                                 linewidth=0, zorder=2)  # fmt: skip
+        certain = [(depth, point) for depth, point in zip(x, found, strict=True) if point.errors is not None]
+        low, high = [point.low for _, point in certain], [point.high for _, point in certain]
+        places = [depth for depth, _ in certain]
+        if len(certain) == len(found):
+            band: Artist = axes.fill_between(places, low, high, color=colour, alpha=0.14, linewidth=0, zorder=2)
+        else:
+            band = axes.vlines(places, low, high, color=colour, linewidth=1.1, zorder=2)
         curve = axes.plot(x, [point.value for point in found], color=colour, linestyle=stroke, linewidth=1.3, zorder=3,
                           marker=MarkerStyle(marker), markersize=4.5,
                           markerfacecolor=colour if stroke == own else "white")  # fmt: skip

@@ -93,7 +93,9 @@ def layer_matrices(panels: Sequence[Panel]) -> Figure:
         said += f" · the first {len(shown)} of {len(panels)}"
     width = max(0.5 + columns * (SIDE + GAP) + 0.75, 0.066 * len(said) + 0.2, 4.2)
     lines = textwrap.wrap(note, int((width - 0.2) / 0.056))
-    top, below, bottom = 0.92, 0.72, 0.13 * len(lines) - 0.16
+    title_lines = max(len(_names(panel, common)) for panel in shown)
+    below = 0.48 + 0.13 * (1 + title_lines)  # a panel, for its words and the name of the next one
+    top, bottom = 0.66 + 0.13 * (1 + title_lines), 0.13 * (len(lines) - title_lines) - 0.03
     height = top + rows * (SIDE + below) + bottom
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
@@ -125,11 +127,17 @@ def _panel(axes: Axes, panel: Panel, common: str | None, tag: str, low: float) -
     axes.tick_params(length=0, pad=2)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    names = [point.name, *([point.setting] if point.setting else [])]
-    names += [f"with {panel.other}"] if panel.other is not None and common is None else []
+    names = _names(panel, common)
     axes.set_title("\n".join(map(_fitted, names)), fontsize=8.5 if len(names) == 1 else 7.5, pad=4)
     axes.set_xlabel(f"{words_of} {value}{tag}", fontsize=8, labelpad=2)
     return image
+
+
+def _names(panel: Panel, common: str | None) -> list[str]:
+    """The lines over a panel."""
+    of_pair = panel.other is not None and common is None
+    setting = panel.point.setting
+    return [panel.point.name, *([setting] if setting else []), *([f"with {panel.other}"] if of_pair else [])]
 
 
 def _stage_axis(axes: Axes, stages: Sequence[int], which: str) -> None:
