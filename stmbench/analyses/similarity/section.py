@@ -149,9 +149,10 @@ def _lead(frame: pd.DataFrame) -> str:
         )
     elif ranked:
         last, first = ranked[0], ranked[-1]
+        overlap = "; their intervals overlap" if first.low <= last.high else ""
         sentences.append(
             f"Of {len(ranked)} models the features of {first.label} have the highest effective rank "
-            f"({number(first.value, RANK)}), those of {last.label} the lowest ({number(last.value, RANK)})."
+            f"({number(first.value, RANK)}), those of {last.label} the lowest ({number(last.value, RANK)}){overlap}."
         )
     pairs, names = sorted(points_of(frame, CKA, POOLED), key=lambda point: point.value), labels(frame)
     if len(pairs) > 1:
