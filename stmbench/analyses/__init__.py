@@ -10,6 +10,6 @@ match                                       --match: mixers of equal cost
 stages, feature_maps, feature_layouts       maps of stages, after blocks and around mixers, in any layout
 conformance                                 what `stmbench check` demands of an analysis
 
-The analyses: train, profile, eval, detection, erf, invariance, box_consistency, corruption, robustness, frequency,
-similarity, affinity.
+The analyses: train, profile, eval, probe, detection, erf, invariance, box_consistency, corruption, robustness,
+frequency, similarity, affinity.
 """

@@ -91,6 +91,40 @@ def detection(
 ) -> Result:
     """Box and mask AP of detectors, as COCO defines them, with intervals over images."""
 
+def probe(
+    models: Models = (),
+    *,
+    images: Any = "digits",
+    split: str = "test",
+    classes: str | None = None,
+    labels: Any = None,
+    num_images: int | None = None,
+    resolution: int | str | None = None,
+    dtype: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32",
+    batch_size: int = 32,
+    workers: int = 0,
+    limit_corrupt: int = 10,
+    train_split: str = "train",
+    bank_images: int | None = None,
+    methods: str | Sequence[str] = ("knn", "linear"),
+    k: int | Sequence[int] | None = None,
+    temperature: float = 0.07,
+    solver: Literal["sgd", "logistic"] = "sgd",
+    epochs: int = 100,
+    scale: str = "micro",
+    mixers: str | Sequence[str] = (),
+    architecture: str = "unified",
+    match: str | None = None,
+    checkpoint: str | Path | Mapping[str, str | Path] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    plugins: str | Path | Sequence[str | Path] = (),
+    progress: bool = True,
+) -> Result:
+    """kNN and linear classifiers of frozen features: what a network has learnt, without its own classifier."""
+
 def erf(
     models: Models = (),
     *,

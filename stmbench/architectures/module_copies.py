@@ -151,7 +151,9 @@ def prepared_copy(
         returned = _returned(_copied(network, without_storage=False), _sides(given))
     if returned is None or returned.is_container:
         network.register_forward_hook(_take_logits)
-    classes = given.num_classes or _said_classes(network) or (None if returned is None else returned.num_classes)
+    classes = given.num_classes or _said_classes(network)
+    if classes is None and returned is not None:
+        classes = returned.num_classes
     if classes is not None and getattr(network, "num_classes", None) != classes:
         _put(network, "num_classes", classes)
     said = {"mean": given.mean, "std": given.std, "crop_pct": given.crop_pct, "interpolation": given.interpolation}
@@ -188,7 +190,9 @@ def _sides(given: GivenModel) -> tuple[int, int]:
 
 
 def _said_classes(module: nn.Module) -> int | None:
-    """What the module itself says: `num_classes`, or Hugging Face's `config.num_labels`."""
+    """What the module itself says: `num_classes`, 0 where it gives features, or Hugging Face's `config.num_labels`."""
+    if (own := getattr(module, "num_classes", None)) == 0 and isinstance(own, int):
+        return 0
     for said in (getattr(module, "num_classes", None), getattr(getattr(module, "config", None), "num_labels", None)):
         if isinstance(said, int) and said > 0:
             return said

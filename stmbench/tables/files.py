@@ -22,7 +22,7 @@ import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -85,19 +85,26 @@ def write_file(path: Path, content: str | bytes, *, remedy: str = "choose anothe
         raise OutputError(f"to write {path}", error.strerror or str(error), remedy) from error
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed .npz atomically. Raises OSError."""
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = True) -> None:
+    """Write an .npz atomically. Raises OSError."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ArrayFile:
-    """Base of dataclasses whose fields are arrays, kept together in one .npz file."""
+    """Base of dataclasses whose fields are arrays, kept together in one .npz file.
+
+    Attributes:
+        compressed: whether the file is; large arrays of numbers that look random take seconds and lose nothing.
+    """
+
+    compressed: ClassVar[bool] = True
 
     def write(self, path: Path) -> None:
         """Write all fields, at once. Raises OSError."""
-        write_arrays(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        write_arrays(path, arrays, compressed=self.compressed)
 
     @classmethod
     def read(cls: type[Arrays], path: Path) -> Arrays:

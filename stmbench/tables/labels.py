@@ -17,6 +17,9 @@ _TEXT: Final = re.compile(r"[0-9]+(x[0-9]+)?")
 _RANDOM: Final = "random:"
 # a run of `stmbench train`: its name, the seed, and the file's key if a file holds several sets of weights
 _TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+)(?P<key>[#+][^:]*)?:[^:]*")
+# weights that a run kept of an epoch before its last; a run's name says how many epochs it has in all
+_OF_EPOCH: Final = re.compile(r"(?P<run>.+\.s\d+)\.epoch(?P<epoch>\d+)(?P<key>[#+][^:]*)?(?P<hash>:[^:]*)")
+_EPOCHS: Final = re.compile(r".*\.e(?P<epoch>\d+)([.#+].*)?")
 _KIND: Final = re.compile(r"[a-z]+(-[a-z]+)*")  # of a detector
 LEARNED: Final = ("accuracy", "box_ap", "mask_ap")  # metrics that are no result where weights are random
 FEWEST_ROUNDS: Final = 10  # fewer support no interval, ratio or rank
@@ -79,6 +82,20 @@ def recipe_and_seed(weights: object) -> tuple[str, str]:
         return _RANDOM, label.removeprefix(_RANDOM)
     match = _TRAINED.fullmatch(label)
     return (match["source"] + (match["key"] or ""), match["seed"]) if match else (label, "")
+
+
+def run_and_epoch(weights: object) -> tuple[str, int] | None:
+    """A label without its epoch, which all weights of a run share but for the hash, and the epoch; None without one.
+
+    `shapes.e10.s0.epoch4:1a2b` gives ('shapes.e10.s0:', 4), `shapes.e10.s0:3c4d` gives ('shapes.e10.s0:', 10).
+    """
+    label = "" if pd.isna(weights) else str(weights)  # type: ignore[call-overload]
+    if (match := _OF_EPOCH.fullmatch(label)) is not None:
+        return f"{match['run']}{match['key'] or ''}:", int(match["epoch"])
+    run, recipe = _TRAINED.fullmatch(label), _EPOCHS.fullmatch(recipe_and_seed(label)[0])
+    if run is None or recipe is None:
+        return None
+    return f"{label.rpartition(':')[0]}:", int(recipe["epoch"])
 
 
 def weights_text(weights: object) -> str:

@@ -25,6 +25,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "dashboard": (),
     "history": (),
     "profile": ("--resolution", "32", "--batch-size", "2", "--no-timing", "--device", "cpu"),
+    "probe": (*IMAGES, "--bank-images", "40", "--epochs", "2"),
     "robustness": (*IMAGES, "--steps", "1"),
     "corruption": (*IMAGES, "--corruptions", "contrast"),
     "similarity": (*IMAGES, "--num-images", "6", "--batch", "6"),

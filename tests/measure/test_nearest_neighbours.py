@@ -12,6 +12,7 @@ from torch import Tensor
 from stmbench.errors import ConfigError, UnitError
 from stmbench.measure import nearest_neighbours as nn
 from stmbench.measure.nearest_neighbours import NO_CLASS, knn_classes, knn_predictions, nearest_neighbours
+from stmbench.measure.proportions import proportion
 
 
 def _features(count: int, width: int = 8, seed: int = 0) -> Tensor:
@@ -60,6 +61,14 @@ def test_separable_clusters_are_told_apart_whatever_their_scale() -> None:
     queries = centres[labels] + _features(80, seed=1)
     found = knn_predictions(bank.half(), labels, queries, k=(5, 20), num_classes=4)
     assert all(torch.equal(classes, labels) for classes in found.values())
+
+
+def test_shuffled_labels_are_chance_within_its_interval() -> None:
+    bank, queries = _features(300), _features(400, seed=3)
+    labels = torch.randint(4, (300,), generator=torch.Generator().manual_seed(4))
+    for found in knn_predictions(bank, labels, queries, k=(5, 50), num_classes=4).values():
+        interval = proportion((found == torch.arange(400) % 4).numpy())
+        assert interval.low < 0.25 < interval.high
 
 
 def test_equal_votes_go_to_the_lower_class() -> None:

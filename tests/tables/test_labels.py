@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 
 from stmbench.errors import TableError
-from stmbench.tables.labels import are_random, is_random, random_label, recipe_and_seed, square_side, weights_text
+from stmbench.tables.labels import (
+    are_random,
+    is_random,
+    random_label,
+    recipe_and_seed,
+    run_and_epoch,
+    square_side,
+    weights_text,
+)
 from stmbench.tables.rows import display, number
 from tests.tables.frames import profile_rows
 
@@ -56,6 +64,23 @@ def test_a_label(label: object, random: bool, words: str, parts: tuple[str, str]
     assert is_random(label) is random
     assert weights_text(label) == words
     assert recipe_and_seed(label) == parts
+
+
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [
+        ("shapes.dino.e10.s0.epoch4:1a2b", ("shapes.dino.e10.s0:", 4)),
+        ("shapes.dino.e10.s0:1a2b", ("shapes.dino.e10.s0:", 10)),
+        ("digits.0.1.e12.s10.epoch3+resized:1a2b", ("digits.0.1.e12.s10+resized:", 3)),
+        ("digits.e12.s0#teacher:1a2b", ("digits.e12.s0#teacher:", 12)),
+        ("digits.s0:1a2b", None),
+        ("weights.epoch4.pth:1a2b", None),
+        (random_label(3), None),
+        (pd.NA, None),
+    ],
+)
+def test_weights_of_one_run_by_epoch(label: object, found: tuple[str, int] | None) -> None:
+    assert run_and_epoch(label) == found
 
 
 def test_a_column() -> None:

@@ -1,0 +1,67 @@
+"""The results of `probe` for a terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from stmbench.analyses.probe.figures import Panel, knn_points, linear_points, of_probes
+from stmbench.analyses.probe.options import CHOICE, KNN, LINEAR
+from stmbench.analyses.registry import View
+from stmbench.errors import TableError
+from stmbench.figures.plot_data import Point
+from stmbench.reporting.model_table import conditions
+from stmbench.tables.labels import weights_text
+
+SETTING: Final = {"sgd": "rate", "logistic": "strength"}  # of a solver, that was chosen
+
+
+def terminal(view: View) -> Table:
+    """What the command prints: a row for each model, in per cent. Raises TableError where there is nothing to show."""
+    rows = of_probes(view.rows)
+    columns = probed(rows)
+    if not columns:
+        raise TableError("rows of the analysis 'probe'", "none", "run `stmbench probe`")
+    chosen = {solver: {point.label: point for point in found} for solver, found in linear_points(rows, CHOICE).items()}
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left", show_edge=False)
+    table.add_column("model", min_width=11, max_width=26, overflow="fold")
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    cells = [{point.label: point for point in column.points} for column in columns]
+    for label in dict.fromkeys(label for found in cells for label in found):
+        row = [found.get(label) for found in cells]
+        first = next(point for point in row if point is not None)
+        weights = weights_text(first.facts["weights"])
+        below = [] if weights in label else [weights]
+        below += [f"{SETTING[solver]} {found[label].value:g}" for solver, found in chosen.items() if label in found]
+        name = Text(label)  # not markup: a name may have brackets
+        name.append("\n" + " · ".join(below) if below else "", style="dim")
+        table.add_row(name, *map(_cell, row))
+    table.caption = Text(f"accuracy of the queries in % · {conditions(measured(rows))} · 95 % intervals", style="dim")
+    return table
+
+
+def probed(rows: pd.DataFrame) -> list[Panel]:
+    """kNN at each k, then the linear probe by each solver."""
+    neighbours = [Panel(f"kNN\nk = {k}", KNN, found) for k, found in knn_points(rows).items()]
+    return [*neighbours, *(Panel(f"linear\n{solver}", LINEAR, found) for solver, found in linear_points(rows).items())]
+
+
+def measured(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of accuracies, whose conditions are those of the queries."""
+    chosen = rows[rows["metric"].isin((KNN, LINEAR))]
+    chosen.attrs = rows.attrs
+    return chosen
+
+
+def _cell(point: Point | None) -> Text:
+    if point is None:
+        return Text("–")
+    text = Text(f"{100 * point.value:.1f}")
+    if point.errors is not None:
+        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
+    return text
