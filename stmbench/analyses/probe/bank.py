@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stmbench.analyses.images import ImageRequest
 from stmbench.analyses.probe.options import ProbeOptions
+from stmbench.data.given_images import PREFIX
 from stmbench.data.image_selection import require_labels, select_images
 from stmbench.data.image_set import ImageSet
 from stmbench.data.sets import open_set
@@ -28,6 +29,9 @@ def open_bank(
         InputError: images without labels.
     """
     asked, split = _labels(queries, indices), options.train_split
+    if request.dataset.startswith(PREFIX):
+        remedy = "give the path of a set with both splits, and models from Python as they are"
+        raise ConfigError("a data set of two splits, a bank and queries", "images that are given", remedy)
     where = {"seed": request.seed, "classes": request.classes, "labels": request.labels}
     try:
         bank = open_set(request.dataset, split=split, **where)  # type: ignore[arg-type]

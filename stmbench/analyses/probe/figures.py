@@ -13,7 +13,7 @@ from stmbench.analyses.registry import View
 from stmbench.figures.curves import draw_levels, join_trainings, lines_of, words_of
 from stmbench.figures.dots import dot_plot
 from stmbench.figures.plot_data import Point, points_of
-from stmbench.tables.labels import run_and_epoch
+from stmbench.tables.labels import recipe_and_seed, run_and_epoch
 
 
 def figures(view: View) -> dict[str, Figure]:
@@ -90,7 +90,10 @@ def shown_k(found: dict[int, list[Point]]) -> int | None:
 
 
 def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the weights of a run's earlier epochs, where there are those of a later one, and without doubles."""
+    """Without the weights of a run's earlier epochs, where there are those of a later one, and without doubles.
+
+    Weights that are left are called like those of a whole run, so that seeds of a training can be joined.
+    """
     pairs = list(rows[["model", "weights"]].dropna().drop_duplicates().itertuples(index=False, name=None))
     known = {(model, label): run for model, label in pairs if (run := run_and_epoch(label)) is not None}
     last: dict[tuple[str, str], int] = {}
@@ -103,8 +106,19 @@ def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     left |= {pair for pair, run in known.items() if first[pair[0], run] != pair}
     kept = [pair not in left for pair in zip(rows["model"], rows["weights"], strict=True)]
     chosen = rows[kept]
+    chosen = chosen.assign(weights=chosen["weights"].map(_as_run, na_action="ignore").astype("string"))
     chosen.attrs = rows.attrs
     return chosen
+
+
+def _as_run(label: str) -> str:
+    """`a.e6.s0.epoch6:1a2b` is `a.e6.s0:1a2b`, and `a.e6.s0.epoch4:1a2b` is `a.e6.epoch4.s0:1a2b`."""
+    found = run_and_epoch(label)
+    if found is None or label.startswith(found[0]):
+        return label
+    (run, epoch), (recipe, seed) = found, recipe_and_seed(found[0])
+    middle = "" if run_and_epoch(run) == found else f".epoch{epoch}"
+    return f"{recipe}{middle}.s{seed}:{label.rpartition(':')[2]}"
 
 
 def by_epoch(rows: pd.DataFrame) -> list[Point]:

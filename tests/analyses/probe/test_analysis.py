@@ -22,6 +22,7 @@ from stmbench.analyses.probe.options import ProbeOptions
 from stmbench.analyses.unit import Report
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.given_models import model_name_of
+from stmbench.data.given_images import data_name_of
 from stmbench.errors import InputError
 from stmbench.tables import Store
 from tests.commands import run as command
@@ -257,3 +258,9 @@ def test_the_command_refuses_in_one_line_and_detectors_too(tmp_path: Path) -> No
         assert result.exit_code == 2
         assert message in " ".join(result.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_are_given_have_no_second_split(tmp_path: Path) -> None:
+    name = data_name_of(torch.zeros(4, 3, 8, 8), labels=[0, 0, 1, 1])
+    with pytest.raises(InputError, match="expected a data set of two splits, a bank and queries, got images that are"):
+        _run(tmp_path / "out", dataset=name, num_images=None)

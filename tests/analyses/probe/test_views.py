@@ -139,6 +139,18 @@ def test_dots_are_of_the_last_epoch() -> None:
     assert left.attrs["mixers"]
 
 
+def test_seeds_of_an_epoch_are_joined_in_dots() -> None:
+    rows = [row for seed in (0, 1) for row in _probe("dw_conv", f"shapes.e4.s{seed}.epoch4:b{seed}", 0.6 + seed / 10)]
+    rows += [row for seed in (0, 1) for row in _probe("sw_attn", f"shapes.e4.s{seed}.epoch3:c{seed}", 0.5 + seed / 10)]
+    view = _view(rows)
+    assert set(last_epochs(view.rows)["weights"]) == {
+        *("shapes.e4.s0:b0", "shapes.e4.s1:b1", "shapes.e4.epoch3.s0:c0", "shapes.e4.epoch3.s1:c1"),
+    }
+    (figure,) = figures(view).values()
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert [name.split(" ")[0] for name in names] == ["DW-Conv", "SW-Attn"]
+
+
 def test_the_section_leads_with_the_best_and_has_the_differences() -> None:
     rows = _probe("dw_conv", RANDOM, 0.8) + _probe("sw_attn", RANDOM, 0.7)
     for condition, level in (("knn", 20), ("sgd", None)):
