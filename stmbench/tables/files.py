@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import os
@@ -32,6 +33,7 @@ from stmbench.errors import OutputError, TableError
 
 CHECKPOINTS, PROGRESS = "checkpoints", "progress.json"  # of a store: a folder for each training run; where it stands
 Arrays = TypeVar("Arrays", bound="ArrayFile")
+LARGE = 2**24  # bytes: of such a file the hash is remembered, as a unit is asked for several times in a run
 STALE_AFTER_S = 24 * 3600.0
 # .<stem>.<host>-<process>-<random>.tmp: in a user's folder, no file of another program may look like ours
 _OURS: Final = re.compile(r"\..+\.(?P<host>[^\W_]+)-(?P<process>\d+)-[0-9a-f]+\.tmp")
@@ -232,6 +234,15 @@ def artifact_fault(file: Path, facts: Mapping[str, Any] | None) -> str | None:
 
 
 def _hash(path: Path) -> str:
+    """SHA-256, in hex; of a large file only once for as long as it is not written."""
+    status = path.stat()
+    if status.st_size < LARGE:
+        return _hash_of.__wrapped__(path, ())
+    return _hash_of(path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+
+
+@functools.lru_cache(maxsize=256)
+def _hash_of(path: Path, version: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):

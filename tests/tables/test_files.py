@@ -74,3 +74,18 @@ def test_no_trace_of_a_write_that_failed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         fail()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "older")]
+
+
+def test_a_large_file_is_hashed_once_and_again_where_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LARGE", 4)
+    path = tmp_path / "array"
+    path.write_bytes(b"12345678")
+    (facts,) = files.artifact_facts(tmp_path, ["array"]).values()
+    before = files._hash_of.cache_info().hits
+    assert files.artifact_fault(path, facts) is None
+    assert files._hash_of.cache_info().hits == before + 1
+    path.write_bytes(b"12345679")
+    os.utime(path, (1, 1))  # whatever the clock's resolution
+    assert files.artifact_fault(path, facts) == "other bytes than were written"
