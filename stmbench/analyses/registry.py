@@ -97,6 +97,8 @@ def share(name: str, title: str) -> Metric:
 
 ACCURACY: Final = percentage("accuracy", "accuracy", tracked=True)
 ACCURACY_TOP5: Final = percentage("accuracy_top5", "top-5 accuracy", tracked=True)
+AT_K: Final = " at k = "
+KNN_ACCURACY: Final = dataclasses.replace(percentage("knn_accuracy", "kNN accuracy", tracked=True), before_level=AT_K)
 CONSISTENCY: Final = percentage("consistency", "consistency")
 ACCURACY_ON_CORRECT: Final = percentage("accuracy_on_correct", "accuracy where clean is right")
 ACCURACY_DIFFERENCE: Final = percentage("accuracy_difference", "accuracy, difference")

@@ -384,6 +384,7 @@ def train(
     classes: str | None = None,
     labels: Any = None,
     data_fraction: float = 1.0,
+    task: str | None = None,
     recipe: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,

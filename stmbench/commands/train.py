@@ -82,7 +82,16 @@ def train(ctx: typer.Context, **words: Any) -> None:
 
 def _next(names: Sequence[str], chosen: TrainOptions, out: Path, plugins: Sequence[Path]) -> str:
     """The command that a reader of the result would type."""
-    words = ["stmbench", "eval", *names, "--checkpoint", str(out), "--dataset", chosen.dataset]
+    of_features = chosen.task == "dino" or (chosen.recipe or "").startswith("dino")
+    words = [
+        "stmbench",
+        "probe" if of_features else "eval",
+        *names,
+        "--checkpoint",
+        str(out),
+        "--dataset",
+        chosen.dataset,
+    ]
     words += ["--split", chosen.split] if chosen.split != TrainOptions.split else []
     words += ["--resolution", str(chosen.resolution)] if chosen.resolution is not None else []
     words += [word for path in plugins for word in ("--plugin", str(path))]

@@ -29,7 +29,6 @@ from stmbench.training.distributed import ProcessGroup
 from stmbench.training.settings import TrainingSettings
 from stmbench.training.state import RunFolder
 
-TRAINING_PASSES = 3.0  # forward, and twice that backward
 START_S = 1.0  # of any task
 TRY_S, BATCH = 0.4, 32  # seconds and images of a measured speed
 
@@ -197,7 +196,8 @@ class Estimator:
     def of_training(self, run: TrainingSettings) -> float:
         """Of one training. Raises what its data raise."""
         data = open_data(run)
-        return run.recipe.epochs * (TRAINING_PASSES * len(data.chosen) + len(data.test)) / self.speed(run.model)
+        passes = run.recipe.passes(design_size(run.model)[0])
+        return run.recipe.epochs * (passes * len(data.chosen) + len(data.test)) / self.speed(run.model)
 
     def _seconds(self, task: Task) -> float:
         def speed() -> float:

@@ -3,4 +3,5 @@
 base              the interface of a task, its data and its scores; the task of a model
 classification/   images with one label each
 detection/        images with boxes and masks
+dino/             self-distillation without labels
 """

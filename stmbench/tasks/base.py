@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sized
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 import torch
+from timm.utils.clip_grad import dispatch_clip_grad
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -18,11 +19,13 @@ from stmbench.errors import ConfigError
 from stmbench.measure.backend_settings import AUTOCAST
 from stmbench.training.batches import Places
 from stmbench.training.distributed import ProcessGroup
+from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings, seed_at
 
 TASKS: Final[Mapping[str, tuple[str, str]]] = {
     "classification": ("stmbench.tasks.classification.task", "Classification"),
     "detection": ("stmbench.tasks.detection.task", "Detection"),
+    "dino": ("stmbench.tasks.dino.task", "SelfDistillationTask"),
 }
 
 
@@ -158,6 +161,25 @@ class Task(abc.ABC):
     def loss(self, forward: nn.Module, inputs: Any, targets: Any) -> Tensor:
         """The loss of one batch, under autocast. `forward` is the model, with what shares its gradients around it."""
 
+    def before_step(self, optimizer: torch.optim.Optimizer, step: int) -> None:  # noqa: B027
+        """Set what follows a schedule of the task's own; the learning rate is set already.
+
+        Args:
+            step: of the optimiser, counted over the whole run.
+        """
+
+    def limit_gradients(self, model: nn.Module, step: int) -> None:
+        """Clip the gradients, which are unscaled, as the recipe asks for."""
+        if self.settings.recipe.clip_grad is not None:
+            dispatch_clip_grad(model.parameters(), self.settings.recipe.clip_grad)
+
+    def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027
+        """Whatever follows the optimiser's step."""
+
+    def trained(self, model: nn.Module) -> nn.Module:
+        """The network that the run is for: what is saved and judged."""
+        return model
+
     @abc.abstractmethod
     def score(self, model: nn.Module, *, final: bool) -> Score:
         """How a model does on the held-out images; all processes together.
@@ -166,23 +188,36 @@ class Task(abc.ABC):
             final: whether this is the run's last time, whose interval is kept.
         """
 
+    def warnings(self, scores: Mapping[str, float]) -> list[str]:
+        """Sentences on an epoch's scores, for who has to do something about them."""
+        return []
+
     def to_device(self, images: Tensor) -> Tensor:
         """Inputs on the run's device, in its dtype and memory format."""
         found = images.to(self.group.device, self.dtype, non_blocking=True)
         return found.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else found
 
 
-def task_of(model: str) -> type[Task]:
-    """The task that a model, by its name, is made for."""
-    module, name = TASKS[task_name(model)]
+def task_of(settings: TrainingSettings) -> type[Task]:
+    """The task of a run. Raises ConfigError where recipe and model do not fit."""
+    module, name = TASKS[task_name(settings.model, settings.recipe)]
     return cast(type[Task], getattr(importlib.import_module(module), name))
 
 
-def task_name(model: str) -> str:
-    """The name of a model's task. Raises UnknownNameError."""
-    return "classification" if ModelName.parse(model).detector is None else "detection"
+def task_name(model: str, recipe: Recipe | None = None) -> str:
+    """The name of a model's task: that of the recipe, where it has one.
+
+    Raises:
+        UnknownNameError: no such model. ConfigError: a recipe of another task, for a detector.
+    """
+    asked = None if recipe is None else recipe.task
+    if ModelName.parse(model).detector is None:
+        return asked or "classification"
+    if asked is not None:
+        raise ConfigError(f"a network without a detector, for {asked}", model, "name its backbone alone")
+    return "detection"
 
 
 def open_data(settings: TrainingSettings) -> TrainingData[Any]:
     """Both splits of a run. Raises ConfigError or InputError for what does not fit its model."""
-    return task_of(settings.model).open_data(settings)
+    return task_of(settings).open_data(settings)

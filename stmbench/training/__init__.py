@@ -2,6 +2,7 @@
 
 options, settings    what can be asked for, one run
 recipe, presets      the fields of a recipe, and recipes by name
+dino_recipe          those of self-distillation
 batches              the order of images
 loop                 steps and epochs
 optimisation         parameter groups, schedule, EMA

@@ -92,7 +92,7 @@ class Training(Analysis):
         return "train.v1"
 
     def headline(self, unit: Unit) -> str | None:
-        return task_of(unit.models[0]).headline
+        return task_of(self._by_key[unit.key]).headline
 
     def remarks(self) -> list[str]:
         sets = [images for run in self.runs for images in (self.data(run).train, self.data(run).test)]
@@ -169,7 +169,8 @@ class Training(Analysis):
         data, recipe = self.data(run), run.recipe
         name = folder_name(run.model, data.train.name, run.seed, self.unit_of(run).key)
         share = "" if run.data_fraction == 1 else f".{run.data_fraction:g}"
-        source = f"{data.train.name}{share}.e{recipe.epochs}.s{run.seed}"
+        task = f".{recipe.task}" if recipe.task else ""
+        source = f"{data.train.name}{share}{task}.e{recipe.epochs}.s{run.seed}"
         known = facts_of(run.model)
         about = {
             "key": self.unit_of(run).key,
@@ -180,7 +181,7 @@ class Training(Analysis):
             "mixers": mixer_facts([run.model]),
         }
         place = self.store.folder / CHECKPOINTS / name
-        return RunFolder(place, run, source, self.facts(run), data.train.classes, about)
+        return RunFolder(place, run, source, self.facts(run), None if recipe.task else data.train.classes, about)
 
     def facts(self, run: TrainingSettings) -> dict[str, Any]:
         """What a state must agree on."""
@@ -190,7 +191,7 @@ class Training(Analysis):
         """The run's images; opened once for runs that share them."""
         options = dict(ModelName.parse(run.model).options)
         sets = (run.dataset, run.train_split, run.test_split, run.classes, run.labels, run.data_fraction, run.seed)
-        asked = (task_of(run.model), *sets, options.get("num_classes"))
+        asked = (task_of(run), *sets, options.get("num_classes"))
         if self._data is None or self._data[0] != asked:
             self._data = asked, open_data(run)
         return self._data[1]
@@ -203,15 +204,15 @@ class Training(Analysis):
 
         if self.group.is_first:
             folder.prepare(fresh=self._fresh)
-        loop, said = self._begun(
+        loop, began = self._begun(
             run, folder, lambda: Loop(run, self.data(run), self.group, keep=folder.keep, tell=tell)
         )
         record = loop.run()
         weights = LoadedWeights(source=folder.source, sha256=state_hash(loop.result.state_dict())).label
         rows = training_rows(self, run, loop, self.store.place(folder.result), weights)
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
-        if said is not None:
-            notes |= {"warnings": [said], "disturbances": [{"kind": "state", "amount": 1.0, "text": said}]}
+        if said := [*filter(None, [began]), *loop.task.warnings(record.epochs[-1].scores)]:
+            notes |= {"warnings": said, "disturbances": [{"kind": "state", "amount": 1.0, "text": s} for s in said]}
         notes |= outputs_of(run.model, loop.result)
         notes |= faint_mixers(f"{run.model} ({weights})", loop.result, loop.task.size)
         return Outcome(rows=rows, notes={**notes, "processes": self.group.size})

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -63,7 +62,7 @@ class Loop:
         self.settings, self.data, self.group, self._keep, self._tell = settings, data, group, keep, tell
         recipe = settings.recipe
         require_divisible_batch(settings, group.size)
-        self.task = task_of(settings.model)(settings, data, group)
+        self.task = task_of(settings)(settings, data, group)
         self.model = synchronised(self.task.build(), group).to(group.device, self.task.dtype)
         if settings.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -87,7 +86,7 @@ class Loop:
     @property
     def result(self) -> nn.Module:
         """The model that the recipe asks for: the average where it keeps one."""
-        return self.model if self.average is None else self.average.module
+        return self.task.trained(self.model if self.average is None else self.average.module)
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run is a function of."""
@@ -146,6 +145,7 @@ class Loop:
         number = record.epoch * self.places.steps + record.within
         self.schedule.step_update(number)
         record.rates.append(float(self.optimizer.param_groups[0]["lr"]))
+        self.task.before_step(self.optimizer, number)
         seed_at(self.settings.seed, _STEPS, number, self.group.rank)
         total = torch.zeros((), device=self.group.device, dtype=torch.float64)
         for turn, (inputs, targets) in enumerate(passes):
@@ -157,12 +157,13 @@ class Loop:
             total += loss.detach().double()
         if recipe.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
-            dispatch_clip_grad(self.model.parameters(), recipe.clip_grad)
+        self.task.limit_gradients(self.model, number)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.model, step=number)
+        self.task.after_step(self.model, number)
         return total
 
     def _look(self, waiting: list[Tensor], damaged: int) -> None:
@@ -181,7 +182,8 @@ class Loop:
             raise UnitError(f"more than {self.settings.limit_corrupt} images could not be read (--limit-corrupt)")
         done = len(record.losses)
         speed = (time.monotonic() - self._began) / max(1, done - self._begun_at)
-        self._tell(words(self.settings, record), done / self.steps, speed * (self.steps - done))
+        said = self.task.warnings(record.epochs[-1].scores) if record.epochs else []
+        self._tell("; ".join([words(self.settings, record), *said]), done / self.steps, speed * (self.steps - done))
 
     def _end_epoch(self) -> None:
         record, steps = self.record, self.places.steps

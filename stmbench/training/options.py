@@ -16,7 +16,7 @@ from stmbench.analyses.options import (
     option,
     resolutions,
 )
-from stmbench.errors import ConfigError
+from stmbench.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from stmbench.analyses.base import Listener
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stmbench.training.settings import TrainingSettings
 
 LARGEST_SEED = 2**32 - 1
+TASKS = ("classification", "detection", "dino")
 
 
 def _shared(name: str, default: Any = dataclasses.MISSING) -> Any:
@@ -46,11 +47,18 @@ class TrainOptions(Options):
     classes: str | None = _shared("classes")
     labels: Path | None = _shared("labels")  # noqa: RUF009
     data_fraction: float = option(1.0, help="Fraction of each class's training images, from 0 to 1.", metavar="SHARE")
+    task: str | None = option(
+        None,
+        help="classification, detection, or dino: self-distillation without labels; default: the recipe's and the "
+        "model's.",
+        metavar="TASK",
+    )
     recipe: str | None = option(
         None,
         help="stm (by the mixer's family), stm_conv, stm_attention, container, cot, cot_advanced, digits, shapes, "
         "relations, small; for detectors detection_stm, detection_container, detection_cot, detection_detr, "
-        "detection_small; default: the embedded set's own, or stm.",
+        "detection_small; of self-distillation dino, dino_hierarchical, dino_conv, dino_digits, dino_shapes; "
+        "default: the embedded set's own, or stm.",
         metavar="NAME",
     )
     epochs: int | None = option(None, help="Overrides the recipe's.", least=1, most=1_000_000)
@@ -93,6 +101,8 @@ class TrainOptions(Options):
             raise ConfigError(expected, repr(",".join(map(str, self.seeds))), remedy)
         if len({*self.seeds}) != len(self.seeds):
             raise ConfigError("each seed once", repr(",".join(map(str, self.seeds))), remedy)
+        if self.task is not None and self.task not in TASKS:
+            raise UnknownNameError("task", self.task, TASKS)
         _ = self.size, self.changes
 
     @property
@@ -127,14 +137,17 @@ class TrainOptions(Options):
         """One training for each model and seed. Raises ConfigError for a recipe that is not valid."""
         from stmbench.analyses.models import facts_of
         from stmbench.architectures.given_models import is_given
+        from stmbench.tasks.base import task_name
         from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
         from stmbench.training.settings import TrainingSettings
 
         changes, facts = self.changes, {name: facts_of(name) for name in models}
-        presets = {name: self.recipe or default_recipe(self.dataset, name) for name in models}
+        presets = {name: self.recipe or default_recipe(self.dataset, name, self.task) for name in models}
         recipes = {
             name: recipe_for(presets[name], known.mixer, known.scale, **changes) for name, known in facts.items()
         }
+        for name, recipe in recipes.items():
+            self._require_task(name, task_name(name, recipe), presets[name])
         given = [name for name in models if is_given(name)]
         if given and changes.get("drop_path") is not None:
             got = f"drop_path={changes['drop_path']} for {given[0]}"
@@ -173,6 +186,12 @@ class TrainOptions(Options):
             for name in models
             for seed in self.seeds
         ]
+
+    def _require_task(self, model: str, found: str, recipe: str) -> None:
+        if self.task is not None and self.task != found:
+            expected = f"a run of the task {self.task}"
+            remedy = "leave --task or --recipe out" if self.recipe else "leave --task out, or name another model"
+            raise ConfigError(expected, f"{found}, by {recipe} and {model}", remedy)
 
     def _backbone(self, model: str) -> tuple[Checkpoint | None, str | None]:
         """The weights that a detector's backbone begins with, and what tables call them."""

@@ -13,6 +13,8 @@ detection_container       Gao et al., Section 4.2: 12 epochs; the paper names no
 detection_cot             Li et al., Section 4.2: 1x, shorter sides from 640 to 800, as ResNeSt (Zhang et al. 2020)
 detection_detr            Gao et al., Table 5, 50 epochs; the rest is DETR's (Carion et al. 2020) without its crops
 detection_small           ours, for `shapes` on a CPU
+
+Those of self-distillation are in `dino_recipe`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 from stmbench.architectures.model_names import ModelName
 from stmbench.errors import UnknownNameError
 from stmbench.mixers.base import MIXERS
+from stmbench.training.dino_recipe import DINO_PRESETS, DinoRecipe
 from stmbench.training.recipe import Recipe, read
 
 STM_CONV = Recipe(batch_size=4096, lr=1e-3, lr_batch=1024, warmup_lr=0.0, min_lr=1e-6)
@@ -131,8 +134,11 @@ PRESETS: Mapping[str, Recipe] = {
     "detection_cot": DETECTION_COT,
     "detection_detr": DETECTION_DETR,
     "detection_small": DETECTION_SMALL,
+    **DINO_PRESETS,
 }
 BY_FAMILY = "stm"
+SMALL_SETS = ("digits", "shapes")
+STAGED = ("unified", "container", "cotnet")  # architectures of four stages
 NAMES = (BY_FAMILY, *PRESETS)
 
 
@@ -148,16 +154,18 @@ def recipe_for(name: str, mixer: str | None = None, scale: str | None = None, **
         UnknownNameError: no such preset or field. ConfigError: a value that the recipe refuses.
     """
     preset = _preset(name, mixer)
-    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    fields = {field.name: field for field in dataclasses.fields(preset)}
     for key in changes:
         if key not in fields:
             raise UnknownNameError("field of a recipe", key, fields)
-    values = read(changes, Recipe)
+    values = read(changes, type(preset))
     if preset is DETECTION_STM and scale in DROP_PATH:
         values.setdefault("drop_path", DROP_PATH[scale])
     epochs = values.get("epochs")
     if "warmup_epochs" not in values and isinstance(epochs, int) and 1 <= epochs <= preset.warmup_epochs:
         values["warmup_epochs"] = preset.warmup_epochs / preset.epochs * epochs
+    if isinstance(preset, DinoRecipe) and isinstance(epochs, int) and 1 <= epochs < preset.teacher_warmup_epochs:
+        values.setdefault("teacher_warmup_epochs", preset.teacher_warmup_epochs / preset.epochs * epochs)
     if "milestones" not in values and preset.milestones is not None and isinstance(epochs, int) and epochs >= 1:
         values["milestones"] = tuple(mark * epochs / preset.epochs for mark in preset.milestones)
     return dataclasses.replace(preset, **values)
@@ -178,16 +186,24 @@ def _preset(name: str, mixer: str | None) -> Recipe:
     return PRESETS[name if name != BY_FAMILY else _of_family(mixer)]
 
 
-def default_recipe(dataset: str, model: str | None = None) -> str:
-    """The recipe of an embedded set, or the unified architecture's; for a detector, those of detectors."""
+def default_recipe(dataset: str, model: str | None = None, task: str | None = None) -> str:
+    """The recipe of an embedded set, or the unified architecture's; for a detector, those of detectors.
+
+    Args:
+        task: dino for self-distillation, where networks of four stages have a recipe of their own.
+    """
     name = dataset.partition("[")[0]
+    if task == DinoRecipe.task:
+        if name in SMALL_SETS:
+            return f"dino_{name}"
+        return "dino_hierarchical" if ModelName.parse(model or "").architecture in STAGED else "dino"
     if model is not None and (kind := ModelName.parse(model).detector) is not None:
         if name == "shapes":
             return "detection_small"
         return "detection_detr" if kind in DETR else "detection_stm"
     if name == "shapes" and "relation=" in dataset:
         return "relations"
-    return name if name in ("digits", "shapes") else BY_FAMILY
+    return name if name in SMALL_SETS else BY_FAMILY
 
 
 def _of_family(mixer: str | None) -> str:

@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from stmbench.errors import ConfigError, require
 
@@ -21,6 +21,8 @@ def require_types(config: object, remedy: str) -> None:
         ConfigError: the first field whose value is of another type, or a number that is not finite.
     """
     for name, hint in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(hint) is ClassVar:
+            continue
         value = getattr(config, name)
         if not _fits(value, hint):
             raise ConfigError(f"{name} as {_words(hint)}", repr(value), remedy)
@@ -94,6 +96,8 @@ class Recipe:
     average of the weights. `decay_rule` says what is exempt from weight decay, see `stmbench.training.optimisation`.
     """
 
+    task: ClassVar[str | None] = None  # that the recipe is for; None: the model's own
+
     epochs: int = 300
     batch_size: int = 1024  # of all processes and accumulated steps together
     optimizer: str = "adamw"  # timm's name; its 'sgd' is Nesterov's, 'momentum' the plain one
@@ -165,6 +169,10 @@ class Recipe:
         """The learning rate at `batch_size`: linear scaling (Goyal et al. 2017)."""
         return self.lr * self.batch_size / self.lr_batch
 
+    def passes(self, side: int) -> float:
+        """Forward passes at `side` pixels that a training image costs, the backward pass as two of them."""
+        return 3.0
+
     @property
     def mixes(self) -> bool:
         """Whether images are mixed with one another, which makes targets of their labels."""
@@ -180,4 +188,5 @@ class Recipe:
         """The fields as JSON holds them; those that came later are left out where they change nothing."""
         added = {name: Recipe.__dataclass_fields__[name].default for name in ADDED}
         values = {name: value for name, value in vars(self).items() if name not in added or value != added[name]}
+        values |= {"task": self.task} if self.task else {}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

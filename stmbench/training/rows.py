@@ -66,7 +66,7 @@ def training_rows(analysis: Training, run: TrainingSettings, loop: Loop, weights
     headline, reached = last.headline
     count = last.test_images
     ends = {"ci_low": last.low, "ci_high": last.high, "num_samples": count, "num_images": count}
-    params = sum(parameter.numel() for parameter in loop.model.parameters())
+    params = sum(parameter.numel() for parameter in loop.task.trained(loop.model).parameters())
     key = analysis.unit_of(run).key
     losses = _keep(analysis, key, np.array([record.losses, record.rates]))
     return [

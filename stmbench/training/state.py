@@ -96,7 +96,7 @@ class RunFolder:
                 name = f"epoch-{epochs:04d}.safetensors"
                 self._weights(name, loop.result.state_dict(), f"{self.source}.epoch{epochs}")
         if reached == "end" or time.monotonic() - self._saved >= self.settings.save_seconds:
-            self._weights(LAST, loop.model.state_dict(), self.source)
+            self._weights(LAST, loop.task.trained(loop.model).state_dict(), self.source)
             if loop.average is not None:
                 self._weights(self.result.name, loop.average.module.state_dict(), self.source)
             # last: where this one is missing or older, the run resumes from there and writes the others again

@@ -16,7 +16,13 @@ MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
 # -> experiments, comparison; tables -> (history, figures) -> reporting -> what an analysis shows; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
 USED_BY_TRAINING = ("base", "models", "options", "unit")
-OF_A_RUN = ("batches", "distributed", "recipe", "settings")  # what training asks for, which a task is made from
+OF_A_RUN = (
+    "batches",
+    "distributed",
+    "recipe",
+    "dino_recipe",
+    "settings",
+)  # what training asks for, which a task is made from
 SHOWN = "what an analysis shows"
 ALLOWED: dict[str, tuple[str, ...]] = {
     "errors": (),

@@ -65,6 +65,15 @@ def test_detections_of_all_processes_are_judged_together(both: list[dict[str, An
     assert [found["boxes"] for found in both] == [alone["boxes"]] * 2
 
 
+def test_self_distillation_of_one_process(both: list[dict[str, Any]], alone: dict[str, Any]) -> None:
+    wanted = alone["distilled"]
+    assert len(set(wanted["losses"])) == 9
+    for found in (process["distilled"] for process in both):
+        np.testing.assert_allclose(found["losses"], wanted["losses"], rtol=0, atol=1e-9)
+        torch.testing.assert_close(found["centre"], wanted["centre"], rtol=0, atol=1e-9)
+        assert found["scores"] == pytest.approx(wanted["scores"], abs=1e-6)
+
+
 def test_an_error_of_one_is_an_error_of_all(both: list[dict[str, Any]]) -> None:
     assert both[0]["errors"] == ("OutputError", "expected to write a, got no space; free some")
     assert both[1]["errors"] == ("UnitError", "expected to write a, got no space; free some")

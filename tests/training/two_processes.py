@@ -18,6 +18,7 @@ from stmbench.errors import OutputError, StmbenchError
 from stmbench.tasks.classification.task import Classification
 from stmbench.tasks.detection.task import Detection
 from stmbench.training.batch_norm import synchronised
+from stmbench.training.dino_recipe import DINO_PRESETS
 from stmbench.training.distributed import ProcessGroup, join, leave
 from tests.tasks.detection import runs as detection
 from tests.tasks.detection.oracle import Shifted
@@ -30,6 +31,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "container_container_nano": {},
     "unified_dw_conv_nano": {"accumulate": 2},
 }
+DINO = dataclasses.replace(
+    DINO_PRESETS["dino_digits"],
+    epochs=3, batch_size=16, lr_batch=16, warmup_epochs=1, local_crops=2, out_dim=32, hidden_dim=24, bottleneck_dim=8,
+    head_norm=True, knn_k=3,
+)  # fmt: skip
 NORMS: dict[str, tuple[Callable[[], nn.BatchNorm2d], int]] = {  # and the axis of the channels
     "plain": (lambda: nn.BatchNorm2d(3), 1),
     "channels last": (lambda: ChannelsLastBatchNorm(3), 3),
@@ -90,6 +96,13 @@ def boxes(group: ProcessGroup) -> tuple[float, float | None, int]:
     return score.values["box_ap"], score.low, score.count
 
 
+def distilled(group: ProcessGroup) -> dict[str, Any]:
+    """Losses, centre, and the last epoch's scores of self-distillation, with a normed head; 9 test images are odd."""
+    made = trained(settings(recipe=DINO, dtype="fp64"), memory(), group)
+    scores = dict(made.record.epochs[-1].scores)
+    return {"losses": made.record.losses, "centre": made.model.centre, "scores": scores}
+
+
 def errors(group: ProcessGroup) -> tuple[str, str]:
     """The kind and text of what is raised here where the first process fails."""
 
@@ -111,6 +124,7 @@ def work(group: ProcessGroup) -> dict[str, Any]:
         "norms": norms(group),
         "scores": scores(group),
         "boxes": boxes(group),
+        "distilled": distilled(group),
         "errors": errors(group),
     }
 

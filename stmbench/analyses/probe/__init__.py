@@ -17,15 +17,20 @@ from stmbench.analyses.probe.options import (
     COSINE,
     FEATURES,
     HELD_OUT,
-    KNN,
     KNN_TOP5,
     LINEAR,
     NAME,
     ProbeOptions,
 )
-from stmbench.analyses.registry import ACCURACY_DIFFERENCE, AnalysisSpec, Metric, percentage, register_analysis
-
-AT_K = " at k = "
+from stmbench.analyses.registry import (
+    ACCURACY_DIFFERENCE,
+    AT_K,
+    KNN_ACCURACY,
+    AnalysisSpec,
+    Metric,
+    percentage,
+    register_analysis,
+)
 
 register_analysis(
     AnalysisSpec(
@@ -41,7 +46,7 @@ register_analysis(
         order=36,
         options=ProbeOptions,
         metrics=(
-            dataclasses.replace(percentage(KNN, "kNN accuracy", tracked=True), before_level=AT_K),
+            KNN_ACCURACY,
             dataclasses.replace(percentage(KNN_TOP5, "kNN top-5 accuracy"), before_level=AT_K),
             percentage(LINEAR, "linear accuracy", tracked=True),
             ACCURACY_DIFFERENCE,

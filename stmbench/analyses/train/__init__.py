@@ -6,7 +6,16 @@ figures, section, terminal    what is shown, from rows alone
 from __future__ import annotations
 
 from stmbench.analyses.detection.metrics import OF_TRAINING
-from stmbench.analyses.registry import ACCURACY, ACCURACY_TOP5, NLL, AnalysisSpec, Metric, percentage, register_analysis
+from stmbench.analyses.registry import (
+    ACCURACY,
+    ACCURACY_TOP5,
+    KNN_ACCURACY,
+    NLL,
+    AnalysisSpec,
+    Metric,
+    percentage,
+    register_analysis,
+)
 
 register_analysis(
     AnalysisSpec(
@@ -20,6 +29,12 @@ register_analysis(
             NLL,
             *OF_TRAINING,
             percentage("best_accuracy", "accuracy of the best epoch"),
+            KNN_ACCURACY,
+            percentage("best_knn_accuracy", "kNN accuracy of the best epoch"),
+            percentage("instance_accuracy", "accuracy of nearest views"),
+            percentage("best_instance_accuracy", "accuracy of nearest views of the best epoch"),
+            Metric(name="teacher_entropy", unit="1", title="entropy of the teacher", shown_unit="nats"),
+            Metric(name="teacher_divergence", unit="1", title="divergence of the student", shown_unit="nats"),
             Metric(name="accuracy_raw", unit="1", better="higher"),
             Metric(name="train_loss", unit="1", better="lower"),
             Metric(name="test_loss", unit="1", better="lower"),

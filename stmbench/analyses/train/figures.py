@@ -21,8 +21,19 @@ from stmbench.figures.plot_data import labels
 from stmbench.figures.style import INK, MUTED, canvas, letters, log_axis, shorten
 from stmbench.tables.labels import recipe_and_seed
 
-SHARES: Final = {"accuracy": "top-1 accuracy, %", "box_ap": "box AP, %", "mask_ap": "mask AP, %"}
-PANELS: Final = {"train_loss": "training loss", **SHARES}
+SHARES: Final = {
+    "accuracy": "top-1 accuracy, %",
+    "box_ap": "box AP, %",
+    "mask_ap": "mask AP, %",
+    "knn_accuracy": "kNN accuracy, %",
+    "instance_accuracy": "nearest view, %",
+}
+PANELS: Final = {
+    "train_loss": "training loss",
+    **SHARES,
+    "teacher_entropy": "teacher's entropy, nats",
+    "teacher_divergence": "student's divergence, nats",
+}
 MARKED: Final = 30  # epochs, beyond which a curve has no marks
 ALIKE: Final = 0.002  # of an axis: curves that are closer everywhere lie on each other
 

@@ -27,8 +27,16 @@ DEFINITION: Final = Definition(
     page="docs/training.md",
 )
 
-LEADS: Final = {"accuracy": "accuracy", "box_ap": "box AP"}
-METRICS: Final = ("accuracy", "best_accuracy", "box_ap", "mask_ap", "best_box_ap", "training_time")
+LEADS: Final = {
+    "accuracy": "accuracy",
+    "box_ap": "box AP",
+    "knn_accuracy": "kNN accuracy",
+    "instance_accuracy": "accuracy of nearest views",
+}
+METRICS: Final = (
+    *("accuracy", "best_accuracy", "box_ap", "mask_ap", "best_box_ap"),
+    *("knn_accuracy", "best_knn_accuracy", "instance_accuracy", "training_time"),
+)
 
 
 def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:

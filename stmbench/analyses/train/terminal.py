@@ -14,7 +14,8 @@ from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
 from stmbench.tables.rows import duration
 
-HEADLINES: Final = {"accuracy": "top-1", "box_ap": "box AP"}  # of each task
+OF_FEATURES: Final = {"knn_accuracy": "kNN", "instance_accuracy": "nearest view"}
+HEADLINES: Final = {"accuracy": "top-1", "box_ap": "box AP", **OF_FEATURES}  # of each task
 
 
 def training_table(frame: pd.DataFrame) -> Table:

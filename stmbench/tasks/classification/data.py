@@ -24,7 +24,7 @@ def open_data(settings: TrainingSettings) -> TrainingData[ImageSet]:
         ConfigError: a split that is not there, classes that differ, a model with another number of classes, no
             images. InputError: no set, or one without labels.
     """
-    train, test = _opened(settings, settings.train_split), _opened(settings, settings.test_split)
+    train, test = open_split(settings, settings.train_split), open_split(settings, settings.test_split)
     for found in (train, test):
         if found.labels() is None:
             require_labels(found, range(len(found)), 0)
@@ -85,7 +85,8 @@ def _listed(dataset: str, split: str, classes: str | None, labels: Path | None, 
     return open_set(dataset, split=split, seed=0, classes=classes, labels=labels)
 
 
-def _opened(settings: TrainingSettings, split: str) -> ImageSet:
+def open_split(settings: TrainingSettings, split: str) -> ImageSet:
+    """One split of a run's set, with or without labels. Raises InputError or ConfigError."""
     stamp = (*_stamp(settings.dataset), *_changed(settings.labels), *_changed(settings.classes))
     return _listed(settings.dataset, split, settings.classes, settings.labels, stamp)
 

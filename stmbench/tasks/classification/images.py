@@ -1,8 +1,8 @@
-"""Training images: augmented by timm's transforms, which draw from a function of the place in the run."""
+"""Training images, augmented by what draws from a function of the place in the run: timm's transforms, for one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PIL import Image
@@ -23,24 +23,23 @@ KEEP_PIXELS = 2**28  # of decoded images of an embedded set: they cost more to d
 _IMAGES = 1  # sets the random numbers of images apart from those of steps
 
 
-class TrainingImages(Dataset[tuple[Tensor, int, int]]):
-    """The chosen images of a set. An item is its input tensor (3, H, W), its label, and whether it could not be read.
+class TrainingImages(Dataset[tuple[Any, int, int]]):
+    """The chosen images of a set. An item is what `transform` makes of it, its label, and whether it could not be read.
 
-    An image that cannot be read is replaced by the next one that can.
+    Where images have no labels, that is -1. An image that cannot be read is replaced by the next one that can.
     """
 
     def __init__(
-        self, image_set: ImageSet, indices: Sequence[int], recipe: Recipe, preprocessing: Preprocessing, seed: int
+        self, image_set: ImageSet, indices: Sequence[int], transform: Callable[[Image.Image], Any], seed: int
     ) -> None:
-        self.image_set, self.indices, self.seed = image_set, list(indices), seed
-        self.transform = transform_of(recipe, preprocessing)
+        self.image_set, self.indices, self.transform, self.seed = image_set, list(indices), transform, seed
         self._kept: dict[int, tuple[Image.Image, int | None]] = {}
         self._room = KEEP_PIXELS if image_set.embedded else 0
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int, int]:
+    def __getitem__(self, key: Key) -> tuple[Any, int, int]:
         epoch, place = key
         for offset in range(len(self.indices)):
             index = self.indices[(place + offset) % len(self.indices)]
@@ -48,9 +47,8 @@ class TrainingImages(Dataset[tuple[Tensor, int, int]]):
                 image, label = self._read(index)
             except ImageError:
                 continue
-            assert label is not None  # sets without labels are refused before
             seed_at(self.seed, _IMAGES, epoch, index)
-            return self.transform(image), label, int(offset > 0)
+            return self.transform(image), -1 if label is None else label, int(offset > 0)
         raise ImageError(f"not one of {len(self.indices)} images of {self.image_set.name} could be read")
 
     def _read(self, index: int) -> tuple[Image.Image, int | None]:

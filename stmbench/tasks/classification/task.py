@@ -21,7 +21,7 @@ from stmbench.errors import ConfigError, UnitError
 from stmbench.measure.proportions import wilson_interval
 from stmbench.tasks.base import Score, Task, TrainingData
 from stmbench.tasks.classification.data import open_data
-from stmbench.tasks.classification.images import TrainingImages
+from stmbench.tasks.classification.images import TrainingImages, transform_of
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
 
@@ -73,7 +73,8 @@ class Classification(Task):
     def images(self) -> TrainingImages:
         """The chosen images, augmented."""
         data, settings = self.data, self.settings
-        return TrainingImages(data.train, data.chosen, settings.recipe, self.preprocessing, settings.seed)
+        transform = transform_of(settings.recipe, self.preprocessing)
+        return TrainingImages(data.train, data.chosen, transform, settings.seed)
 
     def loss(self, forward: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Of (B, 3, H, W) images and (B,) labels."""

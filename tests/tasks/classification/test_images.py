@@ -20,13 +20,15 @@ SIZE = Preprocessing(size=(32, 32))
 
 
 def test_an_image_is_a_function_of_its_place_in_the_run() -> None:
-    first, second = (TrainingImages(MemorySet([0, 1] * 4), range(8), RANDOM, SIZE, 0) for _ in range(2))
+    first, second = (TrainingImages(MemorySet([0, 1] * 4), range(8), transform_of(RANDOM, SIZE), 0) for _ in range(2))
     one = first[(0, 3)][0]
     torch.rand(9)
     first[(0, 4)]
     assert torch.equal(second[(0, 3)][0], one)
     assert not torch.equal(second[(1, 3)][0], one), "another epoch"
-    assert not torch.equal(TrainingImages(MemorySet([0, 1] * 4), range(8), RANDOM, SIZE, 1)[(0, 3)][0], one)
+    assert not torch.equal(
+        TrainingImages(MemorySet([0, 1] * 4), range(8), transform_of(RANDOM, SIZE), 1)[(0, 3)][0], one
+    )
     assert one.shape == (3, 32, 32)
 
 
@@ -63,8 +65,8 @@ def test_augmentation_that_timm_does_not_know(change: dict[str, str]) -> None:
 
 
 def test_a_damaged_image_is_the_next_one() -> None:
-    images = TrainingImages(MemorySet([0, 1, 0, 1], corrupt=(1,)), range(4), PLAIN, SIZE, 0)
+    images = TrainingImages(MemorySet([0, 1, 0, 1], corrupt=(1,)), range(4), transform_of(PLAIN, SIZE), 0)
     assert [images[(0, place)][1:] for place in range(4)] == [(0, 0), (0, 1), (0, 0), (1, 0)]
-    nothing = TrainingImages(MemorySet([0, 1], corrupt=(0, 1)), range(2), PLAIN, SIZE, 0)
+    nothing = TrainingImages(MemorySet([0, 1], corrupt=(0, 1)), range(2), transform_of(PLAIN, SIZE), 0)
     with pytest.raises(ImageError, match="not one of 2 images of memory could be read"):
         nothing[(0, 0)]
