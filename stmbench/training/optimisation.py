@@ -16,6 +16,8 @@ from stmbench.training.recipe import DecayRule, Recipe
 def optimizer_of(model: nn.Module, recipe: Recipe, mixer: str | None) -> torch.optim.Optimizer:
     """The recipe's optimiser over the model's parameters. Raises ConfigError for one that timm does not have."""
     options: dict[str, Any] = {"betas": recipe.betas} if recipe.optimizer.startswith("adam") else {}
+    if recipe.optimizer == "adamw":
+        options["fused"] = True  # one kernel in place of several for each parameter
     groups = parameter_groups(model, recipe.weight_decay, recipe.decay_rule, mixer)
     if recipe.backbone_lr != 1 and hasattr(model, "trunk"):
         groups = slower_backbone(groups, model, recipe.scaled_lr, recipe.backbone_lr)

@@ -86,6 +86,5 @@ def collapse(entropy: float, divergence: float, outputs: int) -> str | None:
 def limit_each(gradients: list[Tensor], largest: float) -> None:
     """Scale each gradient, in place, so that its own norm is at most `largest`, as in the authors' code."""
     if gradients:
-        norms = torch._foreach_norm(gradients)
-        scales = [(largest / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
-        torch._foreach_mul_(gradients, scales)
+        norms = torch.stack(torch._foreach_norm(gradients))
+        torch._foreach_mul_(gradients, list((largest / (norms + 1e-6)).clamp(max=1.0).unbind()))

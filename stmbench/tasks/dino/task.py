@@ -119,8 +119,8 @@ class SelfDistillationTask(Task):
             student_temperature=self.recipe.student_temperature,
             teacher_temperature=self._temperature,
         )
-        watched = torch.stack([found.entropy, found.divergence])
-        self._pending.append(torch.cat([teacher.detach().double().mean((0, 1)), watched.double()]))
+        seen = teacher.mean((0, 1), dtype=torch.promote_types(teacher.dtype, torch.float32))
+        self._pending.append(torch.cat([seen.double(), torch.stack([found.entropy, found.divergence]).double()]))
         return found.loss
 
     def _crops(self, pixels: Tensor, changes: Tensor) -> Tensor:
