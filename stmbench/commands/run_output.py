@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from stmbench.experiments.engines.processes import ProcessEngine
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.published import published_values
 from stmbench.experiments.running import Run, RunReport
-from stmbench.experiments.tasks import Estimator, Task, is_done, total
+from stmbench.experiments.tasks import Estimator, Task, is_done, threads_of_tasks, total
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.build_report import figures, tables
@@ -182,7 +181,7 @@ class RunOutput:
         return {task.name: not task.fresh and is_done(task, self.folder) for task in self.tasks}
 
     def _estimates(self, done: dict[str, bool]) -> dict[str, float | None]:
-        estimator = Estimator(self.tasks[0].device, max(1, (os.cpu_count() or 1) // self.workers))
+        estimator = Estimator(self.tasks[0].device, threads_of_tasks(self.workers))
         return {task.name: None if task.missing or done[task.name] else estimator.seconds(task) for task in self.tasks}
 
     def _show(self, frame: pd.DataFrame, report: RunReport) -> None:

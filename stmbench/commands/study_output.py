@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from stmbench.comparison.models import compare_models, training_seeds
 from stmbench.errors import ConfigError
 from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.running import RunReport
-from stmbench.experiments.tasks import Estimator, Task, total
+from stmbench.experiments.tasks import Estimator, Task, threads_of_tasks, total
 from stmbench.mixers.base import MIXERS
 from stmbench.plugins import load_plugin
 from stmbench.reporting import content
@@ -101,7 +100,7 @@ class StudyOutput(RunOutput):
         """
         made, resources = design(options), Resources(device=device)
         number = workers_of(str(workers))
-        estimator = Estimator(device, max(1, (os.cpu_count() or 1) // number))
+        estimator = Estimator(device, threads_of_tasks(number))
 
         def tasks_of(effort: Effort) -> list[Task]:
             tasks = plan(made.experiment(effort), resources, plugins=tuple(map(str, plugins)), fresh=fresh)

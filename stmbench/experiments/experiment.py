@@ -90,6 +90,7 @@ class Column:
     stage: int | None = None
     condition: str | None = None
     level: float | None = None
+    epoch: int | None = None  # of the training whose weights were analysed
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -192,6 +193,11 @@ class Experiment:
                 got = "no `keep_every`" if keep is None else f"keep_every: {keep}"
                 remedy = "add `keep_every: 1` to `training`" if keep is None else "correct one of them"
                 raise RefusedKeyError("analyses", f"training to keep the weights of epoch {epoch}", got, remedy)
+        analysed = {epochs, *(epoch for step in self.analyses for epoch in step.at_epochs)}
+        for column in (column for block in self.published for column in block.columns.values()):
+            if column.epoch not in (None, *analysed):
+                known = ", ".join(map(str, sorted(analysed)))
+                raise RefusedKeyError("published", f"an epoch whose weights are analysed: {known}", f"{column.epoch}")
 
     @property
     def about(self) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ A task is data alone, so it travels to any process.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -163,6 +164,11 @@ def _has_epochs(task: Task, analysis: Analysis) -> bool:
             if not all(_epoch_file(analysis.folder(run), epoch).is_file() for epoch in epochs):
                 return False
     return True
+
+
+def threads_of_tasks(workers: int) -> int:
+    """How many threads each of so many workers has; a single one is this process, which has its own number."""
+    return torch.get_num_threads() if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
 
 
 class Estimator:

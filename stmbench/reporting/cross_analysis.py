@@ -207,7 +207,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[tuple[Cell, ...], str]]:
         metric = str(row["metric"])
         shown = display(metric, "" if pd.isna(row["unit"]) else str(row["unit"]), [row["measured"], row["published"]])
         quantity = f"{shown.name}, {shown.unit}" if shown.unit else shown.name
-        untrained = is_random(row["weights"]) and metric.startswith("accuracy")
+        untrained = is_random(row["weights"]) and "accuracy" in metric
         measured = None if pd.isna(row["measured"]) else float(row["measured"])
         yield (
             (

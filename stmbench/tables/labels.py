@@ -98,6 +98,20 @@ def run_and_epoch(weights: object) -> tuple[str, int] | None:
     return f"{label.rpartition(':')[0]}:", int(recipe["epoch"])
 
 
+def run_label(label: str) -> str:
+    """The label of an epoch's weights in the form of a run's, so that seeds of one epoch can be joined.
+
+    `a.e6.s0.epoch6:1a2b` is `a.e6.s0:1a2b`, what the run ended with, and `a.e6.s0.epoch4:1a2b` is
+    `a.e6.epoch4.s0:1a2b`. Other labels are returned as they are.
+    """
+    found = run_and_epoch(label)
+    if found is None or label.startswith(found[0]):
+        return label
+    (run, epoch), (recipe, seed) = found, recipe_and_seed(found[0])
+    middle = "" if run_and_epoch(run) == found else f".epoch{epoch}"
+    return f"{recipe}{middle}.s{seed}:{label.rpartition(':')[2]}"
+
+
 def weights_text(weights: object) -> str:
     """For people: 'random init', or the checkpoint's label."""
     return "random init" if is_random(weights) else str(weights)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stmbench.bundled import bundled
 from stmbench.errors import TableError, UnknownNameError
-from stmbench.tables.labels import recipe_and_seed, resolution_text
+from stmbench.tables.labels import recipe_and_seed, resolution_text, run_and_epoch, run_label
 from stmbench.tables.schema import unit_of
 
 MARK: Final = "# source: "
@@ -52,6 +52,7 @@ COLUMNS: Final = (
 # rows that agree in these, and in their weights except for the seed, are averaged
 SAME: Final = ("analysis", "definition", "dataset", "split", "num_images", "device", "dtype", "compile", "resolution")
 POINTS, RELATIVE = "points", "relative"
+EPOCH: Final = "epoch"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ class PublishedValue:
         table, column: of `results/published`.
         value: in base units.
         conditions: column of the measured table -> value. None selects nulls, and so does leaving out a column of
-            SPECIAL; any other column that is left out may hold anything.
+            SPECIAL; any other column that is left out may hold anything. `epoch` is no column: it selects weights of
+            that epoch of a training, which may be its last.
     """
 
     model: str
@@ -96,12 +98,16 @@ def compare_with_published(frame: pd.DataFrame, published: Iterable[PublishedVal
 
 def _compared(rows: pd.DataFrame, published: PublishedValue) -> dict[str, Any]:
     matching = rows[(rows["model"] == published.model) & (rows["metric"] == published.metric)]
-    for name, value in {**dict.fromkeys(SPECIAL), **published.conditions}.items():
+    conditions = {**dict.fromkeys(SPECIAL), **published.conditions}
+    if (epoch := conditions.pop(EPOCH, None)) is not None:
+        runs = matching["weights"].map(run_and_epoch)
+        matching = matching[[run is not None and run[1] == epoch for run in runs]]
+    for name, value in conditions.items():
         if name not in matching.columns:
             raise TableError("a condition on a column of the table", repr(name), "correct the published column")
         selected = matching[name].isna() if value is None else (matching[name] == _as_stored(name, value))
         matching = matching[selected.fillna(False).astype(bool)]
-    kind = POINTS if unit_of(published.metric) == "1" and published.metric.startswith("accuracy") else RELATIVE
+    kind = POINTS if unit_of(published.metric) == "1" and "accuracy" in published.metric else RELATIVE
     known = {
         "model": published.model,
         "label": published.label or published.model,
@@ -129,9 +135,8 @@ def _as_stored(column: str, value: Any) -> Any:
 
 def _seeds(matching: pd.DataFrame) -> pd.Series:
     """The newest value of each seed, of the rows (newest last) that agree with the newest one otherwise."""
-    names = pd.DataFrame(
-        matching["weights"].map(recipe_and_seed).tolist(), index=matching.index, columns=["recipe", "seed"]
-    )
+    runs = matching["weights"].map(run_label, na_action="ignore")
+    names = pd.DataFrame(runs.map(recipe_and_seed).tolist(), index=matching.index, columns=["recipe", "seed"])
     alike = pd.concat([matching[list(SAME)].astype(object), names["recipe"]], axis=1)
     alike = alike.where(alike.notna(), None)
     same = (alike == alike.iloc[-1]) | (alike.isna() & alike.iloc[-1].isna())

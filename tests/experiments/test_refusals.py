@@ -69,7 +69,8 @@ CASES = {
     f"{HEAD}data: {{set: digits, fractions: [0.5, 0.5]}}\n": "fractions above 0 and up to 1, each once, got 0.5, 0.5",
     f"{HEAD}data: {{set: digits, fractions: [.nan]}}\n": "fractions above 0 and up to 1, each once, got nan",
     f"{HEAD}weights: trained\n": "`data` to train on beside `weights: trained` in line 3 of e.yaml, got none; add `dat",
-    f"{TRAINED}  recipe: digitz\n": "expected a recipe in line 6 of e.yaml, got 'digitz'; did you mean digits?",
+    f"{TRAINED}  recipe: digitz\n": "expected a recipe in line 6 of e.yaml, got 'digitz'; did you mean digits or "
+    "dino_digits?",
     TRAINED.replace(
         "epochs: 1,", "epoch: 1,"
     ): "expected a field of a recipe in line 6 of e.yaml, got 'epoch'; did you mean epochs",
@@ -94,6 +95,9 @@ CASES = {
     "stm_table3_imagenet in line 7 of e.yaml, got 'top_1'; did you mean top1",
     f"{TABLE}  - table: stm_table3_imagenet\n    columns: {{}}\n    where: {{methods: x}}\n": "a column of "
     "stm_table3_imagenet in line 7 of e.yaml, got 'methods'",
+    f"{TRAINED}analyses: [probe]\npublished:\n  - table: stm_table3_imagenet\n    columns:\n      top1: {{metric: "
+    "knn_accuracy, epoch: 20}\n": "an epoch whose weights are analysed: 1 in line 9 of e.yaml, got "
+    "20; correct `published`",
     # includes
     f"{HEAD}analyses: erf\ninclude: other.yaml\n": "expected the file included in line 4 of e.yaml, got none at",
     f"{HEAD}include: e.yaml\n": "files that include others in one direction, got e.yaml -> e.yaml in line 3 of e.yaml; "

@@ -16,6 +16,7 @@ from stmbench.tables.labels import (
     random_label,
     recipe_and_seed,
     run_and_epoch,
+    run_label,
     square_side,
     weights_text,
 )
@@ -108,3 +109,17 @@ def test_the_side_of_a_square() -> None:
 def test_counts_have_no_decimals() -> None:
     assert number(1_625_482.0, "elements_moved") == "1,625,482"
     assert number(0.0, "dropped_rounds") == "0"
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("a.dino.e6.s0.epoch6:1a2b", "a.dino.e6.s0:1a2b"),
+        ("a.dino.e6.s0.epoch4:1a2b", "a.dino.e6.epoch4.s0:1a2b"),
+        ("a.dino.e6.s0:1a2b", "a.dino.e6.s0:1a2b"),
+        ("random:3", "random:3"),
+        ("weights.pth:1a2b", "weights.pth:1a2b"),
+    ],
+)
+def test_an_epochs_label_is_like_a_runs(label: str, expected: str) -> None:
+    assert run_label(label) == expected

@@ -27,7 +27,7 @@ from tests.tables.frames import WHEN, failed_row, profile_frame, profile_rows
 @pytest.mark.parametrize("name", published_names())
 def test_every_table_has_rows_and_names_its_source(name: str) -> None:
     table = published(name)
-    assert len(table) >= 4
+    assert table.size >= 10
     assert any(paper in table.attrs["source"] for paper in ("Hu et al.", "Gao et al.", "Li et al."))
     assert "Table" in table.attrs["source"]
     assert not table.columns.duplicated().any()
@@ -179,3 +179,23 @@ def test_what_was_not_measured_stays_in_the_list() -> None:
 def test_an_unknown_column_is_an_error() -> None:
     with pytest.raises(TableError, match="'side'"):
         compare_with_published(frame_of([accuracy(0.8)]), [dataclasses.replace(line(), conditions={"side": 224})])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "measured", "runs"),
+    [(2, 0.55, 2), (4, 0.7, 1), (3, math.nan, math.nan)],  # the last weights are those of epoch 4, too
+)
+def test_weights_of_an_epoch_are_selected_and_joined_over_seeds(epoch: int, measured: float, runs: float) -> None:
+    later = WHEN + datetime.timedelta(hours=1)
+    rows = [
+        accuracy(0.5, metric="knn_accuracy", weights="digits.dino.e4.s0.epoch2:1a"),
+        accuracy(0.6, metric="knn_accuracy", weights="digits.dino.e4.s1.epoch2:2a"),
+        accuracy(0.8, metric="knn_accuracy", weights="digits.dino.e4.s0.epoch4:3a"),
+        accuracy(0.7, metric="knn_accuracy", weights="digits.dino.e4.s0:3a", created_utc=later),
+        accuracy(0.1, metric="knn_accuracy", weights="random:0", created_utc=later),
+        accuracy(0.2, metric="knn_accuracy", created_utc=later),
+    ]
+    row = compare_with_published(frame_of(rows), [line("knn_accuracy", conditions={"epoch": epoch})]).iloc[0]
+    assert [row["measured"], row["runs"]] == pytest.approx([measured, runs], nan_ok=True)
+    assert row["difference_kind"] == "points"
+    assert row["difference"] == pytest.approx(100 * (measured - 0.75), nan_ok=True)

@@ -13,7 +13,7 @@ from stmbench.analyses.registry import View
 from stmbench.figures.curves import draw_levels, join_trainings, lines_of, words_of
 from stmbench.figures.dots import dot_plot
 from stmbench.figures.plot_data import Point, points_of
-from stmbench.tables.labels import recipe_and_seed, run_and_epoch
+from stmbench.tables.labels import run_and_epoch, run_label
 
 
 def figures(view: View) -> dict[str, Figure]:
@@ -106,19 +106,9 @@ def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     left |= {pair for pair, run in known.items() if first[pair[0], run] != pair}
     kept = [pair not in left for pair in zip(rows["model"], rows["weights"], strict=True)]
     chosen = rows[kept]
-    chosen = chosen.assign(weights=chosen["weights"].map(_as_run, na_action="ignore").astype("string"))
+    chosen = chosen.assign(weights=chosen["weights"].map(run_label, na_action="ignore").astype("string"))
     chosen.attrs = rows.attrs
     return chosen
-
-
-def _as_run(label: str) -> str:
-    """`a.e6.s0.epoch6:1a2b` is `a.e6.s0:1a2b`, and `a.e6.s0.epoch4:1a2b` is `a.e6.epoch4.s0:1a2b`."""
-    found = run_and_epoch(label)
-    if found is None or label.startswith(found[0]):
-        return label
-    (run, epoch), (recipe, seed) = found, recipe_and_seed(found[0])
-    middle = "" if run_and_epoch(run) == found else f".epoch{epoch}"
-    return f"{recipe}{middle}.s{seed}:{label.rpartition(':')[2]}"
 
 
 def by_epoch(rows: pd.DataFrame) -> list[Point]:

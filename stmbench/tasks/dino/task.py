@@ -77,6 +77,7 @@ class SelfDistillationTask(Task):
             remedy = "use --set local_size=N, --recipe dino_digits, or a larger --resolution"
             raise ConfigError(expected, str(recipe.local_size), remedy)
         if not isinstance(backbone, Backbone):
+            self._require_local_crops(backbone)
             return
         backbone.require_size(*size)
         if recipe.local_crops:
@@ -85,6 +86,18 @@ class SelfDistillationTask(Task):
             except ConfigError as error:
                 remedy = "use --set local_size=N, or --set local_crops=0 for global crops alone"
                 raise ConfigError(error.expected, f"local crops of {error.got}", remedy) from error
+
+    def _require_local_crops(self, backbone: nn.Module) -> None:
+        """Raise ConfigError for a network that says its sizes by refusing images alone, and refuses the local crops."""
+        side, name = self.recipe.local_size, self.settings.model
+        if not self.recipe.local_crops:
+            return
+        try:
+            with torch.no_grad(), _in_eval_mode(backbone):
+                pooled(backbone, torch.zeros(1, 3, side, side))
+        except Exception as error:
+            remedy = f"try {name}[dynamic_img_size=True], --set local_size=N, or --set local_crops=0"
+            raise ConfigError(f"a network that takes local crops of {side}x{side}", str(error), remedy) from error
 
     def prepare(self, model: nn.Module) -> None:
         """See `Task.prepare`."""

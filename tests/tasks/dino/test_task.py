@@ -171,6 +171,15 @@ def test_a_crop_smaller_than_the_network_takes() -> None:
         Loop(wide, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
 
 
+def test_a_network_that_takes_no_local_crops() -> None:
+    name = "timm:vit_tiny_patch16_224[img_size=32,depth=1,embed_dim=12,num_heads=2]"
+    run = settings(recipe=RECIPE, model=name)
+    with pytest.raises(ConfigError, match=r"takes local crops of 16x16, got .*32.*; try .*\[dynamic_img_size=True\]"):
+        Loop(run, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
+    free = dataclasses.replace(run, model=name.replace("[", "[dynamic_img_size=True,"))
+    Loop(free, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
+
+
 @pytest.mark.parametrize("field", ["mixup", "label_smoothing", "ema", "dropout"])
 def test_a_recipe_without_what_labels_need(field: str) -> None:
     with pytest.raises(ConfigError, match=f"no {field} in a recipe of self-distillation"):
