@@ -205,8 +205,12 @@ def on_its_classes(loaded: LoadedModel, images: ImageSet, checkpoint: Checkpoint
     """The model, cut down to the outputs of the set's classes where a mapping says which they are.
 
     Raises:
-        InputError: classes that are not the model's, by number or by name; labels beyond its outputs.
+        InputError: classes that are not the model's, by number or by name; labels beyond its outputs; a model that
+            gives features alone.
     """
+    if loaded.num_classes == 0:
+        got = f"{loaded.name} with {loaded.weights}, which gives features alone"
+        raise InputError("a model with a classifier", got, "measure it with `stmbench probe`")
     if images.outputs is not None:
         if images.model_classes not in (None, loaded.num_classes):
             got = f"{loaded.num_classes} in {loaded.name}"

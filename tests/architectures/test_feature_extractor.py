@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
 
-from stmbench.analyses.loaded_model import load_model
+from stmbench.analyses.loaded_model import load_model, on_its_classes
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.feature_extractor import as_feature_extractor, feature_width, pooled
 from stmbench.checkpoints.reading import read_weights
-from stmbench.errors import CheckpointError, ConfigError, UnitError
+from stmbench.errors import CheckpointError, ConfigError, InputError, UnitError
+from tests.data.memory_set import MemorySet
 
 NAME = "unified_dw_conv_nano"
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -59,6 +60,8 @@ def test_weights_without_a_head_load_as_a_feature_extractor_and_have_no_logits(n
     loaded = load_model(name, tmp_path / "features.safetensors")
     torch.testing.assert_close(loaded.model(IMAGES), model(IMAGES))
     assert loaded.num_classes == 0
+    with pytest.raises(InputError, match=r"a model with a classifier, got .* gives features alone; .*stmbench probe"):
+        on_its_classes(loaded, MemorySet([0, 1]), None)
     with pytest.raises(UnitError, match=r"expected a model with a classifier, got .* gives features alone"):
         loaded.logits(IMAGES)
 
