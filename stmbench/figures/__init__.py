@@ -10,6 +10,7 @@ dots              models as rows of dots with their intervals
 differences       what models have more or less than a control, as small multiples
 annotations       whose an artist is, tooltips, words along a line
 whiskers          intervals: drawn, cut, in digits; what hollow means
+rank_correlation  Spearman's, with an interval over models
 names             names beside the marks of a scatter plot
 across_analyses   figures of several analyses: the Pareto front, the matrix of ranks
 """

@@ -20,6 +20,7 @@ _TRAINED: Final = re.compile(r"(?P<source>.+)\.s(?P<seed>\d+)(?P<key>[#+][^:]*)?
 # weights that a run kept of an epoch before its last; a run's name says how many epochs it has in all
 _OF_EPOCH: Final = re.compile(r"(?P<run>.+\.s\d+)\.epoch(?P<epoch>\d+)(?P<key>[#+][^:]*)?(?P<hash>:[^:]*)")
 _EPOCHS: Final = re.compile(r".*\.e(?P<epoch>\d+)([.#+].*)?")
+_DISTILLED: Final = ".dino"  # in the names of such runs
 _KIND: Final = re.compile(r"[a-z]+(-[a-z]+)*")  # of a detector
 LEARNED: Final = ("accuracy", "box_ap", "mask_ap")  # metrics that are no result where weights are random
 FEWEST_ROUNDS: Final = 10  # fewer support no interval, ratio or rank
@@ -96,6 +97,11 @@ def run_and_epoch(weights: object) -> tuple[str, int] | None:
     if run is None or recipe is None:
         return None
     return f"{label.rpartition(':')[0]}:", int(recipe["epoch"])
+
+
+def is_self_supervised(weights: object) -> bool:
+    """Whether a label, or a recipe's part of one, names weights of a self-distillation."""
+    return f"{_DISTILLED}." in str(weights)
 
 
 def run_label(label: str) -> str:

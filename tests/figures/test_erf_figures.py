@@ -12,7 +12,6 @@ from matplotlib.patches import Rectangle
 
 from stmbench.analyses.erf.figures.maps import read_maps
 from stmbench.analyses.erf.figures.plots import erf_figures
-from stmbench.analyses.erf.figures.scatter import spearman
 from stmbench.analyses.erf.terminal import erf_table
 from stmbench.tables import Row, frame_of
 from tests.tables.frames import WHEN
@@ -124,22 +123,6 @@ def test_a_detectors_own_field_comes_before_its_backbones(tmp_path: Path) -> Non
     assert places[0] == 0.77
     options = both.assign(model=both["model"].str.replace("maskrcnn:unified_m0_nano", "maskrcnn:unified_m0_nano[a=1]"))
     assert "erf_detection" in erf_figures(options, OURS, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "expected"),
-    [
-        ((1, 2, 3, 4, 5), (2, 1, 4, 3, 5), 0.8),
-        ((1, 2, 3, 4, 5), (9, 8, 3, 2, 1), -1.0),
-        ((1, 2, 2, 3), (1, 2, 3, 4), 0.9486833),  # ties at their mean rank
-    ],
-)
-def test_rank_correlation(x: tuple[float, ...], y: tuple[float, ...], expected: float) -> None:
-    value, low, high = spearman(x, y)
-    assert value == pytest.approx(expected)
-    assert -1 - 1e-9 <= low <= value + 1e-9
-    assert value - 1e-9 <= high <= 1 + 1e-9
-    assert np.isnan(spearman(x, (1.0,) * len(x))[0])
 
 
 def test_few_models_and_several_settings_have_no_correlation(tmp_path: Path) -> None:

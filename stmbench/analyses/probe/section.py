@@ -6,8 +6,8 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.analyses.probe.figures import (
-    figures,
+from stmbench.analyses.probe.figures import figures
+from stmbench.analyses.probe.figures.accuracies import (
     knn_points,
     last_epochs,
     left_out,
@@ -15,13 +15,14 @@ from stmbench.analyses.probe.figures import (
     of_probes,
     shown_k,
 )
+from stmbench.analyses.probe.figures.rankings import Rankings, rankings_of
 from stmbench.analyses.probe.options import CHOICE, COSINE, DIFFERENCE, KNN, KNN_TOP5, LINEAR
 from stmbench.analyses.probe.terminal import SETTING, measured, probed
 from stmbench.analyses.registry import View
 from stmbench.figures.plot_data import labels, points_of
 from stmbench.reporting.caveats import caveats
-from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
-from stmbench.reporting.model_table import Measured, best, by_model, conditions
+from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
+from stmbench.reporting.model_table import Measured, best, by_model, cell, conditions
 
 DEFINITION: Final = Definition(
     text="Features f are what the network gives its classifier, which is dropped; images of both splits are prepared "
@@ -49,6 +50,11 @@ PLOTS: Final = {
         "Probes of frozen features by epoch",
         "kNN accuracy of the weights that a training kept of its epochs; bands are 95 % intervals.",
     ),
+    "probe_rankings": (
+        "Models under self-distillation and under labels",
+        "kNN accuracy of the same models after both trainings. Whiskers are 95 % intervals; of several trainings the "
+        "mark is their mean and the whisker spans all intervals.",
+    ),
 }
 
 
@@ -67,13 +73,15 @@ def section(view: View) -> Section:
         lead = best(neighbours[k], KNN, words=f"kNN accuracy (k = {k})")
     else:
         lead = best([point for found in linear.values() for point in found], LINEAR, words="linear accuracy")
+    rankings = rankings_of(rows)
+    tables = (_accuracies(rows), _more(rows), _differences(rows), _both_ways(rankings))
     return Section(
         name="probe",
         heading="Probes of features",
-        lead=lead,
+        lead=lead if rankings is None else f"{lead} {rankings.sentence}",
         conditions=conditions(measured(rows)),
         plots=tuple(plots),
-        tables=tuple(table for table in (_accuracies(rows), _more(rows), _differences(rows)) if table is not None),
+        tables=tuple(table for table in tables if table is not None),
         definition=DEFINITION,
         caveats=(*caveats(rows), *(Caveat(kind="note", text=text) for text in left_out(rows))),
     )
@@ -114,3 +122,35 @@ def _differences(rows: pd.DataFrame) -> Table | None:
     against = "/".join(names.get(control, control) for control in controls)
     note = f"Accuracy minus that of {against} on the same queries; 95 % intervals of paired shares."
     return by_model("probe-differences", f"Differences to {against}", columns, note=note)
+
+
+def _both_ways(rankings: Rankings | None) -> Table | None:
+    """kNN accuracy and rank of each model under labels and under self-distillation."""
+    if rankings is None:
+        return None
+    lines = [
+        Row(
+            cells=(
+                Cell(text=one.labelled.name),
+                cell(one.labelled, KNN),
+                Cell(text=f"{ranks[0]:g}", value=ranks[0]),
+                cell(one.distilled, KNN),
+                Cell(text=f"{ranks[1]:g}", value=ranks[1]),
+            ),
+            model=one.labelled.model,
+        )
+        for one, ranks in zip(rankings.models, rankings.ranks, strict=True)
+    ]
+    return Table(
+        name="probe-rankings",
+        title="Ranks under self-distillation and under labels",
+        columns=(
+            Column(heading="Model", is_number=False),
+            *(Column(heading="Labels", unit="%"), Column(heading="Rank, labels")),
+            *(Column(heading="DINO", unit="%"), Column(heading="Rank, DINO")),
+        ),
+        lines=tuple(lines),
+        note=f"kNN accuracy, k = {rankings.k}, means over trainings of {rankings.labelled} and {rankings.distilled}; "
+        f"small numbers span their 95 % intervals. {rankings.sentence} The interval of ρ resamples models, and "
+        "trainings within them.",
+    )

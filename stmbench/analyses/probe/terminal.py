@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from stmbench.analyses.probe.figures import Panel, knn_points, linear_points, of_probes
+from stmbench.analyses.probe.figures.accuracies import Panel, knn_points, linear_points, of_probes
 from stmbench.analyses.probe.options import CHOICE, KNN, LINEAR
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError

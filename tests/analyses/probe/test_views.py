@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from stmbench.analyses.probe.figures import by_epoch, figures, last_epochs
+from stmbench.analyses.probe.figures import figures
+from stmbench.analyses.probe.figures.accuracies import by_epoch, last_epochs
 from stmbench.analyses.probe.options import CHOICE, COSINE, DIFFERENCE, KNN, KNN_TOP5, LINEAR, NAME
 from stmbench.analyses.probe.section import section
 from stmbench.analyses.probe.terminal import terminal
@@ -35,7 +36,7 @@ def _row(mixer: str, weights: str, metric: str, value: float, **columns: Any) ->
     return Row(**{**known, **columns})
 
 
-def _probe(mixer: str, weights: str, value: float, *, linear: bool = True) -> list[Row]:
+def probe_rows(mixer: str, weights: str, value: float, *, linear: bool = True) -> list[Row]:
     """kNN at 10 and 20, 1 and 0 points above `value`, and a linear probe 2 points above it."""
     rows = [_row(mixer, weights, KNN, value + (20 - k) / 1000, level=k) for k in (10, 20)]
     rows += [_row(mixer, weights, KNN_TOP5, 0.991, level=20), _row(mixer, weights, COSINE, 0.4321)]
@@ -46,7 +47,7 @@ def _probe(mixer: str, weights: str, value: float, *, linear: bool = True) -> li
     return rows
 
 
-def _view(rows: list[Row]) -> View:
+def view_of(rows: list[Row]) -> View:
     frame = frame_of(rows)
     frame.attrs["mixers"] = {
         "sw_attn": {"abbreviation": "SW-Attn", "palette_slot": 2},
@@ -63,7 +64,9 @@ def _said(view: View) -> str:
 
 
 def test_a_terminal_row_has_every_k_and_the_linear_probe() -> None:
-    said = _said(_view(_probe("dw_conv", "digits.e6.s0:abc", 0.8) + _probe("sw_attn", RANDOM, 0.7, linear=False)))
+    said = _said(
+        view_of(probe_rows("dw_conv", "digits.e6.s0:abc", 0.8) + probe_rows("sw_attn", RANDOM, 0.7, linear=False))
+    )
     lines = [line.split() for line in said.splitlines()]
     assert ["DW-Conv", "81.0", "80.0", "82.0"] in lines
     assert next(line for line in lines if line[0] == "SW-Attn")[-3:] == ["71.0", "70.0", "–"]
@@ -75,11 +78,11 @@ def test_a_terminal_row_has_every_k_and_the_linear_probe() -> None:
 
 def test_a_table_of_other_rows_is_refused() -> None:
     with pytest.raises(TableError, match="rows of the analysis 'probe'"):
-        terminal(_view([_row("dw_conv", RANDOM, COSINE, 0.5)]))
+        terminal(view_of([_row("dw_conv", RANDOM, COSINE, 0.5)]))
 
 
 def test_dots_stand_side_by_side_and_say_their_values() -> None:
-    view = _view(_probe("dw_conv", RANDOM, 0.8) + _probe("sw_attn", RANDOM, 0.7))
+    view = view_of(probe_rows("dw_conv", RANDOM, 0.8) + probe_rows("sw_attn", RANDOM, 0.7))
     (figure,) = figures(view).values()
     assert [axes.get_xlabel() for axes in figure.axes] == ["kNN accuracy (k = 20), %", "linear accuracy (sgd), %"]
     words = {mark.text for mark in marks_in(figure).values()}
@@ -88,24 +91,24 @@ def test_dots_stand_side_by_side_and_say_their_values() -> None:
 
 
 def test_probes_of_different_weights_are_figures_of_their_own() -> None:
-    rows = _probe("dw_conv", RANDOM, 0.8) + _probe("sw_attn", RANDOM, 0.7)
-    rows += _probe("dw_conv", "digits.e6.s0:abc", 0.9, linear=False)
-    assert set(figures(_view(rows))) == {"probe_knn", "probe_linear"}
+    rows = probe_rows("dw_conv", RANDOM, 0.8) + probe_rows("sw_attn", RANDOM, 0.7)
+    rows += probe_rows("dw_conv", "digits.e6.s0:abc", 0.9, linear=False)
+    assert set(figures(view_of(rows))) == {"probe_knn", "probe_linear"}
 
 
 def test_one_point_is_no_figure_which_is_said() -> None:
-    view = _view(_probe("dw_conv", RANDOM, 0.8))
+    view = view_of(probe_rows("dw_conv", RANDOM, 0.8))
     assert figures(view) == {}
     assert any(note.text.startswith("No figure") for note in section(view).caveats)
 
 
 def _trainings() -> View:
     """Two trainings of one model that kept epochs 2 and 4 of 4 (the last is kept twice), and random weights."""
-    rows = _probe("dw_conv", RANDOM, 0.5)
+    rows = probe_rows("dw_conv", RANDOM, 0.5)
     for seed in (0, 1):
         for name, value in ((".epoch2:a", 0.6), (".epoch4:b", 0.7), (":b", 0.7)):
-            rows += _probe("dw_conv", f"shapes.dino.e4.s{seed}{name}{seed}", value + 0.1 * seed)
-    return _view(rows)
+            rows += probe_rows("dw_conv", f"shapes.dino.e4.s{seed}{name}{seed}", value + 0.1 * seed)
+    return view_of(rows)
 
 
 def test_knn_by_epoch_joins_seeds_and_takes_each_epoch_once() -> None:
@@ -123,9 +126,11 @@ def test_knn_by_epoch_joins_seeds_and_takes_each_epoch_once() -> None:
 def test_recipes_of_one_model_are_lines_of_their_own() -> None:
     view = _trainings()
     other = [
-        row for epoch in (2, 4) for row in _probe("dw_conv", f"shapes.e4.s0.epoch{epoch}:c{epoch}", 0.6 + epoch / 100)
+        row
+        for epoch in (2, 4)
+        for row in probe_rows("dw_conv", f"shapes.e4.s0.epoch{epoch}:c{epoch}", 0.6 + epoch / 100)
     ]
-    rows = pd.concat([view.rows, _view(other).rows], ignore_index=True)
+    rows = pd.concat([view.rows, view_of(other).rows], ignore_index=True)
     rows.attrs = view.rows.attrs
     lines: dict[str, list[float]] = {}
     for point in by_epoch(rows):
@@ -140,9 +145,13 @@ def test_dots_are_of_the_last_epoch() -> None:
 
 
 def test_seeds_of_an_epoch_are_joined_in_dots() -> None:
-    rows = [row for seed in (0, 1) for row in _probe("dw_conv", f"shapes.e4.s{seed}.epoch4:b{seed}", 0.6 + seed / 10)]
-    rows += [row for seed in (0, 1) for row in _probe("sw_attn", f"shapes.e4.s{seed}.epoch3:c{seed}", 0.5 + seed / 10)]
-    view = _view(rows)
+    rows = [
+        row for seed in (0, 1) for row in probe_rows("dw_conv", f"shapes.e4.s{seed}.epoch4:b{seed}", 0.6 + seed / 10)
+    ]
+    rows += [
+        row for seed in (0, 1) for row in probe_rows("sw_attn", f"shapes.e4.s{seed}.epoch3:c{seed}", 0.5 + seed / 10)
+    ]
+    view = view_of(rows)
     assert set(last_epochs(view.rows)["weights"]) == {
         *("shapes.e4.s0:b0", "shapes.e4.s1:b1", "shapes.e4.epoch3.s0:c0", "shapes.e4.epoch3.s1:c1"),
     }
@@ -152,11 +161,11 @@ def test_seeds_of_an_epoch_are_joined_in_dots() -> None:
 
 
 def test_the_section_leads_with_the_best_and_has_the_differences() -> None:
-    rows = _probe("dw_conv", RANDOM, 0.8) + _probe("sw_attn", RANDOM, 0.7)
+    rows = probe_rows("dw_conv", RANDOM, 0.8) + probe_rows("sw_attn", RANDOM, 0.7)
     for condition, level in (("knn", 20), ("sgd", None)):
         at = {"condition": condition, "level": level, "baseline": "unified_sw_attn_nano"}
         rows.append(_row("dw_conv", RANDOM, DIFFERENCE, 0.1, **at))
-    made = section(_view(rows))
+    made = section(view_of(rows))
     assert made.lead.startswith("DW-Conv has the highest kNN accuracy (k = 20) of 2: 80.0 % (78.0 to 82.0)")
     assert made.conditions == "digits · test · 90 images · 32 px · fp32 · cpu"
     accuracies, more, differences = made.tables
@@ -168,5 +177,5 @@ def test_the_section_leads_with_the_best_and_has_the_differences() -> None:
 
 
 def test_a_linear_probe_alone_leads_the_section() -> None:
-    rows = [row for mixer in ("dw_conv", "sw_attn") for row in _probe(mixer, RANDOM, 0.7) if row.metric == LINEAR]
-    assert section(_view(rows)).lead.startswith("All 2 models have the same linear accuracy: 72.0 %")
+    rows = [row for mixer in ("dw_conv", "sw_attn") for row in probe_rows(mixer, RANDOM, 0.7) if row.metric == LINEAR]
+    assert section(view_of(rows)).lead.startswith("All 2 models have the same linear accuracy: 72.0 %")

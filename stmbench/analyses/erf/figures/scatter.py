@@ -16,6 +16,7 @@ from stmbench.figures.annotations import mark, words
 from stmbench.figures.curves import join_trainings
 from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point, points, points_of
+from stmbench.figures.rank_correlation import correlation_words, spearman
 from stmbench.figures.style import canvas, heading
 from stmbench.figures.whiskers import CUT, cut_whiskers, filling, is_full, reach, span, whisker
 from stmbench.figures.whiskers import note as above
@@ -23,7 +24,6 @@ from stmbench.tables.labels import detector_and_backbone
 from stmbench.tables.rows import number
 
 FEWEST: Final = 5  # models of a rank correlation: of four, chance alone gives 1 or -1 once in twelve times
-DRAWS: Final = 2000
 
 
 class Worth(NamedTuple):
@@ -137,22 +137,4 @@ def correlation_text(pairs: Sequence[Pair]) -> str:
     value, low, high = spearman([size.value for size, _ in pairs], [right.value for _, right in pairs])
     if np.isnan(value):
         return ""
-    said = [f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in (value, low, high)]
-    return f"Spearman's ρ {said[0]} (95 %: {said[1]} to {said[2]}) over {len(pairs)} models"
-
-
-def spearman(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
-    """The correlation of ranks, ties at their mean rank (Spearman 1904), and its percentile interval over models.
-
-    Draws in which all x or all y are the same have none, and are left out. NaN where x or y are all the same.
-    """
-    drawn = np.random.default_rng(seed).integers(len(x), size=(DRAWS, len(x)))
-    index = np.vstack([np.arange(len(x)), drawn])
-    ranks = [pd.DataFrame(np.asarray(values)[index]).rank(axis=1).to_numpy() for values in (x, y)]
-    a, b = (values - values.mean(axis=1, keepdims=True) for values in ranks)
-    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    found = np.divide((a * b).sum(axis=1), size, out=np.full(len(size), np.nan), where=size > 0)
-    if np.isnan(found[0]):
-        return (np.nan,) * 3
-    low, high = np.nanpercentile(found[1:], [2.5, 97.5])
-    return float(found[0]), float(low), float(high)
+    return f"Spearman's ρ {correlation_words(value, low, high)} over {len(pairs)} models"

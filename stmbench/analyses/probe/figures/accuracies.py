@@ -9,16 +9,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stmbench.analyses.probe.options import KNN, LINEAR, NAME, SHOWN_K
-from stmbench.analyses.registry import View
 from stmbench.figures.curves import draw_levels, join_trainings, lines_of, words_of
 from stmbench.figures.dots import dot_plot
 from stmbench.figures.plot_data import Point, points_of
 from stmbench.tables.labels import run_and_epoch, run_label
 
 
-def figures(view: View) -> dict[str, Figure]:
+def accuracy_figures(frame: pd.DataFrame) -> dict[str, Figure]:
     """Name -> figure; none where the rows hold nothing to draw."""
-    rows, found = of_probes(view.rows), dict[str, Figure]()
+    rows, found = of_probes(frame), dict[str, Figure]()
     panels = _panels(last_epochs(rows))
     same = len({frozenset(map(_without_definition, panel.points)) for panel in panels}) == 1
     groups = [panels] if same else [[panel] for panel in panels]
