@@ -18,6 +18,7 @@ from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark, words
+from stmbench.figures.curves import join_trainings
 from stmbench.figures.groups import within
 from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point, points, subtitle
@@ -74,7 +75,8 @@ def pareto(frame: pd.DataFrame, metric: str) -> Figure:
 def joined(frame: pd.DataFrame, metric: str) -> list[Pair]:
     """Costs and accuracies of the same model, size and precision; a model with several weights has several pairs.
 
-    An accuracy of random weights is no result, and joins nothing.
+    Weights that differ in the seed of their training are one, see `join_trainings`. An accuracy of random weights is no
+    result, and joins nothing.
     """
     chosen = {}
     for name, analysis, wanted in (("cost", "profile", metric), ("right", accuracy_from(frame), "accuracy")):
@@ -84,7 +86,7 @@ def joined(frame: pd.DataFrame, metric: str) -> list[Pair]:
             chosen[name] = points(rows, wanted)
         except TableError:
             return []
-    trained = [right for right in chosen["right"] if not right.is_untrained]
+    trained = join_trainings(right for right in chosen["right"] if not right.is_untrained)
     return [Pair(cost, right) for right in trained for cost in chosen["cost"] if _same(cost, right)]
 
 
@@ -216,6 +218,7 @@ def standing(frame: pd.DataFrame) -> Figure:
 def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
     """Quantity -> model -> point, of those with one value a model, for at least two models of one setting.
 
+    Values of trainings that differ in their seed are one value, whose interval reaches over all of theirs.
     Of several settings the one with most models is ranked, the first of equals. How often random weights are right is
     no result: they have no rank in it. Models that have fewer than half of the quantities are left out: they would have
     ranks in what is cheap to measure.
@@ -239,6 +242,7 @@ def ranked(frame: pd.DataFrame) -> dict[str, dict[str, Point]]:
         chosen = max(within(chosen).values(), key=lambda group: len({point.model for point in group}), default=[])
         if any(point.rounds is not None for point in chosen):
             continue  # too few rounds to rank anything
+        chosen = join_trainings(chosen)
         by_model = {point.model: point for point in chosen}
         if FEWEST <= len(by_model) == len(chosen):
             ranked_by[quantity.words] = by_model

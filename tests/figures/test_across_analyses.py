@@ -137,6 +137,17 @@ def test_ranks_and_what_intervals_leave_open() -> None:
     assert all(place.best == place.rank == place.worst for place in exact.values())
 
 
+def test_trainings_with_several_seeds_are_one_value_in_ranks_and_fronts() -> None:
+    lower = [dataclasses.replace(row, value=row.value - 0.03, ci_low=row.ci_low - 0.03, ci_high=row.ci_high - 0.03,
+                                 seed=1, weights="trained.s1:0c2d") for row in evaluated()]  # fmt: skip
+    frame = with_attrs(frame_of([*profile_rows(raw=False), *evaluated(), *lower]))
+    accuracies = ranked(frame)["accuracy"]
+    point = accuracies["unified_dw_conv_micro"]
+    assert (point.value, point.low, point.high) == pytest.approx((0.745, 0.725, 0.765))
+    assert len(accuracies) == len(ACCURACY)
+    assert [pair.right.trainings for pair in joined(frame, "macs")] == [2] * len(ACCURACY)
+
+
 def test_the_matrix_orders_models_by_their_mean_rank() -> None:
     figure = standing(whole())
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
