@@ -38,7 +38,7 @@ def test_pairs_are_models_with_both_trainings() -> None:
     assert found.sentence.startswith("Self-distillation and labels rank the models alike to some degree: Spearman's ρ")
 
 
-def test_ranks_and_what_is_said_of_opposite_and_of_unresolved_orders() -> None:
+def test_ranks_and_what_is_said_of_opposite_and_of_inconclusive_orders() -> None:
     opposite = rankings_of(_both({mixer: 1 - value for mixer, value in LABELS.items()}).rows)
     assert opposite is not None
     assert opposite.ranks == [(1, 5), (2, 4), (3, 3), (4, 2), (5, 1)]
@@ -47,7 +47,7 @@ def test_ranks_and_what_is_said_of_opposite_and_of_unresolved_orders() -> None:
     unclear = rankings_of(_both(mixed).rows)
     assert unclear is not None
     assert unclear.correlation[0] == pytest.approx(-0.1118034)
-    assert "is not resolved" in unclear.sentence
+    assert "is inconclusive" in unclear.sentence
     assert [second for _, second in unclear.ranks] == [4, 2, 4, 1, 4]
     same = rankings_of(_both(dict.fromkeys(LABELS, 0.5)).rows)
     assert same is not None

@@ -63,7 +63,7 @@ class Rankings:
             return f"Self-distillation and labels rank the models alike to some degree: {said}."
         if high < 0:
             return f"Self-distillation and labels rank the models in opposite orders: {said}."
-        return f"Whether self-distillation ranks the models as labels do is not resolved: {said}."
+        return f"Whether self-distillation ranks the models as labels do is inconclusive: {said}."
 
     @property
     def text(self) -> str:
