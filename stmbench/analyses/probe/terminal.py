@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import pandas as pd
@@ -15,7 +16,7 @@ from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point
 from stmbench.reporting.model_table import conditions
-from stmbench.tables.labels import weights_text
+from stmbench.tables.labels import run_and_epoch, weights_text
 
 SETTING: Final = {"sgd": "rate", "logistic": "strength"}  # of a solver, that was chosen
 
@@ -32,9 +33,9 @@ def terminal(view: View) -> Table:
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
     cells = [{point.label: point for point in column.points} for column in columns]
-    for label in dict.fromkeys(label for found in cells for label in found):
-        row = [found.get(label) for found in cells]
-        first = next(point for point in row if point is not None)
+    firsts = {label: point for found in reversed(cells) for label, point in found.items()}
+    for label in _by_epoch({label: firsts[label] for found in cells for label in found}):
+        row, first = [found.get(label) for found in cells], firsts[label]
         weights = weights_text(first.facts["weights"])
         below = [] if weights in label else [weights]
         below += [f"{SETTING[solver]} {found[label].value:g}" for solver, found in chosen.items() if label in found]
@@ -43,6 +44,14 @@ def terminal(view: View) -> Table:
         table.add_row(name, *map(_cell, row))
     table.caption = Text(f"accuracy of the queries in % · {conditions(measured(rows))} · 95 % intervals", style="dim")
     return table
+
+
+def _by_epoch(points: Mapping[str, Point]) -> list[str]:
+    """The labels in their order, but those of one training together and by epoch."""
+    runs = {label: run_and_epoch(point.facts["weights"]) for label, point in points.items()}
+    trainings = {label: (points[label].model, run[0] if run else label) for label, run in runs.items()}
+    places = {training: place for place, training in reversed([*enumerate(trainings.values())])}
+    return sorted(points, key=lambda label: (places[trainings[label]], (runs[label] or ("", 0))[1]))
 
 
 def probed(rows: pd.DataFrame) -> list[Panel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ def test_a_terminal_row_has_every_k_and_the_linear_probe() -> None:
     assert "· rate" in said
     assert "random init" in said
     assert "digits · test · 90 images" in said
+
+
+def test_rows_of_one_training_are_together_and_by_epoch() -> None:
+    rows = [row for epoch in (10, 2) for row in probe_rows("dw_conv", f"digits.e12.s0.epoch{epoch}:a{epoch}", 0.8)]
+    rows[1:1] = probe_rows("sw_attn", "digits.e12.s0:c", 0.7)
+    said = _said(view_of([*rows, *probe_rows("dw_conv", "digits.e12.s0:a12", 0.8)]))
+    assert re.findall(r"(?:a\d+|SW-Attn)\b", said.replace("\n", "")) == ["a2", "a10", "a12", "SW-Attn"]
 
 
 def test_a_table_of_other_rows_is_refused() -> None:
