@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Final
 
 import typer
 
 from stmbench.commands import options, terminal
 from stmbench.commands.group import SuggestingGroup
+from stmbench.commands.listing import listing
 from stmbench.errors import UnknownNameError
 from stmbench.registry import matches
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 
+TIMM: Final = "timm:"
 PATTERN_HELP = "A text that the name or title contains, or a shell pattern, e.g. '*_micro'."
 Pattern = Annotated[str, typer.Argument(help=PATTERN_HELP)]
 
@@ -31,39 +32,35 @@ def mixers(
     pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
 ) -> None:
     """The spatial token mixers with type, sampling, weights, cost in N, zero-gradient parameters and source."""
-    from stmbench.mixers.base import MIXERS
-    from stmbench.mixers.trials import limits
-    from stmbench.plugins import load_plugins
-
-    load_plugins(plugin)
-    every = [MIXERS.get(name) for name in MIXERS]
-    entries = [entry for entry in every if matches(pattern, entry.name, entry.title, entry.abbreviation)]
+    every = listing(plugin).mixers
+    entries = [entry for entry in every if matches(pattern, entry["name"], entry["title"], entry["abbreviation"])]
     if not entries:
-        raise UnknownNameError("mixer", pattern, list(MIXERS))
+        raise UnknownNameError("mixer", pattern, [entry["name"] for entry in every])
     if as_json:
-        _print_json([_facts(entry) for entry in entries])
+        _print_json(entries)
         return
     _print_table(
         "Spatial token mixers",
         ("mixer", "type", "sampling", "weights", "α, β", "depends on N"),
         [
             (
-                entry.name,
-                entry.family,
-                entry.sampling,
-                entry.weights,
-                ", ".join(share.replace("learned", "L") for share in entry.alpha_beta),
-                "yes" if entry.depends_on_n else "no",
+                entry["name"],
+                entry["family"],
+                entry["sampling"],
+                entry["weights"],
+                ", ".join(entry[share].replace("learned", "L") for share in ("alpha", "beta")),
+                "yes" if entry["depends_on_n"] else "no",
             )
             for entry in entries
         ],
     )
     for entry in entries:
-        zero = ", ".join(f"{item.parameter} ({item.part})" for item in entry.zero_gradient) or "none"
-        source = f"{entry.method or 'a plug-in'} ({entry.citation or 'no citation'})"
-        terminal.echo(f"{entry.name}: {entry.title} ({entry.abbreviation}), from {source}; zero gradient: {zero}")
-        for limit in limits(entry):
-            terminal.echo(f"{entry.name}: {limit}")
+        zero = ", ".join(f"{item['parameter']} ({item['part']})" for item in entry["zero_gradient"]) or "none"
+        source = f"{entry['method'] or 'a plug-in'} ({entry['citation'] or 'no citation'})"
+        title = f"{entry['title']} ({entry['abbreviation']})"
+        terminal.echo(f"{entry['name']}: {title}, from {source}; zero gradient: {zero}")
+        for limit in entry["limits"]:
+            terminal.echo(f"{entry['name']}: {limit}")
     terminal.echo("α, β: shares of the dynamic and the static affinity (Gao et al. 2021, Table 2); L is learned")
 
 
@@ -72,14 +69,17 @@ def models(
     pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
 ) -> None:
     """Models and their titles, one per line; `timm:TEXT` searches timm's models."""
-    from stmbench.architectures.catalog import ModelName, list_models
-    from stmbench.plugins import load_plugins
+    titles = dict(listing(plugin).models)
+    if ":" in pattern:  # another project's names, or those of detectors
+        from stmbench.architectures.catalog import ModelName, list_models
 
-    load_plugins(plugin)
-    titles = {name: ModelName.parse(name).title for name in [*list_models(), *list_models(pattern)]}
-    chosen = list_models(pattern) or [name for name, title in titles.items() if matches(pattern, title)]
+        titles |= {name: ModelName.parse(name).title for name in list_models(pattern)}
+        chosen = list_models(pattern)
+    else:
+        chosen = [name for name in titles if matches(pattern, name, name.removeprefix(TIMM))]
+    chosen = chosen or [name for name, title in titles.items() if matches(pattern, title)]
     if not chosen:
-        raise UnknownNameError("model or a pattern that matches one", pattern, list_models())
+        raise UnknownNameError("model or a pattern that matches one", pattern, titles)
     if as_json:
         _print_json([{"name": name, "title": titles[name]} for name in chosen])
         return
@@ -120,44 +120,15 @@ def architectures(
     pattern: Pattern = "*", plugin: options.Plugin = None, as_json: options.Json = False, debug: options.Debug = False
 ) -> None:
     """The architectures that any mixer plugs into."""
-    from stmbench.architectures.base import ARCHITECTURES
-    from stmbench.plugins import load_plugins
-
-    load_plugins(plugin)
-    every = [ARCHITECTURES.get(name) for name in ARCHITECTURES]
-    entries = [entry for entry in every if matches(pattern, entry.name, entry.title)]
+    every = listing(plugin).architectures
+    entries = [entry for entry in every if matches(pattern, entry["name"], entry["title"])]
     if not entries:
-        raise UnknownNameError("architecture", pattern, list(ARCHITECTURES))
+        raise UnknownNameError("architecture", pattern, [entry["name"] for entry in every])
     if as_json:
-        _print_json([{"name": entry.name, "title": entry.title, "citation": entry.citation} for entry in entries])
+        _print_json(entries)
         return
-    rows = [(entry.name, entry.title, entry.citation) for entry in entries]
+    rows = [(entry["name"], entry["title"], entry["citation"]) for entry in entries]
     _print_table("Architectures", ("architecture", "title", "citation"), rows)
-
-
-def _facts(entry: Any) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "title": entry.title,
-        "abbreviation": entry.abbreviation,
-        "family": entry.family,
-        "sampling": entry.sampling,
-        "weights": entry.weights,
-        "alpha": entry.alpha_beta[0],
-        "beta": entry.alpha_beta[1],
-        "depends_on_n": entry.depends_on_n,
-        "channel_multiple": entry.channel_multiple,
-        "any_size": entry.any_size,
-        "dtypes": list(entry.dtypes),
-        "devices": list(entry.devices),
-        "nondeterministic_backward": entry.nondeterministic_backward,
-        "zero_gradient": [dataclasses.asdict(item) for item in entry.zero_gradient],
-        "method": entry.method,
-        "citation": entry.citation,
-        "options": {key: repr(parameter.default) for key, parameter in entry.options().items()},
-        "scales": list(entry.presets),
-        "plugin_sha256": entry.plugin_sha256,
-    }
 
 
 def _print_json(value: object) -> None:
