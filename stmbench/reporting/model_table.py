@@ -99,7 +99,7 @@ def conditions(frame: pd.DataFrame) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]  # kNN
 
 
 def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:

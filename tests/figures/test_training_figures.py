@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,22 @@ def test_runs_of_different_lengths_are_joined_where_both_are() -> None:
     (curve,) = curves_of(frame, "accuracy")
     assert curve.epochs == (1, 2)
     assert curve.value == pytest.approx((30, 55))
+
+
+def test_losses_of_labels_and_of_self_distillation_are_not_drawn_together() -> None:
+    distilled = [
+        dataclasses.replace(
+            row, weights="digits.dino.e3.s0:2ab", metric=row.metric if row.metric == "train_loss" else "knn_accuracy"
+        )
+        for row in run("dw_conv", (0.3, 0.6))
+    ]
+    found = training_figures(table(run("dw_conv", (0.2, 0.5, 0.9)), distilled))
+    titles = {name: [axes.get_title(loc="left") for axes in figure.axes] for name, figure in found.items()}
+    assert titles == {
+        "training_curves": ["training loss", "top-1 accuracy, %"],
+        "self_distillation_curves": ["training loss", "kNN accuracy, %"],
+    }
+    assert list(training_figures(table(distilled))) == ["training_curves"]
 
 
 def test_one_epoch_is_no_curve_and_the_section_says_so() -> None:

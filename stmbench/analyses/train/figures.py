@@ -19,7 +19,7 @@ from stmbench.figures.curves import MOST_NAMES, End, name_ends, set_share_axis, 
 from stmbench.figures.palette import Stroke, Style, style_of
 from stmbench.figures.plot_data import labels
 from stmbench.figures.style import INK, MUTED, canvas, letters, log_axis, shorten
-from stmbench.tables.labels import recipe_and_seed
+from stmbench.tables.labels import is_self_supervised, recipe_and_seed
 
 SHARES: Final = {
     "accuracy": "top-1 accuracy, %",
@@ -53,9 +53,18 @@ class Curve:
 
 
 def training_figures(frame: pd.DataFrame) -> dict[str, Figure]:
-    """Name -> figure, for the rows of analysis 'train'; none where no run has a second epoch."""
-    chosen = _epochs(frame)
-    return {} if chosen.empty or left_out(frame) else {"training_curves": curves(chosen)}
+    """Name -> figure, for the rows of analysis 'train'; none where no run has a second epoch.
+
+    A loss of self-distillation is no cross-entropy of labels: of a table with both each has its own figure.
+    """
+    chosen, found = _epochs(frame), dict[str, Figure]()
+    distilled = chosen["weights"].map(is_self_supervised).astype(bool)
+    for name, which in (("training_curves", ~distilled), ("self_distillation_curves", distilled)):
+        rows = chosen[which]
+        rows.attrs = frame.attrs
+        if rows["sample"].nunique() > 1:
+            found[name] = curves(rows)
+    return found if len(found) > 1 else dict(zip(["training_curves"], found.values(), strict=False))
 
 
 def left_out(frame: pd.DataFrame) -> list[str]:

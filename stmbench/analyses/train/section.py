@@ -49,7 +49,7 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         Plot(
             name=name,
             figure=figure,
-            title="Training curves",
+            title="Training curves" if name == "training_curves" else "Training curves of self-distillation",
             shows="Training loss, and accuracy or average precision on the held-out images, by epoch, a line for each "
             "model with the last epoch's value at its end. Several seeds are a line through their mean and a band over "
             "all of them.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -73,3 +74,12 @@ def test_the_figure_and_the_section() -> None:
     assert [cell.text for cell in table.lines[0].cells] == ["SW-Attn", "90.5", "1", "45.5", "1"]
     assert "means over trainings of digits.e12 and digits.dino.e20" in table.note
     assert made.lead.endswith("over 5 models is 1.00 (95 %: 1.00 to 1.00).")
+
+
+def test_one_model_far_behind_leaves_the_others_apart() -> None:
+    near = _both({"sw_attn": 0.96, "dw_conv": 0.95, "pooling": 0.5, "sr_attn": 0.94, "identity": 0.93}, seeds=1)
+    (axes,) = figures(near)["probe_rankings"].axes
+    assert axes.get_yscale() == "function"
+    low, half, high = axes.transData.transform([(80, 50), (80, 90), (80, 96)])[:, 1]
+    assert (high - half) / (half - low) == pytest.approx(math.log(10 / 4) / math.log(50 / 10))
+    assert axes.get_xscale() == "linear"

@@ -7,24 +7,33 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
+from matplotlib.scale import FuncScale
+from numpy.typing import ArrayLike
 
 from stmbench.analyses.probe.figures.accuracies import knn_points, last_epochs, of_probes, shown_k
 from stmbench.analyses.probe.options import KNN
 from stmbench.figures.annotations import mark
-from stmbench.figures.curves import join_trainings, set_share_axis, share_limits
+from stmbench.figures.curves import ends_of, join_trainings, set_share_axis, share_limits
 from stmbench.figures.dots import conditions
 from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point
 from stmbench.figures.rank_correlation import correlation_words, spearman
 from stmbench.figures.style import canvas, heading
-from stmbench.figures.whiskers import note, whisker
+from stmbench.figures.whiskers import note
 from stmbench.tables.labels import is_self_supervised, recipe_and_seed
 from stmbench.tables.rows import number
 
 FEWEST: Final = 4  # models with both trainings
+FAR: Final = (
+    5  # times the errors of the model in the middle: an axis of errors' logarithm, else all others are one spot
+)
+LEAST_MISSING: Final = 0.02  # of 100 %, on such an axis
+TICKS: Final = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.9)
 
 
 class Both(NamedTuple):
@@ -107,6 +116,33 @@ def rankings_of(frame: pd.DataFrame) -> Rankings | None:
     return Rankings(k=k, labelled=best[0][0], distilled=best[1][0], models=models, correlation=correlation)
 
 
+def _set_scale(axes: Axes, which: str, values: Sequence[float], ends: Sequence[float]) -> None:
+    """Of shares in per cent: by the logarithm of what is missing to 100 % where one is far worse than the others.
+
+    Args:
+        ends: of all intervals, as shares.
+    """
+    low, high = share_limits([100 * end for end in ends])
+    missing = sorted(max(100 - value, LEAST_MISSING) for value in values)
+    if missing[-1] < FAR * missing[len(missing) // 2]:
+        set_share_axis(axes, low, high, which=which, ends=(0, 100))
+        return
+    low, high = max(low, 0), 100 - 0.8 * max(min(100 - 100 * end for end in ends), LEAST_MISSING)
+    places = [tick for tick in TICKS if low <= tick <= high]
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": FuncScale(axis, (_from_missing, _to_share))})
+    axes.set(**{f"{which}lim": (low, high)})
+    axis.set_ticks(places, [f"{tick:g}" for tick in places])
+
+
+def _from_missing(share: ArrayLike) -> ArrayLike:
+    return -np.log(np.maximum(100 - np.asarray(share, dtype=np.float64), LEAST_MISSING))
+
+
+def _to_share(place: ArrayLike) -> ArrayLike:
+    return 100 - np.exp(-np.asarray(place, dtype=np.float64))
+
+
 def _both(labelled: Sequence[Point], distilled: Sequence[Point]) -> Both:
     # alone a model has one recipe and needs no words for it
     first, second = (dataclasses.replace(join_trainings(found)[0], setting="") for found in (labelled, distilled))
@@ -120,20 +156,20 @@ def against(rankings: Rankings) -> Figure:
     width, height = room_for_names([one.labelled for one in models])
     with canvas(height, width=width) as (figure, (axes,)):
         for which, side in (("x", [one.labelled for one in models]), ("y", [one.distilled for one in models])):
-            ends = [100 * end for point in side for end in (point.value, point.low, point.high)]
-            set_share_axis(axes, *share_limits(ends), which=which, ends=(0, 100))
+            _set_scale(axes, which, [100 * point.value for point in side], [e for p in side for e in ends_of(p)])
         places = [(100 * one.labelled.value, 100 * one.distilled.value) for one in models]
         for one, at in zip(models, places, strict=True):
             colour, marker, _ = one.labelled.style
-            across = whisker(axes, one.labelled, KNN, at, factor=0.01, across=True)
-            up = whisker(axes, one.distilled, KNN, at, factor=0.01)
+            across, up = ([100 * end for end in ends_of(point)] for point in (one.labelled, one.distilled))
+            whiskers = [*axes.plot(across, [at[1]] * 2, color=colour, alpha=0.45, linewidth=1.1, zorder=3),
+                        *axes.plot([at[0]] * 2, up, color=colour, alpha=0.45, linewidth=1.1, zorder=3)]  # fmt: skip
             dot = axes.plot(
-                *at, color=colour, markeredgecolor=colour, marker=MarkerStyle(marker), linestyle="none", markersize=8,
+                *at, color=colour, markeredgecolor="white", marker=MarkerStyle(marker), linestyle="none", markersize=8,
                 zorder=5.5,
             )  # fmt: skip
             values = (number(point.value, KNN) for point in (one.labelled, one.distilled))
             said = "{}: {} % under labels, {} % under self-distillation".format(one.labelled.name, *values)
-            mark([across, up, dot], one.labelled.model, said)
+            mark([whiskers, dot], one.labelled.model, said)
         axes.set_xlabel(f"kNN accuracy under labels (k = {rankings.k}), %")
         axes.set_ylabel(f"kNN accuracy under DINO (k = {rankings.k}), %")
         axes.grid(axis="both")
