@@ -44,8 +44,47 @@ def test_a_plain_module_loses_its_last_linear_layer() -> None:
 
 
 def test_a_module_without_a_classifier_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a model whose classifier is known"):
+    with pytest.raises(ConfigError, match="a model whose logits are a linear layer's output, got Conv2d without one"):
         as_feature_extractor(nn.Conv2d(3, 4, 3))
+
+
+class _Mixer(nn.Module):
+    """Made in another order than it computes in: `mix` is the last linear layer by name, and the first by use."""
+
+    def __init__(self, classes: int, *, classifies: bool) -> None:
+        super().__init__()
+        self.classes, self.classifies = nn.Linear(16, classes), classifies
+        self.stem, self.mix = nn.Conv2d(3, 16, 4, 4), nn.Linear(16, 16)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.stem(images).flatten(2).mT
+        return (tokens + self.mix(tokens).relu()).mean(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found = self.features(images)
+        return self.classes(found) if self.classifies else found
+
+
+@pytest.mark.parametrize("classes", [10, 16])
+def test_the_layer_that_gives_the_logits_is_dropped_whatever_its_place_among_the_modules(classes: int) -> None:
+    model = _Mixer(classes, classifies=True)
+    expected = model.features(IMAGES)
+    torch.testing.assert_close(pooled(as_feature_extractor(model), IMAGES), expected)
+    assert model.training
+
+
+def test_a_module_of_features_keeps_its_linear_layers_and_is_told_how_to_say_so() -> None:
+    model = _Mixer(10, classifies=False)
+    expected = model(IMAGES)
+    with pytest.raises(ConfigError, match=r"logits are a linear layer's output, .*num_classes = 0 where it gives"):
+        as_feature_extractor(model)
+    model.num_classes = 0
+    torch.testing.assert_close(pooled(as_feature_extractor(model), IMAGES), expected)
+
+
+def test_a_module_that_refuses_an_image_is_refused() -> None:
+    with pytest.raises(ConfigError, match="got Linear, which refuses an image"):
+        as_feature_extractor(nn.Linear(5, 4))
 
 
 def test_a_map_is_no_pooled_feature() -> None:

@@ -56,7 +56,7 @@ def cka_matrix(ones: Floats, others: Floats) -> Floats:
     one, other = (layers.reshape(len(layers), -1) for layers in (ones, others))
     norms = np.sqrt(np.outer((one * one).sum(1), (other * other).sum(1)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(norms > 0, one @ other.T / norms, np.nan)
+        return np.where(norms > 0, np.clip(one @ other.T / norms, -1.0, 1.0), np.nan)  # rounding may pass 1
 
 
 def cka(one: Floats, other: Floats) -> Interval:

@@ -87,13 +87,17 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian, each image with its own sigma in pixels; borders are reflected."""
+    """Gaussian, each image with its own sigma in pixels, up to `REACH` of it; borders are reflected.
+
+    What an image becomes does not depend on those beside it.
+    """
     count, channels, height, width = images.shape
     reach = min(math.ceil(REACH * float(sigma.max())), height - 1, width - 1)
     if reach < 1:
         return images
     places = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (places / sigma.reshape(-1, 1)).square())
+    own = sigma.reshape(-1, 1)
+    kernel = torch.exp(-0.5 * (places / own).square()) * (places.abs() <= (REACH * own).ceil())
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     flat = F.pad(images.reshape(1, count * channels, height, width), [reach] * 4, mode="reflect")
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=count * channels)

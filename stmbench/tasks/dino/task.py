@@ -77,7 +77,7 @@ class SelfDistillationTask(Task):
             remedy = "use --set local_size=N, --recipe dino_digits, or a larger --resolution"
             raise ConfigError(expected, str(recipe.local_size), remedy)
         if not isinstance(backbone, Backbone):
-            self._require_local_crops(backbone)
+            self._require_passes(backbone, size)
             return
         backbone.require_size(*size)
         if recipe.local_crops:
@@ -87,17 +87,19 @@ class SelfDistillationTask(Task):
                 remedy = "use --set local_size=N, or --set local_crops=0 for global crops alone"
                 raise ConfigError(error.expected, f"local crops of {error.got}", remedy) from error
 
-    def _require_local_crops(self, backbone: nn.Module) -> None:
-        """Raise ConfigError for a network that says its sizes by refusing images alone, and refuses the local crops."""
-        side, name = self.recipe.local_size, self.settings.model
-        if not self.recipe.local_crops:
-            return
-        try:
-            with torch.no_grad(), _in_eval_mode(backbone):
-                pooled(backbone, torch.zeros(1, 3, side, side))
-        except Exception as error:
-            remedy = f"try {name}[dynamic_img_size=True], --set local_size=N, or --set local_crops=0"
-            raise ConfigError(f"a network that takes local crops of {side}x{side}", str(error), remedy) from error
+    def _require_passes(self, backbone: nn.Module, size: tuple[int, int]) -> None:
+        """Raise ConfigError for a network that says its sizes by refusing images alone, and refuses the crops."""
+        name, side = self.settings.model, self.recipe.local_size
+        dynamic = f"try {name.removesuffix(']')}{',' if name.endswith(']') else '['}dynamic_img_size=True]"
+        asked = {"images": (size, f"{dynamic}, or another --resolution")}
+        if self.recipe.local_crops:
+            asked["local crops"] = (side, side), f"{dynamic}, --set local_size=N, or --set local_crops=0"
+        for what, ((height, width), remedy) in asked.items():
+            try:
+                with torch.no_grad(), _in_eval_mode(backbone):
+                    pooled(backbone, torch.zeros(1, 3, height, width))
+            except Exception as error:
+                raise ConfigError(f"a network that takes {what} of {height}x{width}", str(error), remedy) from error
 
     def prepare(self, model: nn.Module) -> None:
         """See `Task.prepare`."""

@@ -62,6 +62,15 @@ def test_an_image_left_out_is_hsic_of_the_others() -> None:
         assert left_out[image] == pytest.approx(_hsic(k, ell), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_no_cka_and_no_end_of_it_lies_beyond_1(seed: int) -> None:
+    layer = _layer(_random(20, 7, seed) + 3)
+    found = cka(layer, layer)
+    assert found.low <= found.estimate <= found.high <= 1
+    assert found.estimate == pytest.approx(1, abs=1e-12)
+    assert float(cka_matrix(layer[None], layer[None]).max()) <= 1
+
+
 def test_a_rotated_and_scaled_copy_is_the_same() -> None:
     x = _random(32, 10, 0)
     rotation, _ = torch.linalg.qr(_random(10, 10, 1))

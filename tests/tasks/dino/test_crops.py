@@ -135,3 +135,10 @@ def test_each_image_has_its_own_blur() -> None:
 def test_the_presets_are_recipes_of_the_task() -> None:
     assert {recipe.task for recipe in DINO_PRESETS.values()} == {"dino"}
     assert (DINO.crops, DINO.passes(224)) == (10, pytest.approx(3 * (2 + 8 * (96 / 224) ** 2) + 2))
+
+
+def test_a_blur_does_not_depend_on_the_images_beside_it() -> None:
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor([0.6, 2.0]).view(2, 1, 1, 1)
+    alone = torch.cat([colours.blur(images[:1], sigma[:1]), colours.blur(images[1:], sigma[1:])])
+    torch.testing.assert_close(colours.blur(images, sigma), alone, rtol=0, atol=1e-6)

@@ -173,8 +173,8 @@ def test_a_crop_smaller_than_the_network_takes() -> None:
 
 def test_a_network_that_takes_no_local_crops() -> None:
     name = "timm:vit_tiny_patch16_224[img_size=32,depth=1,embed_dim=12,num_heads=2]"
-    run = settings(recipe=RECIPE, model=name)
-    with pytest.raises(ConfigError, match=r"takes local crops of 16x16, got .*32.*; try .*\[dynamic_img_size=True\]"):
+    run = settings(recipe=RECIPE, model=name, resolution=(32, 32))
+    with pytest.raises(ConfigError, match=r"takes local crops of 16x16, got .*32.*; try .*2,dynamic_img_size=True\],"):
         Loop(run, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
     free = dataclasses.replace(run, model=name.replace("[", "[dynamic_img_size=True,"))
     Loop(free, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
@@ -189,3 +189,11 @@ def test_a_recipe_without_what_labels_need(field: str) -> None:
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="validation"):
         open_data(settings(folders(tmp_path / "pets"), recipe=RECIPE, test_split="validation"))
+
+
+def test_a_network_that_does_not_take_the_global_crops() -> None:
+    name = "timm:vit_tiny_patch16_224[img_size=32,depth=1,embed_dim=12,num_heads=2]"
+    recipe = dataclasses.replace(RECIPE, local_crops=0)
+    run = settings(recipe=recipe, model=name, resolution=(64, 48))
+    with pytest.raises(ConfigError, match=r"takes images of 64x48, got .*32.*; try .*, or another --resolution"):
+        Loop(run, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
