@@ -15,6 +15,7 @@ from stmbench.figures.groups import within
 from stmbench.figures.palette import CONTROL
 from stmbench.figures.plot_data import Point, subtitle
 from stmbench.figures.style import canvas, heading, rows_axis, rows_height, rows_width
+from stmbench.tables.labels import recipe_and_seed
 
 DIFFERENCE: Final = "_difference"  # of a metric's name, at its end
 
@@ -108,4 +109,5 @@ def _dots(
 def _is_training_of(one: Point, joined: Point) -> bool:
     """Whether a point is one of those behind a mean."""
     same = (one.model, one.comparable) == (joined.model, joined.comparable)
-    return one.trainings < joined.trainings and same and one.is_untrained == joined.is_untrained
+    recipes = {recipe_and_seed(point.facts["weights"])[0] for point in (one, joined)}
+    return one.trainings < joined.trainings and same and len(recipes) == 1

@@ -168,6 +168,14 @@ def test_seeds_of_an_epoch_are_joined_in_dots() -> None:
     assert [name.split(" ")[0] for name in names] == ["DW-Conv", "SW-Attn"]
 
 
+def test_small_marks_are_of_the_rows_own_recipe() -> None:
+    rows = [row for seed in (0, 1) for row in probe_rows("dw_conv", f"digits.e4.s{seed}:b{seed}", 0.8 + seed / 10)]
+    rows += probe_rows("dw_conv", "digits.dino.e4.s0:c", 0.6)
+    (figure,) = figures(view_of(rows)).values()
+    small = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_markersize() == 4]
+    assert small == pytest.approx([80, 90])
+
+
 def test_the_section_leads_with_the_best_and_has_the_differences() -> None:
     rows = probe_rows("dw_conv", RANDOM, 0.8) + probe_rows("sw_attn", RANDOM, 0.7)
     for condition, level in (("knn", 20), ("sgd", None)):

@@ -23,8 +23,7 @@ from stmbench.figures.dots import conditions
 from stmbench.figures.names import name_points, room_for_names
 from stmbench.figures.plot_data import Point
 from stmbench.figures.rank_correlation import correlation_words, spearman
-from stmbench.figures.style import canvas, heading
-from stmbench.figures.whiskers import note
+from stmbench.figures.style import MUTED, canvas, heading
 from stmbench.tables.labels import is_self_supervised, recipe_and_seed
 from stmbench.tables.rows import number
 
@@ -174,6 +173,6 @@ def against(rankings: Rankings) -> Figure:
         axes.set_ylabel(f"kNN accuracy under DINO (k = {rankings.k}), %")
         axes.grid(axis="both")
         heading(axes, "Models under self-distillation and under labels", conditions([one.labelled for one in models]))
-        note(axes, [rankings.text])
+        figure.supxlabel(rankings.text, fontsize=9, color=MUTED)  # beside the conditions there is no room for it
         name_points(figure, axes, [(one.labelled, *at) for one, at in zip(models, places, strict=True)])
     return figure
