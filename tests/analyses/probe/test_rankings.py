@@ -67,6 +67,7 @@ def test_the_figure_and_the_section() -> None:
     (axes,) = figure.axes
     assert axes.get_ylabel() == "kNN accuracy under DINO (k = 20), %"
     assert figure.get_supxlabel().startswith("Spearman's ρ 1.00 (95 %: ")
+    assert figure.get_supxlabel().endswith("trainings of each: 2 with labels, 2 without")
     said = {mark.text for mark in marks_in(figure).values()}
     assert "SW-Attn: 90.5 % under labels, 45.5 % under self-distillation" in said
     made = section(view)

@@ -115,6 +115,15 @@ def rankings_of(frame: pd.DataFrame) -> Rankings | None:
     return Rankings(k=k, labelled=best[0][0], distilled=best[1][0], models=models, correlation=correlation)
 
 
+def _counts(models: Sequence[Both]) -> str:
+    """'2 trainings with labels, 1 to 3 without'; '' where each model has one of each."""
+    counts = [[one.labelled.trainings for one in models], [one.distilled.trainings for one in models]]
+    if all(count == 1 for side in counts for count in side):
+        return ""
+    said = [f"{min(side)}" if min(side) == max(side) else f"{min(side)} to {max(side)}" for side in counts]
+    return f"trainings of each: {said[0]} with labels, {said[1]} without"
+
+
 def _set_scale(axes: Axes, which: str, values: Sequence[float], ends: Sequence[float]) -> None:
     """Of shares in per cent: by the logarithm of what is missing to 100 % where one is far worse than the others.
 
@@ -172,7 +181,9 @@ def against(rankings: Rankings) -> Figure:
         axes.set_xlabel(f"kNN accuracy under labels (k = {rankings.k}), %")
         axes.set_ylabel(f"kNN accuracy under DINO (k = {rankings.k}), %")
         axes.grid(axis="both")
-        heading(axes, "Models under self-distillation and under labels", conditions([one.labelled for one in models]))
-        figure.supxlabel(rankings.text, fontsize=9, color=MUTED)  # beside the conditions there is no room for it
+        alone = [dataclasses.replace(one.labelled, trainings=1) for one in models]  # their numbers stand below
+        heading(axes, "Models under self-distillation and under labels", conditions(alone))
+        below = " · ".join(filter(None, (rankings.text, _counts(models))))
+        figure.supxlabel(below, fontsize=9, color=MUTED)  # beside the conditions there is no room for it
         name_points(figure, axes, [(one.labelled, *at) for one, at in zip(models, places, strict=True)])
     return figure
