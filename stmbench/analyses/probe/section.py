@@ -39,12 +39,25 @@ DEFINITION: Final = Definition(
     "(differences)",
     page="docs/definitions/probe.md",
 )  # fmt: skip
+MEANS: Final = (
+    "Whiskers are 95 % intervals. Of several trainings each has a small mark; the large one is their mean, its whisker "
+    "spans all intervals."
+)
 PLOTS: Final = {
     "probe_accuracy": (
         "Probes of frozen features",
         "Accuracy of the queries by their nearest neighbours and by a linear classifier, the best model first; of "
-        "several epochs of a training the last. Whiskers are 95 % intervals. Of several trainings each has a small "
-        "mark; the large one is their mean, its whisker spans all intervals.",
+        f"several epochs of a training the last. {MEANS}",
+    ),
+    "probe_knn": (
+        "Nearest neighbours of frozen features",
+        "Accuracy of the queries by their nearest neighbours, the best model first; of several epochs of a training "
+        f"the last. {MEANS}",
+    ),
+    "probe_linear": (
+        "Linear classifiers of frozen features",
+        "Accuracy of the queries by a linear classifier, the best model first; of several epochs of a training the "
+        f"last. {MEANS}",
     ),
     "probe_epochs": (
         "Probes of frozen features by epoch",

@@ -101,7 +101,11 @@ def test_dots_stand_side_by_side_and_say_their_values() -> None:
 def test_probes_of_different_weights_are_figures_of_their_own() -> None:
     rows = probe_rows("dw_conv", RANDOM, 0.8) + probe_rows("sw_attn", RANDOM, 0.7)
     rows += probe_rows("dw_conv", "digits.e6.s0:abc", 0.9, linear=False)
-    assert set(figures(view_of(rows))) == {"probe_knn", "probe_linear"}
+    view = view_of(rows)
+    assert set(figures(view)) == {"probe_knn", "probe_linear"}
+    titles = {plot.name: plot.title for plot in section(view).plots}
+    assert titles["probe_knn"].startswith("Nearest neighbours")
+    assert titles["probe_linear"].startswith("Linear classifiers")
 
 
 def test_one_point_is_no_figure_which_is_said() -> None:
