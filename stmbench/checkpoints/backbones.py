@@ -1,4 +1,4 @@
-"""Weights of a classification model for the trunk of a detector."""
+"""Weights of a classification model, or of self-supervision without a head, for the trunk of a detector."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.detectors.trunk import load_trunk
+from stmbench.architectures.feature_extractor import as_feature_extractor, is_without_classifier
 from stmbench.checkpoints.families import num_classes_of
 from stmbench.checkpoints.loading import LoadedWeights, load_checkpoint
 from stmbench.checkpoints.reading import read_weights
@@ -29,7 +30,9 @@ def backbone_checkpoint(path: Path, detector: str) -> Checkpoint:
 
 
 def read_backbone(detector: str, checkpoint: Checkpoint) -> tuple[nn.Module, LoadedWeights]:
-    """The classification model of a detector's backbone, by the detector's name, with the weights of a checkpoint.
+    """The model of a detector's backbone, by the detector's name, with the weights of a checkpoint.
+
+    It is a classification model, or a feature extractor where the file has no head.
 
     Raises:
         CheckpointError: weights that cannot be read or are another model's.
@@ -41,6 +44,8 @@ def read_backbone(detector: str, checkpoint: Checkpoint) -> tuple[nn.Module, Loa
     classes = num_classes_of(stored.tensors, first) if first else None
     if classes is not None and classes != getattr(model, "num_classes", classes):
         model = create_model(name.backbone, num_classes=classes)
+    if is_without_classifier(model, stored.state):
+        as_feature_extractor(model)
     return model, load_checkpoint(model, stored)
 
 

@@ -17,7 +17,10 @@ from stmbench.measure.proportions import Z
 from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables.rows import newest_rows, row_keys
 
-HIGHER = ("accuracy", "accuracy_top5", "accuracy_on_correct", "consistency")  # shares of images
+HIGHER = (  # shares of images
+    *("accuracy", "accuracy_top5", "accuracy_on_correct", "consistency"),
+    *("knn_accuracy", "knn_accuracy_top5", "linear_accuracy", "instance_accuracy"),
+)
 HIGHER_AREAS = ("consistency_auc", "accuracy_auc", "consistency_on_correct_auc")
 LOWER = ("nll", "brier")
 PRECISIONS = ("box_ap", "mask_ap")  # of a whole set: by intervals, as no image has one
@@ -117,9 +120,10 @@ def paired_predictions(
     """(images,) values at base and at head whose means are the rows' values; None if they cannot be paired.
 
     From `eval --keep-predictions`: accuracy, top-5 accuracy, negative log-likelihood, Brier score. From invariances:
-    the areas under the curves of consistency and accuracy. From attacks: accuracy and consistency at each eps.
+    the areas under the curves of consistency and accuracy. From attacks: accuracy and consistency at each eps. From
+    probes: the accuracy of neighbours at each k, and that of the linear classifier.
     """
-    read = {"eval": _predicted, "robustness": _attacked}.get(rows[0]["analysis"], _area)
+    read = {"eval": _predicted, "robustness": _attacked, "probe": _probed}.get(rows[0]["analysis"], _area)
     base, head = (read(row, frame, folder) for row, frame, folder in zip(rows, frames, folders, strict=True))
     if base is None or head is None or not np.array_equal(base[0], head[0]):
         return None
@@ -171,6 +175,19 @@ def _predicted(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Pai
             values = np.asarray(_PREDICTED[row["metric"]](table), dtype=np.float64)
             return table[["index", "label"]].to_numpy(dtype=np.int64), values
     return None
+
+
+def _probed(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:
+    if row["metric"] not in ("knn_accuracy", "linear_accuracy") or pd.isna(row["artifact"]):
+        return None
+    try:
+        with np.load(folder / row["artifact"]) as file:
+            predicted = file["linear" if row["metric"] == "linear_accuracy" else f"k{row['level']:.0f}"]
+            indices, labels = file["indices"], file["labels"]
+    except (OSError, ValueError, KeyError):
+        return None
+    order = np.argsort(indices, kind="stable")
+    return np.stack([indices, labels], axis=1)[order], (predicted == labels).astype(np.float64)[order]
 
 
 def _attacked(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:

@@ -99,6 +99,24 @@ def evaluation(folder: Path, correct: list[int], *, keep: bool = True, key: str 
     return rows
 
 
+def probed(folder: Path, correct: list[int], *, keep: bool = True, key: str = "probe") -> list[Row]:
+    """Rows of probes of DW: neighbours at k = 20 and a linear classifier that are right for the same queries."""
+    hits = np.asarray(correct)
+    artifact = Store(folder).artifact(key, "predictions.npz")
+    if keep:
+        artifact.parent.mkdir(parents=True, exist_ok=True)
+        order = np.arange(len(hits))[::-1]  # in the store's order, whichever that is
+        own = {"indices": order, "labels": np.ones_like(hits), "k20": hits[order], "linear": hits[order]}
+        np.savez(artifact, **own)
+    known = {"analysis": "probe", "dataset": "digits:ab", "split": "test", "num_images": len(hits), "unit": "1"}
+    known |= {"value": hits.mean(), "ci_low": hits.mean() - 0.05, "ci_high": hits.mean() + 0.05, "compile": None}
+    known |= {"artifact": artifact.relative_to(folder).as_posix(), "num_samples": len(hits)}
+    return [
+        row(metric="knn_accuracy", definition="probe.knn.v1", level=20, **known),
+        row(metric="linear_accuracy", definition="probe.sgd100.v1", condition="sgd", **known),
+    ]
+
+
 def invariance(folder: Path, consistent: list[int], *, key: str = "curve") -> list[Row]:
     """A curve of two levels: every image agrees at 0, those in `consistent` at 8 too, so that areas differ by half."""
     same = np.stack([np.ones(len(consistent)), np.asarray(consistent, dtype=float)])

@@ -28,6 +28,20 @@ def test_answers_that_were_kept_are_paired_by_image(
     assert ("paired by image" in finding.conditions) == keep
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_probes_are_compared_and_paired_by_query(tmp_path: Path, keep: bool) -> None:
+    lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
+    rows = [
+        stores.probed(tmp_path / name, hits, keep=keep, key=name) for name, hits in (("base", HITS), ("head", lost))
+    ]
+    comparison = compared(tmp_path, *rows)
+    for metric in ("knn accuracy", "linear accuracy"):
+        finding = only(comparison, metric)
+        assert finding.effect == pytest.approx(-18 / 400)
+        assert finding.verdict == ("worse" if keep else "inconclusive")
+        assert ("paired by image" in finding.conditions) == keep
+
+
 def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
     lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]
     rows = [stores.invariance(tmp_path / name, hits, key=name) for name, hits in (("base", HITS), ("head", lost))]

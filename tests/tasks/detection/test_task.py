@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.detectors.base import padded, resized_size, sides_of
+from stmbench.architectures.feature_extractor import as_feature_extractor
 from stmbench.checkpoints.loading import state_hash
 from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.sets import open_detection_set
@@ -108,6 +109,21 @@ def test_the_trunk_begins_with_the_weights_of_a_classification_model(tmp_path: P
     save_file(other.state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="expected"):
         TrainOptions(dataset=SET, backbone=tmp_path / "other.safetensors").runs([BOXES])
+
+
+@pytest.mark.parametrize("place", ["", "teacher."])
+def test_the_trunk_takes_weights_of_self_supervision_which_have_no_head(place: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    own = as_feature_extractor(create_model("unified_identity_nano")).state_dict()
+    file = tmp_path / ("file.pth" if place else "file.safetensors")
+    if place:  # as the authors of DINO save it
+        torch.save({"teacher": {f"backbone.{name}": value for name, value in own.items()}, "student": {}}, file)
+    else:
+        save_file(own, file)
+    (run,) = TrainOptions(dataset=SET, backbone=file).runs([BOXES])
+    model: Any = Detection(run, open_data(run), ProcessGroup()).build()
+    for name, value in model.trunk.state_dict().items():
+        assert torch.equal(value, own[name]), name
 
 
 def test_a_score_that_is_not_finite_ends_the_run() -> None:
