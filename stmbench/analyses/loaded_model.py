@@ -279,7 +279,7 @@ def damage(batches: Batches, images: ImageSet, loaded: LoadedModel | None = None
     if reasons:
         count = "1 corrupt image" if len(reasons) == 1 else f"{len(reasons)} corrupt images"
         text = f"skipped {count} of {images.name}{_replaced(batches)}: {'; '.join(reasons[:3])}"
-        said.append(("corrupt", float(len(reasons)), text + (", ..." if len(reasons) > 3 else "")))
+        said.append((f"corrupt in {images.column}", float(len(reasons)), text + (", ..." if len(reasons) > 3 else "")))
     replaced = {images.title(broken): images.title(other) for broken, other in batches.replaced.items()}
     known = {"corrupt": reasons, "replaced": replaced, "passed_over": list(images.remarks)}
     if not said:

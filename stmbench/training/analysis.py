@@ -212,7 +212,7 @@ class Training(Analysis):
         rows = training_rows(self, run, loop, self.store.place(folder.result), weights)
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}
         if said := [*filter(None, [began]), *loop.task.warnings(record.epochs[-1].scores)]:
-            notes |= {"warnings": said, "disturbances": [{"kind": "state", "amount": 1.0, "text": s} for s in said]}
+            notes |= {"warnings": said, "disturbances": [{"kind": s, "amount": 1.0, "text": s} for s in said]}
         notes |= outputs_of(run.model, loop.result)
         notes |= faint_mixers(f"{run.model} ({weights})", loop.result, loop.task.size)
         return Outcome(rows=rows, notes={**notes, "processes": self.group.size})

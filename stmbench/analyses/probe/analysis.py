@@ -149,7 +149,7 @@ class Probe(ImageAnalysis):
                 rows.append(self.interval_row(loaded, COSINE, cosine, **known))
                 if (why := found.collapse) is not None:
                     label = f"{model} ({loaded.weights})"
-                    notes = _warned(notes, "collapsed", f"collapsed: {label}: {why}; its probes say nothing")
+                    notes = _warned(notes, f"collapsed {label}", f"collapsed: {label}: {why}; its probes say nothing")
             return Outcome(rows=rows, notes=notes)
 
         return work

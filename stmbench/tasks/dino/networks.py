@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from stmbench.architectures.feature_extractor import pooled
 from stmbench.copies import copied
@@ -91,6 +92,8 @@ class SelfDistillation(nn.Module):
         for module in self.teacher.modules():
             if hasattr(module, "drop_prob"):
                 module.drop_prob = 0.0  # type: ignore[assignment]
+            elif isinstance(module, StochasticDepth):
+                module.p = 0.0
         self.register_buffer("centre", torch.zeros(recipe.out_dim))
         self.register_buffer("watch", torch.zeros(3))
         self.centre: Tensor

@@ -142,6 +142,20 @@ def test_a_collapsed_network_is_warned_of_and_has_its_rows(tmp_path: Path, modul
     assert len(_rows(tmp_path, "knn_accuracy")) == 2
 
 
+def test_every_collapsed_network_and_damage_to_either_split_is_warned_of(tmp_path: Path) -> None:
+    for split, count in (("train", 4), ("test", 3)):
+        tree(tmp_path / "pets" / split, {"cat": count, "dog": count})
+    (tmp_path / "pets/train/cat/001.png").write_bytes(b"")
+    (tmp_path / "pets/train/dog/001.png").write_bytes(b"")
+    (tmp_path / "pets/test/dog/002.png").write_bytes(b"")
+    names = [model_name_of(Pixels(add=add)) for add in (1e4, 2e4)]
+    changes = {"dataset": str(tmp_path / "pets"), "bank_images": None, "num_images": None, "k": (2,)}
+    said = "\n".join(_run(tmp_path / "out", *names, methods=("knn",), **changes).warnings)
+    assert all(f"collapsed: {name}" in said for name in names)
+    assert "skipped 2 corrupt images of pets: cat/001.png" in said
+    assert "skipped 1 corrupt image of pets: dog/002.png" in said
+
+
 def test_features_that_are_not_finite_fail_alone(tmp_path: Path) -> None:
     name = model_name_of(Pixels(add=math.inf))
     report = _run(tmp_path, name, MODEL)

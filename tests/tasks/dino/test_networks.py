@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from stmbench.architectures.catalog import create_model
 from stmbench.architectures.feature_extractor import as_feature_extractor, pooled
@@ -94,3 +95,11 @@ def test_what_the_backbone_exempts_has_no_weight_decay() -> None:
     assert scales
     assert {id(p) for p in scales} <= {id(p) for p in exempt}
     assert any(p is model.student.head.last_layer.weight_v for p in decayed)
+
+
+def test_the_teacher_of_a_torchvision_model_has_no_stochastic_depth() -> None:
+    backbone = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(1), StochasticDepth(0.9, "row"))
+    model = SelfDistillation(backbone, 12, DINO_PRESETS["dino_digits"]).train()
+    images = torch.rand(8, 3, 4, 4)
+    torch.testing.assert_close(model.teacher.backbone(images), backbone[:2](images), rtol=0, atol=0)
+    assert not torch.equal(model.student.backbone(images), backbone[:2](images))

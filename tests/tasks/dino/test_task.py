@@ -197,3 +197,15 @@ def test_a_network_that_does_not_take_the_global_crops() -> None:
     run = settings(recipe=recipe, model=name, resolution=(64, 48))
     with pytest.raises(ConfigError, match=r"takes images of 64x48, got .*32.*; try .*, or another --resolution"):
         Loop(run, memory(), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
+
+
+def test_every_collapsed_training_is_warned_of(tmp_path: Path) -> None:
+    data = folders(tmp_path / "pets")
+    recipe = dataclasses.replace(
+        RECIPE, epochs=1, warmup_epochs=0, teacher_temperature=1e4, teacher_temperature_start=1e4,
+        student_temperature=1e4,
+    )  # fmt: skip
+    models = IDENTITY, "unified_dw_conv_nano"
+    runs = [settings(data, recipe=recipe, model=model) for model in models]
+    said = "\n".join(training(tmp_path / "out", *runs).run().warnings)
+    assert all(f"{model}: the teacher has collapsed" in said for model in models)
