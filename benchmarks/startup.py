@@ -1,4 +1,4 @@
-"""How long the command line takes to answer: help and completion, each in a fresh interpreter.
+"""How long the command line takes to answer: help, lists and completion, each in a fresh interpreter.
 
     python benchmarks/startup.py [runs]
 
@@ -20,6 +20,8 @@ CASES: dict[str, tuple[list[str], dict[str, str]]] = {
     "python -c pass": ([sys.executable, "-c", "pass"], {}),
     "stmbench --help": ([*STMBENCH, "--help"], {}),
     "stmbench profile --help": ([*STMBENCH, "profile", "--help"], {}),
+    "stmbench list mixers": ([*STMBENCH, "list", "mixers"], {}),
+    "stmbench list models": ([*STMBENCH, "list", "models"], {}),
     "completion of a command": (STMBENCH, {"COMP_WORDS": "stmbench pro", "COMP_CWORD": "1"}),
     "completion of an option": (STMBENCH, {"COMP_WORDS": "stmbench profile --sc", "COMP_CWORD": "2"}),
     "completion of a value": (STMBENCH, {"COMP_WORDS": "stmbench profile --scale ", "COMP_CWORD": "3"}),
