@@ -31,6 +31,7 @@ PICTURES: Final = {  # group -> picture -> figure
     "affinity": {"affinity": "maps"},
     "affinity_container": {"affinity_container": "maps"},
     "affinity_cot": {"affinity_cot": "maps"},
+    "modern": {"modern_ranks": "standing", "modern_front": "accuracy_throughput"},
     "depth": {"attention_distance": "attention_distance"},
 }
 WIDTH: Final = 1400  # pixels
