@@ -174,7 +174,7 @@ def test_constant_features_have_no_value_but_a_reason(tmp_path: Path) -> None:
     ("model", "reason"),
     [
         (_Features(lambda x: x / 0), "got NaN or infinite ones after block"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)), "names its feature maps"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(32), nn.Flatten(), nn.Linear(3072, 4)), "names its feature maps"),
     ],
 )
 def test_a_model_that_fails_has_a_row_with_the_reason(tmp_path: Path, model: nn.Module, reason: str) -> None:
