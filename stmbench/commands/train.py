@@ -70,7 +70,9 @@ def train(ctx: typer.Context, **words: Any) -> None:
                 dry_run=words["dry_run"],
             )
             if not words["dry_run"]:
-                output.note(f"next     {_next(names, chosen, out, words['plugin'] or ())}")
+                of_features = runs[0].recipe.task is not None
+                then = _next(names, chosen, out, words["plugin"] or (), of_features=of_features)
+                output.note(f"next     {then}")
         except (StmbenchError, typer.Exit):
             for training in made:
                 training.dismiss()
@@ -80,18 +82,10 @@ def train(ctx: typer.Context, **words: Any) -> None:
         leave()
 
 
-def _next(names: Sequence[str], chosen: TrainOptions, out: Path, plugins: Sequence[Path]) -> str:
+def _next(names: Sequence[str], chosen: TrainOptions, out: Path, plugins: Sequence[Path], *, of_features: bool) -> str:
     """The command that a reader of the result would type."""
-    of_features = chosen.task == "dino" or (chosen.recipe or "").startswith("dino")
-    words = [
-        "stmbench",
-        "probe" if of_features else "eval",
-        *names,
-        "--checkpoint",
-        str(out),
-        "--dataset",
-        chosen.dataset,
-    ]
+    words = ["stmbench", "probe" if of_features else "eval", *names]
+    words += ["--checkpoint", str(out), "--dataset", chosen.dataset]
     words += ["--split", chosen.split] if chosen.split != TrainOptions.split else []
     words += ["--resolution", str(chosen.resolution)] if chosen.resolution is not None else []
     words += [word for path in plugins for word in ("--plugin", str(path))]

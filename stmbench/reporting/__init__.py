@@ -6,6 +6,7 @@ build_report            from a table to a report and its files; every analysis's
 cross_analysis          what only several analyses can say; measured and published figures
 metrics_table           a column for each metric, a row for each model and place
 model_table             a row for each model; plain tables of values without a section of their own
+interval_cell           of a terminal table
 caveats, facts          warnings; stores, versions, machines
 comparison              the outcome of `stmbench compare`
 drawing_check           whether an analysis draws from rows alone

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 import torch
@@ -192,10 +193,25 @@ class Task(abc.ABC):
         """Sentences on an epoch's scores, for who has to do something about them."""
         return []
 
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """The run's precision, for forward passes."""
+        return torch.autocast(self.group.device.type, self.autocast, enabled=self.autocast is not None)
+
     def to_device(self, images: Tensor) -> Tensor:
         """Inputs on the run's device, in its dtype and memory format."""
         found = images.to(self.group.device, self.dtype, non_blocking=True)
         return found.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else found
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """A model in eval mode, and afterwards in the mode that it was in."""
+    mode = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(mode)
 
 
 def task_of(settings: TrainingSettings) -> type[Task]:

@@ -17,6 +17,7 @@ from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Definition, Formula, Plot, Section
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.reporting.metrics_table import metrics_table
 from stmbench.reporting.model_table import best, by_model, conditions, measured
 from stmbench.tables.labels import weights_text
@@ -112,22 +113,15 @@ def box_table(frame: pd.DataFrame) -> Group:
                 first = next(iter(of_label.values()))
                 name.append(f"\n{weights_text(first.facts['weights'])}", style="dim")
             told.add(label)
-            table.add_row(name, Text(words), *(_cell(of_label.get((metric, level))) for level in (*levels, None)))
+            table.add_row(
+                name, Text(words), *(interval_cell(of_label.get((metric, level))) for level in (*levels, None))
+            )
     boxes = points_of(rows, "ground_truth_boxes")
     counts = "/".join(f"{point.value:.0f}" for point in boxes)
     facts = f"{conditions(rows)} · 95 % intervals · {found[0].facts['definition']} · {found[0].condition}"
     lines = [Text(f"{facts} · {counts} boxes to find again", style="dim")]
     lines += [Text(f"left out: {line}", style="yellow") for line in left_out(rows)]
     return Group(table, *lines)
-
-
-def _cell(point: Point | None) -> Text:
-    if point is None:
-        return Text("–")
-    text = Text(f"{100 * point.value:.1f}")
-    if point.errors is not None:
-        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
-    return text
 
 
 def section(view: View) -> Section:

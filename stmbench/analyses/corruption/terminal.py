@@ -13,6 +13,7 @@ from stmbench.analyses.corruption.options import CLEAN, CORRUPTIONS, FAMILIES, o
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point, labels, points
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.tables.labels import weights_text
 
 MOST: Final = 6  # columns of single corruptions; a larger selection has its mean alone
@@ -35,7 +36,7 @@ def terminal(view: View) -> Table:
         first = next(point for point in row if point is not None)
         name = Text(label)  # not markup: a name may have brackets
         name.append(f"\n{weights_text(first.facts['weights'])}", style="dim")
-        table.add_row(name, *(_cell(point) for point in row))
+        table.add_row(name, *(interval_cell(point) for point in row))
     table.caption = Text(_caption(rows, columns), style="dim")
     return table
 
@@ -65,15 +66,6 @@ def _points(rows: pd.DataFrame, metric: str) -> list[Point]:
         return points(rows, metric)
     except TableError:
         return []
-
-
-def _cell(point: Point | None) -> Text:
-    if point is None:
-        return Text("–")
-    text = Text(f"{100 * point.value:.1f}")
-    if point.errors is not None:
-        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
-    return text
 
 
 def _caption(rows: pd.DataFrame, columns: dict[str, list[Point]]) -> str:

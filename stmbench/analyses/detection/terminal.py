@@ -11,7 +11,8 @@ from rich.text import Text
 
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.plot_data import Point, points
+from stmbench.figures.plot_data import points
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.tables.labels import weights_text
 
 HEADINGS: Final = {
@@ -43,20 +44,11 @@ def detection_table(frame: pd.DataFrame) -> Table:
         first = next(point for point in row if point is not None)
         name = Text(label)  # not markup: a name may have brackets
         name.append(f"\n{weights_text(first.facts['weights'])}", style="dim")
-        table.add_row(name, *map(_cell, row))
+        table.add_row(name, *map(interval_cell, row))
     counts = sorted({int(count) for count in chosen["num_images"].dropna()})
     images = " to ".join(f"{count:,}" for count in {counts[0]: 0, counts[-1]: 0}) if counts else "no"
     table.caption = Text(f"{images} images; AP in %, with 95 % intervals over images", style="dim")
     return table
-
-
-def _cell(point: Point | None) -> Text:
-    if point is None:
-        return Text("–")
-    text = Text(f"{100 * point.value:.1f}")
-    if point.errors is not None:
-        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
-    return text
 
 
 def terminal(view: View) -> Table:

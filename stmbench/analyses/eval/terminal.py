@@ -10,7 +10,8 @@ from rich.text import Text
 from stmbench.analyses.eval.figures import PERCENT
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
-from stmbench.figures.plot_data import Point, points
+from stmbench.figures.plot_data import points
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.tables.labels import weights_text
 
 HEADINGS = {
@@ -43,19 +44,15 @@ def evaluation_table(frame: pd.DataFrame) -> Table:
         below += [f"{counts[first.model, str(first.facts['weights'])]} images"] if len(set(counts.values())) > 1 else []
         name = Text(label)  # not markup: a name may have brackets
         name.append("\n" + " · ".join(below), style="dim")
-        table.add_row(name, *(_cell(metric, point) for metric, point in zip(metrics, row, strict=True)))
+        table.add_row(
+            name,
+            *(
+                interval_cell(point, factor=100 if metric in PERCENT else 1, digits=1 if metric in PERCENT else 3)
+                for metric, point in zip(metrics, row, strict=True)
+            ),
+        )
     table.caption = Text(_conditions(chosen, counts), style="dim")
     return table
-
-
-def _cell(metric: str, point: Point | None) -> Text:
-    if point is None:
-        return Text("–")
-    factor, digits = (100, 1) if metric in PERCENT else (1, 3)
-    text = Text(f"{point.value * factor:.{digits}f}")
-    if point.errors is not None:
-        text.append(f"\n{point.low * factor:.{digits}f}–{point.high * factor:.{digits}f}", style="dim")
-    return text
 
 
 def _counts(frame: pd.DataFrame) -> dict[tuple[str, str], int]:

@@ -26,6 +26,7 @@ from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.places import by_place, points_of
 from stmbench.figures.plot_data import Point
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.tables.labels import weights_text
 
 Column = Mapping[str, Point]  # by the label of a model
@@ -56,7 +57,10 @@ def frequency_table(frame: pd.DataFrame) -> Group:
         first = next(column[label] for column in columns.values() if label in column)
         name = Text(label)  # not markup: a name may have brackets
         name.append(f"\n{weights_text(first.facts['weights'])}", style="dim")
-        cells = (_cell(column.get(label), is_share="%" in heading) for heading, column in columns.items())
+        cells = (
+            interval_cell(column.get(label), factor=100 if "%" in heading else 1, digits=1 if "%" in heading else 2)
+            for heading, column in columns.items()
+        )
         table.add_row(name, *cells)
     return Group(table, Text(f"{_conditions(rows)}\n{LEGEND}", style="dim"))
 
@@ -81,16 +85,6 @@ def columns_of(rows: pd.DataFrame) -> dict[str, Column]:
 
 def _by_label(points: Iterable[Point]) -> dict[str, Point]:
     return {point.label: point for point in points}
-
-
-def _cell(point: Point | None, *, is_share: bool) -> Text:
-    if point is None:
-        return Text("–")
-    factor, digits = (100, 1) if is_share else (1, 2)
-    text = Text(f"{point.value * factor:.{digits}f}")
-    if point.errors is not None:
-        text.append(f"\n{point.low * factor:.{digits}f}–{point.high * factor:.{digits}f}", style="dim")
-    return text
 
 
 def _conditions(rows: pd.DataFrame) -> str:

@@ -15,6 +15,7 @@ from stmbench.analyses.probe.options import CHOICE, KNN, LINEAR
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.reporting.model_table import conditions
 from stmbench.tables.labels import run_and_epoch, weights_text
 
@@ -41,7 +42,7 @@ def terminal(view: View) -> Table:
         below += [f"{SETTING[solver]} {found[label].value:g}" for solver, found in chosen.items() if label in found]
         name = Text(label)  # not markup: a name may have brackets
         name.append("\n" + " · ".join(below) if below else "", style="dim")
-        table.add_row(name, *map(_cell, row))
+        table.add_row(name, *map(interval_cell, row))
     table.caption = Text(f"accuracy of the queries in % · {conditions(measured(rows))} · 95 % intervals", style="dim")
     return table
 
@@ -65,12 +66,3 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
     chosen = rows[rows["metric"].isin((KNN, LINEAR))]
     chosen.attrs = rows.attrs
     return chosen
-
-
-def _cell(point: Point | None) -> Text:
-    if point is None:
-        return Text("–")
-    text = Text(f"{100 * point.value:.1f}")
-    if point.errors is not None:
-        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
-    return text

@@ -14,6 +14,7 @@ from stmbench.analyses.registry import View
 from stmbench.analyses.robustness.figures import METRICS, attack_words, eps_words, panels_of, place_of, place_words
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import Point, labels
+from stmbench.reporting.interval_cell import interval_cell
 from stmbench.tables.labels import are_random
 
 SIGNIFICANT: Final = 0.05
@@ -42,20 +43,11 @@ def robustness_table(frame: pd.DataFrame) -> Group:
     for title, points in panels.items():
         for number, label in enumerate(dict.fromkeys(point.label for point in points)):
             of_model = {place_of(point): point for point in points if point.label == label}
-            cells = [_cell(of_model.get(place)) for place in places]
+            cells = [_marked(of_model.get(place)) for place in places]
             table.add_row(Text(title if number == 0 else ""), Text(label), *cells)
         table.add_section()
     # below it rather than its caption, which would be broken at the table's width
     return Group(table, Text("\n".join([_conditions(chosen, metric), *_notes(chosen)]), style="dim"))
-
-
-def _cell(point: Point | None) -> Text:
-    if point is None:
-        return Text("–")
-    text = Text(f"{100 * point.value:.1f}{'' if point.resolved else '*'}")
-    if point.errors is not None:
-        text.append(f"\n{100 * point.low:.1f}–{100 * point.high:.1f}", style="dim")
-    return text
 
 
 def _conditions(frame: pd.DataFrame, metric: str) -> str:
@@ -100,3 +92,7 @@ def _differences(frame: pd.DataFrame) -> list[str]:
 def terminal(view: View) -> Group:
     """What the command prints. Raises TableError where the rows hold nothing to show."""
     return robustness_table(view.rows)
+
+
+def _marked(point: Point | None) -> Text:
+    return interval_cell(point, mark="" if point is None or point.resolved else "*")

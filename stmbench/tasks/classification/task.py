@@ -19,7 +19,7 @@ from stmbench.data.loading import PixelCache, batches
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, UnitError
 from stmbench.measure.proportions import wilson_interval
-from stmbench.tasks.base import Score, Task, TrainingData
+from stmbench.tasks.base import Score, Task, TrainingData, in_eval_mode
 from stmbench.tasks.classification.data import open_data
 from stmbench.tasks.classification.images import TrainingImages, transform_of
 from stmbench.training.recipe import Recipe
@@ -81,7 +81,7 @@ class Classification(Task):
         x, y = self.to_device(inputs), targets.to(self.group.device, non_blocking=True)
         if self._mixup is not None:
             x, y = self._mixup(x, y)
-        with torch.autocast(self.group.device.type, self.autocast, enabled=self.autocast is not None):
+        with self.arithmetic():
             found: Tensor = self._loss(forward(x), y)
         return found
 
@@ -91,10 +91,8 @@ class Classification(Task):
         Raises:
             UnitError: more images than allowed could not be read, in all processes together.
         """
-        mode = model.training
-        model.eval()
-        own = self.group.guarded(lambda: self._sums(model))
-        model.train(mode)
+        with in_eval_mode(model):
+            own = self.group.guarded(lambda: self._sums(model))
         correct, total, count, corrupt = self.group.sum(own).tolist()
         if corrupt > self.settings.limit_corrupt:
             limit = self.settings.limit_corrupt
@@ -106,7 +104,7 @@ class Classification(Task):
     def _sums(self, model: nn.Module) -> Tensor:
         """(4,) of this process's images: right ones, their losses, all that were read, all that could not be."""
         sums, device = torch.zeros(4, dtype=torch.float64), self.group.device
-        with torch.inference_mode(), torch.autocast(device.type, self.autocast, enabled=self.autocast is not None):
+        with torch.inference_mode(), self.arithmetic():
             for batch in self._batches:
                 assert batch.labels is not None
                 labels = batch.labels.to(device)

@@ -20,6 +20,7 @@ from stmbench.data.detection.detection_set import DetectionSet
 from stmbench.data.detection.transforms import as_tensor
 from stmbench.errors import ImageError, UnitError
 from stmbench.measure.detection.results import detections_of
+from stmbench.tasks.base import in_eval_mode
 
 KEEP_BYTES: Final = 2**28  # of decoded images of an embedded set, which cost more to draw than to keep
 Output = dict[str, Tensor]
@@ -84,9 +85,7 @@ class Detecting:
         Raises:
             UnitError: scores or boxes that are not finite.
         """
-        mode = model.training
-        model.eval()
-        try:
+        with in_eval_mode(model):
             for items in self._loader:
                 good = [(index, image) for index, image, _ in items if image is not None]
                 yield from (why for _, image, why in items if image is None)
@@ -101,8 +100,6 @@ class Detecting:
                 for (index, image), output in zip(good, outputs, strict=True):
                     _require_finite(output, self.images.title(index))
                     yield index, image, output
-        finally:
-            model.train(mode)
 
     def detect(
         self, model: nn.Module, tell: Callable[[int], object] = lambda _: None, look: Look | None = None

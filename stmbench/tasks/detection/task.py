@@ -115,7 +115,7 @@ class Detection(Task):
         device = self.group.device
         images = [image.to(device, self.dtype, non_blocking=True) for image in inputs]
         moved = [{name: _moved(value, device, self.dtype) for name, value in target.items()} for target in targets]
-        with torch.autocast(device.type, self.autocast, enabled=self.autocast is not None):
+        with self.arithmetic():
             losses: dict[str, Tensor] = forward(images, moved)
         return torch.stack([value.float() if self.autocast else value for value in losses.values()]).sum()
 

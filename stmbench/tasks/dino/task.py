@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import torch
@@ -16,7 +15,7 @@ from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError
 from stmbench.measure.proportions import wilson_interval
-from stmbench.tasks.base import Score, Task, TrainingData
+from stmbench.tasks.base import Score, Task, TrainingData, in_eval_mode
 from stmbench.tasks.classification.data import open_data, open_split
 from stmbench.tasks.classification.images import TrainingImages
 from stmbench.tasks.dino.colours import change_colours
@@ -65,7 +64,7 @@ class SelfDistillationTask(Task):
         backbone = as_feature_extractor(super().build())
         size = Preprocessing.of(backbone, self.settings.resolution).size
         self._require_sizes(backbone, size)
-        with torch.no_grad(), _in_eval_mode(backbone):
+        with torch.no_grad(), in_eval_mode(backbone):
             width = pooled(backbone, torch.zeros(1, 3, *size)).shape[1]
         return SelfDistillation(backbone, width, self.recipe).train()
 
@@ -96,7 +95,7 @@ class SelfDistillationTask(Task):
             asked["local crops"] = (side, side), f"{dynamic}, --set local_size=N, or --set local_crops=0"
         for what, ((height, width), remedy) in asked.items():
             try:
-                with torch.no_grad(), _in_eval_mode(backbone):
+                with torch.no_grad(), in_eval_mode(backbone):
                     pooled(backbone, torch.zeros(1, 3, height, width))
             except Exception as error:
                 raise ConfigError(f"a network that takes {what} of {height}x{width}", str(error), remedy) from error
@@ -125,7 +124,7 @@ class SelfDistillationTask(Task):
         crops = [self._crops(wide, changes[:, : wide.shape[1]])]
         if near.shape[1]:
             crops.append(self._crops(near, changes[:, wide.shape[1] :]))
-        with self._arithmetic():
+        with self.arithmetic():
             student, teacher = forward(crops)
         found = distil(
             student,
@@ -171,9 +170,6 @@ class SelfDistillationTask(Task):
         own.centre.lerp_(seen[:-2], 1 - recipe.centre_momentum)
         own.watch += torch.cat([seen[-2:], seen.new_ones(1)])
 
-    def _arithmetic(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.group.device.type, self.autocast, enabled=self.autocast is not None)
-
     @property
     def _steps_of_epoch(self) -> int:
         return len(self.data.chosen) // self.recipe.batch_size
@@ -192,7 +188,7 @@ class SelfDistillationTask(Task):
         Raises:
             UnitError: features that are not finite, or too many images that could not be read.
         """
-        with torch.inference_mode(), _in_eval_mode(model), self._arithmetic():
+        with torch.inference_mode(), in_eval_mode(model), self.arithmetic():
             right = self._validation.correct(model)
         interval = wilson_interval(int(right.sum()), len(right))
         values = {self.headline: float(right.double().mean())}
@@ -208,13 +204,3 @@ class SelfDistillationTask(Task):
             return []
         what = collapse(scores["teacher_entropy"], scores["teacher_divergence"], self.recipe.out_dim)
         return [] if what is None else [f"{self.settings.model}: the teacher has collapsed, {what}"]
-
-
-@contextlib.contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
-    mode = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(mode)

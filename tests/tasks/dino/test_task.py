@@ -15,9 +15,9 @@ from stmbench.analyses.loaded_model import load_model
 from stmbench.checkpoints.loading import state_hash
 from stmbench.errors import ConfigError, InputError
 from stmbench.tables import Store
-from stmbench.tasks.base import TrainingData, open_data, task_name, task_of
+from stmbench.tasks.base import TASKS, TrainingData, open_data, task_name, task_of
 from stmbench.tasks.dino.task import SelfDistillationTask
-from stmbench.training import loop
+from stmbench.training import loop, options
 from stmbench.training.dino_recipe import DINO_PRESETS, DinoRecipe
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
@@ -42,6 +42,10 @@ def test_the_task_is_the_recipes() -> None:
     assert task_name(IDENTITY) == "classification"
     with pytest.raises(ConfigError, match="a network without a detector, for dino, got maskrcnn"):
         task_name("maskrcnn:unified_dw_conv_nano", RECIPE)
+
+
+def test_the_command_knows_every_task() -> None:
+    assert set(options.TASKS) == set(TASKS)
 
 
 def test_defaults_by_set_and_network() -> None:
