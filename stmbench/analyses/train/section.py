@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 import pandas as pd
@@ -25,6 +26,18 @@ DEFINITION: Final = Definition(
     ),
     source="Goyal et al. 2017 (linear scaling); recipes: Hu et al., Gao et al., Li et al.; interval: Wilson 1927",
     page="docs/training.md",
+)
+
+WITHOUT_LABELS: Final = dataclasses.replace(
+    DEFINITION,
+    formulas=(
+        DEFINITION.formulas[0],
+        Formula(quantity="loss", equals="−Σ p ln q, p = softmax((t − c) / Tₜ), q = softmax(s / Tₛ)"),
+        Formula(quantity="loss, in two parts", equals="entropy of the teacher's p + divergence KL(p ‖ q)"),
+        Formula(quantity="vote for a class", equals="Σ exp(cos / 0.07) over its images among the k nearest ones"),
+    ),
+    source="Caron et al. 2021 (DINO); Goyal et al. 2017 (linear scaling); interval: Wilson 1927",
+    page="docs/self_supervision.md",
 )
 
 LEADS: Final = {
@@ -59,6 +72,8 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         for name, figure in training_figures(frame).items()
     ]
     found = [one for one in (table, configuration_table(frame)) if one is not None]
+    metrics = set(frame["metric"])
+    is_without_labels = "teacher_entropy" in metrics and not {"accuracy", "box_ap"} & metrics
     return Section(
         name="train",
         heading="Training",
@@ -69,7 +84,7 @@ def training_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         conditions=conditions(frame[frame["kind"] == "summary"]),
         plots=tuple(plots),
         tables=tuple(found),
-        definition=DEFINITION,
+        definition=WITHOUT_LABELS if is_without_labels else DEFINITION,
         caveats=(*caveats(frame), *(Caveat(kind="note", text=text) for text in left_out(frame))),
     )
 

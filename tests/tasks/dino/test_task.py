@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from stmbench.analyses.loaded_model import load_model
+from stmbench.analyses.registry import View
+from stmbench.analyses.train.section import section
 from stmbench.checkpoints.loading import state_hash
 from stmbench.errors import ConfigError, InputError
 from stmbench.tables import Store
@@ -71,6 +73,9 @@ def test_a_run_leaves_rows_and_a_teacher_without_a_head(tmp_path: Path) -> None:
     (final,) = frame[(frame["metric"] == "knn_accuracy") & (frame["kind"] == "summary")].to_dict("records")
     assert final["ci_low"] < final["value"] <= final["ci_high"]
     assert str(final["weights"]).startswith("pets.dino.e3.s0:")
+    definition = section(View(rows=frame[frame["analysis"] == "train"])).definition
+    assert definition is not None
+    assert "Caron" in definition.source
     (folder,) = (tmp_path / "out/checkpoints").iterdir()
     kept = sorted(path.name for path in folder.glob("epoch-*"))
     assert kept == ["epoch-0001.safetensors", "epoch-0002.safetensors", "epoch-0003.safetensors"]
