@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from stmbench.architectures import timm_hook
+from stmbench.architectures import timm_hook, without_compiler
 
 if TYPE_CHECKING:
     from stmbench import tables
@@ -146,3 +146,4 @@ def __dir__() -> list[str]:
 
 
 timm_hook.install()
+without_compiler.install()

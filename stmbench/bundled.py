@@ -6,6 +6,7 @@ No other module may know where they are.
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,17 @@ def experiment_file(text: str | Path) -> Path:
 def bundled_experiments() -> dict[str, Path]:
     """The experiments that come with stmbench: name to file, sorted by name."""
     return {path.stem: path for path in sorted(bundled("experiments").glob("*.yaml"))}
+
+
+def published_names() -> list[str]:
+    """The names of the papers' tables, sorted."""
+    return sorted(path.stem for path in bundled("published").glob("*.csv"))
+
+
+def published_columns(name: str) -> list[str]:
+    """The columns of one of the papers' tables, whose first line names its source."""
+    lines = (bundled("published") / f"{name}.csv").read_text(encoding="utf-8").splitlines()
+    return next(csv.reader(lines[1:2]))
 
 
 def title_of(path: Path) -> str:

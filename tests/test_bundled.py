@@ -91,7 +91,7 @@ site = Path(sys.argv[1])
 assert Path(stmbench.__file__).is_relative_to(site), stmbench.__file__
 run("list", "experiments", "--json")
 assert "torch" not in sys.modules
-from stmbench.tables.published import published_names
+from stmbench.bundled import published_names
 assert len(published_names()) == 17
 run("run", "quickstart", "--mini", "--dry-run")
 run("profile", "--mixers", "strip_modulation", "--scale", "nano", "--plugin", str(bundled("examples") / "my_mixer.py"),

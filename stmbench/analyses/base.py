@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+REPAIRED: Final = "damaged, and measured again"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ class Analysis(abc.ABC):
                 self._look_back(unit, report)
             else:
                 if (fault := self.store.fault(unit.key)) is not None:
-                    report.notes.append(f"damaged, and measured again: {fault}")
+                    report.notes.append(f"{REPAIRED}: {fault}")
                 self._do(unit, report)
             report.note(self.store.metadata(unit.key).get("disturbances", []))
             report.keys.append(unit.key)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stmbench.tables import Row
-from stmbench.tables.store import unit_key
+if TYPE_CHECKING:
+    from stmbench.tables import Row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Unit:
     @property
     def key(self) -> str:
         """The name of the unit's part."""
+        from stmbench.tables.store import unit_key
+
         facts = dataclasses.asdict(self)
         del facts["series"], facts["derived"]
         return unit_key(facts)

@@ -276,7 +276,7 @@ class NotebookBar:
 
     def __call__(self, event: Progress) -> None:
         """Show where the run stands, unless it was shown a moment ago."""
-        from stmbench.tables.rows import duration
+        from stmbench.tables.labels import duration
 
         step, now = event.text.partition(", round")[0], time.monotonic()
         if step == self._step and now - self._drawn < BETWEEN_DRAWS_S:

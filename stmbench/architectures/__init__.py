@@ -2,6 +2,7 @@
 
 base                 the registries of architectures and of named models, and how options make a backbone
 catalog              `create_model`, `list_models`
+listing              what lists and plans need to know of the registries, without importing a model
 model_names          `<architecture>_<mixer>_<scale>[option=value]`, parsed
 unified              the unified architecture of Hu et al.
 container            CONTAINER's architecture, and container_v1_light
@@ -20,4 +21,5 @@ conformance          the checks of a plug-in's timm model
 mixer_contribution   how much the mixers contribute to the residual stream
 timm_registry        our names in timm's registry
 timm_hook            registers them when timm is imported
+without_compiler     keeps torch's compiler out of what timm and torchvision import
 """

@@ -11,10 +11,8 @@ import dataclasses
 import re
 from typing import Any
 
-from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
-from stmbench.architectures.detectors.base import DETECTORS
+from stmbench.architectures import listing
 from stmbench.errors import InputError, UnknownNameError
-from stmbench.mixers.base import MIXERS, SCALES
 from stmbench.plugins import timm_models
 
 TIMM = "timm:"
@@ -53,7 +51,7 @@ class ModelName:
             InputError: malformed brackets.
         """
         base, options = split_options(text.strip())
-        if (kind := base.partition(":")[0]) in DETECTORS:
+        if (kind := base.partition(":")[0]) != base and kind in listing.detectors():
             inner = cls.parse(text.strip().removeprefix(f"{kind}:"))
             if inner.detector is not None:
                 raise InputError("one detector and its backbone", text, "name a classification model after the colon")
@@ -62,17 +60,17 @@ class ModelName:
             if base.startswith(prefix):
                 kind = prefix.removesuffix(":")
                 return cls(text=text, base=base, architecture=kind, mixer=None, scale=None, options=options)
-        if base in NAMED_MODELS:
-            entry = NAMED_MODELS.get(base)
+        known = listing.names()
+        if (entry := known.released.get(base)) is not None:
             return cls(
                 text=text, base=base, architecture=entry.architecture, mixer=entry.mixer, scale=None, options=options
             )
         if base in timm_models():
             return cls.parse(TIMM + text.strip())  # so that its rows have one name, however it was given
-        if base not in model_names():
-            raise UnknownNameError(*_closest_problem(base))
-        architecture = next(a for a in ARCHITECTURES if base.startswith(f"{a}_"))
+        architecture = next((name for name in known.architectures if base.startswith(f"{name}_")), "")
         mixer, _, scale = base.removeprefix(f"{architecture}_").rpartition("_")
+        if not architecture or mixer not in known.mixers or scale not in known.scales:
+            raise UnknownNameError(*_closest_problem(base))
         return cls(text=text, base=base, architecture=architecture, mixer=mixer, scale=scale, options=options)
 
     def with_options(self, **options: Any) -> str:
@@ -91,16 +89,18 @@ class ModelName:
         """The name of a detector's backbone with the options that are its own; a classification model's own name."""
         if self.detector is None:
             return self.text
+        from stmbench.architectures.detectors.base import DETECTORS
+
         kept = {k: v for k, v in self.options.items() if k not in DETECTORS.get(self.detector).options()}
         return dataclasses.replace(self, base=self.backbone_base, options=kept).with_options()
 
     @property
     def title(self) -> str:
         """For people: 'Halo Attention · Unified architecture · tiny'. A mixer has one title in all architectures."""
-        facts = [self.backbone_base.partition(":")[2], self.architecture]
+        facts, known = [self.backbone_base.partition(":")[2], self.architecture], listing.names()
         if self.mixer is not None:
-            facts = [MIXERS.get(self.mixer).title, ARCHITECTURES.get(self.architecture).title, self.scale or ""]
-        facts += [DETECTORS.get(self.detector).title] if self.detector is not None else []
+            facts = [known.mixers[self.mixer], known.architectures[self.architecture], self.scale or ""]
+        facts += [listing.detectors()[self.detector]] if self.detector is not None else []
         return " · ".join(filter(None, facts))
 
 
@@ -111,23 +111,24 @@ def is_pattern(name: str) -> bool:
 
 def model_names() -> list[str]:
     """Every registered name: by architecture, mixer and scale (smallest first), and then the published names."""
-    return [
-        f"{a}_{mixer}_{scale}" for a in ARCHITECTURES for mixer in MIXERS for scale in SCALES
-    ] + NAMED_MODELS.names()
+    known = listing.names()
+    plain = (f"{a}_{mixer}_{scale}" for a in known.architectures for mixer in known.mixers for scale in known.scales)
+    return [*plain, *known.released]
 
 
 def _closest_problem(base: str) -> tuple[str, str, list[str]]:
     """What is wrong with a name, as precisely as possible: (kind, the wrong part, the known ones)."""
-    for architecture in ARCHITECTURES:
+    known = listing.names()
+    for architecture in known.architectures:
         if base.startswith(f"{architecture}_"):
             mixer, _, scale = base.removeprefix(f"{architecture}_").rpartition("_")
-            if mixer in MIXERS:
-                return "scale", scale, list(SCALES)
-            if scale in SCALES:
-                return "mixer", mixer, list(MIXERS)
+            if mixer in known.mixers:
+                return "scale", scale, list(known.scales)
+            if scale in known.scales:
+                return "mixer", mixer, list(known.mixers)
     kind, colon, _ = base.partition(":")
     if colon:
-        return "detector", kind, list(DETECTORS)
+        return "detector", kind, list(listing.detectors())
     import timm
 
     # the name of a timm model probably lacks its prefix

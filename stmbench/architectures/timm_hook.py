@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, cast
 
+from stmbench.architectures.without_compiler import marked_later
+
 
 def install() -> None:
     """Register our models now if timm has been imported, or else as soon as it is."""
@@ -70,7 +72,8 @@ class _Loader(importlib.abc.Loader):
         return self.inner.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        self.inner.exec_module(module)
+        with marked_later():
+            self.inner.exec_module(module)
         _register()
 
     def __getattr__(self, name: str) -> object:

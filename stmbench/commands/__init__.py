@@ -5,7 +5,7 @@ analysis_command, analysis_output    the command of an analysis, made from its e
 options, values                      options that commands share and their completion; values parsed
 session, terminal                    one call's state and exit code; standard output and progress
 study, study_output                  one command from a new mixer to an answer
-list, listing, run, run_output, train    models and experiments
+list, run, run_output, plan_output, receipts, train    models and experiments
 report, watch, compare, history, dashboard, export, convert    stores, reports and files
 new, check                           plug-ins
 """

@@ -56,7 +56,7 @@ def command_of(spec: AnalysisSpec) -> typer.Typer:
 def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[str, Any]) -> None:
     from stmbench.analyses.models import for_models
     from stmbench.commands.analysis_output import Output
-    from stmbench.experiments.tasks import estimate
+    from stmbench.experiments.estimating import estimate
     from stmbench.plugins import loaded_paths
 
     out: Path = words["out"]

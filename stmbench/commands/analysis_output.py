@@ -20,15 +20,14 @@ from stmbench.analyses.registry import AnalysisSpec, View
 from stmbench.analyses.unit import Report
 from stmbench.commands import terminal
 from stmbench.commands.session import end
-from stmbench.commands.terminal import ProgressLine
+from stmbench.commands.terminal import TABLE_WIDTH, ProgressLine
 from stmbench.errors import printable
 from stmbench.figures import save
 from stmbench.reporting import build_report, placed, write_report
 from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store, read
 from stmbench.tables.files import write_file
-from stmbench.tables.labels import are_random, unfit_warnings
-from stmbench.tables.rows import duration
+from stmbench.tables.labels import are_random, duration, unfit_warnings
 
 RECORD: Final = "figures.json"  # name -> what the run that has it was made of
 FACETS: Final = (
@@ -95,7 +94,7 @@ def _read(file: Path) -> dict[str, Facts]:
     return remembered if good else {}
 
 
-TABLE_WIDTH, WORTH_SAYING_S = 100, 60.0
+WORTH_SAYING_S = 60.0
 
 
 class Output:

@@ -25,7 +25,6 @@ LIVE_ONLY = (
     *("threads", "clock", "time_budget", "confirm", "plant", "samples"),
 )
 
-TABLE_WIDTH = 100
 COLUMNS = ("model", "attempt", "round", "side", "place", "passes", "kind", "wall_seconds", "processor_seconds")
 
 
@@ -232,7 +231,7 @@ def _show(comparison: Comparison, format: str) -> None:
         terminal.echo(pages.markdown(comparison), nl=False)
     else:
         # a pipe has no width: use the one that the table is designed for
-        terminal.console(TABLE_WIDTH).print(pages.terminal(comparison))
+        terminal.console(terminal.TABLE_WIDTH).print(pages.terminal(comparison))
 
 
 def _write(path: Path, text: str) -> None:

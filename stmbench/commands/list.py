@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
+from stmbench.architectures.listing import listing
 from stmbench.commands import options, terminal
 from stmbench.commands.group import SuggestingGroup
-from stmbench.commands.listing import listing
 from stmbench.errors import UnknownNameError
 from stmbench.registry import matches
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stmbench.commands import options, session, values
+from stmbench.commands import options, receipts, session, values
 from stmbench.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -71,40 +71,58 @@ def run(
     places = _places(data or [])
     number = workers_of(workers)
     from stmbench.bundled import experiment_file
-    from stmbench.commands.run_output import RunOutput
-    from stmbench.experiments.planning import Resources, plan
-    from stmbench.experiments.reading import plugins_of, read_experiment
-    from stmbench.plugins import load_plugins
 
     file = experiment_file(file)
+    folder = out or Path("results") / (f"{file.stem}-mini" if mini else file.stem)
+    call = {
+        **{"file": str(file.resolve()), "mini": mini, "data": places, "weights": weights and str(weights)},
+        **{"engine": engine, "address": address, "baseline": baseline, "anyway": anyway, "device": device},
+        **{"allow_plugins": allow_plugins, "plugin": [str(path) for path in plugin or ()], "out": str(folder)},
+    }
+    if not fresh and (receipt := receipts.same_as_before(folder, call)) is not None:
+        if dry_run:
+            receipts.show_plan_again(receipt, number)
+        else:
+            receipts.show_again(receipt)
+        return
+    from stmbench.architectures.listing import none_installed
+    from stmbench.commands.plan_output import show_plan, workers_for
+    from stmbench.experiments.planning import Resources, plan
+    from stmbench.experiments.reading import files_of, plugins_of, read_experiment
+    from stmbench.plugins import load_plugins
+
     plugins = plugins_of(file, mini=mini)
     if plugins and not allow_plugins:
         names = ", ".join(path.name for path in plugins)
         remedy = "read them, then add the option"
         raise ConfigError("--allow-plugins, as plug-ins are code that is run", f"{names} in {file.name}", remedy)
     plugins = list(dict.fromkeys([*plugins, *(plugin or ())]))
-    load_plugins(plugins)
+    request = receipts.Request(call=call, files=files_of(file), plugins=plugins, weights=weights)
+    before = None if dry_run else request.facts()
+    if plugins or not none_installed():
+        load_plugins(plugins)
     experiment = read_experiment(file, mini=mini)
     if baseline is not None:
         baseline = model_named(experiment, baseline)
     resources = Resources(data=places, weights=weights, device=values.device(device, elsewhere=engine == "ray"))
     tasks = plan(experiment, resources, anyway=anyway, plugins=tuple(map(str, plugins)), fresh=fresh)
-    folder = out or Path("results") / (f"{experiment.name}-mini" if mini else experiment.name)
-    output = RunOutput(experiment, tasks, folder, workers=number, file=file, baseline=baseline)
     if dry_run:
-        output.show_plan()
+        show_plan(experiment, tasks, folder, workers=workers_for(tasks, number), file=file)
         return
+    from stmbench.commands.run_output import RunOutput
+
+    output = RunOutput(experiment, tasks, folder, workers=number, file=file, baseline=baseline)
     session.keep(f"what is finished stays in {folder}, and the same command resumes from there")
     output.run(engine, address)
+    receipts.leave(folder, request, before, output)
 
 
 def model_named(experiment: Experiment, name: str) -> str:
     """The experiment's model of that name, or of that mixer. Raises UnknownNameError."""
-    from stmbench.analyses.models import facts_of
-    from stmbench.errors import UnknownNameError
+    from stmbench.architectures.model_names import ModelName
 
     models = [line.model for line in experiment.models]
-    of_mixer = [model for model in models if facts_of(model).mixer == name]
+    of_mixer = [model for model in models if ModelName.parse(model).mixer == name]
     if name not in models and len(of_mixer) != 1:
         raise UnknownNameError("model of the experiment", name, models)
     return name if name in models else of_mixer[0]

@@ -18,9 +18,10 @@ from stmbench.commands.run import workers_of
 from stmbench.commands.run_output import RunOutput
 from stmbench.comparison.models import compare_models, training_seeds
 from stmbench.errors import ConfigError
+from stmbench.experiments.estimating import Estimator, threads_of_tasks, total
 from stmbench.experiments.planning import Resources, plan
 from stmbench.experiments.running import RunReport
-from stmbench.experiments.tasks import Estimator, Task, threads_of_tasks, total
+from stmbench.experiments.tasks import Task
 from stmbench.mixers.base import MIXERS
 from stmbench.plugins import load_plugin
 from stmbench.reporting import content
@@ -32,7 +33,7 @@ from stmbench.studies.files import IMAGENET, imagenet_experiment, keep_plan, kep
 from stmbench.studies.options import StudyOptions
 from stmbench.tables.comparison_result import Finding
 from stmbench.tables.files import write_file
-from stmbench.tables.rows import duration
+from stmbench.tables.labels import duration
 
 STYLES = {"better": "green", "worse": "bold red", "inconclusive": "yellow", "failed": "red"}
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stmbench.experiments.running import RunStatus
 
 SHOWN_TASKS = 4  # of the running ones
+TABLE_WIDTH = 100  # of a pipe or a file
 
 
 def out() -> TextIO:
@@ -161,7 +162,7 @@ class ProgressLine:
 
     def __call__(self, event: Progress) -> None:
         """Show where the run stands, unless it was shown a moment ago."""
-        from stmbench.tables.rows import duration
+        from stmbench.tables.labels import duration
 
         step, now = event.text.partition(", round")[0], time.monotonic()
         is_new = step != self._step
@@ -230,6 +231,6 @@ def _drawn(status: RunStatus) -> RenderableType:
 
 
 def _left(status: RunStatus) -> str:
-    from stmbench.tables.rows import duration
+    from stmbench.tables.labels import duration
 
     return "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"

@@ -40,7 +40,7 @@ def train(ctx: typer.Context, **words: Any) -> None:
     from stmbench.analyses.options import RunSettings
     from stmbench.analyses.registry import ANALYSES
     from stmbench.commands.analysis_output import Output
-    from stmbench.experiments.tasks import estimate
+    from stmbench.experiments.estimating import estimate
     from stmbench.tables import Store
     from stmbench.training.analysis import Training
     from stmbench.training.distributed import join, leave

@@ -80,19 +80,17 @@ def dtypes(text: str) -> list[str]:
 
 
 def device(text: str, *, elsewhere: bool = False) -> str:
-    """A device that this machine has; `auto` is the first CUDA device, or the CPU. Imports torch.
+    """A device that this machine has; `auto` is the first CUDA device, or the CPU. Asks torch if there may be a GPU.
 
     With `elsewhere` other machines do the work: they may have the GPU that this one has not.
     """
-    import torch
-
     kind, _, index = text.partition(":")
     known = ["auto", "cpu", "cuda"]
     if kind not in known or (
         index and (kind != "cuda" or not (index.isascii() and index.isdigit() and len(index) < 10))
     ):
         raise UnknownNameError("device", text, known)
-    count = torch.cuda.device_count()
+    count = 0 if kind == "cpu" else _gpus()
     if kind == "auto":
         return "cuda" if count else "cpu"
     if elsewhere and text == "cuda":
@@ -100,3 +98,13 @@ def device(text: str, *, elsewhere: bool = False) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise ConfigError("a device of this machine", f"{text!r} with {count} CUDA devices", "use --device cpu")
     return text
+
+
+def _gpus() -> int:
+    from stmbench.measure.environment import may_have_gpu
+
+    if not may_have_gpu():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()

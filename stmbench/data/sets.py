@@ -14,19 +14,26 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from stmbench.data import hugging_face, image_folders, tar_shards
-from stmbench.data.image_set import ImageSet
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
-__all__ = ["EMBEDDED", "ImageSet", "open_set"]
+if TYPE_CHECKING:
+    from stmbench.data.image_set import ImageSet
+
+__all__ = ["EMBEDDED", "IMAGES", "open_set"]
 
 # name -> module and factory; imported on demand, since some need an extra
 EMBEDDED: Mapping[str, tuple[str, str]] = {
     "digits": ("stmbench.data.embedded", "Digits"),
     "photos": ("stmbench.data.embedded", "Photos"),
     "shapes": ("stmbench.data.shapes.dataset", "open_shapes"),
+}
+# name -> split -> images, for a plan, which opens no set
+IMAGES: Mapping[str, Mapping[str, int]] = {
+    "digits": {"train": 1442, "test": 355},
+    "photos": {"test": 700},
+    "shapes": {"train": 12_000, "val": 1_200, "test": 1_200},
 }
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
@@ -89,6 +96,8 @@ def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
     Raises:
         InputError: not an image set, or it does not have the split.
     """
+    from stmbench.data import hugging_face, image_folders, tar_shards
+
     files = tar_shards.matching_shards(text)
     if files:
         if labels is not None:

@@ -5,7 +5,8 @@ reading        from file to experiment
 experiment     what a file says
 steps          one analysis in a file
 planning       tasks, and what they need
-tasks          data that travels, doing it, about how long
+tasks          data that travels, doing it, whether it is done
+estimating     about how long tasks take
 running        tasks in order, retries
 published      published values of a table
 engines/       where tasks are done

@@ -5,12 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stmbench.analyses.models import facts_of
-from stmbench.architectures.catalog import ModelName
-from stmbench.checkpoints.backbones import read_backbone
-from stmbench.checkpoints.families import published_file_stems
-from stmbench.checkpoints.selection import Checkpoint
+from stmbench.architectures.model_names import ModelName
 from stmbench.data.sets import EMBEDDED
 from stmbench.errors import CheckpointError, ConfigError, InputError
 from stmbench.experiments.experiment import Experiment
@@ -18,6 +15,9 @@ from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
 from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
 from stmbench.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from stmbench.checkpoints.selection import Checkpoint
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -54,6 +54,8 @@ class Resources:
         missing = f"weights of {model} (--weights FOLDER)"
         if self.weights is None:
             return None, missing
+        from stmbench.checkpoints.families import published_file_stems
+
         name = ModelName.parse(model)
         stems = (model, name.base, *(text.replace(":", "-") for text in (model, name.base)))
         for stem in (*stems, *published_file_stems(name)):
@@ -105,6 +107,9 @@ def _classification_weights(detector: str, resources: Resources) -> Beginning:
     file, missing = resources.checkpoint(ModelName.parse(detector).backbone)
     if file is None:
         return Beginning(missing=missing)
+    from stmbench.checkpoints.backbones import read_backbone
+    from stmbench.checkpoints.selection import Checkpoint
+
     checkpoint = Checkpoint.parse(file)
     try:
         return Beginning(checkpoint=checkpoint, weights=read_backbone(detector, checkpoint)[1].label)
@@ -210,7 +215,7 @@ class _Planner:
         lines, data = self.experiment.training, self.experiment.data
         if data is None:
             raise ConfigError("`data` to train on", "none", "add it to the experiment")
-        preset, facts = lines.recipe or default_recipe(data.set, model), facts_of(model)
+        preset, facts = lines.recipe or default_recipe(data.set, model), ModelName.parse(model)
         mixer = facts.mixer
         recipe = recipe_for(preset, mixer, facts.scale, **lines.change)
         begins = self._beginning(model)

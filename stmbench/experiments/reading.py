@@ -6,10 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import torch
-
-from stmbench.analyses.models import by_name
-from stmbench.architectures.catalog import create_model
+from stmbench.architectures.model_names import ModelName, is_pattern
+from stmbench.bundled import published_columns, published_names
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
 from stmbench.experiments.experiment import (
     DataLines,
@@ -21,7 +19,6 @@ from stmbench.experiments.experiment import (
 )
 from stmbench.experiments.steps import read_step
 from stmbench.experiments.yaml_values import SourceValue, convert, read_lines, typed
-from stmbench.tables.published import published, published_names
 
 MINI, INCLUDE = "mini", "include"
 DEEPEST, MOST = 8, 64  # files that include one another, and files in all
@@ -49,6 +46,13 @@ def plugins_of(path: str | Path, *, mini: bool = False) -> list[Path]:
     if named is None:
         return []
     return [named.file.parent / name for name in convert(named, tuple[str, ...], "`plugins`")]
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """The file itself, and those that it includes, directly or not. Raises as `read_experiment` does."""
+    seen: list[Path] = []
+    merged(Path(path), seen=seen)
+    return seen
 
 
 def merged(path: Path, before: tuple[Path, ...] = (), seen: list[Path] | None = None) -> dict[str, SourceValue]:
@@ -126,7 +130,7 @@ def _models(source: SourceValue) -> list[ModelLine]:
         line = typed(item, ModelLine, "the model") if isinstance(item.value, dict) else None
         text = line.model if line else convert(item, str, "a model")
         try:
-            names = by_name([text])
+            names = _named(text)
             _check_options(text)
         except StmbenchError as error:
             remedy = getattr(error, "remedy", "correct it")
@@ -135,9 +139,22 @@ def _models(source: SourceValue) -> list[ModelLine]:
     return lines
 
 
+def _named(text: str) -> tuple[str, ...]:
+    """A model by name, or those that a pattern matches. Raises UnknownNameError."""
+    if not is_pattern(text):
+        return (ModelName.parse(text).text,)
+    from stmbench.analyses.models import by_name
+
+    return by_name([text])
+
+
 def _check_options(model: str) -> None:
     """Options are the model's own to refuse: it is built, without memory for its weights."""
     if "[" in model:
+        import torch
+
+        from stmbench.architectures.catalog import create_model
+
         with torch.device("meta"):
             create_model(model)
 
@@ -146,7 +163,7 @@ def _published(source: SourceValue) -> PublishedLines:
     lines = typed(source, PublishedLines, "the published table")
     if lines.table not in published_names():
         raise UnknownNameError(f"published table in {source.value['table'].place}", lines.table, published_names())
-    known = list(published(lines.table).columns)
+    known = published_columns(lines.table)
     for key in ("columns", "where"):
         for name, item in source.value[key].value.items() if key in source.value else ():
             if name not in known:

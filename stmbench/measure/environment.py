@@ -8,12 +8,12 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 PACKAGES = ("stmbench", "torch", "torchvision", "timm", "numpy")
 
@@ -29,13 +29,22 @@ def machine_facts(device: str = "cpu") -> dict[str, Any]:
         "logical_cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
-        **_gpu_facts(torch.device(device)),
+        **(_gpu_facts(device) if device.startswith("cuda") else {"gpus": []}),
     }
 
 
-def _gpu_facts(device: torch.device) -> dict[str, Any]:
+def may_have_gpu() -> bool:
+    """Whether this machine may have a GPU that torch could use; torch, which takes seconds to import, is not asked."""
+    drivers = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+    return sys.platform not in ("linux", "darwin") or any(Path(place).exists() for place in drivers)
+
+
+def _gpu_facts(name: str) -> dict[str, Any]:
     """The device in use with its size, which distinguishes a slice of a GPU from a whole one."""
-    if device.type != "cuda" or not torch.cuda.is_available():
+    import torch
+
+    device = torch.device(name)
+    if not torch.cuda.is_available():
         return {"gpus": []}
     gpu = torch.cuda.get_device_properties(device)
     size = {"gpu_memory_gib": round(gpu.total_memory / 2**30), "gpu_processors": gpu.multi_processor_count}
@@ -50,6 +59,8 @@ def machine_id(facts: Mapping[str, Any]) -> str:
 
 def software_facts() -> dict[str, Any]:
     """Versions of the software, and the commit of a checkout and whether it has uncommitted changes."""
+    import torch
+
     versions = {name: version_of(name) for name in PACKAGES}
     return {
         "python": platform.python_version(),

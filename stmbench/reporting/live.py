@@ -25,7 +25,8 @@ from stmbench.errors import StmbenchError
 from stmbench.reporting.content import Report
 from stmbench.reporting.formats.html import TEMPLATES, html, inline
 from stmbench.tables.files import CHECKPOINTS, PROGRESS
-from stmbench.tables.rows import duration, printable_in
+from stmbench.tables.labels import duration
+from stmbench.tables.rows import printable_in
 from stmbench.tables.schema import SCHEMA
 
 REST: Final = 4  # times as long as drawing took

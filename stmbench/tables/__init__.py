@@ -10,10 +10,31 @@ parts              one Parquet part; migration of older schema versions
 files              atomic writes; seals, hashes and types that reveal damage
 published          the papers' own tables, and measured values compared with them
 comparison_result  what `stmbench compare` reports: findings, verdicts, versions
+
+The names below are imported at their first use: a plan needs texts of this package, and no data frame.
 """
 
-from stmbench.tables.rows import Row, frame_of
-from stmbench.tables.schema import COLUMNS, SCHEMA_VERSION, check
-from stmbench.tables.store import Store, read, unit_key
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stmbench.tables.rows import Row, frame_of
+    from stmbench.tables.schema import COLUMNS, SCHEMA_VERSION, check
+    from stmbench.tables.store import Store, read, unit_key
 
 __all__ = ["COLUMNS", "SCHEMA_VERSION", "Row", "Store", "check", "frame_of", "read", "unit_key"]
+_HOMES = {
+    **dict.fromkeys(("Row", "frame_of"), "rows"),
+    **dict.fromkeys(("COLUMNS", "SCHEMA_VERSION", "check"), "schema"),
+    **dict.fromkeys(("Store", "read", "unit_key"), "store"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

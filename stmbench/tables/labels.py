@@ -1,17 +1,19 @@
 """Texts that the table holds and that others parse: resolution, weights, and when a profile supports no conclusion.
 
 `resolution` is '224' for a square of 224 px and '32x64' for a height of 32 and a width of 64; `weights` is
-`random:<seed>` or a checkpoint's label."""
+`random:<seed>` or a checkpoint's label. A duration in words is among them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Final
 
 from stmbench.errors import TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TEXT: Final = re.compile(r"[0-9]+(x[0-9]+)?")
 _RANDOM: Final = "random:"
@@ -78,6 +80,8 @@ def recipe_and_seed(weights: object) -> tuple[str, str]:
 
     `digits.e12.s0:1a2b` gives ('digits.e12', '0'), `random:1` gives ('random:', '1'); other labels have no seed.
     """
+    import pandas as pd
+
     label = "" if pd.isna(weights) else str(weights)  # type: ignore[call-overload]
     if is_random(label):
         return _RANDOM, label.removeprefix(_RANDOM)
@@ -90,6 +94,8 @@ def run_and_epoch(weights: object) -> tuple[str, int] | None:
 
     `shapes.e10.s0.epoch4:1a2b` gives ('shapes.e10.s0:', 4), `shapes.e10.s0:3c4d` gives ('shapes.e10.s0:', 10).
     """
+    import pandas as pd
+
     label = "" if pd.isna(weights) else str(weights)  # type: ignore[call-overload]
     if (match := _OF_EPOCH.fullmatch(label)) is not None:
         return f"{match['run']}{match['key'] or ''}:", int(match["epoch"])
@@ -132,3 +138,13 @@ def few_rounds(count: int) -> str:
     """The reason given for a missing interval."""
     rounds = "1 round" if count == 1 else f"{count} rounds"
     return f"{rounds}, fewer than {FEWEST_ROUNDS}: no interval, ratio or rank"
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '3:20 min', '5.0 h', '12 days'."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

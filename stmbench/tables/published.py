@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from stmbench.bundled import bundled
+from stmbench.bundled import bundled, published_names
 from stmbench.errors import TableError, UnknownNameError
 from stmbench.tables.labels import recipe_and_seed, resolution_text, run_and_epoch, run_label
 from stmbench.tables.schema import unit_of
@@ -34,11 +34,6 @@ def published(name: str) -> pd.DataFrame:
     frame = pd.read_csv(path, skiprows=1)
     frame.attrs["source"] = first.removeprefix(MARK)
     return frame
-
-
-def published_names() -> list[str]:
-    """The names that `published` takes, sorted."""
-    return sorted(path.stem for path in bundled("published").glob("*.csv"))
 
 
 PUBLISHED_COLUMNS = {"params": ("params_m", 1e6), "macs_published_convention": ("macs_g", 1e9)}

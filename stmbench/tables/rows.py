@@ -227,13 +227,3 @@ def number(value: float | None, metric: str, shown: Display | None = None) -> st
     # fixed decimals line up in a column; a value that they would leave one digit of gets three significant ones
     small = scaled != 0 and abs(scaled) < 10.0 ** min(0, 1 - shown.decimals)
     return f"{scaled:.3g}" if small else f"{scaled:,.{shown.decimals}f}"
-
-
-def duration(seconds: float) -> str:
-    """'45 s', '3:20 min', '5.0 h', '12 days'."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

@@ -23,9 +23,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from stmbench.architectures import listing
 from stmbench.architectures.model_names import ModelName
 from stmbench.errors import UnknownNameError
-from stmbench.mixers.base import MIXERS
 from stmbench.training.dino_recipe import DINO_PRESETS, DinoRecipe
 from stmbench.training.recipe import Recipe, read
 
@@ -208,5 +208,5 @@ def default_recipe(dataset: str, model: str | None = None, task: str | None = No
 
 def _of_family(mixer: str | None) -> str:
     """Convolutions of any kind like larger batches, says the paper; a network without a mixer of ours counts as one."""
-    family = "Convolution" if mixer is None else MIXERS.get(mixer).family
+    family = "Convolution" if mixer is None else listing.names().families[mixer]
     return "stm_attention" if "Attention" in family or "MLP" in family else "stm_conv"

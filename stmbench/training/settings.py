@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import random
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from stmbench.checkpoints.selection import Checkpoint
 from stmbench.errors import ConfigError, UnknownNameError, require
 from stmbench.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from stmbench.checkpoints.selection import Checkpoint
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16", "fp64")
 
@@ -78,6 +77,9 @@ _ORDER = 3  # sets the order apart from images (1) and steps (2)
 
 def seed_at(*place: int) -> None:
     """Seed Python, NumPy and torch with a mixture of the numbers: (seed, epoch, image), (seed, epoch, step, rank)."""
+    import numpy as np
+    import torch
+
     state = np.random.SeedSequence(place).generate_state(2)
     random.seed(int(state[0]))
     np.random.seed(int(state[0]))
@@ -90,4 +92,6 @@ def seed_at(*place: int) -> None:
 
 def order_seed(seed: int) -> int:
     """The seed of the images' order. torch adds the epoch to it, so those of two runs must not be neighbours."""
+    import numpy as np
+
     return int(np.random.SeedSequence((seed, _ORDER)).generate_state(1)[0]) % 2**31

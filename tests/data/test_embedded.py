@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from stmbench.data.embedded import PICTURES, Digits, photo, photos
 from stmbench.data.preprocessing import Preprocessing
-from stmbench.data.sets import open_set
+from stmbench.data.sets import IMAGES, open_set
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
 
@@ -142,3 +142,8 @@ def test_the_same_each_time() -> None:
 def test_there_is_no_other_split() -> None:
     with pytest.raises(ConfigError, match="the split 'train' or 'test' of digits, got 'val'"):
         open_set("digits", split="val")
+
+
+@pytest.mark.parametrize(("name", "split"), [(name, split) for name, splits in IMAGES.items() for split in splits])
+def test_plans_know_how_many_images_there_are(name: str, split: str) -> None:
+    assert len(open_set(name, split=split)) == IMAGES[name][split]

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from stmbench.architectures.catalog import create_model
 from stmbench.data.detection.sets import open_detection_set
 from stmbench.errors import ConfigError
+from stmbench.experiments.estimating import images_of
 from stmbench.experiments.planning import Resources
 from stmbench.experiments.reading import read_experiment
-from stmbench.experiments.tasks import images_of, options_of
+from stmbench.experiments.tasks import options_of
 from stmbench.studies.options import StudyOptions
 from tests.experiments.files import refused, write
 from tests.experiments.plans import named, planned

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stmbench.data import embedded
-from stmbench.experiments import tasks
+from stmbench.experiments import estimating
 from stmbench.tables import read
 from stmbench.tasks.classification import data as training_data
 from tests.commands.run import stmbench
@@ -40,7 +40,7 @@ def _few_digits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("mini", [False, True], ids=["whole", "mini"])
 @pytest.mark.parametrize("name", FILES)
 def test_every_plan_can_be_shown(name: str, mini: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "_measured", lambda *_: 100.0)
+    monkeypatch.setattr(estimating, "_measured", lambda *_: 100.0)
     folder = tmp_path / "store"
     words = ["run", str(FOLDER / f"{name}.yaml"), "--dry-run", "--device", "cpu", "--out", str(folder)]
     result = stmbench(*words, *(["--mini"] if mini else []))

@@ -46,6 +46,7 @@ def test_unknown_table_gets_a_suggestion() -> None:
 
 def test_a_table_without_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "bundled", lambda kind: tmp_path)
+    monkeypatch.setattr(module, "published_names", lambda: ["a"])
     (tmp_path / "a.csv").write_text("x\n1\n")
     with pytest.raises(TableError, match="a first line that starts with"):
         published("a")

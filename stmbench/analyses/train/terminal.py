@@ -12,7 +12,7 @@ from rich.text import Text
 from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels
-from stmbench.tables.rows import duration
+from stmbench.tables.labels import duration
 
 OF_FEATURES: Final = {"knn_accuracy": "kNN", "instance_accuracy": "nearest view"}
 HEADLINES: Final = {"accuracy": "top-1", "box_ap": "box AP", **OF_FEATURES}  # of each task

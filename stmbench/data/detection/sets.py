@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stmbench.data.detection.coco import open_coco
-from stmbench.data.detection.detection_set import DetectionSet
-from stmbench.data.detection.shapes import DetectionShapes
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
-__all__ = ["EMBEDDED", "DetectionSet", "open_detection_set"]
+if TYPE_CHECKING:
+    from stmbench.data.detection.detection_set import DetectionSet
 
-EMBEDDED = {"shapes": DetectionShapes}
+__all__ = ["EMBEDDED", "open_detection_set"]
+
+# name -> module and factory, imported on demand
+EMBEDDED = {"shapes": ("stmbench.data.detection.shapes", "DetectionShapes")}
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 _OPTIONS = ("size", "count", "classes")
 
@@ -43,9 +46,13 @@ def open_detection_set(
     match = _NAME.match(name_or_path.strip())
     if match and match["name"] in EMBEDDED:
         options = _options(match["name"], match["options"] or "")
-        return EMBEDDED[match["name"]](split=split, seed=seed, **options)
+        module, factory = EMBEDDED[match["name"]]
+        found: DetectionSet = getattr(importlib.import_module(module), factory)(split=split, seed=seed, **options)
+        return found
     path = Path(name_or_path).expanduser()
     if path.exists():
+        from stmbench.data.detection.coco import open_coco
+
         return open_coco(path.resolve(), split, limit_corrupt)
     if re.search(r"[/\\.]", name_or_path):
         remedy = f"correct the path, or use one of {', '.join(EMBEDDED)}"

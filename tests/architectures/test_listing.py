@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.commands import listing
+from stmbench.architectures import listing
+from stmbench.architectures.model_names import ModelName
+from stmbench.bundled import bundled_experiments
+from stmbench.experiments.reading import read_experiment
 from stmbench.mixers.base import MIXERS
 
 FRESH = """
@@ -23,9 +26,9 @@ finally:
 
 
 def test_the_file_is_up_to_date() -> None:
-    command = [sys.executable, "-m", "stmbench.commands.listing"]
+    command = [sys.executable, "-m", "stmbench.architectures.listing"]
     written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    remedy = "run python -m stmbench.commands.listing > stmbench/commands/listing.json"
+    remedy = "run python -m stmbench.architectures.listing > stmbench/architectures/listing.json"
     assert listing.FILE.read_text(encoding="utf-8") == written, remedy
 
 
@@ -51,3 +54,31 @@ def test_registries_are_asked_where_something_else_may_be_registered(monkeypatch
     assert [entry["name"] for entry in listing.listing().mixers][:2] == ["halo_attn", "sr_attn"]
     monkeypatch.undo()
     assert listing.listing([example]).mixers[-1]["name"] == "strip_modulation"
+
+
+NAMES = ("unified_halo_attn_tiny[halo=1]", "timm:resnet18", "cotnet50", "maskrcnn:unified_sr_attn_nano")
+PARSE = f"""
+import sys
+from stmbench.architectures.model_names import ModelName
+for name in {NAMES!r}:
+    print(ModelName.parse(name), ModelName.parse(name).title)
+"""
+
+
+def test_names_mean_the_same_with_and_without_the_registries(capsys: pytest.CaptureFixture[str]) -> None:
+    light = f"{PARSE}assert 'torch' not in sys.modules"
+    run = subprocess.run([sys.executable, "-c", light], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert MIXERS.names()  # the registries are loaded here
+    for name in NAMES:
+        print(ModelName.parse(name), ModelName.parse(name).title)
+    assert run.stdout == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["quickstart", "modern_mixers", "stm_table3"])
+def test_a_plan_knows_the_cost_of_the_models_of_experiments(name: str) -> None:
+    known = listing.listing().seconds
+    assert all(0 < seconds < 60 for seconds in known.values())
+    models = [line.model for line in read_experiment(bundled_experiments()[name]).models]
+    assert models
+    assert [model for model in models if model not in known] == [], "run benchmarks/recorded_speeds.py"
