@@ -401,7 +401,7 @@ def train(
     keep_every: int | None = None,
     resume: str | Path | None = None,
     tensorboard: bool = False,
-    workers: int = 0,
+    workers: int | str = "auto",
     limit_corrupt: int = 10,
     threads: int | None = None,
     scale: str = "nano",

@@ -5,7 +5,9 @@ image_set          the interface of an image set; names of splits
 image_folders      image files in folders: a folder per class, ImageNet's lists, labels in a CSV file
 label_files        readers of lists and tables of labels
 image_files        image files below a folder, without junk, and how they are decoded
+shard_files        which files are the shards of a set
 tar_shards         WebDataset shards and other tar files
+parquet            images and labels in Parquet files, read by row groups
 hugging_face       data sets saved by `save_to_disk`
 given_images       tensors, lists and loaders as image sets
 embedded           the embedded sets of digits and photos

@@ -154,6 +154,7 @@ class MappedSet(ImageSet):
         self.classes, self.outputs, self.answers = classes, outputs, answers
         self.model_classes = model_classes
         self.remarks, self.damaged = (*inner.remarks, *remarks), inner.damaged
+        self.embedded = inner.embedded
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -165,6 +166,11 @@ class MappedSet(ImageSet):
     def labels(self) -> Labels:
         """(len,) labels."""
         return self._labels
+
+    def blocks(self) -> tuple[Labels, int] | None:
+        """The other set's."""
+        found = self._inner.blocks()
+        return None if found is None else (found[0][self._indices], found[1])
 
     def title(self, index: int) -> str:
         """The name of the image in the other set."""

@@ -31,7 +31,7 @@ class HuggingFaceSet(ImageSet):
         features = info.get("features")
         if not isinstance(features, dict):
             raise InputError("named columns", f"none in {INFO} of {name}", REMEDY)
-        column = next((key for key, kind in features.items() if _type(kind) == "Image"), None)
+        column = next((key for key, kind in features.items() if feature_type(kind) == "Image"), None)
         if column is None:
             got = f"{name} with {', '.join(features) or 'no columns'}"
             raise InputError("a data set with a column of images", got, "choose another data set")
@@ -39,13 +39,15 @@ class HuggingFaceSet(ImageSet):
             raise InputError("a data set without an index of its own", name, REMEDY)
         table = _joined([_table(file) for file in _files(folder, state)], name)
         self._images = _column(table, column, name)
-        if not _holds_images(self._images.type):
+        if not holds_images(self._images.type):
             raise InputError("images as bytes and path", f"{self._images.type} in {column!r} of {name}", REMEDY)
-        label = next((key for key, kind in features.items() if _type(kind) == "ClassLabel"), None) or next(
+        label = next((key for key, kind in features.items() if feature_type(kind) == "ClassLabel"), None) or next(
             (key for key in LABEL_NAMES if key in features and _is_integer(table, key)), None
         )
-        self._labels = None if label is None else _numbers(_column(table, label, name), label, name)
-        self.classes = None if label is None or self._labels is None else _names(features[label], self._labels, name)
+        self._labels = None if label is None else label_numbers(_column(table, label, name), label, name)
+        self.classes = (
+            None if label is None or self._labels is None else class_names(features[label], self._labels, name)
+        )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -133,7 +135,8 @@ def _column(table: pa.Table, key: str, name: str) -> pa.ChunkedArray:
     return table.column(key)
 
 
-def _holds_images(kind: pa.DataType) -> bool:
+def holds_images(kind: pa.DataType) -> bool:
+    """Whether a column is a structure of an image's bytes and path."""
     if not pa.types.is_struct(kind):
         return False
     fields = {field.name: field.type for field in kind}
@@ -141,7 +144,7 @@ def _holds_images(kind: pa.DataType) -> bool:
     return holds and (pa.types.is_binary(fields["bytes"]) or pa.types.is_large_binary(fields["bytes"]))
 
 
-def _numbers(column: pa.ChunkedArray, label: str, name: str) -> Labels | None:
+def label_numbers(column: pa.ChunkedArray, label: str, name: str) -> Labels | None:
     """The labels; None if all are -1, as in test splits with secret labels."""
     if not pa.types.is_integer(column.type) or column.null_count:
         got = f"{column.type} with {column.null_count} empty ones in {label!r}"
@@ -176,11 +179,13 @@ def _is_integer(table: pa.Table, key: str) -> bool:
     return key in table.schema.names and pa.types.is_integer(table.schema.field(key).type)
 
 
-def _type(feature: Any) -> str:
+def feature_type(feature: Any) -> str:
+    """The type of a column among a data set's features, such as Image or ClassLabel."""
     return str(feature.get("_type", "")) if isinstance(feature, dict) else ""
 
 
-def _names(feature: Mapping[str, Any], labels: Labels, name: str) -> tuple[str, ...] | None:
+def class_names(feature: Mapping[str, Any], labels: Labels, name: str) -> tuple[str, ...] | None:
+    """The names of the labels, where the feature has them. Raises InputError unless every label has one."""
     names = feature.get("names")
     if not names:
         return None

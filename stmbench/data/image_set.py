@@ -77,6 +77,10 @@ class ImageSet(abc.ABC):
         labels = self.labels()
         return np.zeros(len(self), dtype=np.int64) if labels is None else labels
 
+    def blocks(self) -> tuple[Labels, int] | None:
+        """(len,) which images are read at once, by a number, and how many such blocks are kept; None: one by one."""
+        return None
+
     def title(self, index: int) -> str:
         """The name of image `index` in messages."""
         return f"image {index} of {self.name}"

@@ -2,7 +2,7 @@
 
 a Hugging Face data set saved to disk      dataset_dict.json or state.json in the folder
 ImageNet's lists                           meta/val.txt alongside val/; the path of the list works too
-shards                                     a .tar, a pattern (val-*.tar, val-{000..009}.tar), a folder of them
+shards in tar or Parquet                   a file, a pattern (val-*.tar, val-{000..009}.tar), a folder of them
 an ImageFolder tree                        a folder per class, optionally within a folder per split
 a flat folder                              images without labels, unless there is a label table
 """
@@ -96,13 +96,14 @@ def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
     Raises:
         InputError: not an image set, or it does not have the split.
     """
-    from stmbench.data import hugging_face, image_folders, tar_shards
+    from stmbench.data import hugging_face, image_folders, parquet, shard_files, tar_shards
 
-    files = tar_shards.matching_shards(text)
-    if files:
-        if labels is not None:
-            raise ConfigError("--labels with a folder of images", Path(text).name, "leave --labels out")
-        return tar_shards.open_shards(files, split)
+    shards = {".tar": tar_shards.open_shards, ".parquet": parquet.open_parquet}
+    for suffix, open_shards in shards.items():
+        if files := shard_files.matching_shards(text, suffix):
+            if labels is not None:
+                raise ConfigError("--labels with a folder of images", Path(text).name, "leave --labels out")
+            return open_shards(files)
     path = Path(text).expanduser()
     if not path.exists():
         return None
@@ -110,7 +111,8 @@ def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
     if path.is_file() and path.suffix == ".txt" and labels is None:
         return image_folders.open_list(path)
     if not path.is_dir():
-        raise InputError("a folder, a .tar or a list of images (.txt)", path.name, "correct --dataset")
+        expected = "a folder, a .tar or .parquet file, or a list of images (.txt)"
+        raise InputError(expected, path.name, "correct --dataset")
     if labels is not None:
         return image_folders.open_table(path, labels.expanduser(), split)
     if hugging_face.is_saved_dataset(path):
@@ -118,9 +120,9 @@ def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
     lists = image_folders.lists_in(path)
     if lists:
         return image_folders.open_list(image_folders.pick_list(path, lists, split))
-    files = tar_shards.shards_in_folder(path, split)
-    if files:
-        return tar_shards.open_shards(files, split)
+    for suffix, open_shards in shards.items():
+        if files := shard_files.shards_in_folder(path, split, suffix):
+            return open_shards(files)
     return image_folders.open_folder(path, split)
 
 

@@ -1,34 +1,40 @@
-"""Tar files: WebDataset shards (key.jpg alongside key.cls), or class folders inside a tar; random access by offset.
+"""Tar files: WebDataset shards (key.jpg and key.cls), or class folders inside a tar; random access by offset.
 
-The headers are indexed once, and what a truncated or damaged file has lost is reported by name.
+The headers are indexed once, and what a truncated or damaged file has lost is reported by name. The index of a large
+file is kept in the user's cache folder ($XDG_CACHE_HOME/stmbench, ~/.cache/stmbench): reading two headers for each
+image takes seconds for every 100,000 of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import glob
-import math
-import re
+import json
+import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
-from stmbench.data.image_files import SUFFIXES, Skipped, decode, is_junk, keep_member, skipped_remark
-from stmbench.data.image_set import KNOWN_SPLITS, ImageSet, Labels, digest, find_split, split_candidates
+from stmbench.data.image_files import SUFFIXES, Skipped, decode, keep_member, skipped_remark
+from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.data.label_files import parse_label
+from stmbench.data.shard_files import name_and_split
 from stmbench.errors import ImageError, InputError
+from stmbench.tables.files import replacing
 
 LABEL = "cls"
 BLOCK = tarfile.BLOCKSIZE
+KEEP_FROM = 1_000  # images in a file whose index is kept
+INDEX = 1  # version of a kept index
 
 Extent = tuple[int, int, str]  # of a member's bytes: offset, size, path
-MAX_SHARDS = 100_000  # shards of one pattern
-_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 class Member(NamedTuple):
@@ -46,6 +52,39 @@ class Shard(NamedTuple):
 
     members: list[Member]
     damaged: list[str]
+
+
+def indexed(file: Path, number: int, skipped: Skipped) -> Shard:
+    """`index_shard`, from the cache where the file is the one that was indexed. Raises InputError as it does."""
+    try:
+        status = file.stat()
+    except OSError:
+        return index_shard(file, number, skipped)  # which says so
+    known = json.dumps([INDEX, str(file), status.st_size, status.st_mtime_ns])
+    kept = _cache_folder() / "tar" / f"{digest([file])[:32]}.parquet"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        table = pq.read_table(kept)
+        found = {key.decode(): json.loads(value) for key, value in (table.schema.metadata or {}).items()}
+        if found["known"] == known:
+            skipped.update(found["skipped"])
+            rows = zip(*(table.column(name).to_pylist() for name in Member._fields[1:]), strict=True)
+            return Shard([Member(number, *row) for row in rows], found["damaged"])
+    own: Skipped = Counter()
+    shard = index_shard(file, number, own)
+    skipped.update(own)
+    if len(shard.members) >= KEEP_FROM:
+        facts = {"known": known, "skipped": dict(own), "damaged": shard.damaged}
+        columns = dict(zip(Member._fields, zip(*shard.members, strict=True), strict=True))
+        table = pa.table({name: columns[name] for name in Member._fields[1:]})
+        table = table.replace_schema_metadata({key: json.dumps(value) for key, value in facts.items()})
+        # a folder that cannot be written, or paths that are no text
+        with contextlib.suppress(OSError, UnicodeError, pa.ArrowException), replacing(kept) as temporary:
+            pq.write_table(table, temporary)
+    return shard
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stmbench"
 
 
 def index_shard(file: Path, number: int, skipped: Skipped) -> Shard:
@@ -118,7 +157,7 @@ class ShardSet(ImageSet):
     def __init__(self, files: Sequence[Path], *, name: str, split: str) -> None:
         self.name, self.split, self.files = name, split, list(files)
         skipped: Skipped = Counter()
-        shards = [index_shard(file, number, skipped) for number, file in enumerate(files)]
+        shards = [indexed(file, number, skipped) for number, file in enumerate(files)]
         self.members = [member for shard in shards for member in shard.members]
         self.damaged = tuple(damage for shard in shards for damage in shard.damaged)
         self.remarks = skipped_remark(name, skipped)
@@ -161,68 +200,14 @@ class ShardSet(ImageSet):
         return digest(item for member in self.members for item in member)
 
 
-def matching_shards(text: str) -> list[Path]:
-    """The tar files that match a path or a pattern, including `{000..009}`; none for anything else."""
-    if not text.endswith(".tar"):
-        return []
-    count = math.prod(_count(match) for match in _BRACES.finditer(text))
-    if count > MAX_SHARDS:
-        raise InputError(
-            f"a pattern of at most {MAX_SHARDS:,} shards", f"{count:.3g} of them", "correct the range in braces"
-        )
-    paths = []
-    for pattern in _expanded(str(Path(text).expanduser())):
-        paths += [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
-    return [Path(path).resolve() for path in paths if Path(path).is_file()]
-
-
-def shards_in_folder(path: Path, split: str) -> list[Path]:
-    """The tar files in a folder or its split folder; if file names contain splits, only those of the split."""
-    for name in split_candidates(split):
-        in_split_folder = _tars(path / name)
-        if in_split_folder:
-            return in_split_folder
-    files = _tars(path)
-    split_of = {
-        file: word for file in files for word in re.split(r"[^a-z]+", file.stem.lower()) if word in KNOWN_SPLITS
-    }
-    if not split_of:
-        return files
-    split_name = find_split(split, set(split_of.values()), path.name)
-    return [file for file in files if split_of.get(file) == split_name]
-
-
-def _tars(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*.tar") if file.is_file() and not is_junk(file.name))
-
-
-def open_shards(files: Sequence[Path], split: str) -> ShardSet:
+def open_shards(files: Sequence[Path]) -> ShardSet:
     """The images of these tar files; the set is named after their folder, or after a single file.
 
     Raises:
         InputError: not a plain tar file, no images, or labels for only some of the images.
     """
-    words = {word for file in files for word in re.split(r"[^a-z]+", file.stem.lower()) if word in KNOWN_SPLITS}
-    folder = files[0].parent
-    if folder.name in KNOWN_SPLITS:
-        return ShardSet(files, name=folder.parent.name, split=folder.name)
-    name = files[0].stem if len(files) == 1 else folder.name
-    return ShardSet(files, name=name, split=words.pop() if len(words) == 1 else "all")
-
-
-def _count(match: re.Match[str]) -> float:
-    first, last = match.groups()
-    return max(0, int(last) - int(first) + 1) if max(len(first), len(last)) <= 15 else math.inf
-
-
-def _expanded(text: str) -> Iterator[str]:
-    match = _BRACES.search(text)
-    if match is None:
-        yield text
-        return
-    first, last = match.groups()
-    for number in range(int(first), int(last) + 1):
-        yield from _expanded(f"{text[: match.start()]}{number:0{len(first)}d}{text[match.end() :]}")
+    name, split = name_and_split(files)
+    return ShardSet(files, name=name, split=split)
 
 
 def _labelled(members: Sequence[Member], name: str) -> tuple[tuple[str, ...] | None, Labels | None]:

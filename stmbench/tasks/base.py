@@ -5,12 +5,11 @@ from __future__ import annotations
 import abc
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 import torch
-from timm.utils.clip_grad import dispatch_clip_grad
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -37,6 +36,7 @@ class NumberedImages(Protocol):
     split: str
     remarks: tuple[str, ...]
     damaged: tuple[str, ...]
+    embedded: bool
 
     def __len__(self) -> int: ...
 
@@ -89,13 +89,16 @@ class Task(abc.ABC):
     Attributes:
         name: of the task.
         headline: the metric that says how good a model is, in [0, 1], higher is better; the best epoch has the highest.
+        same_graph: whether every step uses the same parameters in the same order.
     """
 
     name: ClassVar[str]
     headline: ClassVar[str]
+    same_graph: ClassVar[bool] = True
 
     def __init__(self, settings: TrainingSettings, data: TrainingData[Any], group: ProcessGroup) -> None:
         self.settings, self.data, self.group = settings, data, group
+        self._clipped = list[nn.Parameter]()
         self.dtype = torch.float64 if settings.dtype == "fp64" else torch.float32
         self.autocast = AUTOCAST.get(settings.dtype)
 
@@ -151,16 +154,30 @@ class Task(abc.ABC):
     def places(self, images: Dataset[Any]) -> Any:
         """The order of the images, epoch by epoch: `Places`, or what has the same attributes."""
         settings, group = self.settings, self.group
-        batch = settings.recipe.batch_size
-        return Places(cast(Sized, images), batch=batch, processes=group.size, rank=group.rank, seed=settings.seed)
+        return Places(
+            cast(Sized, images),
+            batch=settings.recipe.batch_size,
+            processes=group.size,
+            rank=group.rank,
+            seed=settings.seed,
+            blocks=getattr(images, "blocks", lambda: None)(),
+        )
 
     def compiled(self, model: nn.Module) -> nn.Module:
         """The model compiled by torch, with the same parameters."""
         return cast(nn.Module, torch.compile(model))
 
     @abc.abstractmethod
+    def staged(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """A batch on the run's device, as `loss` takes it. Draws nothing: it may be made while another step runs."""
+
+    @abc.abstractmethod
     def loss(self, forward: nn.Module, inputs: Any, targets: Any) -> Tensor:
-        """The loss of one batch, under autocast. `forward` is the model, with what shares its gradients around it."""
+        """The loss of one staged batch, under autocast.
+
+        Args:
+            forward: the model, with what shares its gradients around it.
+        """
 
     def before_step(self, optimizer: torch.optim.Optimizer, step: int) -> None:  # noqa: B027
         """Set what follows a schedule of the task's own; the learning rate is set already.
@@ -172,7 +189,8 @@ class Task(abc.ABC):
     def limit_gradients(self, model: nn.Module, step: int) -> None:
         """Clip the gradients, which are unscaled, as the recipe asks for."""
         if self.settings.recipe.clip_grad is not None:
-            dispatch_clip_grad(model.parameters(), self.settings.recipe.clip_grad)
+            self._clipped = self._clipped or [*model.parameters()]  # which takes longer to collect than to clip
+            clip(self._clipped, self.settings.recipe.clip_grad)
 
     def after_step(self, model: nn.Module, step: int) -> None:  # noqa: B027
         """Whatever follows the optimiser's step."""
@@ -201,6 +219,17 @@ class Task(abc.ABC):
         """Inputs on the run's device, in its dtype and memory format."""
         found = images.to(self.group.device, self.dtype, non_blocking=True)
         return found.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else found
+
+
+def clip(parameters: Sequence[nn.Parameter], limit: float) -> None:
+    """Scale the gradients so that their norm, all together, is at most `limit`, as torch's `clip_grad_norm_` does.
+
+    On a CPU, where it costs nothing to look at the norm, gradients that are short enough are left as they are.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if norm.device.type != "cpu" or not float(norm) + 1e-6 <= limit:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
 @contextmanager

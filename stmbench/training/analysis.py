@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
 from stmbench.tables.files import CHECKPOINTS
 from stmbench.tasks.base import TrainingData, open_data, task_of
-from stmbench.training.batches import batch_remark, with_fitting_batch
+from stmbench.training.batches import batch_remark, decoding_workers, with_fitting_batch
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.progress import require_board
@@ -82,7 +83,9 @@ class Training(Analysis):
         self._data: tuple[Any, TrainingData[Any]] | None = None
         self.runs = [self.fitted(run) for run in runs]
         fewer = (batch_remark(asked, run) for asked, run in zip(runs, self.runs, strict=True))
+        chosen = {run.workers for asked, run in zip(runs, self.runs, strict=True) if asked.workers is None}
         self._remarks = [*dict.fromkeys(text for run in runs for text in run.remarks), *filter(None, fewer)]
+        self._remarks += [f"--workers auto: {count} processes decode images ahead" for count in chosen if count]
         self._by_key = {self.unit_of(run).key: run for run in self.runs}
         if resume is not None:
             load_state(resume, self.facts(self.runs[0]))  # refused before anything is written
@@ -145,8 +148,12 @@ class Training(Analysis):
                 self._train(run)
 
     def fitted(self, run: TrainingSettings) -> TrainingSettings:
-        """The run with a batch that its images fill."""
-        return with_fitting_batch(run, len(self.data(run).chosen), self.group.size)
+        """The run with a batch that its images fill, and with a number of workers."""
+        data, run = self.data(run), with_fitting_batch(run, len(self.data(run).chosen), self.group.size)
+        if run.workers is not None:
+            return run
+        workers = decoding_workers(len(data.chosen), embedded=data.train.embedded, device=self.group.device)
+        return dataclasses.replace(run, workers=workers)
 
     def unit_of(self, run: TrainingSettings) -> Unit:
         """The unit of a run; known before it is trained."""
@@ -215,7 +222,7 @@ class Training(Analysis):
             notes |= {"warnings": said, "disturbances": [{"kind": s, "amount": 1.0, "text": s} for s in said]}
         notes |= outputs_of(run.model, loop.result)
         notes |= faint_mixers(f"{run.model} ({weights})", loop.result, loop.task.size)
-        return Outcome(rows=rows, notes={**notes, "processes": self.group.size})
+        return Outcome(rows=rows, notes={**notes, "processes": self.group.size, "workers": run.workers})
 
     def _begun(self, run: TrainingSettings, folder: RunFolder, make: Callable[[], Loop]) -> tuple[Loop, str | None]:
         """A loop at the point where the run resumes: from `resume`, or from its newest usable state.

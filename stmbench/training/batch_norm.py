@@ -1,7 +1,8 @@
 """BatchNorm over the batches of all processes together, on any backend and in any layout.
 
 torch's SyncBatchNorm refuses tensors on a CPU; and timm's conversion to it would replace a norm of (B, H, W, C) maps by
-one of (B, C, H, W) maps. Here a module keeps its forward pass, and only what it calls BatchNorm changes.
+one of (B, C, H, W) maps. Here a module keeps its forward pass, and only what it calls BatchNorm changes: on a GPU it is
+torch's, with its kernels.
 """
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ def synchronised(model: nn.Module, group: ProcessGroup) -> nn.Module:
 class SynchronisedBatchNorm(nn.BatchNorm2d):
     """(B, C, H, W) -> the same, normalised by the moments of all processes in training."""
 
+    process_group = None  # with the next one, what torch's own forward pass needs of its module
+    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         if not self.training:
             return nn.BatchNorm2d.forward(self, x)  # not the next class's, which may bring an activation
+        if x.device.type == "cuda":
+            return nn.SyncBatchNorm.forward(cast(nn.SyncBatchNorm, self), x)
         # sums of half precision lose digits; torch's own norm adds up in float32 too
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         mean, variance, count = moments(values)

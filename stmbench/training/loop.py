@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,20 +19,27 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.errors import UnitError
 from stmbench.tasks.base import Score, Task, TrainingData, task_of
 from stmbench.training.batch_norm import synchronised
-from stmbench.training.batches import grouped, require_divisible_batch, training_batches
+from stmbench.training.batches import grouped, require_divisible_batch, staged, training_batches
 from stmbench.training.distributed import ProcessGroup
-from stmbench.training.optimisation import optimizer_of, schedule_of
+from stmbench.training.optimisation import WeightAverage, optimizer_of, schedule_of
 from stmbench.training.progress import Epoch, Record, require_finite, words
 from stmbench.training.settings import TrainingSettings, seed_at
 
 
-def wrapped(model: nn.Module, task: Task) -> nn.Module:
-    """What the forward pass of a step goes through: gradients shared by the processes, compiled where asked for."""
-    group = task.group
-    if group.size > 1:
-        on_gpu = group.device.type == "cuda"
-        model = DistributedDataParallel(model, device_ids=[group.device.index] if on_gpu else None)
-    return task.compiled(model) if task.settings.compile else model
+def shared(model: nn.Module, task: Task) -> nn.Module:
+    """The model, whose gradients are shared by the processes where there are several.
+
+    torch's `static_graph` fits neither a first step in several passes nor a compiled model.
+    """
+    group, settings = task.group, task.settings
+    if group.size == 1:
+        return model
+    return DistributedDataParallel(
+        model,
+        device_ids=[group.device.index] if group.device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        static_graph=task.same_graph and settings.accumulate == 1 and not settings.compile,
+    )
 
 
 LOOK_EVERY = 50  # steps between two looks at the losses: each look waits for the device
@@ -69,13 +75,15 @@ class Loop:
         self.task.prepare(self.model)
         self.mixer = ModelName.parse(settings.model).mixer
         self.optimizer = optimizer_of(self.model, recipe, self.mixer)
-        self.average = None if recipe.ema is None else ModelEmaV3(self.model, decay=recipe.ema, use_warmup=True)
+        self.average = None if recipe.ema is None else WeightAverage(self.model, recipe.ema)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=settings.dtype == "fp16")
         images = self.task.images()
         self.places = self.task.places(images)
         self.batches = training_batches(settings, images, self.places, group, self.task.collate)
         self.schedule = schedule_of(self.optimizer, recipe, self.places.steps)
-        self._wrapped = wrapped(self.model, self.task)
+        self._weights = [parameter.detach() for parameter in self.model.parameters() if parameter.numel()]
+        self._shared = shared(self.model, self.task)
+        self._forward = self.task.compiled(self._shared) if settings.compile else self._shared
         self.record = Record()
 
     @property
@@ -123,10 +131,11 @@ class Loop:
     def _epoch(self) -> None:
         record, places = self.record, self.places
         places.epoch, places.start = record.epoch, record.within
-        self._wrapped.train()
+        self._forward.train()
         waiting, broken = list[Tensor](), 0
         began = time.monotonic()
-        for passes, damaged in grouped(self.batches, self.settings.accumulate):
+        batches = staged(self.batches, self.task.staged, self.group.device)
+        for passes, damaged in grouped(batches, self.settings.accumulate):
             waiting.append(self._step(passes))
             broken += damaged
             record.within += 1
@@ -149,10 +158,9 @@ class Loop:
         seed_at(self.settings.seed, _STEPS, number, self.group.rank)
         total = torch.zeros((), device=self.group.device, dtype=torch.float64)
         for turn, (inputs, targets) in enumerate(passes):
-            last = turn == len(passes) - 1
-            alone = isinstance(self._wrapped, DistributedDataParallel) and not last
-            with self._wrapped.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
-                loss = self.task.loss(self._wrapped, inputs, targets) / len(passes)
+            alone = isinstance(self._shared, DistributedDataParallel) and turn < len(passes) - 1
+            with self._shared.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+                loss = self.task.loss(self._forward, inputs, targets) / len(passes)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach().double()
         if recipe.clip_grad is not None:
@@ -175,8 +183,8 @@ class Loop:
             step = len(record.losses)
             require_finite(loss / size, "the loss", self._place(step))
             record.losses.append(loss / size)
-        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.model.parameters()])
-        require_finite(1.0 if finite.all() else math.nan, "a weight", self._place(len(record.losses) - 1))
+        largest = torch.stack(torch._foreach_norm(self._weights, math.inf))
+        require_finite(1.0 if largest.isfinite().all() else math.nan, "a weight", self._place(len(record.losses) - 1))
         record.damaged += round(total)
         if record.damaged > self.settings.limit_corrupt:
             raise UnitError(f"more than {self.settings.limit_corrupt} images could not be read (--limit-corrupt)")
@@ -190,7 +198,9 @@ class Loop:
         began = time.monotonic()
         final = record.epoch + 1 == self.settings.recipe.epochs
         score = self._score(self.result, final=final)
-        raw = None if self.average is None else self._score(self.model, final=False).values[self.task.headline]
+        raw = None  # what is reported is judged in each epoch, the weights behind their average after the last one
+        if final and self.average is not None:
+            raw = self._score(self.model, final=False).values[self.task.headline]
         record.epochs.append(
             Epoch(
                 epoch=record.epoch,

@@ -1,4 +1,4 @@
-"""Optimiser and learning rate, both timm's, as a recipe asks for them."""
+"""Optimiser, learning rate and average of the weights, all timm's, as a recipe asks for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from timm.optim._optim_factory import create_optimizer_v2
 from timm.scheduler.scheduler_factory import create_scheduler_v2
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from stmbench.errors import ConfigError
@@ -67,6 +68,23 @@ def schedule_of(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) ->
         updates_per_epoch=steps,
     )
     return schedule
+
+
+class WeightAverage(ModelEmaV3):
+    """timm's average of a model's weights and buffers, which collects the tensors of both once, not at every step."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, decay=decay, use_warmup=True)
+        pairs = list(zip(self.module.state_dict().values(), model.state_dict().values(), strict=True))
+        self._weights = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    def apply_update_(self, model: nn.Module, decay: float) -> None:
+        """Move the average towards the model's weights, which are changed in place alone."""
+        own, given = ([pair[side] for pair in self._weights] for side in (0, 1))
+        torch._foreach_lerp_(own, given, weight=1.0 - decay)
+        for count, now in self._counts:
+            count.copy_(now)
 
 
 SCALES_WITH_FOUR_AXES = ("halo_attn", "dw_conv")  # of the authors' modules; ours have one axis

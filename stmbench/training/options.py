@@ -90,7 +90,11 @@ class TrainOptions(Options):
         None, help="Resume from this run's folder or state.pt, in place of --out's.", metavar="PATH"
     )
     tensorboard: bool = option(False, help="Also write TensorBoard curves.")
-    workers: int = option(0, help="Processes that decode images ahead.", least=0, most=MOST_THREADS)
+    workers: int | str = option(
+        "auto",
+        help="Processes that decode images ahead; auto: by the images, the cores and the device.",
+        metavar="N",
+    )
     limit_corrupt: int = _shared("limit_corrupt")
     threads: int | None = option(None, help="CPU threads; default: torch's.", least=1, most=MOST_THREADS)
 
@@ -103,7 +107,7 @@ class TrainOptions(Options):
             raise ConfigError("each seed once", repr(",".join(map(str, self.seeds))), remedy)
         if self.task is not None and self.task not in TASKS:
             raise UnknownNameError("task", self.task, TASKS)
-        _ = self.size, self.changes
+        _ = self.size, self.changes, self.worker_count
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -114,6 +118,16 @@ class TrainOptions(Options):
         if len(sizes) > 1:
             raise ConfigError("one resolution", repr(self.resolution), "run it once for each")
         return sizes[0]
+
+    @property
+    def worker_count(self) -> int | None:
+        """Processes that decode images ahead; None where the run is to say."""
+        text = str(self.workers)
+        if text == "auto":
+            return None
+        if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) > MOST_THREADS:
+            raise ConfigError(f"workers from 0 to {MOST_THREADS}, or auto", repr(text[:40]), "change --workers")
+        return int(text)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -178,7 +192,7 @@ class TrainOptions(Options):
                 grad_checkpointing=self.grad_checkpointing,
                 compile=self.compile,
                 channels_last=self.channels_last,
-                workers=self.workers,
+                workers=self.worker_count,
                 limit_corrupt=self.limit_corrupt,
                 keep_every=self.keep_every,
                 tensorboard=self.tensorboard,

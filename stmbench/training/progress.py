@@ -36,7 +36,7 @@ class Epoch:
     test_images: int
     low: float | None = None  # ends of the headline's interval
     high: float | None = None
-    raw: float | None = None  # the headline of the weights themselves, where `scores` are those of their average
+    raw: float | None = None  # of the last epoch: the weights' own headline, where `scores` are their average's
 
     @property
     def headline(self) -> tuple[str, float]:

@@ -1,7 +1,8 @@
 """What a run leaves in the table.
 
 raw rows      each epoch: train_loss, learning_rate, throughput and what the task scores (accuracy and test_loss), with
-              `step` (of the optimiser, at the epoch's end) and `sample` (the epoch, 0-based)
+              `step` (of the optimiser, at the epoch's end) and `sample` (the epoch, 0-based); where weights are
+              averaged, scores are the average's, and accuracy_raw is that of the weights after the last epoch
 summary rows  the headline (accuracy) of the last epoch with an interval over images, the best one's (chosen by these
               very images, so it is optimistically biased), the time, and where weights and losses are
 """

@@ -39,7 +39,7 @@ class TrainingSettings:
     grad_checkpointing: bool = False
     compile: bool = False
     channels_last: bool = False
-    workers: int = 0
+    workers: int | None = 0  # processes that decode ahead; None: as many as help, see `decoding_workers`
     limit_corrupt: int = 10
     keep_every: int | None = None  # epochs; their weights stay
     save_seconds: float = 30.0  # between two savings of the state
@@ -56,7 +56,7 @@ class TrainingSettings:
         if self.recipe.batch_size % self.accumulate:
             got = f"{self.recipe.batch_size} images in {self.accumulate} passes"
             raise ConfigError("a batch size that can be divided", got, "change --batch-size or --accumulate")
-        require(self.workers >= 0, "workers >= 0", self.workers)
+        require(self.workers is None or self.workers >= 0, "workers >= 0", self.workers)
         require(self.keep_every is None or self.keep_every >= 1, "keep_every >= 1", self.keep_every)
 
     @property
@@ -72,7 +72,7 @@ class TrainingSettings:
         }
 
 
-_ORDER = 3  # sets the order apart from images (1) and steps (2)
+_ORDER = 3  # sets the order apart from images (1), steps (2) and shifts of images (4)
 
 
 def seed_at(*place: int) -> None:

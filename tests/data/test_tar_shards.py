@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stmbench.data import tar_shards
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, ImageError, InputError
 from tests.data.builders import BROKEN, encoded, picture, tar, webdataset
@@ -105,3 +107,41 @@ def test_read_from_several_threads(tmp_path: Path) -> None:
     for number, (image, label) in zip([*range(12)] * 8, pairs, strict=True):
         assert label == number
         assert image.tobytes() == picture(number).tobytes()
+
+
+def test_an_index_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    indexed, index_shard = list[str](), tar_shards.index_shard
+
+    def noted(file: Path, *rest: Any) -> tar_shards.Shard:
+        indexed.append(file.name)
+        return index_shard(file, *rest)
+
+    monkeypatch.setattr(tar_shards, "KEEP_FROM", 3)
+    monkeypatch.setattr(tar_shards, "index_shard", noted)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    webdataset(tmp_path / "a" / "0.tar", [1, 0, 1])
+    webdataset(tmp_path / "a" / "1.tar", [1], first=3)
+    members = [("._x.png", b"junk"), *((f"{name}.png", encoded(name)) for name in range(4, 8))]
+    lost = tar(tmp_path / "b" / "2.tar", members)
+    lost.write_bytes(lost.read_bytes()[:4_700])
+    first, last = open_set(str(tmp_path / "a")), open_set(str(lost))
+    assert indexed == ["0.tar", "1.tar", "2.tar"]
+    again, once_more = open_set(str(tmp_path / "a")), open_set(str(lost))
+    assert indexed[3:] == ["1.tar"], "too small to be kept"
+    assert contents(again) == contents(first) == [(0, 1), (1, 0), (2, 1), (3, 1)]
+    assert again.fingerprint() == first.fingerprint()
+    assert contents(once_more) == contents(last)
+    assert once_more.damaged == last.damaged != ()
+    assert once_more.remarks == last.remarks != ()
+    webdataset(tmp_path / "a" / "0.tar", [0, 0, 1, 1])
+    assert contents(open_set(str(tmp_path / "a")))[0] == (0, 0)
+    next((tmp_path / "cache").rglob("*.parquet")).write_bytes(b"damaged")
+    assert len(open_set(str(lost))) == len(last)
+    assert len(open_set(str(tmp_path / "a"))) == 5
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_shards, "KEEP_FROM", 1)
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert contents(open_set(str(webdataset(tmp_path / "a.tar", [1, 0])))) == [(0, 1), (1, 0)]

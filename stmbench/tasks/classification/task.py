@@ -5,6 +5,7 @@ Accuracy is exact for any number of processes: each takes its share, the sums ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -21,7 +22,7 @@ from stmbench.errors import ConfigError, UnitError
 from stmbench.measure.proportions import wilson_interval
 from stmbench.tasks.base import Score, Task, TrainingData, in_eval_mode
 from stmbench.tasks.classification.data import open_data
-from stmbench.tasks.classification.images import TrainingImages, transform_of
+from stmbench.tasks.classification.images import TrainingImages, collated, erase, images_of
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
 
@@ -60,7 +61,7 @@ class Classification(Task):
             range(self.group.rank, len(self.data.test), self.group.size),
             self.preprocessing.pixels,
             batch_size=max(32, recipe.batch_size // self.group.size // settings.accumulate),
-            workers=settings.workers,
+            workers=settings.workers or 0,
             limit_corrupt=settings.limit_corrupt,
             cache=PixelCache(),  # decoded images are kept while there is room
         )
@@ -73,12 +74,23 @@ class Classification(Task):
     def images(self) -> TrainingImages:
         """The chosen images, augmented."""
         data, settings = self.data, self.settings
-        transform = transform_of(settings.recipe, self.preprocessing)
-        return TrainingImages(data.train, data.chosen, transform, settings.seed)
+        return images_of(settings.recipe, self.preprocessing, data.train, data.chosen, settings.seed)
+
+    @property
+    def collate(self) -> Callable[[list[Any]], Any]:
+        """Some images come as batches."""
+        return collated
+
+    def staged(self, inputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) uint8 and (B, 5) boxes -> the model's normalised and erased input; (B,) labels."""
+        levels, boxes = inputs
+        x = self.preprocessing.normalise_levels(levels.to(self.group.device, non_blocking=True))
+        erase(x, boxes)
+        return self.to_device(x), targets.to(self.group.device, non_blocking=True)
 
     def loss(self, forward: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Of (B, 3, H, W) images and (B,) labels."""
-        x, y = self.to_device(inputs), targets.to(self.group.device, non_blocking=True)
+        x, y = inputs, targets
         if self._mixup is not None:
             x, y = self._mixup(x, y)
         with self.arithmetic():

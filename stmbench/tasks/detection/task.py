@@ -37,6 +37,7 @@ class Detection(Task):
 
     name = "detection"
     headline = "box_ap"
+    same_graph = False  # without an object in any image, no mask is predicted
 
     @classmethod
     def open_data(cls, settings: TrainingSettings) -> TrainingData[DetectionSet]:
@@ -79,7 +80,7 @@ class Detection(Task):
             dtype=self.dtype,
             autocast=self.autocast,
             batch_size=max(1, settings.recipe.batch_size // self.group.size // settings.accumulate),
-            workers=settings.workers,
+            workers=settings.workers or 0,
             limit_corrupt=settings.limit_corrupt,
         )
 
@@ -107,16 +108,21 @@ class Detection(Task):
 
     def compiled(self, model: nn.Module) -> nn.Module:
         """The model with its backbone compiled: what follows has another shape for every image."""
-        cast(Any, model).backbone.compile()
+        cast(Any, getattr(model, "module", model)).backbone.compile()
         return model
+
+    def staged(self, inputs: list[Tensor], targets: list[dict[str, Any]]) -> tuple[Any, Any]:
+        """Images and targets on the device."""
+        device = self.group.device
+        images = [image.to(device, self.dtype, non_blocking=True) for image in inputs]
+        return images, [
+            {name: _moved(value, device, self.dtype) for name, value in target.items()} for target in targets
+        ]
 
     def loss(self, forward: nn.Module, inputs: list[Tensor], targets: list[dict[str, Any]]) -> Tensor:
         """The sum of the detector's losses."""
-        device = self.group.device
-        images = [image.to(device, self.dtype, non_blocking=True) for image in inputs]
-        moved = [{name: _moved(value, device, self.dtype) for name, value in target.items()} for target in targets]
         with self.arithmetic():
-            losses: dict[str, Tensor] = forward(images, moved)
+            losses: dict[str, Tensor] = forward(inputs, targets)
         return torch.stack([value.float() if self.autocast else value for value in losses.values()]).sum()
 
     def score(self, model: nn.Module, *, final: bool) -> Score:

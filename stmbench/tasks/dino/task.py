@@ -118,6 +118,10 @@ class SelfDistillationTask(Task):
         data, crops = self.data, MultiCrop(self.recipe, self.size)
         return TrainingImages(data.train, data.chosen, crops, self.settings.seed)
 
+    def staged(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Crops and changes on the device; the targets are not used."""
+        return [part.to(self.group.device, non_blocking=True) for part in inputs], targets
+
     def loss(self, forward: nn.Module, inputs: Any, targets: Any) -> Tensor:
         """Of crops (B, 2, 3, H, W), (B, L, 3, h, h) and their changes (B, 2 + L, 9); the targets are not used."""
         wide, near, changes = inputs
@@ -139,9 +143,8 @@ class SelfDistillationTask(Task):
 
     def _crops(self, pixels: Tensor, changes: Tensor) -> Tensor:
         """(B, V, 3, H, W) uint8 and (B, V, 9) -> (V B, 3, H, W), the network's input, crop by crop."""
-        device = self.group.device
-        images = pixels.to(device, non_blocking=True).transpose(0, 1).flatten(0, 1).to(self.dtype) / 255
-        changed = change_colours(images, changes.to(device, non_blocking=True).transpose(0, 1).flatten(0, 1))
+        images = pixels.transpose(0, 1).flatten(0, 1).to(self.dtype) / 255
+        changed = change_colours(images, changes.transpose(0, 1).flatten(0, 1))
         return self.to_device(self.preprocessing.normalise(changed))
 
     def before_step(self, optimizer: torch.optim.Optimizer, step: int) -> None:

@@ -94,7 +94,7 @@ class FeatureValidation:
             chosen[group.rank :: group.size],
             prepare,
             batch_size=max(32, settings.recipe.batch_size // group.size // settings.accumulate),
-            workers=settings.workers,
+            workers=settings.workers or 0,
             limit_corrupt=settings.limit_corrupt,
             cache=PixelCache(),
         )
