@@ -58,6 +58,11 @@ def test_bundled_files_are_listed_without_torch(what: str) -> None:
     assert _after_running(["list", what]) == set()
 
 
+@pytest.mark.parametrize("words", [["quickstart"], ["modern_mixers", "--mini"], ["stm_table3"]], ids=" ".join)
+def test_a_plan_is_shown_without_model_code(words: list[str], tmp_path: Path) -> None:
+    assert _after_running(["run", *words, "--dry-run", "--device", "cpu", "--out", str(tmp_path / "s")]) == set()
+
+
 def test_a_report_is_made_without_torch(tmp_path: Path) -> None:
     rows = [row for row in profile_rows(["halo_attn", "dw_conv"], raw=False) if row.metric == "params"]
     Store(tmp_path / "s").write("a", rows, metadata={"mixers": MIXERS})

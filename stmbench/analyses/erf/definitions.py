@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, Literal
 
 from stmbench.analyses.erf.options import OURS
 from stmbench.errors import ConfigError, UnknownNameError
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
 DECADES = 3  # of the scale-free logarithm
 
 
@@ -38,6 +40,8 @@ class Definition:
 
         'log' is log10(1 + 1000 x / max x): unlike log10(x + 1) it does not depend on the unit of x.
         """
+        import numpy as np
+
         match self.scaling:
             case "linear":
                 return maps

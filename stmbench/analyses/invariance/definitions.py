@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from stmbench.data.perturbations import (
-    AuthorsRotation,
-    AuthorsScaling,
-    AuthorsTranslation,
-    Perturbation,
-    Rotation,
-    Scaling,
-    Translation,
-)
-from stmbench.data.perturbations.base import FILLS, Fill
-from stmbench.data.perturbations.rotation import ORDERS, Order
-from stmbench.data.preprocessing import Preprocessing
+from stmbench.data.perturbations import FILLS, ORDERS, Fill, Order
 from stmbench.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from stmbench.data.perturbations import Perturbation
+    from stmbench.data.preprocessing import Preprocessing
 
 Kind = Literal["translation", "rotation", "scale"]
 KINDS: Final[tuple[Kind, ...]] = ("translation", "rotation", "scale")
@@ -49,18 +42,20 @@ def perturbation(
     kind: Kind, protocol: str, preprocessing: Preprocessing, *, fill: Fill, order: Order, seed: int
 ) -> Perturbation:
     """What a protocol does to images. `fill` and `order` are ours to choose; the others fix their fill."""
+    from stmbench.data.perturbations import authors_code, crops, rotation
+
     if protocol != OURS:
         fill = "zeros"
     match kind:
         case "translation":
-            translation = AuthorsTranslation if protocol == AUTHORS else Translation
-            return translation(preprocessing=preprocessing, fill=fill, seed=seed)
+            translated = authors_code.AuthorsTranslation if protocol == AUTHORS else crops.Translation
+            return translated(preprocessing=preprocessing, fill=fill, seed=seed)
         case "rotation":
-            rotation = AuthorsRotation if protocol == AUTHORS else Rotation
-            return rotation(preprocessing=preprocessing, fill=fill, seed=seed, order=order)
+            rotated = authors_code.AuthorsRotation if protocol == AUTHORS else rotation.Rotation
+            return rotated(preprocessing=preprocessing, fill=fill, seed=seed, order=order)
         case "scale":
-            scaling = AuthorsScaling if protocol == AUTHORS else Scaling
-            return scaling(preprocessing=preprocessing, fill=fill, seed=seed)
+            scaled = authors_code.AuthorsScaling if protocol == AUTHORS else crops.Scaling
+            return scaled(preprocessing=preprocessing, fill=fill, seed=seed)
 
 
 def definition_of(kind: Kind, protocol: str, *, fill: Fill, order: Order) -> str:

@@ -13,13 +13,14 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import torch
-from torch import Tensor
-
-from stmbench.analyses.robustness.fgsm import Target, fgsm_normalised, gradient
 from stmbench.errors import ConfigError, MissingPackageError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stmbench.analyses.robustness.fgsm import Target
 
 PGD_REACH = 2.5  # steps of alpha = 2.5 eps / steps reach every corner of the ball (Madry et al. 2018, section C)
 
@@ -72,6 +73,8 @@ def _attack(
     **settings: Any,
 ) -> Tensor:
     """(B, 3, H, W) adversarial images; the state of the random number generators is left as it was."""
+    import torch
+
     module = torchattacks()
     devices = [target.device] if target.device.type == "cuda" else []
     # what it prints belongs to no row: standard output may be JSON
@@ -80,6 +83,13 @@ def _attack(
         attack = getattr(module, name)(target, **settings, **({"seed": seed} if seed_argument else {}))
         adversarial: Tensor = attack(pixels, labels)
     return adversarial.detach()
+
+
+def fgsm_normalised(target: Target, pixels: Tensor, labels: Tensor, *, eps: float, steps: int, seed: int) -> Tensor:
+    """The mistake of `fgsm.fgsm_normalised`."""
+    from stmbench.analyses.robustness import fgsm
+
+    return fgsm.fgsm_normalised(target, pixels, labels, eps=eps, steps=steps, seed=seed)
 
 
 TORCHATTACKS: Final = "torchattacks"
@@ -145,6 +155,8 @@ class Attack:
             seed: of a random start.
         """
         if self.call is None:
+            from stmbench.analyses.robustness.fgsm import gradient
+
             slope = gradient(target, pixels, labels)
             images = (slope.step(pixels, size) for size in eps)
             return Attacked(clean=slope.logits.argmax(1), images=images, zero_share=slope.zero_share)
@@ -180,6 +192,8 @@ def attack_named(name: str) -> Attack:
 
 def predict(target: Target, pixels: Tensor) -> Tensor:
     """(B,) int64, the classes with the largest logit."""
+    import torch
+
     with torch.inference_mode():
         classes: Tensor = target(pixels).argmax(1)
     return classes.clone()  # as labels they go through autograd, which takes no tensor of inference mode

@@ -19,8 +19,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, resize, rotate, to_pil_image
 
+from stmbench.data.perturbations import Order
 from stmbench.data.perturbations.base import Perturbation, Source
-from stmbench.data.perturbations.rotation import Order
 from stmbench.data.preprocessing import to_pixels
 
 # (dy, dx) of the crop's centre in their order; randint(7) never draws the last of their eight, (1, -1)

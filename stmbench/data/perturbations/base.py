@@ -5,17 +5,15 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from stmbench.data.perturbations import FILLS, Fill
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError
-
-Fill = Literal["none", "zeros", "reflect"]
-FILLS: tuple[Fill, ...] = ("none", "zeros", "reflect")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,18 +10,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from stmbench.data.perturbations import ORDERS, Order
 from stmbench.data.perturbations.base import Perturbation, Source, crop_corner, window
 from stmbench.errors import ConfigError
 
-Order = Literal["before", "after"]
-ORDERS: tuple[Order, ...] = ("before", "after")
 MARGIN = 2  # pixels by which the cubic kernel extends beyond the disc
 
 
