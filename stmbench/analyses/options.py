@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -100,7 +101,7 @@ class Options(abc.ABC):
     small: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = hints_of(type(self))
         for field in dataclasses.fields(self):
             value, words = getattr(self, field.name), _words_of(hints[field.name])
             facts = help_of(field)
@@ -210,6 +211,12 @@ class ImageOptions(Options):
             workers=self.workers,
             limit_corrupt=self.limit_corrupt,
         )
+
+
+@functools.cache
+def hints_of(kind: type[Options]) -> Mapping[str, Any]:
+    """The types of the fields; found once, as a plan makes options for each of its tasks."""
+    return get_type_hints(kind)
 
 
 def help_of(field: dataclasses.Field[Any]) -> OptionHelp:

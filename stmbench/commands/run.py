@@ -98,7 +98,7 @@ def run(
         raise ConfigError("--allow-plugins, as plug-ins are code that is run", f"{names} in {file.name}", remedy)
     plugins = list(dict.fromkeys([*plugins, *(plugin or ())]))
     request = receipts.Request(call=call, files=files_of(file), plugins=plugins, weights=weights)
-    before = None if dry_run else request.facts()
+    before = None if dry_run else request.facts()  # of the files as they are read below
     if plugins or not none_installed():
         load_plugins(plugins)
     experiment = read_experiment(file, mini=mini)

@@ -127,6 +127,7 @@ class _Planner:
         own = "shapes" if experiment.detectors else "photos"
         self.dataset, self.no_data = (own, None) if data is None else resources.place(data.set)
         self._begins: dict[str, Beginning] = {}
+        self._runs: dict[tuple[str, int, float], TrainingSettings] = {}
 
     def tasks(self) -> Iterator[Task]:
         if self.trains:
@@ -211,7 +212,13 @@ class _Planner:
         )
 
     def run_of(self, model: str, seed: int, fraction: float) -> TrainingSettings:
-        """How a model is trained."""
+        """How a model is trained; the same for every analysis of it."""
+        key = model, seed, fraction
+        if key not in self._runs:
+            self._runs[key] = self._run(model, seed, fraction)
+        return self._runs[key]
+
+    def _run(self, model: str, seed: int, fraction: float) -> TrainingSettings:
         lines, data = self.experiment.training, self.experiment.data
         if data is None:
             raise ConfigError("`data` to train on", "none", "add it to the experiment")

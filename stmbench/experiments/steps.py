@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
-from stmbench.analyses.options import ImageOptions, Options
+from stmbench.analyses.options import ImageOptions, Options, hints_of
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec, specs
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.experiments.yaml_values import SourceValue, convert, made
@@ -89,7 +89,7 @@ def read_step(source: SourceValue) -> Step:
     spec, fixed = known[name.value]
     assert spec.options is not None
     what, kind, given, epochs = f"the analysis {name.value}", spec.options, dict(fixed), ()
-    hints = {field.name: get_type_hints(kind)[field.name] for field in dataclasses.fields(kind)}
+    hints = {field.name: hints_of(kind)[field.name] for field in dataclasses.fields(kind)}
     for written, item in source.value.items():
         if written == "analysis":
             continue

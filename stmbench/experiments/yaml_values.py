@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import stat
 import types
@@ -58,7 +59,11 @@ def read_lines(path: Path) -> SourceValue:
         InputError: no such file. ConfigError: not YAML, no mapping, a key that stands there twice, or more than an
             experiment can hold.
     """
-    text = _text(path)
+    return _parsed(path, _text(path))
+
+
+@functools.lru_cache(maxsize=64)  # a plan asks a file for its plug-ins before it reads the rest
+def _parsed(path: Path, text: str) -> SourceValue:
     try:
         _require_shallow(text, path)
         node = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -20,7 +21,7 @@ def require_types(config: object, remedy: str) -> None:
     Raises:
         ConfigError: the first field whose value is of another type, or a number that is not finite.
     """
-    for name, hint in typing.get_type_hints(type(config)).items():
+    for name, hint in _hints(type(config)).items():
         if typing.get_origin(hint) is ClassVar:
             continue
         value = getattr(config, name)
@@ -28,9 +29,14 @@ def require_types(config: object, remedy: str) -> None:
             raise ConfigError(f"{name} as {_words(hint)}", repr(value), remedy)
 
 
+@functools.cache  # a plan of a hundred trainings makes a thousand recipes
+def _hints(config: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(config)
+
+
 def read(values: Mapping[str, Any], config: type) -> dict[str, Any]:
     """Values as YAML gives them: lists for tuples, and numbers such as 1e-3, which YAML takes for text."""
-    hints = typing.get_type_hints(config)
+    hints = _hints(config)
     return {name: _read(value, hints[name]) for name, value in values.items()}
 
 
