@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,11 @@ from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.errors import ConfigError, InputError, MissingPackageError
 
 PICTURES = ("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "hubble_deep_field", "retina")
+FILES = {  # of scikit-image, which would import SciPy to read them
+    **{name: f"{name}.png" for name in ("astronaut", "chelsea", "coffee")},
+    **{name: f"{name}.jpg" for name in ("rocket", "hubble_deep_field", "retina")},
+    "immunohistochemistry": "ihc.png",
+}
 SMALLEST = 0.4  # a crop's side as a fraction of the picture's
 DEFAULTS: Mapping[str, Any] = {"interpolation": "bicubic", "crop_pct": 0.875}  # Hu et al., Table IV
 
@@ -69,11 +76,21 @@ def photo(number: int) -> Image.Image:
 
 @functools.lru_cache(maxsize=len(PICTURES))
 def _picture(name: str) -> Image.Image:
+    file = _file_of("skimage", "data", FILES[name])
+    if file is not None:
+        return Image.open(file).convert("RGB")
     try:
         from skimage import data
     except ImportError as error:
         raise MissingPackageError("scikit-image", "the embedded photographs", "demo") from error
     return Image.fromarray(getattr(data, name)()).convert("RGB")
+
+
+def _file_of(package: str, *place: str) -> Path | None:
+    """A file of an installed package, which is not imported; None where it is not there (any more)."""
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent.joinpath(*place) if spec is not None and spec.origin else None
+    return path if path is not None and path.is_file() else None
 
 
 class Photos(ImageSet):
@@ -170,6 +187,10 @@ class Digits(ImageSet):
 @functools.cache
 def _digits() -> tuple[np.ndarray, Labels]:
     """(1797, 8, 8) values from 0 to 16, and (1797,) labels."""
+    file = _file_of("sklearn", "datasets", "data", "digits.csv.gz")
+    if file is not None:
+        table = np.loadtxt(file, delimiter=",")
+        return np.ascontiguousarray(table[:, :-1]).reshape(-1, 8, 8), table[:, -1].astype(np.int64)
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

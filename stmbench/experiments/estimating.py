@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -134,13 +135,20 @@ def images_of(options: Options, models: Sequence[str], seed: int) -> int:
 
 def estimate(options: Options, run: RunSettings, runs: Sequence[TrainingSettings] = ()) -> float | None:
     """About how many seconds an analysis, or `runs`, take in this process; None where that cannot be told."""
+    threads = threads_of_tasks(1)
     try:
-        estimator = Estimator(run.device, threads_of_tasks(1))
-        return sum(map(estimator.of_training, runs)) if runs else estimator.of_options(options, run)
+        with contextlib.suppress(LookupError):  # a model, or a set, of which nothing is written down
+            if run.device == "cpu":
+                return _estimate(RecordedEstimator(run.device, threads), options, run, runs)
+        return _estimate(Estimator(run.device, threads), options, run, runs)
     except KeyboardInterrupt:
         raise
     except BaseException:  # the analysis will meet it again, and report it
         return None
+
+
+def _estimate(estimator: Estimator, options: Options, run: RunSettings, runs: Sequence[TrainingSettings]) -> float:
+    return sum(map(estimator.of_training, runs)) if runs else estimator.of_options(options, run)
 
 
 def _measured(model: str, device: str, threads: int) -> float:

@@ -21,7 +21,8 @@ def require_types(config: object, remedy: str) -> None:
     Raises:
         ConfigError: the first field whose value is of another type, or a number that is not finite.
     """
-    for name, hint in _hints(type(config)).items():
+    kind: type = type(config)
+    for name, hint in _hints(kind).items():
         if typing.get_origin(hint) is ClassVar:
             continue
         value = getattr(config, name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from sklearn.datasets import load_digits
 
+from stmbench.data import embedded
 from stmbench.data.embedded import PICTURES, Digits, photo, photos
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import IMAGES, open_set
@@ -147,3 +149,20 @@ def test_there_is_no_other_split() -> None:
 @pytest.mark.parametrize(("name", "split"), [(name, split) for name, splits in IMAGES.items() for split in splits])
 def test_plans_know_how_many_images_there_are(name: str, split: str) -> None:
     assert len(open_set(name, split=split)) == IMAGES[name][split]
+
+
+def test_files_are_read_as_their_packages_read_them() -> None:
+    digits, labels = embedded._digits()
+    assert (digits == load_digits().images).all()
+    assert (labels == load_digits().target).all()
+    for name in ("rocket", "immunohistochemistry"):
+        assert (np.asarray(embedded._picture(name)) == getattr(skimage.data, name)()).all()
+
+
+def test_a_package_that_moved_its_files_is_asked_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = embedded._digits()
+    monkeypatch.setattr(embedded, "_file_of", lambda *_: None)
+    embedded._digits.cache_clear()
+    embedded._picture.cache_clear()
+    assert all((one == other).all() for one, other in zip(embedded._digits(), read, strict=True))
+    assert embedded._picture("rocket").size == (640, 427)
