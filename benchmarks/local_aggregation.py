@@ -21,7 +21,7 @@ from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import timer_for
 from stmbench.measure.interleaving import rounds
-from stmbench.mixers.ops.token_sums import contracted_sums, local_sums
+from stmbench.mixers.ops.neighbourhood_sums import contracted_sums, local_sums
 
 SITES = ((56, 64), (28, 128), (14, 256), (7, 512))  # side and channels of CoTNet-50's bottlenecks
 

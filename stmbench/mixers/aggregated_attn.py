@@ -30,7 +30,7 @@ from stmbench.mixers.affinity import PointAffinity, join_heads, map_columns, spl
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import DisplacementBias
-from stmbench.mixers.ops.token_sums import group_products, group_sums
+from stmbench.mixers.ops.neighbourhood_sums import group_products, group_sums
 
 HIDDEN = ("inner.weight", "inner.bias", "outer.weight")
 UNITS, OFF = "some hidden units", "displacements fill a small square, and some ReLUs are off everywhere in it"

@@ -42,7 +42,7 @@ from stmbench.mixers.ops.attention import (
     self_attention,
     self_attention_reference,
 )
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

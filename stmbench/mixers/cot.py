@@ -36,7 +36,7 @@ from stmbench.mixers.ops.contextual import (
     StaticContext,
     cot_at,
 )
-from stmbench.mixers.ops.token_sums import local_sums
+from stmbench.mixers.ops.neighbourhood_sums import local_sums
 
 
 class Contextual(Mixer):

@@ -37,7 +37,7 @@ from stmbench.mixers.affinity import (
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection, key_bias
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
 
 

@@ -27,7 +27,8 @@ from stmbench.mixers.affinity import (
     with_outside,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
-from stmbench.mixers.ops.bilinear import softmax_of_few, token_positions, weighted_samples
+from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, softmax_of_few
 
 POINTS = 9
 
@@ -97,8 +98,9 @@ class Dcnv3(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        positions, weights = self.points(x)
-        mixed: Tensor = self.proj_out(weighted_samples(self.proj_in(x), positions, weights))
+        offsets, logits = self._offsets(x)
+        grid = _grid(offsets.dtype, offsets.device)
+        mixed: Tensor = self.proj_out(deformable_samples(self.proj_in(x), offsets, logits, grid, softmax=True))
         return mixed
 
     def points(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,6 +113,11 @@ class Dcnv3(Mixer):
             positions (B, H, W, groups, 9, 2), (x, y) in tokens of the map, float32 or better for every dtype,
             and weights (B, H, W, groups, 9), summing to 1.
         """
+        offsets, logits = self._offsets(x)
+        return deformed_positions(offsets, _grid(offsets.dtype, offsets.device)), softmax_of_few(logits)
+
+    def _offsets(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets (B, H, W, groups, 9, 2), float32 or better, and logits (B, H, W, groups, 9)."""
         batch, height, width, _ = x.shape
         groups = self.config.groups
         u = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -118,8 +125,7 @@ class Dcnv3(Mixer):
         offsets = self.offsets(u).view(batch, height, width, groups, POINTS, 2)
         logits = self.weights(u).view(batch, height, width, groups, POINTS)
         # half precision counts tokens in steps of a quarter and more on a large map: positions stay in single precision
-        offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
-        return offsets + _base_places(height, width, offsets), softmax_of_few(logits)
+        return offsets.to(torch.promote_types(offsets.dtype, torch.float32)), logits
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map, point by point from their coordinates: four neighbours, four weights, zero outside."""
@@ -172,9 +178,8 @@ class Dcnv3(Mixer):
         return height * width * (2 * dim * dim + 9 * dim + 3 * POINTS * dim * groups + 5 * POINTS * dim)
 
 
-def _base_places(height: int, width: int, like: Tensor) -> Tensor:
-    """Where the nine points start: (H, W, 1, 9, 2), (x, y) in tokens."""
-    dtype, device = like.dtype, like.device
+@cached_table
+def _grid(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Where the nine points start: (9, 2), (x, y) in tokens."""
     step = torch.arange(-1, 2, dtype=dtype, device=device)
-    grid = torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1).view(1, 1, 1, POINTS, 2)  # (i-1, j-1)
-    return token_positions(height, width, dtype, device).view(height, width, 1, 1, 2) + grid
+    return torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1).view(POINTS, 2)  # (i-1, j-1)

@@ -34,7 +34,7 @@ from stmbench.mixers.affinity import (
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
-from stmbench.mixers.ops.bilinear import token_positions, weighted_samples
+from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, weighted_samples
 
 ALIGNED = 8  # outputs of the linear map come in multiples of it
 
@@ -144,7 +144,9 @@ class Dcnv4(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         value = self.proj_in(x)
-        sampled = weighted_samples(value, *self.points(x))
+        offsets, weights = self._offsets(x)
+        grid = _grid(self.config, offsets.dtype, offsets.device)
+        sampled = deformable_samples(value, offsets, weights, grid, scale=self.config.offset_scale)
         if self.center_scale is not None:
             share = self.center_scale(sampled).sigmoid()[..., None]  # B, H, W, groups, 1
             grouped, centre = (t.unflatten(-1, (self.config.groups, -1)) for t in (sampled, value))
@@ -162,15 +164,19 @@ class Dcnv4(Mixer):
             positions (B, H, W, groups, K, 2), (x, y) in tokens of the map, float32 or better for every dtype,
             and weights (B, H, W, groups, K), of any sign.
         """
-        config, (height, width) = self.config, x.shape[1:3]
+        offsets, weights = self._offsets(x)
+        grid = _grid(self.config, offsets.dtype, offsets.device)
+        return deformed_positions(offsets, grid, self.config.offset_scale), weights
+
+    def _offsets(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets (B, H, W, groups, K, 2), float32 or better, and weights (B, H, W, groups, K)."""
+        config = self.config
         if self.conv is not None:
             x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         outputs = self.offsets_weights(x)[..., : 3 * config.groups * config.points]
         offsets, weights = outputs.unflatten(-1, (config.groups, -1)).split((2 * config.points, config.points), dim=-1)
         # half precision counts tokens in steps of a quarter and more on a large map: positions stay in single precision
-        offsets = offsets.unflatten(-1, (-1, 2)).to(torch.promote_types(offsets.dtype, torch.float32))
-        start = _start(height, width, config, offsets.dtype, offsets.device)
-        return torch.add(start, offsets, alpha=config.offset_scale), weights
+        return offsets.unflatten(-1, (-1, 2)).to(torch.promote_types(offsets.dtype, torch.float32)), weights
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map, point by point from their coordinates: four neighbours, four weights, zero outside."""
@@ -245,12 +251,11 @@ class Dcnv4(Mixer):
 
 
 @cached_table
-def _start(height: int, width: int, config: Dcnv4Config, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Where the points are without offsets: (H, W, 1, K, 2), (x, y) in tokens."""
+def _grid(config: Dcnv4Config, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Where the points are without offsets, (K, 2), (x, y) in tokens from the position."""
     step = torch.arange(config.kernel, dtype=dtype, device=device) - config.kernel // 2
     grid = torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1).view(-1, 2)  # x in the outer loop
     if config.remove_center:
         middle = len(grid) // 2
         grid = torch.cat((grid[:middle], grid[middle + 1 :]))
-    positions = token_positions(height, width, dtype, device).view(height, width, 1, 1, 2)
-    return positions + grid * config.dilation * config.offset_scale
+    return grid * config.dilation * config.offset_scale

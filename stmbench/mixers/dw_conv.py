@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

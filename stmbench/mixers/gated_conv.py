@@ -31,7 +31,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import without_autocast
 from stmbench.mixers.ops.depthwise import depthwise_conv
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 ORDERS = (2, 3, 4, 5)
 FIRST_GLOBAL = 2  # stage, in HorNet-GF

@@ -22,7 +22,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.depthwise import depthwise_conv
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 PUBLISHED = {"fc1": "proj_in", "fc2": "proj_out"}
 BLOCK_ONLY = ("norm.", "ls.")  # of the authors' block: they belong to the architecture here

@@ -15,7 +15,6 @@ import dataclasses
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
@@ -24,11 +23,13 @@ from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, Zero
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.windows import (
     cropped_positions,
+    halo_tokens,
     merge_heads,
     pad_to_windows,
     padded_size,
+    relative_bias,
+    relative_window_attention,
     split_heads,
-    window_attention,
     window_positions,
 )
 
@@ -131,8 +132,8 @@ class HaloAttn(Mixer):
         rows, columns = x.shape[1:3]
         (q,) = split_heads(self.q(x), config.window, 1, config.heads)  # B, windows, heads, M^2, d
         k, v = self._neighbourhoods(self.kv(x))  # B * windows, heads, reach^2, d
-        bias = self._bias(q, rows, columns)  # B * windows, heads, M^2, reach^2
-        y = window_attention(q.flatten(0, 1), k, v, bias)
+        vertical, horizontal = self._relative_terms(q, rows, columns)
+        y = relative_window_attention(q.flatten(0, 1), k, v, vertical, horizontal)
         y = merge_heads(y.reshape(q.shape), config.window, rows, columns)
         projected: Tensor = self.proj(y[:, :height, :width])
         return projected
@@ -173,7 +174,8 @@ class HaloAttn(Mixer):
         rows, columns = x.shape[1:3]
         (q,) = split_heads(self.q(x), config.window, 1, config.heads)
         k, _ = self._neighbourhoods(self.kv(x))
-        logits = q.flatten(0, 1) @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + self._bias(q, rows, columns)
+        logits = q.flatten(0, 1) @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+        logits = logits + relative_bias(*self._relative_terms(q, rows, columns))
         weights = logits.softmax(dim=-1).view(*q.shape[:4], -1)  # B, windows, heads, M^2, reach^2
         positions = window_positions(rows, columns, config.window, 0, x.device)
         return WindowAffinity(
@@ -206,17 +208,12 @@ class HaloAttn(Mixer):
 
     def _neighbourhoods(self, kv: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, 2 C) -> keys and values (B * windows, heads, reach^2, d) of each window's enlarged window."""
-        config, (batch, _, _, channels) = self.config, kv.shape
-        kv = F.pad(kv, (0, 0, config.before, config.after, config.before, config.after))
-        kv = kv.unfold(1, config.reach, config.window).unfold(2, config.reach, config.window)
-        rows, columns = kv.shape[1:3]  # B, rows, columns, 2 C, reach, reach
-        kv = kv.reshape(batch, rows, columns, config.heads, 2, channels // (2 * config.heads), *kv.shape[-2:])
-        kv = kv.permute(4, 0, 1, 2, 3, 6, 7, 5)  # 2, B, rows, columns, heads, reach, reach, d
-        k, v = kv.reshape(2, batch * rows * columns, config.heads, config.reach**2, -1).unbind(0)
-        return k, v
+        config = self.config
+        return halo_tokens(kv, config.heads, config.window, config.before, config.reach)
 
-    def _bias(self, q: Tensor, rows: int, columns: int) -> Tensor:
-        """The relative terms and the mask: (B, windows, heads, M^2, d) -> (B * windows, heads, M^2, reach^2)."""
+    def _relative_terms(self, q: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        """The relative terms and the mask of a key's row and of its column: (B, windows, heads, M^2, d) -> two tensors
+        (B * windows, heads, M^2, reach)."""
         config, (batch, windows, heads, _, depth) = self.config, q.shape
         window, reach = config.window, config.reach
         q = q.reshape(batch * windows * heads, window, window, depth)
@@ -225,11 +222,9 @@ class HaloAttn(Mixer):
         horizontal = torch.einsum("nrcd,ckd->nrck", q, self.width_rel[index])
         # a key is outside the map when its row or its column is: the mask goes in before the two are added
         outside_rows, outside_columns = outside(rows, columns, window, config.before, reach, q.dtype, q.device)
-        shape = (batch, windows, heads, window, window, reach)
-        vertical = (vertical.reshape(shape) + outside_rows).contiguous()
-        horizontal = (horizontal.reshape(shape) + outside_columns).contiguous()
-        bias: Tensor = vertical[..., :, None] + horizontal[..., None, :]  # B, windows, heads, M, M, reach, reach
-        return bias.view(batch * windows, heads, window**2, reach**2)
+        shape, merged = (batch, windows, heads, window, window, reach), (batch * windows, heads, window**2, reach)
+        vertical = (vertical.reshape(shape) + outside_rows).reshape(merged)
+        return vertical.contiguous(), (horizontal.reshape(shape) + outside_columns).reshape(merged).contiguous()
 
 
 @cached_table

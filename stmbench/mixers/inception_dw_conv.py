@@ -21,7 +21,7 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 PUBLISHED = {"dwconv_hw": "square", "dwconv_w": "row", "dwconv_h": "column"}
 

@@ -24,7 +24,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import renamed
-from stmbench.mixers.ops.token_sums import group_sums
+from stmbench.mixers.ops.neighbourhood_sums import group_sums
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

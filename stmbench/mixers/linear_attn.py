@@ -28,7 +28,7 @@ from stmbench.mixers.affinity import ProductAffinity, map_columns, split_into_he
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import num_heads
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 BASE = 10000.0
 EPSILON = 1e-6

@@ -26,7 +26,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import renamed
-from stmbench.mixers.ops.token_sums import group_sums
+from stmbench.mixers.ops.neighbourhood_sums import group_sums
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

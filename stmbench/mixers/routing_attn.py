@@ -39,7 +39,7 @@ from stmbench.mixers.affinity import (
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
 
 KERNEL = 5  # of LePE

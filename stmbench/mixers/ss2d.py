@@ -26,8 +26,8 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import SelectiveScanAffinity, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 from stmbench.mixers.ops.scan import initial_delta_bias, selective_scan, selective_scan_reference, wide
-from stmbench.mixers.ops.token_sums import kernel_sum
 
 VARIANTS: Final = ("v05_noz", "v05", "v0")
 PATHS: Final = 4

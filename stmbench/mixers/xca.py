@@ -24,7 +24,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import without_autocast
 from stmbench.mixers.ops.attention import QkvProjection, num_heads
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 EPSILON = 1e-12  # the smallest norm
 

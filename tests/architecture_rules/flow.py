@@ -9,9 +9,9 @@ from pathlib import Path
 # the registry of analyses knows none of them
 LOW = ("errors", "registry", "bundled", "copies", "plugins", "analyses.registry")
 BASE = (*LOW, "tables", "mixers.base")  # what is below the models, and the mixer contract
-MODELS = (*LOW, "tables", "mixers", "architectures", "checkpoints")
+MODELS = (*LOW, "tables", "kernels", "mixers", "architectures", "checkpoints")
 
-# errors, registry, bundled, tables -> mixers -> architectures -> checkpoints -> (data, measure) -> tasks
+# errors, registry, bundled, tables -> kernels -> mixers -> architectures -> checkpoints -> (data, measure) -> tasks
 # -> (analyses, training)
 # -> experiments, comparison; tables -> (history, figures) -> reporting -> what an analysis shows; commands on top.
 # data and measure take models as arguments, so they need none of the files that make them.
@@ -31,7 +31,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "copies": (),
     "plugins": ("errors", "registry"),
     "tables": LOW,
-    "mixers": (*LOW, "tables"),
+    "kernels": ("errors",),
+    "mixers": (*LOW, "tables", "kernels"),
     "architectures": (*LOW, "tables", "mixers"),
     "checkpoints": (*LOW, "tables", "mixers", "architectures"),
     "data": BASE,

@@ -20,7 +20,7 @@ EXAMINED = {
     "container": "container", "container_pam": "container_pam", "conv3": "conv3", "cot": "cot", "dcnv3": "dcnv3",
     "dw_conv": "dw_conv", "halo_attn": "halo_attn", "mh_dw_conv": "mh_dw_conv", "mlp": "mlp", "pooling": "pooling",
     "self_attn": "self_attn", "sr_attn": "sr_attn", "sw_attn": "sw_attn", "ops.attention": "self_attn",
-    "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "coxt",
+    "ops.bilinear": "dcnv3", "ops.contextual": "cot", "ops.token_sums": "mh_mlp_lr", "ops.neighbourhood_sums": "coxt",
     "ops.windows": "sw_attn", "ops.fourier": "global_filter",
     # newer mixers, by module
     "random_mixing": "random_mixing",
@@ -117,7 +117,7 @@ SURVIVE = {
     "cross_window_attn: CrossWindowAttn.forward: attended - lepe": "runs in the last stage only",
     "neighborhood_attn: _tile_keys: tile + kernel + 1": "more keys, none of them a neighbour",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
-    "ops.token_sums: group_sums: weights.numel() >= 2 ** 31": "the other implementation gives the same",
+    "ops.neighbourhood_sums: group_sums: weights.numel() >= 2 ** 31": "the other implementation gives the same",
     "routing_attn: RoutingAttn._attended: topk * FEW < regions": "the other implementation gives the same",
     "sw_attn: _separation: region[0][:, None] * 2 - region[1][None, :]": "four labels, as different as before",
 }
@@ -141,6 +141,7 @@ def survives(mutant: Mutant) -> bool:
 
 @pytest.mark.parametrize("module", EXAMINED)
 def test_no_flipped_operator_passes(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STMBENCH_KERNELS", "off")  # these have tests of their own
     monkeypatch.setattr(forward, "SIZES", SIZES.get(module, ((9, 14), (14, 9))))
     monkeypatch.setattr(forward, "PLACES", ((2, 1),))
     monkeypatch.setattr(windows, "MOST_WINDOWS", 3)  # so that attention goes in several calls

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from stmbench.errors import ConfigError
 from stmbench.mixers.involution import Involution, InvolutionConfig
-from stmbench.mixers.ops.token_sums import gathered_group_sums, group_sums, local_sums
+from stmbench.mixers.ops.neighbourhood_sums import gathered_group_sums, group_sums, local_sums
 from tests.mixers.golden import check_golden
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stmbench.mixers.ops.token_sums import contracted_sums, local_sums
+from stmbench.mixers.ops.neighbourhood_sums import contracted_sums, local_sums
 
 CASES = [((2, 7, 9, 32), 4, 1, 3), ((1, 5, 5, 32), 4, 2, 3), ((3, 1, 4, 16), 2, 1, 3), ((1, 6, 8, 8), 8, 1, 5)]
 

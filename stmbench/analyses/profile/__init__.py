@@ -91,6 +91,7 @@ register_analysis(
             _shown("probe_peak", "MAC/s", "probe's peak", "GMAC/s", 1e9, 1),
             _shown("probe_bandwidth", "bytes/s", "probe's bandwidth", "GB/s", 1e9, 1),
             Metric(name="batch_size", unit="count"),
+            Metric(name="kernel_calls", unit="count", title="calls"),
             Metric(name="elements_moved", unit="count"),
             Metric(name="elementwise", unit="count"),
             Metric(name="dropped_rounds", unit="count"),

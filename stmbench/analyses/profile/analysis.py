@@ -28,6 +28,7 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.data.embedded import photos
 from stmbench.errors import ConfigError, InputError, StmbenchError
+from stmbench.kernels import setting as kernels
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.measure.clock import Timer, timer_for
 from stmbench.tables import Store
@@ -135,7 +136,7 @@ class Profile(Analysis):
         **rest: Any,
     ) -> Unit:
         """A unit of this run and what measuring it means; `timed` ones depend on the machine and on torch's version."""
-        packages = {"torch": self.software["torch"]} if timed else {}
+        packages = {"torch": self.software["torch"], "kernels": kernels.identity()} if timed else {}
         unit = Unit(
             analysis=self.name,
             definition=self.definition,

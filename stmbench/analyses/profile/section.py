@@ -121,10 +121,7 @@ DETAILS: Final = ("macs_published_convention", "batch_size", "elements_moved", "
 PROBE: Final = ("probe_peak", "probe_bandwidth", "dropped_rounds")
 MOST_RANKS: Final = 8  # as columns; of more models the figure shows them
 WIDE: Final = "* wider than was asked for (--target-width)."
-NOTE: Final = (
-    "Small numbers are 95 % intervals; those of ranks are probabilities, of each rank from the first to the last that "
-    "together have 95 % or more. An asterisk: wider than was asked for (--target-width)."
-)
+NOTE: Final = f"Small numbers are 95 % intervals; of ranks, the probabilities of all that have 95 % together. {WIDE}"
 
 
 def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
@@ -269,6 +266,7 @@ def _details(frame: pd.DataFrame) -> list[Table | None]:
         if 1 < ranks <= MOST_RANKS else None,
         metrics_table("profile-parts", "Cost by part", frame, PARTS, note="MACs and time are of one image."),
         by_model("profile-details", "Behind the costs and timings", columns, note="Counts are of one image."),
+        metrics_table("profile-kernels", "Compiled kernels", frame, ("kernel_calls",), note="Calls in one timed pass."),
         metrics_table("profile-probe", "Probe", frame, PROBE,
                       note="Rounds are dropped in which the probe's time is an outlier."),
     ]  # fmt: skip

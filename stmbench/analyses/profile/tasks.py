@@ -16,6 +16,7 @@ from stmbench.analyses.profile.timing_harness import COMPUTE, COPY, BatchPlan, T
 from stmbench.architectures.detectors.pyramid import Described
 from stmbench.architectures.detectors.set_prediction import SetDetector
 from stmbench.errors import InputError, UnitError
+from stmbench.kernels import setting as kernels
 from stmbench.measure.bootstrap import median_interval
 from stmbench.measure.energy import EnergyCounter, joules_per_image
 from stmbench.measure.throughput_batch import is_out_of_memory
@@ -91,7 +92,11 @@ class Tasks:
         loads = loads_at(fitted)
         columns = {"kind": "summary", "condition": "shared"}
         rows = [self.row("batch_size", fitted, key, **columns) for key in loads if key not in self.bench.failures]
-        return Outcome(rows=[*self._left_out(loads), *rows], notes={"batch": fitted, "wanted": batch})
+        for key, calls in self.bench.kernels.items():
+            about = {"kind": "summary", "batch_size": loads[key].batch}
+            rows += [self.row("kernel_calls", calls[name], key, condition=name, **about) for name in sorted(calls)]
+        notes = {"batch": fitted, "wanted": batch, "kernels": kernels.facts()}
+        return Outcome(rows=[*self._left_out(loads), *rows], notes=notes)
 
     def block(self, loads: Mapping[Key, BatchPlan], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
         """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""

@@ -14,6 +14,7 @@ from stmbench.analyses.profile.config import ProfileConfig, Setting
 from stmbench.analyses.profile.samples import LATENCIES, LATENCY_REPEATS, Key, name_of
 from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
 from stmbench.errors import InputError, UnitError, reason_of
+from stmbench.kernels.setting import counted
 from stmbench.measure import throughput_batch
 from stmbench.measure.backend_settings import Compilation, keep_freed_memory
 from stmbench.measure.clock import Timer
@@ -49,6 +50,7 @@ class TimingHarness:
         self.failures: dict[Key, str] = {}
         self.uncaptured: dict[Key, str] = {}  # why there is no CUDA graph of them
         self.graphs: dict[str, dict[str, int]] = {}  # what the compiler made of each subject, for the metadata
+        self.kernels: dict[Key, Mapping[str, int]] = {}  # how often each ran in one pass of a subject
         self._compiled: Compilation | None = None
         self.allocator = ""  # whose memory the timed work runs in, in words
 
@@ -161,6 +163,10 @@ class TimingHarness:
                 self.graphs[f"{name_of(key)}, batch {batch}"] = compilation.facts
             sample = self._timed(repeated(run, passes))
             warm_up(sample, maximum=WARMUP_RUNS, max_seconds=WARMUP_SECONDS)
+            if not timed:
+                with counted() as calls:
+                    run()
+                self.kernels[key] = calls
             timed |= self._latencies(key, run) if timed else {"throughput": sample}
         for what, sample in timed.items():
             name = f"{what} {key[0]} {key[1]}"

@@ -5,7 +5,8 @@ attention   self-attention over all tokens, its projection and heads; CONTAINER'
 windows     non-overlapping windows: padding, splitting, positions, fused attention within them
 bilinear    weighted bilinear samples of a map
 reparameterised  layers that are trained with BatchNorm, in branches, and deployed as one
-token_sums  sums over all tokens with a learned N x N matrix, and over the taps of a K x K neighbourhood
+token_sums  sums over all tokens with a learned N x N matrix
+neighbourhood_sums  sums over the taps of a K x K neighbourhood
 depthwise   depthwise convolutions with large kernels, fast on a CPU
 fourier     Fourier transforms over the map
 scan        linear recurrences along a sequence, the selective scan of state space models
@@ -25,6 +26,8 @@ from typing import ParamSpec
 
 import torch
 from torch import Tensor
+
+from stmbench.kernels.setting import is_transformed
 
 KEPT = 32  # tables of each function
 
@@ -74,10 +77,11 @@ def forget_tables() -> None:
 
 
 def is_eager_on_cpu(tensor: Tensor) -> bool:
-    """Whether an operation runs now and on a CPU: in no compiled graph, and in no trace, which is for counting or
-    export and shows the plain form."""
+    """Whether an operation runs now and on a CPU: in no compiled graph or function transform, and in no trace, which is
+    for counting or export and shows the plain form."""
     return (
         tensor.device.type == "cpu"
+        and not is_transformed()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         and not torch.compiler.is_compiling()
     )

@@ -1,8 +1,9 @@
 """Weighted bilinear samples of a channels-last map: the sum of K points for each position and group of channels.
 
 Two implementations of one function. `grid_sums` is differentiable and runs anywhere; `gathered_sums` is for inference
-on a CPU: four neighbours times K points become one weighted gather of rows, in the map's own layout. Besides, samples
-at a few points of the map, and of a table of displacements, for attention to such points.
+on a CPU: four neighbours times K points become one weighted gather of rows, in the map's own layout. Where every token
+samples around itself, a compiled kernel does all of it in one pass. Besides, samples at a few points of the map, and of
+a table of displacements, for attention to such points.
 """
 
 from __future__ import annotations
@@ -11,9 +12,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.kernels.setting import can_run
+from stmbench.kernels.sums import deformable_sums
 from stmbench.mixers.ops import cached_table, is_eager_on_cpu, needs_gradient
 
 _ROWS = 2**31 - 1  # what a 32-bit index can count
+
+
+def deformable_samples(
+    value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, *, scale: float = 1.0, softmax: bool = False
+) -> Tensor:
+    """`weighted_samples` at `deformed_positions`: what deformable convolutions do.
+
+    Args:
+        value: (B, H, W, C).
+        offsets: (B, H, W, groups, K, 2), (x, y) in tokens, float32 or float64.
+        weights: (B, H, W, groups, K).
+        grid: (K, 2), (x, y) in tokens: where the points are without offsets.
+        scale: of the offsets.
+        softmax: whether the weights are the softmax over K of what is given.
+
+    Returns:
+        (B, H, W, C) in the dtype of `value`.
+    """
+    if can_run(value, offsets, weights):
+        dtype = offsets.dtype
+        sums: Tensor = deformable_sums(value.to(dtype), offsets, weights.to(dtype), grid, scale, softmax)
+        return sums.to(value.dtype)
+    return weighted_samples(
+        value, deformed_positions(offsets, grid, scale), softmax_of_few(weights) if softmax else weights
+    )
+
+
+def deformed_positions(offsets: Tensor, grid: Tensor, scale: float = 1.0) -> Tensor:
+    """Each token's position + grid + scale * offsets: (B, H, W, groups, K, 2) and (K, 2) -> (B, H, W, groups, K, 2)."""
+    height, width = offsets.shape[1:3]
+    tokens = token_positions(height, width, offsets.dtype, offsets.device).view(height, width, 1, 1, 2)
+    return torch.add(tokens + grid, offsets, alpha=scale)
 
 
 def weighted_samples(value: Tensor, positions: Tensor, weights: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.mixers.ops.depthwise import depthwise_conv
-from stmbench.mixers.ops.token_sums import kernel_sum
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 M = TypeVar("M", bound=nn.Module)
 Branches = tuple[tuple[int, int], ...]  # (side of the kernel, dilation) of each; the others fit into the first

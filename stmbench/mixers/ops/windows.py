@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from stmbench.kernels import halo as kernels
+from stmbench.kernels.setting import can_run
+from stmbench.mixers.ops import is_eager_on_cpu, needs_gradient
+
+WHOLE = (torch.float32, torch.float64)  # dtypes that the kernels take
 MOST_WINDOWS = 65_535  # of one fused call: the limit of a CUDA grid's second and third dimension
 
 
@@ -80,6 +88,87 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale
         mixed: Tensor = logits.softmax(dim=-1) @ v
         return mixed
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+
+
+def relative_bias(vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """The sum of a term of the key's row and one of its column: (..., rows) and (..., columns) -> (..., keys)."""
+    return (vertical[..., :, None] + horizontal[..., None, :]).flatten(-2)
+
+
+def relative_window_attention(q: Tensor, k: Tensor, v: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """`window_attention` with `relative_bias(vertical, horizontal)`, (windows, heads, M^2, rows or columns)."""
+    if needs_gradient(q, k, vertical, horizontal) and q.dtype in WHOLE and can_run(q, k, v):
+        logits = q @ k.transpose(2, 3)
+        dtype = torch.promote_types(logits.dtype, vertical.dtype)
+        if dtype in WHOLE:  # not so under autocast
+            scale = q.shape[-1] ** -0.5
+            shares = kernels.relative_softmax(logits.to(dtype), vertical.to(dtype), horizontal.to(dtype), scale)
+            mixed: Tensor = shares @ v
+            return mixed
+    return window_attention(q, k, v, relative_bias(vertical, horizontal))
+
+
+def halo_tokens(kv: Tensor, heads: int, window: int, before: int, reach: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of the tokens around each window, zero outside the map.
+
+    Args:
+        kv: (B, H, W, 2 C), head by head its keys, then its values; H and W are multiples of `window`.
+        heads: among which the channels are split.
+        window: side of a window.
+        before: tokens above and left of it that belong to its keys.
+        reach: side of its keys' window.
+
+    Returns:
+        Two tensors (B * windows, heads, reach^2, C / heads).
+    """
+    if kv.dtype in WHOLE and can_run(kv):
+        keys, values = kernels.halo_tokens(kv, heads, window, before, reach)
+    elif is_eager_on_cpu(kv) and needs_gradient(kv):
+        keys, values = _HaloTokens.apply(kv, heads, window, before, reach)
+    else:
+        keys, values = _unfolded(kv, heads, window, before, reach)
+    return keys, values
+
+
+def _unfolded(kv: Tensor, heads: int, window: int, before: int, reach: int) -> tuple[Tensor, Tensor]:
+    batch, _, _, channels = kv.shape
+    after = reach - before - window
+    kv = F.pad(kv, (0, 0, before, after, before, after))
+    kv = kv.unfold(1, reach, window).unfold(2, reach, window)
+    rows, columns = kv.shape[1:3]  # B, rows, columns, 2 C, reach, reach
+    kv = kv.reshape(batch, rows, columns, heads, 2, channels // (2 * heads), reach, reach)
+    kv = kv.permute(4, 0, 1, 2, 3, 6, 7, 5)  # 2, B, rows, columns, heads, reach, reach, d
+    keys, values = kv.reshape(2, batch * rows * columns, heads, reach**2, -1).unbind(0)
+    return keys, values
+
+
+class _HaloTokens(torch.autograd.Function):
+    """`_unfolded`; its backward pass adds blocks of all windows at once, where autograd's adds token by token."""
+
+    @staticmethod
+    def forward(ctx: Any, kv: Tensor, heads: int, window: int, before: int, reach: int) -> tuple[Tensor, Tensor]:
+        ctx.numbers = (kv.shape, heads, window, before, reach)
+        return _unfolded(kv, heads, window, before, reach)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (batch, height, width, channels), heads, window, before, reach = ctx.numbers
+        down, across, side = height // window, width // window, window * -(-reach // window)
+        # the map with its halo, as blocks of a window's size: B, rows, window, columns, window, heads, 2, d
+        blocks = (down + side // window - 1, across + side // window - 1)
+        shape = (batch, blocks[0], window, blocks[1], window, heads, 2, channels // (2 * heads))
+        of_kv = gradients[0].new_zeros(shape)
+        for part, gradient in enumerate(gradients):
+            windows = gradient.reshape(batch, down, across, heads, reach, reach, -1).permute(0, 1, 4, 2, 5, 3, 6)
+            for i in range(0, reach, window):
+                for j in range(0, reach, window):
+                    block = windows[:, :, i : i + window, :, j : j + window]
+                    rows, columns = slice(i // window, i // window + down), slice(j // window, j // window + across)
+                    target = of_kv[:, rows, : block.shape[2], columns, : block.shape[4], :, part]
+                    target += block
+        whole = of_kv.view(batch, blocks[0] * window, blocks[1] * window, channels)
+        return whole[:, before : before + height, before : before + width], None, None, None, None
 
 
 def _split(tensor: Tensor, dim: int) -> list[Tensor]:

@@ -1,0 +1,123 @@
+"""Whole networks with the compiled kernels and without, training and inference: `python -m benchmarks.kernels`.
+
+    python -m benchmarks.kernels                          the mixers that have kernels, tiny at 224, batch 4
+    python -m benchmarks.kernels --scale nano --resolution 32 --batch-size 64
+    python -m benchmarks.kernels --mixers dcnv3 --rounds 30
+
+One thread, seconds of the processor, the two settings in turn and in a new order each round. Prints a Markdown table:
+milliseconds with kernels, how many times as long the network takes without (95 % interval of the paired ratio), and
+which kernels ran. `--against FOLDER` compares with the mixers of another checkout, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+import torch
+
+from stmbench.architectures.catalog import create_model
+from stmbench.measure.backend_settings import keep_freed_memory
+from stmbench.measure.bootstrap import median_interval, paired_ratio
+
+MIXERS = ("dcnv3", "dcnv4", "halo_attn", "cot", "coxt", "involution", "outlook_attn", "aggregated_attn")
+KERNELS = "STMBENCH_KERNELS"
+
+
+class Network:
+    """One network and its input; `time` does one pass."""
+
+    def __init__(self, name: str, resolution: int, batch_size: int) -> None:
+        torch.manual_seed(0)
+        self.model = create_model(name, img_size=resolution)
+        self.x = torch.randn(batch_size, 3, resolution, resolution)
+
+    def time(self, *, train: bool) -> float:
+        """Seconds of the processor."""
+        self.model.train(train)
+        self.model.zero_grad(set_to_none=True)
+        start = time.thread_time()
+        with torch.set_grad_enabled(train):
+            y = self.model(self.x)
+            if train:
+                y.sum().backward()
+        return time.thread_time() - start
+
+
+def serve(options: argparse.Namespace) -> None:
+    """The other process: a time for each line that it reads."""
+    network = Network(options.serve, options.resolution, options.batch_size)
+    for line in sys.stdin:
+        print(network.time(train=line.strip() == "train"), flush=True)
+
+
+class Other:
+    """The same network in another checkout."""
+
+    def __init__(self, folder: str, name: str, options: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--serve", name]
+        command += ["--resolution", str(options.resolution), "--batch-size", str(options.batch_size)]
+        environment = {**os.environ, "PYTHONPATH": folder}
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+        )
+
+    def time(self, *, train: bool) -> float:
+        """Seconds of the processor, there."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        print("train" if train else "inference", file=stdin, flush=True)
+        return float(stdout.readline())
+
+
+def compared(name: str, options: argparse.Namespace) -> None:
+    """The two rows of one network."""
+    from stmbench.kernels.setting import counted
+
+    network = Network(name, options.resolution, options.batch_size)
+    other = Other(options.against, name, options) if options.against else network
+    for train in (False, True):
+        with counted() as calls:
+            network.time(train=train)
+        other.time(train=train)
+        seconds: dict[str, list[float]] = {"auto": [], "off": []}
+        for turn in range(options.rounds):
+            for setting in ("auto", "off") if turn % 2 else ("off", "auto"):
+                os.environ[KERNELS] = "auto" if options.against else setting
+                chosen = network if setting == "auto" else other
+                seconds[setting].append(chosen.time(train=train))
+        os.environ[KERNELS] = "auto"
+        ratio = paired_ratio(seconds["off"], seconds["auto"])
+        ran = ", ".join(f"{count} {kernel}" for kernel, count in sorted(calls.items())) or "none"
+        milliseconds = 1000 * median_interval(seconds["auto"]).estimate
+        print(f"| {name} | {'training' if train else 'inference'} | {milliseconds:.1f} | {ratio.estimate:.2f} | "
+              f"{ratio.low:.2f} to {ratio.high:.2f} | {ran} |", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Every mixer, inference and training."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mixers", default=",".join(MIXERS))
+    parser.add_argument("--scale", default="tiny")
+    parser.add_argument("--resolution", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--against", metavar="FOLDER")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    if options.serve:
+        serve(options)
+        return
+    print("| network | mode | ms | without kernels, times | 95 % | kernels |\n|---|---|---|---|---|---|")
+    for mixer in options.mixers.split(","):
+        compared(f"unified_{mixer}_{options.scale}", options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+// Sums over a K x K neighbourhood with weights of its own at every position, zero outside the map:
+//
+//     y[p, c] = sum over taps t of w[p, g(c), t] v[p + offset(t), c]
+//
+// value (B, H, W, C), weights (B, H, W, groups, K * K), taps row by row. A group is C / groups neighbouring channels; or,
+// interleaved, channel c of each of `halves` parts of the channels belongs to group c mod (groups / halves) of the part.
+#include "entry.h"
+
+namespace {
+
+struct Shape {
+  Int batch, height, width, dim, groups, side, halves;
+
+  Int taps() const { return side * side; }
+  Int own() const { return groups / halves; }  // groups of a half
+};
+
+// The taps of a position that are inside the map: their numbers, and where their tokens begin.
+struct Inside {
+  std::vector<Int> tap, row, at;
+  Int count = 0;
+
+  explicit Inside(const Shape& s) : tap(s.taps()), row(s.taps()), at(s.taps()) {}
+
+  void find(const Shape& s, Int y, Int x) {
+    const Int radius = s.side / 2;
+    count = 0;
+    for (Int i = std::max<Int>(0, radius - y); i < std::min(s.side, s.height + radius - y); ++i)
+      for (Int j = std::max<Int>(0, radius - x); j < std::min(s.side, s.width + radius - x); ++j) {
+        tap[count] = i * s.side + j;
+        row[count] = y + i - radius;
+        at[count] = (row[count] * s.width + x + j - radius) * s.dim;
+        ++count;
+      }
+  }
+};
+
+template <typename T>
+void transpose(const T* from, T* to, Int rows, Int columns) {
+  for (Int i = 0; i < rows; ++i)
+    for (Int j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
+}
+
+template <typename T, int D>
+void grouped(const T* value, const T* weights, T* out, const Shape& s, int threads) {
+  const Int depth = D ? D : s.dim / s.groups;
+#pragma omp parallel num_threads(threads)
+  {
+    Inside inside(s);
+#pragma omp for schedule(static)
+    for (Int line = 0; line < s.batch * s.height; ++line) {
+      const T* image = value + line / s.height * s.height * s.width * s.dim;
+      for (Int x = 0; x < s.width; ++x) {
+        const Int p = line * s.width + x;
+        inside.find(s, line % s.height, x);
+        for (Int g = 0; g < s.groups; ++g) {
+          const T *w = weights + (p * s.groups + g) * s.taps(), *map = image + g * depth;
+          T* y = out + p * s.dim + g * depth;
+          T local[D ? D : 1];
+          T* sum = D ? local : y;  // in registers
+          for (Int d = 0; d < depth; ++d) sum[d] = 0;
+          for (Int i = 0; i < inside.count; ++i) {
+            const T* v = map + inside.at[i];
+            const T weight = w[inside.tap[i]];
+#pragma omp simd
+            for (Int d = 0; d < depth; ++d) sum[d] += weight * v[d];
+          }
+          if (D)
+            for (Int d = 0; d < depth; ++d) y[d] = sum[d];
+        }
+      }
+    }
+  }
+}
+
+template <typename T, int OWN>
+void interleaved(const T* value, const T* weights, T* out, const Shape& s, int threads) {
+  const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves;
+#pragma omp parallel num_threads(threads)
+  {
+    Inside inside(s);
+    std::vector<T> by_tap(s.taps() * s.groups);
+#pragma omp for schedule(static)
+    for (Int line = 0; line < s.batch * s.height; ++line) {
+      const T* image = value + line / s.height * s.height * s.width * s.dim;
+      for (Int x = 0; x < s.width; ++x) {
+        const Int p = line * s.width + x;
+        inside.find(s, line % s.height, x);
+        transpose(weights + p * s.groups * s.taps(), by_tap.data(), s.groups, s.taps());
+        for (Int c = 0; c < s.dim; c += own) {
+          const T* w = by_tap.data() + c / half * own;
+          T* y = out + p * s.dim + c;
+          T local[OWN ? OWN : 1];
+          T* sum = OWN ? local : y;
+          for (Int g = 0; g < own; ++g) sum[g] = 0;
+          for (Int i = 0; i < inside.count; ++i) {
+            const T *v = image + inside.at[i] + c, *tap = w + inside.tap[i] * s.groups;
+#pragma omp simd
+            for (Int g = 0; g < own; ++g) sum[g] += tap[g] * v[g];
+          }
+          if (OWN)
+            for (Int g = 0; g < own; ++g) y[g] = sum[g];
+        }
+      }
+    }
+  }
+}
+
+// The backward passes give each thread a band of rows of an image. It goes through the positions whose taps reach the
+// band, in order, and adds to the gradients of the band's values alone: the sums are the same for any number of bands.
+struct Band {
+  Int image, start, end;  // rows
+
+  Band(const Shape& s, Int job, Int bands)
+      : image(job / bands), start(job % bands * s.height / bands), end((job % bands + 1) * s.height / bands) {}
+
+  bool has(Int row) const { return row >= start && row < end; }
+
+  static Int count(const Shape& s, int threads) {
+    return std::max<Int>(1, std::min<Int>(s.height, (threads + s.batch - 1) / std::max<Int>(1, s.batch)));
+  }
+};
+
+template <typename T, int D>
+void grouped_backward(const T* value, const T* weights, const T* gradient, T* of_value, T* of_weights, const Shape& s,
+                      int threads) {
+  const Int depth = D ? D : s.dim / s.groups, bands = Band::count(s, threads), radius = s.side / 2;
+#pragma omp parallel num_threads(threads)
+  {
+    Inside inside(s);
+#pragma omp for schedule(static)
+    for (Int job = 0; job < s.batch * bands; ++job) {
+      const Band band(s, job, bands);
+      const Int first = band.image * s.height * s.width * s.dim;
+      std::fill(of_value + first + band.start * s.width * s.dim, of_value + first + band.end * s.width * s.dim, T(0));
+      for (Int y = std::max<Int>(0, band.start - radius); y < std::min(s.height, band.end + radius); ++y)
+        for (Int x = 0; x < s.width; ++x) {
+          const Int p = (band.image * s.height + y) * s.width + x;
+          inside.find(s, y, x);
+          for (Int g = 0; g < s.groups; ++g) {
+            const T *w = weights + (p * s.groups + g) * s.taps(), *up = gradient + p * s.dim + g * depth;
+            const T* map = value + first + g * depth;
+            T *of_map = of_value + first + g * depth, *of_w = of_weights + (p * s.groups + g) * s.taps();
+            if (band.has(y)) std::fill(of_w, of_w + s.taps(), T(0));
+            for (Int i = 0; i < inside.count; ++i) {
+              if (band.has(y)) {
+                const T* v = map + inside.at[i];
+                T product = 0;
+#pragma omp simd reduction(+ : product)
+                for (Int d = 0; d < depth; ++d) product += up[d] * v[d];
+                of_w[inside.tap[i]] = product;
+              }
+              if (band.has(inside.row[i])) {
+                const T weight = w[inside.tap[i]];
+                T* ov = of_map + inside.at[i];
+#pragma omp simd
+                for (Int d = 0; d < depth; ++d) ov[d] += weight * up[d];
+              }
+            }
+          }
+        }
+    }
+  }
+}
+
+template <typename T, int OWN>
+void interleaved_backward(const T* value, const T* weights, const T* gradient, T* of_value, T* of_weights,
+                          const Shape& s, int threads) {
+  const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves;
+  const Int bands = Band::count(s, threads), radius = s.side / 2, count = s.taps() * s.groups;
+#pragma omp parallel num_threads(threads)
+  {
+    Inside inside(s);
+    std::vector<T> by_tap(count), of_tap(count);
+#pragma omp for schedule(static)
+    for (Int job = 0; job < s.batch * bands; ++job) {
+      const Band band(s, job, bands);
+      const Int first = band.image * s.height * s.width * s.dim;
+      std::fill(of_value + first + band.start * s.width * s.dim, of_value + first + band.end * s.width * s.dim, T(0));
+      for (Int y = std::max<Int>(0, band.start - radius); y < std::min(s.height, band.end + radius); ++y)
+        for (Int x = 0; x < s.width; ++x) {
+          const Int p = (band.image * s.height + y) * s.width + x;
+          const T* up = gradient + p * s.dim;
+          inside.find(s, y, x);
+          transpose(weights + p * count, by_tap.data(), s.groups, s.taps());
+          std::fill(of_tap.begin(), of_tap.end(), T(0));
+          for (Int i = 0; i < inside.count; ++i) {
+            const T *v = value + first + inside.at[i], *tap = by_tap.data() + inside.tap[i] * s.groups;
+            T *ov = of_value + first + inside.at[i], *sum = of_tap.data() + inside.tap[i] * s.groups;
+            if (band.has(y))
+              for (Int c = 0; c < s.dim; c += own) {
+                T* part = sum + c / half * own;
+#pragma omp simd
+                for (Int g = 0; g < own; ++g) part[g] += up[c + g] * v[c + g];
+              }
+            if (band.has(inside.row[i]))
+              for (Int c = 0; c < s.dim; c += own) {
+                const T* part = tap + c / half * own;
+#pragma omp simd
+                for (Int g = 0; g < own; ++g) ov[c + g] += part[g] * up[c + g];
+              }
+          }
+          if (band.has(y)) transpose(of_tap.data(), of_weights + p * count, s.taps(), s.groups);
+        }
+    }
+  }
+}
+
+}  // namespace
+
+#define ENTRY(FORM, LENGTH, NAME, TYPE)                                                                             \
+  extern "C" void FORM##_sums_##NAME(const TYPE* value, const TYPE* weights, TYPE* out, const Int* sizes,           \
+                                     int threads) {                                                                 \
+    using T = TYPE;                                                                                                 \
+    const Shape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]};                            \
+    BY_LENGTH(LENGTH, FORM, value, weights, out, s, threads)                                                        \
+  }                                                                                                                 \
+  extern "C" void FORM##_sums_backward_##NAME(const TYPE* value, const TYPE* weights, const TYPE* gradient,         \
+                                              TYPE* of_value, TYPE* of_weights, const Int* sizes, int threads) {    \
+    using T = TYPE;                                                                                                 \
+    const Shape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]};                            \
+    BY_LENGTH(LENGTH, FORM##_backward, value, weights, gradient, of_value, of_weights, s, threads)                  \
+  }
+
+ENTRY(grouped, s.dim / s.groups, float32, float)
+ENTRY(grouped, s.dim / s.groups, float64, double)
+ENTRY(interleaved, s.own(), float32, float)
+ENTRY(interleaved, s.own(), float64, double)

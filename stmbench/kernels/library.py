@@ -1,0 +1,135 @@
+"""The compiled kernels: built at their first use, kept in a cache, called through ctypes.
+
+The source includes nothing of PyTorch: the compiler takes seconds, and the result suits every version of it. A library
+is named by a hash of its source, its flags and the processor's vector instructions: another machine that shares the
+cache builds its own. It is built elsewhere and put into the cache by renaming: processes that build at the same time
+or are killed leave nothing half-written. Where the cache cannot be written, the process has a library of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).parent / "cpp"
+# floating-point exceptions are not asked for; everything else is as the standard has it: NaN, infinities, order
+FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-trapping-math", "-fno-math-errno", "-shared", "-fPIC")
+COMPILERS = ("c++", "g++", "clang++")
+TIMEOUT = 300  # seconds
+# of the architecture, by what PyTorch finds in the processor
+INSTRUCTIONS = {"AVX512": ("-march=x86-64-v4", "-mprefer-vector-width=512"), "AVX2": ("-march=x86-64-v3",)}
+NAMES = {torch.float32: "float32", torch.float64: "float64"}
+CALLS: Counter[str] = Counter()  # of each kernel, in this process
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Library:
+    """The loaded library and its version, or the reason why there is none."""
+
+    functions: ctypes.CDLL | None = None
+    version: str = ""
+    reason: str = ""
+
+
+def call(name: str, tensors: tuple[Tensor, ...], sizes: tuple[int, ...], scale: float | None = None) -> None:
+    """Run a kernel on tensors of one dtype, float32 or float64, contiguous unless the sizes say otherwise.
+
+    It writes into the last ones. `scale` is for kernels that take one.
+    """
+    functions = load().functions
+    if functions is None:  # a graph that was compiled with the kernels, in a process without them
+        raise RuntimeError(f"the kernel {name} is not there: {load().reason}")
+    CALLS[name] += 1
+    # ctypes lets other threads run while the kernel does
+    getattr(functions, f"{name}_{NAMES[tensors[0].dtype]}")(
+        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors),
+        *(() if scale is None else (ctypes.c_double(scale),)),
+        (ctypes.c_int64 * len(sizes))(*sizes),
+        ctypes.c_int(torch.get_num_threads()),
+    )
+
+
+@functools.cache
+def load() -> Library:
+    """The library, from the cache or newly built; never raises."""
+    compiler, flags, version = _compiler(), _flags(), _version()
+    cached = cache_folder() / f"kernels-{version}.so"
+    sources = sorted(SOURCE.glob("*.cpp"))
+    try:
+        return Library(functions=ctypes.CDLL(str(cached)), version=version)
+    except OSError:
+        pass  # not there, or damaged: built again
+    if compiler is None:
+        return Library(reason="no C++ compiler was found (c++, g++, clang++ or the variable CXX)")
+    try:
+        return Library(functions=_built([*compiler, *flags, *map(str, sources)], cached), version=version)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Library(reason=_reason(error))
+
+
+def expected_version() -> str | None:
+    """Of the library that `load` would give, without compiling it; None where there is neither it nor a compiler."""
+    version = _version()
+    return version if _compiler() or (cache_folder() / f"kernels-{version}.so").exists() else None
+
+
+def cache_folder() -> Path:
+    """`stmbench/kernels` in the user's folder for caches."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "stmbench" / "kernels"
+
+
+def _compiler() -> list[str] | None:
+    """The command: the variable CXX, or the first that is installed."""
+    if named := os.environ.get("CXX", "").split():
+        return named if shutil.which(named[0]) else None
+    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    return (found and [found]) or None
+
+
+def _flags() -> tuple[str, ...]:
+    return (*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ()))
+
+
+def _version() -> str:
+    """Of source, flags and processor: the same version gives the same numbers as fast."""
+    flags = _flags()
+    text = hashlib.sha256(" ".join((*flags, platform.machine(), platform.system())).encode())
+    for file in sorted(SOURCE.iterdir()):
+        text.update(file.read_bytes())
+    return text.hexdigest()[:12]
+
+
+def _built(command: list[str], cached: Path) -> ctypes.CDLL:
+    """Compile, keep the result in the cache if that can be written, and load it."""
+    with tempfile.TemporaryDirectory(prefix="stmbench-kernels-") as folder:
+        made = Path(folder) / cached.name
+        subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        functions = ctypes.CDLL(str(made))  # stays loaded when its file goes
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=cached.parent, prefix=".", suffix=".so", delete=False) as part:
+                part.write(made.read_bytes())
+            os.replace(part.name, cached)
+        except OSError:
+            pass  # a read-only cache: this process alone has the library
+        return functions
+
+
+def _reason(error: Exception) -> str:
+    """One line: what the compiler said first, or the system."""
+    said = getattr(error, "stderr", None) or str(error)
+    lines = [line.strip() for line in str(said).splitlines() if "error" in line.lower()] or str(said).splitlines()
+    return f"the C++ compiler failed: {lines[0].strip() if lines else type(error).__name__}"

@@ -1,0 +1,156 @@
+"""Weighted sums of bilinear samples and over neighbourhoods, as operators of PyTorch with a backward pass.
+
+They work in float32 or float64; other dtypes are for the caller to convert. `torch.compile` sees each as one operator.
+First derivatives only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stmbench.kernels.library import call
+
+
+@torch.library.custom_op("stmbench::deformable_sums", mutates_args=())
+def deformable_sums(
+    value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, scale: float, softmax: bool
+) -> Tensor:
+    """Sum over k of weights[..., k] times `value` sampled bilinearly at its token + grid[k] + scale * offsets[..., k],
+    zero outside the map.
+
+    Args:
+        value: (B, H, W, C), float32 or float64; the others are of its dtype.
+        offsets: (B, H, W, groups, K, 2), (x, y) in tokens.
+        weights: (B, H, W, groups, K).
+        grid: (K, 2), (x, y) in tokens; it has no gradient.
+        scale: of the offsets.
+        softmax: whether the weights are the softmax over K of what is given.
+
+    Returns:
+        (B, H, W, C).
+    """
+    y = torch.empty(value.shape, dtype=value.dtype)
+    offsets, weights = _inner(offsets, 2), _inner(weights, 1)
+    sizes = _points(value, offsets, weights, softmax)
+    call("deformable_sums", (value.contiguous(), offsets, weights, grid.contiguous(), y), sizes, scale)
+    return y
+
+
+@torch.library.custom_op("stmbench::deformable_sums_backward", mutates_args=())
+def deformable_sums_backward(
+    value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, scale: float, softmax: bool, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of value, offsets and weights."""
+    gradients: tuple[Tensor, Tensor, Tensor] = _like(value, offsets, weights)
+    offsets, weights = _inner(offsets, 2), _inner(weights, 1)
+    given = (value.contiguous(), offsets, weights, grid.contiguous(), gradient.contiguous())
+    sizes = _points(value, offsets, weights, softmax)
+    call("deformable_sums_backward", (*given, *gradients), sizes, scale)
+    return gradients
+
+
+def _inner(tensor: Tensor, dims: int) -> Tensor:
+    """The tensor, copied unless its last `dims` dimensions are contiguous and the tokens are equally far apart."""
+    strides, expected = tensor.stride(), 1
+    for dim in range(1, dims + 1):
+        if strides[-dim] != expected:
+            return tensor.contiguous()
+        expected *= tensor.shape[-dim]
+    _, height, width = tensor.shape[:3]
+    even = strides[1] == width * strides[2] and strides[0] == height * strides[1]
+    return tensor if even else tensor.contiguous()
+
+
+def _points(value: Tensor, offsets: Tensor, weights: Tensor, softmax: bool) -> tuple[int, ...]:
+    sizes = (*weights.shape, value.shape[3] // weights.shape[3])
+    steps = (offsets.stride(2), offsets.stride(3), weights.stride(2), weights.stride(3))
+    return (*sizes, *steps, int(softmax))
+
+
+@torch.library.custom_op("stmbench::grouped_sums", mutates_args=())
+def grouped_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
+    """y[p, c] = sum over taps t of weights[p, g, t] values[p + offset(t), c], g the group of channels c is in.
+
+    Args:
+        values: (B, H, W, C), float32 or float64; the weights are of its dtype.
+        weights: (B, H, W, groups, K * K), taps row by row; a group is C / groups neighbouring channels.
+        side: K, odd.
+
+    Returns:
+        (B, H, W, C).
+    """
+    y = torch.empty(values.shape, dtype=values.dtype)
+    call("grouped_sums", (values.contiguous(), weights.contiguous(), y), _taps(values, weights, side, 1))
+    return y
+
+
+@torch.library.custom_op("stmbench::grouped_sums_backward", mutates_args=())
+def grouped_sums_backward(values: Tensor, weights: Tensor, side: int, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of values and weights."""
+    given = tuple(tensor.contiguous() for tensor in (values, weights, gradient))
+    gradients: tuple[Tensor, Tensor] = _like(values, weights)
+    call("grouped_sums_backward", (*given, *gradients), _taps(values, weights, side, 1))
+    return gradients
+
+
+@torch.library.custom_op("stmbench::interleaved_sums", mutates_args=())
+def interleaved_sums(values: Tensor, weights: Tensor, side: int, halves: int) -> Tensor:
+    """`grouped_sums` for groups that interleave: channel c is in group c mod groups.
+
+    With `halves` 2 each half of the channels has half of the groups, and they interleave within it.
+    """
+    y = torch.empty(values.shape, dtype=values.dtype)
+    call("interleaved_sums", (values.contiguous(), weights.contiguous(), y), _taps(values, weights, side, halves))
+    return y
+
+
+@torch.library.custom_op("stmbench::interleaved_sums_backward", mutates_args=())
+def interleaved_sums_backward(
+    values: Tensor, weights: Tensor, side: int, halves: int, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of values and weights."""
+    given = tuple(tensor.contiguous() for tensor in (values, weights, gradient))
+    gradients: tuple[Tensor, Tensor] = _like(values, weights)
+    call("interleaved_sums_backward", (*given, *gradients), _taps(values, weights, side, halves))
+    return gradients
+
+
+def _taps(values: Tensor, weights: Tensor, side: int, halves: int) -> tuple[int, ...]:
+    return (*values.shape, weights.shape[3], side, halves)
+
+
+def _like(*tensors: Tensor) -> Any:
+    """One contiguous tensor for each, not filled."""
+    return tuple(torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in tensors)
+
+
+def _register() -> None:
+    """What compiled graphs and autograd need to know."""
+    for operator in (deformable_sums, grouped_sums, interleaved_sums):
+        operator.register_fake(lambda values, *_: _like(values)[0])
+    deformable_sums_backward.register_fake(lambda value, offsets, weights, *_: _like(value, offsets, weights))
+    grouped_sums_backward.register_fake(lambda values, weights, *_: _like(values, weights))
+    interleaved_sums_backward.register_fake(lambda values, weights, *_: _like(values, weights))
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
+        ctx.numbers = tuple(value for value in inputs if not isinstance(value, Tensor))
+
+    for operator, backward in (
+        (deformable_sums, deformable_sums_backward),
+        (grouped_sums, grouped_sums_backward),
+        (interleaved_sums, interleaved_sums_backward),
+    ):
+
+        def gradients(ctx: Any, gradient: Tensor, backward: Any = backward) -> tuple[Tensor | None, ...]:
+            found = backward(*ctx.saved_tensors, *ctx.numbers, gradient)
+            rest = len(ctx.saved_tensors) + len(ctx.numbers) - len(found)  # the grid, and what is no tensor
+            return (*found, *(None for _ in range(rest)))
+
+        operator.register_autograd(gradients, setup_context=keep)
+
+
+_register()
