@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -14,30 +15,36 @@ from stmbench.errors import require
 from stmbench.kernels import library
 
 VARIABLE = "STMBENCH_KERNELS"
-CHOICES = ("auto", "off")
+CHOICES = ("auto", "all", "off")
 
 
 def choice() -> str:
     """What the variable says. Raises ConfigError for a word that it does not know."""
     chosen = os.environ.get(VARIABLE, "auto").strip().lower() or "auto"
-    require(chosen in CHOICES, f"{VARIABLE}={' or '.join(CHOICES)}", chosen)
+    require(chosen in CHOICES, f"{VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}", chosen)
     return chosen
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator,unused-ignore]
-def are_ready() -> bool:
-    """Whether the kernels are wanted and could be compiled; the first call may compile them (seconds)."""
-    return choice() == "auto" and library.load().functions is not None
+def are_ready(device: str = "cpu") -> bool:
+    """Whether the kernels of a type of device are wanted and there; the first call may compile them (seconds).
+
+    "auto" is C++ on a CPU; "all" adds Triton on CUDA, whose speed was not measured yet.
+    """
+    if device == "cpu":
+        return choice() != "off" and library.load().functions is not None
+    return device == "cuda" and choice() == "all" and importlib.util.find_spec("triton") is not None
 
 
-def can_run(*tensors: Tensor) -> bool:
-    """Whether the kernels take these tensors: all on the CPU, in no trace or export, which shows the plain form, and in
-    no function transform or forward mode, which need derivatives that the kernels have not."""
+def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
+    """Whether the kernels take these tensors: all on one of `devices`, in no trace or export, which shows the plain
+    form, and in no function transform or forward mode, which need derivatives that the kernels have not."""
     if torch.jit.is_tracing() or _is_exporting():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         return False
     if is_transformed():
         return False
-    return all(tensor.device.type == "cpu" for tensor in tensors) and are_ready()
+    kind = tensors[0].device.type
+    return kind in devices and all(tensor.device.type == kind for tensor in tensors) and are_ready(kind)
 
 
 def is_transformed() -> bool:
@@ -54,15 +61,17 @@ def _is_exporting() -> bool:
 
 def identity() -> str:
     """What a timing depends on: the kernels' version, or "off", also without a compiler. Nothing is compiled."""
-    return library.expected_version() or "off" if choice() == "auto" else "off"
+    chosen, version = choice(), library.expected_version() or "off"
+    return {"auto": version, "all": f"{version}, triton", "off": "off"}[chosen]
 
 
 def facts() -> dict[str, str]:
     """The setting, and the library or why there is none, for metadata."""
-    if choice() == "off":
-        return {"setting": "off"}
+    chosen = choice()
+    if chosen == "off":
+        return {"setting": chosen}
     loaded = library.load()
-    return {"setting": "auto", "library": loaded.version} if are_ready() else {"setting": "auto", "none": loaded.reason}
+    return {"setting": chosen, "library": loaded.version} if are_ready() else {"setting": chosen, "none": loaded.reason}
 
 
 @contextlib.contextmanager

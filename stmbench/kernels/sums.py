@@ -1,20 +1,24 @@
 """Weighted sums of bilinear samples and over neighbourhoods, as operators of PyTorch with a backward pass.
 
 They work in float32 or float64; other dtypes are for the caller to convert. `torch.compile` sees each as one operator.
-First derivatives only.
+First derivatives only. What stands here is for a CPU; on CUDA the operators run `triton_sums`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from stmbench.kernels.library import call
+from stmbench.kernels.library import CALLS, call
+
+DEVICES = ("cpu", "cuda")  # that these operators have kernels for
+Two: TypeAlias = tuple[Tensor, Tensor]
+Three: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("stmbench::deformable_sums", mutates_args=())
+@torch.library.custom_op("stmbench::deformable_sums", mutates_args=(), device_types="cpu")
 def deformable_sums(
     value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, scale: float, softmax: bool
 ) -> Tensor:
@@ -33,26 +37,26 @@ def deformable_sums(
         (B, H, W, C).
     """
     y = torch.empty(value.shape, dtype=value.dtype)
-    offsets, weights = _inner(offsets, 2), _inner(weights, 1)
+    offsets, weights = inner(offsets, 2), inner(weights, 1)
     sizes = _points(value, offsets, weights, softmax)
     call("deformable_sums", (value.contiguous(), offsets, weights, grid.contiguous(), y), sizes, scale)
     return y
 
 
-@torch.library.custom_op("stmbench::deformable_sums_backward", mutates_args=())
+@torch.library.custom_op("stmbench::deformable_sums_backward", mutates_args=(), device_types="cpu")
 def deformable_sums_backward(
     value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, scale: float, softmax: bool, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Three:
     """The gradients of value, offsets and weights."""
-    gradients: tuple[Tensor, Tensor, Tensor] = _like(value, offsets, weights)
-    offsets, weights = _inner(offsets, 2), _inner(weights, 1)
+    gradients: Three = _like(value, offsets, weights)
+    offsets, weights = inner(offsets, 2), inner(weights, 1)
     given = (value.contiguous(), offsets, weights, grid.contiguous(), gradient.contiguous())
     sizes = _points(value, offsets, weights, softmax)
     call("deformable_sums_backward", (*given, *gradients), sizes, scale)
     return gradients
 
 
-def _inner(tensor: Tensor, dims: int) -> Tensor:
+def inner(tensor: Tensor, dims: int) -> Tensor:
     """The tensor, copied unless its last `dims` dimensions are contiguous and the tokens are equally far apart."""
     strides, expected = tensor.stride(), 1
     for dim in range(1, dims + 1):
@@ -70,7 +74,7 @@ def _points(value: Tensor, offsets: Tensor, weights: Tensor, softmax: bool) -> t
     return (*sizes, *steps, int(softmax))
 
 
-@torch.library.custom_op("stmbench::grouped_sums", mutates_args=())
+@torch.library.custom_op("stmbench::grouped_sums", mutates_args=(), device_types="cpu")
 def grouped_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
     """y[p, c] = sum over taps t of weights[p, g, t] values[p + offset(t), c], g the group of channels c is in.
 
@@ -87,16 +91,16 @@ def grouped_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
     return y
 
 
-@torch.library.custom_op("stmbench::grouped_sums_backward", mutates_args=())
-def grouped_sums_backward(values: Tensor, weights: Tensor, side: int, gradient: Tensor) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op("stmbench::grouped_sums_backward", mutates_args=(), device_types="cpu")
+def grouped_sums_backward(values: Tensor, weights: Tensor, side: int, gradient: Tensor) -> Two:
     """The gradients of values and weights."""
     given = tuple(tensor.contiguous() for tensor in (values, weights, gradient))
-    gradients: tuple[Tensor, Tensor] = _like(values, weights)
+    gradients: Two = _like(values, weights)
     call("grouped_sums_backward", (*given, *gradients), _taps(values, weights, side, 1))
     return gradients
 
 
-@torch.library.custom_op("stmbench::interleaved_sums", mutates_args=())
+@torch.library.custom_op("stmbench::interleaved_sums", mutates_args=(), device_types="cpu")
 def interleaved_sums(values: Tensor, weights: Tensor, side: int, halves: int) -> Tensor:
     """`grouped_sums` for groups that interleave: channel c is in group c mod groups.
 
@@ -107,13 +111,11 @@ def interleaved_sums(values: Tensor, weights: Tensor, side: int, halves: int) ->
     return y
 
 
-@torch.library.custom_op("stmbench::interleaved_sums_backward", mutates_args=())
-def interleaved_sums_backward(
-    values: Tensor, weights: Tensor, side: int, halves: int, gradient: Tensor
-) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op("stmbench::interleaved_sums_backward", mutates_args=(), device_types="cpu")
+def interleaved_sums_backward(values: Tensor, weights: Tensor, side: int, halves: int, gradient: Tensor) -> Two:
     """The gradients of values and weights."""
     given = tuple(tensor.contiguous() for tensor in (values, weights, gradient))
-    gradients: tuple[Tensor, Tensor] = _like(values, weights)
+    gradients: Two = _like(values, weights)
     call("interleaved_sums_backward", (*given, *gradients), _taps(values, weights, side, halves))
     return gradients
 
@@ -125,6 +127,47 @@ def _taps(values: Tensor, weights: Tensor, side: int, halves: int) -> tuple[int,
 def _like(*tensors: Tensor) -> Any:
     """One contiguous tensor for each, not filled."""
     return tuple(torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in tensors)
+
+
+def _register_triton() -> None:
+    """The same operators on CUDA. Triton is imported when the first of them runs."""
+
+    @deformable_sums.register_kernel("cuda")
+    def _(value: Tensor, offsets: Tensor, weights: Tensor, *rest: Any) -> Tensor:
+        found: Tensor = _triton("deformable_sums")(value, inner(offsets, 2), inner(weights, 1), *rest)
+        return found
+
+    @deformable_sums_backward.register_kernel("cuda")
+    def _(value: Tensor, offsets: Tensor, weights: Tensor, *rest: Any) -> Three:
+        found: Three = _triton("deformable_sums_backward")(value, inner(offsets, 2), inner(weights, 1), *rest)
+        return found
+
+    @grouped_sums.register_kernel("cuda")
+    def _(values: Tensor, weights: Tensor, side: int) -> Tensor:
+        found: Tensor = _triton("neighbourhood_sums")(values, weights, side, 1, interleaved=False)
+        return found
+
+    @grouped_sums_backward.register_kernel("cuda")
+    def _(values: Tensor, weights: Tensor, side: int, gradient: Tensor) -> Two:
+        found: Two = _triton("neighbourhood_sums_backward")(values, weights, side, 1, gradient, interleaved=False)
+        return found
+
+    @interleaved_sums.register_kernel("cuda")
+    def _(values: Tensor, weights: Tensor, side: int, halves: int) -> Tensor:
+        found: Tensor = _triton("neighbourhood_sums")(values, weights, side, halves, interleaved=True)
+        return found
+
+    @interleaved_sums_backward.register_kernel("cuda")
+    def _(values: Tensor, weights: Tensor, side: int, halves: int, gradient: Tensor) -> Two:
+        found: Two = _triton("neighbourhood_sums_backward")(values, weights, side, halves, gradient, interleaved=True)
+        return found
+
+
+def _triton(name: str) -> Any:
+    from stmbench.kernels import triton_sums
+
+    CALLS[f"{name}_triton"] += 1
+    return getattr(triton_sums, name)
 
 
 def _register() -> None:
@@ -154,3 +197,4 @@ def _register() -> None:
 
 
 _register()
+_register_triton()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stmbench.kernels.setting import can_run
-from stmbench.kernels.sums import deformable_sums
+from stmbench.kernels.sums import DEVICES, deformable_sums
 from stmbench.mixers.ops import cached_table, is_eager_on_cpu, needs_gradient
 
 _ROWS = 2**31 - 1  # what a 32-bit index can count
@@ -35,7 +35,7 @@ def deformable_samples(
     Returns:
         (B, H, W, C) in the dtype of `value`.
     """
-    if can_run(value, offsets, weights):
+    if can_run(value, offsets, weights, devices=DEVICES):
         dtype = offsets.dtype
         sums: Tensor = deformable_sums(value.to(dtype), offsets, weights.to(dtype), grid, scale, softmax)
         return sums.to(value.dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stmbench.kernels.setting import can_run
-from stmbench.kernels.sums import grouped_sums, interleaved_sums
+from stmbench.kernels.sums import DEVICES, grouped_sums, interleaved_sums
 from stmbench.mixers.ops import is_eager_on_cpu, needs_gradient
 
 
@@ -40,7 +40,7 @@ def local_sums(values: Tensor, taps: Tensor, side: int, halves: int = 1) -> Tens
     """
     if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         return contracted_sums(values, taps, side, halves)  # a trace is for counting or export: show the plain form
-    if can_run(values, taps):
+    if can_run(values, taps, devices=DEVICES):
         dtype, whole = _dtypes(values, taps)
         found: Tensor = interleaved_sums(values.to(whole), taps.permute(1, 2, 3, 4, 0).to(whole), side, halves)
         return found.to(dtype)
@@ -86,7 +86,7 @@ def group_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
         (B, H, W, C). On a CPU it is one weighted gather of rows, with a backward pass of its own (for first
         derivatives); otherwise `local_sums`.
     """
-    if can_run(values, weights):
+    if can_run(values, weights, devices=DEVICES):
         dtype, whole = _dtypes(values, weights)
         found: Tensor = grouped_sums(values.to(whole), weights.to(whole), side)
         return found.to(dtype)
