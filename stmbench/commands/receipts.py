@@ -11,6 +11,7 @@ call shows it again. Whatever differs, or cannot be told, is a reason to do ever
 | the experiment and plug-ins    | SHA-256 of their files; name, size and time of a folder's weights          |
 | stmbench                       | name, size and time of each of its files, and of the published tables      |
 | Python and its packages        | version and path; names and times of the installed distributions           |
+| compiled kernels               | STMBENCH_KERNELS, the compiler, their folder                               |
 | the machine                    | its identifier, as it is in the rows; a GPU, which only torch knows, is a doubt |
 | parts and their arrays         | SHA-256                                                                    |
 | trainings, figures and reports | name, size and time                                                        |
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stmbench.bundled import PACKAGE, bundled
 from stmbench.commands import terminal
 from stmbench.errors import StmbenchError
+from stmbench.kernels import library
 
 if TYPE_CHECKING:
     from stmbench.commands.run_output import RunOutput
@@ -75,6 +77,7 @@ class Request:
             "published": _hashed(_marks(bundled("published"))),
             "python": [sys.version, sys.executable],
             "packages": _hashed(_distributions()),
+            "kernels": [os.environ.get(library.VARIABLE), library.compiler(), str(library.cache_folder())],
             "machine": machine_id(machine_facts()),
         }
 

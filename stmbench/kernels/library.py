@@ -1,5 +1,7 @@
 """The compiled kernels: built at their first use, kept in a cache, called through ctypes.
 
+This module imports PyTorch when something is compiled or called, so that asking for a compiler costs nothing.
+
 The source includes nothing of PyTorch: the compiler takes seconds, and the result suits every version of it. A library
 is named by a hash of its source, its flags and the processor's vector instructions: another machine that shares the
 cache builds its own. It is built elsewhere and put into the cache by renaming: processes that build at the same time
@@ -19,10 +21,12 @@ import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
+VARIABLE = "STMBENCH_KERNELS"
 SOURCE = Path(__file__).parent / "cpp"
 # floating-point exceptions are not asked for; everything else is as the standard has it: NaN, infinities, order
 FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-trapping-math", "-fno-math-errno", "-shared", "-fPIC")
@@ -30,7 +34,6 @@ COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 300  # seconds
 # of the architecture, by what PyTorch finds in the processor
 INSTRUCTIONS = {"AVX512": ("-march=x86-64-v4", "-mprefer-vector-width=512"), "AVX2": ("-march=x86-64-v3",)}
-NAMES = {torch.float32: "float32", torch.float64: "float64"}
 CALLS: Counter[str] = Counter()  # of each kernel, in this process
 
 
@@ -48,12 +51,14 @@ def call(name: str, tensors: tuple[Tensor, ...], sizes: tuple[int, ...], scale: 
 
     It writes into the last ones. `scale` is for kernels that take one.
     """
+    import torch
+
     functions = load().functions
     if functions is None:  # a graph that was compiled with the kernels, in a process without them
         raise RuntimeError(f"the kernel {name} is not there: {load().reason}")
     CALLS[name] += 1
     # ctypes lets other threads run while the kernel does
-    getattr(functions, f"{name}_{NAMES[tensors[0].dtype]}")(
+    getattr(functions, f"{name}_{str(tensors[0].dtype).removeprefix('torch.')}")(
         *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors),
         *(() if scale is None else (ctypes.c_double(scale),)),
         (ctypes.c_int64 * len(sizes))(*sizes),
@@ -64,17 +69,17 @@ def call(name: str, tensors: tuple[Tensor, ...], sizes: tuple[int, ...], scale: 
 @functools.cache
 def load() -> Library:
     """The library, from the cache or newly built; never raises."""
-    compiler, flags, version = _compiler(), _flags(), _version()
+    command, flags, version = compiler(), _flags(), _version()
     cached = cache_folder() / f"kernels-{version}.so"
     sources = sorted(SOURCE.glob("*.cpp"))
     try:
         return Library(functions=ctypes.CDLL(str(cached)), version=version)
     except OSError:
         pass  # not there, or damaged: built again
-    if compiler is None:
+    if command is None:
         return Library(reason="no C++ compiler was found (c++, g++, clang++ or the variable CXX)")
     try:
-        return Library(functions=_built([*compiler, *flags, *map(str, sources)], cached), version=version)
+        return Library(functions=_built([*command, *flags, *map(str, sources)], cached), version=version)
     except (OSError, subprocess.SubprocessError) as error:
         return Library(reason=_reason(error))
 
@@ -82,7 +87,7 @@ def load() -> Library:
 def expected_version() -> str | None:
     """Of the library that `load` would give, without compiling it; None where there is neither it nor a compiler."""
     version = _version()
-    return version if _compiler() or (cache_folder() / f"kernels-{version}.so").exists() else None
+    return version if compiler() or (cache_folder() / f"kernels-{version}.so").exists() else None
 
 
 def cache_folder() -> Path:
@@ -91,8 +96,8 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "stmbench" / "kernels"
 
 
-def _compiler() -> list[str] | None:
-    """The command: the variable CXX, or the first that is installed."""
+def compiler() -> list[str] | None:
+    """The command: the variable CXX, or the first that is installed; None without one."""
     if named := os.environ.get("CXX", "").split():
         return named if shutil.which(named[0]) else None
     found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
@@ -100,6 +105,8 @@ def _compiler() -> list[str] | None:
 
 
 def _flags() -> tuple[str, ...]:
+    import torch
+
     return (*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ()))
 
 

@@ -14,18 +14,16 @@ from torch import Tensor
 from stmbench.errors import require
 from stmbench.kernels import library
 
-VARIABLE = "STMBENCH_KERNELS"
 CHOICES = ("auto", "all", "off")
 
 
 def choice() -> str:
     """What the variable says. Raises ConfigError for a word that it does not know."""
-    chosen = os.environ.get(VARIABLE, "auto").strip().lower() or "auto"
-    require(chosen in CHOICES, f"{VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}", chosen)
+    chosen = os.environ.get(library.VARIABLE, "auto").strip().lower() or "auto"
+    require(chosen in CHOICES, f"{library.VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}", chosen)
     return chosen
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator,unused-ignore]
 def are_ready(device: str = "cpu") -> bool:
     """Whether the kernels of a type of device are wanted and there; the first call may compile them (seconds).
 
@@ -34,6 +32,10 @@ def are_ready(device: str = "cpu") -> bool:
     if device == "cpu":
         return choice() != "off" and library.load().functions is not None
     return device == "cuda" and choice() == "all" and importlib.util.find_spec("triton") is not None
+
+
+# what torch.compiler.assume_constant_result does, which imports the whole compiler: a graph takes the answer as it is
+are_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:

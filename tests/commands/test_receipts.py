@@ -146,6 +146,12 @@ def test_other_code_packages_and_machines_are_planned(kept: Path, monkeypatch: p
         patch.setattr(listing, "none_installed", lambda: False)
         assert _is_planned(kept)
     with monkeypatch.context() as patch:
+        patch.setenv("STMBENCH_KERNELS", "off")
+        assert _is_planned(kept)
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", "another-compiler")
+        assert _is_planned(kept)
+    with monkeypatch.context() as patch:
         packages = [*receipts._distributions(), ("torch-9.9.dist-info", 0)]
         patch.setattr(receipts, "_distributions", lambda: iter(packages))
         assert _is_planned(kept)

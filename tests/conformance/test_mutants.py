@@ -66,6 +66,9 @@ OWN = {
     "_last_token": "deformable_attn",
     "_grid_samples": "deformable_attn",
     "_GroupSums": "involution",
+    **dict.fromkeys(
+        ("relative_bias", "relative_window_attention", "halo_tokens", "_unfolded", "_HaloTokens"), "halo_attn"
+    ),
     "gathered_group_sums": "involution",
     "GlobalLocalFilter": "gated_conv_gf",
 }  # classes and functions that another mixer runs
@@ -108,6 +111,8 @@ SURVIVE = {
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
     "linear_attn: _rotated: first * cosine + second * sine": "runs when compiled only",
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",
+    "ops.windows: _unfolded: reach + before": "more padding, which no window reaches",
+    **{f"ops.windows: relative_window_attention: {flipped}": "runs with kernels only" for flipped in ("+0.5", "+1")},
     "ops.windows: window_attention: q.device.type != 'cpu'": "the other implementation gives the same",
     "ops.token_sums: require_resolution: size == made_for": "asked where resizing is off only",
     "ops.fourier: from_spectrum: max(height, width) <= SMALL": "the library gives the same",
