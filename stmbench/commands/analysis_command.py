@@ -54,10 +54,11 @@ def command_of(spec: AnalysisSpec) -> typer.Typer:
 
 
 def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[str, Any]) -> None:
-    from stmbench.analyses.models import for_models
-    from stmbench.commands.analysis_output import Output
-    from stmbench.experiments.estimating import estimate
-    from stmbench.plugins import loaded_paths
+    with session.importing():
+        from stmbench.analyses.models import for_models
+        from stmbench.commands.analysis_output import Output
+        from stmbench.experiments.estimating import estimate
+        from stmbench.plugins import loaded_paths
 
     out: Path = words["out"]
     output = Output(spec, out, as_json=words["as_json"], shown=chosen.shown)

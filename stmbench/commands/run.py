@@ -109,7 +109,8 @@ def run(
     if dry_run:
         show_plan(experiment, tasks, folder, workers=workers_for(tasks, number), file=file)
         return
-    from stmbench.commands.run_output import RunOutput
+    with session.importing():
+        from stmbench.commands.run_output import RunOutput
 
     output = RunOutput(experiment, tasks, folder, workers=number, file=file, baseline=baseline)
     session.keep(f"what is finished stays in {folder}, and the same command resumes from there")

@@ -67,7 +67,8 @@ def study(
     """
     began = time.monotonic()
     values.scale(scale)
-    from stmbench.commands.study_output import StudyOutput, analyses_of, mixer_of
+    with session.importing():
+        from stmbench.commands.study_output import StudyOutput, analyses_of, mixer_of
     from stmbench.plugins import load_plugins
     from stmbench.studies.options import BASELINES, StudyOptions, seconds_of
 

@@ -29,21 +29,22 @@ def train(ctx: typer.Context, **words: Any) -> None:
     OUT/checkpoints and can be given to every other command with --checkpoint.
     """
     chosen = _chosen({field.name: words[field.name] for field in dataclasses.fields(TrainOptions)})
+    with session.importing():
+        import torch
+
+        from stmbench.analyses.base import Listener
+        from stmbench.analyses.options import RunSettings
+        from stmbench.analyses.registry import ANALYSES
+        from stmbench.commands.analysis_output import Output
+        from stmbench.experiments.estimating import estimate
+        from stmbench.tables import Store
+        from stmbench.training.analysis import Training
+        from stmbench.training.distributed import join, leave
+
     out: Path = words["out"]
     models = [*(words["models"] or ()), *(words["named"] or ())]
     chosen_by = {name: words[name] for name in ("mixers", "scale", "architecture")}
     names = options.selection(ctx, models=models, plugins=words["plugin"], **chosen_by)
-
-    import torch
-
-    from stmbench.analyses.base import Listener
-    from stmbench.analyses.options import RunSettings
-    from stmbench.analyses.registry import ANALYSES
-    from stmbench.commands.analysis_output import Output
-    from stmbench.experiments.estimating import estimate
-    from stmbench.tables import Store
-    from stmbench.training.analysis import Training
-    from stmbench.training.distributed import join, leave
 
     runs = chosen.runs(names)
     if chosen.threads is not None:
