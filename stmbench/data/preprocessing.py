@@ -88,7 +88,9 @@ class Preprocessing:
 
     def normalise_levels(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> the model's input in float32, the same values as from `pixels`."""
-        return self.normalise(batch.to(torch.float32).div_(255))
+        pixels = batch.to(torch.float32).div_(255)
+        mean, std = _statistics(self.mean, self.std, pixels.device, pixels.dtype)
+        return pixels.sub_(mean).div_(std)
 
     def normalise(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> the model's input, differentiable, in the batch's dtype and on its device."""

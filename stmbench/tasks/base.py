@@ -227,7 +227,7 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> None:
     On a CPU, where it costs nothing to look at the norm, gradients that are short enough are left as they are.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if norm.device.type != "cpu" or not float(norm) + 1e-6 <= limit:
         nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 

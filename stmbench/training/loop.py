@@ -54,6 +54,7 @@ class Loop:
     Args:
         keep: called in the first process where something is to be saved.
         tell: (text, share done, seconds left) -> None.
+        clock: seconds, for the record.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Loop:
         *,
         keep: Keep,
         tell: Callable[[str, float, float | None], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self.settings, self.data, self.group, self._keep, self._tell = settings, data, group, keep, tell
         recipe = settings.recipe
         require_divisible_batch(settings, group.size)
@@ -122,7 +125,7 @@ class Loop:
             UnitError: a loss or a weight that is not finite, with the step and the learning rate; more damaged images
                 than allowed. OutputError: a checkpoint that cannot be written.
         """
-        self._began, self._begun_at = time.monotonic(), len(self.record.losses)
+        self._began, self._begun_at = self._clock(), len(self.record.losses)
         while self.record.epoch < self.settings.recipe.epochs:
             self._epoch()
         self._reach("end")
@@ -133,7 +136,7 @@ class Loop:
         places.epoch, places.start = record.epoch, record.within
         self._forward.train()
         waiting, broken = list[Tensor](), 0
-        began = time.monotonic()
+        began = self._clock()
         batches = staged(self.batches, self.task.staged, self.group.device)
         for passes, damaged in grouped(batches, self.settings.accumulate):
             waiting.append(self._step(passes))
@@ -142,10 +145,10 @@ class Loop:
             if len(waiting) == LOOK_EVERY or record.within == places.steps:
                 self._look(waiting, broken)
                 waiting, broken = [], 0
-                record.seconds += time.monotonic() - began
+                record.seconds += self._clock() - began
                 if record.within < places.steps:
                     self._reach("time")
-                began = time.monotonic()
+                began = self._clock()
         self._end_epoch()
 
     def _step(self, passes: list[tuple[Any, Any]]) -> Tensor:
@@ -189,13 +192,13 @@ class Loop:
         if record.damaged > self.settings.limit_corrupt:
             raise UnitError(f"more than {self.settings.limit_corrupt} images could not be read (--limit-corrupt)")
         done = len(record.losses)
-        speed = (time.monotonic() - self._began) / max(1, done - self._begun_at)
+        speed = (self._clock() - self._began) / max(1, done - self._begun_at)
         said = self.task.warnings(record.epochs[-1].scores) if record.epochs else []
         self._tell("; ".join([words(self.settings, record), *said]), done / self.steps, speed * (self.steps - done))
 
     def _end_epoch(self) -> None:
         record, steps = self.record, self.places.steps
-        began = time.monotonic()
+        began = self._clock()
         final = record.epoch + 1 == self.settings.recipe.epochs
         score = self._score(self.result, final=final)
         raw = None  # what is reported is judged in each epoch, the weights behind their average after the last one
@@ -216,7 +219,7 @@ class Loop:
                 raw=raw,
             )
         )
-        record.total_seconds += record.seconds + time.monotonic() - began
+        record.total_seconds += record.seconds + self._clock() - began
         record.epoch, record.within, record.seconds, record.damaged = record.epoch + 1, 0, 0.0, 0
         reached = score.values[self.task.headline]
         is_best = reached > record.best
