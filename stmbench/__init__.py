@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     )
     from stmbench.api.history import add_to_history, dashboard, list_history, prune_history
     from stmbench.api.results import Result
-    from stmbench.api.stores import Comparison, compare, export, read, report
+    from stmbench.api.stores import Comparison, compact_store, compare, export, read, report
     from stmbench.api.study import StudyResult, study
     from stmbench.architectures.catalog import create_model, list_models
     from stmbench.architectures.module_copies import GivenModel
@@ -65,6 +65,7 @@ __all__ = [
     "affinity",
     "box_consistency",
     "check",
+    "compact_store",
     "compare",
     "convert",
     "corruption",
@@ -113,7 +114,7 @@ _NAMES_OF = {
     "stmbench.api.results": ("Result",),
     "stmbench.api.study": ("StudyResult", "study"),
     "stmbench.api.history": ("add_to_history", "dashboard", "list_history", "prune_history"),
-    "stmbench.api.stores": ("Comparison", "compare", "export", "read", "report"),
+    "stmbench.api.stores": ("Comparison", "compact_store", "compare", "export", "read", "report"),
     "stmbench.architectures.catalog": ("create_model", "list_models"),
     "stmbench.architectures.module_copies": ("GivenModel",),
     "stmbench.checkpoints": ("load_checkpoint",),

@@ -21,7 +21,7 @@ def trained_checkpoints(folder: Path, models: Sequence[str], *, weights: str | N
     Raises:
         ConfigError: a folder without trainings, or without a finished one of each of these models.
     """
-    frame = Store(folder).read()
+    frame = Store(folder).read(columns=("analysis", "artifact", "created_utc", "metric", "model", "seed"))
     if frame.empty:
         raise ConfigError("a store of trainings as --checkpoint", f"no rows in {str(folder)!r}", "correct the path")
     rows = frame[(frame["analysis"] == "train") & frame["artifact"].notna() & (frame["metric"] == "weights")]

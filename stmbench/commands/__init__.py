@@ -6,7 +6,7 @@ options, values                      options that commands share and their compl
 session, terminal                    one call's state and exit code; standard output and progress
 study, study_output                  one command from a new mixer to an answer
 list, run, run_output, plan_output, receipts, train    models and experiments
-report, watch, compare, history, dashboard, export, convert    stores, reports and files
+report, watch, compare, history, dashboard, export, store, convert    stores, reports and files
 new, check                           plug-ins
 """
 

@@ -23,7 +23,7 @@ from stmbench.commands.analysis_command import command_of
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError, printable
 
 BEFORE = ("study", "list", "run", "train")  # the analyses' commands
-AFTER = ("report", "watch", "compare", "history", "dashboard", "export", "convert", "new", "check")
+AFTER = ("report", "watch", "compare", "history", "dashboard", "export", "store", "convert", "new", "check")
 
 
 def command_names() -> list[str]:

@@ -237,8 +237,8 @@ def _copy(store: Store, keys: list[str], history: History, facts: RecordFacts, s
         parts = scratch / "parts"
         parts.mkdir()
         for key in keys:  # the part, and the arrays that its rows name
-            for file in sorted(store.parts.glob(f"{key}.*")):
-                shutil.copyfile(file, parts / file.name)
+            for name, content in store.contents(key).items():
+                (parts / name).write_bytes(content)
         write_facts(scratch, facts)
         write_summary(scratch, summary)
         return history.put(scratch, facts)

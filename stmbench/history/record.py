@@ -14,7 +14,6 @@ import datetime
 import hashlib
 import json
 import math
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -204,10 +203,7 @@ class Record:
 
 def stamp_of(store: Store) -> str:
     """A hash of the parts' names."""
-    try:
-        names = sorted(name for name in os.listdir(store.parts) if name.endswith(".parquet"))
-    except OSError:
-        names = []
+    names = [f"{name}.parquet" for name in store.names()]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 

@@ -24,6 +24,7 @@ from stmbench.analyses.registry import View, spec_of
 from stmbench.errors import StmbenchError
 from stmbench.reporting.content import Report
 from stmbench.reporting.formats.html import TEMPLATES, html, inline
+from stmbench.tables import Store, packed
 from stmbench.tables.files import CHECKPOINTS, PROGRESS
 from stmbench.tables.labels import duration
 from stmbench.tables.rows import printable_in
@@ -88,7 +89,8 @@ class LivePage:
     def _draw(self) -> None:
         """Draw what has changed."""
         rows, training = self._both
-        parts, runs = _stamp(self.store.glob("parts/*.parquet")), _stamp(progress_files(self.store))
+        files = [*self.store.glob("parts/*.parquet"), *self.store.glob(f"parts/{packed.STEM}.*.*")]
+        parts, runs = _stamp(files), _stamp(progress_files(self.store))
         if rows.version != parts:
             rows = Drawn(version=parts, text=self._page(parts))
         # a part that appeared may be a run's that was under way
@@ -144,11 +146,12 @@ def progress_files(store: Path) -> list[Path]:
 
 def runs_under_way(store: Path) -> list[dict[str, Any]]:
     """What runs without a part say of themselves, the last written first; damaged files are left out."""
-    found = []
-    for file in progress_files(store):
+    found, files = [], progress_files(store)
+    done = set(Store(store).names()) if files else set[str]()
+    for file in files:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
             run = _run(printable_in(json.loads(file.read_text(encoding="utf-8"))))
-            if not (store / "parts" / f"{run['key']}.parquet").exists():
+            if run["key"] not in done:
                 found.append(run)
     return sorted(found, key=lambda run: -run["written"])
 

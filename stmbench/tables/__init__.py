@@ -6,7 +6,12 @@ trainings          what every training of a store was configured with
 flat               a store as one table with a row for each model, in timm's columns
 labels             texts that columns hold and others parse: resolution, weights, reasons
 store              a folder of parts, one per unit of work: write, resume, read
-parts              one Parquet part; migration of older schema versions
+parts              one Parquet part
+constant_columns   rows of a small file in a fraction of the time
+migration          parts of older schema versions
+packed             many parts in one file: reading, removing, the folder's lock
+compaction         merging parts into that file
+attributes         what a store's frame knows beside its rows
 files              atomic writes; seals, hashes and types that reveal damage
 published          the papers' own tables, and measured values compared with them
 comparison_result  what `stmbench compare` reports: findings, verdicts, versions

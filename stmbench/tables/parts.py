@@ -1,17 +1,9 @@
-"""One Parquet part: the rows of one unit of work and their metadata, written as a whole or not at all.
-
-Parts of older schema versions are read as if this version had written them:
-
-| version | what changed                                                                        |
-|---------|-------------------------------------------------------------------------------------|
-| 2       | `resolution` is text; it was the side of a square, null for any other rectangle     |
-| 3       | status `wide` is now `imprecise`, `not resolved` is now `inconclusive`              |
-"""
+"""One Parquet part: the rows of one unit of work and their metadata, written as a whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import re
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +11,12 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stmbench.errors import OutputError, TableError
-from stmbench.tables.files import SEAL_KEY, is_intact, is_sealed, metadata_fault, replacing, sealed
-from stmbench.tables.labels import size_text
+from stmbench.tables.constant_columns import read_columns
+from stmbench.tables.files import is_intact, is_sealed, metadata_fault, replacing, sealed
+from stmbench.tables.migration import migrated
 from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type, check
 
 VERSION_KEY, METADATA_KEY = b"stmbench.schema_version", b"stmbench.metadata"
@@ -38,12 +30,13 @@ _ARROW: dict[Type, pa.DataType] = {
 }
 ARROW_SCHEMA = pa.schema([(column.name, _ARROW[column.type]) for column in SCHEMA])
 _PANDAS = {pa.string(): pd.StringDtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-RENAMED_STATUSES: Final = {"wide": "imprecise", "not resolved": "inconclusive"}
-_SHAPE: Final = re.compile(r":3x(\d+)x(\d+)$")  # at the end of a profile's data set name: 'noise:3x32x64'
-DAMAGED = "its metadata is damaged"
+DAMAGED, NO_FILE = "its metadata is damaged", "no file"
 
 
-READERS: Final = 8  # threads; parts are bound by system calls and decompression, both outside the interpreter lock
+READERS: Final = 8  # threads that read files; decoding a small part holds the interpreter lock
+SETTLED_S: Final = 2.0
+REMEMBERED: Final = 20_000  # parts
+_VERIFIED: Final = dict[Path, tuple[tuple[int, ...], str]]()  # part -> version of the file, metadata as JSON
 Part = tuple[pa.Table, dict[str, Any]]  # rows, metadata
 
 
@@ -54,93 +47,166 @@ class UnreadablePart(NamedTuple):
     reason: str
 
 
+def is_missing(part: object) -> bool:
+    """Whether there was no file to read."""
+    return isinstance(part, UnreadablePart) and part.reason == NO_FILE
+
+
 class _OpenPart(NamedTuple):
     """A part whose rows can be read."""
 
     file: pq.ParquetFile
+    schema: pa.Schema
     version: int  # of the schema
     metadata: dict[str, Any]
+    is_sealed: bool
 
 
 def write_part(path: Path, frame: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
     """Write a checked frame, sealed, atomically: a temporary file in the same folder, fsync, rename."""
-    try:
-        text = json.dumps(dict(metadata), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TableError("metadata that JSON can hold", str(error), "give text, numbers, lists and dicts") from error
     table = pa.Table.from_pandas(frame, schema=ARROW_SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION), METADATA_KEY: text})
     try:
         with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
-            file.write(sealed(table))
+            file.write(part_bytes(table, metadata))
     except OSError as error:
         raise OutputError(f"to write {path}", error.strerror or str(error), "free space or choose another") from error
 
 
-def read_part(path: Path) -> Part | UnreadablePart:
+def part_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
+    """Rows and metadata as a part's sealed file. Raises TableError for metadata that JSON cannot hold."""
+    try:
+        text = json.dumps(dict(metadata), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TableError("metadata that JSON can hold", str(error), "give text, numbers, lists and dicts") from error
+    return sealed(table.replace_schema_metadata({VERSION_KEY: str(SCHEMA_VERSION), METADATA_KEY: text}))
+
+
+def read_part(path: Path, columns: Sequence[str] | None = None) -> Part | UnreadablePart:
     """The part's rows and metadata, or why it cannot be read. Raises TableError for a newer schema.
 
     Parts without a seal, from older versions, are read too; damage to them is found only where bytes, columns or words
     reveal it.
+
+    Args:
+        columns: the ones to read, in the table's order; default: all.
     """
-    part = _open(path)
+    return _rows(path, _content(path), columns)
+
+
+def _rows(path: Path, content: bytes | UnreadablePart, columns: Sequence[str] | None) -> Part | UnreadablePart:
+    part = _open(path, content)
     if isinstance(part, UnreadablePart):
         return part
+    is_current = part.is_sealed and part.version == SCHEMA_VERSION
+    if is_current and (fault := _column_fault(part.schema)) is not None:
+        return UnreadablePart(path.name, fault)
     try:
-        table = _migrated(part.file.read(use_threads=False), part.version)
+        if is_current:
+            chosen = ARROW_SCHEMA.names if columns is None else columns
+            return read_columns(part.file, ARROW_SCHEMA, chosen), part.metadata
+        table = migrated(part.file.read(use_threads=False), part.version)
     except Exception as error:  # damaged bytes can stop the reader anywhere
         return UnreadablePart(path.name, _short(error))
-    fault = _column_fault(table.schema)
-    return (table, part.metadata) if fault is None else UnreadablePart(path.name, fault)
+    if (fault := _column_fault(table.schema)) is not None:
+        return UnreadablePart(path.name, fault)
+    if columns is None:
+        return table, part.metadata
+    faulty = frame_of_part(path.name, table)
+    return faulty if isinstance(faulty, UnreadablePart) else (table.select(columns), part.metadata)
+
+
+def file_version(path: Path) -> tuple[int, ...] | None:
+    """Size, times and inode: what changes when a file is replaced or written to; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def is_settled(version: tuple[int, ...]) -> bool:
+    """Whether a further change would show: a file's times are too coarse to tell two within a tick apart."""
+    return abs(time.time() - version[2] / 1e9) > SETTLED_S
 
 
 def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
-    """The part's metadata alone, or why its rows cannot be read. Raises TableError for a newer schema."""
-    part = _open(path)
+    """The part's metadata alone, or why its rows cannot be read. Raises TableError for a newer schema.
+
+    What was verified is remembered for as long as the file is not written, as a unit is asked for several times.
+    """
+    version = file_version(path)
+    known = _VERIFIED.get(path)
+    if known is not None and known[0] == version:
+        return dict(json.loads(known[1]))
+    found = _metadata_of(path)
+    if version is not None and is_settled(version) and not isinstance(found, UnreadablePart):
+        if len(_VERIFIED) >= REMEMBERED:
+            _VERIFIED.clear()
+        _VERIFIED[path] = version, json.dumps(found)
+    return found
+
+
+def _metadata_of(path: Path) -> dict[str, Any] | UnreadablePart:
+    part = _open(path, _content(path))
     if isinstance(part, UnreadablePart):
         return part
-    schema = part.file.schema_arrow
-    fault = _column_fault(_migrated(schema.empty_table(), part.version).schema)
+    fault = _column_fault(migrated(part.schema.empty_table(), part.version).schema)
     if fault is not None:
         return UnreadablePart(path.name, fault)
-    if SEAL_KEY not in schema.metadata:  # only its rows can tell
+    if not part.is_sealed:  # only its rows can tell
         rows = read_part(path)
-        frame = rows if isinstance(rows, UnreadablePart) else frame_of_part(path, rows[0])
+        frame = rows if isinstance(rows, UnreadablePart) else frame_of_part(path.name, rows[0])
         return frame if isinstance(frame, UnreadablePart) else part.metadata
     return part.metadata
 
 
-def read_parts(files: Sequence[Path], where: str) -> tuple[pd.DataFrame, list[Part | UnreadablePart]]:
-    """The rows of all readable parts, sorted by time, as a checked frame; and what each file holds."""
+def read_each(files: Sequence[Path], columns: Sequence[str] | None = None) -> list[Part | UnreadablePart]:
+    """`read_part` of each file."""
     with ThreadPoolExecutor(READERS) as pool:
-        parts = list(pool.map(read_part, files))
+        contents = pool.map(_content, files)
+        return [_rows(path, content, columns) for path, content in zip(files, contents, strict=True)]
+
+
+def joined(
+    names: Sequence[str], parts: Sequence[Part | UnreadablePart], where: str, columns: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, list[Part | UnreadablePart]]:
+    """The rows of all readable parts, sorted by time, as a checked frame; and the parts, the faulty ones named.
+
+    Of single columns there is nothing to check: what was written was checked, and is read as it was written.
+    """
+    if columns is not None:
+        return _sorted(parts, pa.schema([ARROW_SCHEMA.field(name) for name in columns])), list(parts)
     try:
-        return _concatenated(parts, where), parts
+        return _concatenated(parts, where), list(parts)
     except Exception:  # a part of an older version, without a seal: find out which
-        parts = [_checked(file, part) for file, part in zip(files, parts, strict=True)]
-        return _concatenated(parts, where), parts
+        checked = [_checked(name, part) for name, part in zip(names, parts, strict=True)]
+        return _concatenated(checked, where), checked
 
 
 def _concatenated(parts: Sequence[Part | UnreadablePart], where: str) -> pd.DataFrame:
+    return check(_sorted(parts, ARROW_SCHEMA), where)
+
+
+def _sorted(parts: Sequence[Part | UnreadablePart], schema: pa.Schema) -> pd.DataFrame:
     good = [part[0].replace_schema_metadata(None) for part in parts if not isinstance(part, UnreadablePart)]
-    frame = to_frame(pa.concat_tables(good or [ARROW_SCHEMA.empty_table()]))
-    return check(frame.sort_values("created_utc", kind="stable", ignore_index=True), where)
+    frame = to_frame(pa.concat_tables([schema.empty_table(), *good]).combine_chunks())  # whole columns convert faster
+    return frame.sort_values("created_utc", kind="stable", ignore_index=True)
 
 
-def _checked(file: Path, part: Part | UnreadablePart) -> Part | UnreadablePart:
+def _checked(name: str, part: Part | UnreadablePart) -> Part | UnreadablePart:
     """The part, or how its rows violate the schema."""
     if isinstance(part, UnreadablePart):
         return part
-    frame = frame_of_part(file, part[0])
+    frame = frame_of_part(name, part[0])
     return frame if isinstance(frame, UnreadablePart) else part
 
 
-def frame_of_part(path: Path, table: pa.Table) -> pd.DataFrame | UnreadablePart:
+def frame_of_part(name: str, table: pa.Table) -> pd.DataFrame | UnreadablePart:
     """The rows as a checked frame, or how they violate the schema."""
     try:
-        return check(to_frame(table), path.name)
+        return check(to_frame(table), name)
     except Exception as error:  # text that is not UTF-8, times out of range
-        return UnreadablePart(path.name, _short(error))
+        return UnreadablePart(name, _short(error))
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -149,18 +215,25 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _open(path: Path) -> _OpenPart | UnreadablePart:
-    """The part's file and metadata; a sealed file is verified first."""
+def _content(path: Path) -> bytes | UnreadablePart:
     try:
-        if not path.is_file():
-            return UnreadablePart(path.name, "no file")
+        return path.read_bytes() if path.is_file() else UnreadablePart(path.name, NO_FILE)
+    except OSError as error:
+        return UnreadablePart(path.name, _short(error))
+
+
+def _open(path: Path, data: bytes | UnreadablePart) -> _OpenPart | UnreadablePart:
+    """The part's file and metadata; a sealed file is verified first."""
+    if isinstance(data, UnreadablePart):
+        return data
+    try:
         # one buffer, no per-file thread pool: a store holds thousands of small parts
-        data = path.read_bytes()
         has_seal = is_sealed(data)
         if has_seal and not is_intact(data):
             return UnreadablePart(path.name, "other bytes than were written")
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        stored = file.schema_arrow.metadata or {}
+        schema = file.schema_arrow
+        stored = schema.metadata or {}
     except Exception as error:  # damaged bytes can stop the reader anywhere
         return UnreadablePart(path.name, _short(error))
     if VERSION_KEY not in stored:
@@ -176,11 +249,15 @@ def _open(path: Path) -> _OpenPart | UnreadablePart:
             f"schema version {SCHEMA_VERSION} or older", f"version {version} in {path.name}", "update stmbench"
         )
     fault = metadata_fault(metadata)
-    return _OpenPart(file, version, metadata) if fault is None else UnreadablePart(path.name, f"{DAMAGED}: {fault}")
+    if fault is not None:
+        return UnreadablePart(path.name, f"{DAMAGED}: {fault}")
+    return _OpenPart(file, schema, version, metadata, has_seal)
 
 
 def _column_fault(schema: pa.Schema) -> str | None:
     """How a part's columns differ from the table's; None if they do not."""
+    if schema.equals(ARROW_SCHEMA):
+        return None
     for field in ARROW_SCHEMA:
         index = schema.get_field_index(field.name)
         if index < 0:
@@ -195,38 +272,3 @@ def _column_fault(schema: pa.Schema) -> str | None:
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _migrated(table: pa.Table, version: int) -> pa.Table:
-    """A part of schema `version` with the columns and words of this version; what is damaged is left as it is."""
-    if version < 2:
-        table = _with_resolution_text(table)
-    if version < 3:
-        table = _with_renamed_statuses(table)
-    return table
-
-
-def _with_resolution_text(table: pa.Table) -> pa.Table:
-    index = table.schema.get_field_index("resolution")
-    if index < 0 or table.schema.field(index).type != pa.int64():
-        return table
-    names = table["dataset"].to_pylist() if "dataset" in table.schema.names else [None] * table.num_rows
-    texts = [_text_of(side, name) for side, name in zip(table["resolution"].to_pylist(), names, strict=True)]
-    return table.set_column(index, pa.field("resolution", pa.string()), pa.array(texts, pa.string()))
-
-
-def _text_of(side: int | None, dataset: str | None) -> str | None:
-    if side is not None:
-        return str(side)
-    shape = _SHAPE.search(dataset or "")
-    return None if shape is None else size_text(int(shape[1]), int(shape[2]))
-
-
-def _with_renamed_statuses(table: pa.Table) -> pa.Table:
-    index = table.schema.get_field_index("status")
-    if index < 0 or table.schema.field(index).type != pa.string():
-        return table
-    column = table["status"]
-    for old, new in RENAMED_STATUSES.items():
-        column = pc.if_else(pc.equal(column, old), new, column)
-    return table.set_column(index, table.schema.field(index), column)

@@ -140,13 +140,21 @@ def newest_rows(frame: pd.DataFrame, columns: Sequence[str]) -> dict[Key, Any]:
     return dict(zip(row_keys(good, columns), good.to_dict("records"), strict=True))
 
 
+class SharedDict(dict[Any, Any]):
+    """A mapping of a frame's attrs that all frames made from it share: pandas copies attrs with every selection."""
+
+    def __deepcopy__(self, memo: object) -> SharedDict:
+        return self
+
+
 def printable_in(value: T) -> T:
     """Escape every text in lists, tuples, mappings (keys too) and dataclasses; other values are returned unchanged."""
     escaped: Any = value
     if isinstance(value, str):
         escaped = printable(value)
     elif isinstance(value, dict):
-        escaped = {printable_in(key): printable_in(item) for key, item in value.items()}
+        kind = SharedDict if isinstance(value, SharedDict) else dict
+        escaped = kind((printable_in(key), printable_in(item)) for key, item in value.items())
     elif isinstance(value, tuple):
         items = [printable_in(item) for item in value]
         escaped = value._make(items) if hasattr(value, "_make") else tuple(items)

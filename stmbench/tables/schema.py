@@ -19,7 +19,7 @@ import pandas as pd
 from stmbench.analyses.registry import metric as registered
 from stmbench.errors import TableError
 
-SCHEMA_VERSION: Final = 3  # increase it when a column, a type or a meaning changes, and extend parts._migrated
+SCHEMA_VERSION: Final = 3  # increase it when a column, a type or a meaning changes, and extend migration
 
 Type = Literal["string", "int", "float", "bool", "time"]
 

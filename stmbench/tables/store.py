@@ -2,6 +2,7 @@
 
     <folder>/parts/<key>.parquet      the rows of one unit, with its metadata
     <folder>/parts/<key>.<name>       arrays of that unit (artifacts)
+    <folder>/parts/packed.parquet     parts that were merged on request (`packed`)
 
 A part exists as a whole or not at all, so a killed run resumes where it left off: `has(key)` says what is done. A part
 holds its own hash and those of its artifacts (`integrity`): a unit with damaged files is not done.
@@ -9,28 +10,35 @@ holds its own hash and those of its artifacts (`integrity`): a unit with damaged
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from stmbench.errors import OutputError, TableError
+from stmbench.errors import OutputError, TableError, UnknownNameError
+from stmbench.tables import compaction, packed
+from stmbench.tables.attributes import NEEDED, attributes_of
 from stmbench.tables.files import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault, remove_stale_temporaries
-from stmbench.tables.parts import READERS, Part, UnreadablePart, read_metadata, read_part, read_parts, write_part
+from stmbench.tables.parts import (
+    NO_FILE,
+    READERS,
+    Part,
+    UnreadablePart,
+    is_missing,
+    joined,
+    part_bytes,
+    read_each,
+    read_metadata,
+    write_part,
+)
 from stmbench.tables.rows import Row, frame_of, printable_frame
-from stmbench.tables.trainings import ATTRIBUTE as TRAININGS
-from stmbench.tables.trainings import trainings_of
-
-OUTPUTS = "outputs"  # of a store's frame: (analysis, model, weights) -> outputs of the head
+from stmbench.tables.schema import COLUMNS
 
 
 def unit_key(facts: Mapping[str, Any]) -> str:
@@ -76,20 +84,19 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether the unit's part and its artifacts are as they were written; a damaged unit is measured again."""
-        return self._path(key).is_file() and self.fault(key) is None
+        return self._metadata(key) is not None and self.fault(key) is None
 
     def fault(self, key: str) -> str | None:
         """Which file of a unit is damaged, and how; None if all are intact, or there is none.
 
         Raises TableError for a part of a newer schema.
         """
-        path = self._path(key)
-        if not path.exists():
+        stored = self._metadata(key)
+        if stored is None:
             return None
-        stored = read_metadata(path)
         if isinstance(stored, UnreadablePart):
             return f"{stored.part}: {stored.reason}"
-        for place, facts in self._artifacts(path, stored).items():
+        for place, facts in self._artifacts(key, stored).items():
             reason = artifact_fault(self.folder / place, facts)
             if reason is not None:
                 return f"{place}: {reason}"
@@ -119,32 +126,64 @@ class Store:
         metadata = {**metadata, ARTIFACTS: files}
         if (fault := metadata_fault(metadata)) is not None:
             raise TableError("metadata of the documented types (tables.files)", fault, "correct it")
-        write_part(path, frame, metadata)
+        with packed.locked(self.parts):
+            write_part(path, frame, metadata)
         return path
 
     def remove(self, key: str) -> None:
         """Remove a unit: its part first, then its artifacts. A missing unit is no error."""
         path = self._path(key)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        if not self.parts.is_dir():
+            return
+        with packed.locked(self.parts):
+            packed.remove_from_packed(self.parts, key)  # first: what is older must not come back
+            path.unlink(missing_ok=True)
         for artifact in self.parts.glob(f"{key}.*"):
             artifact.unlink(missing_ok=True)
 
     def keys(self, **metadata: Any) -> list[str]:
         """Keys of the readable parts, sorted; with arguments, only of parts whose metadata has these values."""
-        names = []
-        for path in self._files():
-            stored = read_metadata(path)
+        found = []
+        for key in self.names():
+            stored = self._metadata(key)
             if isinstance(stored, dict) and all(stored.get(name) == value for name, value in metadata.items()):
-                names.append(path.stem)
-        return names
+                found.append(key)
+        return found
+
+    def names(self) -> list[str]:
+        """Keys of all parts, sorted, whether they can be read or not."""
+        listed, merged = packed.listing(self.parts), packed.packed_in(self.parts)
+        units = set(merged.units) - listed.removed(merged) if isinstance(merged, packed.Packed) else set[str]()
+        return sorted({path.stem for path in listed.files} | units)
 
     def metadata(self, key: str) -> dict[str, Any]:
         """The part's metadata. Raises TableError if there is no readable part with that key."""
-        stored = read_metadata(self._path(key))
-        if isinstance(stored, UnreadablePart):
-            raise TableError(f"a part of the key {key}", stored.reason, "run the unit again")
+        stored = self._metadata(key)
+        if not isinstance(stored, dict):
+            raise TableError(
+                f"a part of the key {key}", NO_FILE if stored is None else stored.reason, "run the unit again"
+            )
         return stored
+
+    def contents(self, key: str) -> dict[str, bytes]:
+        """Name -> content of the unit's files in `parts`, the part last; for another store. Raises OSError."""
+        part = self._path(key)
+        files = {path.name: path.read_bytes() for path in sorted(self.parts.glob(f"{key}.*")) if path != part}
+        if part.exists():
+            return {**files, part.name: part.read_bytes()}
+        found = packed.packed_parts(self.parts, packed.listing(self.parts), {key})
+        if not isinstance(found, UnreadablePart) and key in found:
+            files[part.name] = part_bytes(*found[key])
+        return files
+
+    def compact(self) -> compaction.Compaction:
+        """Merge the parts into one file; see `tables.compaction`.
+
+        Raises:
+            TableError: no store, a merged file that is damaged. OutputError: the folder cannot be written or locked.
+        """
+        self._require_store()
+        return compaction.compact(self.parts)
 
     def artifact(self, key: str, name: str) -> Path:
         """The path of the unit's array `name`, next to its part. Write the array before the part."""
@@ -157,11 +196,12 @@ class Store:
         """The value of the column `artifact` for a file: its path relative to the folder, with forward slashes."""
         return path.relative_to(self.folder).as_posix()
 
-    def read(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+    def read(self, keys: Iterable[str] | None = None, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """Every row of every readable part, from the oldest to the newest, as one checked data frame.
 
         With `keys`, only of these parts; a missing one adds nothing. If an artifact next to its part is damaged, its
-        rows lose its name, and those without a value are left out.
+        rows lose its name, and those without a value are left out. With `columns`, only these, in the table's order: it
+        takes a fraction of the time.
 
         `attrs`, from the parts' metadata: mixers (mixer -> title, abbreviation, palette_slot), commits (commit ->
         rows), machines, software and warnings (lists without duplicates), machine_of_run (run_id -> index into
@@ -170,8 +210,24 @@ class Store:
         (list of UnreadablePart: parts and artifacts that are damaged or gone).
 
         Raises:
-            TableError: no store, or a part of a newer schema.
+            TableError: no store, or a part of a newer schema. UnknownNameError: a column that is none of the table's.
         """
+        self._require_store()
+        wanted = None if columns is None else set(columns)
+        if wanted is not None and not wanted <= set(COLUMNS):
+            raise UnknownNameError("column", min(wanted - set(COLUMNS)), COLUMNS)
+        chosen = None if wanted is None else [name for name in COLUMNS if name in wanted | set(NEEDED)]
+        names, parts = self._parts(None if keys is None else set(keys), chosen)
+        frame, parts = joined(names, parts, str(self.folder), chosen)
+        good = [part for part in parts if not isinstance(part, UnreadablePart)]
+        frame.attrs.update(attributes_of(good))
+        frame.attrs["unreadable"] = [part for part in parts if isinstance(part, UnreadablePart)]
+        frame = _without_damaged(self.folder, frame, [metadata for _, metadata in good])
+        if wanted is not None:
+            frame = frame[[name for name in COLUMNS if name in wanted]]
+        return printable_frame(frame)
+
+    def _require_store(self) -> None:
         try:
             if not self.parts.is_dir():
                 raise TableError("a result store", f"{str(self.folder)!r}", "name the folder given to --out")
@@ -180,26 +236,41 @@ class Store:
         except OSError as error:
             got = f"{str(self.folder)!r} ({error.strerror or error})"
             raise TableError("a result store that can be read", got, "ask its owner, or copy it") from error
-        wanted = None if keys is None else set(keys)
-        files = [path for path in self._files() if wanted is None or path.stem in wanted]
-        frame, parts = read_parts(files, str(self.folder))
-        good = [part for part in parts if not isinstance(part, UnreadablePart)]
-        frame.attrs.update(_attributes(good))
-        frame.attrs["unreadable"] = [part for part in parts if isinstance(part, UnreadablePart)]
-        return printable_frame(_without_damaged(self.folder, frame, [metadata for _, metadata in good]))
 
-    def _artifacts(self, path: Path, metadata: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    def _parts(
+        self, keys: set[str] | None, columns: Sequence[str] | None = None
+    ) -> tuple[list[str], list[Part | UnreadablePart]]:
+        """File names and what each holds, in the order of keys; the packed file is read last."""
+        listed = packed.listing(self.parts)
+        files = [path for path in listed.files if keys is None or path.stem in keys]
+        found = dict(zip((path.stem for path in files), read_each(files, columns), strict=True))
+        # what was merged or removed meanwhile is no fault
+        found = {key: part for key, part in found.items() if not is_missing(part) or self._path(key).exists()}
+        merged = packed.packed_parts(self.parts, listed, keys, columns)
+        if isinstance(merged, UnreadablePart):
+            return [*found, packed.NAME], [*found.values(), merged]
+        found = dict(sorted({**merged, **found}.items()))
+        return [f"{key}.parquet" for key in found], list(found.values())
+
+    def _metadata(self, key: str) -> dict[str, Any] | UnreadablePart | None:
+        """Of the unit's own part, else of the packed one; None where there is neither."""
+        path = self._path(key)
+        stored = read_metadata(path)
+        if not is_missing(stored) or path.exists():
+            return stored
+        unit = packed.unit_in(self.parts, key)
+        return dict(json.loads(unit.metadata)) if isinstance(unit, packed.Unit) else unit
+
+    def _artifacts(self, key: str, metadata: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
         """Path -> facts of a part's artifacts; parts of older versions hold no facts, only names in their rows."""
         if ARTIFACTS in metadata:
             return dict(metadata[ARTIFACTS])
-        part = read_part(path)
-        return {} if isinstance(part, UnreadablePart) else dict.fromkeys(part[0]["artifact"].drop_null().to_pylist())
-
-    def _files(self) -> list[Path]:
-        return sorted(path for path in self.parts.glob("*.parquet") if "." not in path.stem)
+        _, parts = self._parts({key}, ["artifact"])
+        tables = [part[0] for part in parts if not isinstance(part, UnreadablePart)]
+        return dict.fromkeys(place for table in tables for place in table["artifact"].drop_null().to_pylist())
 
     def _path(self, key: str) -> Path:
-        if not key or not all(letter.isalnum() or letter in "-_" for letter in key):
+        if not key or key == packed.STEM or not all(letter.isalnum() or letter in "-_" for letter in key):
             raise TableError("a unit's key (unit_key)", repr(key), "use letters, digits, - and _")
         return self.parts / f"{key}.parquet"
 
@@ -224,35 +295,3 @@ def _without_damaged(folder: Path, frame: pd.DataFrame, parts: Sequence[dict[str
     named = [UnreadablePart(path.removeprefix("parts/"), why) for path, why in damaged.items()]
     kept.attrs = {**frame.attrs, "unreadable": [*frame.attrs["unreadable"], *named]}
     return kept
-
-
-def _attributes(parts: Sequence[Part]) -> dict[str, Any]:
-    mixers: dict[str, Any] = {}
-    faint: dict[str, float] = {}
-    trainings: dict[tuple[str, str], str] = {}
-    outputs: dict[tuple[str, str, str], int] = {}
-    commits: Counter[str] = Counter()
-    lists: dict[str, list[Any]] = {"machines": [], "software": [], "warnings": []}
-    machine_of_run: dict[str, int] = {}
-    for table, metadata in parts:
-        mixers.update(metadata.get("mixers") or {})
-        faint.update(metadata.get("faint_mixers") or {})
-        trainings.update(trainings_of(table, metadata))
-        outputs.update(_outputs_of(table, metadata))
-        commits[str(metadata.get("commit") or "unknown")] += table.num_rows
-        single = [("machines", [metadata.get("machine")]), ("software", [metadata.get("software")])]
-        for name, values in [*single, ("warnings", metadata.get("warnings") or [])]:
-            lists[name] += [value for value in values if value and value not in lists[name]]
-        if metadata.get("machine"):
-            index = lists["machines"].index(metadata["machine"])
-            machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), index))
-    runs = {"machine_of_run": machine_of_run, "faint_mixers": faint, TRAININGS: trainings, OUTPUTS: outputs}
-    return {"mixers": mixers, "commits": dict(commits), **lists, **runs}
-
-
-def _outputs_of(table: pa.Table, metadata: Mapping[str, Any]) -> dict[tuple[str, str, str], int]:
-    known = metadata.get(OUTPUTS)
-    if not known:
-        return {}
-    columns = (table[name].to_pylist() for name in ("analysis", "model", "weights"))
-    return {key: known[key[1]] for key in zip(*columns, strict=True) if key[1] in known}

@@ -27,6 +27,7 @@ OTHER_DEFAULT = {"out"}  # a temporary store, rather than results/NAME
 ELSEWHERE = {  # commands whose function has another name or is left out
     "list": "list_models",
     "history": "add_to_history",
+    "store": "compact_store",
     "new": None,  # writes a file to edit
     "watch": None,  # serves a page until it is ended
 }

@@ -84,6 +84,7 @@ def _leaves(command: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
 
 # what copies and draws stores, or lists files, knows no model, and so no plug-in
 WITHOUT_MODELS = (
+    "store compact",
     *("history add", "history list", "history prune", "dashboard", "convert"),
     *("list experiments", "list examples"),
 )

@@ -49,7 +49,7 @@ BANNED: Final[dict[str, str]] = {
     r"\bin small\b": "scaled down",
 }
 # where an old word is read from a store of today: file -> the phrase
-STILL_READ: Final = {"stmbench/tables/parts.py": "not resolved"}
+STILL_READ: Final = {"stmbench/tables/migration.py": "not resolved"}
 # the sentences that the list was made from
 OLD: Final = (
     "goes on where it was",

@@ -205,3 +205,29 @@ def test_another_machines_temporary_file_stays_for_a_day(store: Store) -> None:
     os.utime(temporary, (old, old))
     store.require_writable()
     assert not temporary.exists()
+
+
+def test_what_was_verified_is_read_again_once_it_changed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "SETTLED_S", 0.1)
+    path = store.write("a", [failed_row()], metadata={"status": "ok"})
+    before = time.time() - 3600
+    os.utime(path, (before, before))
+    while not parts_module.is_settled(parts_module.file_version(path) or ()):
+        time.sleep(0.05)
+    assert store.has("a")
+    store.metadata("a")["status"] = "changed by a reader"
+    assert store.metadata("a")["status"] == "ok"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, (before, before))
+    assert not store.has("a")
+    store.write("a", [failed_row()], metadata={"status": "failed"})
+    assert store.metadata("a")["status"] == "failed"
+
+
+def test_selections_share_the_large_attrs(store: Store) -> None:
+    store.write("a", [failed_row()], metadata={"machine": {"cpu": "\x1b[1m"}, "mixers": MIXERS})
+    frame = store.read()
+    assert frame[frame["value"].isna()].attrs["mixers"] is frame.attrs["mixers"]
+    assert frame.attrs["machines"] == [{"cpu": "\\x1b[1m"}]

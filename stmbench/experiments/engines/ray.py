@@ -19,6 +19,7 @@ from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFail
 from stmbench.experiments.tasks import Task, TaskResult, execute, weights_of
 from stmbench.plugins import carried_files
 from stmbench.tables.files import replacing
+from stmbench.tables.packed import locked
 
 POLL_S = 1.0
 Files = dict[str, bytes]  # path relative to the store's folder -> content
@@ -167,13 +168,12 @@ def _parts(task: Task, folder: Path) -> Files:
     """The store's parts of these models and this analysis, with their artifacts."""
     from stmbench.tables import Store
 
-    store, contents = Store(folder), {}
+    store, contents = Store(folder), Files()
     for key in store.keys():  # noqa: SIM118  a store is no mapping
         metadata = store.metadata(key)
         analysis = str(metadata.get("analysis", ""))
         if set(metadata.get("models", ())) <= set(task.models) and analysis.endswith(task.title):
-            for path in store.parts.glob(f"{key}.*"):
-                contents[path.relative_to(folder).as_posix()] = path.read_bytes()
+            contents |= {store.place(store.parts / name): content for name, content in store.contents(key).items()}
     return contents
 
 
@@ -185,10 +185,12 @@ def _rooted(task: Task, folder: Path) -> Task:
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> None:
     """Write files, each at once; parts come last, since a part says that its files are there. Raises OSError."""
-    for place in sorted(files, key=lambda place: (place.endswith(".parquet"), place)):
-        path = folder / place
-        with replacing(path) as temporary:
-            temporary.write_bytes(files[place])
+    parts = folder / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    with locked(parts):
+        for place in sorted(files, key=lambda place: (place.endswith(".parquet"), place)):
+            with replacing(folder / place) as temporary:
+                temporary.write_bytes(files[place])
 
 
 def _place(path: Path, folder: Path, beside: str) -> str:
