@@ -107,6 +107,8 @@ def test_a_compiled_graph_has_the_kernels_as_operators(name: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @needs_kernels
 def test_traces_exports_and_function_transforms_show_the_plain_form() -> None:
     mixer, x = built("dcnv3").eval(), images()

@@ -102,7 +102,7 @@ void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
           const T *v0 = map + c.at[0], *v1 = map + c.at[1], *v2 = map + c.at[2], *v3 = map + c.at[3];
           const T w0 = w * c.share[0], w1 = w * c.share[1], w2 = w * c.share[2], w3 = w * c.share[3];
 #pragma omp simd
-          for (Int d = 0; d < depth; ++d) sum[d] += w0 * v0[d] + w1 * v1[d] + w2 * v2[d] + w3 * v3[d];
+          for (Int d = 0; d < depth; ++d) sum[d] += (w0 * v0[d] + w1 * v1[d]) + (w2 * v2[d] + w3 * v3[d]);
         }
         if (D)
           for (Int d = 0; d < depth; ++d) y[d] = sum[d];

@@ -86,7 +86,9 @@ def group_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
         (B, H, W, C). On a CPU it is one weighted gather of rows, with a backward pass of its own (for first
         derivatives); otherwise `local_sums`.
     """
-    if can_run(values, weights, devices=DEVICES):
+    # a compiled forward pass alone is faster without: inductor fuses it with what is around
+    fused = torch.compiler.is_compiling() and not needs_gradient(values, weights)
+    if not fused and can_run(values, weights, devices=DEVICES):
         dtype, whole = _dtypes(values, weights)
         found: Tensor = grouped_sums(values.to(whole), weights.to(whole), side)
         return found.to(dtype)
