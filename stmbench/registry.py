@@ -57,6 +57,7 @@ class Registry(Generic[T]):
         self._forget = forget
         self.origins: dict[str, str] = {}  # name -> module, for the entries that were registered outside stmbench
         self._entries: dict[str, T] = {}
+        self._changes = 0
         self._load = load
         self._listeners: list[Callable[[str], None]] = []
         _REGISTRIES.append(self)
@@ -70,6 +71,7 @@ class Registry(Generic[T]):
         if name in self._entries:
             raise DuplicateNameError(f"the {self.kind} {name!r} is registered already; give yours another name")
         self._entries[name] = entry
+        self._changes += 1
         if is_foreign:
             self.origins[name] = module
             if _RECORDS:
@@ -81,10 +83,12 @@ class Registry(Generic[T]):
         """Another entry under a registered name, in the same place of the order."""
         assert name in self._entries, name
         self._entries[name] = entry
+        self._changes += 1
 
     def arrange(self, names: Iterable[str]) -> None:
         """Put registered names first, in this order: that of listings, whichever module was imported first."""
         self._entries = {name: self._entries[name] for name in names} | self._entries
+        self._changes += 1
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with every registered name, and with every later one as it is registered."""
@@ -98,6 +102,7 @@ class Registry(Generic[T]):
         self.origins.pop(name, None)
         if name in self._entries:
             entry = self._entries.pop(name)
+            self._changes += 1
             if self._forget is not None:
                 self._forget(entry)
 
@@ -107,6 +112,12 @@ class Registry(Generic[T]):
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self._entries)
         return self._entries[name]
+
+    @property
+    def changes(self) -> int:
+        """How often the entries have changed: what was made from them holds as long as this is the same."""
+        self._ensure_loaded()
+        return self._changes
 
     def names(self, pattern: str = "*") -> list[str]:
         """Registered names that match a shell pattern, in the order of registration."""

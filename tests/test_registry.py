@@ -70,3 +70,20 @@ def test_built_in_entries_are_loaded_once_and_before_those_of_others() -> None:
     assert set(registry.names()) == {"mine", "built_in"}
     assert registry.get("built_in") == 1
     assert calls == ["load"]
+
+
+def test_every_change_is_counted() -> None:
+    registry: Registry[int] = Registry("mixer", load=lambda: registry.register("built_in", 1))
+    counts = [registry.changes]
+    for change in (
+        lambda: registry.register("mine", 2),
+        lambda: registry.replace("mine", 3),
+        lambda: registry.arrange(["mine"]),
+        lambda: registry.unregister("mine"),
+    ):
+        change()
+        counts.append(registry.changes)
+    assert counts == sorted(set(counts)), "each change makes another number"
+    registry.unregister("mine")
+    assert registry.get("built_in") == 1
+    assert registry.changes == counts[-1]

@@ -135,6 +135,14 @@ def _stored_names() -> Names:
 
 def _registered_names() -> Names:
     from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
+    from stmbench.mixers.base import MIXERS
+
+    return _names_after(MIXERS.changes, ARCHITECTURES.changes, NAMED_MODELS.changes)
+
+
+@functools.lru_cache(maxsize=1)  # asked for every row of a table
+def _names_after(*_changes: int) -> Names:
+    from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS
     from stmbench.mixers.base import MIXERS, SCALES
 
     mixers = {name: MIXERS.get(name) for name in MIXERS}
