@@ -18,12 +18,13 @@ TIMM: Final = (
 )
 OWN: Final = (
     *("dataset", "weights", "seeds", "infer_latency", "infer_peak_memory", "infer_device", "infer_dtype", "erf50"),
-    *("box_ap", "mask_ap"),
+    *("linear_top1", "box_ap", "mask_ap"),
     *("translation_consistency", "rotation_consistency", "scale_consistency"),
-)  # then robustness: a column for each attack and eps
+)  # then kNN and robustness: a column for each k, and for each attack and eps
 ERF: Final = "stmbench.rectified.linear.v1"  # ERF's own definition
 QUALITY: Final = (
     "eval",
+    "probe",
     "detection",
     "robustness",
     "invariance_translation",
@@ -49,8 +50,8 @@ def flat_table(frame: pd.DataFrame) -> pd.DataFrame:
             for name in list(dict.fromkeys(here["set"].dropna())) or [None]:
                 found.append({"model": model, **_sizes(size), "dataset": name, **_costs(here), **_quality(here, name)})
     table = pd.DataFrame(found)
-    attacks = [column for column in table.columns if column not in (*TIMM, *OWN)]
-    return table.reindex(columns=[*TIMM, *OWN, *attacks]).map(_short)
+    several = [column for column in table.columns if column not in (*TIMM, *OWN)]
+    return table.reindex(columns=[*TIMM, *OWN, *several]).map(_short)
 
 
 def _sizes(size: str | None) -> dict[str, Any]:
@@ -104,10 +105,18 @@ def _quality(rows: pd.DataFrame, dataset: str | None) -> dict[str, Any]:
             found |= {name: 100 * share, f"{name}_err": 100 * (1 - share)}
     for metric in ("box_ap", "mask_ap"):
         found[metric] = _percent(_mean(answers[(answers["analysis"] == "detection") & (answers["metric"] == metric)]))
+    probe = answers[answers["analysis"] == "probe"]
+    found["linear_top1"] = _percent(_mean(probe[probe["metric"] == "linear_accuracy"]))
     for kind in ("translation", "rotation", "scale"):
         own = answers[answers["analysis"] == f"invariance_{kind}"]
         found[f"{kind}_consistency"] = _percent(_mean(own[own["metric"] == "consistency_auc"]))
-    return found | dict(_attacks(answers))
+    return found | dict(_neighbours(probe)) | dict(_attacks(answers))
+
+
+def _neighbours(probe: pd.DataFrame) -> Iterator[tuple[str, float | None]]:
+    """knn_20_top1: the accuracy of 20 nearest neighbours."""
+    for k, chosen in probe[probe["metric"] == "knn_accuracy"].groupby("level", sort=True):
+        yield f"knn_{k:g}_top1", _percent(_mean(chosen))
 
 
 def _attacks(answers: pd.DataFrame) -> Iterator[tuple[str, float | None]]:

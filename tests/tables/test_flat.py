@@ -49,6 +49,9 @@ def everything() -> list[Row]:
         *answers("accuracy_top5", 0.95, 0.97),
         row(metric="accuracy", analysis="eval", unit="1", value=0.1, dataset="digits:ab"),  # of random weights
         *answers("box_ap", 0.4, 0.42, analysis="detection"),
+        *answers("knn_accuracy", 0.5, 0.7, analysis="probe", level=20.0),
+        *answers("knn_accuracy", 0.5, analysis="probe", level=100.0),
+        *answers("linear_accuracy", 0.75, analysis="probe", condition="sgd"),
         *answers("consistency_auc", 0.7, analysis="invariance_rotation", condition="before"),
         *answers("accuracy", 0.85, analysis="robustness", level=0.0),
         *answers("accuracy", 0.25, analysis="robustness", level=0.5 / 255, definition="stmbench.fgsm.v1"),
@@ -77,7 +80,9 @@ def everything() -> list[Row]:
 
 def test_units_and_names_are_timms() -> None:
     table = flat_table(frame_of(everything()))
-    assert [*table.columns] == [*TIMM, *OWN, "fgsm_0p5_255_top1", "fgsm_8_255_top1"]
+    assert [*table.columns] == [
+        *TIMM, *OWN, "knn_20_top1", "knn_100_top1", "fgsm_0p5_255_top1", "fgsm_8_255_top1"
+    ]  # fmt: skip
     found = {name: value for name, value in table.iloc[0].to_dict().items() if not pd.isna(value)}
     assert found == pytest.approx(
         {
@@ -103,6 +108,9 @@ def test_units_and_names_are_timms() -> None:
             "infer_dtype": "fp32",
             "erf50": 0.6,
             "box_ap": 41.0,
+            "linear_top1": 75.0,
+            "knn_20_top1": 60.0,
+            "knn_100_top1": 50.0,
             "rotation_consistency": 70.0,
             "fgsm_0p5_255_top1": 25.0,
             "fgsm_8_255_top1": 0.0,

@@ -18,6 +18,7 @@ from stmbench.analyses.images import ImageAnalysis, ImageRequest, Work
 from stmbench.analyses.loaded_model import LoadedModel
 from stmbench.analyses.similarity.layers import END, Layers, Matrix, whole_maps
 from stmbench.analyses.similarity.measures import (
+    LEAST,
     Floats,
     centred_gram,
     cka,
@@ -119,10 +120,12 @@ class SimilarityAnalysis(ImageAnalysis):
         grams: dict[Probe | None, list[Floats]] = {place: [] for place in places}
         means: dict[Probe | None, list[Tensor]] = {place: [] for place in places}
         batches, text = self.pixel_batches(loaded, batch_size=self.minibatch), f"layers of {model}"
+        # of the only minibatch, whose size nobody asked for, unreadable images may be missing
+        is_alone = self.options.batch is None and len(self.indices) == self.minibatch
         indices, done = list[int](), 0
         self.say(text, 0, len(self.indices))
         for batch in batches:
-            is_whole = len(batch) == self.minibatch
+            is_whole = len(batch) == self.minibatch or (is_alone and len(batch) >= LEAST)
             indices += batch.indices if is_whole else ()
             for number, (place, maps) in enumerate(self._maps(loaded, places, batch.images)):
                 features = maps if place is None else maps.mean((2, 3))

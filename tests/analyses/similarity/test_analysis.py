@@ -21,6 +21,7 @@ from stmbench.analyses.unit import Report
 from stmbench.architectures.feature_extractor import as_feature_extractor
 from stmbench.errors import InputError
 from stmbench.tables import Store
+from tests.data.builders import BROKEN, tree
 
 IDENTITY, CONV, ATTENTION = (f"unified_{mixer}_nano" for mixer in ("identity", "dw_conv", "sw_attn"))
 THREE = (CONV, IDENTITY, ATTENTION)
@@ -204,3 +205,14 @@ def test_too_few_images_and_unknown_words_are_refused(
     with pytest.raises(InputError, match=message):
         _analysis(tmp_path, SimilarityOptions(**options), num_images=images)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_corrupt_image_of_a_set_smaller_than_a_minibatch_is_left_out(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pets", {"cat": 4, "dog": 4})
+    (root / "dog" / "005.png").write_bytes(BROKEN)
+    request = {"models": (CONV, IDENTITY), "dataset": str(root), "num_images": None}
+    report, frame = _run(_analysis(tmp_path / "out", **request))
+    assert report.failures == []
+    assert set(frame["num_images"]) == {7}
+    asked = _analysis(tmp_path / "asked", SimilarityOptions(batch=8), **request).run()
+    assert "expected a minibatch of 8 images, got 7 readable ones; lower --batch" in asked.failures[0]
