@@ -53,6 +53,13 @@ class Noise(ImageSet):
         return f"noise-{self.count}"
 
 
+class FewDigits(Digits):
+    """So few that evaluating them leaves caches and heap to the epoch that follows as the bare loop finds them."""
+
+    def __len__(self) -> int:
+        return 8
+
+
 def measured(
     model: str, recipe: Recipe, train: ImageSet, test: ImageSet, steps: int, rounds: int, device: str
 ) -> tuple[list[float], list[float]]:
@@ -99,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     noise = dataclasses.replace(STM_CONV, batch_size=8)
     cases = {
-        "digits": ("unified_dw_conv_nano", DIGITS, Digits(split="train"), Digits(split="test"), 22),  # a whole epoch
+        "digits": ("unified_dw_conv_nano", DIGITS, Digits(split="train"), FewDigits(split="test"), 22),  # a whole epoch
         "noise": ("unified_dw_conv_micro", noise, Noise(16), Noise(1), 2),
     }
     print(f"{options.rounds} rounds, torch {torch.__version__}, {options.threads} threads, {options.device}\n")
