@@ -124,6 +124,15 @@ def test_traces_exports_and_function_transforms_show_the_plain_form() -> None:
     assert jacobian.shape == (2, *x.shape)
 
 
+@pytest.mark.parametrize("name", ["involution", "outlook_attn", "aggregated_attn"])
+def test_function_transforms_go_through_mixers_with_fast_forms(name: str) -> None:
+    mixer, x = built(name, torch.float64).eval(), images(torch.float64)
+    tangent = torch.randn_like(x)
+    _, ahead = torch.func.jvp(mixer, (x,), (tangent,))
+    rows = torch.func.jacrev(lambda x: mixer(x)[0, 0, 0, :2])(x)
+    torch.testing.assert_close((rows * tangent).flatten(1).sum(1), ahead[0, 0, 0, :2])
+
+
 @needs_kernels
 def test_gradients_come_in_batches_too() -> None:
     """As a Jacobian is computed."""
