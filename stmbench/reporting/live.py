@@ -23,7 +23,8 @@ from stmbench import __version__
 from stmbench.analyses.registry import View, spec_of
 from stmbench.errors import StmbenchError
 from stmbench.reporting.content import Report
-from stmbench.reporting.formats.html import TEMPLATES, html, inline
+from stmbench.reporting.formats.html import TEMPLATES, html
+from stmbench.reporting.formats.svg import inline
 from stmbench.tables import Store, packed
 from stmbench.tables.files import CHECKPOINTS, PROGRESS
 from stmbench.tables.labels import duration

@@ -14,7 +14,8 @@ import matplotlib
 
 from stmbench.errors import MissingPackageError, OutputError
 from stmbench.reporting.content import Caveat, Cell, Plot, Report, Table
-from stmbench.reporting.formats.html import KINDS, svg_bytes
+from stmbench.reporting.formats.html import KINDS
+from stmbench.reporting.formats.svg import svg_bytes
 
 FONTS: Final = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the figures' font comes with matplotlib
 CM_PER_INCH: Final = 2.54
