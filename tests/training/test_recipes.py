@@ -13,7 +13,7 @@ from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.tasks.classification.task import loss_of, mixup_of
 from stmbench.training.optimisation import optimizer_of, parameter_groups, schedule_of
-from stmbench.training.presets import PRESETS, default_recipe, recipe_for
+from stmbench.training.presets import NAMES, PRESETS, default_recipe, recipe_for
 from stmbench.training.recipe import Recipe
 
 COMMON = {"optimizer": "adamw", "weight_decay": 0.05, "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0}
@@ -184,3 +184,12 @@ def test_smoothed_labels_and_mixed_images() -> None:
     _, targets = mixed(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0]))
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
     assert float(targets.min()) == pytest.approx(0.1 / 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_every_recipe_takes_few_epochs_alone(name: str, epochs: int) -> None:
+    recipe = recipe_for(name, "halo_attn", "nano", epochs=epochs)
+    assert recipe.epochs == epochs
+    assert 0 <= recipe.warmup_epochs < epochs
+    assert all(mark < epochs for mark in recipe.milestones or ())

@@ -1,1 +1,1 @@
-"""A report written in a format: html, pdf, latex, markdown."""
+"""A report written in a format: html, pdf, latex, markdown; svg, a figure of the first two."""

@@ -1,0 +1,61 @@
+"""A figure in a page: the same drawing in fewer letters, drawn once for all formats."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from stmbench.figures.annotations import mark
+from stmbench.figures.style import canvas
+from stmbench.reporting.formats.svg import SVG, inline, svg_bytes
+
+
+@pytest.fixture
+def figure() -> Figure:
+    with canvas(3.0) as (made, axes):
+        for model in ("a", "b"):
+            mark(axes[0].plot([0.123456789, 2 / 3], [1 / 3, 0.9], marker="o"), model, f"{model}: 1")
+        axes[0].set_title("  two  words ")
+    return made
+
+
+def test_styles_are_classes_and_numbers_short(figure: Figure) -> None:
+    text = str(inline(figure, "figure-1", title="T", description="D"))
+    root = ElementTree.fromstring(text)
+    styled = [element for element in root.iter() if "style" in element.attrib]
+    assert styled == [root], "the width that the page reads"
+    sheet = root.find(f"{{{SVG}}}style")
+    assert sheet is not None
+    rules = dict(re.findall(r"\.([\w-]+)\.\1\{(.*?)\}", sheet.text or ""))
+    used = {name for element in root.iter() for name in element.get("class", "").split()} - {"says"}
+    assert used == set(rules)
+    assert any("var(--figure-ink, #1b1b1b)" in rule for rule in rules.values())
+    assert not re.search(r"\.\d{3}", " ".join(element.get("d", "") for element in root.iter()))
+    assert "  two  words " in [element.text for element in root.iter(f"{{{SVG}}}text")]
+    assert len(text) < 0.8 * len(svg_bytes(figure))
+
+
+def test_every_reference_has_its_target_and_every_id_its_use(figure: Figure) -> None:
+    text = str(inline(figure, "figure-1", title="T", description="D"))
+    ids = re.findall(r' id="([^"]*)"', text)
+    referred = set(re.findall(r'href="#([^"]*)"', text)) | set(re.findall(r"url\(#([^)]*)\)", text))
+    assert len(ids) == len(set(ids))
+    assert set(ids) == referred | {"figure-1-title", "figure-1-description"}
+    assert re.findall(r'data-model="(.)"', text) == ["a", "b"]
+
+
+def test_groups_without_a_word_are_dropped(figure: Figure) -> None:
+    root = ElementTree.fromstring(str(inline(figure, "f", title="T", description="D")))
+    groups = list(root.iter(f"{{{SVG}}}g"))
+    assert groups
+    assert all(group.attrib and len(group) for group in groups)
+
+
+def test_a_figure_is_drawn_once(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = str(inline(figure, "f", title="T", description="D"))
+    monkeypatch.setattr(Figure, "savefig", None)
+    assert str(inline(figure, "f", title="T", description="D")) == before
+    assert svg_bytes(figure).startswith(b"<?xml")
