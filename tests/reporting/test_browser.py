@@ -9,7 +9,7 @@ import pytest
 
 from stmbench.commands.report import overview
 from stmbench.reporting import build_report
-from stmbench.reporting.formats.html import html
+from stmbench.reporting.formats.html import html, packed
 from tests.reporting.browser import run
 from tests.reporting.evil import NAMES, evil_report
 from tests.tables.frames import profile_frame
@@ -150,9 +150,16 @@ def grid() -> str:
     return html(build_report(frame, first=overview(frame)))
 
 
-@pytest.fixture(scope="module")
-def found(five: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    result = run(five, SCRIPT, tmp_path_factory.mktemp("browser"))
+# a packed page has its controls once it is unpacked
+READY = (
+    'while (!document.querySelector("#controls:not([hidden])")) await new Promise((done) => setTimeout(done, 20));\n'
+)
+
+
+@pytest.fixture(scope="module", params=["plain", "packed"])
+def found(request: pytest.FixtureRequest, five: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    page = packed(five) if request.param == "packed" else five
+    result = run(page, READY + SCRIPT, tmp_path_factory.mktemp("browser"))
     assert "failed" not in result, result["failed"]
     return result
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import html.parser
 import re
+import zlib
 from pathlib import Path
 
 import pytest
 
 from stmbench.errors import OutputError, UnknownNameError
 from stmbench.reporting import build_report, write_report
+from stmbench.reporting.formats import html as formats_html
 from stmbench.reporting.formats.html import html as render
 from stmbench.tables import frame_of
 from tests.tables.frames import failed_row, profile_frame, profile_rows, with_attrs
@@ -138,6 +141,20 @@ def test_page_is_written_atomically(tmp_path: Path) -> None:
         write_report(report, tmp_path / "folder")
     with pytest.raises(UnknownNameError, match="a format, got 'docx'"):
         write_report(report, tmp_path / "other", ["docx"])
+
+
+def test_a_large_page_is_packed_and_says_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    report, plain = build_report(profile_frame(), title="T"), page_of_five()
+    monkeypatch.setattr(formats_html, "LARGE", 1000)
+    page = render(report)
+    assert len(page) < 0.5 * len(plain)
+    (data,) = re.findall(r'const PACKED = "([^"]*)"', page)
+    content = zlib.decompress(base64.b64decode(data), -15).decode()
+    assert plain.partition("<main>")[2].startswith(content)
+    assert page.replace(data, "").count("<script") == 1
+    assert "<noscript><p>This report is large" in page
+    assert 'data-model="' not in page
+    assert len(render(report, live="1")) > len(plain), "what is served is sent as it is"
 
 
 def test_number_cells_carry_sort_values() -> None:
