@@ -41,6 +41,8 @@ def attributes_of(parts: Sequence[Part]) -> dict[str, Any]:
             machine_of_run.update(dict.fromkeys(map(str, table["run_id"].unique().to_pylist()), index))
     runs = {"machine_of_run": machine_of_run, "faint_mixers": faint, TRAININGS: trainings, OUTPUTS: outputs}
     shared: dict[str, Any] = {"mixers": mixers, "commits": commits, **runs}
+    for name in ("machines", "software"):
+        lists[name] = [SharedDict(facts) for facts in lists[name]]
     return {**{name: SharedDict(value) for name, value in shared.items()}, **lists}
 
 

@@ -231,3 +231,14 @@ def test_selections_share_the_large_attrs(store: Store) -> None:
     frame = store.read()
     assert frame[frame["value"].isna()].attrs["mixers"] is frame.attrs["mixers"]
     assert frame.attrs["machines"] == [{"cpu": "\\x1b[1m"}]
+
+
+def test_selections_share_what_the_frame_knows(store: Store) -> None:
+    metadata = {"machine": {"cpu": "x"}, "software": {"torch": "2"}, "mixers": MIXERS}
+    store.write("a", profile_rows(["dw_conv"], raw=False), metadata=metadata)
+    frame = store.read()
+    chosen = frame[frame["metric"] == "params"]
+    for name in ("machines", "software"):
+        assert chosen.attrs[name] == frame.attrs[name] != []
+        assert chosen.attrs[name][0] is frame.attrs[name][0], "pandas would copy it with every selection"
+    assert chosen.attrs["mixers"] is frame.attrs["mixers"]
