@@ -142,7 +142,7 @@ def leave(folder: Path, request: Request, before: Facts | None, output: RunOutpu
     }
     receipt = {
         "facts": before,
-        "files": [str(file.resolve()) for file in request.files],
+        "files": [str(file.absolute()) for file in request.files],  # a link may lead elsewhere by then
         "plugins": list(map(str, request.plugins)),
         "weights": [] if request.weights is None else [str(request.weights)],
         "store": store,

@@ -27,7 +27,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an experiment of a plug-in, which includes another file, and its store with a receipt."""
     folder = tmp_path_factory.mktemp("done")
     plugin(folder, name="receipted")
-    write(folder, RANDOM, "common.yaml")
+    (folder / "common.yaml").symlink_to(write(folder, RANDOM, "one.yaml"))
     text = "include: common.yaml\nplugins: [receipted.py]\nmodels: [unified_receipted_nano]\nseeds: [0]\n"
     result = run.stmbench(*_words(write(folder, text).parent))
     assert result.exit_code == 0, result.output
@@ -43,10 +43,10 @@ def kept(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         raise AssertionError(FULL)
 
     monkeypatch.setattr(reading, "plugins_of", planned)
-    shutil.copytree(done, tmp_path / "copy")
+    shutil.copytree(done, tmp_path / "copy", symlinks=True)
     yield done
     shutil.rmtree(done)
-    shutil.copytree(tmp_path / "copy", done)
+    shutil.copytree(tmp_path / "copy", done, symlinks=True)
 
 
 def _words(folder: Path, *more: str) -> list[str]:
@@ -89,6 +89,13 @@ def _edited(name: str, old: str, new: str) -> Callable[[Path], None]:
     return edit
 
 
+def _relinked(folder: Path) -> None:
+    """The included file is the same link, and what it leads to is as it was: it leads elsewhere."""
+    other = write(folder, RANDOM.replace("title: T", "title: U"), "two.yaml")
+    (folder / "common.yaml").unlink()
+    (folder / "common.yaml").symlink_to(other)
+
+
 def _damaged(folder: Path) -> None:
     """One bit of a part, whose size and time stay."""
     path = next((folder / "store" / "parts").glob("*.parquet"))
@@ -116,6 +123,7 @@ def _spoiled(folder: Path) -> None:
 CHANGES: dict[str, Callable[[Path], None]] = {
     "another seed": _edited("e.yaml", "seeds: [0]", "seeds: [1]"),
     "an included file": _edited("common.yaml", "title: T", "title: U"),
+    "a link to another file": _relinked,
     "the plug-in": _edited("receipted.py", "return x", "return x + 0"),
     "a damaged part": _damaged,
     "a part less": _removed("parts/*.parquet"),
