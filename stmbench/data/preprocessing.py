@@ -88,7 +88,7 @@ class Preprocessing:
 
     def normalise_levels(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> the model's input in float32, the same values as from `pixels`."""
-        pixels = batch.to(torch.float32).div_(255)
+        pixels = batch / 255  # in one pass
         mean, std = _statistics(self.mean, self.std, pixels.device, pixels.dtype)
         return pixels.sub_(mean).div_(std)
 

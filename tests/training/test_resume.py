@@ -16,12 +16,15 @@ from safetensors.torch import load_file
 
 from stmbench.analyses.base import Progress
 from stmbench.checkpoints.loading import state_hash
+from stmbench.data import parquet
 from stmbench.reporting.live import runs_under_way
+from stmbench.tasks.base import open_data
 from stmbench.training import loop
 from stmbench.training.distributed import ProcessGroup
 from stmbench.training.loop import Loop
 from stmbench.training.recipe import Recipe
 from stmbench.training.state import STATE
+from tests.data.test_parquet import write
 from tests.training.runs import PLAIN, RANDOM, STEPS, folders, memory, settings, trained, training
 
 
@@ -109,6 +112,28 @@ def test_processes_that_decode_ahead_change_nothing(recipe: Recipe) -> None:
     alone, helped = trained(settings(recipe=recipe)), trained(settings(recipe=recipe, workers=2))
     assert alone.record.losses == helped.record.losses
     assert state_hash(alone.result.state_dict()) == state_hash(helped.result.state_dict())
+
+
+def test_images_in_row_groups_from_a_state_and_with_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split, count in (("train", 48), ("test", 9)):
+        write(tmp_path / f"{split}-00000-of-00001.parquet", [0, 1] * (count // 2) + [1] * (count % 2), group=5)
+    monkeypatch.setattr(parquet, "KEEP_BYTES", 3_000)  # some of ten groups
+    states = dict[int, bytes]()
+
+    def keep(made: Loop, _: str) -> None:
+        file = io.BytesIO()
+        torch.save(made.state(), file)
+        states[len(made.record.losses)] = file.getvalue()
+
+    run = settings(tmp_path, recipe=RANDOM)
+    whole = Loop(run, open_data(run), ProcessGroup(), keep=keep, tell=lambda *_: None)
+    whole.run()
+    helped = dataclasses.replace(run, workers=2)
+    again = Loop(helped, open_data(helped), ProcessGroup(), keep=lambda *_: None, tell=lambda *_: None)
+    again.restore(torch.load(io.BytesIO(states[4]), weights_only=True))
+    again.run()
+    assert again.record.losses == whole.record.losses
+    assert state_hash(again.result.state_dict()) == state_hash(whole.result.state_dict())
 
 
 def test_another_seed_is_another_run() -> None:
