@@ -144,7 +144,7 @@ class ImageOptions(Options):
 
     dataset: str = option(
         "photos",
-        help="digits, photos, shapes, or a path: class folders, ImageNet, tar shards, a saved Hugging Face data set.",
+        help="digits, photos, shapes, or a path: class folders, ImageNet, tar or Parquet, a saved Hugging Face set.",
         metavar="SET",
         completion="datasets",
     )

@@ -77,7 +77,7 @@ class CorruptionOptions(ImageOptions):
 
     dataset: str = option(
         "digits",
-        help="digits, photos, shapes, or a path: class folders, ImageNet, tar shards, a saved Hugging Face data set.",
+        help="digits, photos, shapes, or a path: class folders, ImageNet, tar or Parquet, a saved Hugging Face set.",
         metavar="SET",
         completion="datasets",
     )

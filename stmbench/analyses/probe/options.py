@@ -41,7 +41,7 @@ class ProbeOptions(ImageOptions):
 
     dataset: str = option(
         "digits",
-        help="digits, shapes, or a path: class folders, ImageNet, tar shards, a saved Hugging Face data set.",
+        help="digits, shapes, or a path: class folders, ImageNet, tar or Parquet, a saved Hugging Face set.",
         metavar="SET",
         completion="datasets",
     )
