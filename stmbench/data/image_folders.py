@@ -190,6 +190,11 @@ def _read(root: Path, name: str, split: str, split_folders: list[Path], skipped:
     raise InputError("a folder with images", got, remedy)
 
 
+def has_class_folders(path: Path) -> bool:
+    """Whether a folder within this one holds images."""
+    return any(_holds_images(path / name) for name in image_files.folders_in(path, Counter()))
+
+
 def _holds_images(folder: Path) -> bool:
     return next(image_files.images_below(folder, Counter()), None) is not None
 

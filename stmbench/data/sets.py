@@ -121,7 +121,9 @@ def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
     if lists:
         return image_folders.open_list(image_folders.pick_list(path, lists, split))
     for suffix, open_shards in shards.items():
-        if files := shard_files.shards_in_folder(path, split, suffix):
+        files = shard_files.shards_in_folder(path, split, suffix)
+        # beside class folders a table is about their images
+        if files and not (suffix == ".parquet" and image_folders.has_class_folders(files[0].parent)):
             return open_shards(files)
     return image_folders.open_folder(path, split)
 

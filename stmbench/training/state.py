@@ -126,7 +126,7 @@ def folder_name(model: str, dataset: str, seed: int, key: str) -> str:
 
 
 STATE, PREVIOUS = "state.pt", "state.previous.pt"
-FORMAT = 2
+FORMAT = 3
 KEYS = ("model", "optimizer", "average", "scaler", "record")
 
 

@@ -15,7 +15,7 @@ import pytest
 from stmbench.data import parquet
 from stmbench.data.sets import open_set
 from stmbench.errors import ImageError, InputError
-from tests.data.builders import BROKEN, encoded
+from tests.data.builders import BROKEN, encoded, tree
 from tests.data.test_folders import contents
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -158,3 +158,13 @@ def test_a_fingerprint_is_of_names_sizes_and_labels(tmp_path: Path) -> None:
     other = open_set(str(write(tmp_path / "other" / "a.parquet", [1, 1, 1])))
     assert one.fingerprint() == same.fingerprint() != other.fingerprint()
     assert np.array_equal(np.asarray(one.labels()), [1, 0, 1])
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+def test_a_table_beside_class_folders_is_no_set(tmp_path: Path, place: str) -> None:
+    """As a metadata.parquet, whose rows are about the images of the folders."""
+    root = tree(tmp_path / "pets" / place, {"cat": 2, "dog": 2})
+    pq.write_table(pa.table({"file_name": ["cat/000.png"], "label": [7]}), root / "metadata.parquet")
+    images = open_set(str(tmp_path / "pets"), split=place or "test")
+    assert images.classes == ("cat", "dog")
+    assert len(images) == 4

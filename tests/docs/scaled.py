@@ -18,6 +18,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(ANALYSES, IMAGES),
     "list": (),
     "export": (),
+    "store": (),
     "new": (),
     "check": (),
     "report": ("--format", "html"),
@@ -30,7 +31,7 @@ SMALL: Final[dict[str, tuple[str, ...]]] = {
     "corruption": (*IMAGES, "--corruptions", "contrast"),
     "similarity": (*IMAGES, "--num-images", "6", "--batch", "6"),
     "train": (
-        *("--epochs", "1", "--set", "warmup_epochs=0", "--data-fraction", "0.02", "--batch-size", "8"),
+        *("--epochs", "1", "--data-fraction", "0.02", "--batch-size", "8"),
         *("--dataset", "digits", "--device", "cpu", "--workers", "0"),
     ),
     "run": ("--dry-run",),

@@ -68,7 +68,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
     "flipped": (_flip, "state.pt, damaged or foreign"),
     "no optimiser": (_without("optimizer"), "state.pt without optimizer"),
     "no format": (_without("format"), "state.pt, damaged or foreign"),
-    "newer": (_with("format", 3), "format 3 in state.pt"),
+    "newer": (_with("format", 4), "format 4 in state.pt"),
     "format in words": (_with("format", "x"), "format 'x' in state.pt"),
     "another record": (_with("record", {"epoch": 1}), "another in state.pt"),
 }
