@@ -20,57 +20,65 @@ struct Given {
   T scale;
 };
 
-// The points of one position and group.
+// The points of one position and group, each with the four tokens around it: where they are, and their shares of it. A
+// token outside the map has none, and the place of one inside. All in whole blocks, for vector instructions.
 template <typename T>
 struct Points {
-  std::vector<T> x, y, weight;
+  Int blocks;
+  std::vector<T> x, y, right, down, weight, share[4], inside[4];
+  std::vector<std::int32_t> token[4];
 
-  explicit Points(Int count) : x(count), y(count), weight(whole_blocks(count)) {}
+  explicit Points(Int count)
+      : blocks(whole_blocks(count)), x(blocks), y(blocks), right(blocks), down(blocks), weight(blocks) {
+    for (int i = 0; i < 4; ++i) share[i].resize(blocks), inside[i].resize(blocks), token[i].resize(blocks);
+  }
 
-  void find(const Given<T>& given, const Shape& s, Int token, Int group) {
-    const T* offset = given.offsets + token * s.offset_token + group * s.offset_group;
-    const T column = T(token % s.width), row = T(token / s.width % s.height);
+  void find(const Given<T>& given, const Shape& s, Int place, Int group) {
+    const T* offset = given.offsets + place * s.offset_token + group * s.offset_group;
+    const T column = T(place % s.width), row = T(place / s.width % s.height);
     for (Int k = 0; k < s.points; ++k) {
       x[k] = column + given.grid[2 * k] + given.scale * offset[2 * k];
       y[k] = row + given.grid[2 * k + 1] + given.scale * offset[2 * k + 1];
     }
-    const T* from = given.weights + token * s.weight_token + group * s.weight_group;
+    const T* from = given.weights + place * s.weight_token + group * s.weight_group;
     std::copy(from, from + s.points, weight.data());
     if (s.softmax) soften(s.points);
+    corners(s);
+  }
+
+  void corners(const Shape& s) {
+    const T width = T(s.width), height = T(s.height);
+    const T *px = x.data(), *py = y.data();
+    T *fx = right.data(), *fy = down.data();
+#pragma omp simd
+    for (Int k = 0; k < blocks; ++k) {
+      fx[k] = px[k] - std::floor(px[k]);  // not a number for an infinite position, as its shares are
+      fy[k] = py[k] - std::floor(py[k]);
+    }
+    for (int i = 0; i < 4; ++i) {
+      const T across = T(i & 1), along = T(i >> 1);
+      T *in = inside[i].data(), *part = share[i].data();
+      std::int32_t* at = token[i].data();
+#pragma omp simd
+      for (Int k = 0; k < blocks; ++k) {
+        const T left = std::floor(px[k]) + across, top = std::floor(py[k]) + along;
+        const bool known = left >= 0 && left < width && top >= 0 && top < height;
+        in[k] = known ? T(1) : T(0);
+        at[k] = std::int32_t(known ? top : T(0)) * std::int32_t(s.width) + std::int32_t(known ? left : T(0));
+        part[k] = in[k] * (across > 0 ? fx[k] : 1 - fx[k]) * (along > 0 ? fy[k] : 1 - fy[k]);
+      }
+    }
   }
 
   void soften(Int count) {
-    const Int blocks = whole_blocks(count);
     T *w = weight.data(), largest = w[0], sum = 0;
     for (Int k = 1; k < count; ++k) largest = w[k] > largest ? w[k] : largest;
 #pragma omp simd
     for (Int k = 0; k < blocks; ++k) w[k] = exponential(w[k] - largest);
     for (Int k = 0; k < count; ++k) sum += w[k];
-    const T share = 1 / sum;
-    for (Int k = 0; k < count; ++k) w[k] *= share;
+    const T each = 1 / sum;
+    for (Int k = 0; k < count; ++k) w[k] *= each;
     for (Int k = count; k < blocks; ++k) w[k] = 0;  // and stays so: the next call's blocks begin with numbers
-  }
-};
-
-// The four tokens around a point: where each begins in the map, and its share; a token outside the map has none.
-template <typename T>
-struct Corners {
-  Int at[4];
-  T share[4], right, down;
-  bool inside[4];
-
-  // False where all four are outside, and for a position that is no number.
-  bool find(T x, T y, const Shape& s) {
-    if (!(x > -1 && x < s.width && y > -1 && y < s.height)) return false;
-    const T left = std::floor(x), top = std::floor(y);
-    right = x - left, down = y - top;
-    for (int i = 0; i < 4; ++i) {
-      const Int column = Int(left) + (i & 1), row = Int(top) + (i >> 1);
-      inside[i] = column >= 0 && column < s.width && row >= 0 && row < s.height;
-      at[i] = inside[i] ? (row * s.width + column) * s.groups * s.depth : 0;
-      share[i] = inside[i] ? ((i & 1) ? right : 1 - right) * ((i >> 1) ? down : 1 - down) : T(0);
-    }
-    return true;
   }
 };
 
@@ -80,6 +88,10 @@ void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
 #pragma omp parallel num_threads(threads)
   {
     Points<T> points(s.points);
+    const std::int32_t *t0 = points.token[0].data(), *t1 = points.token[1].data();
+    const std::int32_t *t2 = points.token[2].data(), *t3 = points.token[3].data();
+    const T *s0 = points.share[0].data(), *s1 = points.share[1].data(), *s2 = points.share[2].data();
+    const T *s3 = points.share[3].data(), *weight = points.weight.data();
 #pragma omp for schedule(static)
     for (Int token = 0; token < s.batch * s.height * s.width; ++token) {
       const T* image = given.value + token / (s.height * s.width) * s.height * s.width * dim;
@@ -91,16 +103,8 @@ void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
         T* sum = D ? local : y;  // in registers
         for (Int d = 0; d < depth; ++d) sum[d] = 0;
         for (Int k = 0; k < s.points; ++k) {
-          const T w = points.weight[k];
-          Corners<T> c;
-          if (!c.find(points.x[k], points.y[k], s)) {
-            const T none = (points.x[k] + points.y[k] + w) * 0;  // not a number where one of them is none
-            if (none != 0)
-              for (Int d = 0; d < depth; ++d) sum[d] += none;
-            continue;
-          }
-          const T *v0 = map + c.at[0], *v1 = map + c.at[1], *v2 = map + c.at[2], *v3 = map + c.at[3];
-          const T w0 = w * c.share[0], w1 = w * c.share[1], w2 = w * c.share[2], w3 = w * c.share[3];
+          const T *v0 = map + t0[k] * dim, *v1 = map + t1[k] * dim, *v2 = map + t2[k] * dim, *v3 = map + t3[k] * dim;
+          const T w = weight[k], w0 = w * s0[k], w1 = w * s1[k], w2 = w * s2[k], w3 = w * s3[k];
 #pragma omp simd
           for (Int d = 0; d < depth; ++d) sum[d] += (w0 * v0[d] + w1 * v1[d]) + (w2 * v2[d] + w3 * v3[d]);
         }
@@ -132,18 +136,13 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
         T* of_offset = of_offsets + 2 * (token * s.groups + group) * s.points;
         T* of_weight = of_weights + (token * s.groups + group) * s.points;
         for (Int k = 0; k < s.points; ++k) {
-          const T w = points.weight[k];
-          Corners<T> c;
-          if (!c.find(points.x[k], points.y[k], s)) {
-            of_offset[2 * k] = of_offset[2 * k + 1] = of_weight[k] = (points.x[k] + points.y[k] + w) * 0;
-            continue;
-          }
+          const T w = points.weight[k], right = points.right[k], down = points.down[k];
           T found[4] = {0, 0, 0, 0};  // the product of the gradient with each token
           for (int i = 0; i < 4; ++i) {
-            if (!c.inside[i]) continue;
-            const T* v = map + c.at[i];
-            T* ov = of_map + c.at[i];
-            const T share = w * c.share[i];
+            if (points.inside[i][k] == 0) continue;
+            const T* v = map + points.token[i][k] * dim;
+            T* ov = of_map + points.token[i][k] * dim;
+            const T share = w * points.share[i][k];
             T product = 0;
 #pragma omp simd reduction(+ : product)
             for (Int d = 0; d < depth; ++d) {
@@ -153,9 +152,10 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
             found[i] = product;
           }
           const T reach = w * given.scale;
-          of_weight[k] = c.share[0] * found[0] + c.share[1] * found[1] + c.share[2] * found[2] + c.share[3] * found[3];
-          of_offset[2 * k] = reach * ((1 - c.down) * (found[1] - found[0]) + c.down * (found[3] - found[2]));
-          of_offset[2 * k + 1] = reach * ((1 - c.right) * (found[2] - found[0]) + c.right * (found[3] - found[1]));
+          of_weight[k] = 0;
+          for (int i = 0; i < 4; ++i) of_weight[k] += points.share[i][k] * found[i];
+          of_offset[2 * k] = reach * ((1 - down) * (found[1] - found[0]) + down * (found[3] - found[2]));
+          of_offset[2 * k + 1] = reach * ((1 - right) * (found[2] - found[0]) + right * (found[3] - found[1]));
         }
         if (s.softmax) {
           T mean = 0;
