@@ -189,8 +189,9 @@ def _register() -> None:
     ):
 
         def gradients(ctx: Any, gradient: Tensor, backward: Any = backward) -> tuple[Tensor | None, ...]:
-            found = backward(*ctx.saved_tensors, *ctx.numbers, gradient)
-            rest = len(ctx.saved_tensors) + len(ctx.numbers) - len(found)  # the grid, and what is no tensor
+            saved = ctx.saved_tensors  # once: checkpointing refuses a second look
+            found = backward(*saved, *ctx.numbers, gradient)
+            rest = len(saved) + len(ctx.numbers) - len(found)  # the grid, and what is no tensor
             return (*found, *(None for _ in range(rest)))
 
         operator.register_autograd(gradients, setup_context=keep)

@@ -88,7 +88,11 @@ REFUSED = [
     (["--dataset", "./nowhere"], "expected a data set's name or path, got './nowhere'", "correct the path"),
     (["--dataset", "empty"], "expected a folder with images, got 'empty', which is empty", "a folder for each class"),
     (["--dataset", "flat"], "expected images with labels, got flat, which has none", "a folder for each class"),
-    (["--dataset", "flat/a.png"], "expected a folder, a .tar or a list of images (.txt), got a.png", "--dataset"),
+    (
+        ["--dataset", "flat/a.png"],
+        "expected a folder, a .tar or .parquet file, or a list of images (.txt), got a.png",
+        "--dataset",
+    ),
     (["--dataset", "shapes[side=3]"], "expected an option of shapes, got 'side'", "size"),
     (["--split", "dev"], "expected the split 'train' or 'test' of digits, got 'dev'", "--split"),
     (["--num-images", "356"], "expected at least 356 images in digits, got 355", "--num-images"),

@@ -198,7 +198,7 @@ def test_pipes_in_the_place_of_lists_and_shards(tmp_path: Path) -> None:
         (root / place).parent.mkdir(exist_ok=True)
         os.mkfifo(root / place)
     assert open_set(str(root)).classes == ("cat",)
-    with pytest.raises(InputError, match=r"a folder, a \.tar or a list"):
+    with pytest.raises(InputError, match=r"a folder, a \.tar or \.parquet file, or a list"):
         open_set(str(root / "a.tar"))
 
 

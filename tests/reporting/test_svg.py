@@ -59,3 +59,15 @@ def test_a_figure_is_drawn_once(figure: Figure, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Figure, "savefig", None)
     assert str(inline(figure, "f", title="T", description="D")) == before
     assert svg_bytes(figure).startswith(b"<?xml")
+
+
+def test_another_use_of_the_empty_prefix_changes_nothing() -> None:
+    """The dashboard's feed takes it for its own names, in the same process."""
+    figure = Figure()
+    figure.text(0.5, 0.5, "words")
+    before = str(inline(figure, "f", title="T", description="D"))
+    ElementTree.register_namespace("", "http://www.w3.org/2005/Atom")
+    after = str(inline(figure, "f", title="T", description="D"))
+    assert after == before
+    assert after.startswith("<svg ")
+    assert "<text " in after

@@ -22,7 +22,6 @@ _COORDINATES: Final = ("d", "x", "y", "width", "height")
 _LONG_NUMBER: Final = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 _TEXTS: Final = tuple(f"{{{SVG}}}{name}" for name in ("text", "tspan", "title", "desc"))
 _DRAWN: Final[weakref.WeakKeyDictionary[Figure, tuple[bytes, dict[str, Mark]]]] = weakref.WeakKeyDictionary()
-ElementTree.register_namespace("", SVG)
 # colours that follow the page's, light or dark; the page's style sheet says what they are
 VARIABLES: Final = {
     INK: "ink",
@@ -61,6 +60,7 @@ def inline(figure: Figure, name: str, *, title: str, description: str) -> Markup
         element = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": identity})
         element.text = text
         root.insert(position, element)
+    ElementTree.register_namespace("", SVG)  # each time: others, such as a feed, take the empty prefix for theirs
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
