@@ -1,9 +1,9 @@
-"""Tests of the compiled kernels; those that run one are skipped where no compiler is."""
+"""Tests of the compiled kernels; those that run one are skipped without a compiler, and where kernels are off."""
 
 from __future__ import annotations
 
 import pytest
 
-from stmbench.kernels import library
+from stmbench.kernels import library, setting
 
-needs_kernels = pytest.mark.skipif(library.load().functions is None, reason=library.load().reason or "none")
+needs_kernels = pytest.mark.skipif(not setting.are_ready(), reason=library.load().reason or "they are off")

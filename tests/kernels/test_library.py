@@ -20,6 +20,7 @@ from tests.kernels import needs_kernels
 def _afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty cache, and no library yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(library.VARIABLE, raising=False)
     library.load.cache_clear()
     yield
     monkeypatch.undo()

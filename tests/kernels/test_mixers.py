@@ -152,6 +152,7 @@ def test_an_unknown_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_timing_depends_on_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STMBENCH_KERNELS", raising=False)
     on = setting.identity()
     monkeypatch.setenv("STMBENCH_KERNELS", "off")
     assert setting.identity() == "off"
