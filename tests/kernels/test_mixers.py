@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
+from stmbench.commands import app
 from stmbench.errors import ConfigError
 from stmbench.kernels import setting
 from stmbench.mixers.base import MIXERS, BlockPosition, Mixer
+from stmbench.tables import Store
 from tests.kernels import needs_kernels
 
 # the kernels that an eager training step runs, without their backward passes
@@ -158,3 +162,14 @@ def test_a_timing_depends_on_the_setting(monkeypatch: pytest.MonkeyPatch) -> Non
     assert setting.identity() == "off"
     assert setting.facts() == {"setting": "off"}
     assert on == (setting.library.load().version or "off")
+
+
+@needs_kernels
+@pytest.mark.parametrize("batch", [("--batch-size", "2"), ()])
+def test_a_profile_says_which_kernels_ran(batch: tuple[str, ...], tmp_path: Path) -> None:
+    options = ("--resolution", "32", "--time-budget", "0.1", "--device", "cpu", "--out", str(tmp_path / "out"))
+    found = CliRunner().invoke(app, ["profile", "unified_dcnv3_nano", *options, *batch])
+    assert found.exit_code == 0, found.output
+    rows = Store(tmp_path / "out").read()
+    calls = rows[rows["metric"] == "kernel_calls"]
+    assert calls[["condition", "value"]].to_numpy().tolist() == [["deformable_sums", 8]]

@@ -92,17 +92,17 @@ class Tasks:
         loads = loads_at(fitted)
         columns = {"kind": "summary", "condition": "shared"}
         rows = [self.row("batch_size", fitted, key, **columns) for key in loads if key not in self.bench.failures]
-        for key, calls in self.bench.kernels.items():
-            about = {"kind": "summary", "batch_size": loads[key].batch}
-            rows += [self.row("kernel_calls", calls[name], key, condition=name, **about) for name in sorted(calls)]
-        notes = {"batch": fitted, "wanted": batch, "kernels": kernels.facts()}
-        return Outcome(rows=[*self._left_out(loads), *rows], notes=notes)
+        return Outcome(rows=[*self._left_out(loads), *rows], notes={"batch": fitted, "wanted": batch})
 
     def block(self, loads: Mapping[Key, BatchPlan], samples: Samples, tell: Callable[[int, float], None]) -> Outcome:
         """Rounds, from where `samples` end, for BLOCK_SECONDS of sampling."""
         tell(samples.rounds, 0.0)
         self.bench.prepare(loads)
         rows, seconds = self._left_out(loads), 0.0
+        if not samples.rounds:  # said once, by the first block
+            for of, calls in self.bench.kernels.items():
+                about = {"kind": "summary", "batch_size": loads[of].batch}
+                rows += [self.row("kernel_calls", calls[name], of, condition=name, **about) for name in sorted(calls)]
         for round_ in self.bench.sample(first=samples.rounds):
             for (what, key), sample in round_:
                 rows.append(self._raw(what, key, sample.round, sample.repeat, sample.seconds, loads))
@@ -118,6 +118,7 @@ class Tasks:
             "passes": {f"{model} {stage}": load.passes for (model, stage), load in loads.items()},
             "clock": self.bench.timer.name,
             "allocator": self.bench.allocator,
+            "kernels": kernels.facts(),
             **({"compiled": self.bench.graphs} if self.config.compile else {}),
         }
         return Outcome(rows=rows, notes=notes)
