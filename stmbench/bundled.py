@@ -1,4 +1,5 @@
-"""Files that come with stmbench and are not code: experiments, the papers' tables, example mixers and notebooks.
+"""Files that come with stmbench and are not code: experiments, the papers' tables, example mixers and notebooks. And
+the folder for what is made once and kept.
 
 In a checkout they are in folders at its root; a wheel has the same folders in `stmbench/share` (see pyproject.toml).
 No other module may know where they are.
@@ -7,6 +8,7 @@ No other module may know where they are.
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,14 @@ from stmbench.errors import InputError, UnknownNameError
 
 PACKAGE: Final = Path(__file__).resolve().parent
 FOLDERS: Final = {"experiments": "experiments", "examples": "examples", "published": "results/published"}
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: `stmbench` in $XDG_CACHE_HOME, or in ~/.cache."""
+    home = os.path.expanduser("~")
+    # without a home nothing is kept: no folder can be made there, and one that others can write to is no place for code
+    caches = Path(home, ".cache") if os.path.isabs(home) else Path(os.devnull)
+    return Path(os.environ.get("XDG_CACHE_HOME") or caches) / "stmbench"
 
 
 def bundled(kind: str) -> Path:

@@ -21,5 +21,6 @@ conformance          the checks of a plug-in's timm model
 mixer_contribution   how much the mixers contribute to the residual stream
 timm_registry        our names in timm's registry
 timm_hook            registers them when timm is imported
+import_hooks         does something around the import of another package's module
 without_compiler     keeps torch's compiler out of what timm and torchvision import
 """

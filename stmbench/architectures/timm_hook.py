@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from stmbench.architectures.import_hooks import around_import
 from stmbench.architectures.without_compiler import marked_later
 
 
@@ -21,12 +19,20 @@ def install() -> None:
     """Register our models now if timm has been imported, or else as soon as it is."""
     if "timm" in sys.modules:
         _register()
-    elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _TimmFinder())
+    else:
+        around_import("timm", _registering)
 
 
 # registering works while these modules of ours are still being imported
 _SAFE_WHILE_IMPORTING = ("base", "catalog", "model_names", "timm_hook", "timm_registry")
+
+
+@contextlib.contextmanager
+def _registering() -> Iterator[None]:
+    """Around timm's import: quick, and with our models at its end."""
+    with marked_later():
+        yield
+    _register()
 
 
 def _register() -> None:
@@ -46,38 +52,6 @@ def _is_importing_a_network() -> bool:
         if (ours or package.startswith("stmbench.mixers")) and getattr(module.__spec__, "_initializing", False):
             return True
     return False
-
-
-class _TimmFinder(importlib.abc.MetaPathFinder):
-    """Finds timm as Python would, and registers our models once it is imported."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of timm with our loader around its own; None for other modules."""
-        if fullname != "timm":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, inner: importlib.abc.Loader) -> None:
-        self.inner = inner
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self.inner.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        with marked_later():
-            self.inner.exec_module(module)
-        _register()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)  # resource readers and the like
 
 
 def accept_brackets(is_ours: Callable[[str], bool]) -> None:

@@ -9,22 +9,21 @@ stand-in has the place of `torch._dynamo.utils`, and whatever is asked of it is 
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from stmbench.architectures.import_hooks import around_import
 
 MODULE, COMPILER, ASKED = "torchvision.ops.roi_align", "torch._dynamo.utils", "is_compile_supported"
 
 
 def install() -> None:
     """From now on, unless torchvision is imported already."""
-    if "torchvision" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if "torchvision" not in sys.modules:
+        around_import(MODULE, _without)
 
 
 @contextmanager
@@ -45,40 +44,19 @@ def marked_later() -> Iterator[None]:
         torch.compiler.disable = usual
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the module as Python would, and runs it beside the stand-in."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of the module with our loader around its own; None for other modules."""
-        if fullname != MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None and COMPILER not in sys.modules:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, inner: importlib.abc.Loader) -> None:
-        self.inner = inner
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self.inner.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        stand_in = _StandIn(COMPILER)
-        sys.modules[COMPILER] = stand_in
-        try:
-            self.inner.exec_module(module)
-        finally:
-            if sys.modules.get(COMPILER) is stand_in:
-                del sys.modules[COMPILER]
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)  # resource readers and the like
+@contextmanager
+def _without() -> Iterator[None]:
+    """Meanwhile the stand-in has the compiler's place, unless it is imported."""
+    if COMPILER in sys.modules:
+        yield
+        return
+    stand_in = _StandIn(COMPILER)
+    sys.modules[COMPILER] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(COMPILER) is stand_in:
+            del sys.modules[COMPILER]
 
 
 class _StandIn(ModuleType):

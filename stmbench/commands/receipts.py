@@ -77,7 +77,7 @@ class Request:
             "published": _hashed(_marks(bundled("published"))),
             "python": [sys.version, sys.executable],
             "packages": _hashed(_distributions()),
-            "kernels": [os.environ.get(library.VARIABLE), library.compiler(), str(library.cache_folder())],
+            "kernels": [os.environ.get(library.VARIABLE), library.compiler(), str(library.kept_in())],
             "machine": machine_id(machine_facts()),
         }
 

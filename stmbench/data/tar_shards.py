@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from stmbench.bundled import cache_folder
 from stmbench.data.image_files import SUFFIXES, Skipped, decode, keep_member, skipped_remark
 from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.data.label_files import parse_label
@@ -61,7 +61,7 @@ def indexed(file: Path, number: int, skipped: Skipped) -> Shard:
     except OSError:
         return index_shard(file, number, skipped)  # which says so
     known = json.dumps([INDEX, str(file), status.st_size, status.st_mtime_ns])
-    kept = _cache_folder() / "tar" / f"{digest([file])[:32]}.parquet"
+    kept = cache_folder() / "tar" / f"{digest([file])[:32]}.parquet"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         table = pq.read_table(kept)
         found = {key.decode(): json.loads(value) for key, value in (table.schema.metadata or {}).items()}
@@ -81,10 +81,6 @@ def indexed(file: Path, number: int, skipped: Skipped) -> Shard:
         with contextlib.suppress(OSError, UnicodeError, pa.ArrowException), replacing(kept) as temporary:
             pq.write_table(table, temporary)
     return shard
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stmbench"
 
 
 def index_shard(file: Path, number: int, skipped: Skipped) -> Shard:

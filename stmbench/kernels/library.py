@@ -10,6 +10,7 @@ or are killed leave nothing half-written. Where the cache cannot be written, the
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
@@ -22,6 +23,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from stmbench.bundled import cache_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +73,7 @@ def call(name: str, tensors: tuple[Tensor, ...], sizes: tuple[int, ...], scale: 
 def load() -> Library:
     """The library, from the cache or newly built; never raises."""
     command, flags, version = compiler(), _flags(), _version()
-    cached = cache_folder() / f"kernels-{version}.so"
+    cached = kept_in() / f"kernels-{version}.so"
     sources = sorted(SOURCE.glob("*.cpp"))
     try:
         return Library(functions=ctypes.CDLL(str(cached)), version=version)
@@ -87,13 +90,12 @@ def load() -> Library:
 def expected_version() -> str | None:
     """Of the library that `load` would give, without compiling it; None where there is neither it nor a compiler."""
     version = _version()
-    return version if compiler() or (cache_folder() / f"kernels-{version}.so").exists() else None
+    return version if compiler() or (kept_in() / f"kernels-{version}.so").exists() else None
 
 
-def cache_folder() -> Path:
-    """`stmbench/kernels` in the user's folder for caches."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "stmbench" / "kernels"
+def kept_in() -> Path:
+    """The folder that libraries are kept in."""
+    return cache_folder() / "kernels"
 
 
 def compiler() -> list[str] | None:
@@ -112,7 +114,11 @@ def _flags() -> tuple[str, ...]:
 
 def _version() -> str:
     """Of source, flags and processor: the same version gives the same numbers as fast."""
-    flags = _flags()
+    return _version_with(_flags())
+
+
+@functools.cache  # asked for with every unit of work
+def _version_with(flags: tuple[str, ...]) -> str:
     text = hashlib.sha256(" ".join((*flags, platform.machine(), platform.system())).encode())
     for file in sorted(SOURCE.iterdir()):
         text.update(file.read_bytes())
@@ -121,18 +127,15 @@ def _version() -> str:
 
 def _built(command: list[str], cached: Path) -> ctypes.CDLL:
     """Compile, keep the result in the cache if that can be written, and load it."""
+    from stmbench.tables.files import replacing
+
     with tempfile.TemporaryDirectory(prefix="stmbench-kernels-") as folder:
         made = Path(folder) / cached.name
         subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=TIMEOUT, check=True)
-        functions = ctypes.CDLL(str(made))  # stays loaded when its file goes
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=cached.parent, prefix=".", suffix=".so", delete=False) as part:
-                part.write(made.read_bytes())
-            os.replace(part.name, cached)
-        except OSError:
-            pass  # a read-only cache: this process alone has the library
-        return functions
+        # a read-only cache: this process alone has the library
+        with contextlib.suppress(OSError), replacing(cached) as temporary:
+            temporary.write_bytes(made.read_bytes())
+        return ctypes.CDLL(str(made))  # stays loaded when its file goes
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,12 @@ CHOICES = ("auto", "all", "off")
 def choice() -> str:
     """What the variable says. Raises ConfigError for a word that it does not know."""
     chosen = os.environ.get(library.VARIABLE, "auto").strip().lower() or "auto"
-    require(chosen in CHOICES, f"{library.VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}", chosen)
+    require(
+        chosen in CHOICES,
+        f"{library.VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}",
+        chosen,
+        "set it to one of these",
+    )
     return chosen
 
 

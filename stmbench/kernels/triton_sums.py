@@ -57,19 +57,25 @@ def _corner(value, image, x, y, inside, height, width, step, channel, within, I:
 
 
 @triton.jit
+def _rows(count, height, width, groups, depth, R: tl.constexpr, D: tl.constexpr):
+    """The rows of this block: which there are, their tokens, images, groups and places, and their channels."""
+    rows = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
+    token, group, lane = rows // groups, rows % groups, tl.arange(0, D)
+    image = token // (height * width) * height * width
+    channel = (group * depth)[:, None] + lane[None, :]
+    within = (lane < depth)[None, :]
+    row, column = token // width % height, token % width
+    return rows, rows < count, token, image, row, column, channel, within, groups * depth, group
+
+
+@triton.jit
 def _deformable(
     value, offsets, weights, grid, out, count, height, width, groups, depth, scale, ot, og, wt, wg,
     K: tl.constexpr, SOFTMAX: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
-    inside = rows < count
-    token, group = rows // groups, rows % groups
-    image = token // (height * width) * height * width
-    row, column = token // width % height, token % width
-    lane = tl.arange(0, D)
-    within = (lane < depth)[None, :]
-    channel = (group * depth)[:, None] + lane[None, :]
-    step = groups * depth
+    _, inside, token, image, row, column, channel, within, step, group = _rows(
+        count, height, width, groups, depth, R, D
+    )
     at, start = token * ot + group * og, token * wt + group * wg
     largest, total = _weights(weights, start, inside, K, SOFTMAX)
     sums = tl.load(value + image[:, None] * step + channel, mask=inside[:, None] & within, other=0.0) * 0
@@ -89,15 +95,9 @@ def _deformable_backward(
     count, height, width, groups, depth, scale, ot, og, wt, wg,
     K: tl.constexpr, SOFTMAX: tl.constexpr, R: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
-    inside = rows < count
-    token, group = rows // groups, rows % groups
-    image = token // (height * width) * height * width
-    row, column = token // width % height, token % width
-    lane = tl.arange(0, D)
-    within = (lane < depth)[None, :]
-    channel = (group * depth)[:, None] + lane[None, :]
-    step = groups * depth
+    rows, inside, token, image, row, column, channel, within, step, group = _rows(
+        count, height, width, groups, depth, R, D
+    )
     at, start = token * ot + group * og, token * wt + group * wg
     largest, total = _weights(weights, start, inside, K, SOFTMAX)
     up = tl.load(gradient + token[:, None] * step + channel, mask=inside[:, None] & within, other=0.0)

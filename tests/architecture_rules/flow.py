@@ -31,7 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "copies": (),
     "plugins": ("errors", "registry"),
     "tables": LOW,
-    "kernels": ("errors",),
+    "kernels": (*LOW, "tables"),
     "mixers": (*LOW, "tables", "kernels"),
     "architectures": (*LOW, "tables", "mixers"),
     "checkpoints": (*LOW, "tables", "mixers", "architectures"),

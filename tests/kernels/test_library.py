@@ -31,7 +31,7 @@ def _afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A compiler that notes each call and puts the library there that was built before: seconds less."""
     monkeypatch.delenv("XDG_CACHE_HOME")
-    built = library.cache_folder() / f"kernels-{library.expected_version()}.so"
+    built = library.kept_in() / f"kernels-{library.expected_version()}.so"
     if not built.exists():
         library.load()
         library.load.cache_clear()
@@ -80,7 +80,7 @@ def test_the_library_is_built_once_and_kept(compiler: Path) -> None:
     with setting.counted() as calls:
         mixed()
     assert calls == {"deformable_sums": 1}
-    assert [file.name for file in library.cache_folder().iterdir()] == [f"kernels-{library.load().version}.so"]
+    assert [file.name for file in library.kept_in().iterdir()] == [f"kernels-{library.load().version}.so"]
     library.load.cache_clear()
     assert library.load().functions is not None
     assert compiler.read_text().split() == ["called"]
@@ -88,7 +88,7 @@ def test_the_library_is_built_once_and_kept(compiler: Path) -> None:
 
 @needs_kernels
 def test_a_damaged_library_is_built_again(compiler: Path) -> None:
-    cached = library.cache_folder() / f"kernels-{library.expected_version()}.so"
+    cached = library.kept_in() / f"kernels-{library.expected_version()}.so"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"half of a libr")
     assert library.load().functions is not None
@@ -113,8 +113,8 @@ def test_processes_that_build_at_the_same_time_leave_one_whole_library(compiler:
     for thread in threads:
         thread.join()
     assert all(one.functions is not None for one in found)
-    assert [file.suffix for file in library.cache_folder().iterdir()] == [".so"]
-    assert not [file for file in library.cache_folder().iterdir() if file.name.startswith(".")]
+    assert [file.suffix for file in library.kept_in().iterdir()] == [".so"]
+    assert not [file for file in library.kept_in().iterdir() if file.name.startswith(".")]
 
 
 def test_another_processor_has_a_library_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,3 +173,4 @@ def test_a_profile_says_which_kernels_ran(batch: tuple[str, ...], tmp_path: Path
     rows = Store(tmp_path / "out").read()
     calls = rows[rows["metric"] == "kernel_calls"]
     assert calls[["condition", "value"]].to_numpy().tolist() == [["deformable_sums", 8]]
+    assert "deformable sums" in (tmp_path / "out" / "profile.html").read_text(encoding="utf-8")

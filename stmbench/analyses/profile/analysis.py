@@ -61,6 +61,7 @@ class Profile(Analysis):
         super().__init__(store=store, seed=config.seed, device=config.device, listener=listener)
         for dtype in config.dtypes:
             require_dtype(dtype, config.device)
+        kernels.choice()  # refuses an unknown word now, rather than in the middle
         self.config = config
         self.timer = timer or timer_for(config.device)
         if config.threads is not None:

@@ -266,7 +266,8 @@ def _details(frame: pd.DataFrame) -> list[Table | None]:
         if 1 < ranks <= MOST_RANKS else None,
         metrics_table("profile-parts", "Cost by part", frame, PARTS, note="MACs and time are of one image."),
         by_model("profile-details", "Behind the costs and timings", columns, note="Counts are of one image."),
-        metrics_table("profile-kernels", "Compiled kernels", frame, ("kernel_calls",), note="Calls in one timed pass."),
+        metrics_table("profile-kernels", "Calls of compiled kernels in a timed pass", frame, ["kernel_calls"],
+                      across=["condition"], heading=lambda _, kernel: Column(heading=kernel.replace("_", " "))),
         metrics_table("profile-probe", "Probe", frame, PROBE,
                       note="Rounds are dropped in which the probe's time is an outlier."),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ struct Shape {
 
   Int taps() const { return side * side; }
   Int own() const { return groups / halves; }  // groups of a half
+  Int image_of(Int position) const { return position / (height * width) * height * width * dim; }  // where it begins
 };
 
 // The taps of a position that are inside the map: their numbers, and where their tokens begin.
@@ -41,169 +42,162 @@ void transpose(const T* from, T* to, Int rows, Int columns) {
     for (Int j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
 }
 
-template <typename T, int D>
-void grouped(const T* value, const T* weights, T* out, const Shape& s, int threads) {
-  const Int depth = D ? D : s.dim / s.groups;
+// Call `visit(p, inside)` for every position p and its taps; each thread has a copy of `visit`, with its own buffers.
+template <typename Visit>
+void every_position(const Shape& s, int threads, const Visit& visit) {
 #pragma omp parallel num_threads(threads)
   {
     Inside inside(s);
+    Visit own = visit;
 #pragma omp for schedule(static)
-    for (Int line = 0; line < s.batch * s.height; ++line) {
-      const T* image = value + line / s.height * s.height * s.width * s.dim;
+    for (Int line = 0; line < s.batch * s.height; ++line)
       for (Int x = 0; x < s.width; ++x) {
-        const Int p = line * s.width + x;
         inside.find(s, line % s.height, x);
-        for (Int g = 0; g < s.groups; ++g) {
-          const T *w = weights + (p * s.groups + g) * s.taps(), *map = image + g * depth;
-          T* y = out + p * s.dim + g * depth;
-          T local[D ? D : 1];
-          T* sum = D ? local : y;  // in registers
-          for (Int d = 0; d < depth; ++d) sum[d] = 0;
-          for (Int i = 0; i < inside.count; ++i) {
-            const T* v = map + inside.at[i];
-            const T weight = w[inside.tap[i]];
-#pragma omp simd
-            for (Int d = 0; d < depth; ++d) sum[d] += weight * v[d];
-          }
-          if (D)
-            for (Int d = 0; d < depth; ++d) y[d] = sum[d];
-        }
+        own(line * s.width + x, inside);
       }
-    }
   }
+}
+
+template <typename T, int D>
+void grouped(const T* value, const T* weights, T* out, const Shape& s, int threads) {
+  const Int depth = D ? D : s.dim / s.groups;
+  every_position(s, threads, [=](Int p, const Inside& inside) {
+    const T* image = value + s.image_of(p);
+    for (Int g = 0; g < s.groups; ++g) {
+      const T *w = weights + (p * s.groups + g) * s.taps(), *map = image + g * depth;
+      T* y = out + p * s.dim + g * depth;
+      T local[D ? D : 1];
+      T* sum = D ? local : y;  // in registers
+      for (Int d = 0; d < depth; ++d) sum[d] = 0;
+      for (Int i = 0; i < inside.count; ++i) {
+        const T* v = map + inside.at[i];
+        const T weight = w[inside.tap[i]];
+#pragma omp simd
+        for (Int d = 0; d < depth; ++d) sum[d] += weight * v[d];
+      }
+      if (D)
+        for (Int d = 0; d < depth; ++d) y[d] = sum[d];
+    }
+  });
 }
 
 template <typename T, int OWN>
 void interleaved(const T* value, const T* weights, T* out, const Shape& s, int threads) {
   const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves;
-#pragma omp parallel num_threads(threads)
-  {
-    Inside inside(s);
-    std::vector<T> by_tap(s.taps() * s.groups);
-#pragma omp for schedule(static)
-    for (Int line = 0; line < s.batch * s.height; ++line) {
-      const T* image = value + line / s.height * s.height * s.width * s.dim;
-      for (Int x = 0; x < s.width; ++x) {
-        const Int p = line * s.width + x;
-        inside.find(s, line % s.height, x);
-        transpose(weights + p * s.groups * s.taps(), by_tap.data(), s.groups, s.taps());
-        for (Int c = 0; c < s.dim; c += own) {
-          const T* w = by_tap.data() + c / half * own;
-          T* y = out + p * s.dim + c;
-          T local[OWN ? OWN : 1];
-          T* sum = OWN ? local : y;
-          for (Int g = 0; g < own; ++g) sum[g] = 0;
-          for (Int i = 0; i < inside.count; ++i) {
-            const T *v = image + inside.at[i] + c, *tap = w + inside.tap[i] * s.groups;
+  std::vector<T> by_tap(s.taps() * s.groups);
+  every_position(s, threads, [=](Int p, const Inside& inside) mutable {
+    const T* image = value + s.image_of(p);
+    transpose(weights + p * s.groups * s.taps(), by_tap.data(), s.groups, s.taps());
+    for (Int c = 0; c < s.dim; c += own) {
+      const T* w = by_tap.data() + c / half * own;
+      T* y = out + p * s.dim + c;
+      T local[OWN ? OWN : 1];
+      T* sum = OWN ? local : y;
+      for (Int g = 0; g < own; ++g) sum[g] = 0;
+      for (Int i = 0; i < inside.count; ++i) {
+        const T *v = image + inside.at[i] + c, *tap = w + inside.tap[i] * s.groups;
 #pragma omp simd
-            for (Int g = 0; g < own; ++g) sum[g] += tap[g] * v[g];
-          }
-          if (OWN)
-            for (Int g = 0; g < own; ++g) y[g] = sum[g];
-        }
+        for (Int g = 0; g < own; ++g) sum[g] += tap[g] * v[g];
       }
+      if (OWN)
+        for (Int g = 0; g < own; ++g) y[g] = sum[g];
     }
-  }
+  });
 }
 
-// The backward passes give each thread a band of rows of an image. It goes through the positions whose taps reach the
-// band, in order, and adds to the gradients of the band's values alone: the sums are the same for any number of bands.
+// Rows of an image that one thread has in a backward pass.
 struct Band {
-  Int image, start, end;  // rows
+  Int image, start, end;
 
   Band(const Shape& s, Int job, Int bands)
       : image(job / bands), start(job % bands * s.height / bands), end((job % bands + 1) * s.height / bands) {}
 
   bool has(Int row) const { return row >= start && row < end; }
-
-  static Int count(const Shape& s, int threads) {
-    return std::max<Int>(1, std::min<Int>(s.height, (threads + s.batch - 1) / std::max<Int>(1, s.batch)));
-  }
 };
 
-template <typename T, int D>
-void grouped_backward(const T* value, const T* weights, const T* gradient, T* of_value, T* of_weights, const Shape& s,
-                      int threads) {
-  const Int depth = D ? D : s.dim / s.groups, bands = Band::count(s, threads), radius = s.side / 2;
+// The backward passes: a thread goes through the positions whose taps reach its band, in order, and adds to the gradients
+// of the band's values alone, which begin at zero. The sums are the same for any number of bands. `visit(p, mine, band,
+// inside)` is called for each position p; `mine` is whether it is in the band, and its weights' gradients the thread's.
+template <typename T, typename Visit>
+void every_band(T* of_value, const Shape& s, int threads, const Visit& visit) {
+  const Int wanted = (threads + s.batch - 1) / std::max<Int>(1, s.batch), radius = s.side / 2;
+  const Int bands = std::max<Int>(1, std::min<Int>(s.height, wanted)), row = s.width * s.dim;
 #pragma omp parallel num_threads(threads)
   {
     Inside inside(s);
+    Visit own = visit;
 #pragma omp for schedule(static)
     for (Int job = 0; job < s.batch * bands; ++job) {
       const Band band(s, job, bands);
-      const Int first = band.image * s.height * s.width * s.dim;
-      std::fill(of_value + first + band.start * s.width * s.dim, of_value + first + band.end * s.width * s.dim, T(0));
+      T* image = of_value + band.image * s.height * row;
+      std::fill(image + band.start * row, image + band.end * row, T(0));
       for (Int y = std::max<Int>(0, band.start - radius); y < std::min(s.height, band.end + radius); ++y)
         for (Int x = 0; x < s.width; ++x) {
-          const Int p = (band.image * s.height + y) * s.width + x;
           inside.find(s, y, x);
-          for (Int g = 0; g < s.groups; ++g) {
-            const T *w = weights + (p * s.groups + g) * s.taps(), *up = gradient + p * s.dim + g * depth;
-            const T* map = value + first + g * depth;
-            T *of_map = of_value + first + g * depth, *of_w = of_weights + (p * s.groups + g) * s.taps();
-            if (band.has(y)) std::fill(of_w, of_w + s.taps(), T(0));
-            for (Int i = 0; i < inside.count; ++i) {
-              if (band.has(y)) {
-                const T* v = map + inside.at[i];
-                T product = 0;
-#pragma omp simd reduction(+ : product)
-                for (Int d = 0; d < depth; ++d) product += up[d] * v[d];
-                of_w[inside.tap[i]] = product;
-              }
-              if (band.has(inside.row[i])) {
-                const T weight = w[inside.tap[i]];
-                T* ov = of_map + inside.at[i];
-#pragma omp simd
-                for (Int d = 0; d < depth; ++d) ov[d] += weight * up[d];
-              }
-            }
-          }
+          own((band.image * s.height + y) * s.width + x, band.has(y), band, inside);
         }
     }
   }
 }
 
+template <typename T, int D>
+void grouped_backward(const T* value, const T* weights, const T* gradient, T* of_value, T* of_weights, const Shape& s,
+                      int threads) {
+  const Int depth = D ? D : s.dim / s.groups;
+  every_band(of_value, s, threads, [=](Int p, bool mine, const Band& band, const Inside& inside) {
+    const Int first = s.image_of(p);
+    for (Int g = 0; g < s.groups; ++g) {
+      const T *w = weights + (p * s.groups + g) * s.taps(), *up = gradient + p * s.dim + g * depth;
+      const T* map = value + first + g * depth;
+      T *of_map = of_value + first + g * depth, *of_w = of_weights + (p * s.groups + g) * s.taps();
+      if (mine) std::fill(of_w, of_w + s.taps(), T(0));
+      for (Int i = 0; i < inside.count; ++i) {
+        if (mine) {
+          const T* v = map + inside.at[i];
+          T product = 0;
+#pragma omp simd reduction(+ : product)
+          for (Int d = 0; d < depth; ++d) product += up[d] * v[d];
+          of_w[inside.tap[i]] = product;
+        }
+        if (band.has(inside.row[i])) {
+          const T weight = w[inside.tap[i]];
+          T* ov = of_map + inside.at[i];
+#pragma omp simd
+          for (Int d = 0; d < depth; ++d) ov[d] += weight * up[d];
+        }
+      }
+    }
+  });
+}
+
 template <typename T, int OWN>
 void interleaved_backward(const T* value, const T* weights, const T* gradient, T* of_value, T* of_weights,
                           const Shape& s, int threads) {
-  const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves;
-  const Int bands = Band::count(s, threads), radius = s.side / 2, count = s.taps() * s.groups;
-#pragma omp parallel num_threads(threads)
-  {
-    Inside inside(s);
-    std::vector<T> by_tap(count), of_tap(count);
-#pragma omp for schedule(static)
-    for (Int job = 0; job < s.batch * bands; ++job) {
-      const Band band(s, job, bands);
-      const Int first = band.image * s.height * s.width * s.dim;
-      std::fill(of_value + first + band.start * s.width * s.dim, of_value + first + band.end * s.width * s.dim, T(0));
-      for (Int y = std::max<Int>(0, band.start - radius); y < std::min(s.height, band.end + radius); ++y)
-        for (Int x = 0; x < s.width; ++x) {
-          const Int p = (band.image * s.height + y) * s.width + x;
-          const T* up = gradient + p * s.dim;
-          inside.find(s, y, x);
-          transpose(weights + p * count, by_tap.data(), s.groups, s.taps());
-          std::fill(of_tap.begin(), of_tap.end(), T(0));
-          for (Int i = 0; i < inside.count; ++i) {
-            const T *v = value + first + inside.at[i], *tap = by_tap.data() + inside.tap[i] * s.groups;
-            T *ov = of_value + first + inside.at[i], *sum = of_tap.data() + inside.tap[i] * s.groups;
-            if (band.has(y))
-              for (Int c = 0; c < s.dim; c += own) {
-                T* part = sum + c / half * own;
+  const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves, count = s.taps() * s.groups;
+  std::vector<T> by_tap(count), of_tap(count);
+  every_band(of_value, s, threads, [=](Int p, bool mine, const Band& band, const Inside& inside) mutable {
+    const Int first = s.image_of(p);
+    const T* up = gradient + p * s.dim;
+    transpose(weights + p * count, by_tap.data(), s.groups, s.taps());
+    std::fill(of_tap.begin(), of_tap.end(), T(0));
+    for (Int i = 0; i < inside.count; ++i) {
+      const T *v = value + first + inside.at[i], *tap = by_tap.data() + inside.tap[i] * s.groups;
+      T *ov = of_value + first + inside.at[i], *sum = of_tap.data() + inside.tap[i] * s.groups;
+      if (mine)
+        for (Int c = 0; c < s.dim; c += own) {
+          T* part = sum + c / half * own;
 #pragma omp simd
-                for (Int g = 0; g < own; ++g) part[g] += up[c + g] * v[c + g];
-              }
-            if (band.has(inside.row[i]))
-              for (Int c = 0; c < s.dim; c += own) {
-                const T* part = tap + c / half * own;
+          for (Int g = 0; g < own; ++g) part[g] += up[c + g] * v[c + g];
+        }
+      if (band.has(inside.row[i]))
+        for (Int c = 0; c < s.dim; c += own) {
+          const T* part = tap + c / half * own;
 #pragma omp simd
-                for (Int g = 0; g < own; ++g) ov[c + g] += part[g] * up[c + g];
-              }
-          }
-          if (band.has(y)) transpose(of_tap.data(), of_weights + p * count, s.taps(), s.groups);
+          for (Int g = 0; g < own; ++g) ov[c + g] += part[g] * up[c + g];
         }
     }
-  }
+    if (mine) transpose(of_tap.data(), of_weights + p * count, s.taps(), s.groups);
+  });
 }
 
 }  // namespace

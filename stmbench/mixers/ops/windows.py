@@ -109,18 +109,7 @@ def relative_window_attention(q: Tensor, k: Tensor, v: Tensor, vertical: Tensor,
 
 
 def halo_tokens(kv: Tensor, heads: int, window: int, before: int, reach: int) -> tuple[Tensor, Tensor]:
-    """Keys and values of the tokens around each window, zero outside the map.
-
-    Args:
-        kv: (B, H, W, 2 C), head by head its keys, then its values; H and W are multiples of `window`.
-        heads: among which the channels are split.
-        window: side of a window.
-        before: tokens above and left of it that belong to its keys.
-        reach: side of its keys' window.
-
-    Returns:
-        Two tensors (B * windows, heads, reach^2, C / heads).
-    """
+    """`stmbench.kernels.halo.halo_tokens`, which has the shapes, in any dtype and wherever the kernel cannot run."""
     if kv.dtype in WHOLE and can_run(kv):
         keys, values = kernels.halo_tokens(kv, heads, window, before, reach)
     elif is_eager_on_cpu(kv) and needs_gradient(kv):
