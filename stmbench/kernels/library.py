@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stmbench.bundled import cache_folder
 
@@ -49,10 +49,12 @@ class Library:
     reason: str = ""
 
 
-def call(name: str, tensors: tuple[Tensor, ...], sizes: tuple[int, ...], scale: float | None = None) -> None:
-    """Run a kernel on tensors of one dtype, float32 or float64, contiguous unless the sizes say otherwise.
+def call(
+    name: str, tensors: tuple[Tensor | list[Tensor], ...], sizes: tuple[int, ...], scale: float | None = None
+) -> None:
+    """Run a kernel on tensors, contiguous unless the sizes say otherwise, of the first one's dtype: float32 or float64.
 
-    It writes into the last ones. `scale` is for kernels that take one.
+    It writes into the last ones. A list becomes an array of pointers. `scale` is for kernels that take one.
     """
     import torch
 
@@ -61,12 +63,19 @@ def call(name: str, tensors: tuple[Tensor, ...], sizes: tuple[int, ...], scale: 
         raise RuntimeError(f"the kernel {name} is not there: {load().reason}")
     CALLS[name] += 1
     # ctypes lets other threads run while the kernel does
-    getattr(functions, f"{name}_{str(tensors[0].dtype).removeprefix('torch.')}")(
-        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors),
+    dtype = next(tensor.dtype for tensor in tensors if not isinstance(tensor, list))
+    getattr(functions, f"{name}_{str(dtype).removeprefix('torch.')}")(
+        *map(_pointer, tensors),
         *(() if scale is None else (ctypes.c_double(scale),)),
         (ctypes.c_int64 * len(sizes))(*sizes),
         ctypes.c_int(torch.get_num_threads()),
     )
+
+
+def _pointer(tensor: Tensor | list[Tensor]) -> Any:
+    if isinstance(tensor, list):
+        return (ctypes.c_void_p * len(tensor))(*(each.data_ptr() for each in tensor))
+    return ctypes.c_void_p(tensor.data_ptr())
 
 
 @functools.cache

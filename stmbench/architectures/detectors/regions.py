@@ -30,6 +30,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
 
+from stmbench.kernels import roi_align as kernels
+from stmbench.kernels import setting
+
 POOLED: Final = ("0", "1", "2", "3")  # the maps that regions are cut from
 FINEST: Final = 2  # log2 of the first one's stride
 CANONICAL: Final = 7  # a region of 7 of the smallest anchors a side is cut from the third map: 224 pixels by default
@@ -54,12 +57,16 @@ class RegionAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has 
         maps = [x[name] for name in POOLED]
         numbers = [torch.full_like(b[:, :1], index) for index, b in enumerate(boxes)]
         regions = torch.cat([torch.cat(pair, 1) for pair in zip(numbers, boxes, strict=True)])  # image, x1, y1, x2, y2
-        levels = self.level_of(boxes)
+        levels, scales = self.level_of(boxes), [0.5 ** (FINEST + level) for level in range(len(POOLED))]
+        if setting.can_run(*maps, regions):
+            wide = [full(each) for each in maps]
+            given = (regions.to(wide[0].dtype), levels, scales, *self.output_size, self.sampling_ratio, self.exact)
+            return kernels.roi_align(wide, *given).to(maps[0].dtype)
         cut = maps[0].new_zeros(len(regions), maps[0].shape[1], *self.output_size)
         for level, one in enumerate(maps):
             chosen = torch.where(levels == level)[0]
-            scale = 0.5 ** (FINEST + level)
-            part = roi_align(full(one), regions[chosen], self.output_size, scale, self.sampling_ratio, self.exact)
+            given = (self.output_size, scales[level], self.sampling_ratio, self.exact)
+            part = roi_align(full(one), regions[chosen], *given)
             cut = cut.index_put((chosen,), part.to(cut.dtype))
         return cut
 
