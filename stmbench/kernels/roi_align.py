@@ -28,7 +28,7 @@ def roi_align(
     """Each region cut from one of the maps.
 
     Args:
-        maps: (B, C, H, W), of any H and W, float32 or float64; channels_last ones are not copied.
+        maps: (B, C, H, W), of any B, H and W, float32 or float64; channels_last ones are not copied.
         regions: (n, 5), number of the image, x1, y1, x2, y2 in pixels; of the maps' dtype.
         levels: (n,), int64, which map each region is cut from.
         scales: of each map: its cells by pixel.
@@ -82,7 +82,7 @@ def _cuts(maps: list[Tensor], regions: Tensor, height: int, width: int) -> Tenso
 def _numbers(
     laid: list[Tensor], height: int, width: int, sampling_ratio: int, aligned: bool, regions: int
 ) -> tuple[int, ...]:
-    images, _, _, channels = laid[0].shape
+    images, channels = max(each.shape[0] for each in laid), laid[0].shape[3]
     sides = (side for each in laid for side in each.shape[1:3])
     return regions, channels, height, width, sampling_ratio, int(aligned), len(laid), images, *sides
 

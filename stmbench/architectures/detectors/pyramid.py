@@ -99,8 +99,21 @@ class Described:
         return cast(Pyramid, self.backbone).body.trunk
 
 
+class ImageTransform(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision has no types
+    """torchvision's, which leaves images that have the right size alone instead of resampling them to the same pixels."""
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """An image (3, H, W) and its target at the size that the detector wants."""
+        shorter, longer = sorted(image.shape[-2:])
+        if tuple(self.min_size) != (shorter,) or longer > self.max_size:
+            return cast(tuple[Tensor, dict[str, Tensor] | None], super().resize(image, target))
+        if self.training:
+            self.torch_choice(self.min_size)  # random numbers drawn later stay as they are
+        return image, target
+
+
 def image_transform(config: DetectorConfig, trunk: nn.Module) -> GeneralizedRCNNTransform:
     """Resizes images and targets, normalises as the trunk wants it, pads, and maps detections back."""
     described: Mapping[str, Any] = getattr(trunk, "default_cfg", None) or {}
     mean, deviation = (list(described.get(k, v)) for k, v in zip(("mean", "std"), IMAGENET, strict=True))
-    return GeneralizedRCNNTransform(config.min_size, config.max_size, mean, deviation, size_divisible=PATCH)
+    return ImageTransform(config.min_size, config.max_size, mean, deviation, size_divisible=PATCH)

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torchvision.models.detection._utils import Matcher
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference, maskrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
 from torchvision.ops import clip_boxes_to_image
 
 from stmbench.architectures.detectors.pyramid import MakeNorm
-from stmbench.architectures.detectors.regions import RegionAlign, box_coder, full
+from stmbench.architectures.detectors.regions import RegionAlign, box_coder, full, mask_targets
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,8 +157,12 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         chosen = [box[kept] for box, kept in zip(boxes, positive, strict=True)]
         objects = [of[kept] for of, kept in zip(matched, positive, strict=True)]
         logits = full(self.mask_heads[index](cast(Any, self.mask_roi_pool)(maps, chosen, shapes)))
-        masks, classes = ([target[name] for target in targets] for name in ("masks", "labels"))
-        return cast(Tensor, maskrcnn_loss(logits, chosen, masks, classes, objects))
+        if not len(logits):
+            return logits.sum() * 0  # part of the graph, as with an object
+        classes = torch.cat([target["labels"][of] for target, of in zip(targets, objects, strict=True)])
+        wanted = mask_targets([target["masks"] for target in targets], chosen, objects, logits.shape[-1])
+        own = logits[torch.arange(len(classes), device=classes.device), classes]
+        return F.binary_cross_entropy_with_logits(own, wanted)
 
     def _decoded(self, codes: Tensor, boxes: list[Tensor], shapes: Any) -> list[Tensor]:
         """The boxes (n, 4) of each image as one box for all classes moves them, inside the image."""

@@ -71,6 +71,28 @@ class RegionAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has 
         return cut
 
 
+def mask_targets(masks: list[Tensor], boxes: list[Tensor], objects: list[Tensor], side: int) -> Tensor:
+    """What a mask head should predict: each box cut out of its object's mask, by torchvision's rule.
+
+    Args:
+        masks: (objects, H, W) of each image.
+        boxes: (n, 4) of each image, x1, y1, x2, y2 in pixels.
+        objects: (n,) of each image, whose mask each box is for.
+        side: of what is predicted.
+
+    Returns:
+        (sum of n, side, side), shares of pixels, in the boxes' dtype.
+    """
+    pairs = zip(objects, boxes, strict=True)
+    regions = [torch.cat([of[:, None].to(box), box], 1) for of, box in pairs]  # object, x1, y1, x2, y2
+    wide = [mask[:, None].to(box) for mask, box in zip(masks, boxes, strict=True)]
+    if setting.can_run(*wide, *regions):
+        images = torch.cat([torch.full_like(of, index) for index, of in enumerate(objects)])
+        scales = [1.0] * len(wide)
+        return kernels.roi_align(wide, torch.cat(regions), images, scales, side, side, 0, False)[:, 0]
+    return torch.cat([roi_align(mask, each, side)[:, 0] for mask, each in zip(wide, regions, strict=True)])
+
+
 class Anchors(AnchorGenerator):  # type: ignore[misc]
     """Anchors in float32."""
 

@@ -12,11 +12,15 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import project_masks_on_boxes
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from stmbench.architectures.detectors.region_heads import CASCADE, StagedHeads
-from stmbench.architectures.detectors.regions import RegionAlign, anchors, box_coder
+from stmbench.architectures.detectors.regions import RegionAlign, anchors, box_coder, mask_targets
+from stmbench.kernels import setting
 from tests.architectures.detectors.test_kinds import batch, detector
+from tests.kernels import needs_kernels
 
 
 def _of_torchvision(ours: torch.nn.Module, *, masks: bool) -> torch.nn.Module:
@@ -76,7 +80,7 @@ def test_exact_cutting_samples_every_pixel_of_a_linear_map() -> None:
     centres = (16 + 8 * (torch.arange(7) + 0.5)) / 4
     torch.testing.assert_close(ours[0, 0, 3], centres - 0.5)
     torch.testing.assert_close(theirs[0, 0, 3], centres)
-    assert torch.equal(ours, roi_align(levels["0"], boxes, 7, 0.25, 0, True))
+    torch.testing.assert_close(ours, roi_align(levels["0"], boxes, 7, 0.25, 0, True))
 
 
 def test_small_images_are_cut_at_the_right_scale() -> None:
@@ -84,7 +88,67 @@ def test_small_images_are_cut_at_the_right_scale() -> None:
     levels = {str(i): torch.randn(1, 1, 16 // 2**i, 16 // 2**i) for i in range(4)}
     boxes = [torch.tensor([[4.0, 4, 20, 20]])]
     ours = RegionAlign(7, anchor_size=32, exact=False)(levels, boxes, [(36, 36)])
-    assert torch.equal(ours, roi_align(levels["0"], boxes, 7, 0.25, 2, False))
+    torch.testing.assert_close(ours, roi_align(levels["0"], boxes, 7, 0.25, 2, False))
+
+
+def _cuts_and_gradients(*, exact: bool) -> list[Tensor]:
+    """Of two images of objects of all sizes, with boxes that are cut from every level."""
+    generator = torch.Generator().manual_seed(0)
+    levels = {str(i): torch.randn(2, 8, 64 // 2**i, 48 // 2**i, generator=generator).requires_grad_() for i in range(4)}
+    corners = 150 * torch.rand(2, 40, 2, generator=generator)
+    boxes = [torch.cat([low, low + 120 * torch.rand(40, 2, generator=generator) ** 3], 1) for low in corners]
+    cut = RegionAlign(7, anchor_size=4, exact=exact)(levels, boxes, [(256, 192)] * 2)
+    weights = torch.randn(cut.shape, generator=generator)
+    return [cut.detach(), *torch.autograd.grad((cut * weights).sum(), list(levels.values()))]
+
+
+@pytest.mark.parametrize("sides", [(64,), (63, 64, 65)])
+@pytest.mark.parametrize("size", [(64, 64), (64, 107), (80, 64), (64, 108), (63, 64)])
+def test_images_of_the_right_size_are_what_torchvision_makes_of_them(
+    size: tuple[int, int], sides: tuple[int, ...]
+) -> None:
+    found = []
+    ours = detector("maskrcnn").transform
+    for transform in (ours, GeneralizedRCNNTransform(64, 107, ours.image_mean, ours.image_std, size_divisible=32)):
+        generator = torch.Generator().manual_seed(0)
+        image, mask = torch.rand(3, *size, generator=generator), torch.rand(1, *size, generator=generator).round().byte()
+        target = {"boxes": torch.tensor([[3.0, 4, 30, 50]]), "masks": mask, "labels": torch.tensor([1])}
+        transform.min_size = sides
+        torch.manual_seed(5)
+        images, targets = transform.train()([image], [target])
+        found.append([images.tensors, targets[0]["boxes"], targets[0]["masks"], torch.rand(())])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+@needs_kernels
+@pytest.mark.parametrize("exact", [False, True])
+def test_kernels_cut_as_torchvision_does(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with setting.counted() as calls:
+        ours = _cuts_and_gradients(exact=exact)
+    assert calls == {"roi_align": 1, "roi_align_backward": 1}
+    monkeypatch.setenv("STMBENCH_KERNELS", "off")
+    with setting.counted() as calls:
+        theirs = _cuts_and_gradients(exact=exact)
+    assert not calls
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        assert other.abs().sum() > 0  # every level is cut from
+
+
+@pytest.mark.parametrize("kernels", [pytest.param("auto", marks=needs_kernels), "off"])
+def test_targets_of_masks_are_torchvisions(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STMBENCH_KERNELS", kernels)
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(3, 40, 64), (0, 30, 30), (1, 64, 48)]  # objects, height and width of each image
+    masks = [torch.randint(0, 2, size, generator=generator, dtype=torch.uint8) for size in sizes]
+    corners = [40 * torch.rand(count, 4, generator=generator) - 5 for count in (6, 0, 3)]
+    boxes = [torch.cat([box[:, :2], box[:, :2] + box[:, 2:].relu()], 1) for box in corners]
+    objects = [torch.tensor([0, 1, 2, 2, 1, 0]), torch.zeros(0).long(), torch.zeros(3).long()]
+    ours = mask_targets(masks, boxes, objects, 28)
+    pairs = zip(masks, boxes, objects, strict=True)
+    torch.testing.assert_close(ours, torch.cat([project_masks_on_boxes(*each, 28) for each in pairs]))
+    assert 0.3 < float(ours.mean()) < 0.7
 
 
 def test_anchors_and_coder_of_mmdet() -> None:
