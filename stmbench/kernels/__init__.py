@@ -1,13 +1,15 @@
-"""Optional fast paths of the mixers: C++ kernels for a CPU, compiled at their first use where there is a compiler, and
-Triton kernels for CUDA, which run with STMBENCH_KERNELS=all.
+"""Optional fast paths of mixers and detectors: C++ kernels for a CPU, compiled at their first use where there is a
+compiler, and Triton kernels for CUDA, which run with STMBENCH_KERNELS=all.
 
-Each is tested against the mixers' own code, which runs wherever a kernel cannot: without a compiler, on other devices,
+Each is tested against the plain code, which runs wherever a kernel cannot: without a compiler, on other devices,
 in traces and exports, and with STMBENCH_KERNELS=off. A profile's rows say which kernels ran (metric `kernel_calls`).
 
-setting   what STMBENCH_KERNELS asks for, whether kernels can run, and how often each did
-library   compiles and loads them, and calls their functions
-sums      weighted sums of bilinear samples, and over neighbourhoods
-triton_sums  the same sums on CUDA
-halo      the tokens around windows, and a softmax with relative terms
-cpp       their source
+setting       what STMBENCH_KERNELS asks for, whether kernels can run, and how often each did
+library       compiles and loads them, and calls their functions
+sums          weighted sums of bilinear samples, and over neighbourhoods
+triton_sums   the same sums on CUDA
+halo          the tokens around windows, and a softmax with relative terms
+roi_align     regions cut out of a detector's maps
+group_norm    GroupNorm of a detector's maps, with the ReLU after it
+cpp           their source
 """

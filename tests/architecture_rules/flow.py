@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "tables": LOW,
     "kernels": (*LOW, "tables"),
     "mixers": (*LOW, "tables", "kernels"),
-    "architectures": (*LOW, "tables", "mixers"),
+    "architectures": (*LOW, "tables", "kernels", "mixers"),
     "checkpoints": (*LOW, "tables", "mixers", "architectures"),
     "data": BASE,
     "measure": BASE,

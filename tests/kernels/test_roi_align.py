@@ -13,7 +13,7 @@ from tests.kernels import needs_kernels
 
 pytestmark = needs_kernels
 INF = float("inf")
-# image, x1, y1, x2, y2: within the map, across each border, outside of it, of no size, thin, larger than it, within a cell
+# image, x1, y1, x2, y2: within the map, across each border, outside, of no size, thin, larger than it, within a cell
 REGIONS = [
     (0, 3.2, 4.1, 20.7, 30.3), (2, 0, 0, 40, 24), (1, -9.5, 2, 6, 12), (0, 30, 15, 55, 40), (2, 5, -20, 9, 3),
     (1, -30, -30, -12, -8), (0, 90, 3, 99, 9), (2, 7.5, 7.5, 7.5, 7.5), (0, 10, 3, 10, 20), (1, -50, -50, 120, 130),
@@ -47,9 +47,7 @@ def step(cut: Tensor, levels: list[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize("ratio", [0, 1, 2, 3])
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize(("channels", "side"), [(1, (28, 28)), (5, (7, 7)), (32, (7, 5)), (72, (2, 3))])
-def test_cuts_and_gradients_are_torchvisions(
-    channels: int, side: tuple[int, int], ratio: int, aligned: bool
-) -> None:
+def test_cuts_and_gradients_are_torchvisions(channels: int, side: tuple[int, int], ratio: int, aligned: bool) -> None:
     regions = torch.tensor(REGIONS, dtype=torch.float64)
     of = torch.arange(len(regions)) % 2
     levels = maps(channels)

@@ -22,7 +22,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference
 from torchvision.ops import clip_boxes_to_image
 
-from stmbench.architectures.detectors.pyramid import MakeNorm
+from stmbench.architectures.detectors.pyramid import MakeNorm, norms_with_relu
 from stmbench.architectures.detectors.regions import RegionAlign, box_coder, full, mask_targets
 
 
@@ -91,6 +91,8 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
             nn.Sequential(MaskRCNNHeads(width, (width,) * 4, 1, norm), MaskRCNNPredictor(width, width, outputs))
             for _ in range(count)
         )
+        norms_with_relu(self.box_heads)
+        norms_with_relu(self.mask_heads)
         self._coders = [box_coder(stage.weights, mmdet=mmdet) for stage in stages]
         self._matchers = [Matcher(s.overlap, s.overlap, allow_low_quality_matches=False) for s in stages]
 

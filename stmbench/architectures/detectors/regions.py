@@ -61,7 +61,7 @@ class RegionAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has 
         if setting.can_run(*maps, regions):
             wide = [full(each) for each in maps]
             given = (regions.to(wide[0].dtype), levels, scales, *self.output_size, self.sampling_ratio, self.exact)
-            return kernels.roi_align(wide, *given).to(maps[0].dtype)
+            return cast(Tensor, kernels.roi_align(wide, *given)).to(maps[0].dtype)
         cut = maps[0].new_zeros(len(regions), maps[0].shape[1], *self.output_size)
         for level, one in enumerate(maps):
             chosen = torch.where(levels == level)[0]
@@ -89,7 +89,7 @@ def mask_targets(masks: list[Tensor], boxes: list[Tensor], objects: list[Tensor]
     if setting.can_run(*wide, *regions):
         images = torch.cat([torch.full_like(of, index) for index, of in enumerate(objects)])
         scales = [1.0] * len(wide)
-        return kernels.roi_align(wide, torch.cat(regions), images, scales, side, side, 0, False)[:, 0]
+        return cast(Tensor, kernels.roi_align(wide, torch.cat(regions), images, scales, side, side, 0, False))[:, 0]
     return torch.cat([roi_align(mask, each, side)[:, 0] for mask, each in zip(wide, regions, strict=True)])
 
 

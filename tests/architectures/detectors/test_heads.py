@@ -111,8 +111,8 @@ def test_images_of_the_right_size_are_what_torchvision_makes_of_them(
     ours = detector("maskrcnn").transform
     for transform in (ours, GeneralizedRCNNTransform(64, 107, ours.image_mean, ours.image_std, size_divisible=32)):
         generator = torch.Generator().manual_seed(0)
-        image, mask = torch.rand(3, *size, generator=generator), torch.rand(1, *size, generator=generator).round().byte()
-        target = {"boxes": torch.tensor([[3.0, 4, 30, 50]]), "masks": mask, "labels": torch.tensor([1])}
+        image, mask = (torch.rand(channels, *size, generator=generator) for channels in (3, 1))
+        target = {"boxes": torch.tensor([[3.0, 4, 30, 50]]), "masks": mask.round().byte(), "labels": torch.tensor([1])}
         transform.min_size = sides
         torch.manual_seed(5)
         images, targets = transform.train()([image], [target])
