@@ -57,6 +57,10 @@ QUANTITIES: Final = (
     Quantity(title="translation consistency", analysis="invariance_translation", metric="consistency_auc"),
     Quantity(title="rotation consistency", analysis="invariance_rotation", metric="consistency_auc"),
     Quantity(title="scale consistency", analysis="invariance_scale", metric="consistency_auc"),
+    *(
+        Quantity(title=f"box consistency, {kind}", analysis=f"box_consistency_{kind}", metric="box_consistency_auc")
+        for kind in ("translation", "rotation", "scale")
+    ),
     Quantity(title="accuracy under attack", analysis="robustness", metric="accuracy", by_level=True),
 )
 IMAGES: Final = ("definition", "dataset", "split", "num_images", "resolution", "dtype", "level", "condition")
@@ -111,7 +115,7 @@ def _rows_of(frame: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
         & (frame["kind"] == "summary")
         & frame["baseline"].isna()
         # a condition of an invariance is how it was measured, of the others what else was
-        & (frame["condition"].isna() | (frame["metric"] == "consistency_auc"))
+        & (frame["condition"].isna() | frame["metric"].isin(["consistency_auc", "box_consistency_auc"]))
         & frame["value"].notna()
     ]
     trained = rows[~are_random(rows["weights"])]

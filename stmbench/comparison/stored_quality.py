@@ -21,7 +21,7 @@ HIGHER = (  # shares of images
     *("accuracy", "accuracy_top5", "accuracy_on_correct", "consistency"),
     *("knn_accuracy", "knn_accuracy_top5", "linear_accuracy", "instance_accuracy"),
 )
-HIGHER_AREAS = ("consistency_auc", "accuracy_auc", "consistency_on_correct_auc")
+HIGHER_AREAS = ("consistency_auc", "accuracy_auc", "consistency_on_correct_auc", "box_consistency_auc")
 LOWER = ("nll", "brier")
 PRECISIONS = ("box_ap", "mask_ap")  # of a whole set: by intervals, as no image has one
 WHAT = (
@@ -67,8 +67,8 @@ def quality(
 
 
 def _tested(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the tested metrics; for an invariance curve its area instead of a test per level."""
-    curves = frame["analysis"].str.startswith("invariance")
+    """Rows of the tested metrics; for a curve of consistency its area instead of a test per level."""
+    curves = frame["analysis"].str.startswith(("invariance", "box_consistency"))
     by_definition = (frame["metric"] == "consistency") & (frame["level"] == 0)  # a model agrees with itself
     single = frame["metric"].isin([*HIGHER, *LOWER, *PRECISIONS]) & ~curves & ~by_definition
     wanted = single | frame["metric"].isin(HIGHER_AREAS)

@@ -26,6 +26,7 @@ SECTIONS: Final = {
     "translation": "invariance_translation",
     "rotation": "invariance_rotation",
     "scale": "invariance_scale",
+    **{f"box consistency, {kind}": f"box_consistency_{kind}" for kind in ("translation", "rotation", "scale")},
     "throughput": "profile",
     "latency": "profile",
     "peak memory": "profile",

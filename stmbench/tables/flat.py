@@ -20,6 +20,7 @@ OWN: Final = (
     *("dataset", "weights", "seeds", "infer_latency", "infer_peak_memory", "infer_device", "infer_dtype", "erf50"),
     *("linear_top1", "box_ap", "mask_ap"),
     *("translation_consistency", "rotation_consistency", "scale_consistency"),
+    *("box_translation_consistency", "box_rotation_consistency", "box_scale_consistency"),
 )  # then kNN and robustness: a column for each k, and for each attack and eps
 ERF: Final = "stmbench.rectified.linear.v1"  # ERF's own definition
 QUALITY: Final = (
@@ -30,6 +31,9 @@ QUALITY: Final = (
     "invariance_translation",
     "invariance_rotation",
     "invariance_scale",
+    "box_consistency_translation",
+    "box_consistency_rotation",
+    "box_consistency_scale",
 )
 
 
@@ -108,8 +112,10 @@ def _quality(rows: pd.DataFrame, dataset: str | None) -> dict[str, Any]:
     probe = answers[answers["analysis"] == "probe"]
     found["linear_top1"] = _percent(_mean(probe[probe["metric"] == "linear_accuracy"]))
     for kind in ("translation", "rotation", "scale"):
-        own = answers[answers["analysis"] == f"invariance_{kind}"]
-        found[f"{kind}_consistency"] = _percent(_mean(own[own["metric"] == "consistency_auc"]))
+        for analysis, prefix in (("invariance", ""), ("box_consistency", "box_")):
+            own = answers[answers["analysis"] == f"{analysis}_{kind}"]
+            area = _mean(own[own["metric"] == f"{prefix}consistency_auc"])
+            found[f"{prefix}{kind}_consistency"] = _percent(area)
     return found | dict(_neighbours(probe)) | dict(_attacks(answers))
 
 

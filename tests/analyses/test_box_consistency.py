@@ -221,6 +221,8 @@ def test_differences_to_a_control_are_paired(tmp_path: Path, monkeypatch: pytest
     assert set(rows["baseline"]) == {NAME}
     assert rows["value"].to_dict() == {1.0: 0.0, 2.0: -1.0}
     assert rows.loc[2.0, ["ci_low", "ci_high"]].tolist() == [-1.0, -1.0]
+    (area,) = frame[frame["metric"] == "box_consistency_auc_difference"].to_dict("records")
+    assert (area["model"], area["baseline"], area["level"], area["value"]) == (OTHER, NAME, 2.0, -0.5)
     assert set(box_figures(frame)) == {"box_consistency_scale_differences", "box_consistency_scale"}
     assert analysis.is_complete()
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stmbench.comparison.models import compare_models, training_seeds
+from stmbench.reporting.overview import section_of
 from stmbench.tables import Row, Store
 from stmbench.tables.comparison_result import Finding
 from tests.comparison.stores import DW, HALO, costs, rounds, row, write
@@ -133,6 +134,28 @@ def test_average_precision_is_paired_where_the_store_has_the_difference(tmp_path
     (back,) = compare_models(Store(tmp_path).read(), tmp_path, DW, HALO)
     assert back.effect == pytest.approx(-0.04)
     assert (back.high == pytest.approx(-0.03)) == known
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_box_consistency_is_paired_where_the_store_has_the_difference(tmp_path: Path, known: bool) -> None:
+    fields: dict[str, Any] = {"analysis": "box_consistency_scale", "definition": "box_consistency.scale.v1",
+                              "unit": "1", "dataset": "shapes:1", "split": "test", "num_images": 48, "num_samples": 48,
+                              "condition": "threshold=0.1", "level": 2.0}  # fmt: skip
+    weights = {DW: "shapes.e1.s0:d", HALO: "shapes.e1.s0:e"}
+    rows = [
+        row(**fields, model=model, weights=weights[model], metric=metric, value=value, ci_low=value - 0.05,
+            ci_high=value + 0.05)
+        for model, value in ((DW, 0.50), (HALO, 0.54))
+        for metric in ("box_consistency", "box_consistency_auc")
+    ]  # fmt: skip
+    if known:
+        rows.append(row(**fields, model=HALO, weights=weights[HALO], baseline=DW,
+                        metric="box_consistency_auc_difference", value=0.04, ci_low=0.03, ci_high=0.05))  # fmt: skip
+    found = _compared(write(tmp_path, rows))
+    assert list(found) == ["box consistency, scale"]
+    assert found["box consistency, scale"].effect == pytest.approx(0.04)
+    assert found["box consistency, scale"].verdict == ("better" if known else "inconclusive")
+    assert section_of("Box consistency, scale") == "box_consistency_scale"
 
 
 def test_lost_predictions_leave_the_intervals(tmp_path: Path) -> None:

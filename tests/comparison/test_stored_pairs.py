@@ -53,6 +53,22 @@ def test_curves_of_consistency_are_paired_by_image(tmp_path: Path) -> None:
     assert finding.conditions.endswith("paired by image")
 
 
+@pytest.mark.parametrize(("after", "verdict"), [(0.4, "worse"), (0.495, "inconclusive")])
+def test_curves_of_box_consistency_are_compared_by_the_area_alone(tmp_path: Path, after: float, verdict: str) -> None:
+    known = {"analysis": "box_consistency_scale", "definition": "box_consistency.scale.v1", "dataset": "shapes:ab"}
+    known |= {"split": "test", "num_images": 60, "num_samples": 60, "unit": "1", "condition": "threshold=0.1"}
+    base, head = (
+        [
+            stores.row(metric=metric, value=area, ci_low=area - 0.02, ci_high=area + 0.02, level=2.0, **known)
+            for metric in ("box_consistency", "box_consistency_auc", "box_ap")
+        ]
+        for area in (0.5, after)
+    )
+    (finding,) = compared(tmp_path, base, head).findings  # none for a level
+    assert (finding.metric, finding.verdict) == ("box consistency auc", verdict)
+    assert finding.effect == pytest.approx(after - 0.5)
+
+
 @pytest.mark.parametrize("own_labels", [False, True])
 def test_what_an_attack_left_is_paired_by_image(tmp_path: Path, own_labels: bool) -> None:
     lost = [0 if number < 36 else hit for number, hit in enumerate(HITS)]

@@ -53,6 +53,10 @@ def everything() -> list[Row]:
         *answers("knn_accuracy", 0.5, analysis="probe", level=100.0),
         *answers("linear_accuracy", 0.75, analysis="probe", condition="sgd"),
         *answers("consistency_auc", 0.7, analysis="invariance_rotation", condition="before"),
+        *answers(
+            "box_consistency_auc", 0.4, 0.5, analysis="box_consistency_scale", condition="threshold=0.1", level=2.0
+        ),
+        *answers("box_consistency", 0.3, analysis="box_consistency_scale", condition="threshold=0.1", level=2.0),
         *answers("accuracy", 0.85, analysis="robustness", level=0.0),
         *answers("accuracy", 0.25, analysis="robustness", level=0.5 / 255, definition="stmbench.fgsm.v1"),
         *answers("accuracy", 0.0, analysis="robustness", level=8 / 255, definition="stmbench.fgsm.v1"),
@@ -112,6 +116,7 @@ def test_units_and_names_are_timms() -> None:
             "knn_20_top1": 60.0,
             "knn_100_top1": 50.0,
             "rotation_consistency": 70.0,
+            "box_scale_consistency": 45.0,
             "fgsm_0p5_255_top1": 25.0,
             "fgsm_8_255_top1": 0.0,
         }

@@ -32,6 +32,7 @@ register_analysis(
             share("box_consistency_floor", "box consistency of resized pixels"),
             share("box_consistency_floor_auc", "box consistency of resized pixels, area"),
             percentage("box_consistency_difference", "box consistency, difference"),
+            percentage("box_consistency_auc_difference", "box consistency, area, difference"),
             next(metric for metric in coco_metrics() if metric.name == "box_ap"),
             share("padding_share", "padding"),
             Metric(name="ground_truth_boxes", unit="count"),

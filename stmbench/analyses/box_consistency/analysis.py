@@ -45,8 +45,13 @@ class Drawn(ArrayFile):
 
     def interval(self, weights: Floats) -> Interval:
         """Of a sum over levels with (L,) weights."""
-        value, drawn = float(self.values @ weights), np.asarray(weights @ self.drawn)
+        value, drawn = self.summed(weights)
         return percentile_interval(value, drawn, len(self.images), omit_nan=True)
+
+    def summed(self, weights: Floats) -> tuple[float, Floats]:
+        """The sum over levels with (L,) weights, and in each resample; what has no weight may have no value."""
+        seen = weights != 0
+        return float(weights[seen] @ self.values[seen]), np.asarray(weights[seen] @ self.drawn[seen])
 
 
 class BoxConsistency(DetectorAnalysis):
@@ -210,25 +215,32 @@ class BoxConsistency(DetectorAnalysis):
         return f"threshold={self.config.threshold:g}"
 
     def _differences(self, units: Mapping[str, Unit]) -> Iterator[Row]:
-        """Of each model to the control at each level that both have, if both could read the same images."""
+        """Of each model to the control at each level that both have, and of the areas, if both saw the same images."""
         read = {model: Drawn.read(self.store.artifact(unit.key, FILE)) for model, unit in units.items()}
         assert self._control is not None
         base = read[self._control]
         for model, head in read.items():
             if model == self._control or not np.array_equal(head.images, base.images):
                 continue
-            for level in np.intersect1d(head.levels, base.levels):
-                one, other = (side.levels == level for side in (head, base))
-                value = float((head.values[one] - base.values[other])[0])
-                count = len(head.images)
-                ends = percentile_interval(value, head.drawn[one][0] - base.drawn[other][0], count, omit_nan=True)
+            count = len(head.images)
+            wanted = [
+                ("", float(level), (head.levels == level).astype(float), (base.levels == level).astype(float))
+                for level in np.intersect1d(head.levels, base.levels)
+            ]
+            if len(head.levels) > 1 and np.array_equal(head.levels, base.levels):
+                area = area_weights(head.levels)
+                wanted.append(("_auc", float(head.levels[-1]), area, area))
+            for suffix, level, one, other in wanted:
+                (mine, drawn), (theirs, drawn_there) = head.summed(one), base.summed(other)
+                value = mine - theirs
+                ends = percentile_interval(value, drawn - drawn_there, count, omit_nan=True)
                 yield self.row(
-                    metric="box_consistency_difference",
+                    metric=f"box_consistency{suffix}_difference",
                     value=value,
                     model=model,
                     baseline=self._control,
                     kind="summary",
-                    level=float(level),
+                    level=level,
                     condition=self._condition,
                     weights=units[model].weights[0],
                     dataset=self.images.column,
@@ -241,7 +253,7 @@ class BoxConsistency(DetectorAnalysis):
                 )
 
 
-def area_weights(levels: Sequence[float]) -> Floats:
+def area_weights(levels: Sequence[float] | Floats) -> Floats:
     """(L,) weights of the mean over the range of levels, by trapezoids; they sum to 1."""
     steps = np.diff(np.asarray(levels)) / (levels[-1] - levels[0])
     weights = np.zeros(len(levels))
