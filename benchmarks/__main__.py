@@ -40,6 +40,10 @@ COMMANDS: Final = {
     "local_aggregation-train": ("local_aggregation", "--train"),
     "detection_scoring": ("detection_scoring", "--rounds", "3"),
     "detection": ("detection", "--images", "96", "--rounds", "20"),
+    "detection-kernels": (
+        *("detection", "--model", "maskrcnn:unified_dw_conv_nano[layer_scale=0.1]"),
+        *("--images", "96", "--kernels", "--rounds", "40"),
+    ),
     "dino": ("dino", "--rounds", "25"),
     "coverage": ("coverage", "ratios"),
     "knn": ("knn",),

@@ -2,16 +2,23 @@
 
     python benchmarks/detection.py --model maskrcnn:unified_dw_conv_nano --images 64 --rounds 10
 
+    python benchmarks/detection.py --kernels --rounds 40    a step with the compiled kernels and without, in turn
+
 The bare loop: tensors and targets that wait in memory, the sum of the losses, backward, clipping, AdamW.
 It has no order, no mirroring, no schedule, no look at the losses. The two alternate, an epoch each; the time of ours is
-without its evaluation. Evaluation: the share of its time that is spent outside of the detector.
+without its evaluation. Evaluation: the share of its time that is spent outside of the detector. With `--kernels` times
+are seconds of the processor, of the bare loop's step and of its parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
+import os
+import random
 import time
+from collections import defaultdict
 
 import torch
 from torch import nn
@@ -41,6 +48,37 @@ class Watched(nn.Module):
         return found
 
 
+def with_kernels(bare: nn.Module, batches: list[tuple[object, object]], clip: float, rate: float, rounds: int) -> None:
+    """Print a step's time with the compiled kernels and without, each batch in both settings, in a random order."""
+    optimizer = torch.optim.AdamW(bare.parameters(), lr=rate, fused=True)
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    order = random.Random(0)
+    for number in range(rounds + 2):  # two warm up
+        for setting in order.sample(("auto", "off"), 2):
+            os.environ["STMBENCH_KERNELS"] = setting
+            images, targets = batches[number % len(batches)]
+            torch.manual_seed(number)
+            marks = [time.process_time()]
+            loss = torch.stack(list(bare(images, targets).values())).sum()
+            marks.append(time.process_time())
+            loss.backward()
+            marks.append(time.process_time())
+            nn.utils.clip_grad_norm_(bare.parameters(), clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            marks.append(time.process_time())
+            if number >= 2:
+                parts = [end - start for start, end in itertools.pairwise(marks)]
+                for name, seconds in zip(("forward", "backward", "update", "step"), [*parts, sum(parts)], strict=True):
+                    found[name][setting].append(1e3 * seconds)
+    print("| part | with kernels, ms | without, ms | without / with | 95 % |")
+    print("|---|---|---|---|---|")
+    for name, times in found.items():
+        ratio = paired_ratio(times["off"], times["auto"], seed=0)
+        ours, plain = (median_interval(times[setting], seed=0).estimate for setting in ("auto", "off"))
+        print(f"| {name} | {ours:.0f} | {plain:.0f} | {ratio.estimate:.2f} | {ratio.low:.2f} to {ratio.high:.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="maskrcnn:unified_dw_conv_nano")
@@ -48,6 +86,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kernels", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     recipe = dataclasses.replace(
@@ -62,6 +101,11 @@ def main() -> None:
     optimizer = torch.optim.AdamW(bare.parameters(), lr=recipe.scaled_lr)  # as fast as ours: positives cost more
     masks = bool(bare.has_masks)
     waiting = [(as_tensor(image), target) for image, target in (data.train.read(i, masks) for i in data.chosen)]
+    if chosen.kernels:
+        starts = range(0, len(waiting) - chosen.batch + 1, chosen.batch)
+        batches = [tuple(map(list, zip(*waiting[first : first + chosen.batch], strict=True))) for first in starts]
+        with_kernels(bare, batches, recipe.clip_grad or 1.0, recipe.scaled_lr, chosen.rounds)  # type: ignore[arg-type]
+        return
     theirs = list[float]()
 
     def keep(_: Loop, reached: str) -> None:
