@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import datetime
+import functools
 import random
 import secrets
 import time
@@ -71,7 +72,11 @@ class Analysis(abc.ABC):
         self.machine_facts = environment.machine_facts(device)
         self.machine = environment.machine_id(self.machine_facts)
         self.software = environment.software_facts()
-        self.watch = MachineWatch(device)
+
+    @functools.cached_property
+    def watch(self) -> MachineWatch:
+        """Watches the machine, begun by each unit: whether units are done is asked of analyses that measure nothing."""
+        return MachineWatch(self.device)
 
     @property
     @abc.abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Unit:
     series: str = ""  # units that are measured afresh together, such as all blocks of one run; default: itself
     derived: bool = False  # a summary of other units: made again in every run, in place of the old one
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The name of the unit's part."""
         from stmbench.tables.store import unit_key

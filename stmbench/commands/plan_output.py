@@ -18,9 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stmbench.commands import terminal
+from stmbench.data.sets import opened_once
 from stmbench.errors import printable
 from stmbench.experiments.estimating import Estimator, RecordedEstimator, threads_of_tasks, total
-from stmbench.experiments.tasks import Task, is_done
+from stmbench.experiments.tasks import Task, TrainedWeights, is_done
 from stmbench.tables.labels import duration
 
 if TYPE_CHECKING:
@@ -114,8 +115,11 @@ def tasks_done(tasks: Sequence[Task], folder: Path) -> dict[str, bool]:
         return {task.name: False for task in tasks}
     from stmbench.tables import Store
 
-    Store(folder).keys()
-    return {task.name: not task.fresh and is_done(task, folder) for task in tasks}
+    if not Store(folder).keys():
+        return {task.name: False for task in tasks}
+    trained = TrainedWeights(folder)
+    with opened_once():
+        return {task.name: not task.fresh and is_done(task, folder, trained) for task in tasks}
 
 
 def estimated(
@@ -139,4 +143,5 @@ def estimated(
         except LookupError:  # a model, or a set, of which nothing is written down
             pass
     estimator = Estimator(device, threads_of_tasks(workers))
-    return found | {task.name: estimator.seconds(task) for task in waiting}
+    with opened_once():
+        return found | {task.name: estimator.seconds(task) for task in waiting}

@@ -180,6 +180,10 @@ class Digits(ImageSet):
 
     def fingerprint(self) -> str:
         """Hash of all digits and of the split."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         pixels = hashlib.sha256(self._pixels.tobytes()).hexdigest()
         return digest(["digits.v1", DIGIT_SIDE, self.split, pixels, self._labels.tobytes().hex()])
 

@@ -9,10 +9,12 @@ a flat folder                              images without labels, unless there i
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -21,7 +23,7 @@ from stmbench.errors import ConfigError, InputError, UnknownNameError
 if TYPE_CHECKING:
     from stmbench.data.image_set import ImageSet
 
-__all__ = ["EMBEDDED", "IMAGES", "open_set"]
+__all__ = ["EMBEDDED", "IMAGES", "open_set", "opened_once"]
 
 # name -> module and factory; imported on demand, since some need an extra
 EMBEDDED: Mapping[str, tuple[str, str]] = {
@@ -35,6 +37,8 @@ IMAGES: Mapping[str, Mapping[str, int]] = {
     "photos": {"test": 700},
     "shapes": {"train": 12_000, "val": 1_200, "test": 1_200},
 }
+KEPT = 16  # sets that `opened_once` keeps: each seed has its own
+_KEPT: ContextVar[dict[tuple[object, ...], ImageSet] | None] = ContextVar("kept", default=None)
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
 
@@ -61,12 +65,29 @@ def open_set(
         ConfigError: a split that the set does not have.
         InputError: nothing usable at the path, labels or classes that do not fit, or a missing extra.
     """
-    image_set = _opened(name_or_path, split, seed, labels)
+    kept, asked = _KEPT.get(), (name_or_path, split, seed, labels)
+    image_set = None if kept is None else kept.get(asked)
+    if image_set is None:
+        image_set = _opened(*asked)
+        if kept is not None:
+            if len(kept) >= KEPT:
+                del kept[next(iter(kept))]
+            kept[asked] = image_set
     if classes is None:
         return image_set
     from stmbench.data.class_maps import class_map, mapped
 
     return mapped(image_set, class_map(classes))
+
+
+@contextlib.contextmanager
+def opened_once() -> Iterator[None]:
+    """Keep sets open within the block, for whoever asks thousands of tasks what they are; files must not change."""
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> ImageSet:

@@ -38,6 +38,7 @@ class Estimator:
     def __init__(self, device: str, threads: int) -> None:
         self._device, self._threads = device, threads
         self._speeds: dict[str, float] = {}
+        self._sides: dict[str, int] = {}
 
     def seconds(self, task: Task) -> float | None:
         """Of a task; None where that cannot be told (data are missing, or the GPU is another machine's)."""
@@ -83,8 +84,10 @@ class Estimator:
         from stmbench.analyses.models import design_size
         from stmbench.tasks.base import open_data
 
+        if run.model not in self._sides:
+            self._sides[run.model] = design_size(run.model)[0]
         data = open_data(run)
-        return run.recipe.passes(design_size(run.model)[0]), len(data.chosen), len(data.test)
+        return run.recipe.passes(self._sides[run.model]), len(data.chosen), len(data.test)
 
     def _seconds(self, task: Task) -> float:
         def speed() -> float:

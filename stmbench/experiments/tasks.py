@@ -94,7 +94,9 @@ def execute(task: Task, folder: Path, *, listener: Listener | None = None) -> Ta
     )
 
 
-def analysis_of(task: Task, folder: Path, listener: Listener | None = None) -> Analysis:
+def analysis_of(
+    task: Task, folder: Path, listener: Listener | None = None, weights: TrainedWeights | None = None
+) -> Analysis:
     """The analysis that a task stands for. Raises what its config and its data raise."""
     from stmbench.tables import Store
 
@@ -108,7 +110,7 @@ def analysis_of(task: Task, folder: Path, listener: Listener | None = None) -> A
         return Training(task.runs, store, group=ProcessGroup(device=torch.device(task.device)), listener=listener)
     settings = RunSettings(
         models=task.models,
-        checkpoints={model: Path(file) for model, file in weights_of(task, folder).items()},
+        checkpoints={model: Path(file) for model, file in weights_of(task, folder, weights).items()},
         seed=task.seed,
         device=task.device,
         control=task.control,
@@ -124,29 +126,45 @@ def options_of(task: Task) -> Options:
     return dataclasses.replace(task.step, given={**task.step.given, **images}).options()
 
 
-def weights_of(task: Task, folder: Path) -> dict[str, str]:
+class TrainedWeights:
+    """Where the trainings of a store leave their weights; found once for each, as each analysis of them asks."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[TrainingSettings, RunFolder] = {}
+
+    def folder(self, run: TrainingSettings) -> RunFolder:
+        """The folder of a training. Raises what its config and its data raise."""
+        from stmbench.tables import Store
+        from stmbench.training.analysis import Training
+
+        if run not in self._known:
+            self._known[run] = Training([run], Store(self._folder)).folder(run)
+        return self._known[run]
+
+
+def weights_of(task: Task, folder: Path, trained: TrainedWeights | None = None) -> dict[str, str]:
     """model -> checkpoint; of trained weights the place where they are, or will be."""
     checkpoints = dict(task.files)
     if task.step is None or not task.runs:
         return checkpoints
-    from stmbench.tables import Store
-    from stmbench.training.analysis import Training
-
+    trained = trained or TrainedWeights(folder)
     for run in task.runs:
-        kept = Training([run], Store(folder)).folder(run)
+        kept = trained.folder(run)
         path = kept.result if task.epoch is None else _epoch_file(kept, task.epoch)
         checkpoints[run.model] = str(path)
     return checkpoints
 
 
-def is_done(task: Task, folder: Path) -> bool:
+def is_done(task: Task, folder: Path, trained: TrainedWeights | None = None) -> bool:
     """Whether the store has all of a task."""
     if task.missing or not (folder / "parts").is_dir():
         return False
-    if not all(Path(file).is_file() for file in weights_of(task, folder).values()):
+    trained = trained or TrainedWeights(folder)
+    if not all(Path(file).is_file() for file in weights_of(task, folder, trained).values()):
         return False
     try:
-        analysis = analysis_of(task, folder)
+        analysis = analysis_of(task, folder, weights=trained)
         return analysis.is_complete() and _has_epochs(task, analysis)
     except StmbenchError:
         return False
@@ -158,10 +176,11 @@ def _epoch_file(folder: RunFolder, epoch: int) -> Path:
 
 def _has_epochs(task: Task, analysis: Analysis) -> bool:
     """Whether a finished training left the epochs' weights that are wanted now: what it keeps is no part of its key."""
+    if task.step is not None:
+        return True
     from stmbench.training.analysis import Training
 
-    if not isinstance(analysis, Training):
-        return True
+    assert isinstance(analysis, Training)
     for run in task.runs:
         if run.keep_every and analysis.is_done(analysis.unit_of(run)):
             epochs = range(run.keep_every, run.recipe.epochs + 1, run.keep_every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -23,13 +24,17 @@ def machine_facts(device: str = "cpu") -> dict[str, Any]:
 
     Independent of CUDA_VISIBLE_DEVICES and of the device's number: the same device is the same machine.
     """
+    return {**_host_facts(), **(_gpu_facts(device) if device.startswith("cuda") else {"gpus": []})}
+
+
+@functools.cache
+def _host_facts() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "logical_cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
-        **(_gpu_facts(device) if device.startswith("cuda") else {"gpus": []}),
     }
 
 
@@ -58,7 +63,15 @@ def machine_id(facts: Mapping[str, Any]) -> str:
 
 
 def software_facts() -> dict[str, Any]:
-    """Versions of the software, and the commit of a checkout and whether it has uncommitted changes."""
+    """Versions of the software, and the commit of a checkout and whether it has uncommitted changes.
+
+    As they were when this process first asked, which is nearer to the code that it imported than what is there now.
+    """
+    return dict(_software_facts())
+
+
+@functools.cache
+def _software_facts() -> dict[str, Any]:
     import torch
 
     versions = {name: version_of(name) for name in PACKAGES}

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stmbench.analyses import models
+from stmbench.analyses.images import ImageAnalysis
 from stmbench.analyses.options import ImageOptions
+from stmbench.commands.plan_output import tasks_done
+from stmbench.data import sets
 from stmbench.errors import InputError
+from stmbench.experiments.estimating import Estimator
 from stmbench.experiments.planning import Resources
-from stmbench.experiments.tasks import options_of
+from stmbench.experiments.tasks import is_done, options_of
+from stmbench.tables import Store
+from stmbench.training.analysis import Training
+from stmbench.training.settings import TrainingSettings
 from tests.experiments.files import HEAD, MODELS, TINY, TRAINED, write
 from tests.experiments.plans import named, planned
 
@@ -157,3 +169,42 @@ def test_the_options_of_an_analysis_reach_its_request(tmp_path: Path) -> None:
         "bf16",
         9.0,
     )
+
+
+def test_what_tasks_share_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = planned(tmp_path, TINY)
+    for _ in range(3):  # of one analysis, as of an experiment of many
+        tasks += [dataclasses.replace(tasks[2], name=f"{len(tasks)}")]
+    (tmp_path / "store" / "parts").mkdir(parents=True)
+    made, opened, built = list[object](), list[str](), list[str]()
+    training, opener, size = Training.__init__, sets._opened, models.design_size
+
+    def making(self: Training, runs: Sequence[TrainingSettings], *rest: Any, **options: Any) -> None:
+        made.append(runs)
+        training(self, runs, *rest, **options)
+
+    monkeypatch.setattr(Training, "__init__", making)
+    monkeypatch.setattr(sets, "_opened", lambda *asked: opened.append(asked[1]) or opener(*asked))
+    monkeypatch.setattr(models, "design_size", lambda name: built.append(name) or size(name))
+    monkeypatch.setattr(Store, "keys", lambda _: ["of another experiment"])
+    done = tasks_done(tasks, tmp_path / "store")
+    assert set(done.values()) == {False}
+    assert len(made) == 2 * 2, "each training for its folder, and whether it is done"
+    assert sorted(opened) == ["test", "train"]
+    with sets.opened_once():
+        assert sets.open_set("digits") is sets.open_set("digits")
+    assert sets.open_set("digits") is not sets.open_set("digits")
+    estimator = Estimator("cpu", 1)
+    monkeypatch.setattr(estimator, "speed", lambda _: 1.0)
+    for task in [*tasks, *tasks]:
+        assert estimator.seconds(task)
+    assert sorted(built) == sorted(MODELS)
+
+
+def test_whether_an_analysis_is_done_takes_no_code_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (task,) = planned(tmp_path, "title: T\nmodels: [unified_identity_nano]\ndata: {set: digits}\nanalyses: [erf]\n")
+    monkeypatch.setitem(sys.modules, "stmbench.training.analysis", None)
+    (tmp_path / "store" / "parts").mkdir(parents=True)
+    assert not is_done(task, tmp_path / "store")
+    monkeypatch.setattr(ImageAnalysis, "is_complete", lambda _: True)
+    assert is_done(task, tmp_path / "store")

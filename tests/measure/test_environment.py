@@ -79,3 +79,13 @@ def test_a_checkout_has_a_commit_and_may_be_dirty(tmp_path: Path) -> None:
     assert state == {"commit": git("rev-parse", "HEAD").strip(), "dirty": False}
     (tmp_path / "file").write_text("two")
     assert environment.git_state(tmp_path)["dirty"] is True
+
+
+def test_software_is_looked_up_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, version_of = list[str](), environment.version_of
+    monkeypatch.setattr(environment, "version_of", lambda name: asked.append(name) or version_of(name))
+    environment._software_facts.cache_clear()
+    first = environment.software_facts()
+    first["torch"] = "changed by a caller"
+    assert environment.software_facts()["torch"] != first["torch"]
+    assert asked == list(environment.PACKAGES)

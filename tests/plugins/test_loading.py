@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
@@ -195,6 +196,21 @@ def test_an_entry_point_that_was_imported_before(tmp_path: Path, monkeypatch: py
     importlib.import_module("stm_imported")  # by a notebook, say
     plugins.load_plugins()
     assert MIXERS.get("passthrough").plugin_sha256 == hashlib.sha256(SOUND.encode()).hexdigest()
+
+
+def test_installed_packages_are_looked_through_again_only_where_something_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: asked.append(group) or [])
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.load_plugins()
+    assert asked == list(loading.GROUPS)
+    plugins.load_plugins()
+    assert asked == list(loading.GROUPS), "each task of an experiment asks"
+    os.utime(tmp_path, ns=(0, 0))
+    plugins.load_plugins()
+    assert asked == 2 * list(loading.GROUPS)
 
 
 def test_an_analysis_is_recorded_under_its_kind(tmp_path: Path) -> None:
