@@ -92,10 +92,12 @@ class RunOutput:
 
             with self._engine(engine, address, tell) as made:
                 done = tasks_done(self.tasks, self.folder)
-                estimates = estimated(self.tasks, done, self.workers, measured=True)
+                here = engine != "ray"  # the speed of this machine says nothing of a cluster's
+                workers = self.workers if here else made.slots
+                estimates = estimated(self.tasks, done, workers, measured=here)
                 if progress and self.file and any(estimates.values()):
-                    seconds = total(self.tasks, {name: found or 0.0 for name, found in estimates.items()}, self.workers)
-                    self._note(f"about {duration(seconds)} with {self.workers} at a time")
+                    seconds = total(self.tasks, {name: found or 0.0 for name, found in estimates.items()}, workers)
+                    self._note(f"about {duration(seconds)} with {workers} at a time")
                 run = Run(self.tasks, made, self.folder, estimates=estimates, tell=display, deadline=self.deadline)
                 runs.append(run)
                 report = run.run()

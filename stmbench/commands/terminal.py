@@ -184,7 +184,7 @@ class ProgressLine:
 class RunProgress:
     """Shows the status of a run: drawn on a terminal, a line now and then elsewhere."""
 
-    between_draws_s, between_lines_s = 0.3, 15.0
+    between_draws_s, between_done_s, between_lines_s = 0.3, 1.0, 15.0
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live
@@ -206,7 +206,9 @@ class RunProgress:
         """Show it, unless something was shown a moment ago."""
         now = time.monotonic()
         pause = self.between_draws_s if self._live else self.between_lines_s
-        if now - self._shown < pause and not (self._live is None and status.done != self._done):
+        if self._live is None and status.done != self._done:
+            pause = 0.0 if status.done == status.total else self.between_done_s
+        if now - self._shown < pause:
             return
         self._shown, self._done = now, status.done
         if self._live:

@@ -8,6 +8,7 @@ planning       tasks, and what they need
 tasks          data that travels, doing it, whether it is done
 estimating     about how long tasks take
 running        tasks in order, retries
+ready_queue    tasks that wait for others, or for room
 published      published values of a table
 engines/       where tasks are done
 """

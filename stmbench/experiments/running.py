@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stmbench.analyses.models import facts_of
 from stmbench.experiments.engines import Done, Engine, TaskFailed, TaskProgress
+from stmbench.experiments.ready_queue import ReadyQueue
 from stmbench.experiments.tasks import Task, TaskResult
 from stmbench.tables import Row, Store
 from stmbench.tables.store import unit_key
+
+TELL_EVERY_S = 0.1
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -77,14 +82,20 @@ class Run:
     ) -> None:
         self._deadline = deadline
         self._tasks = {task.name: task for task in tasks}
-        self._engine, self._folder, self._estimates, self._tell = engine, folder, estimates, tell
-        self._waiting = [task for task in tasks if task.missing is None]
+        self._engine, self._store, self._estimates, self._tell = engine, Store(folder), estimates, tell
+        self._queue = ReadyQueue(tasks)
+        # nanoseconds of what waits, alone or not: whole numbers stay exact, whatever is added and taken away
+        self._waiting = {True: 0, False: 0}
+        for task in tasks:
+            self._waiting[task.alone] += 0 if task.missing else self._cost(task)
+        self._timed = any(estimates.values())
         self._running: dict[str, str] = {}
+        self._alone: str | None = None  # the running task beside which nothing may run
         self._shares: dict[str, float] = {}
         self._ended: set[str] = set()
-        self._undone: set[str] = set()  # of the ended: failed or skipped
         self._spent, self._expected = 0.0, 0.0
         self._began: dict[str, float] = {}
+        self._told, self._unsaid = -math.inf, False
         self.report = RunReport()
 
     def run(self) -> RunReport:
@@ -92,13 +103,15 @@ class Run:
         for task in self._tasks.values():
             if task.missing is not None:
                 self._skip(task, f"missing: {task.missing}")
-        while self._waiting or self._running:
+        while self._queue or self._running:
             self._start()
             if not self._running:
                 continue
             for event in self._engine.wait():
                 self._take(event)
             self.say()
+        if self._unsaid:
+            self.say(at_once=True)
         return self.report
 
     def hear(self, event: TaskProgress) -> None:
@@ -106,34 +119,35 @@ class Run:
         self._take(event)
         self.say()
 
-    def say(self) -> None:
-        """Tell where the run stands."""
-        done = len(self._ended)
-        self._tell(RunStatus(done=done, total=len(self._tasks), running=dict(self._running), seconds_left=self._left()))
+    def say(self, *, at_once: bool = False) -> None:
+        """Tell where the run stands, but no more than a few times a second unless it has to be `at_once`."""
+        now = time.monotonic()
+        self._unsaid = not at_once and now - self._told < TELL_EVERY_S
+        if self._unsaid:
+            return
+        self._told = now
+        done, total = len(self._ended), len(self._tasks)
+        self._tell(RunStatus(done=done, total=total, running=dict(self._running), seconds_left=self._left()))
 
     def _start(self) -> None:
-        for task in list(self._waiting):
-            failed = next((name for name in task.needs if name in self._undone), None)
-            if failed is not None:
-                self._waiting.remove(task)
-                self._skip(task, f"needs {failed!r}, which was not done")
-                if failed in self.report.left_out:
-                    self.report.left_out[task.name] = self.report.skipped.pop(task.name)
-                continue
-            if any(name in self._tasks and name not in self._ended for name in task.needs):
-                continue
+        while (task := self._next()) is not None:
+            self._waiting[task.alone] -= self._cost(task)
             if self._too_late(task):
-                self._waiting.remove(task)
-                self._skip(task, "left out: the budget of time does not reach; give more to do it")
-                self.report.left_out[task.name] = self.report.skipped.pop(task.name)
+                self._skip(
+                    task, "left out: the budget of time does not reach; give more to do it", self.report.left_out
+                )
                 continue
-            if len(self._running) >= (1 if task.alone or self._alone() else self._engine.slots):
-                continue
-            self._waiting.remove(task)
             self._running[task.name] = task.name
+            self._alone = task.name if task.alone else None
             self._began[task.name] = time.monotonic()
             self._engine.submit(task)
             self.say()
+
+    def _next(self) -> Task | None:
+        """The first task that can begin now."""
+        if self._alone is not None or (self._running and len(self._running) >= self._engine.slots + self._engine.ahead):
+            return None
+        return self._queue.pop(alone=not self._running)
 
     def _too_late(self, task: Task) -> bool:
         """Whether a task would end after the deadline, by its estimate and by how estimates held so far."""
@@ -147,9 +161,6 @@ class Run:
         """How much longer tasks took than was estimated."""
         return self._spent / self._expected if self._expected > 0 else 1.0
 
-    def _alone(self) -> bool:
-        return any(self._tasks[name].alone for name in self._running)
-
     def _take(self, event: TaskProgress | Done | TaskFailed) -> None:
         if isinstance(event, TaskProgress):
             self._running[event.name] = event.text
@@ -158,40 +169,58 @@ class Run:
             return
         name = event.result.name if isinstance(event, Done) else event.name
         self._running.pop(name, None)
+        self._shares.pop(name, None)
+        self._alone = None if self._alone == name else self._alone
         self._ended.add(name)
         if isinstance(event, TaskFailed):
             self.report.lost[name] = event.reason
-            self._undone.add(name)
             self._write_row(self._tasks[name], "failed", event.reason)
+            self._lose(name, self.report.skipped)
             return
         self.report.results.append(event.result)
-        Store(self._folder).remove(_reason_key(self._tasks[name]))
-        if self._tasks[name].step is None and event.result.failures:
-            self._undone.add(name)  # nobody can use its weights
+        if (key := _reason_key(self._tasks[name])) in self._reasons:
+            self._store.remove(key)  # which lists the whole folder
+            self._reasons.discard(key)
         if event.result.measured:
             self._spent += time.monotonic() - self._began[name]
             self._expected += self._estimates.get(name) or 0.0
+        if self._tasks[name].step is None and event.result.failures:
+            self._lose(name, self.report.skipped)  # nobody can use its weights
+        else:
+            self._queue.meet(name)
+
+    @functools.cached_property
+    def _reasons(self) -> set[str]:
+        """Keys of the parts that the store has, where those that say why a task was not done are looked for."""
+        return set(self._store.names())
+
+    def _cost(self, task: Task) -> int:
+        return round((self._estimates.get(task.name) or 0.0) * 1e9)
 
     def _left(self) -> float | None:
         """Seconds, from the estimates, scaled by how they held so far."""
-        if not any(self._estimates.values()):
+        if not self._timed:
             return None
-        seconds = 0.0
-        for task in [*self._waiting, *(self._tasks[name] for name in self._running)]:
-            share = 1 if task.alone else 1 / self._engine.slots
-            rest = 1 - self._shares.get(task.name, 0.0) if task.name in self._running else 1.0
-            seconds += (self._estimates.get(task.name) or 0.0) * share * rest
-        return seconds * self._factor
+        rest = dict(self._waiting)
+        for name in self._running:
+            rest[self._tasks[name].alone] += round(self._cost(self._tasks[name]) * (1 - self._shares.get(name, 0.0)))
+        return (rest[True] + rest[False] / self._engine.slots) / 1e9 * self._factor
 
-    def _skip(self, task: Task, reason: str) -> None:
+    def _skip(self, task: Task, reason: str, where: dict[str, str] | None = None) -> None:
+        """Leave a task out, and what needs it; `where` the report says so, else among the skipped."""
+        where = self.report.skipped if where is None else where
         self._ended.add(task.name)
-        self.report.skipped[task.name] = reason
-        self._undone.add(task.name)
+        where[task.name] = reason
         self._write_row(task, "skipped", reason)
+        self._lose(task.name, where)
+
+    def _lose(self, name: str, where: dict[str, str]) -> None:
+        for task in self._queue.lose(name):
+            self._waiting[task.alone] -= self._cost(task)
+            self._skip(task, f"needs {name!r}, which was not done", where)
 
     def _write_row(self, task: Task, status: str, reason: str) -> None:
         """One part that says why, in place of an older one."""
-        store = Store(self._folder).require_writable()
         now = datetime.datetime.now(datetime.timezone.utc)
         rows = []
         for model in task.models:
@@ -212,7 +241,9 @@ class Run:
                     reason=reason,
                 )
             )
-        store.write(_reason_key(task), rows, metadata={"status": status, "task": task.name, "disturbances": []})
+        key = _reason_key(task)
+        self._reasons.add(key)
+        self._store.write(key, rows, metadata={"status": status, "task": task.name, "disturbances": []})
 
 
 def _reason_key(task: Task) -> str:

@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 
 from stmbench.experiments import running
-from stmbench.experiments.engines import TaskProgress
+from stmbench.experiments.engines import Event, TaskProgress
 from stmbench.experiments.running import Run, RunReport, RunStatus
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
-from stmbench.tables import read
+from stmbench.tables import Store, read
 from tests.experiments.files import MODELS
 from tests.experiments.scripted_engine import ScriptedEngine, result
 
 MODEL = MODELS[1]
+
+
+@pytest.fixture(autouse=True)
+def told_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "TELL_EVERY_S", 0.0)
 
 
 def task(name: str, *needs: str, training: bool = False, alone: bool = False, missing: str | None = None) -> Task:
@@ -201,3 +206,55 @@ def test_what_would_end_after_the_deadline_is_left_out_with_what_needs_it(tmp_pa
     assert {status for status, _ in reasons(tmp_path).values()} == {"skipped"}
     later = Run(tasks, ScriptedEngine(), tmp_path, estimates=estimates, tell=lambda _: None).run()
     assert {result.name for result in later.results} == {"short", "train", "look", "look again"}
+
+
+class Counted(dict[str, float | None]):
+    """Estimates that count how often they are asked for."""
+
+    asked = 0
+
+    def get(self, *arguments: object) -> float | None:
+        self.asked += 1
+        return super().get(*arguments)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_the_work_around_a_task_does_not_grow_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int
+) -> None:
+    looked, listed = list[int](), list[str]()
+    monkeypatch.setattr(Store, "remove", lambda self, key: listed.append(key))
+    for count in (50, 200):
+        names = [str(number) for number in range(count)]
+        tasks = [task(name, *((str(int(name) - 7),) if int(name) % 10 == 9 else ())) for name in names]
+        estimates = Counted(dict.fromkeys(names, 1.0))
+        run(tasks, ScriptedEngine(slots), tmp_path, estimates)
+        looked.append(estimates.asked)
+    assert looked[1] < 4.5 * looked[0], "four times the tasks, four times the work"
+    assert listed == [], "a store without reasons is not searched for one at the end of each task"
+
+
+def test_a_run_is_told_of_a_few_times_a_second_and_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(running, "time", clock)
+    monkeypatch.setattr(running, "TELL_EVERY_S", 0.5)
+
+    def pass_time(name: str) -> list[TaskProgress]:
+        clock.now += 0.125
+        return []
+
+    _, told = run([task(str(number)) for number in range(18)], ScriptedEngine(moves=pass_time), tmp_path)
+    assert [status.done for status in told] == [0, 4, 8, 12, 16, 18]
+
+
+def test_an_engine_that_takes_tasks_ahead_gets_them_and_slots_may_change(tmp_path: Path) -> None:
+    class Growing(ScriptedEngine):
+        def wait(self) -> list[Event]:
+            self.slots, self.ahead = 2, 1
+            return super().wait()
+
+    engine = Growing(slots=1)
+    engine.ahead = 1
+    run([*(task(str(number)) for number in range(6)), task("profile", alone=True)], engine, tmp_path)
+    assert [len(names) for names in engine.together] == [2, 3, 3, 3, 2, 1, 1]
+    assert engine.together[-1] == ["profile"], "which still runs alone"

@@ -4,6 +4,8 @@ Here are the contract and the engine of this process; the others are modules of 
 
 processes    several processes on this machine
 ray          a Ray cluster
+sent_files   what goes to its nodes with a task
+ray_worker   what a node does with it
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class Engine(abc.ABC):
     """Does tasks. Use it as a context manager: leaving stops what still runs."""
 
     name: ClassVar[str]
-    slots: int = 1  # tasks at a time
+    slots: int = 1  # tasks at a time; may change meanwhile
+    ahead: int = 0  # tasks more that it takes, to begin them without delay
 
     @abc.abstractmethod
     def submit(self, task: Task) -> None:
