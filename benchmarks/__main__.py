@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,9 @@ COMMANDS: Final = {
     "dino": ("dino", "--rounds", "25"),
     "coverage": ("coverage", "ratios"),
     "knn": ("knn",),
+    "cluster": ("cluster",),
 }
+NEEDED: Final = {"cluster": "ray"}  # a package that is not always there
 CUDA: Final = ("mixers", "mixers-train", "newer", "newer-train", "container", "erf", "local_aggregation",
                "local_aggregation-train", "fgsm", "dino", "knn")  # fmt: skip
 
@@ -106,6 +109,9 @@ def main() -> int:
         command = [sys.executable, "-m", f"benchmarks.{module}", *rest, *(["--device", "cuda"] if options.cuda else [])]
         print(f"{place}: python {' '.join(command[1:])}", flush=True)
         if options.list:
+            continue
+        if (package := NEEDED.get(name)) and importlib.util.find_spec(package) is None:
+            print(f"{place}: passed over, as {package} is not installed")
             continue
         try:
             text = figures(name, command)
