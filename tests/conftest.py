@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.s3_server import bucket, machine, server  # noqa: F401  fixtures
+
 
 @pytest.fixture(autouse=True)
 def _registry_as_it_was() -> Iterator[None]:

@@ -27,6 +27,7 @@ from stmbench.analyses.options import Options, RunSettings, element_type, help_o
 from stmbench.analyses.registry import ANALYSES, AnalysisSpec
 from stmbench.api.results import Result, listener_of
 from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.tables.object_storage import is_address
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,10 +98,11 @@ def _checkpoints(names: Sequence[str], given: Any) -> dict[str, Path | Checkpoin
 
     if given is None:
         return {}
-    if isinstance(given, (str, Path)) and Path(given).expanduser().is_dir():
+    if isinstance(given, (str, Path)) and (is_address(str(given)) or Path(given).expanduser().is_dir()):
         from stmbench.checkpoints.trained import trained_checkpoints
+        from stmbench.tables.addresses import fetched_store
 
-        return dict(trained_checkpoints(Path(given).expanduser(), names))
+        return dict(trained_checkpoints(fetched_store(given).expanduser(), names))
     if not isinstance(given, Mapping):
         if len(names) != 1:
             raise ConfigError("{model name: file} for several models", repr(given), "name the model of each file")
@@ -154,7 +156,7 @@ SHARED = (  # of every function: name, default, help
     ("checkpoint", None, "Weights: a file, {model name: file}, or a store of trainings."),
     ("device", "auto", "Where models run: auto, cpu, cuda or cuda:N."),
     ("seed", 0, "Of weights, data and order."),
-    ("out", None, "The store's folder; None: a temporary one, removed when Python ends."),
+    ("out", None, "The store, a folder or s3://bucket/store; None: a temporary one, removed when Python ends."),
     ("fresh", False, "Measure again what the store already holds."),
     ("plugins", (), "Python files that register mixers, models or analyses."),
     ("progress", True, "Whether to show how far the run is."),
@@ -255,11 +257,12 @@ def measure(
     from stmbench.commands.analysis_output import untrained
     from stmbench.reporting.caveats import faint_mixers
     from stmbench.tables import Store
+    from stmbench.tables.addresses import fetched_store, sent_at_the_end
 
-    out = Path(asked["out"]) if asked["out"] is not None else temporary_folder()
+    out = fetched_store(asked["out"]) if asked["out"] is not None else temporary_folder()
     store = Store(out)
     try:
-        with listener_of(asked["progress"]) as listener:
+        with sent_at_the_end(), listener_of(asked["progress"]) as listener:
             report = make(store, listener).run(fresh=asked["fresh"])
     except InputError as error:
         raise in_python(error, spec.options) from None

@@ -67,6 +67,7 @@ def run(
     from stmbench.experiments.planning import Resources, plan
     from stmbench.experiments.reading import plugins_of, read_experiment
     from stmbench.plugins import load_plugins
+    from stmbench.tables.addresses import fetched_store, sent_at_the_end
 
     try:
         path = experiment_file(Path(file))
@@ -87,10 +88,10 @@ def run(
         )
         tasks = plan(experiment, resources, anyway=anyway, plugins=tuple(map(str, files)), fresh=fresh)
         name = f"{experiment.name}-mini" if mini else experiment.name
-        folder = Path("results") / name if out is None else Path(out)
-        frame, done = RunOutput(experiment, tasks, folder, workers=workers_of(str(workers)), file=path).measure(
-            "local", None, progress=progress
-        )
+        folder = Path("results") / name if out is None else fetched_store(out)
+        output = RunOutput(experiment, tasks, folder, workers=workers_of(str(workers)), file=path)
+        with sent_at_the_end():
+            frame, done = output.measure("local", None, progress=progress)
     except InputError as error:
         raise in_python(error) from None
     frame.attrs["about"] = experiment.about

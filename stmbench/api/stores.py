@@ -113,7 +113,9 @@ def compare(
 
 def folder_of(store: StoreLike) -> Path:
     """The folder of a result or a store."""
-    return store.store if isinstance(store, StoreResult) else Path(store)
+    from stmbench.tables.addresses import fetched_store
+
+    return store.store if isinstance(store, StoreResult) else fetched_store(store)
 
 
 def read(store: StoreLike, *, plugins: Sequence[str | Path] = ()) -> StoreResult:
@@ -161,8 +163,10 @@ def compact_store(store: StoreLike) -> int:
     merged one.
     """
     from stmbench.tables import Store
+    from stmbench.tables.addresses import sent_at_the_end
 
-    return Store(folder_of(store)).compact().merged
+    with sent_at_the_end():
+        return Store(folder_of(store)).compact().merged
 
 
 def report(

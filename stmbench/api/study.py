@@ -113,6 +113,7 @@ def study(
     from stmbench.commands.values import scale as known_scale
     from stmbench.plugins import load_plugins
     from stmbench.studies.options import BASELINES, StudyOptions, seconds_of
+    from stmbench.tables.addresses import fetched_store, sent_at_the_end
 
     try:
         given = [Path(file) for file in listed(plugins)]
@@ -131,14 +132,15 @@ def study(
         output = StudyOutput.of(
             options,
             plugins=files,
-            folder=Path("results") / f"study_{name}" if out is None else Path(out),
+            folder=Path("results") / f"study_{name}" if out is None else fetched_store(out),
             workers=workers,
             device=device_of(device),
             fresh=fresh,
             began=began,
         )
-        output.prepare()
-        frame, report = output.measure("local", None, progress=progress)
+        with sent_at_the_end():
+            output.prepare()
+            frame, report = output.measure("local", None, progress=progress)
     except InputError as error:
         raise in_python(error) from None
     result = StudyResult(

@@ -3,6 +3,7 @@
 group                                the commands by name; mistakes and errors as one line
 analysis_command, analysis_output    the command of an analysis, made from its entry, and what it shows
 options, values                      options that commands share and their completion; values parsed
+addresses                            stores at addresses: fetched before a command, sent when it ends
 session, terminal                    one call's state and exit code; standard output and progress
 study, study_output                  one command from a new mixer to an answer
 list, run, run_output, plan_output, receipts, train    models and experiments

@@ -16,6 +16,7 @@ import typer
 from stmbench.analyses.options import Options, RunSettings, element_type, flag, help_of, numbers, scalar_type
 from stmbench.analyses.registry import AnalysisSpec
 from stmbench.commands import options, session, values
+from stmbench.commands.addresses import shown
 
 EPILOG = "Stop it at any time: finished work stays in --out, and the same command resumes where it left off."
 Positional = Annotated[
@@ -86,7 +87,7 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
         device=values.device(words["device"]),
         plugins=tuple(str(path) for path in loaded_paths()),
     )
-    session.keep(f"what was measured stays in {out}, and the same command resumes from there")
+    session.keep(f"what was measured stays in {shown(out)}, and the same command resumes from there")
     output.run(
         lambda store, listener: chosen.analysis(settings, store, listener),
         fresh=words["fresh"],

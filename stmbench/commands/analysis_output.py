@@ -19,6 +19,7 @@ from stmbench.analyses.base import Analysis, Listener
 from stmbench.analyses.registry import AnalysisSpec, View
 from stmbench.analyses.unit import Report
 from stmbench.commands import terminal
+from stmbench.commands.addresses import shown
 from stmbench.commands.session import end
 from stmbench.commands.terminal import TABLE_WIDTH, ProgressLine
 from stmbench.errors import printable
@@ -148,7 +149,7 @@ class Output:
         for line in report.failures:
             self.note(f"failed: {line}", "red")
         self.note(what_was_done(report))
-        self.note("\n".join(f"{what:8} {path}" for what, path in {**paths, "rows": self.store.parts}.items()))
+        self.note("\n".join(f"{what:8} {shown(path)}" for what, path in {**paths, "rows": self.store.parts}.items()))
         end(report.failures, measured=bool(len(good)), note=lambda line: self.note(line, "red"))
 
     def _announced(self, analysis: Analysis, estimate: Estimate, *, fresh: bool, dry_run: bool) -> bool:
@@ -157,8 +158,9 @@ class Output:
         todo = fresh or not self.store.parts.is_dir() or not analysis.is_complete()
         seconds = estimate() if todo else 0.0
         if dry_run:
+            where = shown(self.store.folder)
             about = "no estimate" if seconds is None else f"about {duration(seconds)}"
-            terminal.echo(f"{about}, into {self.store.folder}" if todo else f"{self.store.folder} has all of it")
+            terminal.echo(f"{about}, into {where}" if todo else f"{where} has all of it")
         elif seconds is not None and seconds >= WORTH_SAYING_S:
             self.note(f"about {duration(seconds)} (--dry-run says only this)", "dim")
         return not dry_run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stmbench.commands import options, session, terminal, values
+from stmbench.commands.addresses import fetch, store_folder
 from stmbench.errors import ConfigError, OutputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -179,7 +180,9 @@ def _stores(base: str, head: str, history: Path | None, machine: str | None) -> 
     if history is None:
         if machine is not None:
             raise ConfigError("--machine beside --history", "--machine alone", "add --history")
-        return Path(base), Path(head)
+        folders = store_folder(base), store_folder(head)
+        fetch()
+        return folders
     from stmbench.history.folder import History, stores_of
 
     return stores_of(History(history), base, head, machine)

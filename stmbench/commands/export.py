@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from stmbench.commands import options, terminal
+from stmbench.commands.addresses import store_folder
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The result store to read.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The result store to read.", parser=store_folder)],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead of standard output.")
     ] = None,

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from stmbench.analyses.registry import ANALYSES, specs
-from stmbench.commands import session, terminal
+from stmbench.commands import addresses, session, terminal
 from stmbench.commands.analysis_command import command_of
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError, printable
 
@@ -67,7 +67,8 @@ class CommandGroup(SuggestingGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with addresses.sending():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.secho(f"interrupted; {session.current().kept}", err=True, fg=typer.colors.YELLOW)
             raise typer.Exit(130) from None
@@ -129,16 +130,23 @@ def _require_words(words: Sequence[str]) -> None:
 
 
 def _watch(command: Any) -> Any:
-    """Make `command`, and every command below it, refuse an option where another one's value should be."""
+    """Make `command`, and every command below it, refuse an option where another one's value should be, and an address
+    where a path should be; and fetch the stores that are at addresses before it begins."""
     for below in getattr(command, "commands", {}).values():
         _watch(below)
-    parse = command.parse_args
+    parse, invoke = command.parse_args, command.invoke
 
     def parse_args(ctx: Any, args: list[str]) -> Any:
         _require_values(command.get_params(ctx), args)
-        return parse(ctx, args)
+        rest = parse(ctx, args)
+        addresses.require_paths(ctx.params)
+        return rest
 
-    command.parse_args = parse_args
+    def invoke_fetched(ctx: Any) -> Any:
+        addresses.fetch()
+        return invoke(ctx)
+
+    command.parse_args, command.invoke = parse_args, invoke_fetched
     return command
 
 

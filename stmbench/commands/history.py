@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stmbench.commands import options, terminal
+from stmbench.commands.addresses import store_folder
 from stmbench.commands.group import SuggestingGroup
 from stmbench.errors import ConfigError
 
@@ -29,7 +30,7 @@ def history() -> None:
 
 @app.command()
 def add(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The result store to copy.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The result store to copy.", parser=store_folder)],
     folder: Folder = HISTORY,
     commit: Annotated[
         str | None,

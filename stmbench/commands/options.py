@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stmbench.commands import session, values
+from stmbench.commands.addresses import store_folder
 from stmbench.commands.values import DTYPE_NAMES, SCALE_NAMES
 from stmbench.errors import ConfigError
 from stmbench.mixers import BUILTIN
+from stmbench.tables.object_storage import is_address
 
 if TYPE_CHECKING:
     from stmbench.checkpoints.selection import Checkpoint
@@ -134,7 +136,16 @@ Scale = Annotated[
         autocompletion=complete_scales,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The result store to write to.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="The result store to write to: a folder, or an address such as s3://bucket/store.",
+        parser=store_folder,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(
@@ -238,10 +249,11 @@ def checkpoints_of(
         return {}
     from stmbench.checkpoints.selection import Checkpoint
 
-    if len(texts) == 1 and Path(texts[0]).expanduser().is_dir():
+    if len(texts) == 1 and (is_address(texts[0]) or Path(texts[0]).expanduser().is_dir()):
         from stmbench.checkpoints.trained import trained_checkpoints
+        from stmbench.tables.addresses import fetched_store
 
-        return trained_checkpoints(Path(texts[0]).expanduser(), names, weights=weights)
+        return trained_checkpoints(fetched_store(texts[0]).expanduser(), names, weights=weights)
     checkpoints: dict[str, Checkpoint] = {}
     for text in texts:
         name = next((name for name in names if text.startswith(f"{name}=")), None)

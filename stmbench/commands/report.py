@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stmbench.commands import options, terminal, values
+from stmbench.commands.addresses import store_folder
 from stmbench.errors import ConfigError, install
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ DEFAULT: Final = ("html", "pdf")
 @app.command(epilog="Nothing is measured; the stores are only read.")
 def report(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="STORE...", help="Result stores: folders that were given to --out.")
+        list[Path],
+        typer.Argument(
+            metavar="STORE...",
+            help="Result stores: what was given to --out.",
+            parser=store_folder,
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="STEM", help="Path of the report without its suffix.")

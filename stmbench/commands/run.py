@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stmbench.commands import options, receipts, session, values
+from stmbench.commands.addresses import shown, store_folder
 from stmbench.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -59,7 +60,14 @@ def run(
     device: options.Device = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Run again what the store already holds.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="The result store; default: results/NAME.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The result store, a folder or an address such as s3://bucket/store; default: results/NAME.",
+            parser=store_folder,
+        ),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
@@ -113,7 +121,7 @@ def run(
         from stmbench.commands.run_output import RunOutput
 
     output = RunOutput(experiment, tasks, folder, workers=number, file=file, baseline=baseline)
-    session.keep(f"what is finished stays in {folder}, and the same command resumes from there")
+    session.keep(f"what is finished stays in {shown(folder)}, and the same command resumes from there")
     output.run(engine, address)
     receipts.leave(folder, request, before, output)
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from stmbench.analyses.base import REPAIRED
 from stmbench.analyses.models import mixers_of_this_process
 from stmbench.commands import terminal
+from stmbench.commands.addresses import shown
 from stmbench.commands.analysis_output import untrained
 from stmbench.commands.plan_output import estimated, show_plan, tasks_done, workers_for
 from stmbench.commands.report import overview
@@ -143,8 +144,8 @@ class RunOutput:
         content = build_report(placed(self.pictured(frame), self.folder), title=self.experiment.heading, first=first)
         formats = ("html", "pdf") if importlib.util.find_spec("typst") else ("html",)
         for path in write_report(content, self.folder / "report", formats):
-            self._note(f"report   {path}")
-        self._note(f"figures  {folder}\nrows     {self.folder / 'parts'}")
+            self._note(f"report   {shown(path)}")
+        self._note(f"figures  {shown(folder)}\nrows     {shown(self.folder / 'parts')}")
         styled = console.export_text(clear=False, styles=True)
         plain = console.export_text()
         self.shown = {"plain": plain, "styled": styled, "width": console.width, "notes": self._said}

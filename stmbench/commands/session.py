@@ -8,20 +8,25 @@ import dataclasses
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 from stmbench.errors import InputError
 
+if TYPE_CHECKING:
+    from stmbench.tables.mirror import Mirror
+
 
 @dataclasses.dataclass
 class Session:
-    """State of one call; `kept` is the line an interrupted user reads, `output` what standard output was before it."""
+    """State of one call; `kept` is the line an interrupted user reads, `output` what standard output was before it,
+    `mirrors` stand for the stores that were named by address."""
 
     debug: bool = False
     kept: str = "nothing was written"
     output: TextIO | None = None
+    mirrors: list[Mirror] = dataclasses.field(default_factory=list)
 
 
 _SESSION: contextvars.ContextVar[Session] = contextvars.ContextVar("session")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stmbench.commands import options, session, values
+from stmbench.commands.addresses import shown, store_folder
 
 app = typer.Typer(add_completion=False)
 
@@ -56,7 +57,13 @@ def study(
     fresh: Annotated[bool, typer.Option("--fresh", help="Do again what the store already holds.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="The result store; default: results/study_MIXER."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The result store, a folder or an address; default: results/study_MIXER.",
+            parser=store_folder,
+        ),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
@@ -96,6 +103,6 @@ def study(
     output.show_plan_for_study()
     if dry_run:
         return
-    session.keep(f"what is finished stays in {output.folder}, and the same command resumes from there")
+    session.keep(f"what is finished stays in {shown(output.folder)}, and the same command resumes from there")
     output.prepare()
     output.run("local", None)

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from stmbench.commands import options, session, values
+from stmbench.commands.addresses import shown
 from stmbench.commands.analysis_command import DryRun, Fresh, Positional, field_parameter, parameter
 from stmbench.errors import ConfigError, StmbenchError
 from stmbench.training.options import LARGEST_SEED, TrainOptions
@@ -50,7 +51,7 @@ def train(ctx: typer.Context, **words: Any) -> None:
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
     group = join(values.device(words["device"]))
-    session.keep(f"what was trained stays in {out}, and the same command resumes from there")
+    session.keep(f"what was trained stays in {shown(out)}, and the same command resumes from there")
     try:
         if not group.is_first:
             chosen.training(runs, Store(out), group=group, fresh=words["fresh"]).follow()
@@ -86,7 +87,7 @@ def train(ctx: typer.Context, **words: Any) -> None:
 def _next(names: Sequence[str], chosen: TrainOptions, out: Path, plugins: Sequence[Path], *, of_features: bool) -> str:
     """The command that a reader of the result would type."""
     words = ["stmbench", "probe" if of_features else "eval", *names]
-    words += ["--checkpoint", str(out), "--dataset", chosen.dataset]
+    words += ["--checkpoint", shown(out), "--dataset", chosen.dataset]
     words += ["--split", chosen.split] if chosen.split != TrainOptions.split else []
     words += ["--resolution", str(chosen.resolution)] if chosen.resolution is not None else []
     words += [word for path in plugins for word in ("--plugin", str(path))]

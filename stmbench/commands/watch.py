@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from stmbench.commands import options, session, terminal
+from stmbench.commands.addresses import refresh, shown, store_folder
 from stmbench.commands.report import overview
 from stmbench.errors import TableError
 
@@ -18,7 +19,12 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Nothing is measured or written, and only this machine can read the page.")
 def watch(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The result store; it may be empty or not exist yet.")],
+    store: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STORE", help="The result store; it may be empty or not exist yet.", parser=store_folder
+        ),
+    ],
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="The port to serve on; 0: any free one.")
     ] = 8765,
@@ -45,12 +51,12 @@ def watch(
         frame = read_stores([folder])
         return build_report(frame, first=overview(frame, baseline))
 
-    with Server(LivePage(store, build), port) as server:
+    with Server(LivePage(store, build, refresh=lambda: refresh(store)), port) as server:
         with contextlib.suppress(AttributeError, OSError):
             os.nice(10)  # drawing gives way to what is being measured
         session.keep("the store is unchanged")
         terminal.echo(server.address)
         if not store.exists():
-            typer.echo(f"{store} does not exist yet; the page waits for it", err=True)
+            typer.echo(f"{shown(store)} does not exist yet; the page waits for it", err=True)
         typer.echo("Ctrl-C ends the page", err=True)
         server.serve_forever(poll_interval=0.2)

@@ -6,6 +6,7 @@ image_folders      image files in folders: a folder per class, ImageNet's lists,
 label_files        readers of lists and tables of labels
 image_files        image files below a folder, without junk, and how they are decoded
 shard_files        which files are the shards of a set
+downloads          sets at addresses such as s3://bucket/imagenet, downloaded at their first use
 tar_shards         WebDataset shards and other tar files
 parquet            images and labels in Parquet files, read by row groups
 hugging_face       data sets saved by `save_to_disk`

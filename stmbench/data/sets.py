@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.tables.object_storage import is_address
 
 if TYPE_CHECKING:
     from stmbench.data.image_set import ImageSet
@@ -54,7 +55,7 @@ def open_set(
 
     Args:
         name_or_path: digits, photos or shapes, with options in brackets (`shapes[relation=same,count=6000]`); or a
-            path, as listed above.
+            path, as listed above; or the address of one (s3://bucket/imagenet).
         split: train, test, ...; on disk 'test' also matches 'val' or 'validation', and the set keeps that name.
         seed: of generated sets (shapes).
         classes: a file, or one of `class_maps.WORDS`, that maps the classes to outputs of a model.
@@ -65,6 +66,10 @@ def open_set(
         ConfigError: a split that the set does not have.
         InputError: nothing usable at the path, labels or classes that do not fit, or a missing extra.
     """
+    if is_address(name_or_path):
+        from stmbench.data.downloads import downloaded
+
+        name_or_path = downloaded(name_or_path, split)
     kept, asked = _KEPT.get(), (name_or_path, split, seed, labels)
     image_set = None if kept is None else kept.get(asked)
     if image_set is None:

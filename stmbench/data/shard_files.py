@@ -28,7 +28,7 @@ def matching_shards(text: str, suffix: str) -> list[Path]:
             f"a pattern of at most {MAX_SHARDS:,} shards", f"{count:.3g} of them", "correct the range in braces"
         )
     paths = []
-    for pattern in _expanded(str(Path(text).expanduser())):
+    for pattern in expanded_pattern(str(Path(text).expanduser())):
         paths += [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))
     return [Path(path).resolve() for path in paths if Path(path).is_file()]
 
@@ -40,7 +40,7 @@ def shards_in_folder(path: Path, split: str, suffix: str) -> list[Path]:
         if in_split_folder:
             return in_split_folder
     files = _shards(path, suffix) or _shards(path / WITHIN, suffix)
-    split_of = {file: word for file in files for word in _words(file) if word in KNOWN_SPLITS}
+    split_of = {file: word for file in files for word in split_words(file) if word in KNOWN_SPLITS}
     if not split_of:
         return files
     split_name = find_split(split, set(split_of.values()), path.name)
@@ -49,7 +49,7 @@ def shards_in_folder(path: Path, split: str, suffix: str) -> list[Path]:
 
 def name_and_split(files: Sequence[Path]) -> tuple[str, str]:
     """What a set of these files is called, after their folder or a single file, and its split."""
-    splits = {word for file in files for word in _words(file) if word in KNOWN_SPLITS}
+    splits = {word for file in files for word in split_words(file) if word in KNOWN_SPLITS}
     folder = files[0].parent
     if folder.name in KNOWN_SPLITS:
         return folder.parent.name, folder.name
@@ -58,7 +58,8 @@ def name_and_split(files: Sequence[Path]) -> tuple[str, str]:
     return files[0].stem if is_whole else above, splits.pop() if len(splits) == 1 else "all"
 
 
-def _words(file: Path) -> list[str]:
+def split_words(file: Path) -> list[str]:
+    """The words of a file's name, which may name its split."""
     return re.split(r"[^a-z]+", file.stem.lower())
 
 
@@ -71,11 +72,12 @@ def _count(match: re.Match[str]) -> float:
     return max(0, int(last) - int(first) + 1) if max(len(first), len(last)) <= 15 else math.inf
 
 
-def _expanded(text: str) -> Iterator[str]:
+def expanded_pattern(text: str) -> Iterator[str]:
+    """The patterns that `{000..009}` in a pattern stand for."""
     match = _BRACES.search(text)
     if match is None:
         yield text
         return
     first, last = match.groups()
     for number in range(int(first), int(last) + 1):
-        yield from _expanded(f"{text[: match.start()]}{number:0{len(first)}d}{text[match.end() :]}")
+        yield from expanded_pattern(f"{text[: match.start()]}{number:0{len(first)}d}{text[match.end() :]}")

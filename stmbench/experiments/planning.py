@@ -13,6 +13,7 @@ from stmbench.errors import CheckpointError, ConfigError, InputError
 from stmbench.experiments.experiment import Experiment
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
+from stmbench.tables.object_storage import ObjectFolder, is_address
 from stmbench.training.presets import default_recipe, recipe_for, warmup_remark
 from stmbench.training.settings import TrainingSettings
 
@@ -32,7 +33,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name, place in self.data.items():
-            if not Path(place).expanduser().exists():
+            if not _is_there(place):
                 raise InputError(f"the data set {name}", f"nothing at {place}", "correct --data")
         if self.weights is not None and not self.weights.is_dir():
             raise InputError("a folder of weights", f"no folder at {self.weights}", "correct --weights")
@@ -42,7 +43,7 @@ class Resources:
         if dataset.partition("[")[0] in EMBEDDED:
             return dataset, None
         path = self.data.get(dataset, dataset)
-        if Path(path).expanduser().exists():
+        if _is_there(path):
             return path, None
         return dataset, f"the data set {dataset} (--data {dataset}=PATH)"
 
@@ -70,6 +71,11 @@ class Resources:
         if device == "cuda" and not self.device.startswith("cuda"):
             return "a GPU (--anyway runs it on the CPU)"
         return None
+
+
+def _is_there(place: str) -> bool:
+    """Whether there is anything at a path or an address. Raises InputError for storage that cannot be reached."""
+    return ObjectFolder(place).is_there() if is_address(place) else Path(place).expanduser().exists()
 
 
 def plan(

@@ -99,6 +99,7 @@ def analysis_of(
 ) -> Analysis:
     """The analysis that a task stands for. Raises what its config and its data raise."""
     from stmbench.tables import Store
+    from stmbench.tables.addresses import fetched
 
     store = Store(folder)
     if task.step is None:
@@ -110,7 +111,7 @@ def analysis_of(
         return Training(task.runs, store, group=ProcessGroup(device=torch.device(task.device)), listener=listener)
     settings = RunSettings(
         models=task.models,
-        checkpoints={model: Path(file) for model, file in weights_of(task, folder, weights).items()},
+        checkpoints={model: fetched(Path(file)) for model, file in weights_of(task, folder, weights).items()},
         seed=task.seed,
         device=task.device,
         control=task.control,
@@ -160,8 +161,10 @@ def is_done(task: Task, folder: Path, trained: TrainedWeights | None = None) -> 
     """Whether the store has all of a task."""
     if task.missing or not (folder / "parts").is_dir():
         return False
+    from stmbench.tables.addresses import is_there
+
     trained = trained or TrainedWeights(folder)
-    if not all(Path(file).is_file() for file in weights_of(task, folder, trained).values()):
+    if not all(is_there(Path(file)) for file in weights_of(task, folder, trained).values()):
         return False
     try:
         analysis = analysis_of(task, folder, weights=trained)
@@ -178,12 +181,13 @@ def _has_epochs(task: Task, analysis: Analysis) -> bool:
     """Whether a finished training left the epochs' weights that are wanted now: what it keeps is no part of its key."""
     if task.step is not None:
         return True
+    from stmbench.tables.addresses import is_there
     from stmbench.training.analysis import Training
 
     assert isinstance(analysis, Training)
     for run in task.runs:
         if run.keep_every and analysis.is_done(analysis.unit_of(run)):
             epochs = range(run.keep_every, run.recipe.epochs + 1, run.keep_every)
-            if not all(_epoch_file(analysis.folder(run), epoch).is_file() for epoch in epochs):
+            if not all(is_there(_epoch_file(analysis.folder(run), epoch)) for epoch in epochs):
                 return False
     return True

@@ -53,10 +53,13 @@ class LivePage:
     Args:
         store: its folder, which may be empty or missing.
         build: the store's report, given its folder; a StmbenchError becomes a sentence on the page.
+        refresh: called before each look at the folder.
     """
 
-    def __init__(self, store: Path, build: Callable[[Path], Report]) -> None:
-        self.store, self._build = store, build
+    def __init__(
+        self, store: Path, build: Callable[[Path], Report], *, refresh: Callable[[], None] = lambda: None
+    ) -> None:
+        self.store, self._build, self._refresh = store, build, refresh
         self._both = (NOTHING, NOTHING)  # the page and the runs under way: replaced together, as they are read
         self._wanted, self._ready = threading.Event(), threading.Event()
         threading.Thread(target=self._work, daemon=True, name="page").start()
@@ -89,6 +92,7 @@ class LivePage:
 
     def _draw(self) -> None:
         """Draw what has changed."""
+        self._refresh()
         rows, training = self._both
         files = [*self.store.glob("parts/*.parquet"), *self.store.glob(f"parts/{packed.STEM}.*.*")]
         parts, runs = _stamp(files), _stamp(progress_files(self.store))

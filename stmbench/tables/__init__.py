@@ -13,6 +13,10 @@ packed             many parts in one file: reading, removing, the folder's lock
 compaction         merging parts into that file
 attributes         what a store's frame knows beside its rows
 files              atomic writes; seals, hashes and types that reveal damage
+damage             artifacts that are damaged or gone
+addresses          stores by path or by address: where one is worked on
+mirror             the folder that stands for a store at an address
+object_storage     the objects below an address such as s3://bucket/folder
 published          the papers' own tables, and measured values compared with them
 comparison_result  what `stmbench compare` reports: findings, verdicts, versions
 

@@ -15,7 +15,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ import pandas as pd
 
 from stmbench.errors import OutputError, TableError, UnknownNameError
 from stmbench.tables import compaction, packed
+from stmbench.tables.addresses import fetched, mirror_of, shown
 from stmbench.tables.attributes import NEEDED, attributes_of
-from stmbench.tables.files import ARTIFACTS, artifact_facts, artifact_fault, metadata_fault, remove_stale_temporaries
+from stmbench.tables.damage import fault_of, without_damaged
+from stmbench.tables.files import ARTIFACTS, artifact_facts, metadata_fault, remove_stale_temporaries
 from stmbench.tables.parts import (
     NO_FILE,
-    READERS,
     Part,
     UnreadablePart,
     is_missing,
@@ -80,6 +80,7 @@ class Store:
                 "choose another with --out",
             ) from error
         remove_stale_temporaries(self.parts)
+        self._send_what_is_new()
         return self
 
     def has(self, key: str) -> bool:
@@ -97,7 +98,7 @@ class Store:
         if isinstance(stored, UnreadablePart):
             return f"{stored.part}: {stored.reason}"
         for place, facts in self._artifacts(key, stored).items():
-            reason = artifact_fault(self.folder / place, facts)
+            reason = fault_of(self.folder / place, facts)
             if reason is not None:
                 return f"{place}: {reason}"
         return None
@@ -183,14 +184,19 @@ class Store:
             TableError: no store, a merged file that is damaged. OutputError: the folder cannot be written or locked.
         """
         self._require_store()
+        self._send_what_is_new()
         return compaction.compact(self.parts)
 
     def artifact(self, key: str, name: str) -> Path:
-        """The path of the unit's array `name`, next to its part. Write the array before the part."""
+        """The path of the unit's array `name`, next to its part. Write the array before the part.
+
+        Of a store at an address, an array that is there alone is fetched.
+        """
         if not name or Path(name).name != name or name == "parquet":
             raise TableError("an artifact's file name", repr(name), "use a plain name such as erf.npy")
         self._path(key)
-        return self.parts / f"{key}.{name}"
+        path = self.parts / f"{key}.{name}"
+        return path if path.exists() else fetched(path)
 
     def place(self, path: Path) -> str:
         """The value of the column `artifact` for a file: its path relative to the folder, with forward slashes."""
@@ -222,19 +228,24 @@ class Store:
         good = [part for part in parts if not isinstance(part, UnreadablePart)]
         frame.attrs.update(attributes_of(good))
         frame.attrs["unreadable"] = [part for part in parts if isinstance(part, UnreadablePart)]
-        frame = _without_damaged(self.folder, frame, [metadata for _, metadata in good])
+        frame = without_damaged(self.folder, frame, [metadata for _, metadata in good])
         if wanted is not None:
             frame = frame[[name for name in COLUMNS if name in wanted]]
         return printable_frame(frame)
 
+    def _send_what_is_new(self) -> None:
+        """To the address of the store, where it has one, until `addresses.end_all`."""
+        if (mirror := mirror_of(self.folder)) is not None:
+            mirror.begin()
+
     def _require_store(self) -> None:
         try:
             if not self.parts.is_dir():
-                raise TableError("a result store", f"{str(self.folder)!r}", "name the folder given to --out")
+                raise TableError("a result store", f"{shown(self.folder)!r}", "name the folder given to --out")
             with os.scandir(self.parts):  # a folder that cannot be listed would look empty
                 pass
         except OSError as error:
-            got = f"{str(self.folder)!r} ({error.strerror or error})"
+            got = f"{shown(self.folder)!r} ({error.strerror or error})"
             raise TableError("a result store that can be read", got, "ask its owner, or copy it") from error
 
     def _parts(
@@ -278,20 +289,3 @@ class Store:
 def read(folder: str | Path) -> pd.DataFrame:
     """All rows of a store's folder; see `Store.read`."""
     return Store(folder).read()
-
-
-def _without_damaged(folder: Path, frame: pd.DataFrame, parts: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The frame without damaged artifacts; weights, which no reader of tables opens, are not checked."""
-    known = {path: facts for metadata in parts for path, facts in metadata.get(ARTIFACTS, {}).items()}
-    arrays = {path: facts for path, facts in known.items() if path.startswith("parts/")}
-    with ThreadPoolExecutor(READERS) as pool:
-        faults = list(pool.map(lambda item: artifact_fault(folder / item[0], item[1]), arrays.items()))
-    damaged = {path: fault for path, fault in zip(arrays, faults, strict=True) if fault is not None}
-    if not damaged:
-        return frame
-    lost = frame["artifact"].isin(list(damaged))
-    frame.loc[lost, "artifact"] = pd.NA
-    kept = frame[~(lost & frame["value"].isna())].reset_index(drop=True)
-    named = [UnreadablePart(path.removeprefix("parts/"), why) for path, why in damaged.items()]
-    kept.attrs = {**frame.attrs, "unreadable": [*frame.attrs["unreadable"], *named]}
-    return kept

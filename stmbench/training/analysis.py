@@ -28,6 +28,7 @@ from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError, reason_of
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
+from stmbench.tables.addresses import fetched, mirror_of
 from stmbench.tables.files import CHECKPOINTS
 from stmbench.tasks.base import TrainingData, open_data, task_of
 from stmbench.training.batches import batch_remark, decoding_workers, with_fitting_batch
@@ -133,7 +134,10 @@ class Training(Analysis):
 
     def forget(self, unit: Unit) -> None:
         super().forget(unit)
-        shutil.rmtree(self.folder(self._by_key[unit.key]).path, ignore_errors=True)
+        folder = self.folder(self._by_key[unit.key]).path
+        if (mirror := mirror_of(folder)) is not None:
+            mirror.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def dismiss(self) -> None:
         """Let the other processes go, after `run`."""
@@ -232,6 +236,7 @@ class Training(Analysis):
         Returns:
             The loop, and what has to be said of states that could not be used.
         """
+        fetched(folder.path)  # by every process: each may be on a machine of its own
         loop, refused = make(), list[str]()
         for path in self.group.broadcast(folder.states if self._resume is None else [self._resume]):
             try:

@@ -15,7 +15,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "stmbench"
 NAMED = re.compile(r"stmbench\[([\w,]+)\]")
 WHERE = {"MissingPackageError": 2, "install": 0}  # callable -> which argument is the extra
-NEEDED = {"attacks", "demo", "detection", "gpu", "ray", "report", "tensorboard"}  # by what stmbench itself can do
+NEEDED = {
+    "attacks",
+    "demo",
+    "detection",
+    "gcs",
+    "gpu",
+    "ray",
+    "report",
+    "s3",
+    "tensorboard",
+}  # by stmbench
 
 
 def _extras() -> set[str]:

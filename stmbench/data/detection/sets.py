@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.tables.object_storage import is_address
 
 if TYPE_CHECKING:
     from stmbench.data.detection.detection_set import DetectionSet
@@ -27,7 +28,8 @@ def open_detection_set(
 
     Args:
         name_or_path: shapes, with options in brackets (`shapes[size=128,count=600]`); or the path of a folder or file
-            in COCO's format, see `coco`; or torchvision:VOCDetection:ROOT; or a name of `detection_name_of`.
+            in COCO's format, see `coco`, or its address (s3://bucket/coco); or torchvision:VOCDetection:ROOT; or a name
+            of `detection_name_of`.
         split: train, val, test; on disk 'test' also matches 'val' or 'validation', and the set keeps that name.
         seed: of generated sets (shapes).
         limit_corrupt: annotations that may be left out because they are corrupt.
@@ -37,6 +39,10 @@ def open_detection_set(
         ConfigError: a split that the set does not have.
         InputError: nothing usable at the path, or more than `limit_corrupt` corrupt annotations.
     """
+    if is_address(name_or_path):
+        from stmbench.data.downloads import downloaded
+
+        name_or_path = downloaded(name_or_path, split)
     if name_or_path.startswith(("given:", "torchvision:")):
         from stmbench.data.detection import torchvision_sets
 
