@@ -11,7 +11,7 @@ from typing import Final
 
 from stmbench.errors import OutputError
 from stmbench.tables.files import PROGRESS
-from stmbench.tables.mirror import RECORD, Mirror, home_of, stores_folder
+from stmbench.tables.mirror import PARTS, RECORD, Mirror, home_of, stores_folder
 from stmbench.tables.object_storage import is_address, last_name
 
 _OPEN: Final = dict[Path, Mirror]()  # by folder; of this process
@@ -28,18 +28,35 @@ def mirror_at(address: str) -> Mirror:
 
 def mirror_of(path: Path) -> Mirror | None:
     """The mirror that a path lies in, whichever process began it; None for a path of any other folder."""
+    known = next((mirror for folder, mirror in _OPEN.items() if path.is_relative_to(folder)), None)
+    if known is not None:
+        return known
     root = stores_folder()
     if not path.is_relative_to(root) or len(path.relative_to(root).parts) < 2:
         return None
     home, name = path.relative_to(root).parts[:2]
-    folder = root / home / name
-    if folder not in _OPEN:
-        try:
-            address = str(json.loads((root / home / RECORD).read_text(encoding="utf-8"))["address"])
-        except (OSError, ValueError, LookupError, TypeError):
-            return None
-        _OPEN[folder] = Mirror(address)
-    return _OPEN[folder]
+    try:
+        address = str(json.loads((root / home / RECORD).read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    _OPEN[root / home / name] = Mirror(address)
+    return _OPEN[root / home / name]
+
+
+@contextlib.contextmanager
+def working_copy(address: str, home: Path) -> Iterator[Mirror]:
+    """A mirror in a folder of its own, for one task on any machine: nothing is fetched but what the task needs.
+
+    What is new is sent from the first writing on, and the rest when the block ends, also where it fails.
+    """
+    mirror = Mirror(address, home)
+    (mirror.folder / PARTS).mkdir(parents=True, exist_ok=True)
+    _OPEN[mirror.folder] = mirror
+    try:
+        yield mirror
+    finally:
+        del _OPEN[mirror.folder]
+        mirror.end()
 
 
 def fetched_store(place: str | Path) -> Path:

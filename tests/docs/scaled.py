@@ -51,6 +51,7 @@ ONLY_PARSED: Final[dict[str, str]] = {
     r"compare --live": "starts workers for a minute a model; tests/commands/test_compare.py and tests/ci run it",
     r"/imagenet|/data/|path/to/|\.pth\b": "needs the data set or the weights; tests/commands, tests/checkpoints",
     r"^(stmbench )?watch ": "serves until it is interrupted; tests/commands/test_watch.py",
+    r"s3://": "needs object storage; tests/commands/test_addresses.py",
     r"^torchrun ": "starts processes and waits for a port; tests/training",
 }
 # lines of other programs: a pattern, and why it is right without being run here
