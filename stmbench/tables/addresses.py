@@ -11,7 +11,7 @@ from typing import Final
 
 from stmbench.errors import OutputError
 from stmbench.tables.files import PROGRESS
-from stmbench.tables.mirror import PARTS, RECORD, Mirror, home_of, stores_folder
+from stmbench.tables.mirror import RECORD, Mirror, home_of, stores_folder
 from stmbench.tables.object_storage import is_address, last_name
 
 _OPEN: Final = dict[Path, Mirror]()  # by folder; of this process
@@ -41,22 +41,6 @@ def mirror_of(path: Path) -> Mirror | None:
         return None
     _OPEN[root / home / name] = Mirror(address)
     return _OPEN[root / home / name]
-
-
-@contextlib.contextmanager
-def working_copy(address: str, home: Path) -> Iterator[Mirror]:
-    """A mirror in a folder of its own, for one task on any machine: nothing is fetched but what the task needs.
-
-    What is new is sent from the first writing on, and the rest when the block ends, also where it fails.
-    """
-    mirror = Mirror(address, home)
-    (mirror.folder / PARTS).mkdir(parents=True, exist_ok=True)
-    _OPEN[mirror.folder] = mirror
-    try:
-        yield mirror
-    finally:
-        del _OPEN[mirror.folder]
-        mirror.end()
 
 
 def fetched_store(place: str | Path) -> Path:

@@ -66,7 +66,6 @@ class Mirror:
         self._busy, self._stop = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._was_told = False
-        self.sent: dict[str, Facts] = {}  # by this process
 
     def pull(self, *, also: Callable[[str], bool] = lambda place: False) -> int:
         """Fetch tables and arrays that are new there, and remove here what was removed there; returns how many came.
@@ -148,12 +147,6 @@ class Mirror:
                 self._record()
             return len(new) + len(gone)
 
-    def note(self, sent: Mapping[str, Facts]) -> None:
-        """Know of objects that another machine sent since the store was listed here."""
-        with self._busy:
-            if self._there is not None:
-                self._there.update(sent)
-
     def begin(self) -> None:
         """Send what is new from now on, until `end`. Raises OutputError if nothing can be written there."""
         if self._thread is not None or multiprocessing.parent_process() is not None:
@@ -221,7 +214,6 @@ class Mirror:
             facts = self.objects.put(self.folder / place, place)
             if facts is not None:
                 self._alike[place] = Mark(*files[place], facts.version)
-                self.sent[place] = facts
                 if self._there is not None:
                     self._there[place] = facts
 

@@ -1,8 +1,9 @@
 """Tasks on a Ray cluster: each is a Ray task with its processors or GPU, retried where a worker or a node is lost.
 
 Nothing is shared but the network: a task gets the files that it reads (checkpoints, plug-ins) as bytes and works in a
-folder of its own; what it leaves there comes back as bytes and is put into the one store, parts last. Data sets have to
-be at the same path on every node.
+folder of its own; what it leaves there comes back as bytes and is put into the one store, parts last. Where the store
+is at an address (s3://bucket/store), the nodes read and write it there, and results alone come back. Data sets have to
+be at an address, or at the same path on every node.
 
 Nodes may come and go: what the cluster has is looked up again all along.
 """
@@ -18,9 +19,10 @@ from typing import Any, ClassVar, Final
 from stmbench.data.sets import opened_once
 from stmbench.errors import ConfigError, MissingPackageError, StmbenchError, reason_of
 from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed, TaskProgress
-from stmbench.experiments.engines.ray_worker import elsewhere, unpack
+from stmbench.experiments.engines.ray_worker import at_address, elsewhere, unpack
 from stmbench.experiments.engines.sent_files import SentFiles
 from stmbench.experiments.tasks import Task, execute
+from stmbench.tables.addresses import mirror_of
 
 POLL_S: Final = 1.0
 
@@ -55,7 +57,9 @@ class RayEngine(Engine):
             except (ConnectionError, ValueError, RuntimeError) as error:
                 got = f"none at {address} ({str(error).splitlines()[0][:120]})"
                 raise ConfigError("a running Ray cluster", got, "start one with `ray start --head`") from error
-        self._remote = self._ray.remote(elsewhere)  # once: each is sent to the cluster, and stays there
+        self._mirror = mirror_of(folder)
+        # once: each is sent to the cluster, and stays there
+        self._remote = self._ray.remote(elsewhere if self._mirror is None else at_address)
         self._sent = SentFiles(folder, self._ray.put)
         self._on_gpu = self._had_gpu = False
         self._look_around()
@@ -80,7 +84,7 @@ class RayEngine(Engine):
             self._look_around()
             if not self._had_gpu:  # Ray would wait for one for ever
                 raise ConfigError("a GPU in the Ray cluster", "none", "add a node that has one, or use --device cpu")
-        if self._sent.has_all(task):
+        if self._mirror is None and self._sent.has_all(task):
             self._kept.append(task)
         else:
             self._hand_over(task)
@@ -104,6 +108,8 @@ class RayEngine(Engine):
         self._open.close()
         if self._began_here:
             self._ray.shutdown()
+        if self._mirror is not None:
+            self._mirror.pull()
 
     def _hand_over(self, task: Task) -> None:
         cores = max(1, int(self._most_cores)) if task.alone else 1
@@ -113,7 +119,11 @@ class RayEngine(Engine):
             max_retries=ATTEMPTS - 1,
             name=task.name,
         )
-        self._pending[remote.remote(*self._sent.packed(task))] = task, cores
+        if self._mirror is None:
+            reference = remote.remote(*self._sent.packed(task))
+        else:
+            reference = remote.remote(*self._sent.packed_for_address(task), self._mirror.address)
+        self._pending[reference] = task, cores
 
     def _looked_up(self, task: Task) -> Event:
         try:

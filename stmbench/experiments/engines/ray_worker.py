@@ -44,6 +44,29 @@ def elsewhere(task: Task, files: Files) -> tuple[TaskResult | None, Files, str |
         return result, made, None
 
 
+def at_address(task: Task, files: Files, address: str) -> tuple[TaskResult | None, Files, str | None]:
+    """A task whose store is at an address: this node has a mirror of it, shared by its tasks, and sends what is new.
+
+    Only the result goes back to whoever began the task.
+    """
+    import torch
+
+    from stmbench.tables.addresses import mirror_at
+
+    with scratch_folder() as folder:
+        unpack({place: _fetched(content) for place, content in files.items()}, folder)
+        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+        try:
+            mirror = mirror_at(address)
+            mirror.pull()
+            try:
+                return execute(_rooted(task, folder), mirror.folder), {}, None
+            finally:
+                mirror.end()
+        except (StmbenchError, SystemExit) as error:
+            return None, {}, reason_of(error)
+
+
 def content_of(path: Path) -> Any:
     """A file's content, as Ray takes it best."""
     data = path.read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,9 +44,23 @@ class SentFiles:
         Parts that the store has already go along where they are needed, so that nothing is measured twice and
         comparisons find what they compare.
         """
+        task, files = self._with_files(task, weights_of(task, self._folder, self._trained))
+        if task.step is None:
+            for path in self._of_runs(task):
+                files[path.relative_to(self._folder).as_posix()] = content_of(path)
+        if self._had_parts or task.needs:
+            files |= self._parts(task)
+        return (task if task.step is None else dataclasses.replace(task, runs=())), files
+
+    def packed_for_address(self, task: Task) -> tuple[Task, Files]:
+        """The same for a store at an address, where the other machine finds what the store has."""
+        return self._with_files(task, task.files)
+
+    def _with_files(self, task: Task, weights: Mapping[str, str]) -> tuple[Task, Files]:
+        """The task with its plug-ins and these weights (model -> file) at relative paths, and their contents."""
         files: Files = {}
         sent: dict[str, str] = {}
-        for model, file in weights_of(task, self._folder, self._trained).items():
+        for model, file in weights.items():
             place = _place(Path(file), self._folder, "checkpoints")
             if Path(file).is_file():
                 files[place] = self._shared(Path(file))
@@ -56,15 +70,8 @@ class SentFiles:
             name, needed = self._plugin(own)
             files |= {f"plugins/{number}/{place}": content for place, content in needed.items()}
             plugins.append(f"plugins/{number}/{name}")
-        if task.step is None:
-            for path in self._of_runs(task):
-                files[path.relative_to(self._folder).as_posix()] = content_of(path)
-        if self._had_parts or task.needs:
-            files |= self._parts(task)
-        changes: dict[str, Any] = {"plugins": tuple(plugins)}
-        if task.step is not None:
-            changes |= {"files": sent, "runs": ()}
-        return dataclasses.replace(task, **changes), files
+        task = dataclasses.replace(task, plugins=tuple(plugins))
+        return (task if task.step is None else dataclasses.replace(task, files=sent)), files
 
     def _plugin(self, path: str) -> tuple[str, Files]:
         """A plug-in's name and its files, as they were at the first task: all nodes run the same code."""
