@@ -16,7 +16,7 @@ from stmbench.analyses.registry import ANALYSES
 from stmbench.commands.check import outcomes_of
 from stmbench.commands.run import workers_of
 from stmbench.commands.run_output import RunOutput
-from stmbench.comparison.models import compare_models, training_seeds
+from stmbench.comparison.models import ModelComparison, training_seeds
 from stmbench.errors import ConfigError
 from stmbench.experiments.estimating import Estimator, threads_of_tasks, total
 from stmbench.experiments.planning import Resources, plan
@@ -143,7 +143,8 @@ class StudyOutput(RunOutput):
         """Title of each baseline -> what compares the mixer with it; compared once for a frame."""
         if self._compared is None or self._compared[0] is not frame:
             baselines, model = self.design.baselines, self.design.model
-            found = {self._title(name): compare_models(frame, self.folder, model, name) for name in baselines}
+            pairs = ModelComparison(frame, self.folder)
+            found = {self._title(name): pairs.findings(model, name) for name in baselines}
             self._compared = frame, found
         return self._compared[1]
 

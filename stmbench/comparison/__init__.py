@@ -6,6 +6,7 @@ sampling        its options; alternating rounds of one model, and when to stop
 worker_process  the code of a side (checkout, environment, plug-ins), and the process that runs it
 worker          the script in that process: builds and runs models with that code, whatever its age
 models          two models of one store, in everything that both have
+model_costs     their speed, memory and counts
 overview        every model of a store against one of them
 stored          two stores compared
 stored_profile  their times, costs and memory

@@ -15,19 +15,17 @@ from typing import Any, Final, cast
 import numpy as np
 import pandas as pd
 
-from stmbench.analyses.profile.samples import Samples
-from stmbench.comparison.findings import Measured, adjudicate, conditions_text, exact_count
-from stmbench.comparison.stored_profile import BETWEEN_PROCESSES
-from stmbench.comparison.stored_quality import known_difference, paired_predictions
-from stmbench.measure.effects import Effect, paired_effect
+from stmbench.comparison.findings import Measured, adjudicate
+from stmbench.comparison.model_costs import cost_rows, costs_of, speeds
+from stmbench.comparison.stored_quality import Paired, known_difference, paired, predictions_of
+from stmbench.measure.effects import Effect
 from stmbench.measure.repeated_training import repeated_difference, repeated_interval_difference
-from stmbench.measure.statistics import Interval
+from stmbench.measure.statistics import Floats, Interval
 from stmbench.tables.comparison_result import Finding
 from stmbench.tables.flat import ERF
-from stmbench.tables.labels import FEWEST_ROUNDS, LEARNED, are_random, is_random
+from stmbench.tables.labels import LEARNED, are_random, is_random
 
 ALPHA: Final = 0.05  # of all claims about one pair of models together
-SPEED_MARGIN: Final = 0.02  # a smaller difference of speed, memory or cost matters to nobody
 QUALITY_MARGIN: Final = 0.001
 
 
@@ -63,29 +61,77 @@ QUANTITIES: Final = (
     ),
     Quantity(title="accuracy under attack", analysis="robustness", metric="accuracy", by_level=True),
 )
+SAME_ROW: Final = ("analysis", "metric", "model", "weights", "seed", "run_id", "stage")  # beside what IMAGES names
 IMAGES: Final = ("definition", "dataset", "split", "num_images", "resolution", "dtype", "level", "condition")
+
+Row = Mapping[str, Any]
+Side = dict[int, Row]  # seed -> row
+Pair = tuple[Floats, Floats]  # (N,) values of the baseline and of the model, by image
 
 
 def compare_models(frame: pd.DataFrame, folder: Path, model: str, baseline: str) -> tuple[Finding, ...]:
-    """What of `model` is better or worse than of `baseline`, in the order of the page.
+    """`ModelComparison.findings` of one pair of models."""
+    return ModelComparison(frame, folder).findings(model, baseline)
+
+
+class ModelComparison:
+    """Pairs of models of a store; what the pairs have in common is looked up once.
 
     Args:
         frame: rows of a store; folder: the store's, where artifacts lie.
-
-    Returns:
-        A finding for each quantity that both models have. `model` of a finding is `model`; `head` is its value and
-        `base` the baseline's. Verdicts hold together with an error rate of 5 % (Holm's correction over the quantities).
     """
-    frame = frame.copy(deep=False)
-    frame.attrs = {}  # which pandas would copy with every selection
-    measured = [
-        *_quality(frame, folder, model, baseline),
-        *_speed(frame, model, baseline),
-        *_costs(frame, model, baseline),
-    ]
-    places = {(item.metric, item.conditions): place for place, item in enumerate(measured)}
-    findings = adjudicate(measured, alpha=ALPHA)
-    return tuple(sorted(findings, key=lambda finding: places[finding.metric, finding.conditions]))
+
+    def __init__(self, frame: pd.DataFrame, folder: Path) -> None:
+        frame = frame.copy(deep=False)
+        frame.attrs = {}  # which pandas would copy with every selection
+        self._folder = folder
+        self._seeds = training_seeds(frame)
+        self._rows = [(quantity, _by_model(_rows_of(frame, quantity))) for quantity in QUANTITIES]
+        self._differences = frame[frame["metric"].fillna("").str.endswith("_difference")]
+        self._timed = frame[(frame["analysis"] == "profile") & (frame["kind"] == "raw") & (frame["status"] == "ok")]
+        self._costs = cost_rows(frame)
+        of_images = frame[frame["analysis"] != "profile"]
+        self._of_weights = dict(iter(of_images.groupby(["model", "weights"], sort=False)))
+        self._predictions: dict[tuple[Any, ...], Paired | None] = {}
+
+    def findings(self, model: str, baseline: str) -> tuple[Finding, ...]:
+        """What of `model` is better or worse than of `baseline`, in the order of the page.
+
+        Returns:
+            A finding for each quantity that both models have. `model` of a finding is `model`; `head` is its value and
+            `base` the baseline's. Verdicts hold together with an error rate of 5 % (Holm's correction over the
+            quantities).
+        """
+        measured = [
+            *self._quality(model, baseline),
+            *speeds(self._timed, model, baseline),
+            *costs_of(self._costs, model, baseline),
+        ]
+        places = {(item.metric, item.conditions): place for place, item in enumerate(measured)}
+        findings = adjudicate(measured, alpha=ALPHA)
+        return tuple(sorted(findings, key=lambda finding: places[finding.metric, finding.conditions]))
+
+    def _quality(self, model: str, baseline: str) -> Iterator[Measured]:
+        for quantity, by_model in self._rows:
+            for conditions, by_side in _matched([by_model.get(name, []) for name in (baseline, model)], self._seeds):
+                common = sorted(by_side[0].keys() & by_side[1].keys())
+                if common:
+                    sides = [[side[seed] for seed in common] for side in by_side]
+                    pairs = [self._paired(rows, quantity) for rows in zip(*sides, strict=True)]
+                    yield _measured(quantity, self._differences, pairs, sides, conditions)
+
+    def _paired(self, rows: Sequence[Mapping[str, Any]], quantity: Quantity) -> Pair | None:
+        """(N,) values of the baseline and of the model, by image, with the predictions of these weights."""
+        if quantity.metric == "erf":
+            return None
+        return paired(rows, [self._predicted(row) for row in rows])
+
+    def _predicted(self, row: Mapping[str, Any]) -> Paired | None:
+        key = tuple(str(row[name]) for name in (*SAME_ROW, *IMAGES))
+        if key not in self._predictions:
+            rows = self._of_weights[row["model"], row["weights"]]
+            self._predictions[key] = predictions_of(row, rows, self._folder)
+        return self._predictions[key]
 
 
 def training_seeds(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -93,18 +139,6 @@ def training_seeds(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
     rows = frame[(frame["analysis"] == "train") & frame["weights"].notna()]
     rows = rows[["model", "weights", "seed"]].drop_duplicates()
     return {(str(model), str(weights)): int(seed) for model, weights, seed in rows.to_numpy()}
-
-
-def _quality(frame: pd.DataFrame, folder: Path, model: str, baseline: str) -> Iterator[Measured]:
-    seeds = training_seeds(frame)
-    for quantity in QUANTITIES:
-        rows = _rows_of(frame, quantity)
-        for conditions, by_side in _matched(rows, (baseline, model), seeds):
-            common = sorted(by_side[0].keys() & by_side[1].keys())
-            if not common:
-                continue
-            sides = [[side[seed] for seed in common] for side in by_side]
-            yield _measured(quantity, frame, folder, sides, conditions, common)
 
 
 def _rows_of(frame: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
@@ -136,20 +170,23 @@ def _preferred(definitions: pd.Series) -> str:
     return ERF if (definitions == ERF).any() else str(definitions.iloc[0])
 
 
-Side = dict[int, Mapping[str, Any]]  # seed -> row
+def _by_model(rows: pd.DataFrame) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in cast("list[Row]", rows.to_dict("records")):
+        found.setdefault(str(row["model"]), []).append(row)
+    return found
 
 
 def _matched(
-    rows: pd.DataFrame, models: tuple[str, str], seeds: Mapping[tuple[str, str], int]
+    sides: Sequence[Sequence[Row]], seeds: Mapping[tuple[str, str], int]
 ) -> Iterator[tuple[Mapping[str, Any], tuple[Side, Side]]]:
     """Conditions, and each model's row for each seed, for everything that both models have; the newest row counts."""
     matched: dict[tuple[Any, ...], tuple[Side, Side]] = {}
-    for row in cast("list[dict[str, Any]]", rows.to_dict("records")):
-        if row["model"] not in models:
-            continue
-        key = tuple(None if pd.isna(row[name]) else row[name] for name in IMAGES)
-        seed = seeds.get((row["model"], row["weights"]), int(row["seed"]))
-        matched.setdefault(key, ({}, {}))[models.index(row["model"])][seed] = row
+    for place, rows in enumerate(sides):
+        for row in rows:
+            key = tuple(None if pd.isna(row[name]) else row[name] for name in IMAGES)
+            seed = seeds.get((row["model"], row["weights"]), int(row["seed"]))
+            matched.setdefault(key, ({}, {}))[place][seed] = row
     for key, by_side in matched.items():
         if all(by_side):
             yield dict(zip(IMAGES, key, strict=True)), by_side
@@ -157,21 +194,19 @@ def _matched(
 
 def _measured(
     quantity: Quantity,
-    frame: pd.DataFrame,
-    folder: Path,
-    sides: Sequence[Sequence[Mapping[str, Any]]],
+    differences: pd.DataFrame,
+    pairs: Sequence[Pair | None],
+    sides: Sequence[Sequence[Row]],
     conditions: Mapping[str, Any],
-    seeds: Sequence[int],
 ) -> Measured:
-    paired = [_paired(frame, folder, rows, quantity) for rows in zip(*sides, strict=True)]
     effect: Effect | None = None
-    how = f"{len(seeds)} seeds" if len(seeds) > 1 else "1 seed"
+    how = f"{len(pairs)} seeds" if len(pairs) > 1 else "1 seed"
     how = "untrained" if any(is_random(row["weights"]) for rows in sides for row in rows) else how
-    if all(pair is not None for pair in paired) and len({len(pair[0]) for pair in paired if pair}) == 1:
-        base, head = (np.stack([pair[side] for pair in paired if pair]) for side in (0, 1))
+    if all(pair is not None for pair in pairs) and len({len(pair[0]) for pair in pairs if pair}) == 1:
+        base, head = (np.stack([pair[side] for pair in pairs if pair]) for side in (0, 1))
         effect = repeated_difference(base, head, reach=1.0)  # hits, and areas under curves of hits
         how = f"{base.shape[1]} images, {how}"
-    elif len(seeds) == 1 and (difference := known_difference(frame, [side[0] for side in sides])) is not None:
+    elif len(pairs) == 1 and (difference := known_difference(differences, [side[0] for side in sides])) is not None:
         effect, how = difference, f"{difference.count} images, {how}"
     elif all(row["ci_high"] >= row["ci_low"] for rows in sides for row in rows):
         # an ERF is the side of a square about the centre, whose sides grow by two pixels
@@ -198,83 +233,6 @@ def _measured(
     )
 
 
-def _paired(
-    frame: pd.DataFrame, folder: Path, rows: Sequence[Mapping[str, Any]], quantity: Quantity
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """(N,) values of the baseline and of the model, by image, with the predictions of these weights."""
-    if quantity.metric == "erf":
-        return None
-    frames = [frame[(frame["model"] == row["model"]) & (frame["weights"] == row["weights"])] for row in rows]
-    return paired_predictions(rows, frames, (folder, folder))
-
-
 def _interval(row: Mapping[str, Any]) -> Interval:
     count = row["num_samples"] if not pd.isna(row["num_samples"]) else row["num_images"]
     return Interval(estimate=row["value"], low=row["ci_low"], high=row["ci_high"], count=1 if pd.isna(count) else count)
-
-
-def _speed(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]:
-    """Throughput, and latency of one image, paired by round of the newest profile that holds both models."""
-    rows = frame[(frame["analysis"] == "profile") & (frame["kind"] == "raw") & (frame["status"] == "ok")]
-    settings = ["device", "dtype", "compile", "resolution"]
-    for _, run in rows.groupby(["definition", *settings], dropna=False, sort=False):
-        runs = [group for _, group in run.groupby("run_id", sort=False) if {model, baseline} <= {*group["model"]}]
-        if not runs:
-            continue
-        samples = Samples()
-        samples.add(max(runs, key=lambda group: group["created_utc"].max()), 0.0)
-        base, head = (baseline, None), (model, None)
-        kept = samples.kept(base, head) if base in samples.throughput and head in samples.throughput else []
-        named = {name: run[name].iloc[0] for name in settings}
-        batch = next((str(int(size)) for size in run["batch_size"].dropna() if size > 1), None)
-        if kept:
-            rates = [samples.rates(key, kept) for key in (base, head)]
-            yield _timed(model, "throughput", rates, conditions_text(named, batch=batch), len(kept))
-        latencies = [np.median(samples.latencies(key), axis=1) for key in (base, head)]
-        if all(len(values) == len(kept) for values in latencies) and kept:
-            yield _timed(model, "latency of one image", latencies, conditions_text(named), len(kept))
-
-
-def _timed(model: str, metric: str, values: Sequence[Any], conditions: str, rounds: int) -> Measured:
-    is_rate = metric == "throughput"
-    return Measured(
-        model=model,
-        metric=metric,
-        conditions=conditions,
-        unit="images/s" if is_rate else "s",
-        lower_is_better=not is_rate,
-        base=float(np.median(values[0])),
-        head=float(np.median(values[1])),
-        effect=paired_effect(*values),
-        margin=SPEED_MARGIN,
-        rounds=rounds,
-        reason=None if rounds >= FEWEST_ROUNDS else f"{rounds} rounds, fewer than {FEWEST_ROUNDS}",
-    )
-
-
-def _costs(frame: pd.DataFrame, model: str, baseline: str) -> Iterator[Measured]:
-    """Peak memory, parameters and MACs, at the sizes that both models have."""
-    units = {"peak_memory": "bytes", "params": "count", "macs": "MAC"}
-    rows = frame[
-        (frame["analysis"] == "profile")
-        & frame["metric"].isin([*units])
-        & (frame["kind"] == "summary")
-        & frame["condition"].isna()
-        & frame["stage"].isna()
-        & frame["value"].notna()
-    ].sort_values("created_utc", kind="stable")
-    for metric, unit in units.items():
-        mine = rows[rows["metric"] == metric]
-        for resolution in dict.fromkeys(mine["resolution"].dropna()):
-            of = mine[mine["resolution"] == resolution].drop_duplicates("model", keep="last").set_index("model")
-            if not {model, baseline} <= {*of.index}:
-                continue
-            base, head = (float(of.loc[name, "value"]) for name in (baseline, model))
-            count = exact_count(
-                model, metric.replace("_", " "), base, head, unit=unit, conditions=f"{resolution} px",
-                margin=SPEED_MARGIN,
-            )  # fmt: skip
-            if metric == "peak_memory" and count.effect is not None:
-                error = BETWEEN_PROCESSES * float(np.hypot(1 / base, 1 / head))
-                count = dataclasses.replace(count, effect=dataclasses.replace(count.effect, error=error))
-            yield count

@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from stmbench.comparison.models import compare_models
+from stmbench.comparison.models import ModelComparison
 from stmbench.errors import UnknownNameError
 from stmbench.tables.comparison_result import Finding
 
@@ -57,7 +57,8 @@ def overview(frame: pd.DataFrame, folder: Path, baseline: str | None = None) -> 
     if len(models) < 2:
         return None
     chosen = baseline or baseline_of(frame)
-    found = {model: compare_models(frame, folder, model, chosen) for model in models if model != chosen}
+    pairs = ModelComparison(frame, folder)
+    found = {model: pairs.findings(model, chosen) for model in models if model != chosen}
     return Overview(baseline=chosen, findings=_in_one_setting(found))
 
 

@@ -114,17 +114,30 @@ _PREDICTED = {
 _AREAS = {"consistency_auc": "consistency", "accuracy_auc": "accuracy"}
 
 
+Paired = tuple[NDArray[np.int64], Floats]  # (images, 2) index and label, (images,) values; sorted by index
+
+
 def paired_predictions(
     rows: Sequence[Mapping[str, Any]], frames: Sequence[pd.DataFrame], folders: Sequence[Path]
 ) -> tuple[Floats, Floats] | None:
-    """(images,) values at base and at head whose means are the rows' values; None if they cannot be paired.
+    """`paired` values of the rows' predictions, which are looked up in `frames` and read in `folders`."""
+    return paired(rows, [predictions_of(*item) for item in zip(rows, frames, folders, strict=True)])
+
+
+def predictions_of(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:
+    """Images, and the value of each, of which the row's value is the mean; None where they were not kept.
 
     From `eval --keep-predictions`: accuracy, top-5 accuracy, negative log-likelihood, Brier score. From invariances:
     the areas under the curves of consistency and accuracy. From attacks: accuracy and consistency at each eps. From
     probes: the accuracy of neighbours at each k, and that of the linear classifier.
     """
-    read = {"eval": _predicted, "robustness": _attacked, "probe": _probed}.get(rows[0]["analysis"], _area)
-    base, head = (read(row, frame, folder) for row, frame, folder in zip(rows, frames, folders, strict=True))
+    read = {"eval": _predicted, "robustness": _attacked, "probe": _probed}.get(row["analysis"], _area)
+    return read(row, frame, folder)
+
+
+def paired(rows: Sequence[Mapping[str, Any]], found: Sequence[Paired | None]) -> tuple[Floats, Floats] | None:
+    """(images,) values at base and at head whose means are the rows' values; None if they cannot be paired."""
+    base, head = found
     if base is None or head is None or not np.array_equal(base[0], head[0]):
         return None
     values = base[1], head[1]
@@ -156,9 +169,6 @@ def known_difference(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> 
             count = int(row["num_images"])
             return Effect(estimate=sign * float(row["value"]), error=error, count=count, ends=(low, high))
     return None
-
-
-Paired = tuple[NDArray[np.int64], Floats]  # (images, 2) index and label, (images,) values; sorted by index
 
 
 def _predicted(row: Mapping[str, Any], frame: pd.DataFrame, folder: Path) -> Paired | None:

@@ -15,7 +15,7 @@ from stmbench.reporting.caveats import listed
 from stmbench.tables import read
 from stmbench.tables.attributes import OUTPUTS
 from stmbench.tables.labels import is_random, recipe_and_seed
-from stmbench.tables.rows import SharedDict
+from stmbench.tables.rows import SharedDict, SharedList
 
 
 def read_stores(folders: Sequence[str | Path]) -> pd.DataFrame:
@@ -76,7 +76,8 @@ def _merged(attrs: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
             found[name] += [value for value in one.get(name, []) if value not in found[name]]
         for run, place in one.get("machine_of_run", {}).items():
             found["machine_of_run"][run] = found["machines"].index(one["machines"][place])
-    return {name: SharedDict(value) if isinstance(value, dict) else value for name, value in found.items()}
+    shared = {name: SharedDict(value) for name, value in found.items() if isinstance(value, dict)}
+    return {**shared, **{name: SharedList(value) for name, value in found.items() if isinstance(value, list)}}
 
 
 MOST = 8  # names in a line, beyond which they are counted

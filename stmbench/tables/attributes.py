@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from stmbench.tables.parts import Part
-from stmbench.tables.rows import SharedDict
+from stmbench.tables.rows import SharedDict, SharedList
 from stmbench.tables.trainings import ATTRIBUTE as TRAININGS
 from stmbench.tables.trainings import trainings_of
 
@@ -43,7 +43,10 @@ def attributes_of(parts: Sequence[Part]) -> dict[str, Any]:
     shared: dict[str, Any] = {"mixers": mixers, "commits": commits, **runs}
     for name in ("machines", "software"):
         lists[name] = [SharedDict(facts) for facts in lists[name]]
-    return {**{name: SharedDict(value) for name, value in shared.items()}, **lists}
+    return {
+        **{name: SharedDict(value) for name, value in shared.items()},
+        **{name: SharedList(value) for name, value in lists.items()},
+    }
 
 
 def _outputs_of(table: pa.Table, metadata: Mapping[str, Any]) -> dict[tuple[str, str, str], int]:

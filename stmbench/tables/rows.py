@@ -147,6 +147,13 @@ class SharedDict(dict[Any, Any]):
         return self
 
 
+class SharedList(list[Any]):
+    """The same for a list."""
+
+    def __deepcopy__(self, memo: object) -> SharedList:
+        return self
+
+
 def printable_in(value: T) -> T:
     """Escape every text in lists, tuples, mappings (keys too) and dataclasses; other values are returned unchanged."""
     escaped: Any = value
@@ -159,7 +166,8 @@ def printable_in(value: T) -> T:
         items = [printable_in(item) for item in value]
         escaped = value._make(items) if hasattr(value, "_make") else tuple(items)
     elif isinstance(value, list):
-        escaped = [printable_in(item) for item in value]
+        kept = SharedList if isinstance(value, SharedList) else list
+        escaped = kept(printable_in(item) for item in value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
         escaped = dataclasses.replace(value, **{name: printable_in(item) for name, item in fields.items()})

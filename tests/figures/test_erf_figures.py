@@ -59,6 +59,22 @@ def test_a_panel_for_each_stage_with_the_square_where_the_unit_is(tmp_path: Path
     assert OURS in words
 
 
+def test_of_several_trainings_the_first_is_drawn_and_the_figure_says_so(tmp_path: Path) -> None:
+    first = _table(tmp_path, trained=True)
+    second = first.assign(
+        weights=first["weights"].str.replace("mine", "more"),
+        value=first["value"] + 0.125,
+        artifact="parts/1.npz",
+        created_utc=first["created_utc"] + pd.Timedelta(seconds=1),
+    )
+    both = pd.concat([second, first], ignore_index=True)
+    maps = read_maps(both, OURS, tmp_path)
+    assert [(item.stage, item.value) for item in maps] == [(0, 0.25), (1, 0.5)] * 2
+    figure = erf_figures(both, OURS, tmp_path)["erf"]
+    assert len(figure.axes) == 4 + 1, "not two maps in one place"
+    assert "the first of 2 trainings" in " ".join(text.get_text() for text in figure.texts)
+
+
 def test_definitions_about_the_image_have_their_square_there(tmp_path: Path) -> None:
     maps = read_maps(_table(tmp_path), "paper.v1", tmp_path)
     assert {item.centre for item in maps} == {(32.0, 32.0)}

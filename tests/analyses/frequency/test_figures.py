@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from stmbench.analyses.frequency.figures import drawn_or_not, frequency_figures
+from stmbench.analyses.frequency.figures.plots import read_heat_maps
 from stmbench.analyses.frequency.options import ACCURACY, CHANGED, CONSISTENCY, ERROR
 from stmbench.analyses.frequency.section import section
 from stmbench.analyses.frequency.terminal import frequency_table
@@ -49,6 +51,13 @@ def test_heat_maps_share_a_scale_and_have_frequency_0_in_the_middle(tmp_path: Pa
     said = " ".join(text.get_text() for text in figure.texts)
     assert "wrong predictions" in said
     assert "l2 norm 2.25" in said
+
+
+def test_of_several_trainings_the_heat_map_of_the_first_is_drawn(tmp_path: Path) -> None:
+    both = pd.concat([table(tmp_path, weights="digits.e1.s1:def"), table(tmp_path)], ignore_index=True)
+    maps = read_heat_maps(both, tmp_path)
+    assert {item.point.facts["weights"] for item in maps} == {"digits.e1.s0:abc"}
+    assert len(maps) == 2
 
 
 def test_accuracy_by_band_starts_with_that_without_noise(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stmbench.figures.plot_data import labels
 from stmbench.tables.files import read_arrays
-from stmbench.tables.labels import is_random
+from stmbench.tables.labels import are_random, is_random
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,14 +55,24 @@ def beyond_the_image(rows: pd.DataFrame) -> str | None:
     return "A size above 1 is that of a square that reaches beyond the image: its centre is not the image's."
 
 
+def trainings(frame: pd.DataFrame, definition: str) -> int:
+    """The most that one model of the rows has."""
+    rows = erf_rows(frame, definition)
+    trained = rows[~are_random(rows["weights"])]
+    return max(trained.groupby("model")["weights"].nunique(), default=0)
+
+
 def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap]:
     """The maps behind the rows of the smallest percentage, in the table's order.
 
+    Of a model that was trained several times the maps of the first training, as they are those of one network each.
     Those whose file is gone or damaged are left out.
     A definition that is centred on the image has its square there.
     """
     rows = erf_rows(frame, definition)
-    rows = rows[rows["level"] == rows["level"].min()]
+    rows = rows[rows["level"] == rows["level"].min()].assign(untrained=lambda chosen: are_random(chosen["weights"]))
+    who = ["model", "untrained", "stage", "resolution", "dataset"]
+    rows = rows.sort_values("weights", kind="stable").drop_duplicates(who).sort_index()
     names, files, maps = labels(frame), dict[str, dict[str, Any]](), []
     gradient = "magnitude" if "rectified" not in definition and definition != "authors_code.v1" else "rectified"
     about_image = definition in ("paper.v1", "authors_code.v1")

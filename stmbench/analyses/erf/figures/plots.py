@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from stmbench.analyses.erf.figures.maps import ErfMap, erf_rows, read_maps
+from stmbench.analyses.erf.figures.maps import ErfMap, erf_rows, read_maps, trainings
 from stmbench.analyses.erf.figures.scatter import WORTHS, against
 from stmbench.errors import LeftOutError
 from stmbench.figures.annotations import mark
@@ -156,4 +156,5 @@ def _words(frame: pd.DataFrame, definition: str) -> str:
         values = list(dict.fromkeys(rows[column].dropna()))
         if len(values) == 1:
             words.append(f"{str(values[0]).partition(':')[0] if column == 'dataset' else values[0]}{unit}")
-    return " · ".join([*words, definition])
+    count = trainings(frame, definition)
+    return " · ".join([*words, definition, *([f"the first of {count} trainings"] if count > 1 else [])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib
 import numpy as np
@@ -156,8 +156,15 @@ class HeatMap:
 
 
 def read_heat_maps(frame: pd.DataFrame, folder: Path) -> list[HeatMap]:
-    """The maps of wrong answers; of changed answers where no trained model has labels. Lost files are left out."""
+    """The maps of wrong answers; of changed answers where no trained model has labels. Lost files are left out.
+
+    Of a model that was trained several times the map of the first training, as it is that of one network each.
+    """
     metric, answers = wrong_or_changed(frame)
+    first: dict[tuple[Any, ...], Point] = {}
+    for point in sorted(answers, key=lambda point: str(point.facts["weights"])):
+        first.setdefault((point.model, *(point.facts[name] for name in WHO[2:]), point.is_untrained), point)
+    answers = [point for point in answers if any(point is one for one in first.values())]
     rows = frame[(frame["metric"] == metric) & (frame["kind"] == "summary")].sort_values("created_utc", kind="stable")
     maps = []
     for point in answers:
