@@ -136,13 +136,16 @@ class Analysis(abc.ABC):
 
     def forget(self, unit: Unit) -> None:
         """Remove what `fresh` measures again: the parts of the unit's group, and whatever else a subclass keeps."""
-        for key in self.store.keys(group=unit.group):
+        for key in (
+            self.store.keys(group=unit.group) if unit.series else [unit.key]
+        ):  # all keys take a look at all parts
             self.store.remove(key)
 
     @final
     def is_done(self, unit: Unit) -> bool:
         """Whether the store holds this unit, and not as a failure."""
-        return not unit.derived and self.store.has(unit.key) and self.store.metadata(unit.key).get("status") == "ok"
+        stored = None if unit.derived else self.store.intact_metadata(unit.key)
+        return stored is not None and stored.get("status") == "ok"
 
     @final
     def row(self, *, metric: str | None, value: float | None, model: str | None = None, **columns: Any) -> Row:

@@ -136,7 +136,7 @@ class ImageAnalysis(Analysis):
 
     def units(self) -> Iterator[Unit]:
         plan = list(self.plan())
-        self.store.require_writable()
+        self.store.require_writable(once=True)
         if self.request.device == "cpu":
             keep_freed_memory()  # passes over many images would give it back and ask for it again each time
         self._work = {unit.key: work for unit, work in plan}

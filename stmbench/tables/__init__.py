@@ -7,7 +7,9 @@ flat               a store as one table with a row for each model, in timm's col
 labels             texts that columns hold and others parse: resolution, weights, reasons
 store              a folder of parts, one per unit of work: write, resume, read
 parts              one Parquet part
+footers            a sealed file's metadata in a fraction of the time
 constant_columns   rows of a small file in a fraction of the time
+remembered         metadata that was verified, for as long as no file is written
 migration          parts of older schema versions
 packed             many parts in one file: reading, removing, the folder's lock
 compaction         merging parts into that file

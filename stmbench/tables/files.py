@@ -60,10 +60,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.parent.absolute()
-    if folder not in _CLEANED:
-        _CLEANED.add(folder)
-        remove_stale_temporaries(folder)
+    clean_once(path.parent)
     try:
         yield temporary
         if durable:
@@ -121,6 +118,14 @@ def read_arrays(path: Path) -> dict[str, Any]:
         return {}
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def clean_once(folder: Path) -> None:
+    """`remove_stale_temporaries`, the first time that this process asks for a folder."""
+    folder = folder.absolute()
+    if folder not in _CLEANED:
+        _CLEANED.add(folder)
+        remove_stale_temporaries(folder)
 
 
 def remove_stale_temporaries(folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,9 @@ import pyarrow.parquet as pq
 from stmbench.errors import OutputError, TableError
 from stmbench.tables.constant_columns import read_columns
 from stmbench.tables.files import is_intact, is_sealed, metadata_fault, replacing, sealed
+from stmbench.tables.footers import texts_in_footer
 from stmbench.tables.migration import migrated
+from stmbench.tables.remembered import RememberedTexts
 from stmbench.tables.schema import SCHEMA, SCHEMA_VERSION, Type, check
 
 VERSION_KEY, METADATA_KEY = b"stmbench.schema_version", b"stmbench.metadata"
@@ -34,9 +37,9 @@ DAMAGED, NO_FILE = "its metadata is damaged", "no file"
 
 
 READERS: Final = 8  # threads that read files; decoding a small part holds the interpreter lock
+AHEAD: Final = 256  # files
 SETTLED_S: Final = 2.0
-REMEMBERED: Final = 20_000  # parts
-_VERIFIED: Final = dict[Path, tuple[tuple[int, ...], str]]()  # part -> version of the file, metadata as JSON
+_VERIFIED: Final = RememberedTexts()  # metadata as JSON
 Part = tuple[pa.Table, dict[str, Any]]  # rows, metadata
 
 
@@ -134,20 +137,21 @@ def read_metadata(path: Path) -> dict[str, Any] | UnreadablePart:
 
     What was verified is remembered for as long as the file is not written, as a unit is asked for several times.
     """
-    version = file_version(path)
-    known = _VERIFIED.get(path)
-    if known is not None and known[0] == version:
-        return dict(json.loads(known[1]))
+    name, version = os.fspath(path), file_version(path)
+    if (known := _VERIFIED.get(name, version)) is not None:
+        return dict(json.loads(known))
     found = _metadata_of(path)
     if version is not None and is_settled(version) and not isinstance(found, UnreadablePart):
-        if len(_VERIFIED) >= REMEMBERED:
-            _VERIFIED.clear()
-        _VERIFIED[path] = version, json.dumps(found)
+        _VERIFIED.keep(name, version, json.dumps(found).encode())
     return found
 
 
 def _metadata_of(path: Path) -> dict[str, Any] | UnreadablePart:
-    part = _open(path, _content(path))
+    content = _content(path)
+    known = None if isinstance(content, UnreadablePart) else _metadata_in(content)
+    if known is not None:
+        return known
+    part = _open(path, content)
     if isinstance(part, UnreadablePart):
         return part
     fault = _column_fault(migrated(part.schema.empty_table(), part.version).schema)
@@ -160,11 +164,25 @@ def _metadata_of(path: Path) -> dict[str, Any] | UnreadablePart:
     return part.metadata
 
 
+def _metadata_in(data: bytes) -> dict[str, Any] | None:
+    """The metadata of an intact part of this schema version; None: decode the file, to know what it is."""
+    texts = texts_in_footer(data, ARROW_SCHEMA, [VERSION_KEY, METADATA_KEY])
+    try:
+        if texts is None or int(texts[0]) != SCHEMA_VERSION:
+            return None
+        metadata = json.loads(texts[1])
+    except (ValueError, RecursionError):
+        return None
+    return metadata if metadata_fault(metadata) is None else None
+
+
 def read_each(files: Sequence[Path], columns: Sequence[str] | None = None) -> list[Part | UnreadablePart]:
     """`read_part` of each file."""
     with ThreadPoolExecutor(READERS) as pool:
-        contents = pool.map(_content, files)
-        return [_rows(path, content, columns) for path, content in zip(files, contents, strict=True)]
+        blocks = [files[start : start + AHEAD] for start in range(0, len(files), AHEAD)]
+        # a block at a time: otherwise reading outruns decoding by the whole store
+        contents = (pair for block in blocks for pair in zip(block, pool.map(_content, block), strict=True))
+        return [_rows(path, content, columns) for path, content in contents]
 
 
 def joined(
@@ -218,6 +236,8 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 def _content(path: Path) -> bytes | UnreadablePart:
     try:
         return path.read_bytes() if path.is_file() else UnreadablePart(path.name, NO_FILE)
+    except FileNotFoundError:  # merged or removed since
+        return UnreadablePart(path.name, NO_FILE)
     except OSError as error:
         return UnreadablePart(path.name, _short(error))
 

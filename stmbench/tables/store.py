@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from stmbench.tables import compaction, packed
 from stmbench.tables.addresses import fetched, mirror_of, shown
 from stmbench.tables.attributes import NEEDED, attributes_of
 from stmbench.tables.damage import fault_of, without_damaged
-from stmbench.tables.files import ARTIFACTS, artifact_facts, metadata_fault, remove_stale_temporaries
+from stmbench.tables.files import ARTIFACTS, artifact_facts, clean_once, metadata_fault, remove_stale_temporaries
 from stmbench.tables.parts import (
     NO_FILE,
     Part,
@@ -40,12 +41,13 @@ from stmbench.tables.parts import (
 from stmbench.tables.rows import Row, frame_of, printable_frame
 from stmbench.tables.schema import COLUMNS
 
+_KEY: Final = re.compile(r"[\w-]+")
+
 
 def unit_key(facts: Mapping[str, Any]) -> str:
     """The key of a unit of work: sha256, in hex, of everything its result depends on, as canonical JSON.
 
-    The order of the facts does not matter, and a tuple equals its list. Raises TableError for a fact that JSON cannot
-    hold.
+    The order of facts does not matter, and a tuple equals its list. Raises TableError for what JSON cannot hold.
     """
     try:
         text = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -62,8 +64,10 @@ class Store:
         self.folder, self._dry_run = Path(folder), dry_run
         self.parts = self.folder / "parts"
 
-    def require_writable(self) -> Store:
+    def require_writable(self, *, once: bool = False) -> Store:
         """Create the folder if needed, remove temporary files of killed runs, and return self.
+
+        With `once` those files, for which the folder is listed, are looked for only if this process has not yet.
 
         Raises OutputError if the folder cannot be created or written.
         """
@@ -79,29 +83,32 @@ class Store:
                 f"{str(self.folder)!r} ({error.strerror or error})",
                 "choose another with --out",
             ) from error
-        remove_stale_temporaries(self.parts)
+        (clean_once if once else remove_stale_temporaries)(self.parts)
         self._send_what_is_new()
         return self
 
     def has(self, key: str) -> bool:
         """Whether the unit's part and its artifacts are as they were written; a damaged unit is measured again."""
-        return self._metadata(key) is not None and self.fault(key) is None
+        return self.intact_metadata(key) is not None
+
+    def intact_metadata(self, key: str) -> dict[str, Any] | None:
+        """The part's metadata, where `has` is true; None otherwise."""
+        stored = self._metadata(key)
+        return stored if isinstance(stored, dict) and self._fault_of(key, stored) is None else None
 
     def fault(self, key: str) -> str | None:
-        """Which file of a unit is damaged, and how; None if all are intact, or there is none.
-
-        Raises TableError for a part of a newer schema.
-        """
+        """Which file of a unit is damaged, and how; None for none. Raises TableError for a part of a newer schema."""
         stored = self._metadata(key)
-        if stored is None:
-            return None
         if isinstance(stored, UnreadablePart):
             return f"{stored.part}: {stored.reason}"
-        for place, facts in self._artifacts(key, stored).items():
-            reason = fault_of(self.folder / place, facts)
-            if reason is not None:
-                return f"{place}: {reason}"
-        return None
+        return None if stored is None else self._fault_of(key, stored)
+
+    def _fault_of(self, key: str, stored: dict[str, Any]) -> str | None:
+        """Which artifact is damaged, and how."""
+        faults = (
+            (place, fault_of(self.folder / place, facts)) for place, facts in self._artifacts(key, stored).items()
+        )
+        return next((f"{place}: {reason}" for place, reason in faults if reason is not None), None)
 
     def write(self, key: str, rows: Iterable[Row], *, metadata: Mapping[str, Any]) -> Path:
         """Check the rows and write them atomically as the unit's part; an older part of that key is replaced.
@@ -281,7 +288,7 @@ class Store:
         return dict.fromkeys(place for table in tables for place in table["artifact"].drop_null().to_pylist())
 
     def _path(self, key: str) -> Path:
-        if not key or key == packed.STEM or not all(letter.isalnum() or letter in "-_" for letter in key):
+        if key == packed.STEM or _KEY.fullmatch(key) is None:
             raise TableError("a unit's key (unit_key)", repr(key), "use letters, digits, - and _")
         return self.parts / f"{key}.parquet"
 
