@@ -101,10 +101,8 @@ class Options(abc.ABC):
     small: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
-        hints = hints_of(type(self))
-        for field in dataclasses.fields(self):
-            value, words = getattr(self, field.name), _words_of(hints[field.name])
-            facts = help_of(field)
+        for field, words, facts in _checks_of(type(self)):
+            value = getattr(self, field.name)
             if words and value is not None and value not in words:
                 if set(str(value).split(",")) <= set(words):
                     raise ConfigError(f"one {field.name}", repr(value), "run it once for each")
@@ -217,6 +215,13 @@ class ImageOptions(Options):
 def hints_of(kind: type[Options]) -> Mapping[str, Any]:
     """The types of the fields; found once, as a plan makes options for each of its tasks."""
     return get_type_hints(kind)
+
+
+@functools.cache
+def _checks_of(kind: type[Options]) -> list[tuple[dataclasses.Field[Any], tuple[str, ...], OptionHelp]]:
+    """Each field with the words and limits that it allows; found once, as a plan makes options for each task."""
+    hints = hints_of(kind)
+    return [(field, _words_of(hints[field.name]), help_of(field)) for field in dataclasses.fields(kind)]
 
 
 def help_of(field: dataclasses.Field[Any]) -> OptionHelp:

@@ -36,9 +36,9 @@ class Unit:
         """The name of the unit's part."""
         from stmbench.tables.store import unit_key
 
-        facts = dataclasses.asdict(self)
+        facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del facts["series"], facts["derived"]
-        return unit_key(facts)
+        return unit_key({name: dict(value) if isinstance(value, Mapping) else value for name, value in facts.items()})
 
     @property
     def is_timed(self) -> bool:

@@ -5,8 +5,9 @@ The first fifty images in folder order are a single class of ImageNet, and resul
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +54,25 @@ def replacement_images(image_set: Selectable, num_images: int, seed: int) -> NDA
     return _in_turn(image_set, seed)[num_images:]
 
 
+# image set -> seed and order of the last selection: a plan asks for those of many models and analyses in turn
+_LAST: Final = weakref.WeakKeyDictionary["Selectable", tuple[int, NDArray[np.int64]]]()
+
+
 def _in_turn(image_set: Selectable, seed: int) -> NDArray[np.int64]:
-    """The indices of all images, with the classes taking turns."""
+    """The indices of all images, with the classes taking turns; not to be written to."""
+    if (last := _LAST.get(image_set)) is None or last[0] != seed:
+        last = seed, _drawn_in_turn(image_set, seed)
+        last[1].flags.writeable = False
+        _LAST[image_set] = last
+    return last[1]
+
+
+def _drawn_in_turn(image_set: Selectable, seed: int) -> NDArray[np.int64]:
     available = len(image_set)
     random = np.random.default_rng(seed)
     order = random.permutation(available)
-    _, groups = np.unique(image_set.groups()[order], return_inverse=True)
+    _, groups = np.unique(image_set.groups(), return_inverse=True)
+    groups = groups[order]
     groups = random.permutation(int(groups.max()) + 1)[groups]
     by_group = np.argsort(groups, kind="stable")
     starts = np.r_[0, np.flatnonzero(np.diff(groups[by_group])) + 1]

@@ -10,6 +10,7 @@ a flat folder                              images without labels, unless there i
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import inspect
 import re
@@ -70,10 +71,11 @@ def open_set(
         from stmbench.data.downloads import downloaded
 
         name_or_path = downloaded(name_or_path, split)
-    kept, asked = _KEPT.get(), (name_or_path, split, seed, labels)
+    kept = _KEPT.get()
+    asked = name_or_path, split, seed if kept is None or _is_generated(name_or_path) else None, labels
     image_set = None if kept is None else kept.get(asked)
     if image_set is None:
-        image_set = _opened(*asked)
+        image_set = _opened(name_or_path, split, seed, labels)
         if kept is not None:
             if len(kept) >= KEPT:
                 del kept[next(iter(kept))]
@@ -93,6 +95,12 @@ def opened_once() -> Iterator[None]:
         yield
     finally:
         _KEPT.reset(token)
+
+
+def _is_generated(name: str) -> bool:
+    """Whether the images depend on a seed."""
+    place = EMBEDDED.get(name.strip().partition("[")[0])
+    return place is not None and "seed" in _parameters(*place)
 
 
 def _opened(name_or_path: str, split: str, seed: int, labels: Path | None) -> ImageSet:
@@ -154,10 +162,15 @@ def _open_path(text: str, split: str, labels: Path | None) -> ImageSet | None:
     return image_folders.open_folder(path, split)
 
 
+@functools.cache
+def _parameters(module: str, attribute: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+
+
 def _embedded(name: str, text: str, split: str, seed: int) -> ImageSet:
     module, attribute = EMBEDDED[name]
     factory = getattr(importlib.import_module(module), attribute)
-    parameters = inspect.signature(factory).parameters
+    parameters = _parameters(module, attribute)
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     known = [option for option in parameters if option not in ("split", "seed")]
     options: dict[str, Any] = {"seed": seed} if "seed" in parameters else {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import importlib.abc
 import importlib.machinery
@@ -165,8 +166,13 @@ def _files(root: Path, dotted: str) -> dict[str, Path]:
     return files
 
 
-def _imported(content: bytes, name: str, *, is_package: bool) -> Iterator[str]:
+@functools.lru_cache(maxsize=256)  # each task of a run asks whether its plug-ins are as they were loaded
+def _imported(content: bytes, name: str, *, is_package: bool) -> tuple[str, ...]:
     """Dotted names that a module imports; those relative to the root begin with a dot."""
+    return tuple(_imports(content, name, is_package=is_package))
+
+
+def _imports(content: bytes, name: str, *, is_package: bool) -> Iterator[str]:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
