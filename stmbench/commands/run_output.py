@@ -99,7 +99,15 @@ class RunOutput:
                 if progress and self.file and any(estimates.values()):
                     seconds = total(self.tasks, {name: found or 0.0 for name, found in estimates.items()}, workers)
                     self._note(f"about {duration(seconds)} with {workers} at a time")
-                run = Run(self.tasks, made, self.folder, estimates=estimates, tell=display, deadline=self.deadline)
+                run = Run(
+                    self.tasks,
+                    made,
+                    self.folder,
+                    estimates=estimates,
+                    tell=display,
+                    done={name for name, is_done in done.items() if is_done},
+                    deadline=self.deadline,
+                )
                 runs.append(run)
                 report = run.run()
         return store.read(), report

@@ -7,7 +7,7 @@ import datetime
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 from stmbench.analyses.models import facts_of
@@ -66,6 +66,7 @@ class Run:
 
     Args:
         estimates: seconds by task, corrected during the run by how long tasks really took.
+        done: tasks that the store has all of, as far as is known.
         deadline: of the monotonic clock; a task that would not end before it is left out.
         tell: hears where the run stands.
     """
@@ -78,12 +79,15 @@ class Run:
         *,
         estimates: Mapping[str, float | None],
         tell: Callable[[RunStatus], None],
+        done: Container[str] = (),
         deadline: float | None = None,
     ) -> None:
         self._deadline = deadline
         self._tasks = {task.name: task for task in tasks}
         self._engine, self._store, self._estimates, self._tell = engine, Store(folder), estimates, tell
-        self._queue = ReadyQueue(tasks)
+        # answered here, one at a time beside what runs elsewhere: no node waits until all of them are
+        self._kept = {task.name for task in tasks if task.name in done and engine.answers(task)}
+        self._queue = ReadyQueue(tasks, self._kept)
         # nanoseconds of what waits, alone or not: whole numbers stay exact, whatever is added and taken away
         self._waiting = {True: 0, False: 0}
         for task in tasks:
@@ -145,9 +149,14 @@ class Run:
 
     def _next(self) -> Task | None:
         """The first task that can begin now."""
-        if self._alone is not None or (self._running and len(self._running) >= self._engine.slots + self._engine.ahead):
+        if self._alone is not None:
             return None
-        return self._queue.pop(alone=not self._running)
+        answered = len(self._kept & self._running.keys()) if self._kept else 0
+        elsewhere = len(self._running) - answered
+        task = None
+        if not elsewhere or elsewhere < self._engine.slots + self._engine.ahead:
+            task = self._queue.pop(alone=not elsewhere)
+        return task or (None if answered else self._queue.pop_kept())
 
     def _too_late(self, task: Task) -> bool:
         """Whether a task would end after the deadline, by its estimate and by how estimates held so far."""

@@ -19,6 +19,13 @@ from tests.experiments.scripted_engine import ScriptedEngine, result
 MODEL = MODELS[1]
 
 
+class AnsweringEngine(ScriptedEngine):
+    """One that answers here what the store has."""
+
+    def answers(self, task: Task) -> bool:
+        return True
+
+
 @pytest.fixture(autouse=True)
 def told_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "TELL_EVERY_S", 0.0)
@@ -258,3 +265,20 @@ def test_an_engine_that_takes_tasks_ahead_gets_them_and_slots_may_change(tmp_pat
     run([*(task(str(number)) for number in range(6)), task("profile", alone=True)], engine, tmp_path)
     assert [len(names) for names in engine.together] == [2, 3, 3, 3, 2, 1, 1]
     assert engine.together[-1] == ["profile"], "which still runs alone"
+
+
+def test_what_the_store_has_is_answered_beside_what_runs_elsewhere(tmp_path: Path) -> None:
+    """Nodes have work from the first moment on, and what needs a task that was done gets its turn."""
+    kept = [str(number) for number in range(4)]
+    tasks = [*map(task, kept), task("after", "1"), *map(task, "abc"), task("alone", alone=True)]
+    engine = AnsweringEngine(slots=2)
+    run_of = Run(tasks, engine, tmp_path, estimates={}, tell=lambda _: None, done={*kept, "elsewhere"})
+    assert len(run_of.run().results) == len(tasks)
+    assert engine.together[0] == ["a", "b", "0"]
+    assert ["alone"] in engine.together
+    assert all(len(names - set(kept)) <= engine.slots for names in map(set, engine.together))
+    assert all(len(names & set(kept)) <= 1 for names in map(set, engine.together))
+    assert engine.order.index("c") < engine.order.index("3")
+    plain = ScriptedEngine(slots=2)
+    Run(tasks, plain, tmp_path, estimates={}, tell=lambda _: None, done=set(kept)).run()
+    assert plain.order[:2] == ["0", "1"], "an engine that does not answer itself gets all tasks in order"

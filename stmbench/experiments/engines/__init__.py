@@ -57,6 +57,10 @@ class Engine(abc.ABC):
     slots: int = 1  # tasks at a time; may change meanwhile
     ahead: int = 0  # tasks more that it takes, to begin them without delay
 
+    def answers(self, task: Task) -> bool:
+        """Whether this process answers the task, if the store has all of it, while others run elsewhere."""
+        return False
+
     @abc.abstractmethod
     def submit(self, task: Task) -> None:
         """Begin a task, or queue it; the caller keeps to `slots`, and to one where the task is to run alone."""

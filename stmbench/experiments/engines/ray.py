@@ -31,7 +31,7 @@ class RayEngine(Engine):
     """Tasks on the cluster at `address`, or on one that is started on this machine.
 
     Twice as many tasks are handed over as the cluster has room for, so that no node waits for the next. What the store
-    has already is not: this process looks it up.
+    has already is not: this process looks it up, while the nodes work.
 
     Args:
         folder: the store that results are put into.
@@ -78,6 +78,9 @@ class RayEngine(Engine):
         """Tasks more that it takes."""
         return self.slots
 
+    def answers(self, task: Task) -> bool:
+        return self._mirror is None and self._sent.may_have(task)
+
     def submit(self, task: Task) -> None:
         self._on_gpu = task.device.startswith("cuda")
         if self._on_gpu and not self._had_gpu:
@@ -91,8 +94,12 @@ class RayEngine(Engine):
 
     def wait(self) -> list[Event]:
         if self._kept:
-            return [self._looked_up(self._kept.pop(0))]
-        events: list[Event] = []
+            events: list[Event] = [self._looked_up(self._kept.pop(0))]
+            if self._pending:
+                done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=0)
+                events += [self._taken(reference) for reference in done]
+            return events
+        events = []
         while not events:
             done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=POLL_S)
             events += [self._taken(reference) for reference in done]

@@ -32,11 +32,13 @@ class SentFiles:
         self._plugins: dict[str, tuple[str, Files]] = {}
         self._had_parts = bool(self._store.names())
 
+    def may_have(self, task: Task) -> bool:
+        """Whether it is worth asking `has_all`: never of a task that compares others."""
+        return self._had_parts and not task.fresh and (task.step is None or len(task.models) == 1)
+
     def has_all(self, task: Task) -> bool:
-        """Whether the store has all of a task, so that it need not go anywhere; not of one that compares others."""
-        if not self._had_parts or task.fresh or (task.step is not None and len(task.models) > 1):
-            return False
-        return is_done(task, self._folder, self._trained)
+        """Whether the store has all of a task, so that it need not go anywhere."""
+        return self.may_have(task) and is_done(task, self._folder, self._trained)
 
     def packed(self, task: Task) -> tuple[Task, Files]:
         """The task with paths that hold anywhere, and the files that it reads.
