@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "coverage": ("coverage", "ratios"),
     "knn": ("knn",),
     "cluster": ("cluster",),
+    "object_storage": ("object_storage",),
 }
 NEEDED: Final = {"cluster": "ray"}  # a package that is not always there
 CUDA: Final = ("mixers", "mixers-train", "newer", "newer-train", "container", "erf", "local_aggregation",
