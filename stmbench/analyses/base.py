@@ -136,9 +136,8 @@ class Analysis(abc.ABC):
 
     def forget(self, unit: Unit) -> None:
         """Remove what `fresh` measures again: the parts of the unit's group, and whatever else a subclass keeps."""
-        for key in (
-            self.store.keys(group=unit.group) if unit.series else [unit.key]
-        ):  # all keys take a look at all parts
+        # only a series has parts of other keys, and to know all keys takes a look at all parts
+        for key in self.store.keys(group=unit.group) if unit.series else [unit.key]:
             self.store.remove(key)
 
     @final

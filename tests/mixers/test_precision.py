@@ -11,6 +11,8 @@ from torch import nn
 from stmbench.architectures.catalog import create_model
 from stmbench.mixers.base import MIXERS, BlockPosition, Mixer
 
+pytestmark = pytest.mark.slow
+
 BELOW_ONE_PERCENT = 0.01
 
 

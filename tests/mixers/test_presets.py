@@ -11,6 +11,8 @@ from stmbench.measure.counting import count
 from stmbench.mixers import BUILTIN
 from stmbench.mixers.base import DEFAULT_PRESETS, MIXERS, BlockPosition, Preset
 
+pytestmark = pytest.mark.slow
+
 MAPS = (56, 28, 14, 7)
 MATCHED = [name for name in BUILTIN if {"micro", "tiny"} == MIXERS.get(name).presets.keys() - {"nano"}]
 

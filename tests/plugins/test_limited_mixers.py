@@ -22,6 +22,8 @@ from stmbench.plugins import load_plugin
 from tests.commands import run
 from tests.training import runs
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).with_name("limited_mixers.py")
 ON_CPU = ("grid_filter", "single_sum", "octet_mix", "keeps_gate")
 NAMES = ("grid_filter", "single_sum", "gpu_shift", "octet_mix", "keeps_gate")

@@ -192,6 +192,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_nothing_is_lost_or_doubled(store: Store) -> None:
     store.compact()
     store.remove(KEYS[3])
@@ -220,6 +221,7 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(store: Store) -> None:
     assert count > 7
 
 
+@pytest.mark.slow
 def test_writers_and_readers_at_the_same_time_lose_nothing(store: Store) -> None:
     keys, ended, seen = [f"new-{number:02d}" for number in range(30)], threading.Event(), [0]
 
