@@ -38,15 +38,16 @@ def fetch() -> None:
 
 
 @contextlib.contextmanager
-def sending() -> Iterator[None]:
-    """Send the rest of such stores when the block ends, whether it fails or not."""
-    try:
+def fetched_and_sent() -> Iterator[None]:
+    """Fetch the stores that the command line named by address, and send what is new when the block ends, or fails."""
+    if not session.current().mirrors:
         yield
-    finally:
-        if session.current().mirrors:
-            from stmbench.tables.addresses import end_all
+        return
+    from stmbench.tables.addresses import sent_at_the_end
 
-            end_all()
+    fetch()
+    with sent_at_the_end():
+        yield
 
 
 def require_paths(values: Mapping[str, Any]) -> None:

@@ -67,8 +67,7 @@ class CommandGroup(SuggestingGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with addresses.sending():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             typer.secho(f"interrupted; {session.current().kept}", err=True, fg=typer.colors.YELLOW)
             raise typer.Exit(130) from None
@@ -131,7 +130,7 @@ def _require_words(words: Sequence[str]) -> None:
 
 def _watch(command: Any) -> Any:
     """Make `command`, and every command below it, refuse an option where another one's value should be, and an address
-    where a path should be; and fetch the stores that are at addresses before it begins."""
+    where a path should be; and keep the stores at addresses equal to it."""
     for below in getattr(command, "commands", {}).values():
         _watch(below)
     parse, invoke = command.parse_args, command.invoke
@@ -143,8 +142,8 @@ def _watch(command: Any) -> Any:
         return rest
 
     def invoke_fetched(ctx: Any) -> Any:
-        addresses.fetch()
-        return invoke(ctx)
+        with addresses.fetched_and_sent():
+            return invoke(ctx)
 
     command.parse_args, command.invoke = parse_args, invoke_fetched
     return command

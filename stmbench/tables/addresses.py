@@ -87,6 +87,13 @@ def is_elsewhere(path: Path, size: int) -> bool:
     return mirror is not None and mirror.size(path) == size
 
 
+def remove_there(folder: Path) -> None:
+    """Remove what a store has of a folder at its address, where it has one. Raises OutputError."""
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        mirror.remove(folder)
+
+
 def end_all() -> None:
     """Send the rest of all stores at addresses that this process writes to. Raises OutputError of the first failure."""
     failures = []

@@ -60,7 +60,9 @@ class Mirror:
         self.folder = self.home / last_name(self.address)
         remedy = f"nothing is lost: it is in {self.folder}, and the same command sends it"
         self.objects.remedy = remedy
-        self._alike = self._recorded()
+        self._alike: dict[str, Mark] = {}
+        self._read: tuple[int, int] | None = None  # the record that was read or written last
+        self._know_what_others_did()
         self._seen: set[str] = set()  # here since this process began: where one is gone, it was removed
         self._there: dict[str, Facts] | None = None  # what was listed, and what became of it
         self._busy, self._stop = threading.Lock(), threading.Event()
@@ -79,6 +81,7 @@ class Mirror:
             InputError: the storage cannot be reached. OutputError: no room here.
         """
         with self._busy:
+            self._know_what_others_did()
             there = self._there = {
                 place: facts for place, facts in self.objects.files().items() if not _is_hidden(place)
             }
@@ -127,6 +130,7 @@ class Mirror:
             OutputError: the storage cannot be written to; what was sent by then is not sent again.
         """
         with self._busy:
+            self._know_what_others_did()
             # parts are listed before arrays: a part that is sent has them all
             parts = {place for place in self._files(self.folder / PARTS) if _is_part(place)}
             files = {
@@ -238,16 +242,25 @@ class Mirror:
         files = (path for path in folder.rglob("*") if path.is_file())
         return {self._place(path): facts for path in files if (facts := _facts(path)) is not None}
 
-    def _recorded(self) -> dict[str, Mark]:
+    def _know_what_others_did(self) -> None:
+        """Take over what other processes of this machine, which share the folder, have sent and fetched."""
+        facts = _facts(self.home / RECORD)
+        if facts == self._read:
+            return
+        self._read = facts
         try:
             stored: Any = json.loads((self.home / RECORD).read_text(encoding="utf-8"))
-            return {place: Mark(*mark) for place, mark in stored["alike"].items()}
+            marks = {place: Mark(*mark) for place, mark in stored["alike"].items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return {}
+            return
+        for place, mark in marks.items():
+            if place not in self._alike or _facts(self.folder / place) == mark[:2]:
+                self._alike[place] = mark
 
     def _record(self) -> None:
         record = {"address": self.address, "alike": self._alike}
         write_file(self.home / RECORD, json.dumps(record), remedy="make room in the cache")
+        self._read = _facts(self.home / RECORD)
 
 
 def stores_folder() -> Path:

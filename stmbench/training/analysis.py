@@ -28,7 +28,7 @@ from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError, reason_of
 from stmbench.measure.backend_settings import require_dtype
 from stmbench.tables import Store
-from stmbench.tables.addresses import fetched, mirror_of
+from stmbench.tables.addresses import fetched, remove_there
 from stmbench.tables.files import CHECKPOINTS
 from stmbench.tasks.base import TrainingData, open_data, task_of
 from stmbench.training.batches import batch_remark, decoding_workers, with_fitting_batch
@@ -135,8 +135,7 @@ class Training(Analysis):
     def forget(self, unit: Unit) -> None:
         super().forget(unit)
         folder = self.folder(self._by_key[unit.key]).path
-        if (mirror := mirror_of(folder)) is not None:
-            mirror.remove(folder)
+        remove_there(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
     def dismiss(self) -> None:

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stmbench.errors import CheckpointError, OutputError
-from stmbench.tables.addresses import mirror_of
+from stmbench.tables.addresses import remove_there
 from stmbench.tables.files import remove_stale_temporaries, replacing
 from stmbench.training.loop import Loop
 from stmbench.training.progress import Record, write_progress
@@ -73,9 +73,10 @@ class RunFolder:
     def prepare(self, *, fresh: bool) -> None:
         """Clear away what a killed process was writing; with `fresh`, all that is there. Raises OutputError."""
         remove_stale_temporaries(self.path)
-        if fresh and (mirror := mirror_of(self.path)) is not None:
-            mirror.remove(self.path)
-        if not fresh or not self.path.exists():
+        if not fresh:
+            return
+        remove_there(self.path)
+        if not self.path.exists():
             return
         try:
             shutil.rmtree(self.path)

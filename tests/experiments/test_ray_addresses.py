@@ -24,7 +24,8 @@ from stmbench.tables import Store
 from stmbench.tables.addresses import end_all
 from tests.experiments.files import TINY, write
 from tests.experiments.plugins import killer_at_work, noted
-from tests.experiments.test_ray_cluster import NODE, values
+from tests.experiments.ray_nodes import running_cluster
+from tests.experiments.test_ray_cluster import values
 from tests.s3_server import Bucket
 
 pytestmark = pytest.mark.ray
@@ -34,21 +35,8 @@ TEXT = TINY.replace("unified_dw_conv_nano", "unified_killer_nano")
 @pytest.fixture(scope="module")
 def cluster(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster of two nodes, with a cache that is not the driver's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("nodes")))
-        import ray
-        from ray.cluster_utils import Cluster
-
-        made = Cluster()
-        try:
-            made.add_node(**NODE)
-            made.add_node(**NODE)
-            ray.init(str(made.address), _node_ip_address="127.0.0.1", log_to_driver=False, configure_logging=False)
-            yield str(made.address)
-        finally:
-            ray.shutdown()
-            made.shutdown()
+    with running_cluster(1, 1, XDG_CACHE_HOME=str(tmp_path_factory.mktemp("nodes"))) as made:
+        yield str(made.address)
 
 
 def test_what_nodes_do_is_at_the_address(

@@ -23,29 +23,17 @@ from stmbench.plugins import load_plugins
 from stmbench.tables import Store, read
 from tests.experiments.files import HEAD, TINY, write
 from tests.experiments.plugins import killer_at_work, noted
+from tests.experiments.ray_nodes import running_cluster
 
 pytestmark = pytest.mark.ray
-NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 80 * 2**20}
 TEXT = TINY.replace("unified_dw_conv_nano", "unified_killer_nano")
 TIMES = ("training_time", "throughput", "latency")
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]))
-        import ray
-        from ray.cluster_utils import Cluster
-
-        cluster = Cluster()
-        try:
-            cluster.add_node(**NODE)
-            cluster.add_node(**NODE)
-            ray.init(str(cluster.address), _node_ip_address="127.0.0.1", log_to_driver=False, configure_logging=False)
-            yield str(cluster.address)
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
+    with running_cluster(1, 1) as cluster:
+        yield str(cluster.address)
 
 
 def values(folder: Path) -> pd.DataFrame:

@@ -27,29 +27,18 @@ from stmbench.experiments.tasks import Task
 from stmbench.plugins import load_plugins
 from stmbench.tables import Store, read
 from tests.experiments.files import write
+from tests.experiments.ray_nodes import NODE, running_cluster
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
-NODE = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 80 * 2**20}
 SEEDS = 12
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without processors."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        import ray
-        from ray.cluster_utils import Cluster
-
-        made = Cluster()
-        try:
-            made.add_node(num_cpus=0, **NODE)
-            ray.init(str(made.address), _node_ip_address="127.0.0.1", log_to_driver=False, configure_logging=False)
-            yield made
-        finally:
-            ray.shutdown()
-            made.shutdown()
+    with running_cluster(0) as made:
+        yield made
 
 
 @pytest.fixture

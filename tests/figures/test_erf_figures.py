@@ -75,6 +75,14 @@ def test_of_several_trainings_the_first_is_drawn_and_the_figure_says_so(tmp_path
     assert "the first of 2 trainings" in " ".join(text.get_text() for text in figure.texts)
 
 
+def test_maps_at_two_sizes_have_a_row_each(tmp_path: Path) -> None:
+    one = _table(tmp_path)
+    both = pd.concat([one, one.assign(resolution="32")], ignore_index=True)
+    labels = {item.label for item in read_maps(both, OURS, tmp_path)}
+    assert labels == {f"{name} · {side} px" for name in ("sw_attn", "dw_conv") for side in (32, 64)}
+    assert len(erf_figures(both, OURS, tmp_path)["erf"].axes) == 8 + 1
+
+
 def test_definitions_about_the_image_have_their_square_there(tmp_path: Path) -> None:
     maps = read_maps(_table(tmp_path), "paper.v1", tmp_path)
     assert {item.centre for item in maps} == {(32.0, 32.0)}

@@ -186,6 +186,18 @@ def test_workers_of_a_run_leave_sending_to_it(
     assert mirror_of(folder.parents[3]) is None
 
 
+def test_processes_of_a_machine_share_what_was_sent(bucket: Bucket, tmp_path: Path) -> None:
+    one, other = (Mirror(ADDRESS, tmp_path / "home") for _ in range(2))
+    store = measured(one.folder, "a")
+    assert one.push() == 2
+    assert other.pull() == 0, "it is here: nothing is fetched over it"
+    (store.parts / f"a.{ARRAY}").write_bytes(b"newer, and not yet sent")
+    assert other.pull() == 0
+    assert (store.parts / f"a.{ARRAY}").read_bytes() == b"newer, and not yet sent"
+    assert one.push() == 1
+    assert other.push() == 0, "what one sent the other does not send again"
+
+
 @pytest.mark.parametrize(
     ("address", "error", "message"),
     [

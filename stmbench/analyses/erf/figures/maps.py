@@ -74,6 +74,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
     who = ["model", "untrained", "stage", "resolution", "dataset"]
     rows = rows.sort_values("weights", kind="stable").drop_duplicates(who).sort_index()
     names, files, maps = labels(frame), dict[str, dict[str, Any]](), []
+    settings = [name for name in ("resolution", "dataset") if rows[name].nunique() > 1]
     gradient = "magnitude" if "rectified" not in definition and definition != "authors_code.v1" else "rectified"
     about_image = definition in ("paper.v1", "authors_code.v1")
     for row in rows.to_dict("records"):
@@ -88,7 +89,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
         centre = (height // 2, width // 2) if about_image else tuple(map(float, arrays[f"centre_{stage}"]))
         maps.append(
             ErfMap(
-                label=names[str(row["model"])],
+                label=" · ".join([names[str(row["model"])], *(_words(name, row[name]) for name in settings)]),
                 model=str(row["model"]),
                 is_untrained=is_random(row["weights"]),
                 stage=stage,
@@ -100,3 +101,7 @@ def read_maps(frame: pd.DataFrame, definition: str, folder: Path) -> list[ErfMap
             )
         )
     return maps
+
+
+def _words(setting: str, value: Any) -> str:
+    return f"{value} px" if setting == "resolution" else str(value).partition(":")[0]
