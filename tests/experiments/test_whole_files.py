@@ -22,7 +22,6 @@ MINIATURES = {
         *("train", "eval", "profile", "erf", "robustness", "affinity"),
         *("invariance_translation", "invariance_rotation", "invariance_scale"),
     },
-    "container_table3": {"train", "eval"},
     "cot_table5": {"train", "eval", "profile"},
 }
 
