@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 from stmbench.tables.object_storage import is_address
@@ -25,7 +25,7 @@ from stmbench.tables.object_storage import is_address
 if TYPE_CHECKING:
     from stmbench.data.image_set import ImageSet
 
-__all__ = ["EMBEDDED", "IMAGES", "open_set", "opened_once"]
+__all__ = ["EMBEDDED", "IMAGES", "OpenedSets", "open_set", "opened_once"]
 
 # name -> module and factory; imported on demand, since some need an extra
 EMBEDDED: Mapping[str, tuple[str, str]] = {
@@ -40,7 +40,8 @@ IMAGES: Mapping[str, Mapping[str, int]] = {
     "shapes": {"train": 12_000, "val": 1_200, "test": 1_200},
 }
 KEPT = 16  # sets that `opened_once` keeps: each seed has its own
-_KEPT: ContextVar[dict[tuple[object, ...], ImageSet] | None] = ContextVar("kept", default=None)
+OpenedSets: TypeAlias = "dict[tuple[object, ...], ImageSet]"  # by what was asked for
+_KEPT: ContextVar[OpenedSets | None] = ContextVar("kept", default=None)
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
 
@@ -88,9 +89,13 @@ def open_set(
 
 
 @contextlib.contextmanager
-def opened_once() -> Iterator[None]:
-    """Keep sets open within the block, for whoever asks thousands of tasks what they are; files must not change."""
-    token = _KEPT.set({})
+def opened_once(opened: OpenedSets | None = None) -> Iterator[None]:
+    """Keep sets open within the block, for whoever asks thousands of tasks what they are; files must not change.
+
+    Args:
+        opened: of earlier blocks, which this one goes on with.
+    """
+    token = _KEPT.set({} if opened is None else opened)
     try:
         yield
     finally:

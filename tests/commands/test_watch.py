@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,10 @@ from tests.commands.run import refusal
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as a signal")
 def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stmbench", "watch", str(tmp_path / "none"), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # a shell's background jobs ignore Ctrl-C, and so would what they start
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, preexec_fn=heard, **pipes) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
@@ -25,7 +30,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
             with urllib.request.urlopen(address, timeout=30) as answer:
                 assert "There are no rows yet" in answer.read().decode()
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=120)  # it gives way to whatever else runs
+            out, err = process.communicate(timeout=60)  # it gives way to whatever else runs
         finally:
             process.kill()
     assert (process.returncode, out) == (130, "")

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, InputError
-from stmbench.experiments.engines import TaskFailed, TaskProgress
+from stmbench.experiments.engines import Done, TaskFailed, TaskProgress
 from stmbench.experiments.engines import ray as engine_module
 from stmbench.experiments.engines.ray import RayEngine
 from stmbench.experiments.engines.ray_worker import LOCK, remove_abandoned, scratch_folder, unpack
@@ -98,6 +99,20 @@ def test_processors_and_gpus_that_a_task_asks_for(tmp_path: Path, fake: FakeRay)
     assert {(asked["max_retries"], asked["name"]) for asked in fake.asked} == {(2, "profile")}
     engine.close()
     assert fake.stopped == ["task 1", "task 2", "task 3", "task 4", "driver"]
+
+
+def test_sets_stay_open_for_the_engine_alone(tmp_path: Path, fake: FakeRay) -> None:
+    store = Store(tmp_path / "store").require_writable()
+    text = f"{HEAD}data: {{set: digits}}\nanalyses: [{{analysis: erf, num_images: 1, stages: [1]}}]\n"
+    known, *_ = planned(tmp_path, text)
+    execute(known, store.folder)
+    engine = RayEngine(store.folder, "host:1")
+    engine.submit(known)
+    (done,) = engine.wait()
+    assert isinstance(done, Done)
+    assert engine._sets
+    assert open_set("digits") is not open_set("digits"), "in whatever else this process does, before it is closed"
+    engine.close()
 
 
 def test_nodes_that_come_and_go_are_seen(tmp_path: Path, fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,12 @@ Nodes may come and go: what the cluster has is looked up again all along.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from stmbench.data.sets import opened_once
+from stmbench.data.sets import OpenedSets, opened_once
 from stmbench.errors import ConfigError, MissingPackageError, StmbenchError, reason_of
 from stmbench.experiments.engines import ATTEMPTS, Done, Engine, Event, TaskFailed, TaskProgress
 from stmbench.experiments.engines.ray_worker import at_address, elsewhere, unpack
@@ -63,8 +62,7 @@ class RayEngine(Engine):
         self._sent = SentFiles(folder, self._ray.put)
         self._on_gpu = self._had_gpu = False
         self._look_around()
-        self._open = contextlib.ExitStack()
-        self._open.enter_context(opened_once())  # this process asks what the store has of each task
+        self._sets: OpenedSets = {}  # this process asks what the store has of each task
 
     @property
     def slots(self) -> int:  # type: ignore[override]  # tasks that the cluster has room for, as it is now
@@ -87,10 +85,11 @@ class RayEngine(Engine):
             self._look_around()
             if not self._had_gpu:  # Ray would wait for one for ever
                 raise ConfigError("a GPU in the Ray cluster", "none", "add a node that has one, or use --device cpu")
-        if self._mirror is None and self._sent.has_all(task):
-            self._kept.append(task)
-        else:
-            self._hand_over(task)
+        with opened_once(self._sets):
+            if self._mirror is None and self._sent.has_all(task):
+                self._kept.append(task)
+            else:
+                self._hand_over(task)
 
     def wait(self) -> list[Event]:
         if self._kept:
@@ -112,7 +111,6 @@ class RayEngine(Engine):
         for reference in self._pending:
             self._ray.cancel(reference, force=True)
         self._pending, self._kept = {}, []
-        self._open.close()
         if self._began_here:
             self._ray.shutdown()
         if self._mirror is not None:
@@ -134,7 +132,8 @@ class RayEngine(Engine):
 
     def _looked_up(self, task: Task) -> Event:
         try:
-            return Done(result=execute(task, self._folder))
+            with opened_once(self._sets):
+                return Done(result=execute(task, self._folder))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
