@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -101,15 +101,14 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     Of too few rounds of a profile there are values without intervals, and neither ratios nor ranks, whatever an older
     store says. Raises TableError, naming the metric, where the table has none of it.
     """
-    chosen = summaries(frame, metric)
-    chosen = chosen[chosen["model"].notna()]
-    if chosen.empty:
+    chosen = [row for row in summaries(frame, metric) if row["model"] is not None]
+    if not chosen:
         raise TableError(f"rows of the metric {metric!r}", "none", "profile the models again, with that metric")
     names = labels(frame)
     suffixes = _varying(chosen)
     mixers = frame.attrs.get("mixers", {})
     chosen_points = []
-    for row in _records(chosen):
+    for row in chosen:
         count = None if row["num_samples"] is None else int(row["num_samples"])
         few = metric in OF_ROUNDS and row["analysis"] == "profile" and count is not None and count < FEWEST_ROUNDS
         if few and metric in OF_SEVERAL:
@@ -140,19 +139,6 @@ def points(frame: pd.DataFrame, metric: str) -> list[Point]:
     return chosen_points
 
 
-OF_POINTS: Final = (
-    *("analysis", "model", "mixer", "value", "ci_low", "ci_high", "status", "num_samples", "baseline", "condition"),
-    *("level", *FACETS),
-)
-
-
-def _records(chosen: pd.DataFrame) -> list[dict[str, Any]]:
-    """What points are made of, None for nulls; by columns, as cell by cell takes most of a figure's time."""
-    columns = {name: chosen[name].astype(object) for name in OF_POINTS}
-    plain = [column.where(column.notna(), None).tolist() for column in columns.values()]
-    return [dict(zip(OF_POINTS, row, strict=True)) for row in zip(*plain, strict=True)]
-
-
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -165,13 +151,34 @@ def points_of(frame: pd.DataFrame, metric: str) -> list[Point]:
         return []
 
 
-def summaries(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order."""
+COLUMNS: Final = (  # what points are made of, and what tells a repeated measurement
+    *("analysis", "model", "mixer", "value", "ci_low", "ci_high", "status", "num_samples", "baseline", "condition"),
+    *("level", "block", "head", "run_id", "created_utc"),
+    *(facet for facet in FACETS if facet != "machine"),
+)
+IDENTITY: Final = ("model", "baseline", "condition", "level", "block", "head", *FACETS)
+
+
+def summaries(frame: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order.
+
+    Each has COLUMNS, None for nulls; and of what was timed the number of the machine, from 1, in
+    `frame.attrs["machines"]`, where it is known. They are few, and pandas takes ten times as long for few rows.
+    """
     chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
-    chosen = chosen.assign(machine=_machines(chosen, frame.attrs))
-    identity = ["model", "baseline", "condition", "level", "block", "head", *FACETS]
-    newest = chosen.sort_values("created_utc", kind="stable").drop_duplicates(identity, keep="last")
-    return newest.sort_index()
+    columns = [[None if _is_null(cell) else cell for cell in chosen[name].tolist()] for name in COLUMNS]
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
+    places = frame.attrs.get("machine_of_run", {})
+    for row in rows:
+        timed = row["analysis"] == "profile" and row["device"] is not None  # counts have no device
+        row["machine"] = places[row["run_id"]] + 1 if timed and row["run_id"] in places else None
+    newest = {tuple(row[name] for name in IDENTITY): row for row in sorted(rows, key=lambda row: row["created_utc"])}
+    kept = set(map(id, newest.values()))
+    return [row for row in rows if id(row) in kept]
+
+
+def _is_null(cell: Any) -> bool:
+    return cell is pd.NA or cell is None or cell != cell  # the last: NaN and NaT
 
 
 def labels(frame: pd.DataFrame) -> dict[str, str]:
@@ -181,7 +188,7 @@ def labels(frame: pd.DataFrame) -> dict[str, str]:
     differ: 'SW-Attn, window=7'. The name of any other model. Before it a detector's kind, unless all are of one kind.
     """
     mixers, facts = frame.attrs.get("mixers", {}), ("architecture", "scale")
-    models = frame.loc[frame["model"].notna(), ["model", "mixer", *facts]].drop_duplicates("model")
+    models = frame.loc[frame["model"].notna() & ~frame["model"].duplicated(), ["model", "mixer", *facts]]
     full: dict[str, dict[Hashable, Any]] = {str(row["model"]): row for row in models.to_dict("records")}
     parts = {name: detector_and_backbone(name) for name in full}
     kinds = {kind for kind, _ in parts.values()}
@@ -229,22 +236,25 @@ def subtitle(chosen: list[Point], *, without: tuple[str, ...] = ()) -> str:
     return " · ".join([*kind, *words, *shared_options(point.model for point in chosen)])
 
 
-def _varying(chosen: pd.DataFrame) -> list[str]:
+def _varying(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Facets that tell points of one model apart, and those without which models would seem comparable."""
-    counts = chosen.groupby("model")[list(FACETS)].nunique(dropna=True)
-    between = OF_COSTS if (chosen["analysis"] == "profile").all() else OF_ANSWERS
+    between = OF_COSTS if all(row["analysis"] == "profile" for row in rows) else OF_ANSWERS
     return [
         facet
         for facet in FACETS
-        if (counts[facet] > 1).any() or (facet in between and chosen[facet].nunique(dropna=True) > 1)
+        if _vary(rows, facet) and (facet in between or any(_vary(own, facet) for own in _by_model(rows)))
     ]
 
 
-def _machines(chosen: pd.DataFrame, attrs: Mapping[Any, Any]) -> pd.Series:
-    """Of what was timed the number of the machine, from 1, in `attrs["machines"]`; null where it is not known."""
-    places = {run: place + 1 for run, place in attrs.get("machine_of_run", {}).items()}
-    timed = (chosen["analysis"] == "profile") & chosen["device"].notna()  # counts have no device
-    return chosen["run_id"].map(places).where(timed).astype("Int64")
+def _vary(rows: Iterable[Mapping[str, Any]], facet: str) -> bool:
+    return len({row[facet] for row in rows} - {None}) > 1
+
+
+def _by_model(rows: Iterable[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:
+    models: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        models.setdefault(row["model"], []).append(row)
+    return models.values()
 
 
 def _says_more(facet: str, facts: dict[str, Any], suffixes: list[str]) -> bool:

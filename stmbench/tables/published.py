@@ -88,11 +88,14 @@ def compare_with_published(frame: pd.DataFrame, published: Iterable[PublishedVal
     """
     summaries = frame[(frame["kind"] == "summary") & (frame["status"] == "ok") & frame["value"].notna()]
     newest = summaries.sort_values("created_utc", kind="stable")
-    return pd.DataFrame([_compared(newest, value) for value in published], columns=list(COLUMNS))
+    groups = dict(iter(newest.groupby(["model", "metric"], sort=False)))
+    none = newest.iloc[:0]
+    compared = [_compared(groups.get((value.model, value.metric), none), value) for value in published]
+    return pd.DataFrame(compared, columns=list(COLUMNS))
 
 
-def _compared(rows: pd.DataFrame, published: PublishedValue) -> dict[str, Any]:
-    matching = rows[(rows["model"] == published.model) & (rows["metric"] == published.metric)]
+def _compared(matching: pd.DataFrame, published: PublishedValue) -> dict[str, Any]:
+    """The published value and the measured one, of rows of its model and metric with the newest last."""
     conditions = {**dict.fromkeys(SPECIAL), **published.conditions}
     if (epoch := conditions.pop(EPOCH, None)) is not None:
         runs = matching["weights"].map(run_and_epoch)
@@ -100,6 +103,8 @@ def _compared(rows: pd.DataFrame, published: PublishedValue) -> dict[str, Any]:
     for name, value in conditions.items():
         if name not in matching.columns:
             raise TableError("a condition on a column of the table", repr(name), "correct the published column")
+        if matching.empty:
+            continue
         selected = matching[name].isna() if value is None else (matching[name] == _as_stored(name, value))
         matching = matching[selected.fillna(False).astype(bool)]
     kind = POINTS if unit_of(published.metric) == "1" and "accuracy" in published.metric else RELATIVE

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from stmbench.analyses.profile.section import headline
 from stmbench.analyses.profile.terminal import lines
 from stmbench.reporting import build_report, read_stores
 from stmbench.tables import Row, Store
@@ -56,7 +55,7 @@ def test_two_profiles_in_one_folder_are_not_compared() -> None:
         "132.8), 1.11 times that of SR-Attn nano, the lowest. It is the fastest with a probability of 95 %. 1 setting "
         "has other models: the table has them."
     )
-    table = headline(frame(two_profiles()))
+    table = section.headline
     assert table is not None
     assert table.title == "Throughput relative to the first model of each setting"
     assert [(line.cells[0].text, line.cells[0].detail) for line in table.lines] == [
@@ -106,11 +105,12 @@ def test_a_verdict_follows_from_its_interval(
         like(row, **changed) if row.metric == "throughput_ratio" else row
         for row in profile_rows(["halo_attn", "dw_conv"], raw=False)
     ]
-    table = headline(frame(rows))
+    section = only(rows)
+    table = section.headline
     assert table is not None
     assert [cell.text for cell in table.lines[0].cells][2:] == [interval, verdict]
     assert ("--target-width" in table.note) == ("*" in interval)
-    assert [caveat.kind for caveat in only(rows).caveats] == (["imprecise"] if "*" in interval else [])
+    assert [caveat.kind for caveat in section.caveats] == (["imprecise"] if "*" in interval else [])
 
 
 def test_lead_claims_nothing_from_few_rounds() -> None:
@@ -120,7 +120,7 @@ def test_lead_claims_nothing_from_few_rounds() -> None:
     ]
     section = only(rows)
     assert section.lead == "2 models were timed in 3 rounds, too few to say which is faster: 10 are the fewest."
-    assert headline(frame(rows)) is None
+    assert section.headline is None
     assert "ranks" not in {plot.name for plot in section.plots}
     table = next(table for table in section.tables if table.name == "profile")
     place = [column.heading for column in table.columns].index("Throughput")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
@@ -133,7 +133,7 @@ def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
         name="profile",
         heading="Cost and speed",
         lead=lead(overview),
-        headline=headline(frame),
+        headline=headline(overview, labels(frame)),
         conditions=conditions(frame),
         plots=tuple(Plot(name=name, figure=figure, **CAPTIONS[name]._asdict()) for name, figure in figures.items()),
         tables=tuple(table for table in tables if table is not None),
@@ -142,14 +142,13 @@ def profile_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
     )
 
 
-def headline(frame: pd.DataFrame) -> Table | None:
+def headline(overview: list[Overview], names: Mapping[str, str]) -> Table | None:
     """Throughput as multiples of a setting's first model, the largest of a setting first, with interval and verdict."""
-    rows = [(line, line.ratio) for line in lines(frame) if line.ratio is not None]
+    rows = [(line, line.ratio) for line in overview if line.ratio is not None]
     if not rows:
         return None
     settings = list(dict.fromkeys(line.subject.comparable for line, _ in rows))
     rows.sort(key=lambda row: (settings.index(row[0].subject.comparable), -row[1].value))
-    names = labels(frame)
     firsts = list(dict.fromkeys(names[str(line.baseline)] for line, _ in rows))
     to = "to {}" if len(firsts) > 1 else ""
     return Table(

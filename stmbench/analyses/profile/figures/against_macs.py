@@ -83,6 +83,11 @@ def _round_values(low: float, high: float) -> list[float]:
 GIGA = 1e9
 
 
+def _probed(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    kinds: dict[str, Any] = {"device": "string", "dtype": "string", "value": float, "ci_low": float, "ci_high": float}
+    return pd.DataFrame(summaries(frame, metric), columns=list(kinds)).astype(kinds)
+
+
 def roofline(frame: pd.DataFrame) -> Figure:
     """Achieved GMAC/s against arithmetic intensity (MAC/byte), under the probe's peak and bandwidth.
 
@@ -90,14 +95,14 @@ def roofline(frame: pd.DataFrame) -> Figure:
     """
     pairs = join(points(frame, MAC_METRIC), points(frame, "arithmetic_intensity"))
     pairs = [(rate, intensity) for rate, intensity in pairs if rate.value > 0 and intensity.value > 0]
-    peaks = summaries(frame, "probe_peak")
+    peaks = _probed(frame, "probe_peak")
     if not pairs or peaks.empty:
         missing = "probe_peak" if pairs else f"{MAC_METRIC} and arithmetic_intensity"
         raise TableError(f"rows of the metric {missing!r}", "none", "profile with timing")
     # a rate is as sure as the throughput that it comes from
     throughputs = _throughputs(frame)
     sources = [match(rate, throughputs) for rate, _ in pairs]
-    bandwidths = summaries(frame, "probe_bandwidth")
+    bandwidths = _probed(frame, "probe_bandwidth")
     # the probe is measured beside each setting; the roof of a device and precision is the median of these
     peaks = peaks.groupby(["device", "dtype"], dropna=False, sort=False, as_index=False).agg(
         {"value": "median", "ci_low": "min", "ci_high": "max"}
