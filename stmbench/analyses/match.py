@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
-import torch
-from torch import nn
-
-from stmbench.architectures.catalog import ModelName, create_model
+from stmbench.analyses.models import meta_model
+from stmbench.architectures.catalog import ModelName
 from stmbench.errors import InputError, reason_of
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
@@ -208,22 +206,11 @@ class _Widths:
 
 def _cost(name: str, quantity: Quantity) -> int:
     """Of the model, or of a detector's backbone."""
-    model = _without_numbers(ModelName.parse(name).backbone)
+    model = meta_model(ModelName.parse(name).backbone)
     if quantity == "params":
         return sum(parameter.numel() for parameter in model.parameters())
     default_cfg: Any = model.default_cfg
     return count(model, default_cfg["input_size"]).macs
-
-
-def _without_numbers(name: str) -> nn.Module:
-    """The model on the meta device, which spares the initialisation; with numbers if its constructor needs them."""
-    try:
-        with torch.device("meta"):
-            return create_model(name)
-    except InputError:
-        raise
-    except Exception:  # whatever a constructor without numbers may run into
-        return create_model(name)
 
 
 def _readable(amount: float, quantity: Quantity) -> str:

@@ -17,7 +17,8 @@ from stmbench.architectures.backbone import Backbone
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
 from stmbench.architectures.detectors.base import DETECTORS, PATCH, sides_of
-from stmbench.errors import ConfigError, InputError, UnknownNameError
+from stmbench.architectures.meta_device import on_meta_device
+from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
 from stmbench.measure.environment import version_of
 from stmbench.mixers import trials
 from stmbench.mixers.base import MIXERS, MixerEntry
@@ -174,9 +175,11 @@ def meta_model(name: str, **options: Any) -> nn.Module:
     if given_models.is_given(name):
         return given_models.copy_of(name, without_storage=True)
     try:
-        with torch.device("meta"):
+        with on_meta_device():
             return create_model(name, **options)
-    except RuntimeError:  # a builder that computes with values, which meta tensors lack
+    except StmbenchError:
+        raise
+    except Exception:  # whatever a builder may run into that computes with values, which meta tensors lack
         return create_model(name, **options)
 
 

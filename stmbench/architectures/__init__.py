@@ -22,5 +22,6 @@ mixer_contribution   how much the mixers contribute to the residual stream
 timm_registry        our names in timm's registry
 timm_hook            registers them when timm is imported
 import_hooks         does something around the import of another package's module
+meta_device          models without memory for their weights
 without_compiler     keeps torch's compiler out of what timm and torchvision import
 """

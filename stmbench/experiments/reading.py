@@ -151,12 +151,9 @@ def _named(text: str) -> tuple[str, ...]:
 def _check_options(model: str) -> None:
     """Options are the model's own to refuse: it is built, without memory for its weights."""
     if "[" in model:
-        import torch
+        from stmbench.analyses.models import meta_model
 
-        from stmbench.architectures.catalog import create_model
-
-        with torch.device("meta"):
-            create_model(model)
+        meta_model(model)
 
 
 def _published(source: SourceValue) -> PublishedLines:

@@ -9,6 +9,7 @@ import timm
 import torch
 
 from stmbench.architectures.catalog import create_model
+from stmbench.architectures.meta_device import on_meta_device
 from stmbench.errors import ConfigError
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
@@ -40,7 +41,7 @@ MIXER_NAMES = [name for name in MIXERS if MIXERS.get(name).plugin_sha256 is None
 
 
 def parameters(name: str) -> int:
-    with torch.device("meta"):
+    with on_meta_device():
         return sum(p.numel() for p in create_model(name).parameters())
 
 
@@ -55,7 +56,7 @@ def test_parameters_as_documented(name: str) -> None:
 
 
 def test_container_v1_light_costs_what_the_authors_model_does() -> None:
-    with torch.device("meta"):
+    with on_meta_device():
         model = create_model("container_v1_light")
     assert sum(model.macs(224, 224).values()) / 1e9 == pytest.approx(3.848, rel=0.005)
 
@@ -71,7 +72,7 @@ def test_every_mixer_works_at_sizes_that_are_not_square(architecture: str, mixer
 
 @pytest.mark.parametrize("name", ["container_container_nano", "isotropic_container_pam_nano", "container_v1_light"])
 def test_the_formulas_agree_with_the_counter_by_part(name: str) -> None:
-    with torch.device("meta"):
+    with on_meta_device():
         model = create_model(name)
     counts = count(model, (3, 64, 96), parts=model.parts)
     formulas = model.macs(64, 96)

@@ -9,6 +9,7 @@ import timm
 import torch
 
 from stmbench.architectures.catalog import create_model
+from stmbench.architectures.meta_device import on_meta_device
 from stmbench.errors import ConfigError
 from stmbench.measure.counting import count
 
@@ -26,7 +27,7 @@ MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3", "cot", "coxt", 
 
 
 def _meta(name: str, **options: Any) -> Any:
-    with torch.device("meta"):
+    with on_meta_device():
         return create_model(name, **options)
 
 

@@ -10,6 +10,7 @@ import torch
 from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
 from stmbench.architectures.layers import resized_position
+from stmbench.architectures.meta_device import on_meta_device
 from stmbench.errors import InputError
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
@@ -46,7 +47,7 @@ def test_the_papers_large_sizes(mixer: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(("mixer", "scale"), PARAMETERS)
 def test_parameters_of_the_larger_scales(mixer: str, scale: str) -> None:
-    with torch.device("meta"):
+    with on_meta_device():
         model = create_model(f"unified_{mixer}_{scale}")
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[mixer, scale]
 
@@ -100,7 +101,7 @@ VARIANTS = {"standard": 9.75, "switch": 9.45, "1px": 9.32, "shift": 9.75}
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_halo_variants_cost_what_table_vii_says(variant: str) -> None:
-    with torch.device("meta"):
+    with on_meta_device():
         model = create_model(f"unified_halo_attn_small[variant={variant}]")
     assert sum(model.macs(224, 224).values()) / 1e9 == pytest.approx(VARIANTS[variant], rel=2e-3)
 

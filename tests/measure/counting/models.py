@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import torch
-
 from stmbench.architectures.catalog import create_model
+from stmbench.architectures.meta_device import on_meta_device
 from stmbench.measure.counting import Counts, count
 
 MIXERS = ("halo_attn", "sr_attn", "sw_attn", "dw_conv", "dcnv3")
@@ -22,7 +21,7 @@ def built(mixer: str, scale: str) -> Any:
 @functools.cache
 def without_numbers(mixer: str, scale: str, **options: Any) -> Any:
     """The same on the meta device: nothing is initialised."""
-    with torch.device("meta"):
+    with on_meta_device():
         return create_model(f"unified_{mixer}_{scale}", **options)
 
 

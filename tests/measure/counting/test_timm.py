@@ -7,6 +7,7 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stmbench.architectures.meta_device import on_meta_device
 from stmbench.measure.counting import count
 
 # G multiply-adds at the default size, rounded as tables of models round them: a guard against regressions. What they
@@ -32,7 +33,7 @@ PLAIN = ("resnet18", "mobilenetv3_large_100", "efficientnet_b0", "vit_tiny_patch
 
 
 def _model(name: str) -> tuple[torch.nn.Module, tuple[int, ...]]:
-    with torch.device("meta"):
+    with on_meta_device():
         model = timm.create_model(name)
     return model, model.default_cfg["input_size"]
 
