@@ -178,7 +178,7 @@ DETECTORS: Registry[DetectorEntry] = Registry("detector", load=_load)
 # of nano backbones, which are made for small images of few objects and trained from random weights; anchors keep their
 # proportion to the strides, or regions would be cut out of maps with few cells in them
 SMALL: Mapping[str, Any] = {
-    **{"min_size": 128, "width": 32, "proposals": 50, "samples": 32, "norm": "group"},
+    **{"min_size": 128, "width": 32, "proposals": 50, "samples": 16, "positives": 0.5, "norm": "group"},
     **{"box_convs": 2, "queries": 30, "layers": 2, "attention_heads": 4, "dim_feedforward": 256},
 }
 

@@ -35,7 +35,8 @@ class RegionConfig(AnchorConfig):
 
     Attributes:
         proposals: the most regions of an image; in training torchvision takes twice as many.
-        samples: regions of an image, at most a quarter of them positive, that a stage's losses are of.
+        samples: regions of an image that a stage's losses are of.
+        positives: the largest share of them that are positive.
         norm: `group` puts a GroupNorm after each convolution of the pyramid and of the heads, as He et al.,
             "Rethinking ImageNet Pre-training", ICCV 2019, do for training from random weights.
         box_convs: 3 x 3 convolutions of a box head, before one fully connected layer; 0: two such layers instead.
@@ -43,6 +44,7 @@ class RegionConfig(AnchorConfig):
 
     proposals: int = 1000
     samples: int = 512
+    positives: float = 0.25
     norm: Norm = "none"
     box_convs: int = 0
 
@@ -50,6 +52,7 @@ class RegionConfig(AnchorConfig):
         super().__post_init__()
         require(self.proposals >= 1, "proposals >= 1", self.proposals, REMEDY)
         require(self.samples >= 4, "samples >= 4", self.samples, REMEDY)
+        require(0 < self.positives < 1, "positives between 0 and 1", self.positives, REMEDY)
         require(self.norm in NORMS, f"norm {' or '.join(NORMS)}", self.norm, REMEDY)
         require(self.box_convs >= 0, "box_convs >= 0", self.box_convs, REMEDY)
 
@@ -71,6 +74,7 @@ class RegionDetector(Described, GeneralizedRCNN):  # type: ignore[misc]  # torch
             config.num_classes,
             anchor_size=config.anchor_size,
             samples=config.samples,
+            positives=config.positives,
             masks=masks,
             mmdet=mmdet,
             norm=NORMS[config.norm],

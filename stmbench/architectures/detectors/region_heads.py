@@ -52,6 +52,7 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         classes: without the background.
         anchor_size: of the smallest anchors, which sets the map that a region is cut from.
         samples: regions of an image that a stage's losses are of.
+        positives: the largest share of them that are positive.
         masks: whether masks are predicted.
         mmdet: whether losses, coding, cutting and averaging are MMDetection's.
         norm: channels -> what follows each convolution of the heads; None for nothing.
@@ -66,13 +67,14 @@ class StagedHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         *,
         anchor_size: int,
         samples: int,
+        positives: float,
         masks: bool,
         mmdet: bool,
         norm: MakeNorm | None = None,
         box_convs: int = 0,
     ) -> None:
         pool = RegionAlign(7, anchor_size=anchor_size, exact=mmdet)
-        super().__init__(pool, None, None, 0.5, 0.5, samples, 0.25, None, 0.05, 0.5, 100)
+        super().__init__(pool, None, None, 0.5, 0.5, samples, positives, None, 0.05, 0.5, 100)
         self.stages, self.mmdet = tuple(stages), mmdet
         outputs = classes + 1  # 0 is background
         self.box_heads = nn.ModuleList(

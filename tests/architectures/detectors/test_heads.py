@@ -197,7 +197,7 @@ def test_retinanets_losses_of_mmdet_are_per_positive_anchor_of_the_batch() -> No
 
 def _heads(*, mmdet: bool = False) -> StagedHeads:
     torch.manual_seed(0)
-    return StagedHeads(CASCADE, 8, 2, anchor_size=8, samples=512, masks=False, mmdet=mmdet)
+    return StagedHeads(CASCADE, 8, 2, anchor_size=8, samples=512, positives=0.25, masks=False, mmdet=mmdet)
 
 
 def _maps() -> dict[str, Tensor]:
