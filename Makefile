@@ -67,7 +67,7 @@ check: $(STAMP)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) pytest tests/architecture_rules
+	$(RUN) pytest tests/architecture_rules/test_import_flow.py
 
 # an environment of its own: torchattacks holds requests back to a version that mkdocs-material cannot use, and the site
 # needs no torch. The packages are those of the extra 'docs', and what the command line is made of.

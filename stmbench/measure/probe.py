@@ -7,6 +7,8 @@ buffer too large for any cache (bytes read and written per second).
 from __future__ import annotations
 
 import dataclasses
+import time
+from typing import Final
 
 import torch
 
@@ -40,17 +42,22 @@ SIZES = {
 }
 
 
+SLOWEST_S: Final = 0.25  # a product takes no longer, so that models have most of a round
+SMALLEST_SIDE: Final = 128
+
+
 class Probe:
     """The fixed workload on one device, in one dtype.
 
-    `compute()` and `copy()` return the seconds of one run; `size` is the amount of work.
+    `compute()` and `copy()` return the seconds of one run; `size` is the amount of work. Where it is not given, a CPU
+    that multiplies half precision a hundred times slower than single has smaller matrices.
     """
 
     def __init__(
         self, device: str | torch.device, dtype: torch.dtype, timer: Timer, size: ProbeSize | None = None
     ) -> None:
         torch_device = torch.device(device)
-        self.size = size or SIZES.get(torch_device.type, SIZES["cpu"])
+        self.size = size or _size(torch_device, dtype)
         self._timer = timer
         generator = torch.Generator().manual_seed(0)
         shape = (self.size.side, self.size.side)
@@ -71,3 +78,18 @@ class Probe:
     def _copy(self) -> None:
         for _ in range(self.size.copies):
             self._target.copy_(self._source)
+
+
+def _size(device: torch.device, dtype: torch.dtype) -> ProbeSize:
+    size = SIZES.get(device.type, SIZES["cpu"])
+    if device.type == "cpu" and dtype != torch.float32:
+        while size.side > SMALLEST_SIDE and _product_seconds(size.side, dtype) > SLOWEST_S:
+            size = dataclasses.replace(size, side=size.side // 2)
+    return size
+
+
+def _product_seconds(side: int, dtype: torch.dtype) -> float:
+    matrix = torch.ones(side, side, dtype=dtype)
+    start = time.perf_counter()
+    torch.mm(matrix, matrix)
+    return time.perf_counter() - start

@@ -11,7 +11,10 @@ from stmbench.data import embedded
 from stmbench.experiments import estimating
 from stmbench.tables import read
 from stmbench.tasks.classification import data as training_data
+from tests.analyses.profiles import memory
 from tests.commands.run import stmbench
+
+__all__ = ["memory"]
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -52,7 +55,7 @@ def test_every_plan_can_be_shown(name: str, mini: bool, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-@pytest.mark.usefixtures("_few_digits")
+@pytest.mark.usefixtures("_few_digits", "memory")
 def test_a_miniature_runs_to_its_report(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "store"
     result = stmbench("run", str(FOLDER / f"{name}.yaml"), "--mini", "--workers", "1", "--out", str(folder))

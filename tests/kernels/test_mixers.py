@@ -15,7 +15,10 @@ from stmbench.errors import ConfigError
 from stmbench.kernels import setting
 from stmbench.mixers.base import MIXERS, BlockPosition, Mixer
 from stmbench.tables import Store
+from tests.analyses.profiles import memory
 from tests.kernels import needs_kernels
+
+__all__ = ["memory"]
 
 # the kernels that an eager training step runs, without their backward passes
 RUN = {
@@ -165,6 +168,7 @@ def test_a_timing_depends_on_the_setting(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @needs_kernels
+@pytest.mark.usefixtures("memory")
 @pytest.mark.parametrize("batch", [("--batch-size", "2"), ()])
 def test_a_profile_says_which_kernels_ran(batch: tuple[str, ...], tmp_path: Path) -> None:
     options = ("--resolution", "32", "--time-budget", "0.1", "--device", "cpu", "--out", str(tmp_path / "out"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from stmbench.measure import probe as module
 from stmbench.measure.probe import SIZES, Probe, ProbeSize
 from tests.measure.fake_clock import ScriptedTimer
 
@@ -38,3 +39,14 @@ def test_a_probe_counts_every_copy_that_it_times(monkeypatch: pytest.MonkeyPatch
 def test_every_probe_multiplies_the_same_matrices() -> None:
     first, second = (Probe("cpu", torch.float32, ScriptedTimer(), SMALL) for _ in range(2))
     assert torch.equal(first._a, second._a)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "per_mac", "side"),
+    [(torch.bfloat16, 1e-10, 1024), (torch.bfloat16, 1e-9, 512), (torch.float16, 1e3, 128), (torch.float32, 1e3, 1024)],
+)
+def test_slow_half_precision_has_smaller_matrices(
+    dtype: torch.dtype, per_mac: float, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_product_seconds", lambda side, _: per_mac * side**3)
+    assert Probe("cpu", dtype, ScriptedTimer()).size.side == side
