@@ -11,6 +11,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from stmbench.errors import TableError
@@ -101,12 +102,22 @@ def draw_differences(
     with matplotlib.rc_context({**STYLE, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5}):
         size = (max(5.6, 0.8 + 2.1 * columns, 0.075 * len(words), 0.075 * len(against)), 1.4 + 1.35 * len(grid))
         figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(len(grid), columns, squeeze=False, sharex=True, sharey=True)
+        # not shared: every line and every limit of one would move the limits of all
+        panels = figure.subplots(len(grid), columns, squeeze=False)
+        span = (max(places) - min(places)) or 1.0
         for row, cells in enumerate(grid):
             for axes in panels[row][len(cells) :]:
                 axes.set_visible(False)
             for column, (facet, name) in enumerate(cells):
                 axes = panels[row][column]
+                set_share_axis(axes, low, high)
+                if ticks is not None:
+                    axes.set_xticks(list(ticks), list(ticks.values()))
+                else:
+                    axes.xaxis.set_major_locator(number_locator(places))
+                axes.set_xlim(min(places) - 0.06 * span, max(places) + 0.24 * span)  # room for the value at its end
+                lowest = row + 1 == len(grid) or column >= len(grid[row + 1])
+                axes.tick_params(labelleft=not column, labelbottom=lowest)
                 _panel(axes, lines_of(facets[facet]), name, place)
                 if len(facets) == 1 or not column or len(names) > FEW_MODELS:
                     heading = axes.set_title(shorten(name), fontsize=8.5, loc="left", color=INK, pad=3)
@@ -116,16 +127,6 @@ def draw_differences(
                 if len(facets) > 1 and (not row if len(names) <= FEW_MODELS else of_block):
                     axes.annotate(facet, (0, 1), (0, 15), "axes fraction", textcoords="offset points",
                                   fontweight="bold", fontsize=8.5, color=MUTED)  # fmt: skip
-                if row + 1 == len(grid) or column >= len(grid[row + 1]):
-                    axes.tick_params(labelbottom=True)
-        first = panels[0][0]
-        set_share_axis(first, low, high)
-        if ticks is not None:
-            first.set_xticks(list(ticks), list(ticks.values()))
-        else:
-            first.xaxis.set_major_locator(number_locator(places))
-        span = (max(places) - min(places)) or 1.0
-        first.set_xlim(min(places) - 0.06 * span, max(places) + 0.24 * span)  # room for the value at the line's end
         figure.supylabel("difference, points", fontsize=9)
         figure.supxlabel(f"{xlabel}\n{against}\n{words}", fontsize=9, color=MUTED)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -148,7 +149,10 @@ def _panel(axes: Axes, lines: Mapping[str, list[Point]], name: str, place: Calla
         line = sorted(found, key=place)
         x, y = [place(point) for point in line], [100 * point.value for point in line]
         if label != name:
-            mark(axes.plot(x, y, color=OTHERS, linewidth=0.9, zorder=1.5), line[0].model)
+            grey = Line2D(
+                x, y, color=OTHERS, linewidth=0.9, zorder=1.5
+            )  # within the limits: no `plot`, which adapts them
+            mark(axes.add_artist(grey), line[0].model)
             continue
         style, ends = line[0].style, [ends_of(point) for point in line]
         low, high = [100 * end for end, _ in ends], [100 * end for _, end in ends]

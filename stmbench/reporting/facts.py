@@ -117,7 +117,7 @@ def samples_text(rows: pd.DataFrame) -> str:
     for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images"),
                          ("resolution", "{} px")):  # fmt: skip
         found = rows if column == "resolution" else summaries
-        values = list(dict.fromkeys(str(value).partition(":")[0] for value in found[column].dropna()))
+        values = list(dict.fromkeys(str(value).partition(":")[0] for value in found[column].dropna().unique()))
         words += [text.format(" or ".join(values))] if 0 < len(values) <= 2 else []
     words += _classes(rows)
     weights = _few(_trained(rows["weights"].dropna().unique()))

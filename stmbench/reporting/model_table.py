@@ -91,7 +91,7 @@ def conditions(frame: pd.DataFrame) -> str:
     rows, words = frame[frame["value"].notna()], []
     for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images"), ("resolution", "{} px"),
                          ("dtype", "{}"), ("device", "{}")):  # fmt: skip
-        values = list(dict.fromkeys(rows[column].dropna()))
+        values = rows[column].dropna().unique().tolist()
         if len(values) == 1:
             said = text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0])
             words.append("1 image" if said == "1 images" else said)

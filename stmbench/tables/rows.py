@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import math
 import numbers
 from collections.abc import Iterable, Sequence
@@ -154,6 +155,12 @@ class SharedList(list[Any]):
         return self
 
 
+@functools.cache
+def _given(kind: Any) -> tuple[str, ...]:
+    """The names of a dataclass's fields that its constructor takes."""
+    return tuple(field.name for field in dataclasses.fields(kind) if field.init)
+
+
 def printable_in(value: T) -> T:
     """Escape every text in lists, tuples, mappings (keys too) and dataclasses; other values are returned unchanged."""
     escaped: Any = value
@@ -164,13 +171,15 @@ def printable_in(value: T) -> T:
         escaped = kind((printable_in(key), printable_in(item)) for key, item in value.items())
     elif isinstance(value, tuple):
         items = [printable_in(item) for item in value]
-        escaped = value._make(items) if hasattr(value, "_make") else tuple(items)
+        if any(item is not own for item, own in zip(items, value, strict=True)):
+            escaped = value._make(items) if hasattr(value, "_make") else tuple(items)
     elif isinstance(value, list):
         kept = SharedList if isinstance(value, SharedList) else list
         escaped = kept(printable_in(item) for item in value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-        escaped = dataclasses.replace(value, **{name: printable_in(item) for name, item in fields.items()})
+        changed = {name: printable_in(getattr(value, name)) for name in _given(type(value))}
+        changed = {name: item for name, item in changed.items() if item is not getattr(value, name)}
+        escaped = dataclasses.replace(value, **changed) if changed else value
     return escaped  # type: ignore[no-any-return]
 
 

@@ -85,15 +85,12 @@ def affinity_section(frame: pd.DataFrame, everything: pd.DataFrame) -> Section:
 
 
 def _plots(frame: pd.DataFrame) -> tuple[list[Plot], list[Caveat]]:
-    figures, sentences = drawn_or_not(frame, folder=Path())
-    single = [name for name in figures if name.startswith("maps_")]
     # the maps of every model apart are in the store's figures: here they would be most of the page
-    left_out = single if "maps" in figures else []
+    figures, sentences = drawn_or_not(frame, folder=Path(), each=False)
     found = []
     for name, figure in figures.items():
-        if name not in left_out:
-            title, shows, measured = CAPTIONS.get(name, CAPTIONS["maps"])
-            found.append(Plot(name=name, figure=figure, title=title, shows=shows, measured=measured))
+        title, shows, measured = CAPTIONS.get(name, CAPTIONS["maps"])
+        found.append(Plot(name=name, figure=figure, title=title, shows=shows, measured=measured))
     return found, [Caveat(kind="note", text=text) for text in sentences]
 
 

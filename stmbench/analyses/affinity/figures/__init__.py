@@ -28,8 +28,12 @@ def affinity_figures(frame: pd.DataFrame, *, folder: Path) -> dict[str, Figure]:
     return drawn_or_not(frame, folder=folder)[0]
 
 
-def drawn_or_not(frame: pd.DataFrame, *, folder: Path) -> tuple[dict[str, Figure], list[str]]:
-    """`affinity_figures`, and a sentence on the maps that are too small to be drawn."""
+def drawn_or_not(frame: pd.DataFrame, *, folder: Path, each: bool = True) -> tuple[dict[str, Figure], list[str]]:
+    """`affinity_figures`, and a sentence on the maps that are too small to be drawn.
+
+    Args:
+        each: draw the maps of every model apart, too, where there are several.
+    """
     chosen = frame[frame["analysis"] == "affinity"]
     chosen.attrs = frame.attrs
     drawn: dict[str, Figure] = {}
@@ -43,7 +47,7 @@ def drawn_or_not(frame: pd.DataFrame, *, folder: Path) -> tuple[dict[str, Figure
     if len(models) > 1:
         drawn["maps"] = compared(models)
     names = labels(chosen)
-    for model in models:
+    for model in models if each or len(models) == 1 else ():
         drawn[f"maps_{UNFIT.sub('_', names[model.name])}"] = maps_of(model)
     sizes = " and ".join(f"{height}×{width}" for height, width in small)
     return drawn, [f"Affinity maps of {sizes} tokens are left out: they have no place to look at."] if small else []
