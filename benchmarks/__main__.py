@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "dino": ("dino", "--rounds", "25"),
     "coverage": ("coverage", "ratios"),
     "knn": ("knn",),
+    "reports": ("reports",),
     "cluster": ("cluster",),
     "object_storage": ("object_storage",),
 }
