@@ -34,7 +34,7 @@ def test_detectors_are_trained_by_their_own_recipe_and_compared(tmp_path: Path) 
     names = [task.name for task in tasks]
     assert names[:2] == [f"train · {IDENTITY} · s0", f"train · {MODEL} · s0"]
     assert names[2:5] == [f"detection · {IDENTITY}", f"detection · {MODEL}", "detection · all models"]
-    assert (tasks[0].runs[0].recipe.epochs, tasks[0].runs[0].dataset) == (5, "shapes[size=64,count=24]")
+    assert (tasks[0].runs[0].recipe.epochs, tasks[0].runs[0].dataset) == (4, "shapes[size=64,count=24]")
     assert (tasks[4].control, tasks[2].dataset, tasks[5].dataset) == (IDENTITY, "shapes[size=64,count=24]", "photos")
     assert not any(task.missing for task in tasks)
 
@@ -116,7 +116,7 @@ def test_a_detectors_file_has_dashes_for_colons(model: str, file: str, tmp_path:
         ),
         (
             f"{TRAINED}training: {{keep_every: 1}}\nanalyses: [{{analysis: detection, at_epochs: 9}}]\n",
-            "at_epochs up to the 5 of the recipe",
+            "at_epochs up to the 4 of the recipe",
         ),
     ],
 )
