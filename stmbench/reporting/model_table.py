@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from stmbench.figures.annotations import marks_in
+from stmbench.figures.curves import join_trainings
 from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, labels, points_of
 from stmbench.reporting.caveats import caveats, listed
@@ -105,8 +106,10 @@ def _capital(text: str) -> str:
 def best(points: list[Point], metric: str, *, words: str = "accuracy") -> str:
     """'A has the highest accuracy of 5: 98.1 % (97.0 to 99.0); its interval overlaps that of B.'
 
-    A sentence for each setting. What random weights are worth is no result: they lead nothing, which is said.
+    A sentence for each setting, on means over trainings that differ in their seed, as figures have them. What random
+    weights are worth is no result: they lead nothing, which is said.
     """
+    points = join_trainings(points)
     no_result = [point for point in points if metric in LEARNED and point.is_untrained]
     groups = list(within(point for point in points if point not in no_result).values())
     mixed = len({group[0].is_untrained for group in groups}) > 1
@@ -130,7 +133,8 @@ def _best_of(points: Sequence[Point], metric: str, words: str, *, mixed: bool) -
     first = ranked[0]
     words = f"{words} {'without' if first.is_untrained else 'after'} training" if mixed else words
     spread = f" ({number(first.low, metric)} to {number(first.high, metric)})" if first.errors is not None else ""
-    value = f"{number(first.value, metric)} %{spread}"
+    seeds = f" on average over {first.trainings} seeds" if first.trainings > 1 else ""
+    value = f"{number(first.value, metric)} %{spread}{seeds}"
     if len(ranked) == 1:
         return f"{first.label}: {words} {value}."
     if first.value == ranked[-1].value:

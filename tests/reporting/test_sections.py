@@ -79,6 +79,15 @@ def test_lead_ignores_untrained_accuracies() -> None:
     )
 
 
+def test_a_lead_is_of_models_and_not_of_single_trainings() -> None:
+    trained = {seed: evaluated(values, weights=f"digits.e12.s{seed}:a{seed}", seed=seed) for seed, values in
+               enumerate([{"dw_conv": 0.9, "sr_attn": 0.8}, {"dw_conv": 0.5, "sr_attn": 0.7}])}  # fmt: skip
+    assert only([*trained[0], *trained[1]]).lead == (
+        "SR-Attn has the highest accuracy of 2: 75.0 % (68.0 to 82.0) on average over 2 seeds; its interval overlaps "
+        "that of DW-Conv."
+    )
+
+
 def test_accuracies_are_compared_on_the_same_data_size_and_precision() -> None:
     two = [*evaluated({"dw_conv": 0.8, "sr_attn": 0.7}), *evaluated({"dcnv3": 0.9}, resolution=384)]
     assert only(two).lead == (
