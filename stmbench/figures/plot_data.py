@@ -163,7 +163,7 @@ def summaries(frame: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     """Summary rows of `metric` that have a value; of repeated measurements the newest, in the table's order.
 
     Each has COLUMNS, None for nulls; and of what was timed the number of the machine, from 1, in
-    `frame.attrs["machines"]`, where it is known. They are few, and pandas takes ten times as long for few rows.
+    `frame.attrs["machines"]`, where it is known. They are few, for which pandas takes several times as long.
     """
     chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
     columns = [[None if _is_null(cell) else cell for cell in chosen[name].tolist()] for name in COLUMNS]
