@@ -18,7 +18,7 @@ from stmbench.architectures.base import ARCHITECTURES
 from stmbench.architectures.catalog import ModelName, create_model, is_pattern, list_models
 from stmbench.architectures.detectors.base import DETECTORS, PATCH, sides_of
 from stmbench.architectures.meta_device import on_meta_device
-from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
+from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError, reason_of
 from stmbench.measure.environment import version_of
 from stmbench.mixers import trials
 from stmbench.mixers.base import MIXERS, MixerEntry
@@ -229,7 +229,12 @@ def _obstacle(model: nn.Module, size: tuple[int, int]) -> str | None:
 
 
 def by_name(names: Sequence[str]) -> tuple[str, ...]:
-    """Models by name; `*`, `?` outside brackets make a shell pattern. Raises UnknownNameError for what matches none."""
+    """Models by name; `*`, `?` outside brackets make a shell pattern.
+
+    Raises:
+        UnknownNameError: a name that matches none.
+        ConfigError: an option that the model does not have, or not with this value.
+    """
     chosen: list[str] = []
     for name in names:
         if is_pattern(name):
@@ -239,7 +244,35 @@ def by_name(names: Sequence[str]) -> tuple[str, ...]:
             chosen += matches
         else:
             chosen.append(ModelName.parse(name).text)
+            check_options(chosen[-1])
     return tuple(dict.fromkeys(chosen))
+
+
+def check_options(name: str) -> None:
+    """Refuse options with which the model cannot be built; it is built for that, without memory for its weights.
+
+    A model that cannot be built without them either is for the run to report, beside the others.
+
+    Raises:
+        ConfigError: what the model says of its options, or runs into because of them.
+    """
+    if "[" not in name:
+        return
+    try:
+        meta_model(name)
+    except StmbenchError:
+        raise
+    except Exception as error:
+        if _can_be_built(base := ModelName.parse(name).base):
+            raise ConfigError(f"options that {base} can be built with", reason_of(error), "change them") from error
+
+
+def _can_be_built(name: str) -> bool:
+    try:
+        meta_model(name)
+    except Exception:
+        return False
+    return True
 
 
 def by_scale(scale: str, *, mixers: Sequence[str] = (), architecture: str = "unified") -> tuple[str, ...]:

@@ -131,7 +131,6 @@ def _models(source: SourceValue) -> list[ModelLine]:
         text = line.model if line else convert(item, str, "a model")
         try:
             names = _named(text)
-            _check_options(text)
         except StmbenchError as error:
             remedy = getattr(error, "remedy", "correct it")
             raise ConfigError(f"a model in {item.place}", repr(text), remedy) from error
@@ -140,20 +139,12 @@ def _models(source: SourceValue) -> list[ModelLine]:
 
 
 def _named(text: str) -> tuple[str, ...]:
-    """A model by name, or those that a pattern matches. Raises UnknownNameError."""
-    if not is_pattern(text):
-        return (ModelName.parse(text).text,)
+    """A model by name, or those that a pattern matches. Raises what `by_name` raises."""
+    if not is_pattern(text) and "[" not in text:
+        return (ModelName.parse(text).text,)  # without torch
     from stmbench.analyses.models import by_name
 
     return by_name([text])
-
-
-def _check_options(model: str) -> None:
-    """Options are the model's own to refuse: it is built, without memory for its weights."""
-    if "[" in model:
-        from stmbench.analyses.models import meta_model
-
-        meta_model(model)
 
 
 def _published(source: SourceValue) -> PublishedLines:

@@ -4,7 +4,7 @@ import pytest
 
 from stmbench.analyses.models import by_name, by_scale
 from stmbench.architectures.base import ARCHITECTURES
-from stmbench.errors import UnknownNameError
+from stmbench.errors import ConfigError, UnknownNameError
 
 
 def test_names_and_patterns() -> None:
@@ -25,6 +25,21 @@ def test_a_scale_is_the_architectures_own_mixers() -> None:
 def test_unknown_names_are_refused(names: list[str]) -> None:
     with pytest.raises(UnknownNameError):
         by_name(names)
+
+
+REFUSED = {
+    "unified_sw_attn_nano[hallo=1]": "got 'hallo'",
+    "unified_halo_attn_nano[halo=x]": "options that unified_halo_attn_nano can be built with, got TypeError",
+    "timm:resnet18[foo=1]": "options of timm's resnet18",
+    "maskrcnn:unified_dw_conv_nano[hallo=1]": "got 'hallo'",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_options_are_refused_before_anything_is_measured(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        by_name(["unified_dw_conv_nano", name])
+    assert REFUSED[name] in str(caught.value)
 
 
 def test_unknown_mixers_and_architectures_are_refused() -> None:
