@@ -23,7 +23,10 @@ from stmbench.architectures.catalog import create_model
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 
-MIXERS = ("dcnv3", "dcnv4", "halo_attn", "cot", "coxt", "involution", "outlook_attn", "aggregated_attn")
+MIXERS = (
+    *("dcnv3", "dcnv4", "halo_attn", "cot", "coxt", "involution", "outlook_attn", "aggregated_attn"),
+    *("dw_conv", "mh_dw_conv", "gated_conv_only", "rep_large_kernel", "focal_modulation"),
+)
 KERNELS = "STMBENCH_KERNELS"
 
 

@@ -9,6 +9,7 @@ library       compiles and loads them, and calls their functions
 sums          weighted sums of bilinear samples, and over neighbourhoods
 triton_sums   the same sums on CUDA
 halo          the tokens around windows, and a softmax with relative terms
+depthwise     depthwise convolutions
 roi_align     regions cut out of a detector's maps
 group_norm    GroupNorm of a detector's maps, with the ReLU after it
 cpp           their source

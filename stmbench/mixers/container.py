@@ -42,6 +42,7 @@ from stmbench.mixers.ops.attention import (
     self_attention,
     self_attention_reference,
 )
+from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
@@ -110,7 +111,7 @@ class Container(Mixer):
         dim, side = config.dim, config.kernel
         self.attends, self.convolves = config.alpha != 0, config.beta != 0
         self.qkv = QkvProjection(dim, queries=self.attends)
-        self.conv = nn.Conv2d(dim, dim, side, padding=side // 2, groups=dim) if self.convolves else None
+        self.conv = DepthwiseConv(dim, side) if self.convolves else None
         self.shares = MixingWeights(config.alpha, config.beta, config.gate)
         self.proj = nn.Linear(dim, dim)
 
@@ -123,7 +124,7 @@ class Container(Mixer):
         if self.attends:
             mixed = alpha * self_attention(projected, self.config.heads)
         if self.conv is not None:
-            local = beta * self.conv(values.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            local = beta * self.conv(values)
             mixed = local if mixed is None else mixed + local
         assert mixed is not None
         y: Tensor = self.proj(mixed)

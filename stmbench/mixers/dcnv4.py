@@ -35,6 +35,7 @@ from stmbench.mixers.affinity import (
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, weighted_samples
+from stmbench.mixers.ops.depthwise import DepthwiseConv
 
 ALIGNED = 8  # outputs of the linear map come in multiples of it
 
@@ -134,7 +135,7 @@ class Dcnv4(Mixer):
         super().__init__()
         self.config = config
         dim, side = config.dim, config.dw_kernel
-        self.conv = None if side is None else nn.Conv2d(dim, dim, side, padding=side // 2, groups=dim)
+        self.conv = None if side is None else DepthwiseConv(dim, side)
         # group by group: (x, y) of each point, then the points' weights
         self.offsets_weights = nn.Linear(dim, config.outputs)
         self.proj_in = nn.Linear(dim, dim)
@@ -172,7 +173,7 @@ class Dcnv4(Mixer):
         """Offsets (B, H, W, groups, K, 2), float32 or better, and weights (B, H, W, groups, K)."""
         config = self.config
         if self.conv is not None:
-            x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            x = self.conv(x)
         outputs = self.offsets_weights(x)[..., : 3 * config.groups * config.points]
         offsets, weights = outputs.unflatten(-1, (config.groups, -1)).split((2 * config.points, config.points), dim=-1)
         # half precision counts tokens in steps of a quarter and more on a large map: positions stay in single precision
@@ -181,7 +182,7 @@ class Dcnv4(Mixer):
     def reference(self, x: Tensor) -> Tensor:
         """The same map, point by point from their coordinates: four neighbours, four weights, zero outside."""
         config, (batch, height, width, _) = self.config, x.shape
-        seen = x if self.conv is None else self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        seen = x if self.conv is None else self.conv(x)
         outputs, value = self.offsets_weights(seen), self.proj_in(x).view(batch, height, width, config.groups, -1)
         image, group = torch.arange(batch).view(-1, 1, 1, 1), torch.arange(config.groups)
         rows, columns = torch.arange(height).view(-1, 1, 1), torch.arange(width).view(-1, 1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
+from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
@@ -69,13 +70,12 @@ class DwConv(Mixer):
         super().__init__()
         self.config = config
         self.proj_in = nn.Linear(config.dim, config.dim)
-        self.conv = nn.Conv2d(config.dim, config.dim, config.kernel, padding=config.kernel // 2, groups=config.dim)
+        self.conv = DepthwiseConv(config.dim, config.kernel)
         self.proj_out = nn.Linear(config.dim, config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        x = self.proj_in(x).permute(0, 3, 1, 2)  # a channels-last view: no copy
-        mixed: Tensor = self.proj_out(self.conv(x).permute(0, 2, 3, 1))
+        mixed: Tensor = self.proj_out(self.conv(self.proj_in(x)))
         return mixed
 
     def reference(self, x: Tensor) -> Tensor:

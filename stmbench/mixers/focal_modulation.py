@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
@@ -93,9 +94,7 @@ class FocalModulation(Mixer):
         self.query = nn.Linear(dim, dim)
         self.context = nn.Linear(dim, dim)
         self.gates = nn.Linear(dim, config.levels + 1)
-        self.levels = nn.ModuleList(
-            nn.Conv2d(dim, dim, side, padding=side // 2, groups=dim, bias=False) for side in config.kernels
-        )
+        self.levels = nn.ModuleList(DepthwiseConv(dim, side, bias=False) for side in config.kernels)
         self.modulator = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim) if config.norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
@@ -105,14 +104,14 @@ class FocalModulation(Mixer):
         gates = self.gates(x)
         if self.config.normalize:
             gates = gates / (self.config.levels + 1)
-        context = self.context(x).permute(0, 3, 1, 2)  # a channels-last view: no copy
+        context = self.context(x)
         total: Tensor | None = None
         for level, conv in enumerate(self.levels):
             context = F.gelu(conv(context))
-            seen, gate = context.permute(0, 2, 3, 1), gates[..., level : level + 1]
-            total = seen * gate if total is None else torch.addcmul(total, seen, gate)
+            gate = gates[..., level : level + 1]
+            total = context * gate if total is None else torch.addcmul(total, context, gate)
         assert total is not None
-        overall = F.gelu(context.mean(dim=(2, 3)))[:, None, None]  # B, 1, 1, C
+        overall = F.gelu(context.mean(dim=(1, 2)))[:, None, None]  # B, 1, 1, C
         total = torch.addcmul(total, overall, gates[..., -1:])
         y: Tensor = self.proj(self.norm(self.query(x) * self.modulator(total)))
         return y

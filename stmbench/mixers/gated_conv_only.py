@@ -21,7 +21,7 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
-from stmbench.mixers.ops.depthwise import depthwise_conv
+from stmbench.mixers.ops.depthwise import DepthwiseConv, depthwise_conv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 PUBLISHED = {"fc1": "proj_in", "fc2": "proj_out"}
@@ -77,14 +77,14 @@ class GatedConvOnly(Mixer):
         self.config = config
         convolved, side = config.conv_channels, config.kernel
         self.proj_in = nn.Linear(config.dim, 2 * config.hidden)
-        self.conv = nn.Conv2d(convolved, convolved, side, padding=side // 2, groups=convolved)
+        self.conv = DepthwiseConv(convolved, side)
         self.proj_out = nn.Linear(config.hidden, config.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         hidden, convolved = self.config.hidden, self.config.conv_channels
         gate, left, values = torch.split(self.proj_in(x), [hidden, hidden - convolved, convolved], dim=-1)
-        mixed = depthwise_conv(values, self.conv.weight, self.conv.bias)
+        mixed = self.conv(values)
         y: Tensor = self.proj_out(F.gelu(gate) * torch.cat((left, mixed), dim=-1))
         return y
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
@@ -18,6 +17,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import num_heads
+from stmbench.mixers.ops.depthwise import depthwise_conv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 
@@ -72,10 +72,9 @@ class MhDwConv(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        dim, radius = self.config.dim, self.config.kernel // 2
-        weight = self.kernels.repeat_interleave(dim // self.config.heads, dim=0)  # C, 1, K, K: nothing is unfolded
-        values = self.proj_in(x).permute(0, 3, 1, 2)  # a channels-last view: no copy
-        y: Tensor = self.proj_out(F.conv2d(values, weight, self.bias, padding=radius, groups=dim).permute(0, 2, 3, 1))
+        shared = self.config.dim // self.config.heads
+        weight = self.kernels.repeat_interleave(shared, dim=0)  # C, 1, K, K: nothing is unfolded
+        y: Tensor = self.proj_out(depthwise_conv(self.proj_in(x), weight, self.bias))
         return y
 
     def reference(self, x: Tensor) -> Tensor:

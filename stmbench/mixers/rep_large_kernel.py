@@ -23,7 +23,8 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
-from stmbench.mixers.ops.reparameterised import Branches, DepthwiseConv, KernelBranches, NormedLinear
+from stmbench.mixers.ops.depthwise import DepthwiseConv
+from stmbench.mixers.ops.reparameterised import Branches, KernelBranches, NormedLinear
 
 KERNELS = (31, 29, 27, 13)
 PUBLISHED = {

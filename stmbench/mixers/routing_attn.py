@@ -39,6 +39,7 @@ from stmbench.mixers.affinity import (
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
+from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 from stmbench.mixers.ops.windows import padded_size, window_attention
 
@@ -107,7 +108,7 @@ class RoutingAttn(Mixer):
         super().__init__()
         self.config = config
         self.qkv = QkvProjection(config.dim)
-        self.lepe = nn.Conv2d(config.dim, config.dim, KERNEL, padding=KERNEL // 2, groups=config.dim)
+        self.lepe = DepthwiseConv(config.dim, KERNEL)
         self.proj = nn.Linear(config.dim, config.dim)
 
     @property
@@ -123,7 +124,7 @@ class RoutingAttn(Mixer):
         rows, columns = x.shape[1:3]
         q, k, v = self.qkv(self._regions(x)).chunk(3, dim=3)  # B, regions, tokens, C
         mixed = self._map(self._attended(q, k, v), rows, columns)
-        lepe = self.lepe(self._map(v, rows, columns).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        lepe = self.lepe(self._map(v, rows, columns))
         projected: Tensor = self.proj((mixed + lepe)[:, :height, :width])
         return projected
 

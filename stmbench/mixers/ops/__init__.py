@@ -7,7 +7,7 @@ bilinear    weighted bilinear samples of a map
 reparameterised  layers that are trained with BatchNorm, in branches, and deployed as one
 token_sums  sums over all tokens with a learned N x N matrix
 neighbourhood_sums  sums over the taps of a K x K neighbourhood
-depthwise   depthwise convolutions with large kernels, fast on a CPU
+depthwise   depthwise convolutions, fast on a CPU
 fourier     Fourier transforms over the map
 scan        linear recurrences along a sequence, the selective scan of state space models
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention

@@ -1,8 +1,9 @@
-"""Depthwise convolutions with large kernels: the same numbers as PyTorch's, in whichever way is fast on a CPU.
+"""Depthwise convolutions: the same numbers as PyTorch's, in whichever way is fast on a CPU.
 
-PyTorch's gradient of a depthwise kernel costs about 50 forward passes for a 31 x 31 kernel. Here it is a correlation of
-the input with the output's gradient, by Fourier transforms; the input's gradient is a convolution with the flipped
-kernel. In float64, for which there are no fast kernels at all, the forward pass is a product of spectra as well.
+PyTorch's gradient of a depthwise kernel costs about 4 forward passes for a 5 x 5 kernel and 40 for a 31 x 31 one. Here
+it is compiled, and without a compiler a correlation by Fourier transforms where that is faster; the input's gradient is
+a convolution with the flipped kernel. In float64, for which PyTorch has no fast kernels at all, the forward pass is
+compiled, or a product of spectra.
 """
 
 from __future__ import annotations
@@ -11,14 +12,41 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-FOURIER_FROM = 7  # side of the smallest kernel whose gradient is faster by Fourier transforms
+from stmbench.kernels.depthwise import depthwise, depthwise_of_kernel
+from stmbench.kernels.setting import can_run
+from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
+
+FOURIER_FROM = 13  # side of the smallest kernel whose gradient is faster by Fourier transforms than by PyTorch
+COMPILED_FROM = 5, 9  # side of the smallest kernel whose gradient, and whose forward pass, is faster compiled
 SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first side than with those of the second
 # how far a dilated kernel may span before oneDNN leaves its fast path, on a smaller map and on one of this side
 SPANS, WIDE = (9, 13), 8
 # lengths without prime factors above 5
 SMOOTH = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(5) for c in range(3))
+
+
+class DepthwiseConv(nn.Conv2d):
+    """(B, H, W, C) -> (B, H, W, C): one kernel for each channel, zero padding."""
+
+    def __init__(self, dim: int, kernel: int, dilation: int = 1, *, bias: bool = True) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(dim, dim, kernel, padding=padding, dilation=dilation, groups=dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        return depthwise_conv(x, self.weight, self.bias, self.dilation[0])
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map as a sum over the taps."""
+        y = kernel_sum(x, self.weight[:, 0], self.dilation[0])
+        return y if self.bias is None else y + self.bias
+
+    def kernel(self) -> tuple[Tensor, Tensor]:
+        """(C, K, K), and (C,) the bias."""
+        assert self.bias is not None
+        return self.weight[:, 0], self.bias
 
 
 def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
@@ -37,7 +65,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None, dilati
     side = int(kernel.shape[2])
     # a trace is for counting or export: show the plain form
     plain = x.device.type != "cpu" or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
-    if plain or (side < FOURIER_FROM and dilation == 1):
+    if plain or (dilation == 1 and (side < COMPILED_FROM[0] or (side < FOURIER_FROM and not _can_run(x, kernel)))):
         y = _plain(image, kernel, bias, dilation)
         return y.permute(0, 2, 3, 1)
     if torch.is_autocast_enabled("cpu"):
@@ -77,7 +105,9 @@ class _Depthwise(torch.autograd.Function):
         of_image = of_kernel = of_bias = None
         if needed[0]:
             of_image = _convolved(gradient, kernel.flip(2, 3), None, dilation)
-        if needed[1] and dilation == 1:
+        if needed[1] and kernel.shape[2] >= COMPILED_FROM[0] and _can_run(image, gradient):
+            of_kernel = depthwise_of_kernel(_pixels(gradient), _pixels(image), *kernel.shape[2:], dilation)
+        elif needed[1] and dilation == 1:
             of_kernel = _correlated(image, gradient, kernel.shape[2])
         elif needed[1]:
             pads, steps = [dilation * (kernel.shape[2] // 2)] * 2, [dilation] * 2
@@ -93,6 +123,10 @@ class _Depthwise(torch.autograd.Function):
 def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W), channels last in memory."""
     image = _channels_last(image)
+    fast = image.dtype == torch.float64 or dilation * (kernel.shape[2] - 1) + 1 >= COMPILED_FROM[1]
+    if fast and _can_run(image, kernel):
+        y: Tensor = depthwise(_pixels(image), kernel, bias, dilation, False)
+        return y.permute(0, 3, 1, 2)
     if dilation > 1:
         span = dilation * (kernel.shape[2] - 1) + 1
         if span <= SPANS[min(image.shape[2:]) >= WIDE]:
@@ -121,6 +155,16 @@ def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     y = y[:, :, down : down + height, across : across + width]
     y = y if bias is None else y + bias[:, None, None]
     return _channels_last(y)
+
+
+def _can_run(x: Tensor, other: Tensor) -> bool:
+    is_whole = x.dtype == other.dtype and x.dtype in (torch.float32, torch.float64)
+    return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, other)
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W, C)."""
+    return image.permute(0, 2, 3, 1)
 
 
 def _channels_last(image: Tensor) -> Tensor:

@@ -12,33 +12,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from stmbench.mixers.ops.depthwise import depthwise_conv
-from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
+from stmbench.mixers.ops.depthwise import DepthwiseConv
 
 M = TypeVar("M", bound=nn.Module)
 Branches = tuple[tuple[int, int], ...]  # (side of the kernel, dilation) of each; the others fit into the first
-
-
-class DepthwiseConv(nn.Conv2d):
-    """(B, H, W, C) -> (B, H, W, C): one kernel for each channel, zero padding."""
-
-    def __init__(self, dim: int, kernel: int, dilation: int = 1, *, bias: bool = True) -> None:
-        padding = dilation * (kernel // 2)
-        super().__init__(dim, dim, kernel, padding=padding, dilation=dilation, groups=dim, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        return depthwise_conv(x, self.weight, self.bias, self.dilation[0])
-
-    def reference(self, x: Tensor) -> Tensor:
-        """The same map as a sum over the taps."""
-        y = kernel_sum(x, self.weight[:, 0], self.dilation[0])
-        return y if self.bias is None else y + self.bias
-
-    def kernel(self) -> tuple[Tensor, Tensor]:
-        """(C, K, K), and (C,) the bias."""
-        assert self.bias is not None
-        return self.weight[:, 0], self.bias
 
 
 class KernelBranches(nn.Module):

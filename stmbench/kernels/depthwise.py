@@ -1,0 +1,89 @@
+"""Depthwise convolution with zero padding, as an operator of PyTorch with derivatives of any order: see
+`stmbench.kernels.sums`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stmbench.kernels.library import call
+
+GROUPS = 8  # of images whose sums are added last: of any number of threads the sums are the same
+
+
+@torch.library.custom_op("stmbench::depthwise", mutates_args=(), device_types="cpu")
+def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, turned: bool) -> Tensor:
+    """Each channel with its own kernel, zero outside the map; the output has the map's size.
+
+    Args:
+        x: (B, H, W, C), float32 or float64, as the others; a part of more channels is not copied.
+        kernel: (C, 1, down, across), both odd.
+        bias: (C,).
+        dilation: the distance between taps.
+        turned: by 180 degrees, as for the gradient of x.
+
+    Returns:
+        (B, H, W, C).
+    """
+    y, x = x.new_empty(x.shape), _pixels(x)
+    sizes = (*x.shape, *kernel.shape[2:], dilation, x.stride(2), int(turned), int(bias is not None))
+    call("depthwise", (x, kernel.contiguous(), kernel if bias is None else bias.contiguous(), y), sizes)
+    return y
+
+
+@torch.library.custom_op("stmbench::depthwise_of_kernel", mutates_args=(), device_types="cpu")
+def depthwise_of_kernel(gradient: Tensor, x: Tensor, down: int, across: int, dilation: int) -> Tensor:
+    """(C, 1, down, across): the kernel's gradient, of each tap the sum over images and positions of `gradient`
+    (B, H, W, C) times what the tap finds in `x`."""
+    gradient, x, groups = _pixels(gradient), _pixels(x), max(1, min(GROUPS, len(x)))
+    found = x.new_empty((groups, x.shape[3], 1, down, across))
+    sizes = (*x.shape, down, across, dilation, x.stride(2), gradient.stride(2), groups)
+    call("depthwise_of_kernel", (gradient, x, found), sizes)
+    return found.sum(0)
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """(B, H, W, C), copied unless channels lie side by side and pixels are equally far apart."""
+    images, rows, pixels, channels = x.stride()
+    even = channels == 1 and rows == x.shape[2] * pixels and images == x.shape[1] * rows and pixels >= x.shape[3]
+    return x if even else x.contiguous()
+
+
+def _register() -> None:
+    """What compiled graphs and autograd need to know: the three sums are each linear in each of two tensors."""
+    depthwise.register_fake(lambda x, *_: x.new_empty(x.shape))
+    depthwise_of_kernel.register_fake(lambda _, x, down, across, *__: x.new_empty((x.shape[3], 1, down, across)))
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, kernel, _, ctx.dilation, ctx.turned = inputs
+        ctx.save_for_backward(x, kernel)
+
+    def gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel = ctx.saved_tensors
+        of_x = of_kernel = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_x = depthwise(gradient, kernel, None, ctx.dilation, not ctx.turned)
+        if ctx.needs_input_grad[1]:
+            of_kernel = depthwise_of_kernel(gradient, x, *kernel.shape[2:], ctx.dilation)
+            of_kernel = of_kernel.flip(2, 3) if ctx.turned else of_kernel
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum((0, 1, 2))
+        return of_x, of_kernel, of_bias, None, None
+
+    def keep_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        gradient, x, _, _, ctx.dilation = inputs
+        ctx.save_for_backward(gradient, x)
+
+    def of_both(ctx: Any, kernel: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, x = ctx.saved_tensors
+        of_gradient = depthwise(x, kernel, None, ctx.dilation, False) if ctx.needs_input_grad[0] else None
+        of_x = depthwise(gradient, kernel, None, ctx.dilation, True) if ctx.needs_input_grad[1] else None
+        return of_gradient, of_x, None, None, None
+
+    depthwise.register_autograd(gradients, setup_context=keep)
+    depthwise_of_kernel.register_autograd(of_both, setup_context=keep_both)
+
+
+_register()
