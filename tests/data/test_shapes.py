@@ -112,3 +112,38 @@ def test_a_larger_set_begins_with_the_smaller_one() -> None:
 def test_there_is_no_other_split() -> None:
     with pytest.raises(ConfigError, match="a split of shapes"):
         open_set("shapes", split="all")
+
+
+def test_plain_pictures_are_figures_of_one_colour_on_another() -> None:
+    for index in range(24):
+        drawn = scene(0, index, 64, plain=True)
+        figures = drawn.masks.any(0)
+        ground = drawn.image[~figures & ~_neighbours(figures)]
+        assert _share_of_one_colour(ground) > 0.99  # neither texture nor clutter nor noise
+        for mask in drawn.masks:
+            inside = drawn.image[mask & ~_neighbours(~mask)]
+            assert _share_of_one_colour(inside) > 0.95
+        assert np.array_equal(drawn.image, scene(0, index, 64, plain=True).image)
+        assert drawn.label == index % len(CLASSES)
+
+
+def _share_of_one_colour(pixels: np.ndarray) -> float:
+    """Of (n, 3) pixels; not 1 where tips of figures are thinner than a pixel."""
+    return float((pixels == np.median(pixels, axis=0)).all(1).mean())
+
+
+def _neighbours(mask: np.ndarray) -> np.ndarray:
+    """The mask and the pixels beside it, which a figure's smooth edge covers in part."""
+    padded = np.pad(mask, 1)
+    size = len(mask)
+    return np.any([padded[y : y + size, x : x + size] for y in range(3) for x in range(3)], axis=0)
+
+
+def test_plain_pictures_are_another_set() -> None:
+    plain, usual = open_set("shapes[plain=1,count=24]"), open_set("shapes[count=24]")
+    assert (plain.name, usual.name) == ("shapes[plain=1]", "shapes")
+    assert plain.fingerprint() != usual.fingerprint() == open_set("shapes[plain=0]").fingerprint()
+    assert np.array_equal(plain.labels(), usual.labels())
+    for text in ("shapes[plain=2]", "shapes[plain=1,relation=same]"):
+        with pytest.raises(ConfigError, match="plain"):
+            open_set(text)

@@ -18,7 +18,7 @@ __all__ = ["EMBEDDED", "open_detection_set"]
 # name -> module and factory, imported on demand
 EMBEDDED = {"shapes": ("stmbench.data.detection.shapes", "DetectionShapes")}
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
-_OPTIONS = ("size", "count", "classes")
+_OPTIONS = ("size", "count", "classes", "plain")
 
 
 def open_detection_set(

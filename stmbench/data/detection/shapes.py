@@ -25,23 +25,32 @@ KEPT_BYTES = 2**26  # of scenes: an image is asked for, and later on, where dete
 class DetectionShapes(DetectionSet):
     """The pictures of `Shapes`, whose arguments it takes, larger and fewer by default.
 
-    `classes` leaves that many of the twelve classes, which are learned sooner; 0 is all.
+    `classes` leaves that many of the twelve classes, which are learned sooner; 0 is all. So are plain pictures.
     """
 
     embedded = True
 
     def __init__(
-        self, *, split: str = "test", seed: int = 0, size: int = 128, count: int = 0, classes: int = 0
+        self,
+        *,
+        split: str = "test",
+        seed: int = 0,
+        size: int = 128,
+        count: int = 0,
+        classes: int = 0,
+        plain: int = 0,
     ) -> None:
         most = len(CLASSES)
         if not 0 <= classes <= most:
             raise ConfigError(f"a number of classes of shapes up to {most}", repr(classes), "write shapes[classes=3]")
         self.categories = tuple(name for name in CLASSES if name in UNLIKE[: classes or most])
         self.category_ids = tuple(range(1, len(self.categories) + 1))
-        self.name = f"shapes[classes={classes}]" if len(self.categories) < most else "shapes"
+        chosen = {"classes": classes if len(self.categories) < most else 0, "plain": plain}
+        shown = ",".join(f"{option}={value}" for option, value in chosen.items() if value)
+        self.name = f"shapes[{shown}]" if shown else "shapes"
         self.split, self._count = split, count or COUNTS.get(split, 1)
         rounds = -(-self._count // len(self.categories))
-        self._shapes = Shapes(split=split, seed=seed, size=size, count=rounds * most)
+        self._shapes = Shapes(split=split, seed=seed, size=size, count=rounds * most, plain=plain)
         self._labels = tuple(CLASSES.index(name) for name in self.categories)
         self._scene = functools.lru_cache(maxsize=max(8, KEPT_BYTES // (5 * size**2)))(self._drawn)
 

@@ -12,6 +12,7 @@ from stmbench.data.shapes.scene import CLASSES, Scene, scene
 from stmbench.errors import ConfigError
 
 VERSION = "shapes.v1"  # increase it if any picture changes
+PLAIN_VERSION = "shapes.plain.v1"
 SPLITS = ("train", "val", "test")
 SMALLEST, LARGEST = 16, 1024
 RELATION_SMALLEST = 96  # below it the windows of stem and transitions would contain both parts of a relation
@@ -19,11 +20,19 @@ COUNTS = {"train": 12_000, "val": 1_200, "test": 1_200}
 
 
 def open_shapes(
-    *, split: str = "test", seed: int = 0, size: int | None = None, count: int = 0, relation: str | None = None
+    *,
+    split: str = "test",
+    seed: int = 0,
+    size: int | None = None,
+    count: int = 0,
+    plain: int = 0,
+    relation: str | None = None,
 ) -> ImageSet:
     """`RelationalShapes` if there is a relation, otherwise `Shapes`; None and 0 stand for their defaults."""
     if relation is None:
-        return Shapes(split=split, seed=seed, size=64 if size is None else size, count=count)
+        return Shapes(split=split, seed=seed, size=64 if size is None else size, count=count, plain=plain)
+    if plain:
+        raise ConfigError("plain without a relation", f"shapes[relation={relation},plain={plain}]", "leave one out")
     return RelationalShapes(relation=relation, split=split, seed=seed, size=96 if size is None else size, count=count)
 
 
@@ -36,24 +45,28 @@ class Shapes(ImageSet):
         seed: of all pictures.
         size: side in pixels.
         count: number of pictures; 0 for the default of the split.
+        plain: 1 leaves out clutter, textures and noise, and is learned sooner.
     """
 
-    name = "shapes"
     classes: tuple[str, ...] = CLASSES
     embedded = True
 
-    def __init__(self, *, split: str = "test", seed: int = 0, size: int = 64, count: int = 0) -> None:
+    def __init__(self, *, split: str = "test", seed: int = 0, size: int = 64, count: int = 0, plain: int = 0) -> None:
         check_split(split)
         if not SMALLEST <= size <= LARGEST:
             raise ConfigError(f"a size of shapes from {SMALLEST} to {LARGEST}", repr(size), "write shapes[size=64]")
+        if plain not in (0, 1):
+            raise ConfigError("plain=0 or plain=1 for shapes", repr(plain), "write shapes[plain=1]")
+        self.name = "shapes[plain=1]" if plain else "shapes"
         self.split, self.seed, self.size, self.count = split, seed, size, count or COUNTS[split]
+        self.plain = bool(plain)
 
     def __len__(self) -> int:
         return self.count
 
     def scene(self, index: int) -> Scene:
         """The picture with its boxes and masks."""
-        return scene(self.seed, self._place(index), self.size)
+        return scene(self.seed, self._place(index), self.size, plain=self.plain)
 
     def read(self, index: int) -> tuple[Image.Image, int | None]:
         """See `ImageSet.read`."""
@@ -66,7 +79,8 @@ class Shapes(ImageSet):
 
     def fingerprint(self) -> str:
         """Hash of everything the pictures depend on, including the version of Pillow, which draws them."""
-        return digest([VERSION, self.split, self.seed, self.size, PIL.__version__])
+        plain = [PLAIN_VERSION] if self.plain else []
+        return digest([VERSION, self.split, self.seed, self.size, PIL.__version__, *plain])
 
     def _place(self, index: int) -> int:
         return index_in_all_splits(index, self.split, len(CLASSES))

@@ -120,27 +120,36 @@ class Scene:
     masks: NDArray[np.bool_]
 
 
-def scene(seed: int, index: int, size: int) -> Scene:
-    """Picture `index`. Its label is `index` modulo the number of classes: any range of indices is balanced."""
+def scene(seed: int, index: int, size: int, *, plain: bool = False) -> Scene:
+    """Picture `index`. Its label is `index` modulo the number of classes: any range of indices is balanced.
+
+    `plain` leaves out clutter, textures and noise: figures of one colour on a ground of another.
+    """
     random = np.random.default_rng((seed, index))
     label = index % len(CLASSES)
     ground = colour(random)
-    picture = surface(ground, random, size, strength=0.5)
-    picture = _over(picture, *_clutter(random, size, BEHIND, 0.10))
+    picture = np.broadcast_to(ground, (size, size, 3)).copy() if plain else _backdrop(ground, random, size)
     covers: list[Floats] = []
     for outline in _poses(CLASSES[label], random):
         cover = _cover(outline, size)
-        paint = surface(colour_unlike(ground, random), random, size, strength=0.3)
-        paint -= picture
+        base = colour_unlike(ground, random)
+        paint = base - picture if plain else surface(base, random, size, strength=0.3) - picture
         paint *= cover[..., None]
         picture += paint
         covers = [seen * (1 - cover) for seen in covers] + [cover]
-    rgb, alpha = _clutter(random, size, BEFORE, 0.035)
-    picture = _over(picture, rgb, alpha)
-    picture += float(random.uniform(0, 0.05)) * noise(random, GRAIN, size)[..., None]
-    masks = np.stack([_mask(cover * (1 - alpha)) for cover in covers])
+    if not plain:
+        rgb, alpha = _clutter(random, size, BEFORE, 0.035)
+        picture = _over(picture, rgb, alpha)
+        picture += float(random.uniform(0, 0.05)) * noise(random, GRAIN, size)[..., None]
+        covers = [cover * (1 - alpha) for cover in covers]
+    masks = np.stack([_mask(cover) for cover in covers])
     image = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
     return Scene(image=image, label=label, boxes=np.stack([_box(mask) for mask in masks]), masks=masks)
+
+
+def _backdrop(ground: Floats, random: np.random.Generator, size: int) -> Floats:
+    """(size, size, 3) a textured ground with clutter on it."""
+    return _over(surface(ground, random, size, strength=0.5), *_clutter(random, size, BEHIND, 0.10))
 
 
 def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:

@@ -134,3 +134,14 @@ def test_some_of_the_classes_are_pictures_of_all_of_them() -> None:
     assert few.labels_present().tolist() == [1, 2, 3]
     with pytest.raises(ConfigError, match="a number of classes of shapes up to 12, got 13"):
         DetectionShapes(classes=13)
+
+
+def test_plain_pictures_and_fewer_classes_are_in_the_name() -> None:
+    images = open_detection_set("shapes[plain=1,classes=3,count=6]")
+    assert images.name == "shapes[classes=3,plain=1]"
+    expected = scene(0, 2 * len(CLASSES), 128, plain=True)  # the first turn of the test split
+    assert np.array_equal(np.asarray(images.image(0)), expected.image)
+    assert images.read(0)[1]["boxes"].tolist() == expected.boxes.tolist()
+    assert open_detection_set("shapes[classes=3,count=6]").fingerprint() != images.fingerprint()
+    with pytest.raises(ConfigError, match="plain"):
+        open_detection_set("shapes[plain=2]")
