@@ -1,7 +1,7 @@
 """The documentation's pictures from stores of results: `python -m benchmarks.pictures docs/images NAME=STORE ...`.
 
-NAME is a group below; its stores are made by the commands in docs/gallery.md and docs/affinity.md. A picture takes at
-most 256 colours, which keeps it small.
+NAME is a group below; its stores are made by the commands in docs/gallery.md, docs/affinity.md and docs/detection.md. A
+picture takes at most 256 colours, which keeps it small.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ PICTURES: Final = {  # group -> picture -> figure
     "affinity_cot": {"affinity_cot": "maps"},
     "modern": {"modern_ranks": "standing", "modern_front": "accuracy_throughput"},
     "depth": {"attention_distance": "attention_distance"},
+    "detection": {name: name for name in ("detection_ap", "detection_examples")},
 }
 WIDTH: Final = 1400  # pixels
 

@@ -116,7 +116,7 @@ DETECTION_DETR = dataclasses.replace(
     backbone_lr=0.1,
 )
 DETECTION_SMALL = dataclasses.replace(
-    PLAIN, epochs=4, batch_size=8, lr=2e-3, lr_batch=8, warmup_epochs=1, hflip=0.5, clip_grad=1.0
+    PLAIN, epochs=4, batch_size=4, lr=2e-3, lr_batch=4, warmup_epochs=1, hflip=0.5, clip_grad=1.0
 )
 
 PRESETS: Mapping[str, Recipe] = {
