@@ -10,6 +10,7 @@ from torch.library import opcheck
 
 from stmbench.kernels import setting
 from stmbench.kernels.depthwise import depthwise, depthwise_of_kernel
+from stmbench.mixers.ops import depthwise as ops
 from stmbench.mixers.ops.depthwise import depthwise_conv
 from tests.kernels import needs_kernels
 
@@ -102,35 +103,37 @@ def test_pytorch_accepts_the_operators() -> None:
 
 
 ALL = {"depthwise": 2, "depthwise_of_kernel": 1}
-CALLED = {  # side, dilation, dtype -> calls of kernels in a training step: where PyTorch's own are slower
-    (3, 1, torch.float32): {},
-    (5, 1, torch.float32): {"depthwise_of_kernel": 1},
-    (7, 1, torch.float32): {"depthwise_of_kernel": 1},
-    (13, 1, torch.float32): ALL,
-    (5, 2, torch.float32): ALL,
-    (7, 1, torch.float64): ALL,
-    (7, 1, torch.bfloat16): {},
+CALLED = {  # images, side, dilation, dtype -> calls of kernels in a training step: where PyTorch's own are slower
+    (8, 3, 1, torch.float32): {},
+    (8, 5, 1, torch.float32): {"depthwise_of_kernel": 1},
+    (1, 5, 1, torch.float32): {},
+    (8, 7, 1, torch.float32): {"depthwise_of_kernel": 1},
+    (1, 13, 1, torch.float32): ALL,
+    (1, 5, 2, torch.float32): ALL,
+    (8, 7, 1, torch.float64): ALL,
+    (8, 7, 1, torch.bfloat16): {},
 }
 
 
 @needs_kernels
-@pytest.mark.parametrize(("side", "dilation", "dtype"), CALLED)
+@pytest.mark.parametrize(("images", "side", "dilation", "dtype"), CALLED)
 def test_a_mixers_convolution_is_the_same_without_kernels(
-    side: int, dilation: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    images: int, side: int, dilation: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = {torch.float64: 1e-10, torch.float32: 1e-3, torch.bfloat16: 0.3}[dtype]
     found = []
     for choice in ("auto", "off"):
         monkeypatch.setenv("STMBENCH_KERNELS", choice)
-        inputs = given((2, 15, 14, 24), (side, side), dtype)
+        inputs = given((images, 15, 14, 24), (side, side), dtype)
         with setting.counted() as calls:
             found.append(step(depthwise_conv(*inputs, dilation), inputs))
-        assert dict(calls) == (CALLED[side, dilation, dtype] if choice == "auto" else {})
+        assert dict(calls) == (CALLED[images, side, dilation, dtype] if choice == "auto" else {})
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=close, atol=close)
 
 
 @needs_kernels
-def test_a_mixers_convolution_has_second_derivatives() -> None:
+def test_a_mixers_convolution_has_second_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "WORTHWHILE", 0)
     inputs = given((1, 4, 5, 2), (5, 5))
     assert torch.autograd.gradgradcheck(depthwise_conv, inputs)

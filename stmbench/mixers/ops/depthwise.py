@@ -20,6 +20,7 @@ from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 FOURIER_FROM = 13  # side of the smallest kernel whose gradient is faster by Fourier transforms than by PyTorch
 COMPILED_FROM = 5, 9  # side of the smallest kernel whose gradient, and whose forward pass, is faster compiled
+WORTHWHILE = 1_000_000  # multiply-adds of the smallest forward pass whose kernel's gradient is faster compiled
 SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first side than with those of the second
 # how far a dilated kernel may span before oneDNN leaves its fast path, on a smaller map and on one of this side
 SPANS, WIDE = (9, 13), 8
@@ -65,7 +66,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None, dilati
     side = int(kernel.shape[2])
     # a trace is for counting or export: show the plain form
     plain = x.device.type != "cpu" or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
-    if plain or (dilation == 1 and (side < COMPILED_FROM[0] or (side < FOURIER_FROM and not _can_run(x, kernel)))):
+    if plain or (dilation == 1 and side < FOURIER_FROM and not _is_worthwhile(x, kernel)):
         y = _plain(image, kernel, bias, dilation)
         return y.permute(0, 2, 3, 1)
     if torch.is_autocast_enabled("cpu"):
@@ -155,6 +156,12 @@ def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     y = y[:, :, down : down + height, across : across + width]
     y = y if bias is None else y + bias[:, None, None]
     return _channels_last(y)
+
+
+def _is_worthwhile(x: Tensor, kernel: Tensor) -> bool:
+    """Whether the compiled gradient of a smaller kernel is faster."""
+    side = kernel.shape[2]
+    return side >= COMPILED_FROM[0] and x.numel() * side**2 >= WORTHWHILE and _can_run(x, kernel)
 
 
 def _can_run(x: Tensor, other: Tensor) -> bool:
