@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.mixers.ops import depthwise
 from stmbench.mixers.ops.depthwise import depthwise_conv
+from tests.kernels import needs_kernels
 
 # (B, H, W, C), K, dilation: larger and smaller than the map, below the smallest that is done by Fourier transforms
 CASES = [
     ((2, 9, 14, 6), 7, 1),
+    ((2, 9, 14, 6), 5, 1),
     ((1, 5, 20, 3), 13, 1),
     ((2, 4, 3, 5), 31, 1),
     ((1, 1, 1, 2), 9, 1),
@@ -19,6 +22,15 @@ CASES = [
     ((2, 6, 9, 4), 3, 4),
     ((1, 13, 8, 2), 7, 2),
 ]
+
+
+@pytest.fixture(autouse=True, params=[pytest.param("auto", marks=needs_kernels), "off"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled or not; small maps are not left to PyTorch."""
+    monkeypatch.setenv("STMBENCH_KERNELS", request.param)
+    monkeypatch.setattr(depthwise, "WORTHWHILE", 0)
+
+
 LIMITS = {torch.float64: 1e-13, torch.float32: 2e-6}
 
 
@@ -54,7 +66,7 @@ def test_forward_and_gradients_are_pytorchs(
         assert float((ours - theirs).abs().max()) <= LIMITS[dtype] * float(theirs.abs().max())
 
 
-@pytest.mark.parametrize(("side", "dilation"), [(7, 1), (3, 2)])
+@pytest.mark.parametrize(("side", "dilation"), [(13, 1), (5, 1), (3, 2)])
 def test_gradients_have_gradients_of_their_own(side: int, dilation: int) -> None:
     inputs = _inputs((1, 3, 4, 2), side, torch.float64)
     assert torch.autograd.gradgradcheck(lambda *tensors: depthwise_conv(*tensors, dilation), inputs)
@@ -77,7 +89,7 @@ def test_bfloat16_and_autocast_keep_the_dtype_that_a_convolution_has() -> None:
 
 
 def test_a_gradient_per_image_can_be_had_from_vmap() -> None:
-    x, kernel, bias = (tensor.detach() for tensor in _inputs((3, 5, 6, 2), 7, torch.float64))
+    x, kernel, bias = (tensor.detach() for tensor in _inputs((3, 5, 6, 2), 13, torch.float64))
 
     def loss(kernel: Tensor, image: Tensor) -> Tensor:
         return depthwise_conv(image[None], kernel, bias).sin().sum()
