@@ -99,7 +99,7 @@ def test_seeds_that_only_one_model_has_are_left_out(tmp_path: Path) -> None:
 
 def test_what_has_no_direction_is_larger_or_smaller(tmp_path: Path) -> None:
     rows = [
-        row(analysis="erf", definition="stmbench.rectified.linear.v1", metric="erf", unit="input_side", stage=stage,
+        row(analysis="erf", definition="stmbench.magnitude.linear.v1", metric="erf", unit="input_side", stage=stage,
             level=50.0, model=model, value=value, ci_low=value - 0.01, ci_high=value + 0.01, num_samples=64,
             num_images=64, resolution=224, dataset="photos", split="test")
         for model, values in ((DW, (0.9, 0.3)), (HALO, (0.2, 0.6)))

@@ -61,3 +61,18 @@ def test_every_percentage_is_shown(level: float) -> None:
     (table,) = section.tables
     assert {column.unit for column in table.columns[1:]} == {f"ERF@{level:g}"}
     assert [cell.text for cell in table.lines[0].cells[1:]] == ["0.200", "0.250", "0.300", "0.350"]
+
+
+def test_the_lead_is_on_averages_over_seeds() -> None:
+    rows = [
+        dataclasses.replace(row, weights=f"digits.e1.s{seed}:{model}{seed}", model=model, value=value)
+        for model, values in {"unified_dw_conv_nano": (0.1, 0.5), "unified_halo_attn_nano": (0.4, 0.4)}.items()
+        for seed, value in enumerate(values)
+        for row in fields()
+        if row.stage == 3
+    ]
+    (section,) = build_report(frame(rows)).sections
+    assert section.lead == (
+        "ERF@50 of the last stage is largest for unified_halo_attn_nano (0.400 of the input's side, mean of 2 seeds) and "
+        "least for unified_dw_conv_nano (0.300)."
+    )

@@ -12,16 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 import stmbench as sb
+from stmbench.analyses.erf.options import OURS
 from stmbench.commands.export import app
 from stmbench.errors import ConfigError
-from stmbench.tables import Row, Store, frame_of
+from stmbench.tables import Row, Store, flat, frame_of
 from stmbench.tables.flat import OWN, TIMM, flat_table
 from stmbench.tables.rows import csv_text
 from tests.comparison.stores import DW, HALO, row
 
 ERF: dict[str, Any] = {
     **{"analysis": "erf", "unit": "input_side"},
-    **{"level": 50.0, "definition": "stmbench.rectified.linear.v1"},
+    **{"level": 50.0, "definition": "stmbench.magnitude.linear.v1"},
 }
 
 
@@ -52,7 +53,14 @@ def everything() -> list[Row]:
         *answers("knn_accuracy", 0.5, 0.7, analysis="probe", level=20.0),
         *answers("knn_accuracy", 0.5, analysis="probe", level=100.0),
         *answers("linear_accuracy", 0.75, analysis="probe", condition="sgd"),
-        *answers("consistency_auc", 0.7, analysis="invariance_rotation", condition="before"),
+        *answers(
+            "consistency_auc",
+            0.7,
+            analysis="invariance_rotation",
+            condition="before",
+            definition="stmbench.zeros.v1",
+        ),
+        *answers("consistency_auc", 0.9, analysis="invariance_rotation", condition="before", definition="paper.v1"),
         *answers(
             "box_consistency_auc", 0.4, 0.5, analysis="box_consistency_scale", condition="threshold=0.1", level=2.0
         ),
@@ -67,7 +75,7 @@ def everything() -> list[Row]:
             unit="input_side",
             level=50.0,
             stage=0,
-            definition="stmbench.rectified.linear.v1",
+            definition="stmbench.magnitude.linear.v1",
         ),
         *answers(
             "erf",
@@ -76,9 +84,18 @@ def everything() -> list[Row]:
             unit="input_side",
             level=50.0,
             stage=3,
-            definition="stmbench.rectified.linear.v1",
+            definition="stmbench.magnitude.linear.v1",
         ),
         *answers("erf", 0.9, analysis="erf", unit="input_side", level=50.0, stage=3, definition="paper.v1"),
+        *answers(
+            "erf",
+            0.8,
+            analysis="erf",
+            unit="input_side",
+            level=50.0,
+            stage=3,
+            definition="stmbench.rectified.linear.v1",
+        ),
     ]
 
 
@@ -158,3 +175,7 @@ def test_the_command_and_the_function_write_the_same(tmp_path: Path) -> None:
     assert sb.export(store.folder, tmp_path / "all.csv", flat=flat) == tmp_path / "all.csv"
     with pytest.raises(ConfigError, match="expected `out` or `flat`, got neither"):
         sb.export(store.folder)
+
+
+def test_the_erf_of_one_number_is_the_one_that_is_shown() -> None:
+    assert flat.ERF == OURS

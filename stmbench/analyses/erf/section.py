@@ -11,6 +11,7 @@ from stmbench.analyses.erf.figures.maps import beyond_the_image, erf_rows
 from stmbench.analyses.erf.figures.plots import erf_figures
 from stmbench.analyses.erf.options import OURS
 from stmbench.analyses.registry import View
+from stmbench.figures.curves import join_trainings
 from stmbench.figures.plot_data import Point, points_of
 from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Column, Definition, Formula, Plot, Section, Table
@@ -138,15 +139,16 @@ def _lead(rows: pd.DataFrame) -> str:
     last = rows[rows["stage"] == rows.groupby("model")["stage"].transform("max")]
     last = last[last["level"] == last["level"].min()]
     last.attrs = rows.attrs
-    ranked = sorted(points_of(last, "erf"), key=lambda point: -point.value)
+    ranked = sorted(join_trainings(points_of(last, "erf")), key=lambda point: -point.value)
     if not ranked:
         return "No receptive field was measured."
     what = f"ERF@{ranked[0].level:g} of the last stage"
     first, least = ranked[0], ranked[-1]
+    seeds = f", mean of {first.trainings} seeds" if first.trainings > 1 else ""
     if len(ranked) == 1:
-        return f"{first.label}: {what} {number(first.value, 'erf')} of the input's side."
+        return f"{first.label}: {what} {number(first.value, 'erf')} of the input's side{seeds}."
     return (
-        f"{what} is largest for {first.label} ({number(first.value, 'erf')} of the input's side) and least for "
+        f"{what} is largest for {first.label} ({number(first.value, 'erf')} of the input's side{seeds}) and least for "
         f"{least.label} ({number(least.value, 'erf')})."
     )
 
