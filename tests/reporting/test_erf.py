@@ -73,6 +73,6 @@ def test_the_lead_is_on_averages_over_seeds() -> None:
     ]
     (section,) = build_report(frame(rows)).sections
     assert section.lead == (
-        "ERF@50 of the last stage is largest for unified_halo_attn_nano (0.400 of the input's side, mean of 2 seeds) and "
-        "least for unified_dw_conv_nano (0.300)."
+        "ERF@50 of the last stage is largest for unified_halo_attn_nano (0.400 of the input's side, mean of 2 seeds) "
+        "and least for unified_dw_conv_nano (0.300)."
     )
