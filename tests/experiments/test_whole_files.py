@@ -26,6 +26,7 @@ MINIATURES = {
         *("invariance_translation", "invariance_rotation", "invariance_scale"),
     },
     "cot_table5": {"train", "eval", "profile"},
+    "detection_quickstart": {"train", "detection", "box_consistency_scale", "erf"},
 }
 
 
