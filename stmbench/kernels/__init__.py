@@ -10,6 +10,8 @@ sums          weighted sums of bilinear samples, and over neighbourhoods
 triton_sums   the same sums on CUDA
 halo          the tokens around windows, and a softmax with relative terms
 depthwise     depthwise convolutions
+branches      depthwise convolutions of several shapes at once, each of a part of the channels
+fourier       real Fourier transforms over maps
 roi_align     regions cut out of a detector's maps
 group_norm    GroupNorm of a detector's maps, with the ReLU after it
 cpp           their source

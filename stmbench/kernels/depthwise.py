@@ -27,7 +27,7 @@ def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, tur
     Returns:
         (B, H, W, C).
     """
-    y, x = x.new_empty(x.shape), _pixels(x)
+    y, x = x.new_empty(x.shape), pixels(x)
     sizes = (*x.shape, *kernel.shape[2:], dilation, x.stride(2), int(turned), int(bias is not None))
     call("depthwise", (x, kernel.contiguous(), kernel if bias is None else bias.contiguous(), y), sizes)
     return y
@@ -37,14 +37,14 @@ def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, tur
 def depthwise_of_kernel(gradient: Tensor, x: Tensor, down: int, across: int, dilation: int) -> Tensor:
     """(C, 1, down, across): the kernel's gradient, of each tap the sum over images and positions of `gradient`
     (B, H, W, C) times what the tap finds in `x`."""
-    gradient, x, groups = _pixels(gradient), _pixels(x), max(1, min(GROUPS, len(x)))
+    gradient, x, groups = pixels(gradient), pixels(x), max(1, min(GROUPS, len(x)))
     found = x.new_empty((groups, x.shape[3], 1, down, across))
     sizes = (*x.shape, down, across, dilation, x.stride(2), gradient.stride(2), groups)
     call("depthwise_of_kernel", (gradient, x, found), sizes)
     return found.sum(0)
 
 
-def _pixels(x: Tensor) -> Tensor:
+def pixels(x: Tensor) -> Tensor:
     """(B, H, W, C), copied unless channels lie side by side and pixels are equally far apart."""
     images, rows, pixels, channels = x.stride()
     even = channels == 1 and rows == x.shape[2] * pixels and images == x.shape[1] * rows and pixels >= x.shape[3]

@@ -54,6 +54,12 @@ def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
     return kind in devices and all(tensor.device.type == kind for tensor in tensors) and are_ready(kind)
 
 
+def can_run_in(x: Tensor, weight: Tensor) -> bool:
+    """Whether kernels of float32 and float64 take a map and its weights: both of one of these, and no autocast."""
+    is_whole = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
+    return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, weight)
+
+
 def is_transformed() -> bool:
     """Whether torch.func's vmap, grad or jvp is at work, or forward mode; while a graph is compiled it does not say."""
     if torch.compiler.is_compiling():

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
-from stmbench.mixers.ops import without_autocast
 from stmbench.mixers.ops.depthwise import depthwise_conv
+from stmbench.mixers.ops.fourier import from_spectrum, spectrum
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 ORDERS = (2, 3, 4, 5)
@@ -103,11 +103,9 @@ class GlobalLocalFilter(nn.Module):
         size = (x.shape[1], x.shape[2])
         local, distant = self.pre_norm(x).chunk(2, dim=-1)
         local = depthwise_conv(local, self.local.weight)
-        with without_autocast(x.device):
-            wide = distant.to(torch.promote_types(distant.dtype, torch.float32))
-            spectrum = torch.view_as_complex(self.resized(size).to(wide.dtype))
-            product = torch.fft.rfft2(wide, dim=(1, 2)) * spectrum
-            distant = torch.fft.irfft2(product, s=size, dim=(1, 2)).to(local.dtype)
+        found = spectrum(distant)
+        product = found * torch.view_as_complex(self.resized(size).to(found.real.dtype))
+        distant = from_spectrum(product, size[1]).to(local.dtype)
         y: Tensor = self.post_norm(torch.stack((local, distant), dim=-1).flatten(3))  # local, global, local, ...
         return y
 

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.kernels.branches import branches
+from stmbench.kernels.setting import can_run_in
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
@@ -77,6 +79,12 @@ class InceptionDwConv(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         g = self.config.branch
+        convolutions = (self.square, self.row, self.column)
+        if can_run_in(x, self.square.weight):
+            taps = torch.cat([each.weight.flatten() for each in convolutions])
+            shapes = [size for each in convolutions for size in (g, *each.kernel_size)]
+            y: Tensor = branches(x, taps, self._bias(), shapes)
+            return y
         sizes = [self.config.dim - 3 * g, g, g, g]
         left, square, row, column = torch.split(x.permute(0, 3, 1, 2), sizes, dim=1)
         mixed = (left, self.square(square), self.row(row), self.column(column))
@@ -100,9 +108,13 @@ class InceptionDwConv(Mixer):
 
     def _biases(self) -> Tensor:
         """(C,): of all channels."""
-        biases = (self.square.bias, self.row.bias, self.column.bias)
-        together = torch.cat([bias for bias in biases if bias is not None])
+        together = self._bias()
         return F.pad(together, (self.config.dim - len(together), 0))
+
+    def _bias(self) -> Tensor:
+        """(3 g,): of the convolutions."""
+        biases = (self.square.bias, self.row.bias, self.column.bias)
+        return torch.cat([bias for bias in biases if bias is not None])
 
     def affinity(self, x: Tensor) -> StencilAffinity:
         """(B, H, W, C) -> (B, C, H * W, H * W): every channel is a head."""

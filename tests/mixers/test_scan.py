@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stmbench.measure.counting import count
@@ -109,3 +110,17 @@ def test_a_long_scan_keeps_its_precision() -> None:
     exact = selective_scan(*_inputs(3000))
     single = selective_scan(*_inputs(3000, torch.float32))
     assert float((single - exact).detach().abs().max()) < 1e-5 * float(exact.detach().abs().max())
+
+
+def test_delta_starts_log_uniform_between_a_thousandth_and_a_tenth() -> None:
+    torch.manual_seed(0)
+    exponents = F.softplus(scan.initial_delta_bias(4, 1000).double()).log10()
+    assert -3.001 < float(exponents.min()) < -2.99
+    assert -1.01 < float(exponents.max()) < -0.999
+    shares = exponents.histc(4, -3, -1) / exponents.numel()
+    assert float((shares - 0.25).abs().max()) < 0.03
+
+
+def test_float64_stays_and_less_becomes_float32() -> None:
+    kept = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.float32}
+    assert {dtype: scan.wide(torch.ones(2, dtype=dtype)).dtype for dtype in kept} == kept

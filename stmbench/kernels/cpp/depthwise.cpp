@@ -3,39 +3,9 @@
 //
 // A job has a few channels, two vectors wide, of some rows of an image: they are copied side by side, with zeros to the
 // left and right, so that every load below is of whole vectors and no tap needs a condition.
-#include "entry.h"
+#include "lanes.h"
 
 namespace {
-
-#ifdef __AVX512F__
-constexpr Int BYTES = 64;
-#else
-constexpr Int BYTES = 32;
-#endif
-
-template <typename T>
-struct Vector {
-  typedef T type __attribute__((vector_size(BYTES), aligned(sizeof(T))));
-};
-template <typename T>
-using Lanes = typename Vector<T>::type;
-
-template <typename T>
-constexpr Int LANES = BYTES / Int(sizeof(T));
-template <typename T>
-constexpr Int CHANNELS = 2 * LANES<T>;
-constexpr Int MOST = 6;                // columns, or taps, that are summed at once: twelve registers
-constexpr Int CACHED = 256 * 1024;     // bytes of rows that a job copies
-
-#define BY_COUNT(COUNT, FUNCTION, ...)           \
-  switch (COUNT) {                               \
-    case 1: FUNCTION<T, 1>(__VA_ARGS__); break;  \
-    case 2: FUNCTION<T, 2>(__VA_ARGS__); break;  \
-    case 3: FUNCTION<T, 3>(__VA_ARGS__); break;  \
-    case 4: FUNCTION<T, 4>(__VA_ARGS__); break;  \
-    case 5: FUNCTION<T, 5>(__VA_ARGS__); break;  \
-    default: FUNCTION<T, 6>(__VA_ARGS__);        \
-  }
 
 struct Shape {
   Int batch, height, width, channels, down, across, dilation;
@@ -52,28 +22,10 @@ struct Shape {
   template <typename T>
   Int band() const {
     const Int rows = CACHED / Int(sizeof(T)) / (CHANNELS<T> * padded()) - 2 * above();
-    return std::min(height, std::max<Int>(rows, 8));
+    const Int bands = (height + std::max<Int>(rows, 8) - 1) / std::max<Int>(rows, 8);
+    return (height + bands - 1) / bands;
   }
 };
-
-// `rows` rows of `count` channels, pixels `step` values apart, as (rows, side + W + side, CHANNELS), zero elsewhere
-template <typename T>
-void copy_rows(const T* x, T* to, Int rows, Int step, Int count, Int side, const Shape& s) {
-  for (Int y = 0; y < rows; ++y) {
-    std::fill(to, to + side * CHANNELS<T>, T(0));
-    to += side * CHANNELS<T>;
-    for (Int i = 0; i < s.width; ++i, x += step, to += CHANNELS<T>) {
-      if (count == CHANNELS<T>) {
-        std::copy(x, x + CHANNELS<T>, to);
-      } else {
-        std::copy(x, x + count, to);
-        std::fill(to + count, to + CHANNELS<T>, T(0));
-      }
-    }
-    std::fill(to, to + side * CHANNELS<T>, T(0));
-    to += side * CHANNELS<T>;
-  }
-}
 
 // (down, kept, CHANNELS) of `count` kernels (down, across), turned by 180 degrees if asked
 template <typename T>
@@ -107,17 +59,7 @@ void sum_taps(const T* x, const T* kernel, const T* start, T* out, Int rows, Int
       }
     }
   }
-  for (int n = 0; n < N; ++n, out += channels) {
-    if (count == CHANNELS<T>) {
-      *reinterpret_cast<Lanes<T>*>(out) = low[n];
-      *reinterpret_cast<Lanes<T>*>(out + LANES<T>) = high[n];
-    } else {
-      T both[CHANNELS<T>];
-      *reinterpret_cast<Lanes<T>*>(both) = low[n];
-      *reinterpret_cast<Lanes<T>*>(both + LANES<T>) = high[n];
-      std::copy(both, both + count, out);
-    }
-  }
+  for (int n = 0; n < N; ++n, out += channels) put<T>(low[n], high[n], out, count);
 }
 
 template <typename T>
@@ -126,7 +68,7 @@ void convolve(const T* x, const T* kernel, const T* bias, T* y, Int pixel, bool 
   const Int row = s.padded() * CHANNELS<T>, parts = (s.width + MOST - 1) / MOST;
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<T> copied((band + 2 * s.above()) * row), kernels(s.down * s.kept() * CHANNELS<T>), start(CHANNELS<T>);
+    Buffer<T> copied((band + 2 * s.above()) * row), kernels(s.down * s.kept() * CHANNELS<T>), start(CHANNELS<T>);
 #pragma omp for schedule(dynamic)
     for (Int job = 0; job < s.batch * blocks * bands; ++job) {
       const Int first = job % bands * band, last = std::min(first + band, s.height);
@@ -134,7 +76,7 @@ void convolve(const T* x, const T* kernel, const T* bias, T* y, Int pixel, bool 
       const Int count = std::min(CHANNELS<T>, s.channels - channel);
       const Int top = std::max<Int>(0, first - s.above()), bottom = std::min(s.height, last + s.above());
       const T* given = x + (image + top * s.width) * pixel + channel;
-      copy_rows(given, copied.data(), bottom - top, pixel, count, s.before(), s);
+      copy_rows(given, copied.data(), bottom - top, s.width, pixel, count, s.before());
       copy_kernels(kernel + channel * s.down * s.across, kernels.data(), count, turned, s);
       std::fill(start.begin(), start.end(), T(0));
       if (bias) std::copy(bias + channel, bias + channel + count, start.begin());
@@ -185,8 +127,8 @@ void correlate(const T* gradient, const T* x, T* of_kernel, Int pixel, Int of_gr
   const Int row = s.padded() * CHANNELS<T>, parts = (s.kept() + MOST - 1) / MOST;
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<T> copied((band + 2 * s.above()) * row), gradients(band * s.width * CHANNELS<T>);
-    std::vector<T> sums(s.down * s.kept() * CHANNELS<T>), total(sums);
+    Buffer<T> copied((band + 2 * s.above()) * row), gradients(band * s.width * CHANNELS<T>);
+    Buffer<T> sums(s.down * s.kept() * CHANNELS<T>), total(sums);
 #pragma omp for schedule(dynamic)
     for (Int job = 0; job < groups * blocks; ++job) {
       const Int group = job / blocks, channel = job % blocks * CHANNELS<T>;
@@ -197,9 +139,9 @@ void correlate(const T* gradient, const T* x, T* of_kernel, Int pixel, Int of_gr
           const Int image = b * s.height * s.width, last = std::min(first + band, s.height);
           const Int top = std::max<Int>(0, first - s.above()), bottom = std::min(s.height, last + s.above());
           const T* given = x + (image + top * s.width) * pixel + channel;
-          copy_rows(given, copied.data(), bottom - top, pixel, count, s.before(), s);
+          copy_rows(given, copied.data(), bottom - top, s.width, pixel, count, s.before());
           const T* outer = gradient + (image + first * s.width) * of_gradient + channel;
-          copy_rows(outer, gradients.data(), last - first, of_gradient, count, Int(0), s);
+          copy_rows(outer, gradients.data(), last - first, s.width, of_gradient, count, Int(0));
           std::fill(sums.begin(), sums.end(), T(0));
           for (Int h = first; h < last; ++h)
             for (Int j = 0; j < s.down; ++j) {

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.kernels.depthwise import depthwise, depthwise_of_kernel
-from stmbench.kernels.setting import can_run
+from stmbench.kernels.setting import can_run_in
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 FOURIER_FROM = 13  # side of the smallest kernel whose gradient is faster by Fourier transforms than by PyTorch
@@ -106,7 +106,7 @@ class _Depthwise(torch.autograd.Function):
         of_image = of_kernel = of_bias = None
         if needed[0]:
             of_image = _convolved(gradient, kernel.flip(2, 3), None, dilation)
-        if needed[1] and kernel.shape[2] >= COMPILED_FROM[0] and _can_run(image, gradient):
+        if needed[1] and kernel.shape[2] >= COMPILED_FROM[0] and can_run_in(image, gradient):
             of_kernel = depthwise_of_kernel(_pixels(gradient), _pixels(image), *kernel.shape[2:], dilation)
         elif needed[1] and dilation == 1:
             of_kernel = _correlated(image, gradient, kernel.shape[2])
@@ -125,7 +125,7 @@ def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int
     """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W), channels last in memory."""
     image = _channels_last(image)
     fast = image.dtype == torch.float64 or dilation * (kernel.shape[2] - 1) + 1 >= COMPILED_FROM[1]
-    if fast and _can_run(image, kernel):
+    if fast and can_run_in(image, kernel):
         y: Tensor = depthwise(_pixels(image), kernel, bias, dilation, False)
         return y.permute(0, 3, 1, 2)
     if dilation > 1:
@@ -161,12 +161,7 @@ def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 def _is_worthwhile(x: Tensor, kernel: Tensor) -> bool:
     """Whether the compiled gradient of a smaller kernel is faster."""
     side = kernel.shape[2]
-    return side >= COMPILED_FROM[0] and x.numel() * side**2 >= WORTHWHILE and _can_run(x, kernel)
-
-
-def _can_run(x: Tensor, other: Tensor) -> bool:
-    is_whole = x.dtype == other.dtype and x.dtype in (torch.float32, torch.float64)
-    return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, other)
+    return side >= COMPILED_FROM[0] and x.numel() * side**2 >= WORTHWHILE and can_run_in(x, kernel)
 
 
 def _pixels(image: Tensor) -> Tensor:

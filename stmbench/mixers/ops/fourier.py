@@ -3,8 +3,8 @@
     S_k = 1 / sqrt(N) sum over positions p of X_p exp(-2 pi i k . p),   k = (row / H, column / W)
 
 Half precision is converted, and autocast is off: PyTorch has no transform of bfloat16 (and of float16 only on CUDA, for
-powers of two). Small maps on a CPU are transformed by products with cosines and sines, up to 3 times faster than the
-library, which copies them to channels first and back.
+powers of two). PyTorch's on a CPU copies maps to channels first and back, so that two others are faster there: compiled
+ones, and, on small maps or without a compiler, products with cosines and sines.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ import math
 import torch
 from torch import Tensor
 
+from stmbench.kernels import fourier as compiled
+from stmbench.kernels.setting import can_run
 from stmbench.mixers.ops import cached_table, is_eager_on_cpu, without_autocast
 
-SMALL = 28  # longest side of a map that is transformed by products
+SMALL, SMALLEST = 28, 8  # longest side of a map that is transformed by products, and where the compiled ones run
 
 
 def spectrum(x: Tensor) -> Tensor:
     """(B, H, W, C) -> complex (B, H, W // 2 + 1, C): the columns that do not follow from the others."""
     batch, height, width, dim = x.shape
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    if not is_eager_on_cpu(x) or max(height, width) > SMALL:
-        coefficients: Tensor = torch.fft.rfft2(x, dim=(1, 2), norm="ortho")
+    longest = max(height, width)
+    if longest > SMALLEST and can_run(x):
+        coefficients: Tensor = compiled.spectrum(x)
+        return coefficients
+    if longest > SMALL or not is_eager_on_cpu(x):
+        coefficients = torch.fft.rfft2(x, dim=(1, 2), norm="ortho")
         return coefficients
     half = width // 2 + 1
     with without_autocast(x.device):
@@ -40,8 +46,12 @@ def from_spectrum(coefficients: Tensor, width: int) -> Tensor:
     As in every such inverse, the imaginary parts of frequencies that are their own conjugates are ignored.
     """
     batch, height, half, dim = coefficients.shape
-    if not is_eager_on_cpu(coefficients) or max(height, width) > SMALL:
-        x: Tensor = torch.fft.irfft2(coefficients, s=(height, width), dim=(1, 2), norm="ortho")
+    longest = max(height, width)
+    if longest > SMALLEST and can_run(coefficients):
+        x: Tensor = compiled.from_spectrum(coefficients, width)
+        return x
+    if longest > SMALL or not is_eager_on_cpu(coefficients):
+        x = torch.fft.irfft2(coefficients, s=(height, width), dim=(1, 2), norm="ortho")
         return x.contiguous()
     parts = torch.stack((coefficients.real, coefficients.imag), dim=2)  # B, H, 2, half, C
     with without_autocast(parts.device):

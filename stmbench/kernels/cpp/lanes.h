@@ -1,0 +1,85 @@
+// Vectors of channels: how kernels on maps with channels last work on two vectors of them at a time.
+#pragma once
+
+#include <new>
+
+#include "entry.h"
+
+#ifdef __AVX512F__
+constexpr Int BYTES = 64;
+#else
+constexpr Int BYTES = 32;
+#endif
+
+template <typename T>
+struct Vector {
+  typedef T type __attribute__((vector_size(BYTES), aligned(sizeof(T))));
+};
+template <typename T>
+using Lanes = typename Vector<T>::type;
+
+template <typename T>
+constexpr Int LANES = BYTES / Int(sizeof(T));
+template <typename T>
+constexpr Int CHANNELS = 2 * LANES<T>;
+constexpr Int MOST = 6;                // columns, or taps, that are summed at once: twelve registers
+constexpr Int CACHED = 256 * 1024;     // bytes that a job works on
+
+// memory that begins with a line of the cache: no vector of it lies in two lines
+template <typename T>
+struct Aligned {
+  using value_type = T;
+  static constexpr std::align_val_t LINE{64};
+  Aligned() = default;
+  template <typename U>
+  Aligned(const Aligned<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), LINE)); }
+  void deallocate(T* at, std::size_t) { ::operator delete(at, LINE); }
+  friend bool operator==(const Aligned&, const Aligned&) { return true; }
+  friend bool operator!=(const Aligned&, const Aligned&) { return false; }
+};
+template <typename T>
+using Buffer = std::vector<T, Aligned<T>>;
+
+#define BY_COUNT(COUNT, FUNCTION, ...)           \
+  switch (COUNT) {                               \
+    case 1: FUNCTION<T, 1>(__VA_ARGS__); break;  \
+    case 2: FUNCTION<T, 2>(__VA_ARGS__); break;  \
+    case 3: FUNCTION<T, 3>(__VA_ARGS__); break;  \
+    case 4: FUNCTION<T, 4>(__VA_ARGS__); break;  \
+    case 5: FUNCTION<T, 5>(__VA_ARGS__); break;  \
+    default: FUNCTION<T, 6>(__VA_ARGS__);        \
+  }
+
+// `rows` rows of `width` pixels, `step` values apart, with `count` channels, as (rows, side + width + side, CHANNELS), zero elsewhere
+template <typename T>
+void copy_rows(const T* x, T* to, Int rows, Int width, Int step, Int count, Int side) {
+  for (Int y = 0; y < rows; ++y) {
+    std::fill(to, to + side * CHANNELS<T>, T(0));
+    to += side * CHANNELS<T>;
+    for (Int i = 0; i < width; ++i, x += step, to += CHANNELS<T>) {
+      if (count == CHANNELS<T>) {
+        std::copy(x, x + CHANNELS<T>, to);
+      } else {
+        std::copy(x, x + count, to);
+        std::fill(to + count, to + CHANNELS<T>, T(0));
+      }
+    }
+    std::fill(to, to + side * CHANNELS<T>, T(0));
+    to += side * CHANNELS<T>;
+  }
+}
+
+// two vectors into `count` channels
+template <typename T>
+void put(const Lanes<T>& low, const Lanes<T>& high, T* out, Int count) {
+  if (count == CHANNELS<T>) {
+    *reinterpret_cast<Lanes<T>*>(out) = low;
+    *reinterpret_cast<Lanes<T>*>(out + LANES<T>) = high;
+  } else {
+    T both[CHANNELS<T>];
+    *reinterpret_cast<Lanes<T>*>(both) = low;
+    *reinterpret_cast<Lanes<T>*>(both + LANES<T>) = high;
+    std::copy(both, both + count, out);
+  }
+}
