@@ -68,6 +68,18 @@ def test_outputs_and_gradients_are_pytorchs(case: str, dtype: torch.dtype, close
 
 
 @needs_kernels
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_what_is_not_finite_reaches_as_far_as_a_channels_own_kernel(value: float) -> None:
+    inputs = [tensor.detach() for tensor in given((2, 9, 30, 44), CROSS)]
+    inputs[0][0, 4, 13] = value
+    ours, theirs = branches(*inputs, shapes_of(CROSS)), plain(*inputs, CROSS)
+    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11, equal_nan=True)
+    assert int(ours.isfinite().logical_not().sum()) == 29 + 5 * (
+        9 + 9 + 11
+    )  # the column leaves the map by one on each side
+
+
+@needs_kernels
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("kept", [False, True])
 def test_derivatives_are_the_numerical_ones(turned: bool, kept: bool) -> None:

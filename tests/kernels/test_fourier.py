@@ -90,6 +90,19 @@ def test_the_numbers_do_not_depend_on_threads_or_memory() -> None:
 
 
 @needs_kernels
+def test_channels_do_not_meet() -> None:
+    """A channel that is huge, or no number, leaves the digits of the others."""
+    x, s = (tensor.detach() for tensor in given((2, 9, 10, 24), torch.float32))
+    alone = spectrum(x), from_spectrum(s, 10)
+    for value in (1e20, torch.inf, torch.nan):
+        x[..., 3], s[..., 3] = value, value
+        for one, other in zip(alone, (spectrum(x), from_spectrum(s, 10)), strict=True):
+            others = torch.arange(24) != 3
+            assert torch.equal(one[..., others], other[..., others])
+            assert value == 1e20 or not other[..., 3].isfinite().all()
+
+
+@needs_kernels
 def test_pytorch_accepts_the_operators() -> None:
     x, s = given((2, 6, 5, 18), torch.float32)
     opcheck(spectrum, (x,))

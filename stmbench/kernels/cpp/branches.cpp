@@ -4,7 +4,8 @@
 //
 // A job has two vectors of channels, counted from the last, which may belong to several branches, of some rows of an
 // image. Its taps are those of any of its channels; where a channel's own kernel has no such tap, its weight is zero.
-// Channels of no branch that share vectors with others have one tap, their own pixel.
+// Channels of no branch that share vectors with others have one tap, their own pixel. A band of rows with infinities or
+// NaN goes channel by channel: zero times what is not finite would reach further than a channel's own kernel.
 #include "lanes.h"
 
 namespace {
@@ -127,13 +128,34 @@ void sum_taps(const T* x, const T* kernel, const T* start, T* out, const std::ve
 }
 
 template <typename T>
+bool is_finite(const Buffer<T>& rows) {
+  Lanes<T> sum{};
+  for (size_t i = 0; i < rows.size(); i += LANES<T>) sum += *reinterpret_cast<const Lanes<T>*>(&rows[i]) * T(0);
+  T total = 0;
+  for (Int i = 0; i < LANES<T>; ++i) total += sum[i];
+  return total == 0;
+}
+
+// One output, each channel by its own taps alone
+template <typename T>
+void sum_own_taps(const T* x, const T* kernel, const T* start, T* out, const Taps& own, bool turned, Int count) {
+  std::copy(start, start + count, out);
+  for (const auto& p : own.places) {
+    const Int tap = turned ? p.turned : p.tap;
+    const T weight = kernel[tap * CHANNELS<T> + p.lane];
+    if (p.weight >= 0 || weight != 0) out[p.lane] += weight * x[own.offsets[tap] + p.lane];
+  }
+}
+
+template <typename T>
 void convolve(const T* x, const T* taps, const T* bias, T* y, bool turned, bool kept, const Shape& s, int threads) {
   const Int band = s.band<T>(), bands = (s.height + band - 1) / band, blocks = s.blocks<T>();
   const Int row = s.padded() * CHANNELS<T>, parts = (s.width + MOST - 1) / MOST;
   const Int before = s.first<T>(blocks - 1);  // channels of no job
 #pragma omp parallel num_threads(threads)
   {
-    Buffer<T> copied((band + 2 * s.above()) * row), start(CHANNELS<T>);
+    Buffer<T> copied, start(CHANNELS<T>);
+    copied.reserve((band + 2 * s.above()) * row);
 #pragma omp for schedule(dynamic)
     for (Int job = 0; job < s.batch * blocks * bands; ++job) {
       const Int first = job % bands * band, last = std::min(first + band, s.height);
@@ -146,12 +168,19 @@ void convolve(const T* x, const T* taps, const T* bias, T* y, bool turned, bool 
       std::fill(start.begin(), start.end(), T(0));
       for (Int c = std::max(channel, s.copied()); bias && c < channel + count; ++c)
         start[c - channel] = bias[c - s.copied()];
+      copied.resize((last - first + 2 * s.above()) * row);
       copy_band(x + image * s.pixel + channel, copied.data(), first, last, count, s);
+      const bool finite = is_finite(copied);
       for (Int part = 0; part < parts; ++part) {  // down, not along: fewer rows than the first cache holds are read at a time
         const Int left = part * s.width / parts, columns = (part + 1) * s.width / parts - left;
         const T* from = copied.data() + s.above() * row + (s.before() + left) * CHANNELS<T>;
         T* to = y + (image + first * s.width + left) * s.channels + channel;
         for (Int h = first; h < last; ++h, from += row, to += s.width * s.channels) {
+          if (!finite) {
+            for (Int i = 0; i < columns; ++i)
+              sum_own_taps(from + i * CHANNELS<T>, kernel.data(), start.data(), to + i * s.channels, own, turned, count);
+            continue;
+          }
           BY_COUNT(columns, sum_taps, from, kernel.data(), start.data(), to, own.offsets, count, s.channels)
         }
       }

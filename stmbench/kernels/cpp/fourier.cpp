@@ -1,9 +1,10 @@
 // Real Fourier transforms over maps with channels last, unitary: x (B, H, W, C), s (B, H, W / 2 + 1, C) complex.
 //
-// A job has two vectors of channels of one image. They are one map of complex numbers z = x_1 + i x_2, whose transform
-// holds both: S_1(k) = (Z(k) + conj Z(-k)) / 2, S_2(k) = (Z(k) - conj Z(-k)) / 2i. The way back is the way there with
-// real and imaginary parts exchanged. Rows and columns are transformed by Stockham's algorithm, each prime factor of
-// their length in a step of its own (two twos in one), a vector of channels at a time.
+// A job has a vector of channels of one image. Two rows are one row of complex numbers z = x_1 + i x_2, whose transform
+// holds both: S_1(k) = (Z(k) + conj Z(-k)) / 2, S_2(k) = (Z(k) - conj Z(-k)) / 2i; then columns. Channels are never
+// mixed: what is large, or no number, in one leaves the others as they are. The way back is the way there with real and
+// imaginary parts exchanged. Rows and columns are transformed by Stockham's algorithm, each prime factor of their length
+// in a step of its own (two twos in one).
 #include "lanes.h"
 
 namespace {
@@ -125,43 +126,38 @@ Complex<T>* transform(const Plan<T>& plan, Complex<T>* x, Complex<T>* y) {
 template <typename T>
 using Numbers = std::vector<Complex<T>, Aligned<Complex<T>>>;
 
-// A map (H, W) in place, rows and then columns
+// The first `count` channels of a vector; zero for the others
 template <typename T>
-void transform_map(const Plan<T>& down, const Plan<T>& across, Complex<T>* map, Numbers<T>& one, Numbers<T>& other) {
-  const Int height = down.length, width = across.length;
-  for (Int h = 0; h < height; ++h) {
-    Complex<T>* row = map + h * width;
-    const Complex<T>* found = transform(across, row, one.data());
-    if (found != row) std::copy(found, found + width, row);
-  }
-  for (Int w = 0; w < width; ++w) {
-    for (Int h = 0; h < height; ++h) one[h] = map[h * width + w];
-    const Complex<T>* found = transform(down, one.data(), other.data());
-    for (Int h = 0; h < height; ++h) map[h * width + w] = found[h];
-  }
+Lanes<T> take(const T* from, Int count) {
+  if (count == LANES<T>) return *reinterpret_cast<const Lanes<T>*>(from);
+  T all[LANES<T>] = {};
+  std::copy(from, from + count, all);
+  return *reinterpret_cast<const Lanes<T>*>(all);
 }
 
-// Real and imaginary parts side by side, of `count` channels
 template <typename T>
-void put_pairs(const Lanes<T>& re, const Lanes<T>& im, T* to, Int count) {
-  T pairs[2 * LANES<T>];
-  for (Int i = 0; i < LANES<T>; ++i) pairs[2 * i] = re[i], pairs[2 * i + 1] = im[i];
-  if (count >= LANES<T>)
-    std::copy(pairs, pairs + 2 * LANES<T>, to);
+void give(const Lanes<T>& values, T* to, Int count) {
+  if (count == LANES<T>)
+    *reinterpret_cast<Lanes<T>*>(to) = values;
   else
-    std::copy(pairs, pairs + 2 * std::max<Int>(count, 0), to);
+    for (Int i = 0; i < count; ++i) to[i] = values[i];
 }
 
+// The same of complex numbers, real and imaginary parts side by side
 template <typename T>
 Complex<T> take_pairs(const T* from, Int count) {
   T pairs[2 * LANES<T>] = {};
-  if (count >= LANES<T>)
-    std::copy(from, from + 2 * LANES<T>, pairs);
-  else
-    std::copy(from, from + 2 * std::max<Int>(count, 0), pairs);
+  std::copy(from, from + (count == LANES<T> ? 2 * LANES<T> : 2 * count), pairs);
   Complex<T> z;
   for (Int i = 0; i < LANES<T>; ++i) z.re[i] = pairs[2 * i], z.im[i] = pairs[2 * i + 1];
   return z;
+}
+
+template <typename T>
+void give_pairs(const Complex<T>& z, T* to, Int count) {
+  T pairs[2 * LANES<T>];
+  for (Int i = 0; i < LANES<T>; ++i) pairs[2 * i] = z.re[i], pairs[2 * i + 1] = z.im[i];
+  std::copy(pairs, pairs + (count == LANES<T> ? 2 * LANES<T> : 2 * count), to);
 }
 
 struct Shape {
@@ -175,27 +171,37 @@ struct Shape {
 template <typename T>
 void there(const T* x, T* s, T middle, const Shape& z, int threads) {
   const Plan<T> down(z.height), across(z.width);
-  const Int blocks = (z.channels + CHANNELS<T> - 1) / CHANNELS<T>, longest = std::max(z.height, z.width);
-  const T scale = T(0.5 / std::sqrt(double(z.height * z.width)));
+  const Int blocks = (z.channels + LANES<T> - 1) / LANES<T>, longest = std::max(z.height, z.width), half = z.half();
+  const T scale = T(1 / std::sqrt(double(z.height * z.width)));
 #pragma omp parallel num_threads(threads)
   {
-    Numbers<T> map(z.height * z.width), one(longest), other(longest);
+    Numbers<T> map(z.height * half), one(longest), other(longest);
 #pragma omp for schedule(dynamic)
     for (Int job = 0; job < z.batch * blocks; ++job) {
-      const Int image = job / blocks, channel = job % blocks * CHANNELS<T>;
-      const Int count = std::min(CHANNELS<T>, z.channels - channel);
-      const T* given = x + image * z.height * z.width * z.channels + channel;
-      copy_rows(given, reinterpret_cast<T*>(map.data()), z.height, z.width, z.channels, count, Int(0));
-      transform_map(down, across, map.data(), one, other);
-      for (Int h = 0; h < z.height; ++h)
-        for (Int w = 0; w < z.half(); ++w) {
-          const Complex<T>& a = map[h * z.width + w];
-          const Complex<T>& b = map[(z.height - h) % z.height * z.width + (z.width - w) % z.width];
-          const T times = z.is_single(w) ? scale : scale * middle;
-          T* to = s + 2 * (((image * z.height + h) * z.half() + w) * z.channels + channel);
-          put_pairs<T>((a.re + b.re) * times, (a.im - b.im) * times, to, count);
-          put_pairs<T>((a.im + b.im) * times, (b.re - a.re) * times, to + 2 * LANES<T>, count - LANES<T>);
+      const Int image = job / blocks * z.height, channel = job % blocks * LANES<T>;
+      const Int count = std::min(LANES<T>, z.channels - channel);
+      for (Int h = 0; h < z.height; h += 2) {
+        const bool both = h + 1 < z.height;
+        for (Int w = 0; w < z.width; ++w) {
+          const T* at = x + ((image + h) * z.width + w) * z.channels + channel;
+          one[w].re = take(at, count);
+          one[w].im = both ? take(at + z.width * z.channels, count) : Lanes<T>{};
         }
+        const Complex<T>* found = transform(across, one.data(), other.data());
+        for (Int w = 0; w < half; ++w) {
+          const Complex<T>&a = found[w], &b = found[(z.width - w) % z.width];
+          map[h * half + w] = {(a.re + b.re) * T(0.5), (a.im - b.im) * T(0.5)};
+          if (both) map[(h + 1) * half + w] = {(a.im + b.im) * T(0.5), (b.re - a.re) * T(0.5)};
+        }
+      }
+      for (Int w = 0; w < half; ++w) {
+        const T times = z.is_single(w) ? scale : scale * middle;
+        for (Int h = 0; h < z.height; ++h) one[h] = map[h * half + w];
+        const Complex<T>* found = transform(down, one.data(), other.data());
+        T* to = s + 2 * ((image * half + w) * z.channels + channel);
+        for (Int h = 0; h < z.height; ++h, to += 2 * half * z.channels)
+          give_pairs<T>({found[h].re * times, found[h].im * times}, to, count);
+      }
     }
   }
 }
@@ -203,40 +209,39 @@ void there(const T* x, T* s, T middle, const Shape& z, int threads) {
 template <typename T>
 void back(const T* s, T* x, T middle, const Shape& z, int threads) {
   const Plan<T> down(z.height), across(z.width);
-  const Int blocks = (z.channels + CHANNELS<T> - 1) / CHANNELS<T>, longest = std::max(z.height, z.width);
+  const Int blocks = (z.channels + LANES<T> - 1) / LANES<T>, longest = std::max(z.height, z.width), half = z.half();
   const T scale = T(1 / std::sqrt(double(z.height * z.width)));
 #pragma omp parallel num_threads(threads)
   {
-    Numbers<T> map(z.height * z.width), one(longest), other(longest);
+    Numbers<T> map(z.height * half), one(longest), other(longest);
 #pragma omp for schedule(dynamic)
     for (Int job = 0; job < z.batch * blocks; ++job) {
-      const Int image = job / blocks, channel = job % blocks * CHANNELS<T>;
-      const Int count = std::min(CHANNELS<T>, z.channels - channel);
-      const auto given = [&](Int h, Int w) {
-        return s + 2 * (((image * z.height + h) * z.half() + w) * z.channels + channel);
-      };
-      for (Int h = 0; h < z.height; ++h)
-        for (Int w = 0; w < z.half(); ++w) {
-          const T* from = given(h, w);
-          Complex<T> a = take_pairs(from, count), b = take_pairs(from + 2 * LANES<T>, count - LANES<T>);
-          const Int opposite = (z.height - h) % z.height;
-          T times = scale;
-          if (z.is_single(w)) {  // the part whose transform is real
-            const T* same = given(opposite, w);
-            const Complex<T> c = take_pairs(same, count), d = take_pairs(same + 2 * LANES<T>, count - LANES<T>);
-            a = {a.re + c.re, a.im - c.im}, b = {b.re + d.re, b.im - d.im};
-            times *= T(0.5);
-          } else {
-            times *= middle;
-            map[opposite * z.width + z.width - w] = {(b.re - a.im) * times, (a.re + b.im) * times};
-          }
-          map[h * z.width + w] = {(a.im + b.re) * times, (a.re - b.im) * times};
+      const Int image = job / blocks * z.height, channel = job % blocks * LANES<T>;
+      const Int count = std::min(LANES<T>, z.channels - channel);
+      for (Int w = 0; w < half; ++w) {
+        const T times = z.is_single(w) ? scale : scale * middle;
+        const T* from = s + 2 * ((image * half + w) * z.channels + channel);
+        for (Int h = 0; h < z.height; ++h, from += 2 * half * z.channels) {
+          const Complex<T> given = take_pairs(from, count);
+          one[h] = {given.im, given.re};
         }
-      transform_map(down, across, map.data(), one, other);
-      T* to = x + image * z.height * z.width * z.channels + channel;
-      for (const Complex<T>& number : map) {
-        put<T>(number.im, number.re, to, count);
-        to += z.channels;
+        const Complex<T>* found = transform(down, one.data(), other.data());
+        for (Int h = 0; h < z.height; ++h) map[h * half + w] = {found[h].im * times, found[h].re * times};
+      }
+      for (Int h = 0; h < z.height; h += 2) {
+        const bool both = h + 1 < z.height;
+        for (Int w = 0; w < half; ++w) {  // of single columns the imaginary part is ignored
+          Complex<T> a = map[h * half + w], b = both ? map[(h + 1) * half + w] : Complex<T>{Lanes<T>{}, Lanes<T>{}};
+          if (z.is_single(w)) a.im = b.im = Lanes<T>{};
+          one[w] = {a.im + b.re, a.re - b.im};
+          if (!z.is_single(w)) one[z.width - w] = {b.re - a.im, a.re + b.im};
+        }
+        const Complex<T>* found = transform(across, one.data(), other.data());
+        T* to = x + (image + h) * z.width * z.channels + channel;
+        for (Int w = 0; w < z.width; ++w, to += z.channels) {
+          give(found[w].im, to, count);
+          if (both) give(found[w].re, to + z.width * z.channels, count);
+        }
       }
     }
   }

@@ -4,7 +4,7 @@
 
 Half precision is converted, and autocast is off: PyTorch has no transform of bfloat16 (and of float16 only on CUDA, for
 powers of two). PyTorch's on a CPU copies maps to channels first and back, so that two others are faster there: compiled
-ones, and, on small maps or without a compiler, products with cosines and sines.
+ones, and without a compiler, on small maps, products with cosines and sines.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from stmbench.kernels import fourier as compiled
 from stmbench.kernels.setting import can_run
 from stmbench.mixers.ops import cached_table, is_eager_on_cpu, without_autocast
 
-SMALL, SMALLEST = 28, 8  # longest side of a map that is transformed by products, and where the compiled ones run
+SMALL = 28  # longest side of a map that is transformed by products
 
 
 def spectrum(x: Tensor) -> Tensor:
     """(B, H, W, C) -> complex (B, H, W // 2 + 1, C): the columns that do not follow from the others."""
     batch, height, width, dim = x.shape
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    longest = max(height, width)
-    if longest > SMALLEST and can_run(x):
+    if can_run(x):
         coefficients: Tensor = compiled.spectrum(x)
         return coefficients
-    if longest > SMALL or not is_eager_on_cpu(x):
+    if not is_eager_on_cpu(x) or max(height, width) > SMALL:
         coefficients = torch.fft.rfft2(x, dim=(1, 2), norm="ortho")
         return coefficients
     half = width // 2 + 1
@@ -46,11 +45,10 @@ def from_spectrum(coefficients: Tensor, width: int) -> Tensor:
     As in every such inverse, the imaginary parts of frequencies that are their own conjugates are ignored.
     """
     batch, height, half, dim = coefficients.shape
-    longest = max(height, width)
-    if longest > SMALLEST and can_run(coefficients):
+    if can_run(coefficients):
         x: Tensor = compiled.from_spectrum(coefficients, width)
         return x
-    if longest > SMALL or not is_eager_on_cpu(coefficients):
+    if not is_eager_on_cpu(coefficients) or max(height, width) > SMALL:
         x = torch.fft.irfft2(coefficients, s=(height, width), dim=(1, 2), norm="ortho")
         return x.contiguous()
     parts = torch.stack((coefficients.real, coefficients.imag), dim=2)  # B, H, 2, half, C
