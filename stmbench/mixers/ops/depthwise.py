@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from stmbench.kernels.depthwise import depthwise, depthwise_of_kernel
 from stmbench.kernels.setting import can_run_in
+from stmbench.mixers.ops import needs_gradient
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 FOURIER_FROM = 13  # side of the smallest kernel whose gradient is faster by Fourier transforms than by PyTorch
@@ -72,7 +73,7 @@ def depthwise_conv(x: Tensor, kernel: Tensor, bias: Tensor | None = None, dilati
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         image, kernel, bias = image.to(dtype), kernel.to(dtype), None if bias is None else bias.to(dtype)
-    if torch.is_grad_enabled() and (image.requires_grad or kernel.requires_grad):
+    if needs_gradient(image, kernel):
         y = _Depthwise.apply(image, kernel, bias, dilation)
     else:
         y = _convolved(image, kernel, bias, dilation)
@@ -159,9 +160,12 @@ def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _is_worthwhile(x: Tensor, kernel: Tensor) -> bool:
-    """Whether the compiled gradient of a smaller kernel is faster."""
+    """Whether a smaller kernel is faster compiled: its gradient, or in float64 and from 9 on all of it."""
     side = kernel.shape[2]
-    return side >= COMPILED_FROM[0] and x.numel() * side**2 >= WORTHWHILE and can_run_in(x, kernel)
+    if side < COMPILED_FROM[0] or x.numel() * side**2 < WORTHWHILE:
+        return False
+    whole = side >= COMPILED_FROM[1] or x.dtype == torch.float64
+    return (whole or needs_gradient(x, kernel)) and can_run_in(x, kernel)
 
 
 def _pixels(image: Tensor) -> Tensor:
