@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VARIABLE = "STMBENCH_KERNELS"
 SOURCE = Path(__file__).parent / "cpp"
 # floating-point exceptions are not asked for; everything else is as the standard has it: NaN, infinities, order
-FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-trapping-math", "-fno-math-errno", "-shared", "-fPIC")
+FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-trapping-math", "-fno-math-errno", "-fPIC")
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 300  # seconds
 # of the architecture, by what PyTorch finds in the processor
@@ -91,7 +91,7 @@ def load() -> Library:
     if command is None:
         return Library(reason="no C++ compiler was found (c++, g++, clang++ or the variable CXX)")
     try:
-        return Library(functions=_built([*command, *flags, *map(str, sources)], cached), version=version)
+        return Library(functions=_built([*command, *flags], sources, cached), version=version)
     except (OSError, subprocess.SubprocessError) as error:
         return Library(reason=_reason(error))
 
@@ -134,13 +134,21 @@ def _version_with(flags: tuple[str, ...]) -> str:
     return text.hexdigest()[:12]
 
 
-def _built(command: list[str], cached: Path) -> ctypes.CDLL:
+def _built(command: list[str], sources: list[Path], cached: Path) -> ctypes.CDLL:
     """Compile, keep the result in the cache if that can be written, and load it."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from stmbench.tables.files import replacing
+
+    def run(*words: str) -> None:
+        subprocess.run([*command, *words], capture_output=True, text=True, timeout=TIMEOUT, check=True)
 
     with tempfile.TemporaryDirectory(prefix="stmbench-kernels-") as folder:
         made = Path(folder) / cached.name
-        subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        objects = [str(made.with_name(f"{source.stem}.o")) for source in sources]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a compiler for each core
+            list(pool.map(lambda source, file: run("-c", str(source), "-o", file), sources, objects))
+        run("-shared", *objects, "-o", str(made))
         # a read-only cache: this process alone has the library
         with contextlib.suppress(OSError), replacing(cached) as temporary:
             temporary.write_bytes(made.read_bytes())
