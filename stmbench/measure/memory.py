@@ -163,7 +163,12 @@ def max_rss() -> int:
 
 
 def stabilise_memory() -> None:
-    """Return memory that the imports freed, and make the libraries allocate the buffers that they keep."""
+    """Return memory that the imports freed, and make the libraries allocate the buffers that they keep.
+
+    PyTorch imports its compiler (about 150 MB with sympy) when an operator written in Python, as the kernels and scans
+    are, is called for the first time: it is there before, so that no model is charged for it.
+    """
+    importlib.import_module("torch._dynamo")
     with torch.no_grad():
         image = torch.zeros(1, 8, 32, 32)
         torch.nn.functional.conv2d(image, torch.zeros(8, 8, 3, 3)).sum()

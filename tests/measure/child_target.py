@@ -1,4 +1,4 @@
-"""What the tests' child process runs: holds so many MiB, prints, fails, or never ends."""
+"""What the tests' child process runs: holds so many MiB, prints, fails, calls an operator of ours, or never ends."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def prepare(arguments: Mapping[str, Any]) -> Callable[[], Callable[[], object]]:
         def run() -> None:
             if arguments.get("fail"):
                 raise RuntimeError("no such\nkernel")
+            if arguments.get("scans"):
+                from stmbench.mixers.ops.scan import linear_scan
+
+                linear_scan(torch.ones(1, 1, 2, 1), torch.ones(1, 1, 2, 1))
             print(held.sum() + torch.ones(arguments["mib"] * 2**18).sum())
 
         return run

@@ -27,6 +27,12 @@ def test_child_peak_excludes_imports() -> None:
     assert "child process" in reading.method
 
 
+def test_a_models_first_operator_does_not_count() -> None:
+    """PyTorch imports its compiler then, 150 MiB."""
+    reading = peak_of_child(MemorySpec(target=TARGET, arguments={"mib": 1, "scans": True}, threads=1))
+    assert reading.bytes < 24 * 2**20
+
+
 def test_a_child_that_fails_says_why() -> None:
     with pytest.raises(UnitError, match="RuntimeError: no such kernel"):
         peak_of_child(MemorySpec(target=TARGET, arguments={"mib": 1, "fail": True}))
