@@ -15,6 +15,7 @@ from stmbench.errors import require
 from stmbench.kernels import library
 
 CHOICES = ("auto", "all", "off")
+WHOLE = (torch.float32, torch.float64)  # what kernels work in
 
 
 def choice() -> str:
@@ -56,7 +57,7 @@ def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
 
 def can_run_in(x: Tensor, weight: Tensor) -> bool:
     """Whether kernels of float32 and float64 take a map and its weights: both of one of these, and no autocast."""
-    is_whole = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
+    is_whole = x.dtype == weight.dtype and x.dtype in WHOLE
     return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, weight)
 
 

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, cast
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import Conv2dNormActivation
@@ -19,7 +18,6 @@ from stmbench.kernels import group_norm as kernels
 from stmbench.kernels import setting
 
 IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, standard deviation
-FULL: Final = (torch.float32, torch.float64)  # what kernels work in
 
 Norm = Literal["none", "group"]
 MakeNorm = Callable[[int], nn.Module]
@@ -33,7 +31,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         x, weight, bias = input, self.weight, self.bias
-        if x.dtype == weight.dtype and x.dtype in FULL and setting.can_run(x, weight):
+        if x.dtype == weight.dtype and x.dtype in setting.WHOLE and setting.can_run(x, weight):
             return cast(Tensor, kernels.group_norm(x, weight, bias, self.num_groups, self.eps, self.relu)[0])
         y = super().forward(x)
         return y.relu() if self.relu else y

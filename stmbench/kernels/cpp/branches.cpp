@@ -197,28 +197,6 @@ void convolve(const T* x, const T* taps, const T* bias, T* y, bool turned, bool 
   }
 }
 
-// N taps of one row
-template <typename T, int N>
-void sum_columns(const T* x, const T* gradient, const Int* offsets, T* sums, Int width) {
-  Lanes<T> low[N], high[N];
-  for (int n = 0; n < N; ++n) {
-    low[n] = *reinterpret_cast<const Lanes<T>*>(sums + n * CHANNELS<T>);
-    high[n] = *reinterpret_cast<const Lanes<T>*>(sums + n * CHANNELS<T> + LANES<T>);
-  }
-  for (Int i = 0; i < width; ++i, x += CHANNELS<T>, gradient += CHANNELS<T>) {
-    const Lanes<T> a = *reinterpret_cast<const Lanes<T>*>(gradient);
-    const Lanes<T> b = *reinterpret_cast<const Lanes<T>*>(gradient + LANES<T>);
-    for (int n = 0; n < N; ++n) {
-      low[n] += a * *reinterpret_cast<const Lanes<T>*>(x + offsets[n]);
-      high[n] += b * *reinterpret_cast<const Lanes<T>*>(x + offsets[n] + LANES<T>);
-    }
-  }
-  for (int n = 0; n < N; ++n) {
-    *reinterpret_cast<Lanes<T>*>(sums + n * CHANNELS<T>) = low[n];
-    *reinterpret_cast<Lanes<T>*>(sums + n * CHANNELS<T> + LANES<T>) = high[n];
-  }
-}
-
 // of_taps (groups, all weights): of each group of images, whose number does not depend on that of threads
 template <typename T>
 void correlate(const T* gradient, const T* x, T* of_taps, Int of_gradient, Int groups, const Shape& s, int threads) {
@@ -248,7 +226,8 @@ void correlate(const T* gradient, const T* x, T* of_taps, Int of_gradient, Int g
               const T* given = gradients.data() + (h * s.width + left) * CHANNELS<T>;
               for (Int part = 0; part < parts; ++part) {
                 const Int tap = part * taps / parts, number = (part + 1) * taps / parts - tap;
-                BY_COUNT(number, sum_columns, from, given, own.offsets.data() + tap, sums.data() + tap * CHANNELS<T>, columns)
+                const auto at = [first = own.offsets.data() + tap](Int n) { return first[n]; };
+                BY_COUNT(number, sum_columns, from, given, at, sums.data() + tap * CHANNELS<T>, columns)
               }
             }
           }

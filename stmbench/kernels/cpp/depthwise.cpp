@@ -97,34 +97,14 @@ void convolve(const T* x, const T* kernel, const T* bias, T* y, Int pixel, bool 
   }
 }
 
-// N neighbouring taps of one row: x at the first one's first column
-template <typename T, int N>
-void sum_columns(const T* x, const T* gradient, T* sums, Int width, Int step) {
-  Lanes<T> low[N], high[N];
-  for (int n = 0; n < N; ++n) {
-    low[n] = *reinterpret_cast<const Lanes<T>*>(sums + n * CHANNELS<T>);
-    high[n] = *reinterpret_cast<const Lanes<T>*>(sums + n * CHANNELS<T> + LANES<T>);
-  }
-  for (Int i = 0; i < width; ++i, x += CHANNELS<T>, gradient += CHANNELS<T>) {
-    const Lanes<T> a = *reinterpret_cast<const Lanes<T>*>(gradient);
-    const Lanes<T> b = *reinterpret_cast<const Lanes<T>*>(gradient + LANES<T>);
-    for (int n = 0; n < N; ++n) {
-      low[n] += a * *reinterpret_cast<const Lanes<T>*>(x + n * step);
-      high[n] += b * *reinterpret_cast<const Lanes<T>*>(x + n * step + LANES<T>);
-    }
-  }
-  for (int n = 0; n < N; ++n) {
-    *reinterpret_cast<Lanes<T>*>(sums + n * CHANNELS<T>) = low[n];
-    *reinterpret_cast<Lanes<T>*>(sums + n * CHANNELS<T> + LANES<T>) = high[n];
-  }
-}
-
 // of_kernel (groups, C, down, across): of each group of images, whose number does not depend on that of threads
 template <typename T>
 void correlate(const T* gradient, const T* x, T* of_kernel, Int pixel, Int of_gradient, Int groups, const Shape& s,
                int threads) {
   const Int band = s.band<T>(), blocks = s.blocks<T>();
   const Int row = s.padded() * CHANNELS<T>, parts = (s.kept() + MOST - 1) / MOST;
+  const Int step = s.dilation * CHANNELS<T>;
+  const auto beside = [step](Int n) { return n * step; };
 #pragma omp parallel num_threads(threads)
   {
     Buffer<T> copied((band + 2 * s.above()) * row), gradients(band * s.width * CHANNELS<T>);
@@ -150,8 +130,8 @@ void correlate(const T* gradient, const T* x, T* of_kernel, Int pixel, Int of_gr
               const T *from = copied.data() + (y - top) * row, *g = gradients.data() + (h - first) * s.width * CHANNELS<T>;
               for (Int part = 0; part < parts; ++part) {
                 const Int left = part * s.kept() / parts, taps = (part + 1) * s.kept() / parts - left;
-                BY_COUNT(taps, sum_columns, from + left * s.dilation * CHANNELS<T>, g,
-                         sums.data() + (j * s.kept() + left) * CHANNELS<T>, s.width, s.dilation * CHANNELS<T>)
+                BY_COUNT(taps, sum_columns, from + left * step, g, beside,
+                         sums.data() + (j * s.kept() + left) * CHANNELS<T>, s.width)
               }
             }
           for (size_t i = 0; i < sums.size(); ++i) total[i] += sums[i];  // in steps: long sums lose digits

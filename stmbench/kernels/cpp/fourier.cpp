@@ -167,84 +167,85 @@ struct Shape {
   bool is_single(Int column) const { return column == 0 || 2 * column == width; }
 };
 
+// work(first row, first channel, channels, a map of numbers (H, half), two rows of them) of every job
+template <typename T, typename Work>
+void for_each_block(const Shape& z, int threads, const Work& work) {
+  const Int blocks = (z.channels + LANES<T> - 1) / LANES<T>, longest = std::max(z.height, z.width);
+#pragma omp parallel num_threads(threads)
+  {
+    Numbers<T> map(z.height * z.half()), one(longest), other(longest);
+#pragma omp for schedule(dynamic)
+    for (Int job = 0; job < z.batch * blocks; ++job) {
+      const Int channel = job % blocks * LANES<T>;
+      work(job / blocks * z.height, channel, std::min(LANES<T>, z.channels - channel), map, one, other);
+    }
+  }
+}
+
 // middle: what columns that stand for two are multiplied with
 template <typename T>
 void there(const T* x, T* s, T middle, const Shape& z, int threads) {
   const Plan<T> down(z.height), across(z.width);
-  const Int blocks = (z.channels + LANES<T> - 1) / LANES<T>, longest = std::max(z.height, z.width), half = z.half();
+  const Int half = z.half();
   const T scale = T(1 / std::sqrt(double(z.height * z.width)));
-#pragma omp parallel num_threads(threads)
-  {
-    Numbers<T> map(z.height * half), one(longest), other(longest);
-#pragma omp for schedule(dynamic)
-    for (Int job = 0; job < z.batch * blocks; ++job) {
-      const Int image = job / blocks * z.height, channel = job % blocks * LANES<T>;
-      const Int count = std::min(LANES<T>, z.channels - channel);
-      for (Int h = 0; h < z.height; h += 2) {
-        const bool both = h + 1 < z.height;
-        for (Int w = 0; w < z.width; ++w) {
-          const T* at = x + ((image + h) * z.width + w) * z.channels + channel;
-          one[w].re = take(at, count);
-          one[w].im = both ? take(at + z.width * z.channels, count) : Lanes<T>{};
-        }
-        const Complex<T>* found = transform(across, one.data(), other.data());
-        for (Int w = 0; w < half; ++w) {
-          const Complex<T>&a = found[w], &b = found[(z.width - w) % z.width];
-          map[h * half + w] = {(a.re + b.re) * T(0.5), (a.im - b.im) * T(0.5)};
-          if (both) map[(h + 1) * half + w] = {(a.im + b.im) * T(0.5), (b.re - a.re) * T(0.5)};
-        }
+  for_each_block<T>(z, threads, [&](Int image, Int channel, Int count, Numbers<T>& map, Numbers<T>& one, Numbers<T>& other) {
+    for (Int h = 0; h < z.height; h += 2) {
+      const bool both = h + 1 < z.height;
+      for (Int w = 0; w < z.width; ++w) {
+        const T* at = x + ((image + h) * z.width + w) * z.channels + channel;
+        one[w].re = take(at, count);
+        one[w].im = both ? take(at + z.width * z.channels, count) : Lanes<T>{};
       }
+      const Complex<T>* found = transform(across, one.data(), other.data());
       for (Int w = 0; w < half; ++w) {
-        const T times = z.is_single(w) ? scale : scale * middle;
-        for (Int h = 0; h < z.height; ++h) one[h] = map[h * half + w];
-        const Complex<T>* found = transform(down, one.data(), other.data());
-        T* to = s + 2 * ((image * half + w) * z.channels + channel);
-        for (Int h = 0; h < z.height; ++h, to += 2 * half * z.channels)
-          give_pairs<T>({found[h].re * times, found[h].im * times}, to, count);
+        const Complex<T>&a = found[w], &b = found[(z.width - w) % z.width];
+        map[h * half + w] = {(a.re + b.re) * T(0.5), (a.im - b.im) * T(0.5)};
+        if (both) map[(h + 1) * half + w] = {(a.im + b.im) * T(0.5), (b.re - a.re) * T(0.5)};
       }
     }
-  }
+    for (Int w = 0; w < half; ++w) {
+      const T times = z.is_single(w) ? scale : scale * middle;
+      for (Int h = 0; h < z.height; ++h) one[h] = map[h * half + w];
+      const Complex<T>* found = transform(down, one.data(), other.data());
+      T* to = s + 2 * ((image * half + w) * z.channels + channel);
+      for (Int h = 0; h < z.height; ++h, to += 2 * half * z.channels)
+        give_pairs<T>({found[h].re * times, found[h].im * times}, to, count);
+    }
+  });
 }
 
 template <typename T>
 void back(const T* s, T* x, T middle, const Shape& z, int threads) {
   const Plan<T> down(z.height), across(z.width);
-  const Int blocks = (z.channels + LANES<T> - 1) / LANES<T>, longest = std::max(z.height, z.width), half = z.half();
+  const Int half = z.half();
   const T scale = T(1 / std::sqrt(double(z.height * z.width)));
-#pragma omp parallel num_threads(threads)
-  {
-    Numbers<T> map(z.height * half), one(longest), other(longest);
-#pragma omp for schedule(dynamic)
-    for (Int job = 0; job < z.batch * blocks; ++job) {
-      const Int image = job / blocks * z.height, channel = job % blocks * LANES<T>;
-      const Int count = std::min(LANES<T>, z.channels - channel);
-      for (Int w = 0; w < half; ++w) {
-        const T times = z.is_single(w) ? scale : scale * middle;
-        const T* from = s + 2 * ((image * half + w) * z.channels + channel);
-        for (Int h = 0; h < z.height; ++h, from += 2 * half * z.channels) {
-          const Complex<T> given = take_pairs(from, count);
-          one[h] = {given.im, given.re};
-        }
-        const Complex<T>* found = transform(down, one.data(), other.data());
-        for (Int h = 0; h < z.height; ++h) map[h * half + w] = {found[h].im * times, found[h].re * times};
+  for_each_block<T>(z, threads, [&](Int image, Int channel, Int count, Numbers<T>& map, Numbers<T>& one, Numbers<T>& other) {
+    for (Int w = 0; w < half; ++w) {
+      const T times = z.is_single(w) ? scale : scale * middle;
+      const T* from = s + 2 * ((image * half + w) * z.channels + channel);
+      for (Int h = 0; h < z.height; ++h, from += 2 * half * z.channels) {
+        const Complex<T> given = take_pairs(from, count);
+        one[h] = {given.im, given.re};
       }
-      for (Int h = 0; h < z.height; h += 2) {
-        const bool both = h + 1 < z.height;
-        for (Int w = 0; w < half; ++w) {  // of single columns the imaginary part is ignored
-          Complex<T> a = map[h * half + w], b = both ? map[(h + 1) * half + w] : Complex<T>{Lanes<T>{}, Lanes<T>{}};
-          if (z.is_single(w)) a.im = b.im = Lanes<T>{};
-          one[w] = {a.im + b.re, a.re - b.im};
-          if (!z.is_single(w)) one[z.width - w] = {b.re - a.im, a.re + b.im};
-        }
-        const Complex<T>* found = transform(across, one.data(), other.data());
-        T* to = x + (image + h) * z.width * z.channels + channel;
-        for (Int w = 0; w < z.width; ++w, to += z.channels) {
-          give(found[w].im, to, count);
-          if (both) give(found[w].re, to + z.width * z.channels, count);
-        }
+      const Complex<T>* found = transform(down, one.data(), other.data());
+      for (Int h = 0; h < z.height; ++h) map[h * half + w] = {found[h].im * times, found[h].re * times};
+    }
+    for (Int h = 0; h < z.height; h += 2) {
+      const bool both = h + 1 < z.height;
+      for (Int w = 0; w < half; ++w) {  // of single columns the imaginary part is ignored
+        Complex<T> a = map[h * half + w], b = both ? map[(h + 1) * half + w] : Complex<T>{Lanes<T>{}, Lanes<T>{}};
+        if (z.is_single(w)) a.im = b.im = Lanes<T>{};
+        one[w] = {a.im + b.re, a.re - b.im};
+        if (!z.is_single(w)) one[z.width - w] = {b.re - a.im, a.re + b.im};
+      }
+      const Complex<T>* found = transform(across, one.data(), other.data());
+      T* to = x + (image + h) * z.width * z.channels + channel;
+      for (Int w = 0; w < z.width; ++w, to += z.channels) {
+        give(found[w].im, to, count);
+        if (both) give(found[w].re, to + z.width * z.channels, count);
       }
     }
-  }
+  });
 }
 
 }  // namespace

@@ -83,3 +83,25 @@ void put(const Lanes<T>& low, const Lanes<T>& high, T* out, Int count) {
     std::copy(both, both + count, out);
   }
 }
+
+// To `sums` of N taps, those over one row of `gradient` times what the tap finds, at(n) values from x
+template <typename T, int N, typename At>
+void sum_columns(const T* x, const T* gradient, const At& at, T* sums, Int width) {
+  Lanes<T> low[N], high[N];
+  for (int n = 0; n < N; ++n) {
+    low[n] = *reinterpret_cast<const Lanes<T>*>(sums + n * CHANNELS<T>);
+    high[n] = *reinterpret_cast<const Lanes<T>*>(sums + n * CHANNELS<T> + LANES<T>);
+  }
+  for (Int i = 0; i < width; ++i, x += CHANNELS<T>, gradient += CHANNELS<T>) {
+    const Lanes<T> a = *reinterpret_cast<const Lanes<T>*>(gradient);
+    const Lanes<T> b = *reinterpret_cast<const Lanes<T>*>(gradient + LANES<T>);
+    for (int n = 0; n < N; ++n) {
+      low[n] += a * *reinterpret_cast<const Lanes<T>*>(x + at(n));
+      high[n] += b * *reinterpret_cast<const Lanes<T>*>(x + at(n) + LANES<T>);
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    *reinterpret_cast<Lanes<T>*>(sums + n * CHANNELS<T>) = low[n];
+    *reinterpret_cast<Lanes<T>*>(sums + n * CHANNELS<T> + LANES<T>) = high[n];
+  }
+}

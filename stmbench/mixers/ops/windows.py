@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stmbench.kernels import halo as kernels
-from stmbench.kernels.setting import can_run
+from stmbench.kernels.setting import WHOLE, can_run
 from stmbench.mixers.ops import is_eager_on_cpu, needs_gradient
 
-WHOLE = (torch.float32, torch.float64)  # dtypes that the kernels take
 MOST_WINDOWS = 65_535  # of one fused call: the limit of a CUDA grid's second and third dimension
 
 
