@@ -91,7 +91,7 @@ def _words(hint: Any) -> str:
 
 DecayRule = Literal["none_on_tables", "authors_code", "authors_code_of_detection"]
 REMEDY = "change the recipe"
-ADDED = ("milestones", "shorter_sides", "backbone_lr")  # fields that older runs, which are still known, do not have
+ADDED = ("milestones", "shorter_sides", "backbone_lr", "turn")  # fields that older, still known runs do not have
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -193,7 +193,7 @@ class Recipe:
     @property
     def facts(self) -> dict[str, Any]:
         """The fields as JSON holds them; those that came later are left out where they change nothing."""
-        added = {name: Recipe.__dataclass_fields__[name].default for name in ADDED}
+        added = {name: field.default for name, field in type(self).__dataclass_fields__.items() if name in ADDED}
         values = {name: value for name, value in vars(self).items() if name not in added or value != added[name]}
         values |= {"task": self.task} if self.task else {}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

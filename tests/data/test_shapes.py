@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import itertools
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 from stmbench.data.sets import open_set
 from stmbench.data.shapes.dataset import SPLITS, Shapes
-from stmbench.data.shapes.scene import CLASSES, scene
+from stmbench.data.shapes.outlines import CLASSES
+from stmbench.data.shapes.scene import LUMA, scene
 from stmbench.errors import ConfigError
 
 SIZES = (16, 64, 160)
@@ -146,4 +148,31 @@ def test_plain_pictures_are_another_set() -> None:
     assert np.array_equal(plain.labels(), usual.labels())
     for text in ("shapes[plain=2]", "shapes[plain=1,relation=same]"):
         with pytest.raises(ConfigError, match="plain"):
+            open_set(text)
+
+
+def test_icons_are_one_large_light_figure_on_a_dark_ground_of_any_hue() -> None:
+    hues = []
+    for index in range(48):
+        drawn = scene(0, index, 64, icon=True)
+        assert drawn.label == index % len(CLASSES)
+        (mask,) = drawn.masks
+        ground, inside = (drawn.image[part & ~_neighbours(~part)] for part in (~mask, mask))
+        for pixels, luma in ((ground, 0.25), (inside, 0.6)):
+            assert _share_of_one_colour(pixels) > 0.95
+            assert float(np.median(pixels, axis=0) @ LUMA / 255) == pytest.approx(luma, abs=0.004)
+        (box,) = drawn.boxes
+        assert 0.4 * 64 < float(max(box[2] - box[0], box[3] - box[1])) <= 64
+        red, green, blue = np.median(inside, axis=0) / 255
+        hues.append(colorsys.rgb_to_hsv(red, green, blue)[0])
+    assert np.histogram(hues, 4, (0, 1))[0].min() >= 3
+
+
+def test_icons_are_another_set() -> None:
+    icons, usual = open_set("shapes[icon=1,count=24]"), open_set("shapes[count=24]")
+    assert icons.name == "shapes[icon=1]"
+    assert icons.fingerprint() not in (usual.fingerprint(), open_set("shapes[plain=1,count=24]").fingerprint())
+    assert np.array_equal(icons.labels(), usual.labels())
+    for text in ("shapes[icon=2]", "shapes[icon=1,relation=same]", "shapes[icon=1,plain=1]"):
+        with pytest.raises(ConfigError, match="icon"):
             open_set(text)

@@ -14,7 +14,7 @@ from stmbench.errors import ConfigError, UnknownNameError
 from stmbench.tasks.classification.task import loss_of, mixup_of
 from stmbench.training.optimisation import optimizer_of, parameter_groups, schedule_of
 from stmbench.training.presets import NAMES, PRESETS, default_recipe, recipe_for
-from stmbench.training.recipe import Recipe
+from stmbench.training.recipe import ADDED, Recipe
 
 COMMON = {"optimizer": "adamw", "weight_decay": 0.05, "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0}
 STM = {**COMMON, "epochs": 300, "clip_grad": 5.0, "ema": 0.9999, "random_erasing": 0.25, "color_jitter": 0.4,
@@ -193,3 +193,10 @@ def test_every_recipe_takes_few_epochs_alone(name: str, epochs: int) -> None:
     assert recipe.epochs == epochs
     assert 0 <= recipe.warmup_epochs < epochs
     assert all(mark < epochs for mark in recipe.milestones or ())
+
+
+def test_fields_that_came_later_leave_older_runs_known() -> None:
+    assert recipe_for("digits").facts.keys().isdisjoint(ADDED)
+    assert recipe_for("dino").facts.keys().isdisjoint(ADDED)
+    assert recipe_for("dino_shapes").facts["turn"] == 180
+    assert recipe_for("detection_stm").facts["milestones"] == [8, 11]

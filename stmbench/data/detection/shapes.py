@@ -11,7 +11,8 @@ from PIL import Image
 from stmbench.data.detection.detection_set import DetectionSet, Objects
 from stmbench.data.image_set import Labels, digest
 from stmbench.data.shapes.dataset import Shapes
-from stmbench.data.shapes.scene import CLASSES, Scene
+from stmbench.data.shapes.outlines import CLASSES
+from stmbench.data.shapes.scene import Scene
 from stmbench.errors import ConfigError
 
 VERSION = "shapes.detection.v1"  # increase it if any box or mask changes

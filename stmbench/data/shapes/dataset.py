@@ -7,12 +7,13 @@ import PIL
 from PIL import Image
 
 from stmbench.data.image_set import ImageSet, Labels, digest
+from stmbench.data.shapes.outlines import CLASSES
 from stmbench.data.shapes.relations import RELATIONS_VERSION, ROUND, RelationScene, relation_named, relation_scene
-from stmbench.data.shapes.scene import CLASSES, Scene, scene
+from stmbench.data.shapes.scene import Scene, scene
 from stmbench.errors import ConfigError
 
 VERSION = "shapes.v1"  # increase it if any picture changes
-PLAIN_VERSION = "shapes.plain.v1"
+PLAIN_VERSION, ICON_VERSION = "shapes.plain.v1", "shapes.icon.v1"
 SPLITS = ("train", "val", "test")
 SMALLEST, LARGEST = 16, 1024
 RELATION_SMALLEST = 96  # below it the windows of stem and transitions would contain both parts of a relation
@@ -26,13 +27,16 @@ def open_shapes(
     size: int | None = None,
     count: int = 0,
     plain: int = 0,
+    icon: int = 0,
     relation: str | None = None,
 ) -> ImageSet:
     """`RelationalShapes` if there is a relation, otherwise `Shapes`; None and 0 stand for their defaults."""
     if relation is None:
-        return Shapes(split=split, seed=seed, size=64 if size is None else size, count=count, plain=plain)
-    if plain:
-        raise ConfigError("plain without a relation", f"shapes[relation={relation},plain={plain}]", "leave one out")
+        return Shapes(split=split, seed=seed, size=64 if size is None else size, count=count, plain=plain, icon=icon)
+    for name, value in (("plain", plain), ("icon", icon)):
+        if value:
+            got = f"shapes[relation={relation},{name}={value}]"
+            raise ConfigError(f"{name} without a relation", got, "leave one out")
     return RelationalShapes(relation=relation, split=split, seed=seed, size=96 if size is None else size, count=count)
 
 
@@ -46,27 +50,34 @@ class Shapes(ImageSet):
         size: side in pixels.
         count: number of pictures; 0 for the default of the split.
         plain: 1 leaves out clutter, textures and noise, and is learned sooner.
+        icon: 1 shows one large figure in the middle, light on dark in any colours, so that most of a picture's crops
+            show the class: for learning without labels.
     """
 
     classes: tuple[str, ...] = CLASSES
     embedded = True
 
-    def __init__(self, *, split: str = "test", seed: int = 0, size: int = 64, count: int = 0, plain: int = 0) -> None:
+    def __init__(
+        self, *, split: str = "test", seed: int = 0, size: int = 64, count: int = 0, plain: int = 0, icon: int = 0
+    ) -> None:
         check_split(split)
         if not SMALLEST <= size <= LARGEST:
             raise ConfigError(f"a size of shapes from {SMALLEST} to {LARGEST}", repr(size), "write shapes[size=64]")
-        if plain not in (0, 1):
-            raise ConfigError("plain=0 or plain=1 for shapes", repr(plain), "write shapes[plain=1]")
-        self.name = "shapes[plain=1]" if plain else "shapes"
+        for name, value in (("plain", plain), ("icon", icon)):
+            if value not in (0, 1):
+                raise ConfigError(f"{name}=0 or {name}=1 for shapes", repr(value), f"write shapes[{name}=1]")
+        if plain and icon:
+            raise ConfigError("plain or icon for shapes", "both", "leave plain out: icons are plain")
+        self.name = "shapes[plain=1]" if plain else "shapes[icon=1]" if icon else "shapes"
         self.split, self.seed, self.size, self.count = split, seed, size, count or COUNTS[split]
-        self.plain = bool(plain)
+        self.plain, self.icon = bool(plain), bool(icon)
 
     def __len__(self) -> int:
         return self.count
 
     def scene(self, index: int) -> Scene:
         """The picture with its boxes and masks."""
-        return scene(self.seed, self._place(index), self.size, plain=self.plain)
+        return scene(self.seed, self._place(index), self.size, plain=self.plain, icon=self.icon)
 
     def read(self, index: int) -> tuple[Image.Image, int | None]:
         """See `ImageSet.read`."""
@@ -79,8 +90,8 @@ class Shapes(ImageSet):
 
     def fingerprint(self) -> str:
         """Hash of everything the pictures depend on, including the version of Pillow, which draws them."""
-        plain = [PLAIN_VERSION] if self.plain else []
-        return digest([VERSION, self.split, self.seed, self.size, PIL.__version__, *plain])
+        kind = [PLAIN_VERSION] if self.plain else [ICON_VERSION] if self.icon else []
+        return digest([VERSION, self.split, self.seed, self.size, PIL.__version__, *kind])
 
     def _place(self, index: int) -> int:
         return index_in_all_splits(index, self.split, len(CLASSES))

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from stmbench.data.shapes.scene import FINER, OUTLINES, Points, noise
+from stmbench.data.shapes.outlines import OUTLINES, Points
+from stmbench.data.shapes.scene import FINER, noise
 from stmbench.errors import UnknownNameError
 
 RELATIONS_VERSION = "shapes.relations.v1"  # increase it if any picture changes

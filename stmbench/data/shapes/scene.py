@@ -3,9 +3,6 @@
 From back to front: a textured background, clutter, one to three figures of one class in any pose, and scraps of clutter
 in front of them. Clutter is lines, arcs and scraps that look like no figure. Colours and textures are small random
 patterns described without pixels, so that every size shows the same picture.
-
-The classes of figures are polygons around (0, 0) with a radius of at most 1; x points right, y down. Rotation,
-mirroring, shear and moderate changes of aspect, which figures undergo, never turn one class into another.
 """
 
 from __future__ import annotations
@@ -14,14 +11,13 @@ import colorsys
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Points = NDArray[np.float64]  # (n, 2)
+from stmbench.data.shapes.outlines import CLASSES, OUTLINES, Points
+
 Floats = NDArray[np.float32]
 
 GRAIN = 24  # cells per side of the finest noise, at every size
@@ -31,79 +27,9 @@ BEHIND, BEFORE = (6, 14), (0, 3)  # pieces of clutter
 COUNTS = (0.6, 0.25, 0.15)  # of one, two, three figures
 RADII = {1: (0.20, 0.38), 2: (0.15, 0.24), 3: (0.13, 0.19)}  # of the picture's side
 TRIES = 12  # attempts to place a second and third figure
-
-
-class Outline(NamedTuple):
-    """A polygon, and optionally a hole in it."""
-
-    outer: Points
-    hole: Points | None = None
-
-
-def _arc(start: float, end: float, *, radius: float = 1.0, steps: int = 40) -> Points:
-    """(steps, 2) points of a circle from one angle in degrees to another."""
-    angles = np.radians(np.linspace(start, end, steps))
-    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _regular(corners: int) -> Points:
-    return _arc(-90, -90 + 360 * (corners - 1) / corners, steps=corners)
-
-
-def _star() -> Points:
-    points = _arc(-90, -90 + 360 * 9 / 10, steps=10)
-    points[1::2] *= 0.4
-    return points
-
-
-def _crescent() -> Points:
-    """A disc of radius 0.8 about (0.5, 0) taken from the unit disc."""
-    x = (1 - 0.8**2 + 0.5**2) / (2 * 0.5)  # where the two circles meet
-    outer, inner = np.degrees(np.arccos(x)), np.degrees(np.arccos((x - 0.5) / 0.8))
-    bite = 0.8 * _arc(360 - inner, inner) + np.array([0.5, 0.0])
-    bow = np.concatenate([_arc(outer, 360 - outer), bite])
-    return np.asarray(bow + np.array([0.2, 0.0]))
-
-
-def _heart() -> Points:
-    t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    x = 16 * np.sin(t) ** 3
-    y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))
-    return np.stack([x, y], axis=1) / 17
-
-
-def _of(*points: tuple[float, float]) -> Points:
-    return np.asarray(points, dtype=np.float64)
-
-
-def _bar_cross(half: float) -> Points:
-    a, b = half, 0.95
-    return _of(
-        *((-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a)),
-        *((a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)),
-    )
-
-
-_MAKERS: Mapping[str, Callable[[], Outline]] = {
-    "disc": lambda: Outline(_arc(0, 351, steps=40)),
-    "ring": lambda: Outline(_arc(0, 351, steps=40), _arc(0, 351, radius=0.55, steps=40)),
-    "half_disc": lambda: Outline(_arc(0, 180) - (0, 0.4)),
-    "crescent": lambda: Outline(_crescent()),
-    "triangle": lambda: Outline(_regular(3)),
-    "square": lambda: Outline(_of((-0.75, -0.75), (0.75, -0.75), (0.75, 0.75), (-0.75, 0.75))),
-    "pentagon": lambda: Outline(_regular(5)),
-    "star": lambda: Outline(_star()),
-    "cross": lambda: Outline(_bar_cross(0.28)),
-    "heart": lambda: Outline(_heart()),
-    "arrow": lambda: Outline(
-        _of((-0.95, -0.22), (0.1, -0.22), (0.1, -0.65), (0.95, 0), (0.1, 0.65), (0.1, 0.22), (-0.95, 0.22))
-    ),
-    "corner": lambda: Outline(
-        _of((-0.75, -0.85), (-0.2, -0.85), (-0.2, 0.3), (0.75, 0.3), (0.75, 0.85), (-0.75, 0.85))
-    ),
-}
-CLASSES = tuple(_MAKERS)
-OUTLINES: Mapping[str, Outline] = {name: make() for name, make in _MAKERS.items()}
+ICON_RADII, ICON_SHIFT = (0.4, 0.5), 0.08  # of the picture's side
+ICON_LUMA = (0.25, 0.6)  # of an icon's ground and figure
+LUMA = np.array([0.2989, 0.587, 0.114], dtype=np.float32)  # ITU-R 601
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,19 +46,20 @@ class Scene:
     masks: NDArray[np.bool_]
 
 
-def scene(seed: int, index: int, size: int, *, plain: bool = False) -> Scene:
+def scene(seed: int, index: int, size: int, *, plain: bool = False, icon: bool = False) -> Scene:
     """Picture `index`. Its label is `index` modulo the number of classes: any range of indices is balanced.
 
-    `plain` leaves out clutter, textures and noise: figures of one colour on a ground of another.
+    `plain` leaves out clutter, textures and noise: figures of one colour on a ground of another. An `icon` is such a
+    picture of one large figure in the middle, light on a dark ground, both of any hue.
     """
     random = np.random.default_rng((seed, index))
-    label = index % len(CLASSES)
-    ground = colour(random)
+    label, plain = index % len(CLASSES), plain or icon
+    ground = colour_of_luma(ICON_LUMA[0], random) if icon else colour(random)
     picture = np.broadcast_to(ground, (size, size, 3)).copy() if plain else _backdrop(ground, random, size)
     covers: list[Floats] = []
-    for outline in _poses(CLASSES[label], random):
+    for outline in _poses(CLASSES[label], _middle(random) if icon else _anywhere(random), random):
         cover = _cover(outline, size)
-        base = colour_unlike(ground, random)
+        base = colour_of_luma(ICON_LUMA[1], random) if icon else colour_unlike(ground, random)
         paint = base - picture if plain else surface(base, random, size, strength=0.3) - picture
         paint *= cover[..., None]
         picture += paint
@@ -152,8 +79,8 @@ def _backdrop(ground: Floats, random: np.random.Generator, size: int) -> Floats:
     return _over(surface(ground, random, size, strength=0.5), *_clutter(random, size, BEHIND, 0.10))
 
 
-def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
-    """The polygons of each figure, a hole second, in units of the picture's side."""
+def _anywhere(random: np.random.Generator) -> list[tuple[float, float, float]]:
+    """x, y and radius of one to three figures that hardly overlap."""
     number = int(random.choice(3, p=COUNTS)) + 1
     circles: list[tuple[float, float, float]] = []
     for _ in range(number):
@@ -163,6 +90,17 @@ def _poses(name: str, random: np.random.Generator) -> list[list[Points]]:
             if all(np.hypot(x - u, y - v) > radius + other for u, v, other in circles):
                 circles.append((x, y, radius))
                 break
+    return circles
+
+
+def _middle(random: np.random.Generator) -> list[tuple[float, float, float]]:
+    """x, y and radius of an icon."""
+    x, y = random.uniform(0.5 - ICON_SHIFT, 0.5 + ICON_SHIFT, 2).tolist()
+    return [(x, y, float(random.uniform(*ICON_RADII)))]
+
+
+def _poses(name: str, circles: list[tuple[float, float, float]], random: np.random.Generator) -> list[list[Points]]:
+    """The polygons of a figure in each circle, a hole second, in units of the picture's side."""
     outline = OUTLINES[name]
     polygons = [points for points in outline if points is not None]
     poses = []
@@ -241,6 +179,15 @@ def colour_unlike(other: Floats, random: np.random.Generator) -> Floats:
     while True:
         candidate = colour(random)
         if np.square(candidate - other).sum() > APART**2:
+            return candidate
+
+
+def colour_of_luma(luma: float, random: np.random.Generator) -> Floats:
+    """(3,) a colour of any hue that is this light in shades of grey."""
+    while True:
+        candidate = colour(random)
+        candidate = candidate * np.float32(luma / float(candidate @ LUMA))
+        if candidate.max() <= 1:
             return candidate
 
 

@@ -12,7 +12,8 @@ from torchvision.ops import masks_to_boxes
 from stmbench.data.detection.sets import open_detection_set
 from stmbench.data.detection.shapes import COUNTS, DetectionShapes, visible
 from stmbench.data.image_selection import select_images
-from stmbench.data.shapes.scene import CLASSES, scene
+from stmbench.data.shapes.outlines import CLASSES
+from stmbench.data.shapes.scene import scene
 from stmbench.errors import ConfigError, InputError, UnknownNameError
 
 
