@@ -50,7 +50,7 @@ class Shapes(ImageSet):
         size: side in pixels.
         count: number of pictures; 0 for the default of the split.
         plain: 1 leaves out clutter, textures and noise, and is learned sooner.
-        icon: 1 shows one large figure in the middle, light on dark in any colours, so that most of a picture's crops
+        icon: 1 shows one large figure in the middle, light on dark in any two hues, so that most of its crops
             show the class: for learning without labels.
     """
 
