@@ -55,17 +55,12 @@ def turned(image: Image.Image, angle: float) -> Image.Image:
     """An image turned counter-clockwise about its middle, in degrees; mirrored pixels fill the corners of its frame."""
     width, height = image.size
     reach = math.ceil((math.hypot(width, height) - min(width, height)) / 2)
-    pixels = np.asarray(image)[_mirrored(height, reach)][:, _mirrored(width, reach)]
+    given = np.asarray(image)
+    pixels = np.pad(given, [(reach, reach)] * 2 + [(0, 0)] * (given.ndim - 2), mode="symmetric")
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     x, y = width / 2, height / 2
     matrix = cosine, -sine, reach + x - cosine * x + sine * y, sine, cosine, reach + y - sine * x - cosine * y
     return Image.fromarray(pixels).transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-
-
-def _mirrored(length: int, reach: int) -> NDArray[np.int64]:
-    """Indices of a line continued by `reach` on both sides, as often mirrored as that takes."""
-    places = np.arange(-reach, length + reach) % (2 * length)
-    return np.minimum(places, 2 * length - 1 - places)
 
 
 def drawn_changes(recipe: DinoRecipe) -> NDArray[np.float64]:
