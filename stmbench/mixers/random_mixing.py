@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from stmbench.errors import require
+from stmbench.mixers import presets
 from stmbench.mixers.affinity import MatrixAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.token_sums import require_resolution, resized, resized_reference
@@ -55,6 +56,7 @@ def config_at(position: BlockPosition, *, resize: bool = True) -> RandomMixingCo
     citation="Yu et al., TPAMI 2024",
     softmax_rows=True,
     palette_slot=44,
+    presets=presets.matched((2, 2, 6, 2), (2, 2, 6, 2), micro_dims=(26, 52, 104, 208), tiny_dims=(92, 184, 368, 736)),
 )
 class RandomMixing(Mixer):
     """(B, H, W, C) -> (B, H, W, C). It has no parameters, and a buffer whose size depends on the design resolution."""
