@@ -8,7 +8,8 @@ setting       what STMBENCH_KERNELS asks for, whether kernels can run, and how o
 library       compiles and loads them, and calls their functions
 sums          weighted sums of bilinear samples, and over neighbourhoods
 triton_sums   the same sums on CUDA
-halo          the tokens around windows, and a softmax with relative terms
+halo          the tokens around windows
+softmax       softmaxes with terms of rows and columns, or with a bias
 depthwise     depthwise convolutions
 branches      depthwise convolutions of several shapes at once, each of a part of the channels
 fourier       real Fourier transforms over maps

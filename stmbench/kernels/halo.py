@@ -1,4 +1,4 @@
-"""What halo attention copies and adds up, as operators of PyTorch with a backward pass: see `stmbench.kernels.sums`."""
+"""What halo attention copies, as operators of PyTorch with a backward pass: see `stmbench.kernels.sums`."""
 
 from __future__ import annotations
 
@@ -53,51 +53,10 @@ def _tokens(kv: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return kv.new_empty(shape), kv.new_empty(shape)
 
 
-@torch.library.custom_op("stmbench::relative_softmax", mutates_args=())
-def relative_softmax(logits: Tensor, vertical: Tensor, horizontal: Tensor, scale: float) -> Tensor:
-    """Softmax over the keys (i, j) of scale * logits + vertical[i] + horizontal[j].
-
-    Args:
-        logits: (..., rows * columns), keys row by row.
-        vertical: (..., rows), a term of the key's row.
-        horizontal: (..., columns), a term of its column.
-        scale: of the logits.
-
-    Returns:
-        (..., rows * columns), of sum 1.
-    """
-    shares = torch.empty(logits.shape, dtype=logits.dtype)
-    given = (logits.contiguous(), vertical.contiguous(), horizontal.contiguous())
-    call("relative_softmax", (*given, shares), _rows(vertical, horizontal), scale)
-    return shares
-
-
-@torch.library.custom_op("stmbench::relative_softmax_backward", mutates_args=())
-def relative_softmax_backward(
-    shares: Tensor, gradient: Tensor, rows: int, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of logits, vertical and horizontal."""
-    gradients = _terms(shares, rows)
-    call("relative_softmax_backward", (shares, gradient.contiguous(), *gradients), _rows(*gradients[1:]), scale)
-    return gradients
-
-
-def _rows(vertical: Tensor, horizontal: Tensor) -> tuple[int, ...]:
-    return vertical.shape[:-1].numel(), vertical.shape[-1], horizontal.shape[-1]
-
-
-def _terms(shares: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    lead, keys = shares.shape[:-1], shares.shape[-1]
-    vertical, horizontal = shares.new_empty((*lead, rows)), shares.new_empty((*lead, keys // rows))
-    return shares.new_empty(shares.shape), vertical, horizontal
-
-
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
     halo_tokens.register_fake(lambda kv, *numbers: _tokens(kv, _sizes(kv.shape, *numbers)))
     halo_tokens_backward.register_fake(lambda of_keys, of_values, shape, *_: of_keys.new_empty(shape))
-    relative_softmax.register_fake(lambda logits, *_: logits.new_empty(logits.shape))
-    relative_softmax_backward.register_fake(lambda shares, gradient, rows, _: _terms(shares, rows))
 
     def keep_numbers(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.shape, ctx.numbers = list(inputs[0].shape), inputs[1:]
@@ -106,15 +65,6 @@ def _register() -> None:
         return (halo_tokens_backward(of_keys, of_values, ctx.shape, *ctx.numbers), None, None, None, None)
 
     halo_tokens.register_autograd(of_kv, setup_context=keep_numbers)
-
-    def keep_shares(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(output)
-        ctx.rows, ctx.scale = inputs[1].shape[-1], inputs[3]
-
-    def of_logits(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (*relative_softmax_backward(*ctx.saved_tensors, gradient, ctx.rows, ctx.scale), None)
-
-    relative_softmax.register_autograd(of_logits, setup_context=keep_shares)
 
 
 _register()

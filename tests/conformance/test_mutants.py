@@ -113,6 +113,15 @@ SURVIVE = {
     "linear_attn: _rotated: first * sine - second * cosine": "runs when compiled only",
     "ops.windows: _unfolded: reach + before": "more padding, which no window reaches",
     **{f"ops.windows: relative_window_attention: {flipped}": "runs with kernels only" for flipped in ("+0.5", "+1")},
+    **{
+        f"ops.windows: _written_out: {flipped}": "runs in single precision only"
+        for flipped in (
+            "+torch.inf",
+            "logits >= least",
+            "+1",
+            "logits.detach().amax(dim=-1, keepdim=True) + FAR[logits.dtype]",
+        )
+    },
     "ops.windows: window_attention: q.device.type != 'cpu'": "the other implementation gives the same",
     "ops.token_sums: require_resolution: size == made_for": "asked where resizing is off only",
     "ops.fourier: from_spectrum: max(height, width) <= SMALL": "the library gives the same",

@@ -11,8 +11,11 @@ from torch.autograd.function import once_differentiable
 
 from stmbench.kernels import halo as kernels
 from stmbench.kernels.setting import WHOLE, can_run
+from stmbench.kernels.softmax import biased_softmax, relative_softmax
 from stmbench.mixers.ops import is_eager_on_cpu, needs_gradient
 
+# how far below a row's largest logit a share is no normal number any more; masks add -100
+FAR = {torch.float32: 87.0, torch.bfloat16: 87.0}
 MOST_WINDOWS = 65_535  # of one fused call: the limit of a CUDA grid's second and third dimension
 
 
@@ -35,6 +38,13 @@ def split_heads(x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor,
 
     The channels are laid out part by part, and head by head within a part.
     """
+    if is_eager_on_cpu(x) and needs_gradient(x):
+        split: tuple[Tensor, ...] = _SplitHeads.apply(x, window, parts, heads)
+        return split
+    return _split_heads(x, window, parts, heads)
+
+
+def _split_heads(x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor, ...]:
     batch, height, width, channels = x.shape
     rows, columns = height // window, width // window
     x = x.view(batch, rows, window, columns, window, parts, heads, channels // (parts * heads))
@@ -82,11 +92,25 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale
             return torch.cat([window_attention(q, k, v, bias, scale) for q, k, v, bias in pieces], dim)
     if bias is not None and bias.requires_grad and torch.is_grad_enabled() and q.device.type == "cpu":
         # a bias that learns is not fused on a CPU: written out it is faster, as there are no rows without a key
-        logits = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(2, 3)
-        logits += bias
-        mixed: Tensor = logits.softmax(dim=-1) @ v
-        return mixed
+        return _written_out(q, k, v, bias, q.shape[-1] ** -0.5 if scale is None else scale)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+
+
+def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
+    if q.dtype in WHOLE and can_run(q, k, v, bias):
+        logits = q @ k.transpose(2, 3)
+        dtype = torch.promote_types(logits.dtype, bias.dtype)
+        if dtype in WHOLE:  # not so under autocast
+            mixed: Tensor = biased_softmax(logits.to(dtype), bias.to(dtype), scale) @ v
+            return mixed
+    logits = (q * scale) @ k.transpose(2, 3)
+    logits += bias
+    if logits.dtype in FAR:
+        # the softmax would give e^-88 and less, which a CPU multiplies many times more slowly than 0
+        least = logits.detach().amax(dim=-1, keepdim=True) - FAR[logits.dtype]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    mixed = logits.softmax(dim=-1) @ v
+    return mixed
 
 
 def relative_bias(vertical: Tensor, horizontal: Tensor) -> Tensor:
@@ -101,7 +125,7 @@ def relative_window_attention(q: Tensor, k: Tensor, v: Tensor, vertical: Tensor,
         dtype = torch.promote_types(logits.dtype, vertical.dtype)
         if dtype in WHOLE:  # not so under autocast
             scale = q.shape[-1] ** -0.5
-            shares = kernels.relative_softmax(logits.to(dtype), vertical.to(dtype), horizontal.to(dtype), scale)
+            shares = relative_softmax(logits.to(dtype), vertical.to(dtype), horizontal.to(dtype), scale)
             mixed: Tensor = shares @ v
             return mixed
     return window_attention(q, k, v, relative_bias(vertical, horizontal))
@@ -128,6 +152,25 @@ def _unfolded(kv: Tensor, heads: int, window: int, before: int, reach: int) -> t
     kv = kv.permute(4, 0, 1, 2, 3, 6, 7, 5)  # 2, B, rows, columns, heads, reach, reach, d
     keys, values = kv.reshape(2, batch * rows * columns, heads, reach**2, -1).unbind(0)
     return keys, values
+
+
+class _SplitHeads(torch.autograd.Function):
+    """`_split_heads`; its backward pass copies every part to its place, where autograd's stacks them all first."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor, ...]:
+        ctx.shape, ctx.numbers = x.shape, (window, parts, heads)
+        return _split_heads(x, window, parts, heads)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (batch, height, width, channels), (window, parts, heads) = ctx.shape, ctx.numbers
+        down, across, depth = height // window, width // window, channels // (parts * heads)
+        of_x = gradients[0].new_empty(batch, down, window, across, window, parts, heads, depth)
+        for part, gradient in enumerate(gradients):
+            windows = gradient.reshape(batch, down, across, heads, window, window, depth)
+            of_x[:, :, :, :, :, part] = windows.permute(0, 1, 4, 2, 5, 3, 6)
+        return of_x.view(batch, height, width, channels), None, None, None
 
 
 class _HaloTokens(torch.autograd.Function):
