@@ -26,7 +26,6 @@ GLOBAL_CROPS: Final = 2
 class DinoRecipe(Recipe):
     """Two global crops, which student and teacher see, and `local_crops` smaller ones for the student.
 
-    Before each crop the image is turned by up to `turn` degrees about its middle, and mirrored into the corners.
     `crop_scale` and `local_scale` are shares of an image's area, `local_size` the side of local crops in pixels. `blur`
     has the probability for the first and the second global and for local crops. `clip_grad` is the largest norm of each
     parameter's gradient, or with `clip_rule` 'all' of all together. The last layer is frozen for `freeze_last_layer`
@@ -53,7 +52,6 @@ class DinoRecipe(Recipe):
     ema: float | None = None
     drop_path: float | None = 0.1  # of the student
     crop_scale: tuple[float, float] | None = (0.4, 1.0)
-    turn: float = 0.0  # the authors' code turns nothing
     local_crops: int = 8
     local_size: int = 96
     local_scale: tuple[float, float] = (0.05, 0.4)
@@ -95,7 +93,6 @@ class DinoRecipe(Recipe):
         require(0 < low <= high, "blur_sigma with 0 < low <= high", self.blur_sigma, REMEDY)
         low, high = self.local_scale
         require(0 < low <= high <= 1, "local_scale with 0 < low <= high <= 1", self.local_scale, REMEDY)
-        require(0 <= self.turn <= 180, "turn from 0 to 180 degrees", self.turn, REMEDY)
         require(self.crop_scale is not None, "a crop_scale", "null", REMEDY)
         require(self.color_jitter <= 1, "color_jitter from 0 to 1", self.color_jitter, REMEDY)
         if self.teacher_warmup_epochs > self.epochs:
@@ -157,10 +154,10 @@ DINO_PRESETS: Final[Mapping[str, DinoRecipe]] = {
     # many prototypes and a slow centre: with 256 and 0.9 a few clusters by brightness or size take all
     "dino_shapes": dataclasses.replace(
         DINO_DIGITS,
-        epochs=18,
-        lr=2e-3,
+        epochs=16,
+        batch_size=32,
+        lr_batch=32,
         hflip=0.5,
-        turn=180.0,
         crop_scale=(0.75, 1.0),
         local_crops=0,
         jitter=1.0,

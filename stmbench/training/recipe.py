@@ -91,7 +91,7 @@ def _words(hint: Any) -> str:
 
 DecayRule = Literal["none_on_tables", "authors_code", "authors_code_of_detection"]
 REMEDY = "change the recipe"
-ADDED = ("milestones", "shorter_sides", "backbone_lr", "turn")  # fields that older, still known runs do not have
+ADDED = ("milestones", "shorter_sides", "backbone_lr")  # fields that older, still known runs do not have
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

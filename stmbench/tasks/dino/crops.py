@@ -6,7 +6,6 @@ What is random is drawn here, image by image; the changes themselves are made fo
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Final
 
 import numpy as np
@@ -41,26 +40,12 @@ class MultiCrop:
         return torch.stack(wide), torch.stack(near) if near else empty, changes
 
     def _crop(self, image: Image.Image, size: tuple[int, int], scale: tuple[float, float]) -> Tensor:
-        if self.recipe.turn:
-            image = turned(image, np.random.uniform(-self.recipe.turn, self.recipe.turn))
         top, left, height, width = RandomResizedCrop.get_params(image, [*scale], RATIO)
         crop = resized_crop(image, top, left, height, width, [*size], InterpolationMode.BICUBIC)
         if np.random.random() < self.recipe.hflip:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         found: Tensor = pil_to_tensor(crop)
         return found
-
-
-def turned(image: Image.Image, angle: float) -> Image.Image:
-    """An image turned counter-clockwise about its middle, in degrees; mirrored pixels fill the corners of its frame."""
-    width, height = image.size
-    reach = math.ceil((math.hypot(width, height) - min(width, height)) / 2)
-    given = np.asarray(image)
-    pixels = np.pad(given, [(reach, reach)] * 2 + [(0, 0)] * (given.ndim - 2), mode="symmetric")
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    x, y = width / 2, height / 2
-    matrix = cosine, -sine, reach + x - cosine * x + sine * y, sine, cosine, reach + y - sine * x - cosine * y
-    return Image.fromarray(pixels).transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
 
 
 def drawn_changes(recipe: DinoRecipe) -> NDArray[np.float64]:

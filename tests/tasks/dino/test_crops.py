@@ -13,7 +13,7 @@ from torchvision.transforms import functional as tv
 
 from stmbench.tasks.dino import colours
 from stmbench.tasks.dino.colours import change_colours
-from stmbench.tasks.dino.crops import CHANGES, ORDERS, MultiCrop, drawn_changes, turned
+from stmbench.tasks.dino.crops import CHANGES, ORDERS, MultiCrop, drawn_changes
 from stmbench.training.dino_recipe import DINO, DINO_PRESETS
 from stmbench.training.settings import seed_at
 
@@ -59,46 +59,6 @@ def test_local_crops_show_their_share_of_the_image() -> None:
     assert float(share.min()) > 0.2 * 0.8
     assert float(share.max()) < 0.3 * 1.2
     assert float((wide[..., -1].float() - wide[..., 0].float()).min()) / 200 > 0.5
-
-
-def test_a_quarter_and_half_a_turn_move_pixels_alone() -> None:
-    wide, square = image(), image().crop((0, 0, 40, 40))
-    for found, wanted in (
-        (turned(wide, 0.0), np.asarray(wide)),
-        (turned(wide, 180.0), np.asarray(wide)[::-1, ::-1]),
-        (turned(square, 90.0), np.rot90(np.asarray(square))),
-        (turned(square, -90.0), np.rot90(np.asarray(square), -1)),
-        (turned(square.convert("L"), 90.0), np.rot90(np.asarray(square.convert("L")))),
-    ):
-        np.testing.assert_allclose(np.asarray(found, dtype=float), wanted, atol=1)
-
-
-def test_any_turn_is_pillows_with_mirrored_corners() -> None:
-    source = image()
-    alone = np.asarray(source.rotate(33.0, Image.Resampling.BICUBIC))
-    found = np.asarray(turned(source, 33.0))
-    inside = slice(12, 28), slice(17, 33)  # what needs no pixel from beyond the borders
-    np.testing.assert_array_equal(found[inside], alone[inside])
-    assert not alone[:3, :3].any()  # Pillow's corners are black
-    assert found[:3, :3].std() > 20
-    pixels = np.asarray(source)
-    mirrored = np.concatenate([pixels[:, ::-1], pixels, pixels[:, ::-1]], 1)
-    mirrored = np.concatenate([mirrored[::-1], mirrored, mirrored[::-1]])
-    whole = Image.fromarray(mirrored).rotate(33.0, Image.Resampling.BICUBIC)
-    np.testing.assert_allclose(found.astype(float), np.asarray(whole)[40:80, 50:100], atol=1)
-
-
-def test_each_crop_has_its_own_turn_up_to_the_recipes() -> None:
-    """Of a ramp from left to right: the direction in which a crop grows brighter."""
-    ramp = Image.fromarray(np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (200, 200, 3)).copy())
-    recipe = dataclasses.replace(RECIPE, turn=30.0, local_crops=40, local_scale=(0.05, 0.1), hflip=0.0)
-    seed_at(0)
-    _, near, _ = MultiCrop(recipe, (64, 64))(ramp)
-    middle = near[:, 0, 3:-3, 3:-3].double()
-    down, right = (middle.diff(dim=axis).mean((1, 2)) for axis in (1, 2))
-    angles = torch.rad2deg(torch.atan2(-down, right))
-    assert 20 < float(angles.max()) < 35
-    assert -35 < float(angles.min()) < -20
 
 
 def test_frequencies_of_the_changes_are_the_recipes() -> None:
