@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stmbench.kernels.depthwise import GROUPS, pixels
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 
-@torch.library.custom_op("stmbench::branches", mutates_args=(), device_types="cpu")
+@operator("branches", device="cpu")
 def branches(
     x: Tensor, taps: Tensor, bias: Tensor | None, shapes: list[int], turned: bool = False, kept: bool = True
 ) -> Tensor:
@@ -35,7 +35,7 @@ def branches(
     return y
 
 
-@torch.library.custom_op("stmbench::branches_of_taps", mutates_args=(), device_types="cpu")
+@operator("branches_of_taps", device="cpu")
 def branches_of_taps(gradient: Tensor, x: Tensor, shapes: list[int]) -> Tensor:
     """(weights,): the gradient of `taps`, of each the sum over images and positions of `gradient` (B, H, W, C) times
     what it finds in `x`."""
@@ -55,8 +55,6 @@ def _sizes(x: Tensor, shapes: list[int]) -> tuple[int, ...]:
 
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
-    branches.register_fake(lambda x, *_, **__: x.new_empty(x.shape))
-    branches_of_taps.register_fake(lambda _, x, shapes: x.new_empty(_weights(shapes)))
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, taps, _, ctx.shapes, ctx.turned, ctx.kept = inputs
@@ -84,8 +82,11 @@ def _register() -> None:
         of_x = branches(gradient, taps, None, ctx.shapes, True, False) if ctx.needs_input_grad[1] else None
         return of_gradient, of_x, None
 
-    branches.register_autograd(gradients, setup_context=keep)
-    branches_of_taps.register_autograd(of_both, setup_context=keep_both)
+    def weights(_: Tensor, x: Tensor, shapes: list[int]) -> Tensor:
+        return x.new_empty(_weights(shapes))
+
+    describe(branches, shapes=lambda x, *_, **__: x.new_empty(x.shape), gradient=gradients, keep=keep)
+    describe(branches_of_taps, shapes=weights, gradient=of_both, keep=keep_both)
 
 
 _register()

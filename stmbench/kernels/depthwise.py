@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 GROUPS = 8  # of images whose sums are added last: of any number of threads the sums are the same
 
 
-@torch.library.custom_op("stmbench::depthwise", mutates_args=(), device_types="cpu")
+@operator("depthwise", device="cpu")
 def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, turned: bool) -> Tensor:
     """Each channel with its own kernel, zero outside the map; the output has the map's size.
 
@@ -33,7 +33,7 @@ def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, tur
     return y
 
 
-@torch.library.custom_op("stmbench::depthwise_of_kernel", mutates_args=(), device_types="cpu")
+@operator("depthwise_of_kernel", device="cpu")
 def depthwise_of_kernel(gradient: Tensor, x: Tensor, down: int, across: int, dilation: int) -> Tensor:
     """(C, 1, down, across): the kernel's gradient, of each tap the sum over images and positions of `gradient`
     (B, H, W, C) times what the tap finds in `x`."""
@@ -53,8 +53,6 @@ def pixels(x: Tensor) -> Tensor:
 
 def _register() -> None:
     """What compiled graphs and autograd need to know: the three sums are each linear in each of two tensors."""
-    depthwise.register_fake(lambda x, *_: x.new_empty(x.shape))
-    depthwise_of_kernel.register_fake(lambda _, x, down, across, *__: x.new_empty((x.shape[3], 1, down, across)))
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, kernel, _, ctx.dilation, ctx.turned = inputs
@@ -82,8 +80,11 @@ def _register() -> None:
         of_x = depthwise(gradient, kernel, None, ctx.dilation, True) if ctx.needs_input_grad[1] else None
         return of_gradient, of_x, None, None, None
 
-    depthwise.register_autograd(gradients, setup_context=keep)
-    depthwise_of_kernel.register_autograd(of_both, setup_context=keep_both)
+    def kernels(_: Tensor, x: Tensor, down: int, across: int, *__: Any) -> Tensor:
+        return x.new_empty((x.shape[3], 1, down, across))
+
+    describe(depthwise, shapes=lambda x, *_: x.new_empty(x.shape), gradient=gradients, keep=keep)
+    describe(depthwise_of_kernel, shapes=kernels, gradient=of_both, keep=keep_both)
 
 
 _register()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 
-@torch.library.custom_op("stmbench::spectrum", mutates_args=(), device_types="cpu")
+@operator("spectrum", device="cpu")
 def spectrum(x: Tensor, doubled: bool = False) -> Tensor:
     """The unitary transform over H and W.
 
@@ -28,7 +29,7 @@ def spectrum(x: Tensor, doubled: bool = False) -> Tensor:
     return torch.view_as_complex(found)
 
 
-@torch.library.custom_op("stmbench::from_spectrum", mutates_args=(), device_types="cpu")
+@operator("from_spectrum", device="cpu")
 def from_spectrum(coefficients: Tensor, width: int, halved: bool = False) -> Tensor:
     """The inverse: complex (B, H, W // 2 + 1, C) -> (B, H, W, C). `halved`: columns that stand for their conjugates too
     count half, as in the gradient of `spectrum`. Imaginary parts of what is its own conjugate are ignored."""
@@ -57,14 +58,14 @@ def _register() -> None:
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *_, ctx.halved = inputs
 
-    spectrum.register_fake(spectrum_shape)
-    from_spectrum.register_fake(map_shape)
-    spectrum.register_autograd(
-        lambda ctx, gradient: (from_spectrum(gradient, ctx.width, not ctx.doubled), None), setup_context=keep_width
-    )
-    from_spectrum.register_autograd(
-        lambda ctx, gradient: (spectrum(gradient, not ctx.halved), None, None), setup_context=keep
-    )
+    def of_map(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return from_spectrum(gradient, ctx.width, not ctx.doubled), None
+
+    def of_coefficients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return spectrum(gradient, not ctx.halved), None, None
+
+    describe(spectrum, shapes=spectrum_shape, gradient=of_map, keep=keep_width)
+    describe(from_spectrum, shapes=map_shape, gradient=of_coefficients, keep=keep)
 
 
 _register()

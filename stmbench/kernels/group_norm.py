@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 
-@torch.library.custom_op("stmbench::group_norm", mutates_args=(), device_types="cpu")
+@operator("group_norm", device="cpu")
 def group_norm(
     x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,7 +35,7 @@ def group_norm(
     return y, mean, rstd
 
 
-@torch.library.custom_op("stmbench::group_norm_backward", mutates_args=(), device_types="cpu")
+@operator("group_norm_backward", device="cpu")
 def group_norm_backward(
     gradient: Tensor, x: Tensor, y: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,10 +65,6 @@ def _gradients(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
-    group_norm.register_fake(lambda x, weight, bias, groups, *_: _outputs(x, groups))
-    group_norm_backward.register_fake(
-        lambda gradient, x, *_: (torch.empty_like(x, memory_format=torch.channels_last), *x.new_empty(2, x.shape[1]))
-    )
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         x, weight, _, _, _, ctx.relu = inputs
@@ -78,7 +75,12 @@ def _register() -> None:
         found = group_norm_backward(gradient, *ctx.saved_tensors, ctx.relu)
         return (*found, None, None, None)
 
-    group_norm.register_autograd(gradients, setup_context=keep)
+    def of_inputs(_: Tensor, x: Tensor, *__: Any) -> tuple[Tensor, ...]:
+        return (torch.empty_like(x, memory_format=torch.channels_last), *x.new_empty(2, x.shape[1]))
+
+    shapes = lambda x, weight, bias, groups, *_: _outputs(x, groups)  # noqa: E731
+    describe(group_norm, shapes=shapes, gradient=gradients, keep=keep)
+    describe(group_norm_backward, shapes=of_inputs)
 
 
 _register()

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 
-@torch.library.custom_op("stmbench::halo_tokens", mutates_args=())
+@operator("halo_tokens", device="cpu")
 def halo_tokens(kv: Tensor, heads: int, window: int, before: int, reach: int) -> tuple[Tensor, Tensor]:
     """Keys and values of the tokens around each window, zero outside the map.
 
@@ -30,7 +31,7 @@ def halo_tokens(kv: Tensor, heads: int, window: int, before: int, reach: int) ->
     return keys, values
 
 
-@torch.library.custom_op("stmbench::halo_tokens_backward", mutates_args=())
+@operator("halo_tokens_backward", device="cpu")
 def halo_tokens_backward(
     of_keys: Tensor, of_values: Tensor, shape: list[int], heads: int, window: int, before: int, reach: int
 ) -> Tensor:
@@ -55,8 +56,6 @@ def _tokens(kv: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
-    halo_tokens.register_fake(lambda kv, *numbers: _tokens(kv, _sizes(kv.shape, *numbers)))
-    halo_tokens_backward.register_fake(lambda of_keys, of_values, shape, *_: of_keys.new_empty(shape))
 
     def keep_numbers(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.shape, ctx.numbers = list(inputs[0].shape), inputs[1:]
@@ -64,7 +63,11 @@ def _register() -> None:
     def of_kv(ctx: Any, of_keys: Tensor, of_values: Tensor) -> tuple[Tensor | None, ...]:
         return (halo_tokens_backward(of_keys, of_values, ctx.shape, *ctx.numbers), None, None, None, None)
 
-    halo_tokens.register_autograd(of_kv, setup_context=keep_numbers)
+    def shapes(kv: Tensor, *numbers: int) -> tuple[Tensor, Tensor]:
+        return _tokens(kv, _sizes(kv.shape, *numbers))
+
+    describe(halo_tokens, shapes=shapes, gradient=of_kv, keep=keep_numbers)
+    describe(halo_tokens_backward, shapes=lambda of_keys, of_values, shape, *_: of_keys.new_empty(shape))
 
 
 _register()

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 
-@torch.library.custom_op("stmbench::roi_align", mutates_args=(), device_types="cpu")
+@operator("roi_align", device="cpu")
 def roi_align(
     maps: list[Tensor],
     regions: Tensor,
@@ -47,7 +48,7 @@ def roi_align(
     return cut.permute(0, 3, 1, 2)
 
 
-@torch.library.custom_op("stmbench::roi_align_backward", mutates_args=(), device_types="cpu")
+@operator("roi_align_backward", device="cpu")
 def roi_align_backward(
     gradient: Tensor,
     maps: list[Tensor],
@@ -89,12 +90,6 @@ def _numbers(
 
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
-    roi_align.register_fake(
-        lambda maps, regions, levels, scales, height, width, *_: _cuts(maps, regions, height, width).permute(0, 3, 1, 2)
-    )
-    roi_align_backward.register_fake(
-        lambda gradient, maps, *_: [torch.empty_like(each, memory_format=torch.channels_last) for each in maps]
-    )
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         maps, regions, levels, ctx.scales, _, _, ctx.sampling_ratio, ctx.aligned = inputs
@@ -105,7 +100,14 @@ def _register() -> None:
         found = roi_align_backward(gradient, maps, regions, levels, ctx.scales, ctx.sampling_ratio, ctx.aligned)
         return (found, None, None, None, None, None, None, None)
 
-    roi_align.register_autograd(gradients, setup_context=keep)
+    def shapes(maps: list[Tensor], regions: Tensor, _: Tensor, __: list[float], *size: Any) -> Tensor:
+        return _cuts(maps, regions, *size[:2]).permute(0, 3, 1, 2)
+
+    describe(roi_align, shapes=shapes, gradient=gradients, keep=keep)
+    describe(
+        roi_align_backward,
+        shapes=lambda gradient, maps, *_: [torch.empty_like(each, memory_format=torch.channels_last) for each in maps],
+    )
 
 
 _register()

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
+from stmbench.kernels.operators import describe, operator
 
 
-@torch.library.custom_op("stmbench::relative_softmax", mutates_args=())
+@operator("relative_softmax", device="cpu")
 def relative_softmax(logits: Tensor, vertical: Tensor, horizontal: Tensor, scale: float) -> Tensor:
     """Softmax over the keys (i, j) of scale * logits + vertical[i] + horizontal[j].
 
@@ -30,7 +31,7 @@ def relative_softmax(logits: Tensor, vertical: Tensor, horizontal: Tensor, scale
     return shares
 
 
-@torch.library.custom_op("stmbench::relative_softmax_backward", mutates_args=())
+@operator("relative_softmax_backward", device="cpu")
 def relative_softmax_backward(
     shares: Tensor, gradient: Tensor, rows: int, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +51,7 @@ def _terms(shares: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
     return shares.new_empty(shares.shape), vertical, horizontal
 
 
-@torch.library.custom_op("stmbench::biased_softmax", mutates_args=())
+@operator("biased_softmax", device="cpu")
 def biased_softmax(logits: Tensor, bias: Tensor, scale: float) -> Tensor:
     """Softmax over the last dimension of scale * logits + bias.
 
@@ -67,7 +68,7 @@ def biased_softmax(logits: Tensor, bias: Tensor, scale: float) -> Tensor:
     return shares
 
 
-@torch.library.custom_op("stmbench::biased_softmax_backward", mutates_args=())
+@operator("biased_softmax_backward", device="cpu")
 def biased_softmax_backward(
     shares: Tensor, gradient: Tensor, outer: int, inner: int, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -84,12 +85,6 @@ def _logits_and_bias(shares: Tensor, outer: int, inner: int) -> tuple[Tensor, Te
 
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
-    relative_softmax.register_fake(lambda logits, *_: logits.new_empty(logits.shape))
-    relative_softmax_backward.register_fake(lambda shares, gradient, rows, _: _terms(shares, rows))
-    biased_softmax.register_fake(lambda logits, *_: logits.new_empty(logits.shape))
-    biased_softmax_backward.register_fake(
-        lambda shares, gradient, outer, inner, _: _logits_and_bias(shares, outer, inner)
-    )
 
     def keep_rows(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(output)
@@ -98,8 +93,6 @@ def _register() -> None:
     def of_relative(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return (*relative_softmax_backward(*ctx.saved_tensors, gradient, *ctx.numbers), None)
 
-    relative_softmax.register_autograd(of_relative, setup_context=keep_rows)
-
     def keep_sizes(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(output)
         ctx.numbers = *inputs[1].shape[:2], inputs[2]
@@ -107,7 +100,15 @@ def _register() -> None:
     def of_biased(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return (*biased_softmax_backward(*ctx.saved_tensors, gradient, *ctx.numbers), None)
 
-    biased_softmax.register_autograd(of_biased, setup_context=keep_sizes)
+    def shares(logits: Tensor, *_: Any) -> Tensor:
+        return logits.new_empty(logits.shape)
+
+    describe(relative_softmax, shapes=shares, gradient=of_relative, keep=keep_rows)
+    describe(relative_softmax_backward, shapes=lambda shares, gradient, rows, _: _terms(shares, rows))
+    describe(biased_softmax, shapes=shares, gradient=of_biased, keep=keep_sizes)
+    describe(
+        biased_softmax_backward, shapes=lambda shares, gradient, outer, inner, _: _logits_and_bias(shares, outer, inner)
+    )
 
 
 _register()

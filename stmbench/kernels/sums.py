@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from stmbench.kernels.library import CALLS, call
+from stmbench.kernels.operators import describe, operator
 
 DEVICES = ("cpu", "cuda")  # that these operators have kernels for
 Two: TypeAlias = tuple[Tensor, Tensor]
 Three: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("stmbench::deformable_sums", mutates_args=(), device_types="cpu")
+@operator("deformable_sums", device="cpu")
 def deformable_sums(
     value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, scale: float, softmax: bool
 ) -> Tensor:
@@ -43,7 +44,7 @@ def deformable_sums(
     return y
 
 
-@torch.library.custom_op("stmbench::deformable_sums_backward", mutates_args=(), device_types="cpu")
+@operator("deformable_sums_backward", device="cpu")
 def deformable_sums_backward(
     value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, scale: float, softmax: bool, gradient: Tensor
 ) -> Three:
@@ -74,7 +75,7 @@ def _points(value: Tensor, offsets: Tensor, weights: Tensor, softmax: bool) -> t
     return (*sizes, *steps, int(softmax))
 
 
-@torch.library.custom_op("stmbench::grouped_sums", mutates_args=(), device_types="cpu")
+@operator("grouped_sums", device="cpu")
 def grouped_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
     """y[p, c] = sum over taps t of weights[p, g, t] values[p + offset(t), c], g the group of channels c is in.
 
@@ -91,7 +92,7 @@ def grouped_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
     return y
 
 
-@torch.library.custom_op("stmbench::grouped_sums_backward", mutates_args=(), device_types="cpu")
+@operator("grouped_sums_backward", device="cpu")
 def grouped_sums_backward(values: Tensor, weights: Tensor, side: int, gradient: Tensor) -> Two:
     """The gradients of values and weights."""
     given = tuple(tensor.contiguous() for tensor in (values, weights, gradient))
@@ -100,7 +101,7 @@ def grouped_sums_backward(values: Tensor, weights: Tensor, side: int, gradient: 
     return gradients
 
 
-@torch.library.custom_op("stmbench::interleaved_sums", mutates_args=(), device_types="cpu")
+@operator("interleaved_sums", device="cpu")
 def interleaved_sums(values: Tensor, weights: Tensor, side: int, halves: int) -> Tensor:
     """`grouped_sums` for groups that interleave: channel c is in group c mod groups.
 
@@ -111,7 +112,7 @@ def interleaved_sums(values: Tensor, weights: Tensor, side: int, halves: int) ->
     return y
 
 
-@torch.library.custom_op("stmbench::interleaved_sums_backward", mutates_args=(), device_types="cpu")
+@operator("interleaved_sums_backward", device="cpu")
 def interleaved_sums_backward(values: Tensor, weights: Tensor, side: int, halves: int, gradient: Tensor) -> Two:
     """The gradients of values and weights."""
     given = tuple(tensor.contiguous() for tensor in (values, weights, gradient))
@@ -132,32 +133,32 @@ def _like(*tensors: Tensor) -> Any:
 def _register_triton() -> None:
     """The same operators on CUDA. Triton is imported when the first of them runs."""
 
-    @deformable_sums.register_kernel("cuda")
+    @torch.library.impl("stmbench::deformable_sums", "cuda")
     def _(value: Tensor, offsets: Tensor, weights: Tensor, *rest: Any) -> Tensor:
         found: Tensor = _triton("deformable_sums")(value, inner(offsets, 2), inner(weights, 1), *rest)
         return found
 
-    @deformable_sums_backward.register_kernel("cuda")
+    @torch.library.impl("stmbench::deformable_sums_backward", "cuda")
     def _(value: Tensor, offsets: Tensor, weights: Tensor, *rest: Any) -> Three:
         found: Three = _triton("deformable_sums_backward")(value, inner(offsets, 2), inner(weights, 1), *rest)
         return found
 
-    @grouped_sums.register_kernel("cuda")
+    @torch.library.impl("stmbench::grouped_sums", "cuda")
     def _(values: Tensor, weights: Tensor, side: int) -> Tensor:
         found: Tensor = _triton("neighbourhood_sums")(values, weights, side, 1, interleaved=False)
         return found
 
-    @grouped_sums_backward.register_kernel("cuda")
+    @torch.library.impl("stmbench::grouped_sums_backward", "cuda")
     def _(values: Tensor, weights: Tensor, side: int, gradient: Tensor) -> Two:
         found: Two = _triton("neighbourhood_sums_backward")(values, weights, side, 1, gradient, interleaved=False)
         return found
 
-    @interleaved_sums.register_kernel("cuda")
+    @torch.library.impl("stmbench::interleaved_sums", "cuda")
     def _(values: Tensor, weights: Tensor, side: int, halves: int) -> Tensor:
         found: Tensor = _triton("neighbourhood_sums")(values, weights, side, halves, interleaved=True)
         return found
 
-    @interleaved_sums_backward.register_kernel("cuda")
+    @torch.library.impl("stmbench::interleaved_sums_backward", "cuda")
     def _(values: Tensor, weights: Tensor, side: int, halves: int, gradient: Tensor) -> Two:
         found: Two = _triton("neighbourhood_sums_backward")(values, weights, side, halves, gradient, interleaved=True)
         return found
@@ -172,17 +173,15 @@ def _triton(name: str) -> Any:
 
 def _register() -> None:
     """What compiled graphs and autograd need to know."""
-    for operator in (deformable_sums, grouped_sums, interleaved_sums):
-        operator.register_fake(lambda values, *_: _like(values)[0])
-    deformable_sums_backward.register_fake(lambda value, offsets, weights, *_: _like(value, offsets, weights))
-    grouped_sums_backward.register_fake(lambda values, weights, *_: _like(values, weights))
-    interleaved_sums_backward.register_fake(lambda values, weights, *_: _like(values, weights))
+    describe(deformable_sums_backward, shapes=lambda value, offsets, weights, *_: _like(value, offsets, weights))
+    for backward in (grouped_sums_backward, interleaved_sums_backward):
+        describe(backward, shapes=lambda values, weights, *_: _like(values, weights))
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*(value for value in inputs if isinstance(value, Tensor)))
         ctx.numbers = tuple(value for value in inputs if not isinstance(value, Tensor))
 
-    for operator, backward in (
+    for made, backward in (
         (deformable_sums, deformable_sums_backward),
         (grouped_sums, grouped_sums_backward),
         (interleaved_sums, interleaved_sums_backward),
@@ -194,7 +193,7 @@ def _register() -> None:
             rest = len(saved) + len(ctx.numbers) - len(found)  # the grid, and what is no tensor
             return (*found, *(None for _ in range(rest)))
 
-        operator.register_autograd(gradients, setup_context=keep)
+        describe(made, shapes=lambda values, *_: _like(values)[0], gradient=gradients, keep=keep)
 
 
 _register()

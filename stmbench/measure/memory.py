@@ -165,8 +165,9 @@ def max_rss() -> int:
 def stabilise_memory() -> None:
     """Return memory that the imports freed, and make the libraries allocate the buffers that they keep.
 
-    PyTorch imports its compiler (about 150 MB with sympy) when an operator written in Python, as the kernels and scans
-    are, is called for the first time: it is there before, so that no model is charged for it.
+    PyTorch imports its compiler (about 150 MB with sympy) when an optimiser is made, activations are recomputed, or an
+    operator by `torch.library.custom_op`, as plug-ins have them, is called for the first time: it is there before, so
+    that no model is charged for it.
     """
     importlib.import_module("torch._dynamo")
     with torch.no_grad():

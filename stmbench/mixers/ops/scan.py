@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.kernels.operators import describe, operator
+
 BLOCK = 16  # positions that are scanned one by one, in all blocks at once
 ON_CPU, ELSEWHERE = 2**17, 2**26  # states in a chunk
 
@@ -71,25 +73,22 @@ def initial_delta_bias(scans: int, dim: int) -> Tensor:
     return delta + torch.log(-torch.expm1(-delta))
 
 
-@torch.library.custom_op(
-    "stmbench::selective_scan",
-    mutates_args=(),
+@operator(
+    "selective_scan",
     schema="(Tensor u, Tensor delta, Tensor a, Tensor b, Tensor c) -> (Tensor, Tensor)",
 )
 def _selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return scan_chunks(u, delta, a, b, c)
 
 
-@_selective_scan.register_fake
 def _selective_scan_shapes(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     size = chunk_size(u, a.shape[1])
     chunks = (u.shape[2] + size - 1) // size
     return u.new_empty(u.shape), u.new_empty(chunks, u.shape[0], u.shape[1], *a.shape[1:])
 
 
-@torch.library.custom_op(
-    "stmbench::selective_scan_backward",
-    mutates_args=(),
+@operator(
+    "selective_scan_backward",
     schema="(Tensor grad, Tensor u, Tensor delta, Tensor a, Tensor b, Tensor c, Tensor starts)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
@@ -99,23 +98,20 @@ def _selective_scan_backward(
     return scan_chunks_back(grad, u, delta, a, b, c, starts)
 
 
-@_selective_scan_backward.register_fake
 def _selective_scan_backward_shapes(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.new_empty(tensor.shape) for tensor in inputs[:5])
 
 
-@torch.library.custom_op("stmbench::linear_scan", mutates_args=(), schema="(Tensor a, Tensor b) -> Tensor")
+@operator("linear_scan", schema="(Tensor a, Tensor b) -> Tensor")
 def _linear_scan(a: Tensor, b: Tensor) -> Tensor:
     return _scan(a.expand_as(b), b.clone(memory_format=torch.contiguous_format))
 
 
-@torch.library.custom_op("stmbench::linear_scan_back", mutates_args=(), schema="(Tensor a, Tensor b) -> Tensor")
+@operator("linear_scan_back", schema="(Tensor a, Tensor b) -> Tensor")
 def _linear_scan_back(a: Tensor, b: Tensor) -> Tensor:
     return _scan_back(a.expand_as(b), b.clone(memory_format=torch.contiguous_format))
 
 
-@_linear_scan.register_fake
-@_linear_scan_back.register_fake
 def _linear_scan_shapes(a: Tensor, b: Tensor) -> Tensor:
     return b.new_empty(b.shape)
 
@@ -139,8 +135,10 @@ def _gradients_of_linear_scan(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     return (flow * before).sum_to_size(a.shape), flow
 
 
-_selective_scan.register_autograd(_gradients_of_selective_scan, setup_context=_keep)
-_linear_scan.register_autograd(_gradients_of_linear_scan, setup_context=_keep_states)
+describe(_selective_scan, shapes=_selective_scan_shapes, gradient=_gradients_of_selective_scan, keep=_keep)
+describe(_selective_scan_backward, shapes=_selective_scan_backward_shapes)
+describe(_linear_scan, shapes=_linear_scan_shapes, gradient=_gradients_of_linear_scan, keep=_keep_states)
+describe(_linear_scan_back, shapes=_linear_scan_shapes)
 
 
 def scan_chunks(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

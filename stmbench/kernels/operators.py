@@ -1,0 +1,57 @@
+"""Operators of PyTorch that are written in Python, as `torch.library.custom_op` makes them.
+
+That one imports PyTorch's compiler when an operator is called for the first time: a second, and 150 MB. Here the
+compiler is imported when something is compiled. An operator is made by `operator` and finished by `describe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+
+EVERYWHERE: Final = "default"  # on every device, by the same code
+
+
+def operator(name: str, *, device: str = EVERYWHERE, schema: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator that makes a function the operator `stmbench::name`, and gives what calls it.
+
+    Args:
+        name: of the operator.
+        device: where the function runs, "cpu" or "cuda".
+        schema: its arguments and results; read from the annotations where it is None. It changes no argument.
+    """
+
+    def define(function: Callable[..., Any]) -> Any:
+        qualified = f"stmbench::{name}"
+        given = schema or torch.library.infer_schema(function, mutates_args=())
+        torch.library.define(qualified, given, tags=(torch.Tag.pt2_compliant_tag,))
+        torch.library.impl(qualified, device)(function)
+        return getattr(torch.ops.stmbench, name).default
+
+    return define
+
+
+def describe(
+    made: Any,
+    *,
+    shapes: Callable[..., Any],
+    gradient: Callable[..., Any] | None = None,
+    keep: Callable[..., None] | None = None,
+) -> None:
+    """Say what compiled graphs and autograd need to know of an operator.
+
+    Args:
+        made: what `operator` gave.
+        shapes: its results for its arguments, not filled.
+        gradient: as `torch.library.register_autograd` takes it. Without one, differentiating the operator is an error:
+            PyTorch alone would warn and give zeros.
+        keep: what the gradient needs, as `setup_context` there.
+    """
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError(f"{made} has no derivative: expected at most one backward pass through it, got two")
+
+    torch.library.register_fake(made, shapes)
+    torch.library.register_autograd(made, gradient or refuse, setup_context=keep)
