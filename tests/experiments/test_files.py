@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 EMBEDDED_STUDIES = (
     *("quickstart", "detection_quickstart", "embedded_study", "embedded_relations"),
-    *("modern_mixers", "modern_relations", "dino_mixers", "supervised_mixers", "dino_shapes"),
+    *("modern_mixers", "modern_relations", "dino_mixers", "supervised_mixers", "dino_shapes", "supervised_shapes"),
 )
 REPRODUCED = {
     "stm": (

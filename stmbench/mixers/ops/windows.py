@@ -98,19 +98,17 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale
 
 def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
     if q.dtype in WHOLE and can_run(q, k, v, bias):
-        logits = q @ k.transpose(2, 3)
-        dtype = torch.promote_types(logits.dtype, bias.dtype)
-        if dtype in WHOLE:  # not so under autocast
-            mixed: Tensor = biased_softmax(logits.to(dtype), bias.to(dtype), scale) @ v
-            return mixed
+        dtype = torch.promote_types(q.dtype, bias.dtype)
+        logits = (q @ k.transpose(2, 3)).to(dtype)  # in half precision under autocast
+        shares: Tensor = biased_softmax(logits, bias.to(dtype), scale)
+        return shares @ v
     logits = (q * scale) @ k.transpose(2, 3)
     logits += bias
     if logits.dtype in FAR:
         # the softmax would give e^-88 and less, which a CPU multiplies many times more slowly than 0
         least = logits.detach().amax(dim=-1, keepdim=True) - FAR[logits.dtype]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    mixed = logits.softmax(dim=-1) @ v
-    return mixed
+    return logits.softmax(dim=-1) @ v
 
 
 def relative_bias(vertical: Tensor, horizontal: Tensor) -> Tensor:
