@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, Final
@@ -117,9 +118,17 @@ class SelfDistillation(nn.Module):
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
         """Move the teacher's parameters towards the student's; buffers stay its own, as in the authors' code."""
-        own: list[Tensor] = [*self.teacher.parameters()]
-        others: list[Tensor] = [*self.student.parameters()]
-        torch._foreach_lerp_(own, others, 1 - momentum)
+        torch._foreach_lerp_(self._of_teacher, self.of_student, 1 - momentum)
+
+    # collected once, which takes longer than to move them
+    @functools.cached_property
+    def of_student(self) -> list[Tensor]:
+        """The student's parameters."""
+        return [*self.student.parameters()]
+
+    @functools.cached_property
+    def _of_teacher(self) -> list[Tensor]:
+        return [*self.teacher.parameters()]
 
     def no_weight_decay(self) -> set[str]:
         """The student's parameters that its backbone exempts."""

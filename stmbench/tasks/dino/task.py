@@ -157,7 +157,7 @@ class SelfDistillationTask(Task):
         """Clip as the recipe says; the last layer has no gradient while it is frozen."""
         student, recipe = self._model.student, self.recipe
         if recipe.clip_grad is not None and recipe.clip_rule == "each":
-            limit_each([p.grad for p in student.parameters() if p.grad is not None], recipe.clip_grad)
+            limit_each([p.grad for p in self._model.of_student if p.grad is not None], recipe.clip_grad)
         else:
             super().limit_gradients(student, step)
         if step < recipe.freeze_last_layer * self._steps_of_epoch:
