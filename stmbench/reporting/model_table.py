@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
@@ -40,26 +40,35 @@ def measured(frame: pd.DataFrame, metric: str, heading: str = "", unit: str | No
 
 
 def by_model(name: str, title: str, columns: Sequence[Measured], *, note: str = "") -> Table | None:
-    """A row for each label, in the order of the columns' points; None where no column has a point."""
+    """A row for each label and weights, in the order of the columns' points; None where no column has a point.
+
+    A label says what tells the points of one metric apart, and metrics differ in that: times of trainings in two batch
+    sizes name them, accuracies of which one was measured do not. A point whose label has no row yet belongs to the row
+    of the same model and setting, if there is one; points of different weights never share a row.
+    """
     filled = [column for column in columns if column.points]
-    first: dict[str, Point] = {}
+    first: dict[tuple[str, str], Point] = {}
+    known: dict[tuple[Any, ...], tuple[str, str]] = {}  # model and setting -> row
+    cells: list[dict[tuple[str, str], Cell]] = []
     for column in filled:
+        shown = display(column.metric, values=[point.value for point in column.points])
+        of_column: dict[tuple[str, str], Cell] = {}
         for point in column.points:
-            first.setdefault(point.label, point)
+            own, setting = (point.label, weights(point)), (point.model, *point.facts.values())
+            row = own if own in first else known.get(setting, own)
+            known.setdefault(setting, row)
+            first.setdefault(row, point)
+            of_column[row] = cell(point, column.metric, shown)
+        cells.append(of_column)
     if not first:
         return None
-    units = [display(column.metric, values=[point.value for point in column.points]) for column in filled]
-    cells = [
-        {point.label: cell(point, column.metric, shown) for point in column.points}
-        for column, shown in zip(filled, units, strict=True)
-    ]
     dash = Cell(text="–")
     lines = [
         Row(
-            cells=(Cell(text=label, detail=weights(point)), *(of_column.get(label, dash) for of_column in cells)),
+            cells=(Cell(text=row[0], detail=row[1]), *(of_column.get(row, dash) for of_column in cells)),
             model=point.model,
         )
-        for label, point in first.items()
+        for row, point in first.items()
     ]
     heads = (Column(heading="Model", is_number=False), *(column.column for column in filled))
     return Table(name=name, title=title, columns=heads, lines=tuple(lines), note=note)

@@ -278,3 +278,17 @@ def test_a_front_of_one_trained_model_is_left_out_and_said() -> None:
     assert not [plot.name for plot in together.plots if plot.name.startswith("accuracy")]
     said = [caveat.text for caveat in together.caveats]
     assert "No figure of accuracy against throughput or MACs: one trained model is no front." in said
+
+
+def test_a_trainings_time_stands_in_its_row_where_other_trainings_have_another_batch() -> None:
+    """Times name the batch, which both kinds of training have; accuracies, of one kind each, do not."""
+    rows = []
+    for metric, batch, weights in (("accuracy", 64, "shapes.e15.s0:a"), ("knn_accuracy", 32, "shapes.dino.e16.s0:b")):
+        for mixer, seconds in (("dw_conv", 50.0), ("sr_attn", 80.0)):
+            trained: dict[str, Any] = {"analysis": "train", "definition": "train.v1", "level": None, "seed": 0}
+            trained |= {"weights": f"{weights}{mixer}", "batch_size": batch, "ci_low": None, "ci_high": None}
+            rows.append(like(attacked(mixer)[0], metric=metric, value=0.9, **trained))
+            rows.append(like(attacked(mixer)[0], metric="training_time", value=seconds + batch, unit="s", **trained))
+    (table, *_) = only(rows).tables
+    lines = [[cell.text for cell in line.cells[1:]] for line in table.lines]
+    assert lines == [["90.0", "–", "114"], ["90.0", "–", "144"], ["–", "90.0", "82"], ["–", "90.0", "112"]]
