@@ -6,6 +6,8 @@ compiler is imported when something is compiled. An operator is made by `operato
 
 from __future__ import annotations
 
+import inspect
+import typing
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -25,12 +27,28 @@ def operator(name: str, *, device: str = EVERYWHERE, schema: str | None = None) 
 
     def define(function: Callable[..., Any]) -> Any:
         qualified = f"stmbench::{name}"
-        given = schema or torch.library.infer_schema(function, mutates_args=())
+        given = schema or _schema(function)
         torch.library.define(qualified, given, tags=(torch.Tag.pt2_compliant_tag,))
         torch.library.impl(qualified, device)(function)
         return getattr(torch.ops.stmbench, name).default
 
     return define
+
+
+def _schema(function: Callable[..., Any]) -> str:
+    """By the annotations; of lists PyTorch before 2.6 reads `typing.List` alone."""
+
+    def read(annotation: Any) -> Any:
+        is_list = typing.get_origin(annotation) is list
+        return typing.List[typing.get_args(annotation)] if is_list else annotation  # type: ignore[misc]  # noqa: UP006
+
+    signature = inspect.signature(function, eval_str=True)
+    parameters = [each.replace(annotation=read(each.annotation)) for each in signature.parameters.values()]
+    prototype = lambda: None  # noqa: E731
+    prototype.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=parameters, return_annotation=read(signature.return_annotation)
+    )
+    return torch.library.infer_schema(prototype, mutates_args=())
 
 
 def describe(
