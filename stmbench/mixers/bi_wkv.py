@@ -201,6 +201,8 @@ class BiWKV(Mixer):
 def q_shift(x: Tensor) -> Tensor:
     """(B, H, W, C): quarters of the channels from the left, right, top and bottom neighbour; what is left stays."""
     quarter = x.shape[3] // 4
+    if quarter == 0:
+        return x  # fewer than four channels: nothing is left to move, and PyTorch 2.5 pads no empty tensor
     left, right, top, bottom, rest = torch.split(x, [quarter] * 4 + [x.shape[3] - 4 * quarter], dim=3)
     moved = (
         F.pad(left[:, :, :-1], (0, 0, 1, 0)),

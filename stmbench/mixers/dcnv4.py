@@ -146,7 +146,7 @@ class Dcnv4(Mixer):
         """(B, H, W, C) -> (B, H, W, C)."""
         value = self.proj_in(x)
         offsets, weights = self._offsets(x)
-        grid = _grid(self.config, offsets.dtype, offsets.device)
+        grid = self._grid(offsets)
         sampled = deformable_samples(value, offsets, weights, grid, scale=self.config.offset_scale)
         if self.center_scale is not None:
             share = self.center_scale(sampled).sigmoid()[..., None]  # B, H, W, groups, 1
@@ -166,8 +166,12 @@ class Dcnv4(Mixer):
             and weights (B, H, W, groups, K), of any sign.
         """
         offsets, weights = self._offsets(x)
-        grid = _grid(self.config, offsets.dtype, offsets.device)
+        grid = self._grid(offsets)
         return deformed_positions(offsets, grid, self.config.offset_scale), weights
+
+    def _grid(self, like: Tensor) -> Tensor:
+        config = self.config
+        return _grid(config.kernel, config.remove_center, config.dilation, config.offset_scale, like.dtype, like.device)
 
     def _offsets(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets (B, H, W, groups, K, 2), float32 or better, and weights (B, H, W, groups, K)."""
@@ -252,11 +256,13 @@ class Dcnv4(Mixer):
 
 
 @cached_table
-def _grid(config: Dcnv4Config, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _grid(
+    kernel: int, remove_center: bool, dilation: int, offset_scale: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """Where the points are without offsets, (K, 2), (x, y) in tokens from the position."""
-    step = torch.arange(config.kernel, dtype=dtype, device=device) - config.kernel // 2
+    step = torch.arange(kernel, dtype=dtype, device=device) - kernel // 2
     grid = torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1).view(-1, 2)  # x in the outer loop
-    if config.remove_center:
+    if remove_center:
         middle = len(grid) // 2
         grid = torch.cat((grid[:middle], grid[middle + 1 :]))
-    return grid * config.dilation * config.offset_scale
+    return grid * dilation * offset_scale

@@ -125,7 +125,9 @@ def test_traces_exports_and_function_transforms_show_the_plain_form() -> None:
     with setting.counted() as calls, torch.no_grad():
         traced = torch.jit.trace(mixer, x, check_trace=False)
         program = torch.export.export(mixer, (x,))
-        torch.func.jvp(built("cot").eval(), (x,), (torch.ones_like(x),))  # PyTorch's grid_sample has no forward mode
+        torch.func.jvp(
+            built("outlook_attn").eval(), (x,), (torch.ones_like(x),)
+        )  # PyTorch's grid_sample has no forward mode
     assert not calls
     assert "stmbench::" not in str(traced.inlined_graph)
     if hasattr(torch.compiler, "is_exporting"):
