@@ -48,3 +48,12 @@ def test_keys_beyond_the_seam_have_no_share_below_normal_numbers(
         exact,
         **{"rtol": 0.1, "atol": 2e-3} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-38},
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 5), (2, 3, 4, 1), (1, 3, 4, 5), (4, 5)])
+def test_a_bias_that_is_the_same_for_all_queries_is_repeated(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 8, generator=generator, dtype=torch.float64) for n in (4, 5, 5))
+    bias = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    wanted = (q @ k.transpose(2, 3) * 8**-0.5 + bias).softmax(-1) @ v
+    torch.testing.assert_close(window_attention(q, k, v, bias), wanted)

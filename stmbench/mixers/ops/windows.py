@@ -97,7 +97,8 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale
 
 
 def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
-    if q.dtype in WHOLE and can_run(q, k, v, bias):
+    is_whole = bias.ndim == 4 and bias.shape[2:] == (q.shape[2], k.shape[2])  # not one that PyTorch would repeat
+    if is_whole and q.dtype in WHOLE and can_run(q, k, v, bias):
         dtype = torch.promote_types(q.dtype, bias.dtype)
         logits = (q @ k.transpose(2, 3)).to(dtype)  # in half precision under autocast
         shares: Tensor = biased_softmax(logits, bias.to(dtype), scale)
