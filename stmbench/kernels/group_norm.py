@@ -78,7 +78,9 @@ def _register() -> None:
     def of_inputs(_: Tensor, x: Tensor, *__: Any) -> tuple[Tensor, ...]:
         return (torch.empty_like(x, memory_format=torch.channels_last), *x.new_empty(2, x.shape[1]))
 
-    shapes = lambda x, weight, bias, groups, *_: _outputs(x, groups)  # noqa: E731
+    def shapes(x: Tensor, _: Tensor, __: Tensor, groups: int, *___: Any) -> tuple[Tensor, Tensor, Tensor]:
+        return _outputs(x, groups)
+
     describe(group_norm, shapes=shapes, gradient=gradients, keep=keep)
     describe(group_norm_backward, shapes=of_inputs)
 

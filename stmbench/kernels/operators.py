@@ -42,9 +42,10 @@ def _schema(function: Callable[..., Any]) -> str:
         is_list = typing.get_origin(annotation) is list
         return typing.List[typing.get_args(annotation)] if is_list else annotation  # type: ignore[misc]  # noqa: UP006
 
+    def prototype() -> None: ...
+
     signature = inspect.signature(function, eval_str=True)
     parameters = [each.replace(annotation=read(each.annotation)) for each in signature.parameters.values()]
-    prototype = lambda: None  # noqa: E731
     prototype.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=parameters, return_annotation=read(signature.return_annotation)
     )
