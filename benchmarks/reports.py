@@ -52,6 +52,7 @@ def large(store: Path, models: int, seeds: int) -> pd.DataFrame:
                 copy[column] = scaled.where(~shares, scaled.clip(0, 1))
             made.append(copy)
     table = pd.concat(made, ignore_index=True)
+    table = table.sample(frac=1, random_state=0).sort_index()  # in one piece, as a store is read
     entries = {name: MIXERS.get(name) for name in names}
     facts = {
         name: {

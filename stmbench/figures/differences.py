@@ -19,10 +19,12 @@ from stmbench.figures.annotations import mark
 from stmbench.figures.curves import ends_of, join_trainings, lines_of, number_locator, set_share_axis, share_limits
 from stmbench.figures.palette import CONTROL, IDENTITY
 from stmbench.figures.plot_data import Point, points
-from stmbench.figures.style import INK, MUTED, STYLE, shorten
+from stmbench.figures.style import INK, MUTED, STYLE, letters, shorten
 
 OTHERS: Final = "#d2d2cd"  # of the models that a panel is not about
 FEW_MODELS: Final = 6  # that have a row each
+# inches: a panel's height, what is between panels, around all of them, and a line of a panel's name
+HEIGHT, GAP, LEFT, RIGHT, TOP, BOTTOM, HEADING = 0.95, 0.12, 0.68, 0.1, 0.36, 0.66, 0.145
 
 
 class Differences(NamedTuple):
@@ -94,43 +96,80 @@ def draw_differences(
     """
     names = list(dict.fromkeys(point.label for found in facets.values() for point in found))
     grid = _grid(list(facets), names)
-    columns = max(map(len, grid))
     against = f"differences to {control} on the same images, with 95 % intervals"
     every = [point for found in facets.values() for point in found]
     places = [place(point) for point in every]
     low, high = share_limits([0, *(100 * end for point in every for end in ends_of(point))])
+    span = (max(places) - min(places)) or 1.0
     with matplotlib.rc_context({**STYLE, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5}):
-        size = (max(5.6, 0.8 + 2.1 * columns, 0.075 * len(words), 0.075 * len(against)), 1.4 + 1.35 * len(grid))
-        figure = Figure(figsize=size, layout="constrained")
-        # not shared: every line and every limit of one would move the limits of all
-        panels = figure.subplots(len(grid), columns, squeeze=False)
-        span = (max(places) - min(places)) or 1.0
-        for row, cells in enumerate(grid):
-            for axes in panels[row][len(cells) :]:
-                axes.set_visible(False)
-            for column, (facet, name) in enumerate(cells):
-                axes = panels[row][column]
-                set_share_axis(axes, low, high)
-                if ticks is not None:
-                    axes.set_xticks(list(ticks), list(ticks.values()))
-                else:
-                    axes.xaxis.set_major_locator(number_locator(places))
-                axes.set_xlim(min(places) - 0.06 * span, max(places) + 0.24 * span)  # room for the value at its end
-                lowest = row + 1 == len(grid) or column >= len(grid[row + 1])
-                axes.tick_params(labelleft=not column, labelbottom=lowest)
-                _panel(axes, lines_of(facets[facet]), name, place)
-                if len(facets) == 1 or not column or len(names) > FEW_MODELS:
-                    heading = axes.set_title(shorten(name), fontsize=8.5, loc="left", color=INK, pad=3)
-                    heading.set_in_layout(column + 1 == columns)
-                    mark(heading, next(point.model for point in every if point.label == name))
-                of_block = not column and (not row or grid[row - 1][0][0] != facet)
-                if len(facets) > 1 and (not row if len(names) <= FEW_MODELS else of_block):
-                    axes.annotate(facet, (0, 1), (0, 15), "axes fraction", textcoords="offset points",
-                                  fontweight="bold", fontsize=8.5, color=MUTED)  # fmt: skip
-        figure.supylabel("difference, points", fontsize=9)
-        figure.supxlabel(f"{xlabel}\n{against}\n{words}", fontsize=9, color=MUTED)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        longest = max(len(words), len(against))
+        figure, panels = _panels(grid, names, least=max(5.6, 0.075 * longest), several=len(facets) > 1)
+        for (facet, name), panel in panels.items():
+            axes = panel.axes
+            set_share_axis(axes, low, high)
+            if ticks is not None:
+                axes.set_xticks(list(ticks), list(ticks.values()))
+            else:
+                axes.xaxis.set_major_locator(number_locator(places))
+            axes.set_xlim(min(places) - 0.06 * span, max(places) + 0.24 * span)  # room for the value at its end
+            axes.tick_params(labelleft=panel.is_first, labelbottom=panel.is_lowest)
+            _panel(axes, lines_of(facets[facet]), name, place)
+            if panel.is_named:
+                heading = axes.set_title(shorten(name), fontsize=8.5, loc="left", color=INK, pad=3)
+                mark(heading, next(point.model for point in every if point.label == name))
+            if panel.begins_facet:
+                above = 4 + HEADING * 72 * (1 + shorten(name).count("\n"))
+                axes.annotate(facet, (0, 1), (0, above), "axes fraction", textcoords="offset points",
+                              fontweight="bold", fontsize=8.5, color=MUTED)  # fmt: skip
+        height = figure.get_figheight()
+        figure.supylabel("difference, points", x=0.12 / figure.get_figwidth(), y=(1 + (BOTTOM - TOP) / height) / 2,
+                         fontsize=9)  # fmt: skip
+        figure.supxlabel(f"{xlabel}\n{against}\n{words}", y=0.08 / height, fontsize=9, color=MUTED)
+        figure.suptitle(title, x=0.01, y=1 - 0.08 / height, ha="left", fontsize=11, fontweight="bold")
     return figure
+
+
+class _Place(NamedTuple):
+    """A panel's axes, and what is written at them."""
+
+    axes: Axes
+    is_first: bool  # of its row
+    is_lowest: bool  # of its column
+    is_named: bool
+    begins_facet: bool
+
+
+def _panels(
+    grid: Sequence[Sequence[tuple[str, str]]], names: Sequence[str], *, least: float, several: bool
+) -> tuple[Figure, dict[tuple[str, str], _Place]]:
+    """A figure at least so wide, and its panels laid out by the inch: a search for the places of a hundred of them
+    would take longer than to draw them. `several` says whether there are several facets."""
+    pitch = min(max(2.1, 0.066 * max(map(letters, names)) + 0.2), 2.5)
+    width = max(LEFT + pitch * max(map(len, grid)) + RIGHT, least)
+    each = (width - LEFT - RIGHT) / max(map(len, grid))
+    in_columns = several and len(names) <= FEW_MODELS  # each facet is one
+    title = HEADING * max(1 + shorten(name).count("\n") for name in names) + 0.05
+    found: dict[tuple[str, str], tuple[float, int, _Place]] = {}
+    down, figure = TOP, Figure()
+    for row, cells in enumerate(grid):
+        begins = several and (not row or (not in_columns and grid[row - 1][0][0] != cells[0][0]))
+        down += title + (HEADING + 0.06 if begins else 0)
+        lowest = [row + 1 == len(grid) or column >= len(grid[row + 1]) for column in range(len(cells))]
+        for column, cell in enumerate(cells):
+            found[cell] = down, column, _Place(
+                axes=figure.add_axes((0, 0, 1, 1), label=f"{row}, {column}"),
+                is_first=not column,
+                is_lowest=lowest[column],
+                is_named=not in_columns or not column,
+                begins_facet=begins and (in_columns or not column),
+            )  # fmt: skip
+        down += HEIGHT + (0.22 if any(lowest) else 0.08)
+    height = down + BOTTOM
+    figure.set_size_inches(width, height)
+    for down, column, panel in found.values():
+        left, below = LEFT + column * each, height - down - HEIGHT
+        panel.axes.set_position((left / width, below / height, (each - GAP) / width, HEIGHT / height))
+    return figure, {cell: panel for cell, (_, _, panel) in found.items()}
 
 
 def _grid(facets: Sequence[str], names: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -160,11 +199,13 @@ def _panel(axes: Axes, lines: Mapping[str, list[Point]], name: str, place: Calla
         band = axes.fill_between(x, low, high, color=style.colour, alpha=0.16, linewidth=0, zorder=2.5)
         curve = axes.plot(x, y, color=style.colour, linestyle=style.stroke, linewidth=1.4, zorder=3)
         mark([band, *curve], line[0].model, text)
-        for across, height, (bottom, top) in zip(x, y, ends, strict=True):
-            inside = style.colour if bottom > 0 or top < 0 else "white"
-            dot = axes.plot(across, height, marker=MarkerStyle(style.marker), markersize=3.8, color=style.colour,
-                            markerfacecolor=inside, zorder=4)  # fmt: skip
-            mark(dot, line[0].model)
+        for is_resolved, inside in ((True, style.colour), (False, "white")):
+            at = [place for place, (bottom, top) in enumerate(ends) if (bottom > 0 or top < 0) == is_resolved]
+            if at:
+                dots = axes.plot([x[place] for place in at], [y[place] for place in at], linestyle="",
+                                 marker=MarkerStyle(style.marker), markersize=3.8, color=style.colour,
+                                 markerfacecolor=inside, zorder=4)  # fmt: skip
+                mark(dots, line[0].model)
         said = f"{y[-1]:+.1f}".replace("-", "−")
         value = axes.annotate(
             said, (x[-1], y[-1]), (5, 0), textcoords="offset points", fontsize=7.5, va="center", zorder=5

@@ -165,7 +165,8 @@ def summaries(frame: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     Each has COLUMNS, None for nulls; and of what was timed the number of the machine, from 1, in
     `frame.attrs["machines"]`, where it is known. They are few, for which pandas takes several times as long.
     """
-    chosen = frame[(frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()]
+    wanted = (frame["metric"] == metric) & (frame["kind"] == "summary") & frame["value"].notna()
+    chosen = frame[list(COLUMNS)][wanted]
     columns = [[None if _is_null(cell) else cell for cell in chosen[name].tolist()] for name in COLUMNS]
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)]
     places = frame.attrs.get("machine_of_run", {})

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -33,6 +35,19 @@ from stmbench.tables.labels import unfit_warnings
 from stmbench.tables.rows import printable_frame, printable_in
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Search for no garbage meanwhile: a figure is a hundred thousand objects that stay until it is drawn, and looking
+    through them again and again takes a fifth of the time of a large report."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def tables(frame: pd.DataFrame, folder: Path = Path()) -> Iterator[tuple[str, RenderableType]]:
     """(value of the column `analysis`, table) of each analysis that the frame has results of."""
     for spec, name in _written():
@@ -45,6 +60,7 @@ def tables(frame: pd.DataFrame, folder: Path = Path()) -> Iterator[tuple[str, Re
             continue  # only failures, or nothing at all
 
 
+@_without_collector()
 def figures(frame: pd.DataFrame, folder: Path) -> dict[str, Figure]:
     """Name -> figure, of every analysis in the frame. `folder` is the store's, where maps are."""
     found: dict[str, Figure] = {}
@@ -92,6 +108,7 @@ def _rows_of(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     return rows
 
 
+@_without_collector()
 def build_report(frame: pd.DataFrame, *, title: str | None = None, first: tuple[Section, ...] = ()) -> Report:
     """The content of a report.
 
@@ -153,6 +170,7 @@ FORMATS: Final[dict[str, tuple[str, Callable[[Report], str | bytes]]]] = {
 }
 
 
+@_without_collector()
 def write_report(report: Report, stem: str | Path, formats: Sequence[str] = ("html",)) -> list[Path]:
     """Write the report at `places(stem, formats)`, in the order of the formats; returns the paths.
 

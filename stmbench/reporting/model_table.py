@@ -98,9 +98,10 @@ def weights(point: Point) -> str:
 
 def conditions(frame: pd.DataFrame) -> str:
     """What all rows with a value share: 'photos · test · 56 images · 224 px · fp32 · cpu'."""
-    rows, words = frame[frame["value"].notna()], []
-    for column, text in (("dataset", "{}"), ("split", "{}"), ("num_images", "{} images"), ("resolution", "{} px"),
-                         ("dtype", "{}"), ("device", "{}")):  # fmt: skip
+    texts = {"dataset": "{}", "split": "{}", "num_images": "{} images", "resolution": "{} px", "dtype": "{}",
+             "device": "{}"}  # fmt: skip
+    rows, words = frame.loc[frame["value"].notna(), list(texts)], []
+    for column, text in texts.items():
         values = rows[column].dropna().unique().tolist()
         if len(values) == 1:
             said = text.format(str(values[0]).partition(":")[0] if column == "dataset" else values[0])

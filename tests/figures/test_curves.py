@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from stmbench.figures.annotations import marks_in
 from stmbench.figures.curves import End, join_trainings, name_ends, set_share_axis, share_limits, spread
@@ -83,11 +86,13 @@ def test_each_panel_has_one_model_in_colour_the_others_in_grey() -> None:
     figure.canvas.draw()
     first, second = figure.axes
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["DW-Conv", "SR-Attn"]
-    curves = [[list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2] for axes in figure.axes]
-    assert curves[0] == [[0, 0], pytest.approx([-10, -10]), pytest.approx([1, 1])]
-    marks = [[line.get_markerfacecolor() for line in axes.lines if len(line.get_xdata()) == 1] for axes in figure.axes]
-    assert marks[0] == [found.points[0].style.colour] * 2
-    assert set(marks[1]) == {"white"}  # the interval holds 0
+    curves = [line for line in first.lines if line.get_linestyle() != "None"]
+    assert [list(line.get_ydata()) for line in curves] == [[0, 0], pytest.approx([-10, -10]), pytest.approx([1, 1])]
+    dots = [[line for line in axes.lines if line.get_linestyle() == "None"] for axes in figure.axes]
+    assert [(line.get_markerfacecolor(), len(line.get_xdata())) for line in dots[0]] == [
+        (found.points[0].style.colour, 2)
+    ]
+    assert [(line.get_markerfacecolor(), len(line.get_xdata())) for line in dots[1]] == [("white", 2)]  # holds 0
     assert [text.get_text() for text in first.texts] == ["−10.0"]
     assert [text.get_text() for text in second.texts] == ["+1.0"]
     band = first.collections[0].get_paths()[0].vertices[:, 1]
@@ -108,6 +113,27 @@ def test_many_models_are_wrapped_in_blocks_of_facets() -> None:
     assert len(figure.axes) == 16
     heads = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in "ab"]
     assert heads == ["a", "b"]
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_no_words_of_panels_lie_on_panels_or_on_each_other(count: int) -> None:
+    mixers = [f"mixer_of_a_name_that_takes_two_lines_of_a_panel_{number}" for number in range(count)]
+    rows = [row(mixer, "accuracy", 0.5) for mixer in ("identity", *mixers)]
+    rows += [row(mixer, "accuracy_difference", 0.1, baseline=IDENTITY, level=level)
+             for mixer in mixers for level in (1.0, 2.0)]  # fmt: skip
+    found = differences(table(*rows), "accuracy")
+    assert found is not None
+    figure = draw_differences(dict.fromkeys("ab", found.points), "Identity", title="T", words="w", xlabel="x")
+    figure.canvas.draw()
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    words = [text.get_window_extent() for text in shown if not re.fullmatch(r"[+.\d]+", text.get_text())]
+    boxes = [axes.get_window_extent().padded(-1) for axes in figure.axes]  # the tails of letters reach the edge
+    for number, one in enumerate(words):
+        assert not any(overlap(one, other) for other in [*boxes, *words[number + 1 :]])
+
+
+def overlap(one: Bbox, other: Bbox) -> bool:
+    return Bbox.intersection(one, other) is not None
 
 
 def test_names_keep_apart() -> None:

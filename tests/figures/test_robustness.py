@@ -70,7 +70,7 @@ def test_differences_come_first_and_seeds_are_joined() -> None:
     ]
     differences, curves = _drawn([*rows, *pairs]).values()
     (axes,) = differences.axes
-    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 4]
+    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 4 and line.get_linestyle() != "None"]
     assert list(line.get_ydata()) == pytest.approx([-11] * 4)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["clean", "0.5/255", "2/255", "8/255"]
     assert sorted(_names(curves)) == ["DW-Conv", "SR-Attn"]

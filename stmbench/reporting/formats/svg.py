@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import Mark, marks_in
@@ -73,9 +74,22 @@ def _drawn(figure: Figure) -> tuple[bytes, dict[str, Mark]]:
     if figure not in _DRAWN:
         marks, buffer = marks_in(figure), io.BytesIO()
         with matplotlib.rc_context(STYLE):
+            _lay_out(figure)
             figure.savefig(buffer, format="svg", metadata={"Date": None})
         _DRAWN[figure] = buffer.getvalue(), marks
     return _DRAWN[figure]
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place the axes as `savefig` would, which draws every artist once without a result to do so."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        before = figure.canvas
+        FigureCanvasSVG(figure)  # texts are as wide as they will be in the file
+        engine.execute(figure)
+        figure.set_canvas(before)
+        with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # "none" leaves one that does nothing, for which all is drawn all the same
 
 
 def _adopt(element: ElementTree.Element, marks: dict[str, Mark]) -> None:

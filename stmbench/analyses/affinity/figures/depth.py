@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Final
 
 import numpy as np
@@ -76,19 +77,17 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
     lines, stages = [], int(rows["stage"].max()) + 1 if len(rows) else 0
     of_jacobian = from_jacobian(rows)
     for (model, weights, is_jacobian), group in rows.groupby(["model", "weights", of_jacobian], sort=False):
-        blocks = group.groupby("stage")["block"].max() + 1
-        layers = group.groupby(["stage", "block"], sort=True)
+        layers = _values_of_layers(group)
         if len(layers) < FEWEST:
             continue
+        blocks = {stage: block + 1 for stage, block in sorted(layers)}
         line: dict[str, list[float]] = {"depth": [], "mean": [], "low": [], "high": []}
-        for _, of_layer in layers:
-            stage, block = int(of_layer["stage"].iloc[0]), int(of_layer["block"].iloc[0])
-            heads = of_layer.loc[of_layer["head"].notna(), "value"]
-            mean = float(of_layer.loc[of_layer["head"].isna(), "value"].mean())  # over positions, of a Jacobian
-            line["depth"].append(stage + (block + 0.5) / int(blocks[stage]) if stages > 1 else block + 1)
+        for (stage, block), (over_heads, heads) in sorted(layers.items()):
+            mean = sum(over_heads) / len(over_heads) if over_heads else math.nan  # over positions, of a Jacobian
+            line["depth"].append(stage + (block + 0.5) / blocks[stage] if stages > 1 else block + 1)
             line["mean"].append(mean)
-            line["low"].append(float(heads.min()) if len(heads) else mean)
-            line["high"].append(float(heads.max()) if len(heads) else mean)
+            line["low"].append(min(heads, default=mean))
+            line["high"].append(max(heads, default=mean))
         mixer = group["mixer"].iloc[0]
         lines.append(
             Curve(
@@ -104,12 +103,22 @@ def lines_of(frame: pd.DataFrame, metric: str, level: float | None = None) -> tu
     return lines, stages
 
 
+def _values_of_layers(rows: pd.DataFrame) -> dict[tuple[int, int], tuple[list[float], list[float]]]:
+    """(stage, block) -> the values over all heads, and those of single heads."""
+    layers: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
+    columns = (rows[name].tolist() for name in ("stage", "block", "value"))
+    for stage, block, value, is_head in zip(*columns, rows["head"].notna(), strict=True):
+        layers.setdefault((stage, block), ([], []))[int(is_head)].append(value)
+    return layers
+
+
 def words_of(frame: pd.DataFrame, lines: list[Curve]) -> str:
     """The conditions that all share."""
-    rows = frame[frame["value"].notna() & frame["condition"].notna()]
+    texts = {"scale": "{}", "resolution": "{} px", "num_images": "{} images", "dataset": "{}"}
+    rows = frame.loc[frame["value"].notna() & frame["condition"].notna(), ["condition", *texts]]
     of_jacobian = from_jacobian(rows)
     words = []
-    for column, text in (("scale", "{}"), ("resolution", "{} px"), ("num_images", "{} images"), ("dataset", "{}")):
+    for column, text in texts.items():
         values = rows[column].dropna().unique()
         if len(values) == 1:
             said = text.format(str(values[0]).partition(":")[0])
