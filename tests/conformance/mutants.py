@@ -24,7 +24,7 @@ LEFT_ALONE = ("reference", "self_attention_reference", "kernel_sum", "interpolat
               "resized_reference", "spectrum_reference", "inverse_reference",
               "__init__", "__post_init__", "config_at", "_presets", "matrix_rank", "num_heads", "check_mixing_weights",
               "key_bias", "preset", "no_weight_decay", "single_branch", "tensors", "contracted_sums",
-              "from_published", "backward",
+              "from_published",
               "contracted_windows", "selective_scan_reference",
               "initial_decays", "initial_mixtures")  # fmt: skip
 
@@ -44,10 +44,16 @@ class Mutant:
         return f"{self.module}: {place}: {self.line}"
 
 
-def mutants(module: str) -> list[Mutant]:
-    """Every operator of the module's functions, flipped; annotations and docstrings have none."""
+def mutants(module: str, *, with_backward: bool = False) -> list[Mutant]:
+    """Every operator of the module's functions, flipped; annotations and docstrings have none.
+
+    Args:
+        with_backward: those of backward passes, too, which the suite checks by gradients.
+    """
     flips = []
     for owner, function in _functions(_module(module)):
+        if function.name == "backward" and not with_backward:
+            continue
         for number in range(len(_operators(function))):
             flipped = copy.deepcopy(function)
             node = _flip(flipped, number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -51,6 +53,19 @@ def test_the_gradients_are_the_differences(monkeypatch: pytest.MonkeyPatch) -> N
     decay = torch.rand(1, 1, 1, DIM, dtype=torch.float64, requires_grad=True)
     for a in (decay, torch.rand(DIRECTIONS, BATCH, 5, DIM, dtype=torch.float64, requires_grad=True)):
         assert torch.autograd.gradcheck(linear_scan, (a, _inputs(5)[0]))
+
+
+@pytest.mark.parametrize("length", [2, 16, 17, 40])
+def test_a_graph_knows_the_shapes_and_the_gradients_beforehand(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "ON_CPU", 1)
+    inputs = [tensor.detach() for tensor in _inputs(length)]
+    told, found = scan._selective_scan_shapes(*inputs), scan.scan_chunks(*inputs)
+    assert [tensor.shape for tensor in told] == [tensor.shape for tensor in found]
+    a, b = (tensor.requires_grad_() for tensor in (inputs[1], inputs[0]))
+    states, grad = _loop(a, b), torch.randn_like(b)
+    saved = SimpleNamespace(saved_tensors=(a.detach(), states.detach()))
+    expected = torch.autograd.grad(states, (a, b), grad)
+    torch.testing.assert_close(scan._gradients_of_linear_scan(saved, grad), expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("length", [1, 15, 17, 300])
