@@ -1,12 +1,13 @@
 """docs/mixers.md: a card for each mixer, from the registry and the store of a study.
 
     stmbench run modern_mixers
-    python -m benchmarks.mixer_cards docs results/modern_mixers
+    stmbench run modern_relations
+    python -m benchmarks.mixer_cards docs results/modern_mixers results/modern_relations
 
-A card holds the mixer's own documentation (source and formula), its facts, its cost by formula, what the study found,
-and a picture: where three positions of a photograph get their values from (the Jacobian of the mixer of the second
-block, trained weights where the store has them). Without a store the cards have no findings, and the pictures, of
-initial weights, are drawn only if `--pictures` asks for it.
+A card holds the mixer's own documentation (source and formula), its facts, its cost by formula, what the studies found
+(see `findings`), and a picture: where three positions of a photograph get their values from (the Jacobian of the mixer
+of the second block, trained weights where the first store has them). Without a store the findings are those of the last
+ones, and so are the pictures, unless `--pictures` asks for new ones of initial weights.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import inspect
 import io
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.findings import renewed, seeds_in, sentences
 from stmbench.architectures.catalog import create_model
 from stmbench.checkpoints import load_checkpoint
 from stmbench.checkpoints.trained import trained_checkpoints
@@ -34,36 +35,18 @@ from stmbench.figures.style import GRID, HEAT, MARK, canvas
 from stmbench.mixers import BUILTIN
 from stmbench.mixers.affinity import jacobian_affinity
 from stmbench.mixers.base import MIXERS, BlockPosition, MixerEntry
-from stmbench.tables import read
 
 DIM, SIDE = 64, 14  # of the map that costs are given for
 PIXELS: Final = 112  # of the photograph: the second block's map is 28 x 28
 PHOTO: Final = 2
 QUERIES: Final = ((0.5, 0.5), (0.25, 0.7), (0.93, 0.07))  # (down, right), as fractions of the map
-CONTROL: Final = "identity"
-FINDINGS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {  # {0}: the mixer's, {1}: the control's
-    "{0:.1%} correct (identity {1:.1%})": ("eval", {"metric": "accuracy"}),
-    "{0:,.0f} images/s at nano (identity {1:,.0f})": ("profile", {"metric": "throughput"}),
-    "ERF@50 of {0:.0%} of the side after the second stage": (
-        "erf",
-        {"metric": "erf", "definition": "stmbench.magnitude.linear.v1", "stage": 1},
-    ),
-    "same answer under shifts of up to 8 px for {0:.1%} (identity {1:.1%})": (
-        "invariance_translation",
-        {"metric": "consistency_auc"},
-    ),
-    "{0:.1%} correct under FGSM at 8/255 (identity {1:.1%})": ("robustness", {"metric": "accuracy", "level": 8 / 255}),
-    "the log amplitude of its highest frequency changes by {0:+.2f}": (
-        "frequency",
-        {"metric": "relative_log_amplitude_change", "condition": "mean over mixers"},
-    ),
-}
 INTRO: Final = """# Mixers
 
 One card for each mixer of the registry. `stmbench list mixers` prints the facts, and
-`python -m benchmarks.mixer_cards docs STORE` writes this page from the registry and from the store of
-`stmbench run modern_mixers` (nano models on digits; {seeds}). digits tell no mixers apart by accuracy; the findings say
-how a mixer behaves, not how it would do on ImageNet.
+`python -m benchmarks.mixer_cards docs STORE...` writes this page from the registry and from the stores of two studies
+of nano models: `stmbench run modern_mixers` (digits; {seeds}) and `stmbench run modern_relations`
+([a relation of distant figures](embedded_study.md#relations-a-task-that-separates-mixers)). digits tell no mixers apart
+by accuracy; the findings say how a mixer behaves, not how it would do on ImageNet.
 
 In each picture, the first square is the photograph with three positions; each other square shows, for one of them, how
 strongly the mixer's output there depends on every input position: the norm of the Jacobian of the second block's mixer,
@@ -79,33 +62,6 @@ def module_of(entry: MixerEntry) -> str:
 def body(entry: MixerEntry) -> str:
     """The documentation of the mixer's module, formula included."""
     return inspect.cleandoc(sys.modules[module_of(entry)].__doc__ or "").strip()
-
-
-def seeds_of(store: Path | None) -> str:
-    """How many seeds a study has, in words."""
-    if store is None:
-        return "no study was given"
-    frame = read(store)
-    number = int(frame.loc[frame["analysis"] == "train", "seed"].nunique())
-    return "one seed" if number == 1 else f"means over {number} seeds"
-
-
-def found_in(store: Path | None) -> dict[str, str]:
-    """mixer -> its findings in one sentence: means over seeds of a study's summaries."""
-    if store is None:
-        return {}
-    frame = read(store)
-    frame = frame[frame["kind"] == "summary"]
-    said: dict[str, list[str]] = {}
-    for text, (analysis, where) in FINDINGS.items():
-        rows = frame[frame["analysis"] == analysis]
-        for column, value in where.items():
-            close = (rows[column] - value).abs() < 1e-9 if isinstance(value, float) else rows[column] == value
-            rows = rows[close.fillna(False)]
-        means = pd.Series(rows.groupby("mixer")["value"].mean())
-        for mixer, value in means.items():
-            said.setdefault(str(mixer), []).append(text.format(value, means.get(CONTROL, float("nan"))))
-    return {mixer: "; ".join(texts) for mixer, texts in said.items()}
 
 
 def costs(entry: MixerEntry) -> tuple[int, int, float]:
@@ -216,26 +172,29 @@ def write(figure: Figure, path: Path) -> None:
     Image.open(buffer).convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
+def page(values: pd.DataFrame, docs: Path) -> str:
+    """The page with these findings, and the pictures that are in the folder."""
+    found, cards = sentences(values), []
+    for name in BUILTIN:
+        place = f"images/mixers/{name}.png"
+        cards.append(card(MIXERS.get(name), found.get(name, ""), place if (docs / place).exists() else None))
+    return "\n".join([INTRO.format(seeds=seeds_in(values)), overview(), *(f"{text}\n" for text in cards)])
+
+
 def main() -> None:
     """Write the page and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("docs", type=Path)
-    parser.add_argument("store", type=Path, nargs="?")
+    parser.add_argument("stores", type=Path, nargs="*")
     parser.add_argument("--pictures", action="store_true", help="draw them without a store, too")
     given = parser.parse_args()
     folder = given.docs / "images" / "mixers"
     folder.mkdir(exist_ok=True)
-    cards = []
-    findings = found_in(given.store)
-    for name in BUILTIN:
-        path = folder / f"{name}.png"
-        if given.store is not None or given.pictures:
-            write(picture(name, given.store), path)
-        shown = f"images/mixers/{name}.png" if path.exists() else None
-        cards.append(card(MIXERS.get(name), findings.get(name, ""), shown))
-    (given.docs / "mixers.md").write_text(
-        "\n".join([INTRO.format(seeds=seeds_of(given.store)), overview(), *(f"{text}\n" for text in cards)])
-    )
+    store = given.stores[0] if given.stores else None
+    if store is not None or given.pictures:
+        for name in BUILTIN:
+            write(picture(name, store), folder / f"{name}.png")
+    (given.docs / "mixers.md").write_text(page(renewed(given.stores), given.docs))
 
 
 if __name__ == "__main__":

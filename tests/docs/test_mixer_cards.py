@@ -7,20 +7,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import mixer_cards
-from benchmarks.mixer_cards import card, found_in, overview, picture
+from benchmarks import findings
+from benchmarks.findings import kept
+from benchmarks.mixer_cards import page, picture
 from stmbench.mixers import BUILTIN
-from stmbench.mixers.base import MIXERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "mixers.md"
 
 
-def test_every_card_is_that_of_the_registry() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert overview() in page
-    stale = [name for name in BUILTIN if card(MIXERS.get(name), "", None) not in page]
-    assert stale == [], "run python -m benchmarks.mixer_cards docs"
+def test_the_page_is_that_of_the_registry_and_of_the_kept_findings() -> None:
+    text = page(kept(), ROOT / "docs")
+    assert text == PAGE.read_text(encoding="utf-8"), "run python -m benchmarks.mixer_cards docs"
 
 
 def test_pictures_are_small() -> None:
@@ -33,12 +31,22 @@ def test_a_picture_has_a_map_for_each_position() -> None:
     assert len(picture("dw_conv", None).axes) == 4
 
 
-def test_findings_are_means_over_seeds_beside_the_controls(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [("dw_conv", 0.9), ("dw_conv", 0.8), ("identity", 0.5)]
-    frame = pd.DataFrame([{"mixer": mixer, "value": value} for mixer, value in rows])
+def test_findings_are_means_over_seeds_beside_the_controls_and_stay_when_the_store_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(findings, "KEPT", tmp_path / "findings.csv")
+    before = [("relation", "dw_conv", "shapes seed 0", 0.98), ("relation", "dw_conv", "shapes seed 1", 0.52),
+              ("relation", "identity", "shapes seed 0", 0.5),
+              ("accuracy", "dw_conv", "digits.e1.s0:0", 0.1)]  # fmt: skip
+    pd.DataFrame(before, columns=findings.COLUMNS).to_csv(findings.KEPT, index=False)
+    rows = [("dw_conv", "s0", 0.9), ("dw_conv", "s1", 0.8), ("identity", "s0", 0.5)]
+    frame = pd.DataFrame(
+        [{"mixer": mixer, "weights": f"digits.e9.{seed}:1", "value": value} for mixer, seed, value in rows]
+    )
     frame = frame.assign(kind="summary", analysis="eval", metric="accuracy")
     for column in ("definition", "stage", "level", "condition"):
         frame[column] = float("nan")
-    monkeypatch.setattr(mixer_cards, "read", lambda store: frame)
-    assert found_in(Path())["dw_conv"] == "85.0% correct (identity 50.0%)"
-    assert found_in(None) == {}
+    monkeypatch.setattr(findings, "read", lambda store: frame)
+    findings.renewed([Path()])
+    said = findings.sentences(findings.kept())["dw_conv"]
+    assert said == ("85.0% correct (identity 50.0%); 1 of 2 trainings learn a relation of distant figures (identity 0)")
