@@ -42,6 +42,7 @@ from stmbench.mixers.base import BlockPosition, FourSizes, Mixer, MixerConfig, Z
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import key_bias
 from stmbench.mixers.ops.bilinear import displacement_samples, point_samples, token_positions
+from stmbench.mixers.ops.windows import extended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ class DeformableAttn(Mixer):
         last one; float32 or better."""
         config, (batch, height, width, dim) = self.config, q.shape
         least = config.offset_kernel - 2 * config.padding
-        q = F.pad(q, (0, 0, 0, max(least - width, 0), 0, max(least - height, 0))).permute(0, 3, 1, 2)
+        q = extended(q, max(least - height, 0), max(least - width, 0)).permute(0, 3, 1, 2)
         weight, bias = self.offset_conv.weight.repeat(config.groups, 1, 1, 1), self.offset_conv.bias
         assert bias is not None
         seen = F.conv2d(q, weight, bias.repeat(config.groups), config.stride, config.padding, groups=dim)

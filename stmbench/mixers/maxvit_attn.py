@@ -26,7 +26,7 @@ from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, sp
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
-from stmbench.mixers.ops.windows import cropped_positions, padded_size, window_attention
+from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, window_attention
 
 Partition = Literal["block", "grid"]
 PARTITIONS = ("block", "grid")
@@ -182,8 +182,7 @@ class MaxvitAttn(Mixer):
 
     def _padded(self, x: Tensor) -> Tensor:
         sizes = zip(x.shape[1:3], self.config.window, strict=True)
-        bottom, right = (padded_size(size, window) - size for size, window in sizes)
-        return F.pad(x, (0, 0, 0, right, 0, bottom)) if bottom or right else x
+        return extended(x, *(padded_size(size, window) - size for size, window in sizes))
 
     def _groups(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B * groups, P * P, C)."""

@@ -25,7 +25,7 @@ from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, sp
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
-from stmbench.mixers.ops.windows import cropped_positions, padded_size, window_attention
+from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, window_attention
 
 FAR = -1e4  # added to the logits of keys that are no neighbours: e to that is zero
 
@@ -181,8 +181,7 @@ class NeighborhoodAttn(Mixer):
 
     def _padded(self, x: Tensor) -> Tensor:
         least = self.config.kernel * self.config.dilation
-        bottom, right = (max(0, least - size) for size in x.shape[1:3])
-        return F.pad(x, (0, 0, 0, right, 0, bottom)) if bottom or right else x
+        return extended(x, *(max(0, least - size) for size in x.shape[1:3]))
 
     def _tiled(self, qkv: Tensor) -> Tensor:
         """The mixed values (B, H, W, 3 C) -> (B, H, W, C): each residue class of the dilation is cut into tiles of
@@ -194,7 +193,7 @@ class NeighborhoodAttn(Mixer):
         rows, columns = (padded_size(size, each) for size, each in zip((height, width), step, strict=True))
         # queries: position (tile * T + place) * dilation + class of each axis; classes and tiles join the heads
         q, kv = qkv[..., : channels // 3], qkv[..., channels // 3 :]
-        q = F.pad(q, (0, 0, 0, columns - width, 0, rows - height))
+        q = extended(q, rows - height, columns - width)
         q = q.reshape(batch, rows // step[0], tiles[0], dilation, columns // step[1], tiles[1], dilation, heads, -1)
         order = (0, 7, 3, 1, 6, 4, 2, 5, 8)  # B, heads, class, tile, class, tile, T, T, d
         q = q.permute(order)

@@ -41,7 +41,7 @@ from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mix
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
-from stmbench.mixers.ops.windows import padded_size, window_attention
+from stmbench.mixers.ops.windows import pad_to_windows, padded_size, window_attention
 
 KERNEL = 5  # of LePE
 FEW = 4  # where the chosen regions are at least this part of the map, the others are masked instead of left out
@@ -228,8 +228,7 @@ class RoutingAttn(Mixer):
     def _padded(self, x: Tensor) -> Tensor:
         if self.config.topk is None:
             return x
-        bottom, right = (padded_size(size, self.config.regions) - size for size in x.shape[1:3])
-        return F.pad(x, (0, 0, 0, right, 0, bottom)) if bottom or right else x
+        return pad_to_windows(x, self.config.regions)
 
     def _regions(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, regions, tokens, C); one region where all attend to all."""

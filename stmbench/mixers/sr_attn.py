@@ -19,6 +19,7 @@ from stmbench.errors import require
 from stmbench.mixers.affinity import AttentionAffinity, join_heads, map_columns, reduced_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
 from stmbench.mixers.ops.attention import key_bias
+from stmbench.mixers.ops.windows import extended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ class SrAttn(Mixer):
         if ratio == 1:
             return x.flatten(1, 2)
         height, width = x.shape[1:3]
-        x = F.pad(x, (0, 0, 0, max(ratio - width, 0), 0, max(ratio - height, 0)))
+        x = extended(x, max(ratio - height, 0), max(ratio - width, 0))
         x = self.reduction(x.permute(0, 3, 1, 2))  # a channels-last view: no copy
         normed: Tensor = self.norm(x.permute(0, 2, 3, 1).flatten(1, 2))
         return normed

@@ -198,12 +198,13 @@ class SwAttn(Mixer):
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for (B, windows, heads, M^2, d), as one call of four dimensions."""
-    batch, windows, heads = q.shape[:3]
+    shape = q.shape
     if bias.shape[1] == 1:  # the same bias in every window: windows join the batch
         y = window_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias[0])
-    else:  # a bias for each window: windows join the heads
-        y = window_attention(q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), bias.flatten(1, 2))
-    return y.reshape(batch, windows, heads, *q.shape[3:])
+    else:  # a bias for each window, which masks what the shift brought together: windows join the heads
+        q, k, v, bias = (part.flatten(1, 2) for part in (q, k, v, bias))
+        y = window_attention(q, k, v, bias, is_mask=True)
+    return y.reshape(shape)
 
 
 @cached_table

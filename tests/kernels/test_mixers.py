@@ -26,15 +26,13 @@ RUN = {
     "dcnv4": {"deformable_sums"},
     "halo_attn": {"halo_tokens", "relative_softmax"},
     "sw_attn": {"biased_softmax"},
-    "maxvit_attn": {"biased_softmax"},
-    "neighborhood_attn": {"biased_softmax"},
     "cot": {"interleaved_sums"},
     "coxt": {"interleaved_sums"},
     "involution": {"grouped_sums"},
     "outlook_attn": {"grouped_sums"},
     "aggregated_attn": {"grouped_sums"},
 }
-POSITION = BlockPosition(stage=1, block=0, dim=64, resolution=(9, 10))
+POSITION = BlockPosition(stage=1, block=1, dim=64, resolution=(9, 10))
 
 
 def built(name: str, dtype: torch.dtype = torch.float32) -> Mixer:

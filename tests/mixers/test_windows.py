@@ -40,7 +40,7 @@ def test_keys_beyond_the_seam_have_no_share_below_normal_numbers(
     values = torch.eye(49, dtype=dtype).expand(2, 1, 49, 49)  # the output is the shares themselves
     apart = torch.arange(49) >= 28
     bias = (SEPARATED * (apart[:, None] != apart)).to(dtype).requires_grad_()
-    shares = window_attention(q, k, values, bias[None, None])
+    shares = window_attention(q, k, values, bias[None, None], is_mask=True)
     assert (shares[..., apart[:, None] != apart] == 0).all()
     exact = (q.double() @ k.double().transpose(2, 3) * 32**-0.5 + bias.double()).softmax(-1)
     torch.testing.assert_close(

@@ -1,33 +1,43 @@
 // Softmax over keys whose logits have something added to them: a term of the key's row and one of its column, or a bias
-// that many maps share. Shares that are too small for a normal number are 0: sums of products with numbers below that take
-// a CPU several times as long.
+// that many maps share. Shares that are too small for a normal number are 0: sums of products with numbers below that
+// take a CPU several times as long.
 #include <limits>
 
 #include "entry.h"
 
 namespace {
 
-// The vector loops below run over whole blocks: a row of keys is in a buffer with room for one more block, and what is
-// too much is a copy of the first key until it is left out of the sum.
+// of all entries of a block; `combine` takes two
+template <typename T, typename F>
+T reduced(T* block, F combine) {
+  for (Int half = BLOCK / 2; half; half /= 2)
+#pragma omp simd
+    for (Int j = 0; j < half; ++j) block[j] = combine(block[j], block[j + half]);
+  return block[0];
+}
+
+// Softmax of the logits in x, into p. Both have room for whole blocks, and what is too much in x is -infinity.
 template <typename T>
-void normalise(T* p, Int keys) {
+void normalise(const T* x, T* p, Int keys) {
+  const auto larger = [](T one, T other) { return other > one ? other : one; };
+  const auto added = [](T one, T other) { return one + other; };
   const Int blocks = whole_blocks(keys);
-  for (Int i = keys; i < blocks; ++i) p[i] = p[0];
-  T most[BLOCK];
-  for (Int j = 0; j < BLOCK; ++j) most[j] = p[j];
+  T most[BLOCK], sums[BLOCK] = {};
+  for (Int j = 0; j < BLOCK; ++j) most[j] = x[j];
   for (Int i = BLOCK; i < blocks; i += BLOCK)
 #pragma omp simd
-    for (Int j = 0; j < BLOCK; ++j) most[j] = p[i + j] > most[j] ? p[i + j] : most[j];
-  const T largest = *std::max_element(most, most + BLOCK);
+    for (Int j = 0; j < BLOCK; ++j) most[j] = larger(most[j], x[i + j]);
+  const T largest = reduced(most, larger);
+  for (Int i = 0; i < blocks; i += BLOCK)
 #pragma omp simd
-  for (Int i = 0; i < blocks; ++i) p[i] = exponential(p[i] - largest);
-  for (Int i = keys; i < blocks; ++i) p[i] = 0;
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Int i = 0; i < blocks; ++i) sum += p[i];
-  const T share = 1 / sum, least = sum * std::numeric_limits<T>::min();
+    for (Int j = 0; j < BLOCK; ++j) {
+      p[i + j] = exponential(x[i + j] - largest);
+      sums[j] += p[i + j];
+    }
+  const T sum = reduced(sums, added), share = 1 / sum, least = sum * std::numeric_limits<T>::min();
+  for (Int i = 0; i < blocks; i += BLOCK)
 #pragma omp simd
-  for (Int i = 0; i < blocks; ++i) p[i] = p[i] < least ? T(0) : p[i] * share;
+    for (Int j = 0; j < BLOCK; ++j) p[i + j] = p[i + j] < least ? T(0) : p[i + j] * share;
 }
 
 // softmax over keys (i, j) of scale logits[row, i, j] + vertical[row, i] + horizontal[row, j]; a line of `across` keys
@@ -38,19 +48,21 @@ void relative(const T* logits, const T* vertical, const T* horizontal, T* out, I
   const Int keys = down * across, width = W ? W : across;
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<T> given(whole_blocks(keys) + 64), shares(whole_blocks(keys) + 64), terms(width);
+    std::vector<T> given(whole_blocks(keys) + 64), sums(whole_blocks(keys) + 64), shares(whole_blocks(keys));
+    std::vector<T> terms(width);
 #pragma omp for schedule(static)
     for (Int row = 0; row < rows; ++row) {
       const T *l = given.data(), *v = vertical + row * down, *h = terms.data();
-      T* p = shares.data();
+      T *x = sums.data(), *p = shares.data();
       std::copy(logits + row * keys, logits + (row + 1) * keys, given.data());
       std::copy(horizontal + row * across, horizontal + (row + 1) * across, terms.data());
       for (Int i = 0; i < down; ++i) {
         const T term = v[i];
 #pragma omp simd
-        for (Int j = 0; j < width; ++j) p[i * across + j] = scale * l[i * across + j] + term + h[j];
+        for (Int j = 0; j < width; ++j) x[i * across + j] = scale * l[i * across + j] + term + h[j];
       }
-      normalise(p, keys);
+      std::fill(x + keys, x + whole_blocks(keys), -std::numeric_limits<T>::infinity());
+      normalise(x, p, keys);
       std::copy(p, p + keys, out + row * keys);
     }
   }
@@ -100,28 +112,30 @@ void relative_backward(const T* shares, const T* gradient, T* of_logits, T* of_v
 struct Shape {
   Int outer, inner, queries, keys, bias_outer, bias_inner;
 
-  // where the bias of a row of logits begins
-  Int bias(Int row) const {
-    const Int map = row / queries, i = bias_outer == 1 ? 0 : map / inner, j = bias_inner == 1 ? 0 : map % inner;
-    return ((i * bias_inner + j) * queries + row % queries) * keys;
+  // where the bias of a map of logits begins
+  Int bias(Int map) const {
+    const Int i = bias_outer == 1 ? 0 : map / inner, j = bias_inner == 1 ? 0 : map % inner;
+    return (i * bias_inner + j) * queries * keys;
   }
 };
 
 template <typename T>
 void biased(const T* logits, const T* bias, T* out, const Shape& s, T scale, int threads) {
-  const Int rows = s.outer * s.inner * s.queries, keys = s.keys;
+  const Int keys = s.keys;
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<T> shares(whole_blocks(keys));
+    std::vector<T> sums(whole_blocks(keys), -std::numeric_limits<T>::infinity()), shares(whole_blocks(keys));
 #pragma omp for schedule(static)
-    for (Int row = 0; row < rows; ++row) {
-      const T *l = logits + row * keys, *b = bias + s.bias(row);
-      T* p = shares.data();
+    for (Int map = 0; map < s.outer * s.inner; ++map)
+      for (Int query = 0; query < s.queries; ++query) {
+        const Int row = map * s.queries + query;
+        const T *l = logits + row * keys, *b = bias + s.bias(map) + query * keys;
+        T *x = sums.data(), *p = shares.data();
 #pragma omp simd
-      for (Int i = 0; i < keys; ++i) p[i] = scale * l[i] + b[i];
-      normalise(p, keys);
-      std::copy(p, p + keys, out + row * keys);
-    }
+        for (Int i = 0; i < keys; ++i) x[i] = scale * l[i] + b[i];
+        normalise(x, p, keys);
+        std::copy(p, p + keys, out + row * keys);
+      }
   }
 }
 

@@ -27,10 +27,13 @@ def padded_size(size: int, window: int) -> int:
 def pad_to_windows(x: Tensor, window: int) -> Tensor:
     """(B, H, W, C) with zero rows below and zero columns to the right, so that both sides divide by `window`."""
     height, width = x.shape[1:3]
-    bottom, right = padded_size(height, window) - height, padded_size(width, window) - width
-    if bottom == 0 and right == 0:
-        return x
-    return F.pad(x, (0, 0, 0, right, 0, bottom))
+    return extended(x, padded_size(height, window) - height, padded_size(width, window) - width)
+
+
+def extended(x: Tensor, below: int, right: int) -> Tensor:
+    """(B, H, W, C) with zero rows below and zero columns to the right; the map itself where there are none, of which
+    PyTorch would make a copy."""
+    return F.pad(x, (0, 0, 0, right, 0, below)) if below or right else x
 
 
 def split_heads(x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor, ...]:
@@ -73,13 +76,17 @@ def cropped_positions(positions: Tensor, columns: int, height: int, width: int) 
     return torch.where((y < height) & (x < width), y * width + x, -1)
 
 
-def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None = None) -> Tensor:
+def window_attention(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None = None, *, is_mask: bool = False
+) -> Tensor:
     """softmax(scale q k^T + bias) v by fused attention, in as many calls as the windows need.
 
     Args:
         q: (windows, heads, M^2, d); k, v: (windows, heads, keys, d). Either of the first two dimensions may be large.
         bias: (windows or 1, heads, M^2, keys); None for none.
         scale: d^-1/2 where it is None.
+        is_mask: whether the bias pushes some keys so far below others (-100, as Swin does) that their shares would be
+            subnormal numbers, which a CPU multiplies many times more slowly: they are 0 then.
 
     Returns:
         (windows, heads, M^2, d).
@@ -89,27 +96,34 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale
             parts = [_split(tensor, dim) for tensor in (q, k, v)]
             biases = [bias] * len(parts[0]) if bias is None or bias.shape[dim] == 1 else _split(bias, dim)
             pieces = zip(*parts, biases, strict=True)
-            return torch.cat([window_attention(q, k, v, bias, scale) for q, k, v, bias in pieces], dim)
+            return torch.cat([window_attention(q, k, v, bias, scale, is_mask=is_mask) for q, k, v, bias in pieces], dim)
     if bias is not None and bias.requires_grad and torch.is_grad_enabled() and q.device.type == "cpu":
         # a bias that learns is not fused on a CPU: written out it is faster, as there are no rows without a key
-        return _written_out(q, k, v, bias, q.shape[-1] ** -0.5 if scale is None else scale)
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        shares = (_masked_shares if is_mask else _shares)(q, k, bias, scale)
+        return shares @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
-def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
+def _shares(q: Tensor, k: Tensor, bias: Tensor, scale: float) -> Tensor:
+    logits = (q * scale) @ k.transpose(2, 3)
+    logits += bias
+    return logits.softmax(dim=-1)
+
+
+def _masked_shares(q: Tensor, k: Tensor, bias: Tensor, scale: float) -> Tensor:
     is_whole = bias.ndim == 4 and bias.shape[2:] == (q.shape[2], k.shape[2])  # not one that PyTorch would repeat
-    if is_whole and q.dtype in WHOLE and can_run(q, k, v, bias):
+    if is_whole and q.dtype in WHOLE and can_run(q, k, bias):
         dtype = torch.promote_types(q.dtype, bias.dtype)
         logits = (q @ k.transpose(2, 3)).to(dtype)  # in half precision under autocast
         shares: Tensor = biased_softmax(logits, bias.to(dtype), scale)
-        return shares @ v
+        return shares
     logits = (q * scale) @ k.transpose(2, 3)
     logits += bias
     if logits.dtype in FAR:
-        # the softmax would give e^-88 and less, which a CPU multiplies many times more slowly than 0
         least = logits.detach().amax(dim=-1, keepdim=True) - FAR[logits.dtype]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    return logits.softmax(dim=-1) @ v
+    return logits.softmax(dim=-1)
 
 
 def relative_bias(vertical: Tensor, horizontal: Tensor) -> Tensor:
