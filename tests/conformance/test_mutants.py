@@ -71,6 +71,7 @@ OWN = {
     ),
     "gathered_group_sums": "involution",
     "GlobalLocalFilter": "gated_conv_gf",
+    "_shares": "maxvit_attn",
 }  # classes and functions that another mixer runs
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
