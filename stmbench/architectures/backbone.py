@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 import torch
 from timm.models._features import feature_take_indices
@@ -19,6 +19,7 @@ from stmbench.architectures.layers import PoolingHead, classifier
 from stmbench.errors import ConfigError, require
 from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
 
+B = TypeVar("B", bound="Backbone")
 LARGEST_STRIDE: Final = 32  # of a backbone's last map
 REMEDY: Final = "change the model's options"
 
@@ -138,7 +139,7 @@ class Backbone(nn.Module):
             require(merges, "a mixer with a merged form", type(first).__name__, "leave merged=true out")
             super().train(False)  # not merged yet: weights are loaded under the names of the form that was trained
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self: B, mode: bool = True) -> B:
         """Training or eval mode; the latter merges the mixers of a `merged` model.
 
         Raises:
