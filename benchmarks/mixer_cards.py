@@ -46,8 +46,8 @@ One card for each mixer of the registry. `stmbench list mixers` prints the facts
 `python -m benchmarks.mixer_cards docs STORE...` writes this page from the registry and from the stores of two studies
 of nano models: `stmbench run modern_mixers` (digits; {seeds}) and `stmbench run modern_relations`
 ([a relation of distant figures](embedded_study.md#relations-a-task-that-separates-mixers)). digits tell no mixers apart
-by accuracy; the findings say how a mixer behaves, not how it would do on ImageNet. Images per second were measured while
-the machine did other work, too: they tell fast from slow, and are no record.
+by accuracy; the findings say how a mixer behaves, not how it would do on ImageNet. Images per second were measured
+while the machine did other work, too: they tell fast from slow, and are no record.
 
 In each picture, the first square is the photograph with three positions; each other square shows, for one of them, how
 strongly the mixer's output there depends on every input position: the norm of the Jacobian of the second block's mixer,
