@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
+import gc
 import html.parser
 import re
 import zlib
@@ -141,6 +142,7 @@ def test_page_is_written_atomically(tmp_path: Path) -> None:
         write_report(report, tmp_path / "folder")
     with pytest.raises(UnknownNameError, match="a format, got 'docx'"):
         write_report(report, tmp_path / "other", ["docx"])
+    assert gc.isenabled()  # which is off meanwhile
 
 
 def test_a_large_page_is_packed_and_says_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import mark
-from stmbench.figures.style import canvas
+from stmbench.figures.style import STYLE, canvas
 from stmbench.reporting.formats.svg import SVG, inline, svg_bytes
 
 
@@ -59,6 +61,24 @@ def test_a_figure_is_drawn_once(figure: Figure, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Figure, "savefig", None)
     assert str(inline(figure, "f", title="T", description="D")) == before
     assert svg_bytes(figure).startswith(b"<?xml")
+
+
+def test_it_is_laid_out_as_matplotlib_would_with_every_artist_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn() -> tuple[Figure, list[int]]:
+        with canvas(3.0) as (made, axes):
+            (line,) = axes[0].plot([1, 2], [1, 3])
+            axes[0].set_ylabel("what is wide\nand has lines")
+            made.suptitle("a title above")
+        times: list[int] = []
+        monkeypatch.setattr(line, "draw", lambda renderer, draw=line.draw: (times.append(1), draw(renderer)))
+        return made, times
+
+    (theirs, twice), (ours, once) = drawn(), drawn()
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        theirs.savefig(buffer, format="svg", metadata={"Date": None})
+    assert svg_bytes(ours) == buffer.getvalue()
+    assert (len(once), len(twice)) == (1, 2)
 
 
 def test_another_use_of_the_empty_prefix_changes_nothing() -> None:
