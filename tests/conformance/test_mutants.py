@@ -71,7 +71,6 @@ OWN = {
     ),
     "gathered_group_sums": "involution",
     "GlobalLocalFilter": "gated_conv_gf",
-    "_shares": "maxvit_attn",
 }  # classes and functions that another mixer runs
 # options with which more of a mixer runs
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -115,11 +114,11 @@ SURVIVE = {
     "ops.windows: _unfolded: reach + before": "more padding, which no window reaches",
     **{f"ops.windows: relative_window_attention: {flipped}": "runs with kernels only" for flipped in ("+0.5", "+1")},
     **{
-        f"ops.windows: _masked_shares: {flipped}": "runs with kernels only"
+        f"ops.windows: _shares: {flipped}": "runs with kernels only"
         for flipped in ("bias.ndim != 4", "bias.shape[2:] != (q.shape[2], k.shape[2])")
     },
     **{
-        f"ops.windows: _masked_shares: {flipped}": "runs in single precision only"
+        f"ops.windows: _shares: {flipped}": "runs in single precision only"
         for flipped in (
             "+torch.inf",
             "logits >= least",

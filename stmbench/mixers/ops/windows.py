@@ -100,27 +100,20 @@ def window_attention(
     if bias is not None and bias.requires_grad and torch.is_grad_enabled() and q.device.type == "cpu":
         # a bias that learns is not fused on a CPU: written out it is faster, as there are no rows without a key
         scale = q.shape[-1] ** -0.5 if scale is None else scale
-        shares = (_masked_shares if is_mask else _shares)(q, k, bias, scale)
-        return shares @ v
+        return _shares(q, k, bias, scale, is_mask) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
-def _shares(q: Tensor, k: Tensor, bias: Tensor, scale: float) -> Tensor:
-    logits = (q * scale) @ k.transpose(2, 3)
-    logits += bias
-    return logits.softmax(dim=-1)
-
-
-def _masked_shares(q: Tensor, k: Tensor, bias: Tensor, scale: float) -> Tensor:
+def _shares(q: Tensor, k: Tensor, bias: Tensor, scale: float, is_mask: bool) -> Tensor:
     is_whole = bias.ndim == 4 and bias.shape[2:] == (q.shape[2], k.shape[2])  # not one that PyTorch would repeat
-    if is_whole and q.dtype in WHOLE and can_run(q, k, bias):
+    if is_mask and is_whole and q.dtype in WHOLE and can_run(q, k, bias):
         dtype = torch.promote_types(q.dtype, bias.dtype)
         logits = (q @ k.transpose(2, 3)).to(dtype)  # in half precision under autocast
         shares: Tensor = biased_softmax(logits, bias.to(dtype), scale)
         return shares
     logits = (q * scale) @ k.transpose(2, 3)
     logits += bias
-    if logits.dtype in FAR:
+    if is_mask and logits.dtype in FAR:
         least = logits.detach().amax(dim=-1, keepdim=True) - FAR[logits.dtype]
         logits = logits.masked_fill(logits < least, -torch.inf)
     return logits.softmax(dim=-1)
