@@ -2,9 +2,9 @@
 //
 //     y[p, g] = sum over k of w[p, g, k] x[p + grid[k] + scale offset[p, g, k], g]
 //
-// value (B, H, W, groups, depth); offsets (B, H, W, groups, K, 2) as (x, y) and weights (B, H, W, groups, K), of which the
-// last dimensions are contiguous; grid (K, 2). The weights are a softmax of what is given, where that is asked for.
-#include "entry.h"
+// value (B, H, W, groups, depth); offsets (B, H, W, groups, K, 2) as (x, y) and weights (B, H, W, groups, K), their last
+// dimensions are contiguous; grid (K, 2). The weights are a softmax of what is given, where that is asked for.
+#include "lanes.h"
 
 namespace {
 
@@ -20,64 +20,105 @@ struct Given {
   T scale;
 };
 
-// The points of one position and group, each with the four tokens around it: where they are, and their shares of it. A
-// token outside the map has none, and the place of one inside. All in whole blocks, for vector instructions.
+// The points of some groups at one position, each with the four tokens around it: where they are in a map, in units of
+// a group's channels, and their shares of the point. A token outside the map is the one at `outside`, and its share 0.
+// All in whole blocks, for vector instructions.
 template <typename T>
 struct Points {
-  Int blocks;
-  std::vector<T> x, y, right, down, weight, share[4], inside[4];
+  const Int groups, count, blocks;
+  const std::int32_t step, outside;  // from one token of the map to the next; what stands for others
+  std::vector<T> column, row, x, y, right, down, weight, share[4];
   std::vector<std::int32_t> token[4];
 
-  explicit Points(Int count)
-      : blocks(whole_blocks(count)), x(blocks), y(blocks), right(blocks), down(blocks), weight(blocks) {
-    for (int i = 0; i < 4; ++i) share[i].resize(blocks), inside[i].resize(blocks), token[i].resize(blocks);
+  Points(const Given<T>& given, const Shape& s, Int groups, Int step, Int outside)
+      : groups(groups),
+        count(groups * s.points),
+        blocks(whole_blocks(count)),
+        step(std::int32_t(step)),
+        outside(std::int32_t(outside)) {
+    for (auto* each : {&column, &row, &x, &y, &right, &down, &weight}) each->resize(blocks);
+    for (int i = 0; i < 4; ++i) share[i].resize(blocks), token[i].resize(blocks);
+    for (Int k = 0; k < count; ++k) {
+      column[k] = given.grid[2 * (k % s.points)];
+      row[k] = given.grid[2 * (k % s.points) + 1];
+    }
   }
 
   void find(const Given<T>& given, const Shape& s, Int place, Int group) {
     const T* offset = given.offsets + place * s.offset_token + group * s.offset_group;
-    const T column = T(place % s.width), row = T(place / s.width % s.height);
-    for (Int k = 0; k < s.points; ++k) {
-      x[k] = column + given.grid[2 * k] + given.scale * offset[2 * k];
-      y[k] = row + given.grid[2 * k + 1] + given.scale * offset[2 * k + 1];
-    }
     const T* from = given.weights + place * s.weight_token + group * s.weight_group;
-    std::copy(from, from + s.points, weight.data());
+    if (s.offset_group == 2 * s.points) {
+      move(offset, given.scale, s, place, 0, count);
+    } else {
+      for (Int g = 0; g < groups; ++g) move(offset + g * s.offset_group, given.scale, s, place, g * s.points, s.points);
+    }
+    for (Int g = 0; g < groups; ++g)
+      for (Int k = 0; k < s.points; ++k) weight[g * s.points + k] = from[g * s.weight_group + k];
     if (s.softmax) soften(s.points);
     corners(s);
   }
 
-  void corners(const Shape& s) {
-    const T width = T(s.width), height = T(s.height);
-    const T *px = x.data(), *py = y.data();
-    T *fx = right.data(), *fy = down.data();
+  void move(const T* offset, T scale, const Shape& s, Int place, Int first, Int length) {
+    const T left = T(place % s.width), top = T(place / s.width % s.height);
+    const T *c = column.data() + first, *r = row.data() + first;
+    T *to_x = x.data() + first, *to_y = y.data() + first;
 #pragma omp simd
-    for (Int k = 0; k < blocks; ++k) {
-      fx[k] = px[k] - std::floor(px[k]);  // not a number for an infinite position, as its shares are
-      fy[k] = py[k] - std::floor(py[k]);
-    }
-    for (int i = 0; i < 4; ++i) {
-      const T across = T(i & 1), along = T(i >> 1);
-      T *in = inside[i].data(), *part = share[i].data();
-      std::int32_t* at = token[i].data();
-#pragma omp simd
-      for (Int k = 0; k < blocks; ++k) {
-        const T left = std::floor(px[k]) + across, top = std::floor(py[k]) + along;
-        const bool known = left >= 0 && left < width && top >= 0 && top < height;
-        in[k] = known ? T(1) : T(0);
-        at[k] = std::int32_t(known ? top : T(0)) * std::int32_t(s.width) + std::int32_t(known ? left : T(0));
-        part[k] = in[k] * (across > 0 ? fx[k] : 1 - fx[k]) * (along > 0 ? fy[k] : 1 - fy[k]);
-      }
+    for (Int k = 0; k < length; ++k) {
+      to_x[k] = left + c[k] + scale * offset[2 * k];
+      to_y[k] = top + r[k] + scale * offset[2 * k + 1];
     }
   }
 
-  void soften(Int count) {
-    T *w = weight.data(), largest = w[0], sum = 0;
-    for (Int k = 1; k < count; ++k) largest = w[k] > largest ? w[k] : largest;
+  void corners(const Shape& s) {
+    const T width = T(s.width), height = T(s.height);
+    // copies: members might be what the loop writes to, for all that the compiler knows
+    const std::int32_t across = step, along = std::int32_t(s.width) * step, none = outside;
+    const T *px = x.data(), *py = y.data();
+    T *fx = right.data(), *fy = down.data();
+    T *s0 = share[0].data(), *s1 = share[1].data(), *s2 = share[2].data(), *s3 = share[3].data();
+    std::int32_t *t0 = token[0].data(), *t1 = token[1].data(), *t2 = token[2].data(), *t3 = token[3].data();
 #pragma omp simd
-    for (Int k = 0; k < blocks; ++k) w[k] = exponential(w[k] - largest);
-    for (Int k = 0; k < count; ++k) sum += w[k];
-    const T each = 1 / sum;
-    for (Int k = 0; k < count; ++k) w[k] *= each;
+    for (Int k = 0; k < blocks; ++k) {
+      const T left = std::floor(px[k]), top = std::floor(py[k]), beside = left + 1, below = top + 1;
+      // not a number for an infinite position, as its shares are
+      const T to_right = px[k] - left, to_below = py[k] - top;
+      const bool on_left = left >= 0 && left < width, on_right = beside >= 0 && beside < width;
+      const bool on_top = top >= 0 && top < height, on_bottom = below >= 0 && below < height;
+      const T w0 = (on_left ? T(1) : T(0)) * (1 - to_right), w1 = (on_right ? T(1) : T(0)) * to_right;
+      const T h0 = (on_top ? T(1) : T(0)) * (1 - to_below), h1 = (on_bottom ? T(1) : T(0)) * to_below;
+      const std::int32_t c0 = std::int32_t(on_left ? left : T(0)) * across;
+      const std::int32_t c1 = std::int32_t(on_right ? beside : T(0)) * across;
+      const std::int32_t r0 = std::int32_t(on_top ? top : T(0)) * along;
+      const std::int32_t r1 = std::int32_t(on_bottom ? below : T(0)) * along;
+      fx[k] = to_right;
+      fy[k] = to_below;
+      s0[k] = h0 * w0;
+      s1[k] = h0 * w1;
+      s2[k] = h1 * w0;
+      s3[k] = h1 * w1;
+      t0[k] = on_top & on_left ? r0 + c0 : none;
+      t1[k] = on_top & on_right ? r0 + c1 : none;
+      t2[k] = on_bottom & on_left ? r1 + c0 : none;
+      t3[k] = on_bottom & on_right ? r1 + c1 : none;
+    }
+  }
+
+  // The softmax of each group's weights.
+  void soften(Int points) {
+    T* w = weight.data();
+    for (Int g = 0; g < count; g += points) {
+      T largest = w[g];
+      for (Int k = 1; k < points; ++k) largest = w[g + k] > largest ? w[g + k] : largest;
+      for (Int k = 0; k < points; ++k) w[g + k] -= largest;
+    }
+#pragma omp simd
+    for (Int k = 0; k < blocks; ++k) w[k] = exponential(w[k]);
+    for (Int g = 0; g < count; g += points) {
+      T sum = 0;
+      for (Int k = 0; k < points; ++k) sum += w[g + k];
+      const T each = 1 / sum;
+      for (Int k = 0; k < points; ++k) w[g + k] *= each;
+    }
     for (Int k = count; k < blocks; ++k) w[k] = 0;  // and stays so: the next call's blocks begin with numbers
   }
 };
@@ -87,7 +128,7 @@ void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
   const Int depth = D ? D : s.depth, dim = s.groups * depth;
 #pragma omp parallel num_threads(threads)
   {
-    Points<T> points(s.points);
+    Points<T> points(given, s, s.groups, s.groups, 0);
     const std::int32_t *t0 = points.token[0].data(), *t1 = points.token[1].data();
     const std::int32_t *t2 = points.token[2].data(), *t3 = points.token[3].data();
     const T *s0 = points.share[0].data(), *s1 = points.share[1].data(), *s2 = points.share[2].data();
@@ -95,15 +136,16 @@ void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
 #pragma omp for schedule(static)
     for (Int token = 0; token < s.batch * s.height * s.width; ++token) {
       const T* image = given.value + token / (s.height * s.width) * s.height * s.width * dim;
+      points.find(given, s, token, 0);
       for (Int group = 0; group < s.groups; ++group) {
-        points.find(given, s, token, group);
         const T* map = image + group * depth;
         T* y = out + token * dim + group * depth;
         T local[D ? D : 1];
         T* sum = D ? local : y;  // in registers
         for (Int d = 0; d < depth; ++d) sum[d] = 0;
-        for (Int k = 0; k < s.points; ++k) {
-          const T *v0 = map + t0[k] * dim, *v1 = map + t1[k] * dim, *v2 = map + t2[k] * dim, *v3 = map + t3[k] * dim;
+        for (Int k = group * s.points; k < (group + 1) * s.points; ++k) {
+          const T *v0 = map + t0[k] * depth, *v1 = map + t1[k] * depth;
+          const T *v2 = map + t2[k] * depth, *v3 = map + t3[k] * depth;
           const T w = weight[k], w0 = w * s0[k], w1 = w * s1[k], w2 = w * s2[k], w3 = w * s3[k];
 #pragma omp simd
           for (Int d = 0; d < depth; ++d) sum[d] += (w0 * v0[d] + w1 * v1[d]) + (w2 * v2[d] + w3 * v3[d]);
@@ -115,21 +157,56 @@ void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
   }
 }
 
-// A thread has whole maps of one group, so that no two add to the same token.
+// The sum of D values, in pairs: in order it would wait for each addition.
+template <typename T, int D>
+T total(const T* x) {
+  if constexpr (D < 2) {
+    return D ? *x : T(0);
+  } else {
+    T half[D / 2];
+#pragma omp simd
+    for (int d = 0; d < D / 2; ++d) half[d] = x[d] + x[d + D / 2];
+    return total<T, D / 2>(half);
+  }
+}
+
+// Adds to a token's gradient its share of what came from above, and gives the product of that with the token.
+template <typename T, int D>
+T add_share(const T* token, const T* up, T share, T* of_token, Int depth) {
+  if constexpr (D > 0) {
+    T products[D];
+#pragma omp simd
+    for (Int d = 0; d < D; ++d) {
+      products[d] = up[d] * token[d];
+      of_token[d] += share * up[d];
+    }
+    return total<T, D>(products);
+  } else {
+    T product = 0;
+    for (Int d = 0; d < depth; ++d) {
+      product += up[d] * token[d];
+      of_token[d] += share * up[d];
+    }
+    return product;
+  }
+}
+
+// A thread has whole maps of one group, so that no two add to the same token. It works on a copy, whose tokens are
+// beside each other in the cache, with one more for those outside.
 template <typename T, int D>
 void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offsets, T* of_weights, const Shape& s,
               int threads) {
   const Int depth = D ? D : s.depth, dim = s.groups * depth, tokens = s.height * s.width;
 #pragma omp parallel num_threads(threads)
   {
-    Points<T> points(s.points);
+    Points<T> points(given, s, 1, 1, tokens);
+    Buffer<T> map(tokens * depth + depth), of_map(tokens * depth + depth);
 #pragma omp for schedule(static)
     for (Int job = 0; job < s.batch * s.groups; ++job) {
       const Int image = job / s.groups * tokens, group = job % s.groups;
-      const T* map = given.value + image * dim + group * depth;
-      T* of_map = of_value + image * dim + group * depth;
       for (Int n = 0; n < tokens; ++n)
-        for (Int d = 0; d < depth; ++d) of_map[n * dim + d] = 0;
+        std::copy_n(given.value + (image + n) * dim + group * depth, depth, map.data() + n * depth);
+      std::fill(of_map.begin(), of_map.end(), T(0));
       for (Int token = image; token < image + tokens; ++token) {
         points.find(given, s, token, group);
         const T* up = gradient + token * dim + group * depth;
@@ -137,25 +214,15 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
         T* of_weight = of_weights + (token * s.groups + group) * s.points;
         for (Int k = 0; k < s.points; ++k) {
           const T w = points.weight[k], right = points.right[k], down = points.down[k];
-          T found[4] = {0, 0, 0, 0};  // the product of the gradient with each token
-          for (int i = 0; i < 4; ++i) {
-            if (points.inside[i][k] == 0) continue;
-            const T* v = map + points.token[i][k] * dim;
-            T* ov = of_map + points.token[i][k] * dim;
-            const T share = w * points.share[i][k];
-            T product = 0;
-#pragma omp simd reduction(+ : product)
-            for (Int d = 0; d < depth; ++d) {
-              product += up[d] * v[d];
-              ov[d] += share * up[d];
-            }
-            found[i] = product;
-          }
-          const T reach = w * given.scale;
-          of_weight[k] = 0;
-          for (int i = 0; i < 4; ++i) of_weight[k] += points.share[i][k] * found[i];
-          of_offset[2 * k] = reach * ((1 - down) * (found[1] - found[0]) + down * (found[3] - found[2]));
-          of_offset[2 * k + 1] = reach * ((1 - right) * (found[2] - found[0]) + right * (found[3] - found[1]));
+          const auto found = [&](int i) {  // the product of the gradient with a token
+            const Int at = points.token[i][k] * depth;
+            return add_share<T, D>(map.data() + at, up, w * points.share[i][k], of_map.data() + at, depth);
+          };
+          const T f0 = found(0), f1 = found(1), f2 = found(2), f3 = found(3), reach = w * given.scale;
+          of_weight[k] = points.share[0][k] * f0 + points.share[1][k] * f1 + points.share[2][k] * f2;
+          of_weight[k] += points.share[3][k] * f3;
+          of_offset[2 * k] = reach * ((1 - down) * (f1 - f0) + down * (f3 - f2));
+          of_offset[2 * k + 1] = reach * ((1 - right) * (f2 - f0) + right * (f3 - f1));
         }
         if (s.softmax) {
           T mean = 0;
@@ -163,6 +230,8 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
           for (Int k = 0; k < s.points; ++k) of_weight[k] = points.weight[k] * (of_weight[k] - mean);
         }
       }
+      for (Int n = 0; n < tokens; ++n)
+        std::copy_n(of_map.data() + n * depth, depth, of_value + (image + n) * dim + group * depth);
     }
   }
 }
