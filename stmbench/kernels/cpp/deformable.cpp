@@ -2,8 +2,8 @@
 //
 //     y[p, g] = sum over k of w[p, g, k] x[p + grid[k] + scale offset[p, g, k], g]
 //
-// value (B, H, W, groups, depth); offsets (B, H, W, groups, K, 2) as (x, y) and weights (B, H, W, groups, K), their last
-// dimensions are contiguous; grid (K, 2). The weights are a softmax of what is given, where that is asked for.
+// value (B, H, W, groups, depth); offsets (B, H, W, groups, K, 2) as (x, y) and weights (B, H, W, groups, K), with
+// contiguous last dimensions; grid (K, 2). The weights are a softmax of what is given, where that is asked for.
 #include "lanes.h"
 
 namespace {
