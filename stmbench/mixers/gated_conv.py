@@ -251,6 +251,7 @@ class GatedConv(Mixer):
     family="Convolution",
     palette_slot=45,
     presets=presets.matched((2, 2, 14, 2), (2, 2, 8, 2)),
+    layouts=presets.tiny_layout((64, 128, 256, 512), (2, 3, 18, 2)),
     sampling="global",
     weights="both",
     mixing_weights=("-", "-"),
