@@ -177,10 +177,15 @@ def stabilise_memory() -> None:
     del image
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
         # freed blocks are returned at once, so resident memory is memory in use, the same in every run
-        library.mallopt(M_MMAP_THRESHOLD, 2**17)
-        library.malloc_trim(0)
+        ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, 2**17)
+    return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Give pages that hold nothing any more back to the system, where glibc keeps them (milliseconds)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def prefer_killing_this_process() -> None:
