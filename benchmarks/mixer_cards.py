@@ -6,7 +6,7 @@
 
 A card holds the mixer's own documentation (source and formula), its facts, its cost by formula, what the studies found
 (see `findings`), and a picture: where three positions of a photograph get their values from (the Jacobian of the mixer
-of the second block, trained weights where the first store has them). Without a store the findings are those of the last
+of the second block, or of `PICTURED`; trained weights where the first store has them). Without a store the findings are those of the last
 ones, and so are the pictures, unless `--pictures` asks for new ones of initial weights.
 """
 
@@ -38,6 +38,10 @@ from stmbench.mixers.base import MIXERS, BlockPosition, MixerEntry
 
 DIM, SIDE = 64, 14  # of the map that costs are given for
 PIXELS: Final = 112  # of the photograph: the second block's map is 28 x 28
+SECOND: Final = 1  # the block that is drawn
+# the first block with the mixer that the card is about, where the network's first stages have a plain one in its place
+PICTURED: Final = {"dilated_rep_kernel": 2, "gated_conv_gf": 4}
+ORDINALS: Final = ("first", "second", "third", "fourth", "fifth")
 PHOTO: Final = 2
 QUERIES: Final = ((0.5, 0.5), (0.25, 0.7), (0.93, 0.07))  # (down, right), as fractions of the map
 INTRO: Final = """# Mixers
@@ -50,8 +54,8 @@ by accuracy; the findings say how a mixer behaves, not how it would do on ImageN
 while the machine did other work, too: they tell fast from slow, and are no record.
 
 In each picture, the first square is the photograph with three positions; each other square shows, for one of them, how
-strongly the mixer's output there depends on every input position: the norm of the Jacobian of the second block's mixer,
-with the weights of the study, or initial ones where it has none.
+strongly the mixer's output there depends on every input position: the norm of the Jacobian of the second block's mixer
+(or of a later one, where the card says so), with the weights of the study, or initial ones where it has none.
 """
 
 
@@ -65,31 +69,37 @@ def body(entry: MixerEntry) -> str:
     return inspect.cleandoc(sys.modules[module_of(entry)].__doc__ or "").strip()
 
 
-def costs(entry: MixerEntry) -> tuple[int, int, float]:
-    """Channels, parameters and multiply-adds per position of one mixer at about 64 channels and 14 x 14 positions."""
+def costs(entry: MixerEntry) -> tuple[int, list[tuple[int, float]]]:
+    """Channels, about 64, and (parameters, multiply-adds per position on 14 x 14) of the mixers of an even and an odd
+    block of the third stage: one pair where they cost the same, or both, the dearer first. The card is about that."""
     dim = -(-DIM // (entry.channel_multiple or 1)) * (entry.channel_multiple or 1)
-    module: Any = entry.build(BlockPosition(stage=2, block=1, dim=dim, resolution=(SIDE, SIDE)))
-    return dim, sum(p.numel() for p in module.parameters()), module.macs(SIDE, SIDE) / SIDE**2
+    found = set()
+    for block in (0, 1):
+        module: Any = entry.build(BlockPosition(stage=2, block=block, dim=dim, resolution=(SIDE, SIDE)))
+        found.add((sum(p.numel() for p in module.parameters()), module.macs(SIDE, SIDE) / SIDE**2))
+    return dim, sorted(found, reverse=True)
 
 
 def overview() -> str:
     """A table of all mixers."""
     lines = ["| mixer | type | sampling | weights | parameters | multiply-adds |", "|---|---|---|---|---|---|"]
     for entry in map(MIXERS.get, BUILTIN):
-        _, params, macs = costs(entry)
+        params, macs = costs(entry)[1][0]
         anchor = "".join(c for c in entry.title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
         weights = {"both": "static and dynamic"}.get(entry.weights, entry.weights)
         title = f"[{entry.title}](#{anchor})"
         lines.append(f"| {title} | {entry.family} | {entry.sampling} | {weights} | {params:,} | {macs:,.0f} |")
     where = f"{DIM} channels (or the next number that the mixer takes) and {SIDE} x {SIDE} positions"
-    return "\n".join([*lines, "", f"Parameters, and multiply-adds per position, are of one mixer at {where}.", ""])
+    said = f"Parameters, and multiply-adds per position, are of one mixer at {where}"
+    return "\n".join([*lines, "", f"{said}; of the dearer one, where blocks differ.", ""])
 
 
 def cost(entry: MixerEntry) -> str:
-    """The costs of a mixer in one sentence."""
-    dim, params, macs = costs(entry)
-    where = f"{dim} channels, {SIDE} x {SIDE} positions"
-    return f"{params:,} parameters and {macs:,.0f} multiply-adds per position ({where})"
+    """The costs of a mixer in one sentence, and those of the plainer blocks between, if there are any."""
+    dim, found = costs(entry)
+    said = [f"{params:,} parameters and {macs:,.0f} multiply-adds per position" for params, macs in found]
+    others = [f"; every second block of the third stage has a smaller one: {text}" for text in said[1:]]
+    return f"{said[0]} ({dim} channels, {SIDE} x {SIDE} positions){''.join(others)}"
 
 
 def facts(entry: MixerEntry) -> str:
@@ -108,6 +118,8 @@ def card(entry: MixerEntry, found: str, picture: str | None) -> str:
         parts.append(f"Found: {found}.")
     if picture:
         parts.append(f"![Where {entry.title} takes its values from]({picture})")
+    if picture and entry.name in PICTURED:
+        parts.append(f"The picture is of the {ORDINALS[PICTURED[entry.name]]} block: earlier ones have a plainer mixer.")
     return "\n\n".join(parts)
 
 
@@ -115,10 +127,10 @@ class _InputSeenError(Exception):
     """Stops a forward pass once the mixer's input is known."""
 
 
-def second_mixer(model: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
-    """The mixer of the second block, and its input (1, H, W, C)."""
+def mixer_and_input(model: nn.Module, images: Tensor, block: int) -> tuple[nn.Module, Tensor]:
+    """The mixer of a block, counted through the network, and its input (1, H, W, C)."""
     seen: list[Tensor] = []
-    mixer = model.mixers()[1][2]  # type: ignore[operator]
+    mixer = model.mixers()[block][2]  # type: ignore[operator]
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(inputs[0].detach())
@@ -146,7 +158,7 @@ def picture(name: str, store: Path | None) -> Figure:
         except ConfigError:
             print(f"{name}: not in the study, initial weights")
     image = photos((PIXELS, PIXELS), count=PHOTO + 1)[PHOTO : PHOTO + 1]
-    mixer, x = second_mixer(model.eval(), image)
+    mixer, x = mixer_and_input(model.eval(), image, PICTURED.get(name, SECOND))
     rows, columns = x.shape[1:3]
     places = [(int(y * rows), int(z * columns)) for y, z in QUERIES]
     positions = torch.tensor([y * columns + z for y, z in places])

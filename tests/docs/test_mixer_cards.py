@@ -9,8 +9,10 @@ import pytest
 
 from benchmarks import findings
 from benchmarks.findings import kept
-from benchmarks.mixer_cards import page, picture
+from benchmarks.mixer_cards import PICTURED, cost, costs, page, picture
+from stmbench.architectures.catalog import create_model
 from stmbench.mixers import BUILTIN
+from stmbench.mixers.base import MIXERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "mixers.md"
@@ -29,6 +31,23 @@ def test_pictures_are_small() -> None:
 
 def test_a_picture_has_a_map_for_each_position() -> None:
     assert len(picture("dw_conv", None).axes) == 4
+
+
+def test_a_card_is_about_the_dearer_block_and_says_where_blocks_differ() -> None:
+    differing = [name for name in BUILTIN if len(costs(MIXERS.get(name))[1]) > 1]
+    assert differing == ["dilated_rep_kernel"]
+    assert costs(MIXERS.get("dilated_rep_kernel")) == (64, [(18_048, 17_280), (704, 576)])
+    assert cost(MIXERS.get("dilated_rep_kernel")) == (
+        "18,048 parameters and 17,280 multiply-adds per position (64 channels, 14 x 14 positions); every second block of "
+        "the third stage has a smaller one: 704 parameters and 576 multiply-adds per position"
+    )
+
+
+@pytest.mark.parametrize(("name", "part"), [("dilated_rep_kernel", "spread.convs.1.weight"),
+                                            ("gated_conv_gf", "filter.spectrum")])  # fmt: skip
+def test_a_picture_is_of_the_first_block_that_has_what_the_card_is_about(name: str, part: str) -> None:
+    mixers = [mixer for _, _, mixer in create_model(f"unified_{name}_nano").mixers()]  # type: ignore[operator]
+    assert [part in mixer.state_dict() for mixer in mixers].index(True) == PICTURED[name]
 
 
 def test_findings_are_means_over_seeds_beside_the_controls_and_stay_when_the_store_is_gone(
