@@ -96,15 +96,10 @@ class InceptionDwConv(Mixer):
 
     def _kernels(self) -> Tensor:
         """(C, K, K): all channels' kernels, each in the middle of a square that holds the longest."""
-        sides = (self.config.square, self.config.band)
-        kernels = self.square.weight.new_zeros(self.config.dim, max(sides), max(sides))
-        middle = max(sides) // 2
-        kernels[:, middle, middle] = 1  # what is left as it is
-        parts = (self.square.weight, self.row.weight, self.column.weight)
-        for kernel, place in zip(parts, kernels.tensor_split((-3 * self.config.branch,))[1].chunk(3), strict=True):
-            down, across = ((max(sides) - side) // 2 for side in kernel.shape[2:])
-            place.copy_(F.pad(kernel[:, 0], (across, across, down, down)))
-        return kernels
+        side = max(self.config.square, self.config.band)
+        untouched = self.square.weight.new_ones(self.config.dim - 3 * self.config.branch, 1, 1)
+        parts = (untouched, *(each.weight[:, 0] for each in (self.square, self.row, self.column)))
+        return torch.cat([_centred(part, side) for part in parts])
 
     def _biases(self) -> Tensor:
         """(C,): of all channels."""
@@ -144,3 +139,9 @@ class InceptionDwConv(Mixer):
         """The state dict of `InceptionDWConv2d`, the authors' or timm's."""
         names = ((name, *name.partition(".")) for name in state)
         return {PUBLISHED.get(layer, layer) + dot + rest: state[name] for name, layer, dot, rest in names}
+
+
+def _centred(kernels: Tensor, side: int) -> Tensor:
+    """(G, h, w), both odd -> (G, side, side), zero around the kernels."""
+    down, across = ((side - size) // 2 for size in kernels.shape[1:])
+    return F.pad(kernels, (across, across, down, down))

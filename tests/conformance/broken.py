@@ -82,6 +82,18 @@ class LeaksAcrossTheBatch(Sound):
         return self.forward(x)
 
 
+class ReferenceWritesIntoAView(Sound):
+    """Autograd refuses to write into one of several views that were made without it."""
+
+    def reference(self, x: Tensor) -> Tensor:
+        y = self.forward(x)
+        with torch.no_grad():
+            rows = y.new_zeros(y.shape).unbind(1)
+        for place, row in zip(rows, y.unbind(1), strict=True):
+            place.copy_(row)
+        return torch.stack(rows, 1)
+
+
 class NanInBfloat16(Sound):
     """1e-3 is lost beside 1 in bfloat16, and 0 / 0 is left."""
 
@@ -204,6 +216,7 @@ BROKEN: dict[str, MixerEntry] = {
     "autocast": entry(NoAutocast),
     "reference": entry(WrongReference),
     "reference (with gradients)": entry(AnotherPathForTraining),
+    "reference (its own gradients)": entry(ReferenceWritesIntoAView),
     "macs": entry(WrongMacs),
     "copies": entry(ForgetsInACopy),
     "copies (of a cache)": entry(CachesAWeight),

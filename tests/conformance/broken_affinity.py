@@ -80,6 +80,19 @@ class ShowsSomethingElse(Weighed):
         return Reversed(self.conv.weight.view(1, dim, 1, 9), self.offsets(), columns, kind="static", batch=batch)
 
 
+class FailsWithGradients(Weighed):
+    """Its kernels are written into one of several views that were made without autograd."""
+
+    def affinity(self, x: Tensor) -> Affinity:
+        batch, height, width, dim = x.shape
+        with torch.no_grad():
+            halves = self.conv.weight.new_zeros(dim, 9).chunk(2)
+        for half, kernels in zip(halves, self.conv.weight.view(dim, 9).chunk(2), strict=True):
+            half.copy_(kernels)
+        weights = torch.cat(halves).view(1, dim, 1, 9)
+        return StencilAffinity(weights, self.offsets(), map_columns(height, width), kind="static", batch=batch)
+
+
 class CallsItStatic(Weighed):
     """A kernel that the input scales."""
 
@@ -102,6 +115,7 @@ BROKEN: dict[str, MixerEntry] = {
     "affinity": entry(WrongByOnePosition),
     "affinity (around the border)": entry(WrongAtTheBorder),
     "affinity (without a bias)": entry(LeavesTheBiasOut),
+    "affinity (with gradients)": entry(FailsWithGradients),
     "affinity_forms": entry(ShowsSomethingElse),
     "affinity_forms (not static)": entry(CallsItStatic),
     "affinity_forms (no softmax)": entry(Weighed, softmax_rows=True),
