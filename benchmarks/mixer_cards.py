@@ -71,7 +71,7 @@ def body(entry: MixerEntry) -> str:
 
 def costs(entry: MixerEntry) -> tuple[int, list[tuple[int, float]]]:
     """Channels, about 64, and (parameters, multiply-adds per position on 14 x 14) of the mixers of an even and an odd
-    block of the third stage: one pair where they cost the same, or both, the dearer first. The card is about that."""
+    block of the third stage: one pair where they cost the same, or both, the costlier first. The card is about that."""
     dim = -(-DIM // (entry.channel_multiple or 1)) * (entry.channel_multiple or 1)
     found = set()
     for block in (0, 1):
@@ -91,7 +91,7 @@ def overview() -> str:
         lines.append(f"| {title} | {entry.family} | {entry.sampling} | {weights} | {params:,} | {macs:,.0f} |")
     where = f"{DIM} channels (or the next number that the mixer takes) and {SIDE} x {SIDE} positions"
     said = f"Parameters, and multiply-adds per position, are of one mixer at {where}"
-    return "\n".join([*lines, "", f"{said}; of the dearer one, where blocks differ.", ""])
+    return "\n".join([*lines, "", f"{said}; of the costlier one, where blocks differ.", ""])
 
 
 def cost(entry: MixerEntry) -> str:

@@ -33,7 +33,7 @@ def test_a_picture_has_a_map_for_each_position() -> None:
     assert len(picture("dw_conv", None).axes) == 4
 
 
-def test_a_card_is_about_the_dearer_block_and_says_where_blocks_differ() -> None:
+def test_a_card_is_about_the_costlier_block_and_says_where_blocks_differ() -> None:
     differing = [name for name in BUILTIN if len(costs(MIXERS.get(name))[1]) > 1]
     assert differing == ["dilated_rep_kernel"]
     assert costs(MIXERS.get("dilated_rep_kernel")) == (64, [(18_048, 17_280), (704, 576)])
