@@ -81,8 +81,8 @@ def config_at(
 class BiWKV(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Weights and sums are float32 in half precision; backward is deterministic.
 
-    Weights are relative to that of the largest key of the image, which no weight is more than exp(|w|) away from: |w|
-    may be up to 80. The gate depends on the input, so the affinity's product is compared before it, in `aggregated`.
+    Decays and u may be any numbers, of either sign, as long as the keys of an image lie within 80 of one another in each
+    channel: weights are relative to that of the largest key. With |w| up to 80 the keys may be anything. The gate depends on the input, so the affinity's product is compared before it, in `aggregated`.
     """
 
     config: BiWKVConfig
@@ -191,10 +191,18 @@ class BiWKV(Mixer):
         decay, first = self._rates(k.shape[1])
         weights = torch.exp(k - k.amax(dim=1, keepdim=True).detach())
         terms = torch.stack((weights * v, weights), dim=2)  # B, T, 2, C: sums of values and of weights
-        both = torch.stack((terms, terms.flip(1)))
-        sums = linear_scan(torch.exp(-decay), both)
+        # With a negative decay weights grow with the distance, as e^(n |w| / T): a scan leaves this growth out, and the
+        # three parts are joined relative to the largest of their factors, so that no exponent is above 0. The mean does
+        # not depend on what it is relative to, and no gradient goes through
+        negative = decay.detach().clamp(max=0)
+        shrinking = torch.arange(k.shape[1], dtype=k.dtype, device=k.device)[:, None] * negative  # T, C
+        both = torch.stack((terms, terms.flip(1))).mul_(torch.exp(shrinking)[:, None])
+        sums = linear_scan(torch.exp(negative - decay), both)
         before = F.pad(sums[:, :, :-1], (0, 0, 0, 0, 1, 0))  # what the tokens before have left
-        total = before[0] + before[1].flip(1) + terms * torch.exp(first)
+        growth = F.pad(-shrinking[:-1], (0, 0, 1, 0), value=-math.inf)  # there are none before the first
+        top = torch.maximum(torch.maximum(growth, growth.flip(0)), first.detach())
+        itself, ahead = (torch.exp(part - top)[:, None] for part in (first, growth))  # T, 1, C
+        total = (terms * itself).addcmul_(before[0], ahead).addcmul_(before[1].flip(1), ahead.flip(0))
         return total[:, :, 0] / total[:, :, 1]
 
 

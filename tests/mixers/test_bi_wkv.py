@@ -88,6 +88,29 @@ def test_large_keys_and_decays_stay_finite_and_exact() -> None:
     assert float((y - expected).detach().norm() / expected.detach().norm()) < 1e-4
 
 
+@pytest.mark.parametrize("size", [(7, 9), (1, 2), (1, 1)])
+@pytest.mark.parametrize(
+    ("decay", "first"), [(-100, 0), (-1000, 0), (300, 0), (0, 90), (-100, 120), (-100, -1000), (0, -1000)]
+)  # the second one divided by the tokens
+def test_any_decay_and_bonus_are_exact_in_single_precision(decay: float, first: float, size: tuple[int, int]) -> None:
+    mixer = _mixer(4, shift=False)
+    with torch.no_grad():
+        mixer.spatial_decay.copy_(decay * torch.tensor([1.0, 0.7, 0.99, 0.0]))
+        mixer.spatial_first.copy_(first * size[0] * size[1] * torch.tensor([1.0, 1.0, 0.5, 1.0]))
+    x = torch.randn(2, *size, 4, dtype=torch.float64)
+    expected = mixer.reference(x)
+    single = BiWKV(mixer.config).eval()
+    single.load_state_dict(mixer.state_dict())
+    y = single(x.float())
+    assert float((y - expected).detach().norm() / expected.detach().norm()) < 1e-4
+    expected.square().sum().backward()
+    y.double().square().sum().backward()
+    for (name, found), right in zip(single.named_parameters(), mixer.parameters(), strict=True):
+        assert found.grad is not None, name
+        assert right.grad is not None, name
+        assert float((found.grad - right.grad).norm()) < 1e-3 * (float(right.grad.norm()) + 1e-3), name
+
+
 def test_the_authors_state_dict_fits() -> None:
     shapes: dict[str, tuple[int, ...]] = {f"spatial_mix_{name}": (1, 1, 8) for name in "kvr"}
     shapes |= {f"{name}.weight": (8, 8) for name in ("key", "value", "receptance", "output")}
