@@ -29,6 +29,7 @@ from stmbench.mixers.ops.windows import (
     padded_size,
     relative_bias,
     relative_window_attention,
+    require_fitting,
     split_heads,
     window_positions,
 )
@@ -63,6 +64,8 @@ def config_at(
 ) -> HaloAttnConfig:
     """Table VII's variants: `switch` has a halo in odd blocks only, `1px` a halo of one token, `shift` the query window
     in the top left corner of a key window of the same size."""
+    for name, value in (("window", window), ("halo", halo)):
+        require_fitting(name, value, position.resolution)
     require(variant in VARIANTS, f"a variant ({', '.join(VARIANTS)})", variant)
     require(position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
     before = after = {"switch": halo * (position.block % 2), "1px": 1}.get(variant, halo)

@@ -26,7 +26,7 @@ from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, sp
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
-from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, window_attention
+from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, require_fitting, window_attention
 
 Partition = Literal["block", "grid"]
 PARTITIONS = ("block", "grid")
@@ -49,6 +49,7 @@ class MaxvitAttnConfig(MixerConfig):
 
 def config_at(position: BlockPosition, *, window: int = 7, head_dim: int = 32) -> MaxvitAttnConfig:
     """Even blocks of a stage have windows, odd ones grids."""
+    require_fitting("window", window, position.resolution)
     return MaxvitAttnConfig(
         dim=position.dim,
         heads=num_heads(position.dim, head_dim, None),

@@ -25,7 +25,7 @@ from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, sp
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
-from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, window_attention
+from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, require_fitting, window_attention
 
 FAR = -1e4  # added to the logits of keys that are no neighbours: e to that is zero
 
@@ -55,10 +55,13 @@ def config_at(
     relative_bias: bool = True,
     head_dim: int = 32,
 ) -> NeighborhoodAttnConfig:
-    """Odd blocks of a stage are dilated: by `dilation`, or as far as the map at the design size allows. At 224 pixels
-    that is DiNAT's layout (8, 4, 2, 1 in the four stages). `dilation` 1 is NAT."""
+    """Odd blocks of a stage are dilated: by `dilation`, at most as far as the map at the design size allows (NATTEN asks
+    for kernel x dilation <= side), or so far. At 224 pixels that is DiNAT's layout (8, 4, 2, 1 in the four stages).
+    `dilation` 1 is NAT."""
     require(kernel >= 1, "kernel >= 1", kernel)
-    widest = max(1, min(position.resolution) // kernel) if dilation is None else dilation
+    require_fitting("kernel", kernel, position.resolution)
+    widest = max(1, min(position.resolution) // kernel)
+    widest = widest if dilation is None else min(dilation, widest)
     return NeighborhoodAttnConfig(
         dim=position.dim,
         heads=num_heads(position.dim, head_dim, None),

@@ -41,7 +41,7 @@ from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mix
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
-from stmbench.mixers.ops.windows import pad_to_windows, padded_size, window_attention
+from stmbench.mixers.ops.windows import pad_to_windows, padded_size, require_fitting, window_attention
 
 KERNEL = 5  # of LePE
 FEW = 4  # where the chosen regions are at least this part of the map, the others are masked instead of left out
@@ -68,10 +68,13 @@ def config_at(
 ) -> RoutingAttnConfig:
     """As many keys in every stage at 224 pixels: more regions as they become smaller. A stage without a number of
     regions attends to all tokens."""
+    topk = topks[position.stage] if position.stage < len(topks) else None
+    if topk is not None:
+        require_fitting("regions", regions, position.resolution)
     return RoutingAttnConfig(
         dim=position.dim,
         heads=num_heads(position.dim, head_dim, None),
-        topk=topks[position.stage] if position.stage < len(topks) else None,
+        topk=topk,
         regions=regions,
     )
 

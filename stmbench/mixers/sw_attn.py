@@ -25,6 +25,7 @@ from stmbench.mixers.ops.windows import (
     merge_heads,
     pad_to_windows,
     padded_size,
+    require_fitting,
     split_heads,
     window_attention,
     window_positions,
@@ -51,6 +52,7 @@ class SwAttnConfig(MixerConfig):
 def config_at(position: BlockPosition, *, window: int = 7, head_dim: int = 32) -> SwAttnConfig:
     """Odd blocks of a stage are shifted by half a window."""
     require(position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
+    require_fitting("window", window, position.resolution)
     shift = window // 2 if position.block % 2 else 0
     return SwAttnConfig(dim=position.dim, heads=position.dim // head_dim, window=window, shift=shift)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stmbench.errors import require
 from stmbench.kernels import halo as kernels
 from stmbench.kernels.setting import WHOLE, can_run
 from stmbench.kernels.softmax import biased_softmax, relative_softmax
@@ -16,12 +17,27 @@ from stmbench.mixers.ops import is_eager_on_cpu, needs_gradient
 
 # how far below a row's largest logit a share is no normal number any more; masks add -100
 FAR = {torch.float32: 87.0, torch.bfloat16: 87.0}
+USUAL = 7  # side of a window, in the networks of most authors
 MOST_WINDOWS = 65_535  # of one fused call: the limit of a CUDA grid's second and third dimension
 
 
 def padded_size(size: int, window: int) -> int:
     """The smallest multiple of `window` that holds `size` tokens."""
     return -(-size // window) * window
+
+
+def require_fitting(name: str, value: int, resolution: tuple[int, int]) -> None:
+    """Raise ConfigError for an option `name` that would pad a map of `resolution` to more than twice its side.
+
+    Small maps are padded to what is usual, whatever their side: the last map of an image of 32 pixels has one token.
+    """
+    most = 2 * max(USUAL, min(resolution))
+    require(
+        value <= most,
+        f"{name} <= {most} for a map of {resolution[0]} x {resolution[1]}, which would be padded to it",
+        value,
+        "use a smaller one, or larger images (img_size=)",
+    )
 
 
 def pad_to_windows(x: Tensor, window: int) -> Tensor:
