@@ -30,6 +30,7 @@ from stmbench.mixers.affinity import PointAffinity, join_heads, map_columns, spl
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import DisplacementBias
+from stmbench.mixers.ops.determinism import POOLED
 from stmbench.mixers.ops.neighbourhood_sums import group_products, group_sums
 
 HIDDEN = ("inner.weight", "inner.bias", "outer.weight")
@@ -104,6 +105,7 @@ def config_at(
     weights="dynamic",
     method="TransNeXt",
     citation="Shi, CVPR 2024",
+    nondeterministic_backward=POOLED,
     zero_gradient=(
         ZeroGradient(
             parameter="token_bias.outer.bias",

@@ -39,6 +39,7 @@ from stmbench.mixers.ops.attention import (
     self_attention,
     self_attention_reference,
 )
+from stmbench.mixers.ops.determinism import RESIZED
 from stmbench.mixers.ops.token_sums import MatrixConfig, StaticMatrix
 
 
@@ -102,6 +103,7 @@ def config_at(
     method="CONTAINER-PAM",
     palette_slot=11,
     citation="Gao et al., NeurIPS 2021",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     zero_gradient=(key_bias(),),
     channel_multiple=32,

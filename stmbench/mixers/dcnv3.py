@@ -29,6 +29,7 @@ from stmbench.mixers.affinity import (
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, softmax_of_few
+from stmbench.mixers.ops.determinism import SAMPLES
 
 POINTS = 9
 
@@ -75,6 +76,7 @@ def _presets() -> dict[str, Preset]:
     weights="dynamic",
     method="InternImage",
     citation="Wang et al., CVPR 2023",
+    nondeterministic_backward=SAMPLES,
     palette_slot=4,
     softmax_rows=True,  # with the column of what lies outside
     channel_multiple=16,

@@ -36,6 +36,7 @@ from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, weighted_samples
 from stmbench.mixers.ops.depthwise import DepthwiseConv
+from stmbench.mixers.ops.determinism import SAMPLES
 
 ALIGNED = 8  # outputs of the linear map come in multiples of it
 
@@ -113,6 +114,7 @@ def config_at(
     weights="dynamic",
     method="FlashInternImage",
     citation="Xiong et al., CVPR 2024",
+    nondeterministic_backward=SAMPLES,
     zero_gradient=tuple(
         ZeroGradient(
             parameter=f"offsets_weights.{name}",

@@ -42,6 +42,7 @@ from stmbench.mixers.base import BlockPosition, FourSizes, Mixer, MixerConfig, Z
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import key_bias
 from stmbench.mixers.ops.bilinear import displacement_samples, point_samples, token_positions
+from stmbench.mixers.ops.determinism import SAMPLES
 from stmbench.mixers.ops.windows import extended
 
 
@@ -114,6 +115,7 @@ def config_at(
     weights="dynamic",
     method="DAT",
     citation="Xia et al., CVPR 2022",
+    nondeterministic_backward=SAMPLES,
     depends_on_n=True,
     zero_gradient=(
         key_bias("kv.bias", "the keys' half"),

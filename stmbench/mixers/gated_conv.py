@@ -30,6 +30,7 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.depthwise import depthwise_conv
+from stmbench.mixers.ops.determinism import RESIZED
 from stmbench.mixers.ops.fourier import from_spectrum, spectrum
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
@@ -257,6 +258,7 @@ class GatedConv(Mixer):
     mixing_weights=("-", "-"),
     method="HorNet-GF",
     citation="Rao et al., NeurIPS 2022",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     zero_gradient=(
         ZeroGradient(

@@ -24,6 +24,7 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import CirculantAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
+from stmbench.mixers.ops.determinism import RESIZED
 from stmbench.mixers.ops.fourier import from_spectrum, inverse_reference, spectrum, spectrum_reference
 from stmbench.mixers.ops.token_sums import interpolation_matrix, require_resolution
 
@@ -56,6 +57,7 @@ def config_at(position: BlockPosition, *, resize: bool = True) -> GlobalFilterCo
     weights="static",
     method="GFNet",
     citation="Rao et al., NeurIPS 2021",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     zero_gradient=(
         ZeroGradient(

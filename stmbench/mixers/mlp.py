@@ -21,6 +21,7 @@ from stmbench.mixers import presets
 from stmbench.mixers.affinity import MatrixAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import num_heads
+from stmbench.mixers.ops.determinism import RESIZED
 from stmbench.mixers.ops.token_sums import MatrixConfig, StaticMatrix
 
 
@@ -112,6 +113,7 @@ def mlp_at(position: BlockPosition, *, resize: bool = True) -> StaticMixerConfig
     weights="static",
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     palette_slot=8,
 )
@@ -138,6 +140,7 @@ def mh_mlp_at(
     weights="static",
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     palette_slot=19,
     channel_multiple=32,
@@ -164,6 +167,7 @@ def mlp_lr_at(position: BlockPosition, *, rank_share: float = 0.275, resize: boo
     weights="static",
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     palette_slot=20,
 )
@@ -200,6 +204,7 @@ def mh_mlp_lr_at(
     weights="static",
     method="CONTAINER, Table 2",
     citation="Gao et al., NeurIPS 2021",
+    nondeterministic_backward=RESIZED,
     depends_on_n=True,
     palette_slot=21,
     channel_multiple=32,

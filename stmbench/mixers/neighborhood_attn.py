@@ -25,6 +25,7 @@ from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, sp
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import cached_table
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
+from stmbench.mixers.ops.determinism import COPIES
 from stmbench.mixers.ops.windows import cropped_positions, extended, padded_size, require_fitting, window_attention
 
 FAR = -1e4  # added to the logits of keys that are no neighbours: e to that is zero
@@ -82,6 +83,7 @@ def config_at(
     weights="dynamic",
     method="NAT, DiNAT",
     citation="Hassani et al., CVPR 2023; Hassani and Shi, 2022",
+    nondeterministic_backward=COPIES,
     zero_gradient=(key_bias(),),
     softmax_rows=True,
     channel_multiple=32,

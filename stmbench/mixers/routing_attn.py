@@ -40,6 +40,7 @@ from stmbench.mixers.affinity import (
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.depthwise import DepthwiseConv
+from stmbench.mixers.ops.determinism import COPIES
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 from stmbench.mixers.ops.windows import pad_to_windows, padded_size, require_fitting, window_attention
 
@@ -91,6 +92,7 @@ def config_at(
     mixing_weights=("1", "1"),
     method="BiFormer",
     citation="Zhu et al., CVPR 2023",
+    nondeterministic_backward=COPIES,
     zero_gradient=(key_bias(),),
     channel_multiple=32,
     palette_slot=25,

@@ -72,7 +72,7 @@ def limits(entry: MixerEntry) -> list[str]:
     if entry.devices:
         said.append(f"runs on {' or '.join(entry.devices)} alone")
     if entry.nondeterministic_backward:
-        said.append(f"its gradients differ from run to run: {entry.nondeterministic_backward}")
+        said.append(f"its gradients may differ from run to run: {entry.nondeterministic_backward}")
     return said
 
 

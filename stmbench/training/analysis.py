@@ -109,7 +109,7 @@ class Training(Analysis):
             return []
         entries = [facts_of(run.model).entry for run in self.runs]
         said = {entry.name: entry.nondeterministic_backward for entry in entries if entry is not None}
-        return [f"{name}: a second run of a seed gives other weights: {why}" for name, why in said.items() if why]
+        return [f"{name}: a second run of a seed may give other weights: {why}" for name, why in said.items() if why]
 
     def units(self) -> Iterator[Unit]:
         self.store.require_writable()
