@@ -119,7 +119,9 @@ def card(entry: MixerEntry, found: str, picture: str | None) -> str:
     if picture:
         parts.append(f"![Where {entry.title} takes its values from]({picture})")
     if picture and entry.name in PICTURED:
-        parts.append(f"The picture is of the {ORDINALS[PICTURED[entry.name]]} block: earlier ones have a plainer mixer.")
+        parts.append(
+            f"The picture is of the {ORDINALS[PICTURED[entry.name]]} block: earlier ones have a plainer mixer."
+        )
     return "\n\n".join(parts)
 
 

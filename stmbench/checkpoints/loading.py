@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stmbench.checkpoints.families import OTHER, family_of, resized_table
+from stmbench.checkpoints.families import OTHER, family_of, precise, resized_table
 from stmbench.checkpoints.reading import StoredWeights, read_weights
 from stmbench.checkpoints.selection import Checkpoint, is_counter, plain
 from stmbench.errors import CheckpointError
@@ -19,6 +19,7 @@ from stmbench.mixers.base import Mixer
 
 _OPTIONAL = "num_batches_tracked"  # a counter that old files lack; the forward pass does not use it
 RESIZED = "+resized"  # in a label: some tensors differ from the file's
+_NOT_RESIZED = "these differ in more than the size of a square map or window, and cannot be resized"
 _SHOWN = 5  # tensors named in a message, besides their number
 
 
@@ -57,8 +58,8 @@ def load_checkpoint(
             and their running average ('model_ema', 'state_dict_ema', 'ema', ...), the average is loaded. Names are the
             model's own or those of a published family (see `families`); prefixes of wrappers ('module.', ...) are
             ignored. Values are converted to the model's dtype and device.
-        resize_tables: resize tables of relative positions and position embeddings if the file's window or resolution
-            differs from the model's; otherwise such a file is refused.
+        resize_tables: resize tables of relative positions, position embeddings and what else a mixer makes for one size
+            of map, if the file's window or resolution differs from the model's; otherwise such a file is refused.
 
     Returns:
         The source's name, the hash of the loaded tensors, and remarks on what was loaded.
@@ -71,15 +72,18 @@ def load_checkpoint(
     wanted = model.state_dict()
     given = _with_own_prefixes(stored, wanted)
     state = dict(model.from_published(given)) if isinstance(model, Mixer) else _translated(given, wanted)
-    tables = _resized_tables(state, wanted) if resize_tables or stored.resize_tables else {}
-    state |= tables
-    _check(state, wanted)
+    resizing = resize_tables or stored.resize_tables
+    tables = _resized_tables(model, state, wanted)
+    if resizing:
+        state |= tables
+    _check(state, wanted, resizable=tables.keys(), resizing=resizing)
     with torch.no_grad():
         for name, value in state.items():
             wanted[name].copy_(value)
-    resized = f"resized {len(tables)} of its tables of positions ({_some(list(tables))})" if tables else None
+    changed = list(tables) if resizing else []
+    resized = f"resized {len(changed)} of its tables of positions ({_some(changed)})" if changed else None
     return LoadedWeights(
-        source=f"{stored.source}{RESIZED}" if tables else stored.source,
+        source=f"{stored.source}{RESIZED}" if changed else stored.source,
         sha256=state_hash(wanted),
         remark="; ".join(filter(None, (stored.remark, resized))) or None,
     )
@@ -120,17 +124,37 @@ def _translated(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
     return state
 
 
-def _resized_tables(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _resized_tables(model: nn.Module, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those tables of positions whose size differs from the model's, at the model's size."""
     tables = {
-        name: resized_table(name, value, tuple(wanted[name].shape))
+        name: _resized(model, name, value, wanted[name].shape)
         for name, value in state.items()
         if name in wanted and value.shape != wanted[name].shape
     }
     return {name: value for name, value in tables.items() if value is not None}
 
 
-def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _resized(model: nn.Module, name: str, value: Tensor, shape: torch.Size) -> Tensor | None:
+    """One tensor as the innermost module that says how resizes it, or else as a table of its name."""
+    if value.ndim == len(shape) and value.is_floating_point():
+        path, _, leaf = name.rpartition(".")
+        while True:
+            resize = getattr(model.get_submodule(path), "resized_tensor", None)
+            if resize is not None:
+                found: Tensor | None = resize(leaf, precise(value))
+                if found is not None and found.shape == shape:
+                    return found
+                break
+            if not path:
+                break
+            path, _, first = path.rpartition(".")
+            leaf = f"{first}.{leaf}"
+    return resized_table(name, value, tuple(shape))
+
+
+def _check(
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, resizable: Collection[str], resizing: bool
+) -> None:
     missing = [name for name in wanted if name not in state and not name.endswith(_OPTIONAL) and not is_counter(name)]
     unexpected = [name for name in state if name not in wanted]
     misshapen = [
@@ -147,8 +171,10 @@ def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     problems = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds if names]
     if problems:
         remedy = "load it into the model it belongs to (same architecture, scale, num_classes and options)"
-        if len(problems) == 1 and len(_resized_tables(state, wanted)) == len(misshapen) > 0:
+        if len(problems) == 1 and not resizing and len(resizable) == len(misshapen) > 0:
             remedy = f"resize its tables of positions with --resize-tables, or {remedy}"
+        elif resizing and misshapen:
+            remedy = f"{_NOT_RESIZED}: {remedy}"
         raise CheckpointError(f"the model's {len(wanted)} tensors", ", ".join(problems), remedy)
 
 

@@ -237,7 +237,7 @@ class AggregatedAttn(Mixer):
         names |= {"learnable_tokens": "near_tokens", "learnable_bias": "near_constant", "sr.": "reduce."}
         named = renamed(state, names)
         for name in named.keys() & {"temperature", "query_embedding", "near_constant"}:
-            named[name] = named[name].squeeze(1)
+            named[name] = named[name].squeeze(1) if named[name].ndim == 3 else named[name]  # 2: this module's own
         for kind in ("weight", "bias"):
             if (qkv := named.pop(f"qkv.{kind}", None)) is not None:
                 named[f"q.{kind}"], named[f"kv.{kind}"] = qkv[: self.config.dim], qkv[self.config.dim :]

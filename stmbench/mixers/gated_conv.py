@@ -113,11 +113,15 @@ class GlobalLocalFilter(nn.Module):
     def resized(self, size: tuple[int, int]) -> Tensor:
         """The spectrum for a map of `size`: (H, W // 2 + 1, C / 2, 2), its corners kept at the corners."""
         height, width = size[0], size[1] // 2 + 1
-        if self.spectrum.shape[1:3] == (height, width):
-            return self.spectrum.permute(1, 2, 0, 3).contiguous()
-        parts = self.spectrum.permute(3, 0, 1, 2)  # real and imaginary, C / 2, rows, columns
-        parts = F.interpolate(parts, (height, width), mode="bilinear", align_corners=True)
-        return parts.permute(2, 3, 1, 0).contiguous()
+        fits = self.spectrum.shape[1:3] == (height, width)
+        spectrum = self.spectrum if fits else resized_spectrum(self.spectrum, (height, width))
+        return spectrum.permute(1, 2, 0, 3).contiguous()
+
+    def resized_tensor(self, name: str, value: Tensor) -> Tensor | None:
+        """The spectrum of another size, as for such maps."""
+        if name != "spectrum" or value.ndim != 4 or len(value) != len(self.spectrum):
+            return None
+        return resized_spectrum(value, (self.spectrum.shape[1], self.spectrum.shape[2]))
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map; the filter is a sum over all positions of the torus, its kernel a sum of waves."""
@@ -145,6 +149,12 @@ class GlobalLocalFilter(nn.Module):
         """9 N C / 2 for the convolution, and 1.25 N C / 2 log2 N for each of the two transforms."""
         numbers = height * width * len(self.spectrum)
         return 9 * numbers + 2 * round(1.25 * numbers * math.log2(height * width))
+
+
+def resized_spectrum(spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+    """(C / 2, rows, columns, 2) -> (C / 2, *size, 2), its corners kept at the corners."""
+    parts = spectrum.permute(3, 0, 1, 2)  # real and imaginary, C / 2, rows, columns
+    return F.interpolate(parts, size, mode="bilinear", align_corners=True).permute(1, 2, 3, 0)
 
 
 @register_mixer(

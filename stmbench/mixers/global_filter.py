@@ -115,6 +115,12 @@ class GlobalFilter(Mixer):
         """GFNet's name, of its layer or in its block, for the same tensor."""
         return {"filter" if name.endswith("complex_weight") else name: tensor for name, tensor in state.items()}
 
+    def resized_tensor(self, name: str, value: Tensor) -> Tensor | None:
+        """The filter, as for maps of another size."""
+        if name != "filter" or value.ndim != 4 or value.shape[2:] != self.filter.shape[2:]:
+            return None
+        return _resized_filter(value, (self.filter.shape[0], self.filter.shape[1]))
+
     def macs(self, height: int, width: int) -> int:
         """1.25 N C log2 N for each of the two transforms; products of single elements are not counted."""
         tokens = height * width
@@ -125,8 +131,12 @@ class GlobalFilter(Mixer):
         require_resolution((height, width), self.config.resolution, resize=self.config.resize, what="global filter")
         weights = self.filter.to(torch.promote_types(self.filter.dtype, torch.float32))
         if (height, width) != self.config.resolution:
-            size = (height, width // 2 + 1)
-            image = weights.permute(3, 2, 0, 1)  # 2, C, H, half
-            image = F.interpolate(image, size, mode="bilinear", align_corners=True)
-            weights = image.permute(2, 3, 1, 0).contiguous()
+            weights = _resized_filter(weights, (height, width // 2 + 1))
         return torch.view_as_complex(weights)
+
+
+def _resized_filter(weights: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, half, C, 2) -> (*size, C, 2)."""
+    image = weights.permute(3, 2, 0, 1)  # 2, C, H, half
+    image = F.interpolate(image, size, mode="bilinear", align_corners=True)
+    return image.permute(2, 3, 1, 0).contiguous()

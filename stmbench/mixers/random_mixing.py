@@ -21,7 +21,7 @@ from stmbench.errors import require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import MatrixAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
-from stmbench.mixers.ops.token_sums import require_resolution, resized, resized_reference
+from stmbench.mixers.ops.token_sums import require_resolution, resized, resized_reference, square_map
 
 FEW = 256  # tokens up to which a product for each image is faster than one product of all images
 
@@ -103,6 +103,11 @@ class RandomMixing(Mixer):
         """MetaFormer's name for the same matrix."""
         return {"matrix" if name == "random_matrix" else name: tensor for name, tensor in state.items()}
 
+    def resized_tensor(self, name: str, value: Tensor) -> Tensor | None:
+        """The matrix, as for maps of another size, from that of a square map."""
+        size = square_map(value.shape[-1])
+        return _normalised(value, size, self.config.resolution) if name == "matrix" and size is not None else None
+
     def macs(self, height: int, width: int) -> int:
         """N^2 C; resizing is not counted."""
         tokens = height * width
@@ -115,5 +120,10 @@ class RandomMixing(Mixer):
         if size == self.config.resolution:
             return self.matrix
         exact = self.matrix.to(torch.promote_types(self.matrix.dtype, torch.float32))
-        matrix = resized(exact[None], self.config.resolution, size)[0]
-        return matrix / matrix.sum(dim=1, keepdim=True)
+        return _normalised(exact, self.config.resolution, size)
+
+
+def _normalised(matrix: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """(N, N) for maps of size `old` -> (N', N') for those of size `new`, whose rows sum to one."""
+    matrix = resized(matrix[None], old, new)[0]
+    return matrix / matrix.sum(dim=1, keepdim=True)

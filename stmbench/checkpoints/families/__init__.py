@@ -11,6 +11,8 @@ another family, add a file here; nothing else changes. `family_of` finds the fam
 Tables of positions are resized for another window or resolution as their models' authors do it: the unified models'
 embeddings bilinear and halo attention's offsets linear, both with aligned corners (Hu et al.); tables of windows
 bicubic (Swin); embeddings of patches bicubic and antialiased (timm). None: more than the window or resolution differs.
+Tensors of mixers that are made for one size of map and resized in the forward pass are resized by the mixer itself
+(`Mixer.resized_tensor`).
 """
 
 from __future__ import annotations
@@ -47,6 +49,13 @@ def resize_offsets(table: Tensor, shape: Shape) -> Tensor | None:
     if len(shape) != 2 or table.shape[1] != shape[1]:
         return None
     return F.interpolate(table.T[None], shape[0], mode="linear", align_corners=True)[0].T
+
+
+def resize_displacements(table: Tensor, shape: Shape) -> Tensor | None:
+    """A bias (heads, 2 H - 1, 2 W - 1) that is sampled between its entries, bilinear, the ends kept at the ends."""
+    if len(shape) != 3 or table.shape[0] != shape[0]:
+        return None
+    return F.interpolate(table[None], shape[1:], mode="bilinear", align_corners=True)[0]
 
 
 def resize_windows(table: Tensor, shape: Shape) -> Tensor | None:
@@ -143,6 +152,7 @@ OURS = Family(
         "height_rel": resize_offsets,
         "width_rel": resize_offsets,
         "relative_bias": resize_windows,
+        "bias_table": resize_displacements,
     },
 )
 OTHER = Family(
@@ -204,8 +214,13 @@ def resized_table(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor | 
     resize = {leaf: how for family in families() for leaf, how in family.tables.items()}.get(name.rpartition(".")[2])
     if resize is None or value.ndim != len(shape) or not value.is_floating_point():
         return None
-    resized = resize(value if value.element_size() >= 4 else value.float(), shape)
+    resized = resize(precise(value), shape)
     return resized if resized is not None and resized.shape == shape else None
+
+
+def precise(value: Tensor) -> Tensor:
+    """In float32 or better, which interpolation needs."""
+    return value if value.element_size() >= 4 else value.float()
 
 
 def class_keys() -> tuple[str, ...]:

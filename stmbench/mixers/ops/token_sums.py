@@ -9,6 +9,7 @@ Gao et al., "Container", NeurIPS 2021, eq. 6: A_mlp is a learned N x N matrix, N
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,17 @@ class StaticMatrix(nn.Module):
         shrink = (height * width) / (size[0] * size[1])
         return shrink * resized_reference(matrices, self.config.resolution, size)
 
+    def resized_tensor(self, name: str, value: Tensor) -> Tensor | None:
+        """A parameter of another size, from that of a square map; None for one that is no such thing."""
+        new, old, own = self.config.resolution, square_map(value.shape[1]), getattr(self, name)
+        if old is None or value.ndim != 3 or len(value) != len(own):
+            return None
+        shrink = old[0] * old[1] / (new[0] * new[1])
+        if name == "whole":
+            return resized(value, old, new) * shrink if value.shape[2] == value.shape[1] else None
+        rows = _resized_rows(value, old, new)
+        return rows * shrink if name == "right" else rows
+
     def macs(self, height: int, width: int, dim: int) -> int:
         """N^2 C, or 2 N r C (and the factors' products with the values alone: resizing is not counted)."""
         tokens = height * width
@@ -121,6 +133,12 @@ def require_resolution(size: Size, made_for: Size, *, resize: bool, what: str) -
             got,
             f"build the model with img_size= that size, or leave resize=False out to interpolate the {what}",
         )
+
+
+def square_map(tokens: int) -> Size | None:
+    """The size of a square map of so many tokens; None if there is none."""
+    side = math.isqrt(tokens)
+    return (side, side) if side * side == tokens else None
 
 
 def resized(matrices: Tensor, old: Size, new: Size) -> Tensor:
