@@ -6,8 +6,8 @@
 
 A card holds the mixer's own documentation (source and formula), its facts, its cost by formula, what the studies found
 (see `findings`), and a picture: where three positions of a photograph get their values from (the Jacobian of the mixer
-of the second block, or of `PICTURED`; trained weights where the first store has them). Without a store the findings are those of the last
-ones, and so are the pictures, unless `--pictures` asks for new ones of initial weights.
+of the second block, or of `PICTURED`; trained weights where the first store has them). Without a store the findings are
+those of the last ones, and so are the pictures, unless `--pictures` asks for new ones of initial weights.
 """
 
 from __future__ import annotations

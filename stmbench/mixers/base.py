@@ -251,8 +251,8 @@ class Mixer(nn.Module):
         return state
 
     def resized_tensor(self, name: str, value: Tensor) -> Tensor | None:
-        """A checkpoint's tensor `name`, made for another size of map, at this module's size: as the forward pass resizes
-        its own. None where more differs than that size, or where the tensor does not tell it.
+        """A checkpoint's tensor `name`, made for another size of map, at this module's size, as forward does it.
+        None where more differs than that size, or where the tensor does not tell it.
 
         `load_checkpoint` asks the innermost module that has this method. Tables that it knows by name (relative_bias
         and others) need none.

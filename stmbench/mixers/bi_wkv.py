@@ -81,8 +81,9 @@ def config_at(
 class BiWKV(Mixer):
     """(B, H, W, C) -> (B, H, W, C). Weights and sums are float32 in half precision; backward is deterministic.
 
-    Decays and u may be any numbers, of either sign, as long as the keys of an image lie within 80 of one another in each
-    channel: weights are relative to that of the largest key. With |w| up to 80 the keys may be anything. The gate depends on the input, so the affinity's product is compared before it, in `aggregated`.
+    Weights are relative to that of the largest key of the image in each channel. While its keys lie within 80 of one
+    another, decays and u may be any numbers, of either sign; while |w| and |u| / T are below 80, so may the keys. The
+    gate depends on the input, so the affinity's product is compared before it, in `aggregated`.
     """
 
     config: BiWKVConfig

@@ -56,8 +56,8 @@ def config_at(
     relative_bias: bool = True,
     head_dim: int = 32,
 ) -> NeighborhoodAttnConfig:
-    """Odd blocks of a stage are dilated: by `dilation`, at most as far as the map at the design size allows (NATTEN asks
-    for kernel x dilation <= side), or so far. At 224 pixels that is DiNAT's layout (8, 4, 2, 1 in the four stages).
+    """Odd blocks of a stage are dilated: by `dilation`, at most as far as the map at the design size allows (NATTEN
+    asks for kernel x dilation <= side), or so far. At 224 pixels that is DiNAT's layout (8, 4, 2, 1 by stage).
     `dilation` 1 is NAT."""
     require(kernel >= 1, "kernel >= 1", kernel)
     require_fitting("kernel", kernel, position.resolution)

@@ -38,8 +38,8 @@ def test_a_card_is_about_the_costlier_block_and_says_where_blocks_differ() -> No
     assert differing == ["dilated_rep_kernel"]
     assert costs(MIXERS.get("dilated_rep_kernel")) == (64, [(18_048, 17_280), (704, 576)])
     assert cost(MIXERS.get("dilated_rep_kernel")) == (
-        "18,048 parameters and 17,280 multiply-adds per position (64 channels, 14 x 14 positions); every second block of "
-        "the third stage has a smaller one: 704 parameters and 576 multiply-adds per position"
+        "18,048 parameters and 17,280 multiply-adds per position (64 channels, 14 x 14 positions); every second block "
+        "of the third stage has a smaller one: 704 parameters and 576 multiply-adds per position"
     )
 
 

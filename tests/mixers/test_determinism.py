@@ -19,14 +19,15 @@ from stmbench.mixers.ops.determinism import COPIES, POOLED, RESIZED, SAMPLES
 # what the documentation of torch.use_deterministic_algorithms lists for CUDA, by the names in a backward pass: that of
 # gather is scatter_add, that of index_select and repeat_interleave index_add. Convolutions have a setting of their own
 NONDETERMINISTIC = {
-    "grid_sampler_2d_backward", "grid_sampler_3d_backward", "upsample_linear1d_backward", "upsample_bilinear2d_backward",
-    "_upsample_bilinear2d_aa_backward", "upsample_bicubic2d_backward", "_upsample_bicubic2d_aa_backward",
-    "upsample_trilinear3d_backward", "_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward",
-    "adaptive_max_pool2d_backward", "avg_pool3d_backward", "max_pool3d_with_indices_backward",
-    "fractional_max_pool2d_backward", "fractional_max_pool3d_backward", "reflection_pad1d_backward",
-    "reflection_pad2d_backward", "reflection_pad3d_backward", "replication_pad1d_backward", "replication_pad2d_backward",
-    "replication_pad3d_backward", "_embedding_bag_backward", "_embedding_bag_dense_backward", "scatter_add", "scatter_reduce",
-    "index_add", "index_copy", "put", "cumsum",
+    "grid_sampler_2d_backward", "grid_sampler_3d_backward", "upsample_linear1d_backward",
+    "upsample_bilinear2d_backward", "_upsample_bilinear2d_aa_backward", "upsample_bicubic2d_backward",
+    "_upsample_bicubic2d_aa_backward", "upsample_trilinear3d_backward", "_adaptive_avg_pool2d_backward",
+    "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d_backward", "avg_pool3d_backward",
+    "max_pool3d_with_indices_backward", "fractional_max_pool2d_backward", "fractional_max_pool3d_backward",
+    "reflection_pad1d_backward", "reflection_pad2d_backward", "reflection_pad3d_backward",
+    "replication_pad1d_backward", "replication_pad2d_backward", "replication_pad3d_backward",
+    "_embedding_bag_backward", "_embedding_bag_dense_backward", "scatter_add", "scatter_reduce", "index_add",
+    "index_copy", "put", "cumsum",
 }  # fmt: skip
 PLACES = ((0, 0), (1, 1), (2, 0), (2, 1), (3, 0))  # stage, block
 

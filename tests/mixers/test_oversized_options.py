@@ -12,8 +12,8 @@ from stmbench.errors import ConfigError
 from stmbench.mixers.base import MIXERS, BlockPosition
 
 OPTIONS = {
-    "halo_attn": ("window", "halo"), "sw_attn": ("window",), "maxvit_attn": ("window",), "neighborhood_attn": ("kernel",),
-    "routing_attn": ("regions",),
+    "halo_attn": ("window", "halo"), "sw_attn": ("window",), "maxvit_attn": ("window",),
+    "neighborhood_attn": ("kernel",), "routing_attn": ("regions",),
 }  # fmt: skip
 CASES = [(mixer, option) for mixer, options in OPTIONS.items() for option in options]
 
