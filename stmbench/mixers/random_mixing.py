@@ -105,7 +105,7 @@ class RandomMixing(Mixer):
 
     def resized_tensor(self, name: str, value: Tensor) -> Tensor | None:
         """The matrix, as for maps of another size, from that of a square map."""
-        size = square_map(value.shape[-1])
+        size = square_map(len(value))
         return _normalised(value, size, self.config.resolution) if name == "matrix" and size is not None else None
 
     def macs(self, height: int, width: int) -> int:

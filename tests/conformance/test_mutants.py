@@ -13,6 +13,7 @@ from stmbench.mixers.base import MIXERS
 from stmbench.mixers.conformance import CHECKS, MixerUnderTest, affinity, forward
 from stmbench.mixers.conformance.check import NotApplicableError
 from stmbench.mixers.ops import windows
+from tests.checkpoints import test_resized_mixers as loading
 from tests.conformance.mutants import Mutant, mutants, mutated
 
 # the module that is changed, and a mixer that runs it
@@ -90,6 +91,7 @@ SIZES = {
     "aggregated_attn": ((5, 8), (8, 3)),
     "deformable_attn": ((5, 8), (8, 3)),
 }
+RESIZING = ("resized_tensor", "square_map")  # functions that run when weights are loaded, and never in a mixer
 CHECKED = ("reference", "merge", "affinity", "macs")  # one that a function is named after first, until one fails
 # flipped operators that change nothing, and why
 SURVIVE = {
@@ -106,6 +108,7 @@ SURVIVE = {
     "ops.bilinear: softmax_of_few: logits.device.type == 'cpu'": "the padding is for speed",
     "ops.bilinear: softmax_of_few: 16 + few": "more padding than is fast",
     "bi_wkv: BiWKV._mean: k + k.amax(dim=1, keepdim=True).detach()": "scales all weights alike",
+    "bi_wkv: BiWKV._mean: part + top": "scales all parts alike",
     "aggregated_attn: AggregatedAttn._weights: +1": "runs in the last stage only",
     "aggregated_attn: AggregatedAttn._weights: queries @ keys.transpose(2, 3) - bias": "runs in the last stage only",
     "halo_attn: key_positions: +1": "the weights of what is outside are exactly zero",
@@ -132,6 +135,7 @@ SURVIVE = {
     "ops.fourier: spectrum: max(height, width) <= SMALL": "the library gives the same",
     "random_mixing: RandomMixing.forward: len(matrix) > FEW": "the other product gives the same",
     "ops.token_sums: StaticMatrix.matrix: size != self.config.resolution": "a table resized to its own size",
+    "ops.token_sums: StaticMatrix.resized_tensor: name != 'right'": "the other factor is divided",
     "cross_window_attn: CrossWindowAttn.forward: attended - lepe": "runs in the last stage only",
     "neighborhood_attn: _tile_keys: tile + kernel + 1": "more keys, none of them a neighbour",
     "neighborhood_attn: _tile: length > 2 * kernel": "tiles of another size",
@@ -141,7 +145,21 @@ SURVIVE = {
 }
 
 
+def loads(mutant: Mutant) -> bool:
+    """Whether mixers that are resized when loaded are still those that resize themselves."""
+    with mutated(mutant):
+        try:
+            for name in loading.AS_IN_FORWARD:
+                loading.test_a_mixer_resized_when_loaded_is_the_one_that_resizes_itself(name, (7, 9))
+            loading.test_a_matrix_of_low_rank_is_resized_where_the_rank_is_the_same()
+        except Exception:  # whatever the fault leads to
+            return False
+    return True
+
+
 def survives(mutant: Mutant) -> bool:
+    if mutant.function.rpartition(".")[2] in RESIZING:
+        return loads(mutant)
     name = OWN.get(mutant.owner or mutant.function, EXAMINED[mutant.module])
     entry = MIXERS.get(name)
     entry = dataclasses.replace(entry, config_at=functools.partial(entry.config_at, **OPTIONS.get(name, {})))
