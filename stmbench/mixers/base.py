@@ -21,6 +21,14 @@ from stmbench.registry import Registry
 SCALES = ("nano", "micro", "tiny", "small", "base")
 LAYOUTS = ("matched", "authors")
 DEFAULT_PRESETS = "halo_attn"  # the mixer whose network serves mixers without presets
+# on its way from a model's name to the mixer, an option with one of these names would be taken for something else
+RESERVED_OPTIONS = (
+    *("name", "mixer", "scale", "layout", "architecture", "backbone", "config", "preset", "position"),  # of builders
+    *("dims", "depths", "mlp_ratios", "norm_eps", "position_embedding", "design", "layer_scale", "drop_path_rate"),
+    *("num_classes", "in_chans", "img_size", "merged"),  # of networks, like those above
+    *("model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),  # timm's
+    *("scriptable", "exportable", "no_jit", "features_only", "out_indices", "feature_cls"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +195,7 @@ def register_mixer(
 
     Raises:
         DuplicateNameError: the name is taken.
-        PluginError: a fact that `MixerEntry` does not have.
+        PluginError: a fact that `MixerEntry` does not have, or an option with one of the `RESERVED_OPTIONS` as its name.
     """
 
     def decorate(module: M) -> M:
@@ -201,10 +209,18 @@ def register_mixer(
         entry = MixerEntry(
             name=name, module=module, config=config, config_at=place, title=shown, **{**defaults, **facts}
         )
+        _refuse_reserved(entry)
         MIXERS.register(name, entry)
         return module
 
     return decorate
+
+
+def _refuse_reserved(entry: MixerEntry) -> None:
+    taken = [option for option in entry.options() if option in RESERVED_OPTIONS]
+    if taken:
+        expected = f"option names of {entry.name} other than {', '.join(sorted(RESERVED_OPTIONS))}"
+        raise PluginError(expected, ", ".join(taken), "rename the option in its config_at or config")
 
 
 def _default_config_at(config: type[MixerConfig]) -> Callable[..., MixerConfig]:

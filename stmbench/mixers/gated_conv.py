@@ -40,7 +40,7 @@ FIRST_GLOBAL = 2  # stage, in HorNet-GF
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GatedConvConfig(MixerConfig):
-    """Products of `order` convolutions, `kernel` x `kernel` (odd), times `scale`.
+    """Products of `order` convolutions, `kernel` x `kernel` (odd), each times `gate_scale` (s).
 
     `spectrum` is the size of the learned spectrum (H, W // 2 + 1), of a map of H x W, for a filter instead of the
     convolution.
@@ -48,7 +48,7 @@ class GatedConvConfig(MixerConfig):
 
     order: int = 5
     kernel: int = 7
-    scale: float = 1 / 3
+    gate_scale: float = 1 / 3
     spectrum: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ def config_at(
     *,
     order: int | None = None,
     kernel: int = 7,
-    scale: float = 1 / 3,
+    gate_scale: float = 1 / 3,
     global_filter: bool = False,
 ) -> GatedConvConfig:
     """Order 2, 3, 4, 5 by stage, or `order` everywhere; with `global_filter` a filter from the third stage on."""
@@ -80,7 +80,7 @@ def config_at(
         dim=position.dim,
         order=ORDERS[min(position.stage, len(ORDERS) - 1)] if order is None else order,
         kernel=kernel,
-        scale=scale,
+        gate_scale=gate_scale,
         spectrum=(height, width // 2 + 1) if global_filter and position.stage >= FIRST_GLOBAL else None,
     )
 
@@ -198,7 +198,7 @@ class GatedConv(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        widths, scale = self.config.widths, self.config.scale
+        widths, scale = self.config.widths, self.config.gate_scale
         gate, rest = torch.split(self.proj_in(x), [widths[0], sum(widths)], dim=-1)
         if self.conv is not None:
             bias = self.conv.bias
@@ -224,7 +224,8 @@ class GatedConv(Mixer):
             assert self.filter is not None
             spread = self.filter.reference(projected[..., start:])
         for number in range(self.config.order):
-            factor = self.config.scale * spread[..., end - start : 2 * end - start]  # widths double: 1 + 2 + 4 = 8 - 1
+            part = spread[..., end - start : 2 * end - start]  # widths double: 1 + 2 + 4 = 8 - 1
+            factor = self.config.gate_scale * part
             product = projected[..., :start] * factor if product is None else self.gates[number - 1](product) * factor
             end = 2 * end
         y: Tensor = self.proj_out(product)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
+from stmbench.architectures.base import ARCHITECTURES, build_backbone
 from stmbench.architectures.catalog import create_model
-from stmbench.architectures.unified import build_unified
+from stmbench.architectures.timm_registry import TIMM_OPTIONS
+from stmbench.architectures.unified import UnifiedConfig, build_unified
 from stmbench.checkpoints import load_checkpoint
-from stmbench.errors import CheckpointError, ConfigError
-from stmbench.mixers.base import MIXERS, BlockPosition, Mixer, MixerConfig, Preset
+from stmbench.errors import CheckpointError, ConfigError, PluginError
+from stmbench.mixers.base import MIXERS, RESERVED_OPTIONS, BlockPosition, Mixer, MixerConfig, Preset, register_mixer
 
 
 @pytest.mark.parametrize("name", ["unified_dw_conv_micro", "cotnet50"])
@@ -65,3 +69,27 @@ def test_the_authors_layout_is_an_option_of_the_model() -> None:
         build_unified(entry, "micro", layout="authors")
     with pytest.raises(ConfigError, match="expected layout matched or authors, got 'own'"):
         create_model("unified_pooling_micro[layout=own]")
+
+
+def test_what_an_option_may_not_be_called_is_what_the_builders_take() -> None:
+    builders = [create_model, build_backbone, timm.create_model, *(ARCHITECTURES.get(n).build for n in ARCHITECTURES)]
+    taken = {
+        parameter.name
+        for builder in builders
+        for parameter in inspect.signature(builder).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    fields = {field.name for field in dataclasses.fields(UnifiedConfig)}
+    assert taken | fields | set(TIMM_OPTIONS) | {"position"} <= set(RESERVED_OPTIONS)  # an older timm takes fewer
+
+
+def test_an_option_that_could_not_reach_its_mixer_is_refused() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class DepthsConfig(MixerConfig):
+        """Its field has the name of a network's."""
+
+        depths: int = 1
+
+    with pytest.raises(PluginError, match=r"expected option names of deep other than architecture, .*, got depths; "):
+        register_mixer("deep", config=DepthsConfig)(Scaled)
+    assert "deep" not in MIXERS

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS, BlockPosition
@@ -71,6 +72,14 @@ def test_the_authors_orders_and_filters_by_stage(stage: int, order: int, spectru
 def test_impossible_configs_are_refused(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         GatedConvConfig(**{"dim": 64, **changes})
+
+
+@pytest.mark.parametrize("mixer", ["gated_conv", "gated_conv_gf"])
+def test_the_scale_is_an_option_of_a_model(mixer: str) -> None:
+    by_name = create_model(f"unified_{mixer}_nano[gate_scale=0.5]")
+    by_keyword = create_model(f"unified_{mixer}_nano", gate_scale=0.5)
+    for model in (by_name, by_keyword):
+        assert {module.config.gate_scale for module in model.modules() if isinstance(module, GatedConv)} == {0.5}
 
 
 @pytest.mark.parametrize("spectrum", [None, (7, 5)])

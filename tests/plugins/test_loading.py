@@ -61,6 +61,13 @@ FAILURES = [
         "MixerConfig",
     ),
     ("unknown fact", SOUND.replace("=MixerConfig", "=MixerConfig, colour=1"), "a fact", "'colour'", DECORATED),
+    (
+        "taken option",
+        SOUND.replace("=MixerConfig", "=MixerConfig, config_at=lambda position, *, scale=1.0: MixerConfig(dim=8)"),
+        "option names of passthrough other than architecture",
+        "got scale",
+        "rename the option",
+    ),
     ("odd fact", SOUND.replace("=MixerConfig", "=MixerConfig, sampling='all'"), "sampling", "'all'", "change it"),
     ("shape", SOUND.replace("return x", "return x[:, 1:]"), "to map", "(1, 13, 14, 64)", "(B, H, W, C)"),
     ("only square", SOUND.replace("return x", "return x.reshape(1, 14, 14, 64)"), "to map", "RuntimeError", "check`"),
