@@ -232,14 +232,14 @@ class Backbone(nn.Module):
     def require_size(self, height: int, width: int) -> None:
         """Raise ConfigError for an image that is too small, or not of the only size that the mixer takes."""
         if min(height, width) < self.smallest:
-            limit, size = f"{self.smallest}x{self.smallest}", f"{height}x{width}"
+            limit, size = f"{self.smallest}x{self.smallest}", f"{int(height)}x{int(width)}"  # tensors in a trace
             raise ConfigError(f"an image of at least {limit}, the network's limit", size, "use a larger resolution")
         if self.only_size is not None and (height, width) != self.only_size[1]:
             mixer, (own_height, own_width) = self.only_size
             expected = f"an image of {own_height}x{own_width}, the only size that {mixer} takes here"
-            wanted = f"{height}" if height == width else f"{height}-{width}"
+            wanted = f"{int(height)}" if height == width else f"{int(height)}-{int(width)}"
             remedy = f"use that resolution, or a model with the option img_size={wanted}"
-            raise ConfigError(expected, f"{height}x{width}", remedy)
+            raise ConfigError(expected, f"{int(height)}x{int(width)}", remedy)
 
     def _forward_stages(self, image: Tensor, stop_after: int | None = None) -> list[Tensor]:
         self.require_size(*image.shape[-2:])

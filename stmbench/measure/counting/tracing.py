@@ -8,6 +8,7 @@ keeps of earlier passes (a cache, the last attention map) is in the copy without
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from stmbench.errors import CountError
 
 T = TypeVar("T")
 META = torch.device("meta")
+NUMBER = re.compile(r"\btensor\((-?\d+)\)")  # a side in an error's message: while a model is traced, sides are tensors
 
 
 def traced(model: nn.Module, input_size: Sequence[int], analyse: Callable[[nn.Module, Tensor], T]) -> tuple[T, str]:
@@ -56,7 +58,7 @@ def traced(model: nn.Module, input_size: Sequence[int], analyse: Callable[[nn.Mo
         except CountError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = NUMBER.sub(r"\1", " ".join(str(error).split()))[:200]
             raise CountError(
                 f"{type(model).__name__} cannot be traced on an input of {size}: {type(error).__name__}: {reason}"
             ) from on_meta

@@ -127,7 +127,8 @@ class StaticMatrix(nn.Module):
 def require_resolution(size: Size, made_for: Size, *, resize: bool, what: str) -> None:
     """Raise ConfigError for a map of another `size` than `what` was made for, unless it may be resized."""
     if size != made_for and not resize:
-        design, got = ("x".join(map(str, pair)) for pair in (made_for, size))
+        # while a model is traced, its map's sides are tensors
+        design, got = ("x".join(str(int(side)) for side in pair) for pair in (made_for, size))
         raise ConfigError(
             f"a map of {design}, which the {what} was made for",
             got,

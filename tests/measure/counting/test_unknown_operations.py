@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stmbench.architectures.catalog import create_model
 from stmbench.errors import CountError, DuplicateNameError
 from stmbench.measure.counting import Call, Tally, count, handle, register_free
 from stmbench.measure.counting.free_operations import FREE
@@ -74,6 +75,32 @@ def test_scripted_branch_is_named() -> None:
 def test_model_that_cannot_run_is_refused() -> None:
     with pytest.raises(CountError, match=r"Linear cannot be traced on an input of \(1, 4, 9\)"):
         count(nn.Linear(8, 8), (4, 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unified_global_filter_nano[resize=false]", "expected a map of 8x8, .* got 24x16; "),
+        ("unified_random_mixing_nano[resize=false]", "expected a map of 8x8, .* got 24x16; "),
+        ("unified_mlp_nano[resize=false]", "expected a map of 8x8, .* got 24x16; "),
+    ],
+)
+def test_a_size_that_a_model_refuses_is_two_numbers(name: str, expected: str) -> None:
+    with pytest.raises(CountError, match=expected):
+        count(create_model(name), (3, 96, 64))
+
+
+def test_an_image_that_is_too_small_is_two_numbers() -> None:
+    with pytest.raises(CountError, match="expected an image of at least .* got 3x2; "):
+        count(create_model("isotropic_conv3_nano"), (3, 3, 2))
+
+
+def test_a_size_in_the_words_of_others_is_a_number() -> None:
+    def refusing(x: Tensor) -> Tensor:
+        raise ValueError(f"no {x.shape[1]} rows of {x.shape[2]!r}")
+
+    with pytest.raises(CountError, match="ValueError: no 5 rows of 7$"):
+        count(Operation(refusing), (5, 7))
 
 
 def test_many_unknown_operations_make_one_short_message() -> None:
