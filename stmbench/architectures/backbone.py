@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stmbench.architectures.layers import PoolingHead, classifier
 from stmbench.errors import ConfigError, require
 from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
+from stmbench.mixers.ops.stages import require_stages
 
 B = TypeVar("B", bound="Backbone")
 LARGEST_STRIDE: Final = 32  # of a backbone's last map
@@ -71,8 +72,7 @@ class BackboneConfig(abc.ABC):
     def _require_four(self, *names: str) -> None:
         """Raise ConfigError unless each of these fields has one value per stage."""
         for name in names:
-            values = getattr(self, name)
-            require(len(values) == 4, f"four {name}, one for each stage", values, REMEDY)
+            require_stages(name, getattr(self, name), REMEDY)
 
 
 class Backbone(nn.Module):

@@ -32,6 +32,7 @@ from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import DisplacementBias
 from stmbench.mixers.ops.determinism import POOLED
 from stmbench.mixers.ops.neighbourhood_sums import group_products, group_sums
+from stmbench.mixers.ops.stages import require_stages
 
 HIDDEN = ("inner.weight", "inner.bias", "outer.weight")
 UNITS, OFF = "some hidden units", "displacements fill a small square, and some ReLUs are off everywhere in it"
@@ -81,8 +82,8 @@ def config_at(
     """The ratio falls from stage to stage, and the last stage has no window. `keep_distances` has displacements in
     units of the design size, so that the bias of a distance is the same on larger maps."""
     require(head_dim >= 1 and position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
-    for values in (ratios, windows):
-        require(len(values) > position.stage, f"a number for stage {position.stage}", values)
+    require_stages("ratios", ratios)
+    require_stages("windows", windows)
     return AggregatedAttnConfig(
         dim=position.dim,
         heads=position.dim // head_dim,

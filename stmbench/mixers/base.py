@@ -195,7 +195,7 @@ def register_mixer(
 
     Raises:
         DuplicateNameError: the name is taken.
-        PluginError: a fact that `MixerEntry` does not have, or an option with one of the `RESERVED_OPTIONS` as its name.
+        PluginError: a fact that `MixerEntry` does not have, or an option named like one of the `RESERVED_OPTIONS`.
     """
 
     def decorate(module: M) -> M:

@@ -38,6 +38,7 @@ from stmbench.mixers.affinity import (
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient, register_mixer
 from stmbench.mixers.ops.attention import QkvProjection, key_bias
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
+from stmbench.mixers.ops.stages import require_stages
 from stmbench.mixers.ops.windows import padded_size, window_attention
 
 
@@ -63,6 +64,7 @@ def config_at(
     size, has none. The number of heads is even: heads of `head_dim` channels, or of fewer where that leaves a rest."""
     require(head_dim >= 1, "head_dim >= 1", head_dim)
     require(position.dim % 2 == 0, "an even dim", position.dim)
+    require_stages("stripes", stripes, or_fewer=True)
     stripe = stripes[position.stage] if position.stage < len(stripes) else None
     if stripe is not None and stripe >= min(position.resolution):
         stripe = None

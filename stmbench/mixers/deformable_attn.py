@@ -43,6 +43,7 @@ from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import key_bias
 from stmbench.mixers.ops.bilinear import displacement_samples, point_samples, token_positions
 from stmbench.mixers.ops.determinism import SAMPLES
+from stmbench.mixers.ops.stages import require_stages
 from stmbench.mixers.ops.windows import extended
 
 
@@ -91,8 +92,8 @@ def config_at(
     """The stride falls from stage to stage, so that all stages have as many points; the groups grow as heads allow."""
     require(head_dim >= 1 and position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
     stage = position.stage
-    for given in (groups, strides, offset_kernels):
-        require(len(given) > stage, f"a number for stage {stage}", given)
+    for option, given in (("groups", groups), ("strides", strides), ("offset_kernels", offset_kernels)):
+        require_stages(option, given)
     return DeformableAttnConfig(
         dim=position.dim,
         heads=position.dim // head_dim,

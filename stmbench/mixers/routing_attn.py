@@ -42,6 +42,7 @@ from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.determinism import COPIES
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
+from stmbench.mixers.ops.stages import require_stages
 from stmbench.mixers.ops.windows import pad_to_windows, padded_size, require_fitting, window_attention
 
 KERNEL = 5  # of LePE
@@ -69,6 +70,7 @@ def config_at(
 ) -> RoutingAttnConfig:
     """As many keys in every stage at 224 pixels: more regions as they become smaller. A stage without a number of
     regions attends to all tokens."""
+    require_stages("topks", topks, or_fewer=True)
     topk = topks[position.stage] if position.stage < len(topks) else None
     if topk is not None:
         require_fitting("regions", regions, position.resolution)

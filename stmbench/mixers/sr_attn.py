@@ -19,6 +19,7 @@ from stmbench.errors import require
 from stmbench.mixers.affinity import AttentionAffinity, join_heads, map_columns, reduced_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
 from stmbench.mixers.ops.attention import key_bias
+from stmbench.mixers.ops.stages import require_stages
 from stmbench.mixers.ops.windows import extended
 
 
@@ -40,7 +41,7 @@ def config_at(
 ) -> SrAttnConfig:
     """The reduction ratio falls from stage to stage, so that all stages have the same number of keys."""
     require(position.dim % head_dim == 0, f"dim {position.dim} divisible by head_dim", head_dim)
-    require(len(ratios) > position.stage, f"a ratio for stage {position.stage}", ratios)
+    require_stages("ratios", ratios)
     return SrAttnConfig(dim=position.dim, heads=position.dim // head_dim, ratio=ratios[position.stage])
 
 

@@ -71,6 +71,27 @@ def test_the_authors_layout_is_an_option_of_the_model() -> None:
         create_model("unified_pooling_micro[layout=own]")
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unified_cross_window_attn_nano[stripes=1-2-7-9-9]", r"up to four stripes, .* got \(1, 2, 7, 9, 9\)"),
+        ("unified_cross_window_attn_nano[stripes=2]", "up to four stripes, one for each stage, got 2"),
+        ("unified_routing_attn_nano[topks=1-4-16-1-1]", "up to four topks"),
+        ("unified_sr_attn_nano[ratios=8-4-2-1-1]", "four ratios, one for each stage"),
+        ("unified_sr_attn_nano[ratios=8-4-2]", r"four ratios, one for each stage, got \(8, 4, 2\)"),
+        ("unified_aggregated_attn_nano[ratios=8-4-2-1-1]", "four ratios"),
+        ("unified_aggregated_attn_nano[windows=3-3-3-3-3]", "four windows"),
+        ("unified_deformable_attn_nano[groups=1-2-4-8-8]", "four groups"),
+        ("unified_deformable_attn_nano[strides=8-4-2-1-1]", "four strides"),
+        ("unified_deformable_attn_nano[offset_kernels=9-7-5-3-3]", "four offset_kernels"),
+        ("unified_dw_conv_nano[depths=2]", "four depths, one for each stage, got 2"),
+    ],
+)
+def test_an_option_by_stage_has_no_more_numbers_than_there_are_stages(name: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        create_model(name)
+
+
 def test_what_an_option_may_not_be_called_is_what_the_builders_take() -> None:
     builders = [create_model, build_backbone, timm.create_model, *(ARCHITECTURES.get(n).build for n in ARCHITECTURES)]
     taken = {

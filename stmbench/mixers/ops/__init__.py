@@ -11,6 +11,7 @@ depthwise   depthwise convolutions, fast on a CPU
 fourier     Fourier transforms over the map
 scan        linear recurrences along a sequence, the selective scan of state space models
 determinism reasons why gradients differ from run to run on CUDA
+stages      options that have a value for each stage
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when

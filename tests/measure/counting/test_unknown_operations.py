@@ -91,7 +91,7 @@ def test_a_size_that_a_model_refuses_is_two_numbers(name: str, expected: str) ->
 
 
 def test_an_image_that_is_too_small_is_two_numbers() -> None:
-    with pytest.raises(CountError, match="expected an image of at least .* got 3x2; "):
+    with pytest.raises(CountError, match=r"expected an image of at least .* got 3x2; "):
         count(create_model("isotropic_conv3_nano"), (3, 3, 2))
 
 
@@ -99,7 +99,7 @@ def test_a_size_in_the_words_of_others_is_a_number() -> None:
     def refusing(x: Tensor) -> Tensor:
         raise ValueError(f"no {x.shape[1]} rows of {x.shape[2]!r}")
 
-    with pytest.raises(CountError, match="ValueError: no 5 rows of 7$"):
+    with pytest.raises(CountError, match=r"ValueError: no 5 rows of 7$"):
         count(Operation(refusing), (5, 7))
 
 
