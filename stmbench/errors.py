@@ -21,10 +21,12 @@ StmbenchError                 caught once, by the commands: one line, exit code 
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 import re
 import unicodedata
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 # one of our messages inside `got`: where it happened, perhaps the class name, and its three parts
 _NESTED = re.compile(r"(.*?)(?:\b\w+Error: )?\bexpected (.+?), got (.+); (.+)", re.DOTALL)
@@ -102,6 +104,14 @@ def require(condition: bool, expected: str, got: object, remedy: str = "change t
     """Raise ConfigError unless `condition` holds: the check of a config's `__post_init__`."""
     if not condition:
         raise ConfigError(expected, repr(got), remedy)
+
+
+def require_finite(values: Mapping[str, Any], remedy: str = "change the option") -> None:
+    """Raise ConfigError for a number among named values, or in a tuple or list of them, that is NaN or infinite."""
+    for name, value in values.items():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            is_fraction = isinstance(number, numbers.Real) and not isinstance(number, numbers.Integral)
+            require(not is_fraction or math.isfinite(number), f"a finite number for {name}", number, remedy)
 
 
 class MissingPackageError(InputError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 
 from stmbench import errors
@@ -50,6 +51,14 @@ def test_require_raises_a_config_error_only_if_the_condition_fails() -> None:
         errors.require(False, "kernel >= 1", 0)
     with pytest.raises(errors.ConfigError, match=r"^expected a name, got 'x'; change the recipe$"):
         errors.require(False, "a name", "x", "change the recipe")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), np.float32("nan")])
+def test_a_number_that_is_not_finite_is_named_with_its_option(number: float) -> None:
+    errors.require_finite({"kernel": 3, "share": 0.5, "huge": 10**400, "word": "nan", "none": None, "all": (1, 2.5)})
+    for value in (number, (0.5, number), [number]):
+        with pytest.raises(errors.ConfigError, match=r"^expected a finite number for ratio, got .*; change it$"):
+            errors.require_finite({"kernel": 3, "ratio": value}, "change it")
 
 
 def test_the_article_fits_the_kind() -> None:

@@ -16,7 +16,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from stmbench.architectures.layers import PoolingHead, classifier
-from stmbench.errors import ConfigError, require
+from stmbench.errors import ConfigError, require, require_finite
 from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
 from stmbench.mixers.ops.stages import require_stages
 
@@ -45,6 +45,7 @@ class BackboneConfig(abc.ABC):
     merged: bool = False
 
     def __post_init__(self) -> None:
+        require_finite({field.name: getattr(self, field.name) for field in dataclasses.fields(self)}, REMEDY)
         require(min(self.img_size) >= 1, "img_size >= 1", self.img_size, REMEDY)
         require(self.num_classes >= 0, "num_classes >= 0", self.num_classes, REMEDY)
         require(self.in_chans >= 1, "in_chans >= 1", self.in_chans, REMEDY)

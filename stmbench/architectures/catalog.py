@@ -11,7 +11,7 @@ from torch import nn
 from stmbench.architectures import given_models, timm_registry
 from stmbench.architectures.detectors.base import DETECTORS, build_detector
 from stmbench.architectures.model_names import TIMM, ModelName, is_pattern, model_names
-from stmbench.errors import ConfigError, UnknownNameError
+from stmbench.errors import ConfigError, UnknownNameError, require_finite
 from stmbench.plugins import timm_models
 from stmbench.registry import matches
 
@@ -33,10 +33,11 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
     Raises:
         UnknownNameError: no such model, mixer or scale; suggests the nearest names.
-        ConfigError: an option that the model does not have, or a bad value.
+        ConfigError: an option that the model does not have, or a bad value, such as a number that is not finite.
     """
     parsed = ModelName.parse(name)
     merged = {**parsed.options, **options}
+    require_finite(merged, "change the model's options")
     if parsed.detector is not None:
         create = functools.partial(create_model, parsed.backbone_base)
         return build_detector(parsed.detector, create, scale=parsed.scale, options=merged)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor, nn
 
 from stmbench import mixers
-from stmbench.errors import ConfigError, PluginError, UnknownNameError, require
+from stmbench.errors import ConfigError, PluginError, UnknownNameError, require, require_finite
 from stmbench.registry import Registry
 
 SCALES = ("nano", "micro", "tiny", "small", "base")
@@ -53,11 +53,13 @@ class BlockPosition:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixerConfig:
-    """Base of every mixer's config: `dim` channels in and out. Subclasses add fields and check them."""
+    """Base of every mixer's config: `dim` channels in and out, no number NaN or infinite. Subclasses add fields and
+    check them."""
 
     dim: int
 
     def __post_init__(self) -> None:
+        require_finite({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
         require(self.dim >= 1, "dim >= 1", self.dim)
 
 
@@ -161,13 +163,15 @@ class MixerEntry:
         return {p.name: p for p in parameters}
 
     def build(self, position: BlockPosition, **options: Any) -> nn.Module:
-        """The module for one block. Raises ConfigError for an unknown option or a value that the config refuses."""
+        """The module for one block. Raises ConfigError for an unknown option, a number that is not finite, or a value
+        that the config refuses."""
         known = self.options()
         for key in options:
             if key not in known:
                 raise ConfigError(
                     f"an option of {self.name} ({', '.join(known) or 'it has none'})", repr(key), "remove or rename it"
                 )
+        require_finite(options)  # before config_at calculates with them
         return self.module(self.config_at(position, **options))
 
 

@@ -19,6 +19,7 @@ PROFILE = [
     (["--models", "timm:resnet5"], "expected a timm model, got 'resnet5'", "did you mean resnet"),
     (["--models", "unified_dw_conv_nano[kernal=3]"], "expected ", "kernal"),
     (["--models", "unified_dw_conv_nano[kernel=2]"], "expected an odd kernel", "got 2"),
+    (["--models", "unified_ss2d_nano[ssm_ratio=nan]"], "expected a finite number for ssm_ratio, got nan", "change"),
     (["--models", "unified_dw_conv_nano[kernel=3"], "expected ", "bracket"),
     (["--mixers", "dw_conf"], "expected a mixer, got 'dw_conf'", "did you mean dw_conv"),
     (["--scale", "micor"], "expected a scale, got 'micor'", "did you mean micro"),

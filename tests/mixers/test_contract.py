@@ -92,6 +92,40 @@ def test_an_option_by_stage_has_no_more_numbers_than_there_are_stages(name: str,
         create_model(name)
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(
+    ("model", "option"),
+    [
+        ("unified_ss2d_nano", "ssm_ratio"),
+        ("unified_gated_conv_only_nano", "expansion"),
+        ("unified_afno_nano", "threshold"),
+        ("unified_dw_conv_nano", "layer_scale"),
+        ("timm:resnet18", "drop_rate"),
+        ("retinanet:unified_dw_conv_nano", "width"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(model: str, option: str, number: str) -> None:
+    expected = f"^expected a finite number for {option}, got {float(number)}; "
+    with pytest.raises(ConfigError, match=expected):
+        create_model(f"{model}[{option}={number}]")
+    with pytest.raises(ConfigError, match=expected):
+        create_model(model, **{option: float(number)})
+
+
+@pytest.mark.parametrize("name", ["ss2d", "gated_conv_only", "afno"])
+def test_a_config_has_finite_numbers_alone(name: str) -> None:
+    entry = MIXERS.get(name)
+    position = BlockPosition(stage=0, block=0, dim=64, resolution=(8, 8))
+    config = entry.config_at(position)
+    numbers = [field.name for field in dataclasses.fields(config) if isinstance(getattr(config, field.name), float)]
+    assert numbers
+    for option in numbers:
+        with pytest.raises(ConfigError, match=f"expected a finite number for {option}, got inf"):
+            dataclasses.replace(config, **{option: float("inf")})
+        with pytest.raises(ConfigError, match=f"expected a finite number for {option}, got nan"):
+            entry.build(position, **{option: float("nan")})
+
+
 def test_what_an_option_may_not_be_called_is_what_the_builders_take() -> None:
     builders = [create_model, build_backbone, timm.create_model, *(ARCHITECTURES.get(n).build for n in ARCHITECTURES)]
     taken = {

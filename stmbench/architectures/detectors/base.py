@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Protocol
 from torch import Tensor, nn
 
 from stmbench.architectures.backbone import REMEDY
-from stmbench.errors import ConfigError, require
+from stmbench.errors import ConfigError, require, require_finite
 from stmbench.registry import Registry
 
 MODULES = ("region_based", "retinanet", "detr", "smca")  # each registers detectors
@@ -46,6 +46,7 @@ class DetectorConfig:
     width: int = 256
 
     def __post_init__(self) -> None:
+        require_finite({field.name: getattr(self, field.name) for field in dataclasses.fields(self)}, REMEDY)
         require(self.num_classes >= 1, "num_classes >= 1", self.num_classes, REMEDY)
         require(self.min_size >= PATCH, f"min_size >= {PATCH}", self.min_size, REMEDY)
         require(self.max_size >= self.min_size, f"max_size >= min_size {self.min_size}", self.max_size, REMEDY)
