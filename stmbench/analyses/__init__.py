@@ -6,7 +6,7 @@ base, unit                                  bookkeeping, units of work, reports
 images                                      analyses that show images to models
 detector_analysis                           analyses that show images with objects to detectors
 models, loaded_model                        models by name, with weights and the classes of their outputs
-match                                       --match: mixers of equal cost
+match, match_widths                         --match: mixers of equal cost
 stages, feature_maps, feature_layouts       maps of stages, after blocks and around mixers, in any layout
 conformance                                 what `stmbench check` demands of an analysis
 

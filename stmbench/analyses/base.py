@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from stmbench.measure.backend_settings import BackendSettings
 from stmbench.measure.machine_watch import Disturbance, MachineWatch
 from stmbench.tables import Row, Store
 from stmbench.tables.schema import unit_of
+
+if TYPE_CHECKING:
+    from stmbench.analyses.match import Matching
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,11 +112,11 @@ class Analysis(abc.ABC):
         return []
 
     @final
-    def run(self, *, fresh: bool = False) -> Report:
+    def run(self, *, fresh: bool = False, matching: Matching | None = None) -> Report:
         """Do every unit that the store does not hold; with `fresh`, do them all again.
 
         A unit that fails, whatever its model raises, is a row with status and reason and is tried again in the next
-        run; the others go on.
+        run; the others go on. A model that `matching` left out is a skipped row with the reason.
         """
         report, forgotten = Report(), set[str]()
         for unit in self.units():
@@ -131,6 +134,8 @@ class Analysis(abc.ABC):
                 self._do(unit, report)
             report.note(self.store.metadata(unit.key).get("disturbances", []))
             report.keys.append(unit.key)
+        if matching is not None:
+            self._leave_out(matching, report)
         report.notes += self.remarks()
         return report
 
@@ -186,6 +191,31 @@ class Analysis(abc.ABC):
         report.failures += self.store.metadata(unit.key)["failures"]
         if status == "ok" and not unit.derived:
             report.made.append(unit.key)
+
+    def _leave_out(self, matching: Matching, report: Report) -> None:
+        """Write why models were left out, and take back what an earlier run wrote of those that are matched now."""
+        for found in matching.matches:
+            if self.store.has(key := self._unmatched(found.model).key):
+                self.store.remove(key)
+        for model, error in matching.left_out.items():
+            unit = self._unmatched(model)
+            row = self.row(metric=None, value=None, model=model, status="skipped", reason=str(error))
+            metadata = self._metadata(unit, Outcome(rows=[row]), "skipped", 0.0, [])
+            self.store.write(unit.key, [row], metadata=metadata)
+            report.keys.append(unit.key)
+            report.left_out[model] = str(error)
+
+    def _unmatched(self, model: str) -> Unit:
+        return Unit(
+            analysis=self.name,
+            definition=self.definition,
+            task="match",
+            models=(model,),
+            weights=(own_weights(model, self.seed),),
+            conditions={},
+            seed=self.seed,
+            derived=True,
+        )
 
     def _failed_rows(self, unit: Unit, reason: str) -> list[Row]:
         metric = self.headline(unit)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any, Literal
 
+from stmbench.analyses.match_widths import PATIENCE, Widths
 from stmbench.analyses.models import meta_model
 from stmbench.architectures.catalog import ModelName
-from stmbench.errors import InputError, reason_of
+from stmbench.errors import InputError
 from stmbench.measure.counting import count
 from stmbench.mixers.base import MIXERS
-from stmbench.mixers.trials import channel_multiple, why_not
+from stmbench.tables.labels import listed
 from stmbench.tables.rows import display
 
 Quantity = Literal["macs", "params"]
 QUANTITIES = ("macs", "params")
 TOLERANCE = 0.05  # farther from the target than this is not a match
-_PATIENCE = 128  # a mixer that refuses so many widths in a row is taken to accept no wider ones
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,22 +46,25 @@ class Match:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Matching:
-    """The model names to use, in the order given; the matches among them; remarks for the user."""
+    """The model names to use, in the order given; the matches among them; models that no width matches, with the
+    reason; remarks for the user."""
 
     names: tuple[str, ...]
     matches: tuple[Match, ...]
+    left_out: Mapping[str, InputError]
     notes: tuple[str, ...]
 
 
 def match(names: Sequence[str], quantity: str) -> Matching:
     """Rescale the models whose mixer has no preset at its scale, and only those.
 
-    Their width (`dims`, in the ratios of their preset, multiples of what the mixer accepts) becomes the one whose
-    multiply-adds or parameters, at the design size, come closest to the median of the models at that scale that do have
-    presets. A model whose name gives `dims` is left alone.
+    Their width (`dims`, in the ratios of their preset or near them, multiples of what the mixer accepts) becomes the
+    one whose multiply-adds or parameters, at the design size, come closest to the median of the models at that scale
+    that do have presets. A model that no such width brings within 5 % is left out. A model whose name gives `dims` is
+    left alone.
 
     Raises:
-        InputError: another quantity than `QUANTITIES`; no model of that scale to match; nothing within 5 %.
+        InputError: another quantity than `QUANTITIES`; no model of that scale to match.
     """
     if quantity not in QUANTITIES:
         raise InputError(f"a quantity to match ({' or '.join(QUANTITIES)})", repr(quantity), "correct --match")
@@ -71,6 +72,7 @@ def match(names: Sequence[str], quantity: str) -> Matching:
     models = [ModelName.parse(name) for name in names]
     found: list[str] = []
     matches: list[Match] = []
+    left_out: dict[str, InputError] = {}
     notes: list[str] = []
     for model in models:
         if not _is_free(model):
@@ -80,13 +82,15 @@ def match(names: Sequence[str], quantity: str) -> Matching:
             notes.append(f"{model.text} keeps the dims it was given")
         else:
             references = [m.text for m in models if m.scale == model.scale and not _is_free(m)]
-            matched, refused = _rescaled(model, references, wanted)
-            found.append(matched.name)
-            matches.append(matched)
+            result, refused = _rescaled(model, references, wanted)
             notes += refused
-    if not matches and not notes:
-        notes.append("every model has a network of its own: nothing to match")
-    return Matching(names=tuple(found), matches=tuple(matches), notes=tuple(notes))
+            if isinstance(result, InputError):
+                left_out[model.text] = result
+            else:
+                found.append(result.name)
+                matches.append(result)
+    notes += _left_alone(models)
+    return Matching(names=tuple(found), matches=tuple(matches), left_out=left_out, notes=tuple(notes))
 
 
 def _is_free(model: ModelName) -> bool:
@@ -94,8 +98,20 @@ def _is_free(model: ModelName) -> bool:
     return model.mixer is not None and model.scale not in MIXERS.get(model.mixer).presets
 
 
-def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -> tuple[Match, list[str]]:
-    """The match, and a note on the widths that were passed over on the way."""
+def _left_alone(models: Sequence[ModelName]) -> list[str]:
+    """One line on the models that are not for us to rescale, whatever they cost."""
+    own = [model.text for model in models if not _is_free(model)]
+    if len(own) == len(models):
+        return ["every model has a network of its own: nothing to match"]
+    if not own:
+        return []
+    several = len(own) > 1
+    have, are = ("have networks of their own", "they are") if several else ("has a network of its own", "it is")
+    return [f"{listed(own)} {have}: left as {are}"]
+
+
+def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -> tuple[Match | InputError, list[str]]:
+    """The match, or why there is none; and a note on the widths that were passed over on the way."""
     if not references:
         raise InputError(
             f"a {model.scale} model with a network of its own to match {model.text} to",
@@ -103,24 +119,27 @@ def _rescaled(model: ModelName, references: Sequence[str], quantity: Quantity) -
             "name one, or drop --match",
         )
     target = statistics.median(_cost(name, quantity) for name in references)
-    # counted in steps of the first stage the ratios of the stages are exact; in steps of the last, finer, nearly so
-    closest: Match | None = None
-    refused: dict[tuple[int, ...], str] = {}
-    for anchor in (0, -1):
-        if closest is None or abs(closest.deviation) > TOLERANCE:
-            widths = _Widths(model, quantity, anchor=anchor)
-            closest = _closest(widths, target, len(references)) or closest
-            refused |= widths.refused
-    if closest is None:
-        remedy = f"check the mixer: {next(iter(refused.values()), 'no width is wide enough')}"
-        raise InputError(f"a width that {model.mixer} accepts", f"none of the first {_PATIENCE}", remedy)
-    if abs(closest.deviation) > TOLERANCE:
-        raise InputError(
-            f"a width of {model.text} within {TOLERANCE:.0%} of {_readable(target, quantity)}",
-            f"{_readable(closest.value, quantity)} at the nearest one ({closest.name})",
-            "choose another scale, give dims yourself, or let the mixer accept more widths (channel_multiple)",
-        )
-    return closest, _note(model, refused)
+    widths = Widths(model, lambda name: _cost(name, quantity))
+    dims = _closest(widths, target)
+    if dims is None:
+        remedy = f"check the mixer: {next(iter(widths.refused.values()), 'no width is wide enough')}"
+        return InputError(f"a width that {model.mixer} accepts", f"none of the first {PATIENCE}", remedy), []
+    found = Match(
+        model=model.text,
+        name=model.text if dims == widths.base else model.with_options(dims=dims),
+        quantity=quantity,
+        value=widths.cost(dims) or 0,
+        target=target,
+        references=len(references),
+    )
+    if abs(found.deviation) <= TOLERANCE:
+        return found, _note(model, widths.refused)
+    error = InputError(
+        f"a width of {model.text} within {TOLERANCE:.0%} of {_readable(target, quantity)}",
+        f"{_readable(found.value, quantity)} at the nearest one ({found.name})",
+        "choose another scale, give dims yourself, or let the mixer accept more widths (channel_multiple)",
+    )
+    return error, []
 
 
 def _note(model: ModelName, refused: Mapping[tuple[int, ...], str]) -> list[str]:
@@ -132,76 +151,24 @@ def _note(model: ModelName, refused: Mapping[tuple[int, ...], str]) -> list[str]
     return [f"{model.text}: passed over the widths {'-'.join(map(str, dims))}{others}, which it cannot take: {reason}"]
 
 
-def _closest(widths: _Widths, target: float, references: int) -> Match | None:
-    candidates = widths.around(target)
-    if not candidates:
-        return None
-    value, dims = min(((cost, widths.dims(k)) for k, cost in candidates), key=lambda c: abs(c[0] - target))
-    return Match(
-        model=widths.model.text,
-        name=widths.model.text if dims == widths.base else widths.model.with_options(dims=dims),
-        quantity=widths.quantity,
-        value=value,
-        target=target,
-        references=references,
-    )
+def _closest(widths: Widths, target: float) -> tuple[int, ...] | None:
+    """The width that costs what comes closest to `target`; None where the mixer accepts none.
 
+    In steps of the first stage the ratios of the stages are exact; in steps of the last, finer, nearly so; with each
+    stage rounded up or down on its own there are the most widths. What is farther from the ratios is tried only where
+    the rest is not close enough.
+    """
 
-class _Widths:
-    """The widths that a model could have, numbered from 1: multiples of what its mixer and the stem accept."""
+    def distance(dims: tuple[int, ...]) -> float:
+        return abs((widths.cost(dims) or 0) - target)
 
-    def __init__(self, model: ModelName, quantity: Quantity, *, anchor: int) -> None:
-        assert model.mixer is not None
-        assert model.scale is not None
-        entry = MIXERS.get(model.mixer)
-        self.model, self.quantity = model, quantity
-        self.base = entry.preset(model.scale).dims
-        own = {key: value for key, value in model.options.items() if key in entry.options()}
-        self._entry, self._options = entry, {**entry.preset(model.scale).options, **own}
-        self._step = math.lcm(2, channel_multiple(entry, **self._options))  # the stem halves the first width
-        self._unit = self.base[anchor]
-        self._costs: dict[int, int | None] = {}
-        self.refused: dict[tuple[int, ...], str] = {}  # width -> why
-
-    def dims(self, k: int) -> tuple[int, ...]:
-        """The k-th width: k steps in the stage of the anchor, the others in the preset's ratios to it, rounded."""
-        return tuple(self._step * max(1, round(Fraction(k * width, self._unit))) for width in self.base)
-
-    def around(self, target: float) -> list[tuple[int, int]]:
-        """The last accepted width that costs less than `target` and the first that does not, each with its cost."""
-        low, high = 0, max(1, self._unit // self._step)
-        while self._from(high)[1] < target:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._from(middle)[1] < target else (low, middle)
-        first, cost = self._from(high)
-        below = next(((k, c) for k in range(low, 0, -1) if (c := self._cost(k)) is not None), None)
-        accepted = [(first, int(cost))] if cost < math.inf else []
-        return accepted + ([below] if below else [])
-
-    def _from(self, k: int) -> tuple[int, float]:
-        """The first accepted width from k on, and its cost; infinite where there is none for a long way."""
-        for candidate in range(k, k + _PATIENCE):
-            cost = self._cost(candidate)
-            if cost is not None:
-                return candidate, cost
-        return k, math.inf
-
-    def _cost(self, k: int) -> int | None:
-        """None where the mixer refuses the width: of a stage on a small map, or when the model is built and counted."""
-        if k not in self._costs:
-            dims, cost = self.dims(k), None
-            reasons = (why_not(self._entry, dim, **self._options) for dim in dict.fromkeys(dims))
-            reason = next(filter(None, reasons), None)
-            if reason is None:
-                try:
-                    cost = _cost(self.model.with_options(dims=dims), self.quantity)
-                except Exception as error:  # a mixer that cannot take a width may raise anything
-                    reason = reason_of(error)
-            self._costs[k] = cost
-            self.refused |= {} if reason is None else {dims: reason}
-        return self._costs[k]
+    found = widths.in_proportion(target, anchor=0)
+    if not found or min(map(distance, found)) > TOLERANCE * target:
+        finer = widths.in_proportion(target, anchor=-1)
+        found += finer
+        if finer and min(map(distance, found)) > TOLERANCE * target:
+            found += widths.nearby(finer, target)
+    return min(found, key=distance, default=None)
 
 
 def _cost(name: str, quantity: Quantity) -> int:

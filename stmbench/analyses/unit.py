@@ -85,8 +85,14 @@ class Report(Counted):
     made: list[str] = dataclasses.field(default_factory=list)  # keys of what this run measured
     reused: list[str] = dataclasses.field(default_factory=list)  # keys of what the store had before it
     failures: list[str] = dataclasses.field(default_factory=list)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)  # model that no width matches -> why
     notes: list[str] = dataclasses.field(default_factory=list)
     disturbances: dict[str, tuple[float, str]] = dataclasses.field(default_factory=dict)  # kind -> worst amount, words
+
+    @property
+    def undone(self) -> list[str]:
+        """What failed and what was left out, a line 'what: why' for each."""
+        return [*self.failures, *(f"{model}: {reason}" for model, reason in self.left_out.items())]
 
     @property
     def warnings(self) -> list[str]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stmbench.analyses.base import Analysis, Listener
+    from stmbench.analyses.match import Matching
     from stmbench.architectures.module_copies import GivenModel
     from stmbench.checkpoints.selection import Checkpoint
     from stmbench.tables import Store
@@ -72,7 +73,8 @@ def values(own: Mapping[str, Any], kind: type[Options]) -> dict[str, Any]:
     return values
 
 
-def settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> RunSettings:
+def settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> tuple[RunSettings, Matching | None]:
+    """What was asked for of any analysis, and how its models were brought to one budget, if they were."""
     from stmbench.analyses.models import by_name, by_scale
     from stmbench.architectures.given_models import model_name_of
     from stmbench.plugins import load_plugins, loaded_paths
@@ -80,17 +82,20 @@ def settings(models: Models, kind: type[Options], asked: Mapping[str, Any]) -> R
     load_plugins([Path(file) for file in listed(asked["plugins"])])
     names = by_name([model_name_of(model) for model in listed(models)])
     names = names or by_scale(asked["scale"], mixers=listed(asked["mixers"]), architecture=asked["architecture"])
+    matching = None
     if asked["match"] is not None:
         from stmbench.analyses.match import match
 
-        names = match(names, asked["match"]).names
-    return RunSettings(
+        matching = match(names, asked["match"])
+        names = matching.names
+    chosen = RunSettings(
         models=names,
         checkpoints=_checkpoints(names, asked["checkpoint"]) if kind.needs_images else {},
         seed=asked["seed"],
         device=_device(asked["device"]),
         plugins=tuple(str(path) for path in loaded_paths()),
     )
+    return chosen, matching
 
 
 def _checkpoints(names: Sequence[str], given: Any) -> dict[str, Path | Checkpoint]:
@@ -215,7 +220,7 @@ def _run(spec: AnalysisSpec, kind: type[Options], models: Models, given: Mapping
     from stmbench.analyses.models import for_models
 
     try:
-        chosen = settings(models, kind, asked)
+        chosen, matching = settings(models, kind, asked)
         spec, options = for_models(spec, kind(**values(own, kind)), chosen.models)
     except InputError as error:
         raise in_python(error, kind) from None
@@ -225,6 +230,7 @@ def _run(spec: AnalysisSpec, kind: type[Options], models: Models, given: Mapping
         asked,
         options.shown,
         " ".join(f"{name}={value!r}," for name, value in own.items() if isinstance(value, (str, int, float, tuple))),
+        matching,
     )
     return Result(*measured)
 
@@ -248,6 +254,7 @@ def measure(
     asked: Mapping[str, Any],
     shown: str | None,
     call: str,
+    matching: Matching | None = None,
 ) -> tuple[Any, ...]:
     """Run an analysis; returns the arguments of its `Result`.
 
@@ -263,15 +270,16 @@ def measure(
     store = Store(out)
     try:
         with sent_at_the_end(), listener_of(asked["progress"]) as listener:
-            report = make(store, listener).run(fresh=asked["fresh"])
+            report = make(store, listener).run(fresh=asked["fresh"], matching=matching)
     except InputError as error:
         raise in_python(error, spec.options) from None
     report.failures = [python_names(line, spec.options) for line in report.failures]
     frame = store.read(report.keys)
-    good = frame[frame["status"] != "failed"]
+    good = frame[(frame["status"] != "failed") & ~frame["model"].isin(report.left_out)]
     if not len(good):
-        raise InputError("a unit of work that can be done", f"failures alone: {'; '.join(report.failures)}", "fix them")
+        raise InputError("a unit of work that can be done", f"failures alone: {'; '.join(report.undone)}", "fix them")
     frame.attrs["warnings"] = report.warnings
     frame.attrs["command"] = f"stmbench.{spec.name}({call.rstrip(',')})"
-    warnings = dict.fromkeys([*untrained(good), *faint_mixers(frame), *report.warnings])
+    notes = () if matching is None else matching.notes
+    warnings = dict.fromkeys([*notes, *untrained(good), *faint_mixers(frame), *report.warnings])
     return spec, out, frame, report, shown, tuple(python_names(line, spec.options) for line in warnings)

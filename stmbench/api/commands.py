@@ -202,7 +202,7 @@ def train(models: Models = (), **options: Any) -> TrainResult:
         own["set"] = tuple(f"{name}={_yaml(value)}" for name, value in own["set"].items())
     try:
         chosen = TrainOptions(**values(own, TrainOptions))
-        run = settings(models, TrainOptions, {**asked, "match": None, "checkpoint": None, "seed": 0})
+        run, _ = settings(models, TrainOptions, {**asked, "match": None, "checkpoint": None, "seed": 0})
         runs = chosen.runs(run.models)
     except InputError as error:
         raise in_python(error) from None

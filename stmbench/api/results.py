@@ -127,7 +127,7 @@ class Result(StoreResult):
         shown: str | None,
         warnings: tuple[str, ...],
     ) -> None:
-        super().__init__(store, table, report.failures, warnings)
+        super().__init__(store, table, report.undone, warnings)
         self.measured, self.reused = report.measured, report.kept
         self.title, self._spec, self._shown = spec.title, spec, shown
 

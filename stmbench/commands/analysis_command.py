@@ -70,9 +70,9 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
         scale=words["scale"],
         architecture=words["architecture"],
         plugins=words["plugin"],
-        match=words["match"],
-        note=output.note,
     )
+    matching = options.matched(names, words["match"], output.note)
+    names = names if matching is None else matching.names
     asked, (spec, chosen) = spec, for_models(spec, chosen, names)
     if spec is not asked:
         output = Output(spec, out, as_json=words["as_json"], shown=chosen.shown)
@@ -91,6 +91,7 @@ def _run(ctx: typer.Context, spec: AnalysisSpec, chosen: Options, words: dict[st
     output.run(
         lambda store, listener: chosen.analysis(settings, store, listener),
         fresh=words["fresh"],
+        matching=matching,
         alone=chosen.alone,
         estimate=lambda: estimate(chosen, settings),
         dry_run=words["dry_run"],

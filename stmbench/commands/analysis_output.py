@@ -7,9 +7,9 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 from rich.console import Console
@@ -29,6 +29,9 @@ from stmbench.reporting.caveats import faint_mixers
 from stmbench.tables import Store, read
 from stmbench.tables.files import write_file
 from stmbench.tables.labels import are_random, duration, unfit_warnings
+
+if TYPE_CHECKING:
+    from stmbench.analyses.match import Matching
 
 RECORD: Final = "figures.json"  # name -> what the run that has it was made of
 FACETS: Final = (
@@ -113,6 +116,7 @@ class Output:
         *,
         fresh: bool,
         alone: bool,
+        matching: Matching | None = None,
         estimate: Estimate = lambda: None,
         dry_run: bool = False,
     ) -> None:
@@ -121,6 +125,7 @@ class Output:
         Args:
             make: the analysis, for a store and a listener.
             alone: whether time is measured, and bounded by a budget.
+            matching: how the models were brought to one budget, if they were.
             estimate: about how many seconds it takes; None where that cannot be told.
             dry_run: only say what would be done, and about how long it takes.
 
@@ -130,12 +135,13 @@ class Output:
         with ProgressLine(self._notes, left="at most {} left" if alone else "about {} left") as progress:
             analysis = make(Store(self.store.folder, dry_run=True) if dry_run else self.store, progress)
             if not self._announced(analysis, estimate, fresh=fresh, dry_run=dry_run):
+                self._note_left_out({} if matching is None else matching.left_out)
                 return
-            report = analysis.run(fresh=fresh)
+            report = analysis.run(fresh=fresh, matching=matching)
         frame = self.store.read(report.keys)
         frame.attrs["warnings"] = report.warnings
         frame.attrs["command"] = shlex.join(["stmbench", *sys.argv[1:]])
-        good = frame[frame["status"] != "failed"]
+        good = frame[(frame["status"] != "failed") & ~frame["model"].isin(report.left_out)]
         above = unfit_warnings(report.warnings)
         for line in above:
             self.note(line, "bold red")
@@ -148,9 +154,10 @@ class Output:
             self.note(f"warning: {line}", "yellow")
         for line in report.failures:
             self.note(f"failed: {line}", "red")
+        self._note_left_out(report.left_out)
         self.note(what_was_done(report))
         self.note("\n".join(f"{what:8} {shown(path)}" for what, path in {**paths, "rows": self.store.parts}.items()))
-        end(report.failures, measured=bool(len(good)), note=lambda line: self.note(line, "red"))
+        end(report.undone, measured=bool(len(good)), note=lambda line: self.note(line, "red"))
 
     def _announced(self, analysis: Analysis, estimate: Estimate, *, fresh: bool, dry_run: bool) -> bool:
         """Say about how long it will take, if that is a minute or more, or if that is all that is wanted; returns
@@ -168,6 +175,10 @@ class Output:
     def note(self, text: str, style: str = "") -> None:
         """Print a line to standard error."""
         self._notes.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def _note_left_out(self, left_out: Mapping[str, object]) -> None:
+        for model, reason in left_out.items():
+            self.note(f"skipped: {model}: {reason}", "yellow")
 
     def _view(self, frame: pd.DataFrame) -> View:
         folder = self.store.folder
@@ -202,8 +213,9 @@ def what_was_done(report: Report) -> str:
     """One line on a run."""
     kept = f", {report.kept} taken from the store (--fresh measures them again)" if report.kept else ""
     failed = f", {len(report.failures)} failed" if report.failures else ""
+    skipped = f", {len(report.left_out)} skipped" if report.left_out else ""
     units = "1 unit" if report.measured == 1 else f"{report.measured} units"
-    return f"{units} of work measured{failed}{kept}"
+    return f"{units} of work measured{failed}{skipped}{kept}"
 
 
 def untrained(frame: pd.DataFrame) -> list[str]:

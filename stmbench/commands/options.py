@@ -19,6 +19,7 @@ from stmbench.mixers import BUILTIN
 from stmbench.tables.object_storage import is_address
 
 if TYPE_CHECKING:
+    from stmbench.analyses.match import Matching
     from stmbench.checkpoints.selection import Checkpoint
 
 CLASS_MAPS = ("imagenet-1k", "imagenet-a", "imagenet-r", "imagenet-real", "imagenet-v2", "numbers")
@@ -202,13 +203,8 @@ def selection(
     scale: str,
     architecture: str,
     plugins: Sequence[Path] | None,
-    match: str | None = None,
-    note: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Models by name, or by scale, after loading plug-ins.
-
-    Args:
-        match: macs or params: rescale mixers without a size of their own to the others'; `note` is told about it.
 
     Raises:
         ConfigError: models both by name and by scale. UnknownNameError.
@@ -222,15 +218,27 @@ def selection(
     from stmbench.plugins import load_plugins
 
     load_plugins(plugins or ())
-    names = by_name(named) or by_scale(scale, mixers=values.items(mixers), architecture=architecture)
-    if match is None:
-        return names
+    return by_name(named) or by_scale(scale, mixers=values.items(mixers), architecture=architecture)
+
+
+def matched(names: Sequence[str], quantity: str | None, note: Callable[[str], None]) -> Matching | None:
+    """The models with mixers without a size of their own rescaled to the others', and `note` told about it; None where
+    nothing is to be matched.
+
+    Args:
+        quantity: macs or params.
+
+    Raises:
+        InputError: another quantity, or no model to match the others to.
+    """
+    if quantity is None:
+        return None
     from stmbench.analyses.match import match as match_models
 
-    matching = match_models(names, match)
+    matching = match_models(names, quantity)
     for line in (*map(str, matching.matches), *matching.notes):
         note(line)
-    return matching.names
+    return matching
 
 
 def checkpoints_of(

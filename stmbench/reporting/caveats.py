@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from stmbench.figures.plot_data import labels
 from stmbench.reporting.content import Caveat, Kind
-from stmbench.tables.labels import FEWEST_ROUNDS, are_random, few_rounds, unfit_warnings
+from stmbench.tables.labels import FEWEST_ROUNDS, are_random, few_rounds, listed, unfit_warnings
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 FEW = 6  # pairs that are named
@@ -147,12 +146,6 @@ def untrained(frame: pd.DataFrame) -> list[str]:
     """Short names of the models with random weights."""
     names = labels(frame)
     return [names[str(model)] for model in frame.loc[are_random(frame["weights"]), "model"].dropna().unique()]
-
-
-def listed(names: Iterable[str]) -> str:
-    """'a, b and c'."""
-    *first, last = list(names)
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _pairs(what: list[str], why: str) -> Caveat:

@@ -28,9 +28,9 @@ from stmbench.figures.across_analyses import (
     standings,
 )
 from stmbench.figures.plot_data import Point
-from stmbench.reporting.caveats import caveats, listed
+from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
-from stmbench.tables.labels import is_random
+from stmbench.tables.labels import is_random, listed
 from stmbench.tables.published import compare_with_table3, published
 from stmbench.tables.rows import Display, display, number
 

@@ -11,10 +11,9 @@ import pandas as pd
 
 from stmbench.errors import TableError
 from stmbench.figures.plot_data import labels, shared_options
-from stmbench.reporting.caveats import listed
 from stmbench.tables import read
 from stmbench.tables.attributes import OUTPUTS
-from stmbench.tables.labels import is_random, recipe_and_seed
+from stmbench.tables.labels import is_random, listed, recipe_and_seed
 from stmbench.tables.rows import SharedDict, SharedList
 
 

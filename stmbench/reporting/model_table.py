@@ -15,9 +15,9 @@ from stmbench.figures.annotations import marks_in
 from stmbench.figures.curves import join_trainings
 from stmbench.figures.groups import within
 from stmbench.figures.plot_data import Point, labels, points_of
-from stmbench.reporting.caveats import caveats, listed
+from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Cell, Column, Row, Section, Table
-from stmbench.tables.labels import LEARNED, weights_text
+from stmbench.tables.labels import LEARNED, listed, weights_text
 from stmbench.tables.rows import Display, display, number
 
 MOST: Final = 3  # settings with a sentence, models with a name

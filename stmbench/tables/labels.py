@@ -1,7 +1,7 @@
 """Texts that the table holds and that others parse: resolution, weights, and when a profile supports no conclusion.
 
 `resolution` is '224' for a square of 224 px and '32x64' for a height of 32 and a width of 64; `weights` is
-`random:<seed>` or a checkpoint's label. A duration in words is among them.
+`random:<seed>` or a checkpoint's label. A duration and a list in words are among them.
 """
 
 from __future__ import annotations
@@ -138,6 +138,12 @@ def few_rounds(count: int) -> str:
     """The reason given for a missing interval."""
     rounds = "1 round" if count == 1 else f"{count} rounds"
     return f"{rounds}, fewer than {FEWEST_ROUNDS}: no interval, ratio or rank"
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a, b and c'."""
+    *first, last = list(names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.analyses.match import TOLERANCE, Match, match
+from stmbench.analyses.match_widths import Widths
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.errors import InputError, UnknownNameError, require
 from stmbench.measure.counting import count
@@ -44,6 +48,14 @@ class Point(Mixer):
         return mixed
 
 
+class Triple(Point):
+    """Three linear layers a token, as of attention without its output."""
+
+    def __init__(self, config: PointConfig) -> None:
+        super().__init__(config)
+        self.proj = nn.Sequential(*(nn.Linear(config.dim, config.dim) for _ in range(3)))  # type: ignore[assignment]
+
+
 class NeedsNumbers(Point):
     """Its constructor looks at a value, which the meta device does not have."""
 
@@ -74,11 +86,12 @@ class InTwenties(Point):
 def _mixers() -> Iterator[None]:
     register_mixer("point", config=PointConfig)(Point)
     register_mixer("coarse", config=PointConfig, channel_multiple=12)(type("Coarse", (Point,), {}))
+    register_mixer("two_dozen", config=PointConfig, channel_multiple=24)(Triple)
     register_mixer("number", config=PointConfig)(NeedsNumbers)
     register_mixer("twenties", config=PointConfig)(InTwenties)
     register_mixer("picky", config=PointConfig)(Picky)
     yield
-    for name in ("point", "coarse", "number", "twenties", "picky"):
+    for name in ("point", "coarse", "two_dozen", "number", "twenties", "picky"):
         MIXERS.unregister(name)
 
 
@@ -138,7 +151,8 @@ def test_a_width_that_fails_is_passed_over_with_a_note(monkeypatch: pytest.Monke
     picky, point = found.matches
     assert point.name == usual.name  # the others are matched as they were
     assert abs(ModelName.parse(picky.name).options["dims"][0] - dims[0]) == 2  # the next width
-    (note,) = found.notes
+    note, others = found.notes
+    assert others == "unified_dw_conv_tiny has a network of its own: left as it is"
     width = "-".join(map(str, dims))
     assert note.startswith(f"unified_picky_tiny: passed over the widths {width}")
     assert note.endswith(f"which it cannot take: RuntimeError: no kernel for {dims[0]} channels")
@@ -178,13 +192,69 @@ def test_dims_that_were_given_are_kept() -> None:
         (["unified_point_nano"], "macs", "a nano model with a network of its own"),
         (["unified_point_nano", "unified_dw_conv_micro", "timm:resnet18"], "macs", "a nano model"),
         (OURS, "flops", "macs or params"),
-        (["unified_point_nano[grain=64]", *OURS], "params", "within 5%"),
-        (["unified_point_nano[grain=100003]", *OURS], "params", "a width that point accepts"),
     ],
 )
 def test_what_cannot_be_matched(names: list[str], quantity: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         match(names, quantity)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "unified_point_nano[grain=64]",
+            r"expected a width of .* within 5% of .* at the nearest one \(.*dims=64-64-64-",
+        ),
+        ("unified_point_nano[grain=100003]", "expected a width that point accepts, got none of the first 128"),
+    ],
+)
+def test_a_model_that_no_width_matches_is_left_out_alone(name: str, reason: str) -> None:
+    found = match([OURS[0], name, "unified_point_nano", *OURS[1:]], "params")
+    assert list(found.left_out) == [name]
+    assert re.match(reason, str(found.left_out[name]))
+    (matched,) = found.matches
+    assert found.names == (OURS[0], matched.name, *OURS[1:])
+
+
+def test_models_with_networks_of_their_own_are_named_beside_matches() -> None:
+    note = (
+        "unified_sw_attn_nano, unified_dw_conv_nano and unified_dcnv3_nano have networks of their own: left as they are"
+    )
+    assert match(["unified_point_nano", *OURS], "params").notes == (note,)
+
+
+def test_coarse_widths_are_rounded_stage_by_stage() -> None:
+    """Of the multiples of 24 in proportion to 32-64-128-256 none costs within 5 % of the others."""
+    found = match(["unified_two_dozen_micro", "unified_halo_attn_micro", "unified_dw_conv_micro"], "params")
+    assert found.left_out == {}
+    (matched,) = found.matches
+    assert abs(matched.deviation) < 0.01
+    dims = ModelName.parse(matched.name).options["dims"]
+    assert all(dim % 24 == 0 for dim in dims)
+    assert list(dims) == sorted(dims)
+
+
+def _made_up(name: str) -> int:
+    """A cost of stages and of transitions between them, by the widths in a model's name."""
+    dims = ModelName.parse(name).options["dims"]
+    stages = sum(a * d**2 for a, d in zip((9, 4, 2, 1), dims, strict=True))
+    return stages + sum(map(math.prod, itertools.pairwise(dims)))
+
+
+@pytest.mark.parametrize("share", [0.7, 0.9, 1.15, 1.3])
+def test_nearby_widths_begin_with_the_nearest_of_all(share: float) -> None:
+    base = "unified_two_dozen_micro"
+    target = share * _made_up(f"{base}[dims=32-64-128-256]")
+    widths = Widths(ModelName.parse(base), _made_up)
+    finer = widths.in_proportion(target, anchor=-1)
+    nearest = widths.nearby(finer, target)[0]
+    scales = [dims[-1] / 256 for dims in finer]
+    steps = [range(math.ceil(min(scales) * d / 24 - 1), int(max(scales) * d / 24 + 1) + 1) for d in (32, 64, 128, 256)]
+    every = [tuple(24 * k for k in ks) for ks in itertools.product(*steps) if ks[0] > 0 and list(ks) == sorted(ks)]
+    costs = [abs(_made_up(f"{base}[dims={'-'.join(map(str, dims))}]") - target) for dims in every]
+    assert abs((widths.cost(nearest) or 0) - target) == min(costs)
+    assert min(costs) <= min(abs((widths.cost(dims) or 0) - target) for dims in finer)
 
 
 def test_unknown_models_are_named() -> None:

@@ -14,9 +14,10 @@ from stmbench.analyses.detection.figures.plots import by_class, left_out
 from stmbench.analyses.registry import View
 from stmbench.figures.differences import differences
 from stmbench.figures.plot_data import Point, labels, points_of
-from stmbench.reporting.caveats import caveats, listed
+from stmbench.reporting.caveats import caveats
 from stmbench.reporting.content import Caveat, Cell, Column, Definition, Formula, Plot, Row, Section, Table
 from stmbench.reporting.model_table import MOST, Measured, best, by_model, cell, conditions, measured
+from stmbench.tables.labels import listed
 
 DEFINITION: Final = Definition(
     text="Detections of a class are matched with its objects image by image, the surest first: each takes the free "
