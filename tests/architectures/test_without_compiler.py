@@ -1,9 +1,11 @@
-"""timm and torchvision are imported without torch's compiler, and work as before."""
+"""timm, torchvision and trainings are imported without torch's compiler, and work as before."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
 
 CODE = """
 import stmbench, sys, timm, torchvision
@@ -27,6 +29,15 @@ assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 
 """
 
 
-def test_the_compiler_is_imported_when_it_is_asked() -> None:
-    run = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+ASKING = """
+import sys
+from stmbench.training.analysis import Training
+
+assert not {"torch._dynamo", "sympy"} & set(sys.modules), "what a training would be is asked without an optimiser"
+"""
+
+
+@pytest.mark.parametrize("code", [CODE, ASKING], ids=["networks", "trainings"])
+def test_the_compiler_is_imported_when_it_is_asked(code: str) -> None:
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
