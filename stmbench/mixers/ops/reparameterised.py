@@ -28,11 +28,11 @@ class KernelBranches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        pairs = zip(self.convs, self.norms, strict=True)
-        total: Tensor
-        total, *others = [norm(conv(x).permute(0, 3, 1, 2)) for conv, norm in pairs]
-        for other in others:
-            total = total + other
+        total: Tensor | None = None
+        for conv, norm in zip(self.convs, self.norms, strict=True):  # one by one: their memory is used again
+            branch: Tensor = norm(conv(x).permute(0, 3, 1, 2))
+            total = branch if total is None else total + branch
+        assert total is not None
         return total.permute(0, 2, 3, 1)
 
     def reference(self, x: Tensor) -> Tensor:
