@@ -1,7 +1,7 @@
 """Peers of newer mixers for `benchmarks/mixers.py`: timm's and Hugging Face's modules, torchvision's operators.
 
-The official modules of the others do not install beside each other, or run on CUDA alone; their formulation is written
-out where one call of PyTorch says it.
+Where PyTorch's own operators say what the authors compute, they are the peer. The authors' modules of the others do not
+install beside each other, or run on CUDA alone: see `authors_peers`.
 """
 
 from __future__ import annotations
@@ -93,6 +93,43 @@ def large_kernel(ours: Any, position: BlockPosition) -> dict[str, Peer]:
     return {"torch convolutions, NCHW": (Call(parts, call), True)}
 
 
+def dilated(ours: Any, position: BlockPosition) -> dict[str, Peer]:
+    """UniRepLKNet's block before it is merged, channels first: the large kernel and dilated ones beside it."""
+    dim = position.dim
+
+    def branch(side: int, dilation: int) -> nn.Module:
+        padding = side // 2 * dilation
+        conv = nn.Conv2d(dim, dim, side, padding=padding, dilation=dilation, groups=dim, bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(dim))
+
+    def call(m: Any, x: Tensor) -> Tensor:
+        first, *others = m
+        y: Tensor = first(x)
+        for other in others:
+            y = y + other(x)
+        return y
+
+    parts = nn.ModuleList(branch(*each) for each in ours.config.branches)
+    return {"torch convolutions, NCHW": (Call(parts, call), True)}
+
+
+def involution(ours: Any, position: BlockPosition) -> dict[str, Peer]:
+    """The authors' form that needs no kernel of its own: two 1 x 1 convolutions, and `unfold`."""
+    dim, config, taps = position.dim, ours.config, ours.config.kernel**2
+    hidden = dim // config.reduction
+    reduce = nn.Sequential(nn.Conv2d(dim, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True))
+    kernels = nn.Sequential(reduce, nn.Conv2d(hidden, taps * config.groups, 1))
+
+    def call(m: Any, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        weight = m(x).view(batch, config.groups, 1, taps, height, width)
+        near = F.unfold(x, config.kernel, padding=config.kernel // 2)
+        near = near.view(batch, config.groups, config.group_dim, taps, height, width)
+        return (weight * near).sum(dim=3).view(x.shape)
+
+    return {"1x1 convolutions and unfold": (Call(kernels, call), True)}
+
+
 def dcnv4(ours: Any, position: BlockPosition) -> dict[str, Peer]:
     """Its sampling by torchvision's operator; the projections are ours."""
     points, groups = ours.config.kernel**2, ours.config.groups
@@ -139,6 +176,8 @@ NEWER: Mapping[str, Callable[[Any, BlockPosition], dict[str, Peer]]] = {
     "xca": xca,
     "gated_conv_only": gated,
     "rep_large_kernel": large_kernel,
+    "dilated_rep_kernel": dilated,
+    "involution": involution,
     "dcnv4": dcnv4,
     "global_filter": filtered,
 }
