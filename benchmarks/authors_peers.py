@@ -65,7 +65,7 @@ def gated(cls: Any, ours: Any, position: BlockPosition) -> nn.Module:
     if config.spectrum is not None:
         layer = sys.modules[cls.__module__].GlobalLocalFilter
         filtered = {"gflayer": layer, "h": config.spectrum[0], "w": config.spectrum[1]}
-    module: nn.Module = cls(position.dim, order=config.order, s=config.scale, **filtered)
+    module: nn.Module = cls(position.dim, order=config.order, s=config.gate_scale, **filtered)
     return module
 
 

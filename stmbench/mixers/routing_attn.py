@@ -11,7 +11,8 @@ are the regions that region r sees. For the tokens X of region r, with K and V o
 
 LePE is a 5 x 5 depthwise convolution of the whole map's values. In the authors' code C is the number of all channels,
 not of a head's; no gradient goes through the choice of regions. In the last stage all tokens attend to all, and the
-scale is that of a head.
+scale is that of a head: as in the authors' `nchwAttentionLePE`. Their `AttentionLePE` convolves its input, not the
+values, and its weights are refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stmbench.errors import require
+from stmbench.errors import CheckpointError, require
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import (
     Affinity,
@@ -38,6 +39,7 @@ from stmbench.mixers.affinity import (
     square_offsets,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops import renamed
 from stmbench.mixers.ops.attention import QkvProjection, key_bias, num_heads
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.determinism import COPIES
@@ -209,15 +211,21 @@ class RoutingAttn(Mixer):
         return projected
 
     def from_published(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The authors' `BiLevelRoutingAttention`, or their `AttentionLePE` of the last stage, which has no bias."""
-        names = {
-            "qkv.qkv.weight": "qkv.weight",
-            "qkv.qkv.bias": "qkv.bias",
-            "wo.weight": "proj.weight",
-            "wo.bias": "proj.bias",
-        }
-        named = {names.get(name, name): tensor for name, tensor in state.items()}
-        if "qkv.weight" in named and "qkv.bias" not in named and self.config.topk is None:
+        """The authors' `BiLevelRoutingAttention`, or their `nchwAttentionLePE` of the last stage, which has no bias.
+
+        Raises:
+            CheckpointError: the weights are those of `AttentionLePE`, which computes something else.
+        """
+        is_theirs = self.config.topk is None and "qkv.weight" in state and "qkv.bias" not in state
+        if is_theirs and state["qkv.weight"].ndim == 2:
+            raise CheckpointError(
+                "weights of BiFormer's nchwAttentionLePE in a block where all tokens attend to all",
+                "those of AttentionLePE, which convolves its input where this mixer convolves the values",
+                "load the stages before, or train this block",
+            )
+        names = {"qkv.qkv.": "qkv.", "wo.": "proj."}
+        named = renamed(state, names)
+        if is_theirs:
             named["qkv.bias"] = named["qkv.weight"].new_zeros(len(named["qkv.weight"]))
         return named
 

@@ -64,16 +64,23 @@ SURVIVE: Final = {
     **{
         f"ops.depthwise: _convolved: {flipped}": SPEED
         for flipped in (
-            "image.dtype != torch.float64",
-            "dilation * (kernel.shape[2] - 1) + 1 < COMPILED_FROM[1]",
             "span > SPANS[min(image.shape[2:]) >= WIDE]",
             "min(image.shape[2:]) < WIDE",
             "kernel.shape[2] != SLOW",
         )
     },
     **{
-        f"ops.depthwise: _convolved: {flipped}": "runs with kernels only"
-        for flipped in ("dilation * (kernel.shape[2] - 1) - 1", "kernel.shape[2] + 1")
+        f"ops.depthwise: _is_faster_compiled: {flipped}": SPEED
+        for flipped in (
+            "image.dtype != torch.float64",
+            "dilation * (kernel.shape[2] - 1) - 1",
+            "kernel.shape[2] + 1",
+            "span > SPANS[side >= WIDE]",
+            "side < WIDE",
+            "dilation <= 1",
+            "max(image.shape[2:]) >= WIDE",
+            "span < COMPILED_FROM[1]",
+        )
     },
     **{
         f"ops.depthwise: {flipped}": "more taps or zeros, which find nothing"

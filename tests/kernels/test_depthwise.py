@@ -116,10 +116,27 @@ CALLED = {  # images, side, dilation, dtype -> calls of kernels in a training st
 
 
 @needs_kernels
+@pytest.mark.parametrize(("map_side", "side", "dilation"), [(15, 5, 2), (7, 3, 4), (7, 13, 1), (15, 13, 1)])
+def test_wide_vectors_leave_dilated_kernels_and_small_maps_to_pytorch(
+    map_side: int, side: int, dilation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STMBENCH_KERNELS", "auto")
+    inputs, found, kernels = given((2, map_side, map_side, 24), (side, side), torch.float32), [], []
+    for has_avx512 in (True, False):
+        monkeypatch.setattr(ops, "HAS_AVX512", has_avx512)
+        with torch.no_grad(), setting.counted() as calls:
+            found.append(depthwise_conv(*inputs, dilation))
+        kernels.append(calls["depthwise"])
+    assert kernels == [int((map_side, dilation) == (15, 1)), 1]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
 @pytest.mark.parametrize(("images", "side", "dilation", "dtype"), CALLED)
 def test_a_mixers_convolution_is_the_same_without_kernels(
     images: int, side: int, dilation: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ops, "HAS_AVX512", False)
     close = {torch.float64: 1e-10, torch.float32: 1e-3, torch.bfloat16: 0.3}[dtype]
     found = []
     for choice in ("auto", "off"):

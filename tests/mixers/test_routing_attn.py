@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from stmbench.checkpoints import load_checkpoint
-from stmbench.errors import ConfigError
+from stmbench.errors import CheckpointError, ConfigError
 from stmbench.mixers import routing_attn
 from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.routing_attn import RoutingAttn, RoutingAttnConfig, config_at
@@ -72,10 +73,25 @@ def test_stages_have_as_many_keys() -> None:
     assert [config_at(position).topk for position in positions] == [1, 4, 16, None]
 
 
-def test_the_last_stages_module_has_no_bias() -> None:
-    ours, heads = _module(None), _module(None).state_dict()
-    load_checkpoint(ours, {key: value for key, value in heads.items() if key != "qkv.bias"})
-    assert not bool(ours.qkv.bias.any())
+def test_the_last_stages_module_is_the_one_that_convolves_values() -> None:
+    torch.manual_seed(1)
+    theirs = {name: nn.Conv2d(8, width, 1, bias=name == "proj").double() for name, width in (("qkv", 24), ("proj", 8))}
+    lepe = nn.Conv2d(8, 8, 5, padding=2, groups=8).double()
+    state = nn.ModuleDict({**theirs, "lepe": lepe}).state_dict()
+    ours = _module(None, dim=8)
+    load_checkpoint(ours, state)
+    x = torch.randn(2, 8, 5, 6, dtype=torch.float64)
+    q, k, v = theirs["qkv"](x).chunk(3, dim=1)
+    heads = (part.unflatten(1, (2, 4)).flatten(3).transpose(2, 3) for part in (q, k, v))
+    mixed = F.scaled_dot_product_attention(*heads).transpose(2, 3).flatten(1, 2).view_as(x)
+    expected = theirs["proj"](mixed + lepe(v))
+    assert torch.allclose(ours(x.permute(0, 2, 3, 1)), expected.permute(0, 2, 3, 1), rtol=0, atol=1e-12)
+
+
+def test_the_last_stages_module_that_convolves_its_input_is_refused() -> None:
+    state = {key: value for key, value in _module(None).state_dict().items() if key != "qkv.bias"}
+    with pytest.raises(CheckpointError, match=r"expected weights of BiFormer's nchwAttentionLePE .*, got those of Att"):
+        load_checkpoint(_module(None), state)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ WORTHWHILE = 1_000_000  # multiply-adds of the smallest forward pass whose kerne
 SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first side than with those of the second
 # how far a dilated kernel may span before oneDNN leaves its fast path, on a smaller map and on one of this side
 SPANS, WIDE = (9, 13), 8
+HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 # lengths without prime factors above 5
 SMOOTH = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(5) for c in range(3))
 
@@ -125,8 +126,7 @@ class _Depthwise(torch.autograd.Function):
 def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """(B, C, H, W) and (C, 1, K, K) -> (B, C, H, W), channels last in memory."""
     image = _channels_last(image)
-    fast = image.dtype == torch.float64 or dilation * (kernel.shape[2] - 1) + 1 >= COMPILED_FROM[1]
-    if fast and can_run_in(image, kernel):
+    if _is_faster_compiled(image, kernel, dilation) and can_run_in(image, kernel):
         y: Tensor = depthwise(_pixels(image), kernel, bias, dilation, False)
         return y.permute(0, 3, 1, 2)
     if dilation > 1:
@@ -144,6 +144,16 @@ def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int
     if kernel.shape[2] == SLOW:
         kernel = F.pad(kernel, 4 * ((FAST - SLOW) // 2,))
     return _plain(image, kernel, bias, 1)
+
+
+def _is_faster_compiled(image: Tensor, kernel: Tensor, dilation: int) -> bool:
+    """Whether the forward pass is: in float64, and of wide kernels but where oneDNN leaves out the zeros between their
+    taps, or meets a small map, with vectors of 512 bits."""
+    if image.dtype == torch.float64:
+        return True
+    side, span = min(image.shape[2:]), dilation * (kernel.shape[2] - 1) + 1
+    by_onednn = span <= SPANS[side >= WIDE] if dilation > 1 else max(image.shape[2:]) < WIDE
+    return span >= COMPILED_FROM[1] and not (by_onednn and HAS_AVX512)
 
 
 def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
