@@ -22,7 +22,6 @@ from stmbench.errors import ConfigError, UnknownNameError
 if TYPE_CHECKING:
     from stmbench.analyses.base import Analysis, Listener
     from stmbench.analyses.images import ImageRequest
-    from stmbench.analyses.match import Matching
     from stmbench.checkpoints.selection import Checkpoint
     from stmbench.tables import Store
 
@@ -68,7 +67,6 @@ class RunSettings:
         models: by name.
         checkpoints: model -> weights; a model without one keeps random weights.
         control: the model that the others are compared with, for analyses that compare.
-        matching: how `models` were chosen, where they were brought to one budget.
         plugins: files that define mixers or models.
     """
 
@@ -78,7 +76,6 @@ class RunSettings:
     device: str = "cpu"
     control: str | None = None
     plugins: tuple[str, ...] = ()
-    matching: Matching | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
