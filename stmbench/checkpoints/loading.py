@@ -136,19 +136,14 @@ def _resized_tables(model: nn.Module, state: Mapping[str, Tensor], wanted: Mappi
 
 def _resized(model: nn.Module, name: str, value: Tensor, shape: torch.Size) -> Tensor | None:
     """One tensor as the innermost module that says how resizes it, or else as a table of its name."""
-    if value.ndim == len(shape) and value.is_floating_point():
-        path, _, leaf = name.rpartition(".")
-        while True:
-            resize = getattr(model.get_submodule(path), "resized_tensor", None)
-            if resize is not None:
-                found: Tensor | None = resize(leaf, precise(value))
-                if found is not None and found.shape == shape:
-                    return found
-                break
-            if not path:
-                break
-            path, _, first = path.rpartition(".")
-            leaf = f"{first}.{leaf}"
+    parts = name.split(".")
+    for depth in reversed(range(len(parts))) if value.ndim == len(shape) and value.is_floating_point() else ():
+        resize = getattr(model.get_submodule(".".join(parts[:depth])), "resized_tensor", None)
+        if resize is not None:
+            found: Tensor | None = resize(".".join(parts[depth:]), precise(value))
+            if found is not None and found.shape == shape:
+                return found
+            break
     return resized_table(name, value, tuple(shape))
 
 

@@ -104,8 +104,8 @@ def design(options: StudyOptions) -> Design:
     notes = []
     if any(options.scale in MIXERS.get(mixer).presets for mixer in options.mixers if mixer != options.control):
         matching = match(compared, "macs")
-        for error in matching.left_out.values():
-            raise error  # a study of the others would not be the one that was asked for
+        if matching.left_out:  # a study of the others would not be the one that was asked for
+            raise next(iter(matching.left_out.values()))
         others = [mixer for mixer in names if mixer != options.control]
         names |= dict(zip(others, matching.names, strict=True))
         notes = [f"matched in MACs: {found}." for found in matching.matches]

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+import torch
 
 from stmbench.architectures.catalog import create_model
 from stmbench.errors import ConfigError
@@ -36,7 +37,8 @@ def test_what_would_more_than_double_the_map_is_refused_in_one_line(mixer: str, 
 @pytest.mark.parametrize(("mixer", "option"), CASES)
 @pytest.mark.parametrize(("side", "value"), [(1, 7), (1, 13), (4, 7), (14, 27)])
 def test_small_maps_are_padded_as_before(mixer: str, option: str, side: int, value: int) -> None:
-    built(mixer, side, **{option: value})
+    x = torch.zeros(1, side, side, 64)
+    assert built(mixer, side, **{option: value})(x).shape == x.shape
 
 
 @pytest.mark.parametrize(("dilation", "expected"), [(None, 2), (1, 1), (2, 2), (100, 2)])
@@ -55,4 +57,4 @@ def test_a_model_with_such_an_option_is_not_built(name: str) -> None:
 @pytest.mark.parametrize("mixer", OPTIONS)
 @pytest.mark.parametrize("scale", ["nano", "micro"])
 def test_the_usual_networks_take_small_images(mixer: str, scale: str) -> None:
-    create_model(f"unified_{mixer}_{scale}[img_size=32]")
+    assert create_model(f"unified_{mixer}_{scale}[img_size=32]").eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
