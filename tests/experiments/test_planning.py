@@ -20,6 +20,7 @@ from stmbench.experiments.estimating import Estimator
 from stmbench.experiments.planning import Resources
 from stmbench.experiments.tasks import is_done, options_of
 from stmbench.tables import Store
+from stmbench.tasks.classification import data as training_data
 from stmbench.training.analysis import Training
 from stmbench.training.settings import TrainingSettings
 from tests.experiments.files import HEAD, MODELS, TINY, TRAINED, write
@@ -176,6 +177,7 @@ def test_what_tasks_share_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.
     for _ in range(3):  # of one analysis, as of an experiment of many
         tasks += [dataclasses.replace(tasks[2], name=f"{len(tasks)}")]
     (tmp_path / "store" / "parts").mkdir(parents=True)
+    training_data._listed.cache_clear()  # an earlier training of this process listed the digits
     made, opened, built = list[object](), list[str](), list[str]()
     training, opener, size = Training.__init__, sets._opened, models.design_size
 
