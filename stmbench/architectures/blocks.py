@@ -11,7 +11,9 @@ from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stmbench.architectures.backbone import REMEDY
 from stmbench.architectures.layers import mlp_macs, resized_position
+from stmbench.errors import require
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class BlockConfig:
 
     Attributes:
         dim: channels.
+        mlp_ratio: hidden units of the MLP over `dim`; 0 for a block without an MLP.
         drop_path: probability of dropping a residual branch in training (stochastic depth, Huang et al. 2016).
         scale: first value of the layer scale (Touvron et al. 2021), None for no layer scale.
     """
@@ -29,6 +32,42 @@ class BlockConfig:
     norm_eps: float
     drop_path: float
     scale: float | None = 1e-6
+
+    def __post_init__(self) -> None:
+        expected = f"an MLP of at least one hidden unit for dim {self.dim}, or an MLP ratio of 0 for none"
+        require(self.mlp_ratio == 0 or self.hidden >= 1, expected, self.mlp_ratio, REMEDY)
+
+    @property
+    def hidden(self) -> int:
+        """Hidden units of the MLP."""
+        return int(self.dim * self.mlp_ratio)
+
+    def require_mlp(self) -> None:
+        """Raise ConfigError for a block that is nothing without its MLP."""
+        require(self.mlp_ratio > 0, "an MLP ratio > 0 for this architecture and design", self.mlp_ratio, REMEDY)
+
+
+def transformer_block(mixer: nn.Module, config: BlockConfig) -> TransformerBlock | MixerBlock:
+    """A block with an MLP, or without one where its ratio is 0."""
+    return TransformerBlock(mixer, config) if config.mlp_ratio else MixerBlock(mixer, config)
+
+
+class MixerBlock(nn.Module):
+    """x + s * mixer(LN(x)), for mixers that hold the network's MLP (MambaOut). (B, H, W, C) -> (B, H, W, C)."""
+
+    def __init__(self, mixer: nn.Module, config: BlockConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.mixer = mixer
+        self.branch1 = Branch(config)
+
+    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C). A position embedding goes into the mixer alone."""
+        return cast(Tensor, self.branch1(x, self.mixer(self.norm1(x if position is None else x + position))))
+
+    def macs(self, height: int, width: int) -> dict[str, int]:
+        """Multiply-adds besides the mixer's: none."""
+        return {}
 
 
 class TransformerBlock(nn.Module):
@@ -40,7 +79,7 @@ class TransformerBlock(nn.Module):
         self.mixer = mixer
         self.branch1 = Branch(config)
         self.norm2 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = Mlp(config.dim, int(config.dim * config.mlp_ratio))
+        self.mlp = Mlp(config.dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
@@ -58,9 +97,10 @@ class ConvNextBlock(nn.Module):
 
     def __init__(self, mixer: nn.Module, config: BlockConfig) -> None:
         super().__init__()
+        config.require_mlp()
         self.mixer = mixer
         self.norm1 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = Mlp(config.dim, int(config.dim * config.mlp_ratio))
+        self.mlp = Mlp(config.dim, config.hidden)
         self.branch1 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:

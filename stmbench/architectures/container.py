@@ -88,13 +88,14 @@ class ContainerBlock(nn.Module):
 
     def __init__(self, mixer: nn.Module, config: BlockConfig) -> None:
         super().__init__()
+        config.require_mlp()
         dim = config.dim
         self.position = ChannelsLastConv(dim, dim, 3, padding=1, groups=dim)
         self.norm1 = ChannelsLastBatchNorm(dim, eps=config.norm_eps)
         self.mixer = mixer
         self.branch1 = Branch(config)
         self.norm2 = ChannelsLastBatchNorm(dim, eps=config.norm_eps)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
+        self.mlp = Mlp(dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import nn
 
 from stmbench.architectures.backbone import LARGEST_STRIDE, REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
-from stmbench.architectures.blocks import BlockConfig, Stage, TransformerBlock
+from stmbench.architectures.blocks import BlockConfig, Stage, transformer_block
 from stmbench.architectures.layers import ImageEmbedding, PoolingHead, new_position
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry
@@ -86,7 +86,7 @@ class Isotropic(Backbone):
         dim = self.config.dim
         block = BlockConfig(dim=dim, mlp_ratio=self.config.mlp_ratio, norm_eps=NORM_EPS, drop_path=0.0, scale=None)
         own = self._build_mixers(mixer, index, options)
-        blocks: list[nn.Module] = [TransformerBlock(one, dataclasses.replace(block, drop_path=p)) for one, p in own]
+        blocks: list[nn.Module] = [transformer_block(one, dataclasses.replace(block, drop_path=p)) for one, p in own]
         position = new_position(self.config.maps(*self.config.img_size)[0], dim) if index == 0 else None
         return Stage(blocks, position, nn.LayerNorm(dim, eps=NORM_EPS) if index == 3 else nn.Identity())
 

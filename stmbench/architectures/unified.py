@@ -20,7 +20,7 @@ from torch import nn
 
 from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
 from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
-from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Stage, TransformerBlock
+from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Stage, transformer_block
 from stmbench.architectures.layers import NORM_EPS, ConvHead, Stem, Transition, halved, new_position
 from stmbench.errors import require
 from stmbench.mixers.base import MixerEntry, Preset
@@ -95,7 +95,7 @@ class Unified(Backbone):
 
     def _stage(self, mixer: MixerEntry, index: int, options: dict[str, Any]) -> Stage:
         config, dim = self.config, self.config.dims[index]
-        block_type = ConvNextBlock if config.design in "DE" else TransformerBlock
+        make_block = ConvNextBlock if config.design in "DE" else transformer_block
         blocks: list[nn.Module] = []
         for module, rate in self._build_mixers(mixer, index, options):
             block_config = BlockConfig(
@@ -105,7 +105,7 @@ class Unified(Backbone):
                 drop_path=rate,
                 scale=config.layer_scale,
             )
-            blocks.append(block_type(module, block_config))
+            blocks.append(make_block(module, block_config))
         # drawn even if unused, so that a seed gives the same weights with and without it
         position = new_position(config.maps(*config.img_size)[index], dim)
         norm = nn.Identity() if config.design in "CE" else nn.LayerNorm(dim, eps=NORM_EPS)

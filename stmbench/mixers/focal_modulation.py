@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from stmbench.errors import require
 from stmbench.mixers import presets
+from stmbench.mixers.affinity import CascadeAffinity, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
@@ -82,7 +83,8 @@ def config_at(
 class FocalModulation(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map; the last level is the mean of the whole map.
 
-    It has no affinity: the GELU between the levels makes the context a nonlinear function of any values.
+    The affinity takes GELU(u) = u P(u), P being the normal distribution function, as u times a gate, like other weights
+    that are computed from the input: the summary z is then linear in the values W_c X, channel by channel.
     """
 
     config: FocalModulationConfig
@@ -101,10 +103,17 @@ class FocalModulation(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        gates = self.gates(x)
-        if self.config.normalize:
-            gates = gates / (self.config.levels + 1)
-        context = self.context(x)
+        y: Tensor = self.proj(self.norm(self.query(x) * self.modulator(self._summary(x))))
+        return y
+
+    def _gates(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, L + 1)."""
+        gates: Tensor = self.gates(x)
+        return gates / (self.config.levels + 1) if self.config.normalize else gates
+
+    def _summary(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> z, (B, H, W, C)."""
+        gates, context = self._gates(x), self.context(x)
         total: Tensor | None = None
         for level, conv in enumerate(self.levels):
             context = F.gelu(conv(context))
@@ -112,9 +121,7 @@ class FocalModulation(Mixer):
             total = context * gate if total is None else torch.addcmul(total, context, gate)
         assert total is not None
         overall = F.gelu(context.mean(dim=(1, 2)))[:, None, None]  # B, 1, 1, C
-        total = torch.addcmul(total, overall, gates[..., -1:])
-        y: Tensor = self.proj(self.norm(self.query(x) * self.modulator(total)))
-        return y
+        return torch.addcmul(total, overall, gates[..., -1:])
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map with the convolutions as sums over taps, one image's levels stacked."""
@@ -128,6 +135,31 @@ class FocalModulation(Mixer):
             total = total / len(levels)
         y: Tensor = self.proj(self.norm(self.query(x) * self.modulator(total)))
         return y
+
+    def affinity(self, x: Tensor) -> CascadeAffinity:
+        """(B, H, W, C) -> (B, C, H * W, H * W): every channel is a head."""
+        context, weights = self.context(x), self._gates(x).permute(0, 3, 1, 2)
+        passed = []
+        for conv in self.levels:
+            convolved = conv(context)
+            passed.append(torch.special.ndtr(convolved))
+            context = convolved * passed[-1]
+        overall = torch.special.ndtr(context.mean(dim=(1, 2)))[:, :, None, None]  # B, C, 1, 1
+        return CascadeAffinity(
+            [conv.get_parameter("weight")[:, 0] for conv in self.levels],
+            [gate.permute(0, 3, 1, 2) for gate in passed],
+            weights[:, :-1],
+            weights[:, -1:] * overall,
+            map_columns(*x.shape[1:3], device=x.device),
+        )
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, C, H * W, 1)."""
+        return split_into_heads(self.context(x), self.config.dim)
+
+    def aggregated(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, C, H * W, 1): z. Its projection and the query come after."""
+        return split_into_heads(self._summary(x), self.config.dim)
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """FocalNet's and timm's names: one projection `f` of query, context and gates, and convolutions for linear

@@ -5,7 +5,8 @@ block of Dauphin et al., ICML 2017). With C_h = floor(8/3 C) hidden channels, th
 
     (G, I, V) = W_in X,   Y = W_out (gelu(G) . (I, k * V)),   one 7 x 7 kernel for each channel of V
 
-The expansion is the network's MLP as well: MambaOut has no other. Here the architecture's MLP follows.
+The expansion is the network's MLP as well: MambaOut has no other. Here the architecture's MLP follows, except with
+`layout=authors`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class GatedConvOnlyConfig(MixerConfig):
     citation="Yu and Wang, CVPR 2025",
     palette_slot=43,
     presets=presets.matched((2, 2, 9, 2), (2, 2, 4, 2)),
+    layouts=presets.tiny_layout((96, 192, 384, 576), (3, 3, 9, 3), (0, 0, 0, 0)),
 )
 class GatedConvOnly(Mixer):
     """(B, H, W, C) -> (B, H, W, C), zero padding outside the map. The gate is each position's own."""

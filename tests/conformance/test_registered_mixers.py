@@ -18,7 +18,6 @@ WITHOUT_AFFINITY = (
     "cot_static",
     "afno",
     "xca",
-    "focal_modulation",
     "gated_conv",
     "gated_conv_gf",
 )  # they sum over channels: no map of values, position by position; or multiply several sums

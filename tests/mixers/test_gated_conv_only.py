@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import timm
 import torch
 from timm.models.mambaout import GatedConvBlock
 from torch import nn
 
+from stmbench.architectures.catalog import create_model
+from stmbench.architectures.meta_device import on_meta_device
 from stmbench.checkpoints import load_checkpoint
 from stmbench.errors import ConfigError
 from stmbench.mixers.gated_conv_only import GatedConvOnly, GatedConvOnlyConfig
@@ -32,6 +35,16 @@ def test_it_is_timms_block_without_norm_and_residual(options: dict[str, Any]) ->
     x = torch.randn(2, 9, 13, 48, dtype=torch.float64)
     with torch.inference_mode():
         assert torch.allclose(ours(x), theirs(x) - x, rtol=0, atol=1e-12)
+
+
+def test_the_authors_layout_has_the_blocks_of_their_tiny_network() -> None:
+    with on_meta_device():
+        theirs: Any = timm.create_model("mambaout_tiny")
+        ours: Any = create_model("unified_gated_conv_only_tiny[layout=authors]")
+    for stage, own in zip(theirs.stages, ours.stages, strict=True):
+        scales = sum(block.branch1.scale.numel() for block in own.blocks)  # the unified architecture's layer scale
+        expected = sum(p.numel() for p in stage.blocks.parameters())
+        assert sum(p.numel() for p in own.blocks.parameters()) - scales == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ module.affinity(x).rows(torch.tensor([25, 50]))  # (B, heads, 2, N_in), x: (B, H
 module.project(module.affinity(x).apply(module.values(x)), H, W)  # equals module(x)
 
 base        the contract; the Jacobian affinity of anything differentiable
+cascades    convolutions one after another, with gates between
 columns     where columns lie; full matrices
 combined    made of other affinities
 scans       linear recurrences along paths over the map
@@ -22,6 +23,7 @@ from stmbench.mixers.affinity.base import (
     join_heads,
     split_into_heads,
 )
+from stmbench.mixers.affinity.cascades import CascadeAffinity
 from stmbench.mixers.affinity.columns import Columns, map_columns, reduced_columns, with_cells, with_outside
 from stmbench.mixers.affinity.combined import MixtureAffinity, RepeatedHeads, ScaledAffinity
 from stmbench.mixers.affinity.dense import AttentionAffinity, CirculantAffinity, MatrixAffinity, ProductAffinity
@@ -39,6 +41,7 @@ __all__ = [
     "JACOBIAN_INSTEAD",
     "Affinity",
     "AttentionAffinity",
+    "CascadeAffinity",
     "CirculantAffinity",
     "Columns",
     "DecayAffinity",

@@ -12,6 +12,7 @@ from stmbench.errors import InputError
 from stmbench.mixers.affinity import (
     Affinity,
     AttentionAffinity,
+    CascadeAffinity,
     MatrixAffinity,
     MixtureAffinity,
     PointAffinity,
@@ -104,6 +105,22 @@ def mixture() -> Pair:
     return whole, alpha * first.repeat_interleave(2, dim=1) + beta.view(4, 1, 1) * second
 
 
+def cascade() -> Pair:
+    """A 3 x 3 and a 1 x 1 convolution: of matrices, one after the other."""
+    channels, columns = 4, map_columns(HEIGHT, WIDTH)
+    kernels = [torch.randn(channels, side, side, dtype=torch.float64) for side in (3, 1)]
+    gates = [torch.rand(BATCH, channels, HEIGHT, WIDTH, dtype=torch.float64) for _ in kernels]
+    weights = torch.randn(BATCH, 2, HEIGHT, WIDTH, dtype=torch.float64)
+    mean = torch.randn(BATCH, channels, HEIGHT, WIDTH, dtype=torch.float64)
+    taps = kernels[0].view(1, channels, 1, 9)
+    first = StencilAffinity(taps, square_offsets(3), columns, kind="static", batch=BATCH).dense()
+    first = gates[0].flatten(2)[..., None] * first
+    second = (gates[1].flatten(2) * kernels[1].view(channels, 1))[..., None] * first
+    own = weights.flatten(2)[..., None]
+    written = own[:, :1] * first + own[:, 1:] * second + mean.flatten(2)[..., None] * second.mean(2, keepdim=True)
+    return CascadeAffinity(kernels, gates, weights, mean, columns), written
+
+
 FORMS: dict[str, Callable[[], Pair]] = {
     "attention": attention,
     "matrix": matrix,
@@ -114,6 +131,7 @@ FORMS: dict[str, Callable[[], Pair]] = {
     "repeated": repeated,
     "scaled": scaled,
     "mixture": mixture,
+    "cascade": cascade,
 }
 
 
