@@ -15,6 +15,7 @@ in which q is i and q + t is j. There are (2 K - 1)^2 of them, instead of K^4 pr
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import torch
@@ -27,6 +28,8 @@ from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, s
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, register_mixer
 from stmbench.mixers.ops import renamed
 from stmbench.mixers.ops.neighbourhood_sums import group_sums
+
+MOST_WEIGHTS = 2**28  # of the layer that makes A: 1 GiB in float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ class OutlookAttnConfig(MixerConfig):
         super().__post_init__()
         require(self.heads >= 1 and self.dim % self.heads == 0, f"heads that divide dim {self.dim}", self.heads)
         require(self.kernel >= 1 and self.kernel % 2 == 1, "an odd kernel >= 1", self.kernel)
+        largest = math.isqrt(math.isqrt(MOST_WEIGHTS // (self.heads * self.dim)))
+        expected = f"a kernel <= {largest} (a layer from {self.dim} channels makes kernel^4 weights for each head)"
+        require(self.kernel <= largest, expected, self.kernel)
         # further apart, some tokens would be in no window
         require(1 <= self.stride <= self.kernel, f"1 <= stride <= kernel {self.kernel}", self.stride)
 

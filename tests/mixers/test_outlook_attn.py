@@ -55,6 +55,7 @@ def test_gradients_are_timms() -> None:
     [
         ({"heads": 5}, "heads that divide dim 32, got 5"),
         ({"heads": 2, "kernel": 2}, "an odd kernel >= 1, got 2"),
+        ({"heads": 2, "kernel": 101}, r"a kernel <= 45 \(a layer from 32 channels makes kernel\^4 .*, got 101"),
         ({"heads": 2, "stride": 4}, "1 <= stride <= kernel 3, got 4"),
     ],
 )
