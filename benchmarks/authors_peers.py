@@ -191,7 +191,15 @@ AUTHORS: Mapping[str, tuple[AuthorsModule, ...]] = {
             build=lambda cls, ours, position: cls(
                 *(position.dim, ours.config.heads, ours.config.regions), topk=ours.config.topk, side_dwconv=5
             ),
-            of=lambda config: config.topk is not None,  # their last stage adds LePE of its input, ours of the values
+            of=lambda config: config.topk is not None,
+        ),
+        AuthorsModule(
+            repository="rayleizhu/BiFormer",
+            path="models/_common.py",
+            name="nchwAttentionLePE",  # of their last stage; the network that they trained convolves its input instead
+            build=lambda cls, ours, position: cls(position.dim, ours.config.heads, side_dwconv=5),
+            takes="BCHW",
+            of=lambda config: config.topk is None,
         ),
     ),
     "gated_conv": (HORNET,),

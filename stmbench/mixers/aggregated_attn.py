@@ -31,7 +31,7 @@ from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, ZeroGradient
 from stmbench.mixers.ops import cached_table, renamed
 from stmbench.mixers.ops.attention import DisplacementBias
 from stmbench.mixers.ops.determinism import POOLED
-from stmbench.mixers.ops.neighbourhood_sums import group_products, group_sums
+from stmbench.mixers.ops.neighbourhood_sums import group_products, group_sums, neighbour_index
 from stmbench.mixers.ops.stages import require_stages
 
 HIDDEN = ("inner.weight", "inner.bias", "outer.weight")
@@ -210,7 +210,7 @@ class AggregatedAttn(Mixer):
         cells, columns = torch.arange(pooled.shape[-1], device=x.device), map_columns(height, width, device=x.device)
         if near is None or self.config.window is None:
             return PointAffinity(cells.expand(pooled.shape), pooled, columns)
-        taps = _neighbours(height, width, self.config.window, x.device)
+        taps = neighbour_index(height, width, self.config.window, x.device)
         index = torch.cat((taps.clamp(min=0), (cells + height * width).expand(len(taps), -1)), 1)
         weights = torch.cat((near.flatten(1, 2).transpose(1, 2) * (taps >= 0), pooled), -1)
         every = with_cells(columns, self.config.cells(height, width))
@@ -260,11 +260,9 @@ class AggregatedAttn(Mixer):
         (B, H, W, C) and (B, heads, P, d). Without a window, the tokens are the cells."""
         config, (batch, height, width, _), heads = self.config, x.shape, self.config.heads
         cells, window = config.cells(height, width), config.window
-        taps = _neighbours(height, width, window or 1, x.device)
-        seen = (taps >= 0).sum(1).view(height, width, 1, 1) * (window is not None)
         q = F.normalize(self.q(x).view(batch, height, width, heads, -1), dim=-1)
-        scale = F.softplus(self.temperature) * (seen + cells[0] * cells[1]).to(q.dtype).log()
-        embedded = (q + self.query_embedding) * scale
+        length = _log_keys((height, width), window, cells, q.dtype, x.device)
+        embedded = (q + self.query_embedding) * (F.softplus(self.temperature) * length)
         queries = embedded.flatten(1, 2).transpose(1, 2)
         unit = config.design or (height, width)
         k, v = self.kv(x).chunk(2, dim=-1)
@@ -274,6 +272,7 @@ class AggregatedAttn(Mixer):
             return None, (queries @ keys.transpose(2, 3) + bias).softmax(-1), v, split_into_heads(v, heads)
         k = F.normalize(k.view(q.shape), dim=-1)
         near = group_products(embedded, k, window) + self.near_bias
+        taps = neighbour_index(height, width, window, x.device)
         near = near.masked_fill((taps < 0).view(height, width, 1, -1), -torch.inf)
         maps = F.gelu(self.reduce(x)).permute(0, 3, 1, 2)  # a channels-last view: no copy
         tokens = self.norm(F.adaptive_avg_pool2d(maps, cells).permute(0, 2, 3, 1))
@@ -291,8 +290,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 @cached_table
-def _neighbours(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """(N, K^2): the token that is each token's neighbour, -1 outside the map."""
-    token, tap = torch.arange(height * width, device=device)[:, None], torch.arange(window**2, device=device)
-    y, x = token // width + tap // window - window // 2, token % width + tap % window - window // 2
-    return torch.where((y >= 0) & (y < height) & (x >= 0) & (x < width), y * width + x, -1)
+def _log_keys(size: Size, window: int | None, cells: Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(H, W, 1, 1): the logarithm of how many keys each token has, its neighbours on the map and the cells."""
+    near = 0 if window is None else (neighbour_index(*size, window, device) >= 0).sum(1).view(*size, 1, 1)
+    return torch.full((*size, 1, 1), cells[0] * cells[1], device=device).add(near).to(dtype).log()

@@ -58,6 +58,7 @@ OWN = {
     "CotLinearFusion": "cot_linear_fusion",
     "group_sums": "involution",
     "group_products": "aggregated_attn",
+    "neighbour_index": "aggregated_attn",
     "DisplacementBias": "aggregated_attn",
     "_distances": "aggregated_attn",
     "_log_displacements": "aggregated_attn",

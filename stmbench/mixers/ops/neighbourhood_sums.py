@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from stmbench.kernels.setting import can_run
 from stmbench.kernels.sums import DEVICES, grouped_sums, interleaved_sums
-from stmbench.mixers.ops import is_eager_on_cpu, needs_gradient
+from stmbench.mixers.ops import cached_table, is_eager_on_cpu, needs_gradient
 
 
 def kernel_sum(x: Tensor, kernel: Tensor, dilation: int = 1) -> Tensor:
@@ -168,3 +168,11 @@ def group_products(queries: Tensor, keys: Tensor, side: int) -> Tensor:
         row, column = divmod(tap, side)
         products.append((queries * padded[:, row : row + height, column : column + width]).sum(-1))
     return torch.stack(products, -1)
+
+
+@cached_table
+def neighbour_index(height: int, width: int, window: int, device: torch.device) -> Tensor:
+    """(N, K^2): the token that is each token's neighbour, -1 outside the map."""
+    token, tap = torch.arange(height * width, device=device)[:, None], torch.arange(window**2, device=device)
+    y, x = token // width + tap // window - window // 2, token % width + tap % window - window // 2
+    return torch.where((y >= 0) & (y < height) & (x >= 0) & (x < width), y * width + x, -1)
