@@ -15,6 +15,7 @@ depthwise     depthwise convolutions
 branches      depthwise convolutions of several shapes at once, each of a part of the channels
 fourier       real Fourier transforms over maps
 roi_align     regions cut out of a detector's maps
+norm          the norm of many tensors together
 group_norm    GroupNorm of a detector's maps, with the ReLU after it
 cpp           their source
 """

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch._utils import _flatten_dense_tensors
 from torch.utils.data import Dataset
 
 from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import is_given
 from stmbench.errors import ConfigError
+from stmbench.kernels.norm import norm
 from stmbench.measure.backend_settings import AUTOCAST
 from stmbench.training.batches import Places
 from stmbench.training.distributed import ProcessGroup
@@ -231,11 +231,8 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> None:
     On a CPU, where it costs nothing to look at a number, one pass over all of them finds those that are short enough.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if gradients and gradients[0].device.type == "cpu" and len({gradient.dtype for gradient in gradients}) == 1:
-        flat = _flatten_dense_tensors(gradients)  # type: ignore[no-untyped-call]
-        norm = float(torch.linalg.vector_norm(flat))
-        if norm <= limit * (1 - ROUNDING):
-            return
+    if gradients and gradients[0].device.type == "cpu" and norm(gradients) <= limit * (1 - ROUNDING):
+        return
     nn.utils.clip_grad_norm_(parameters, limit)
 
 

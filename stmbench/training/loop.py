@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stmbench.architectures.catalog import ModelName
 from stmbench.errors import UnitError
+from stmbench.kernels.norm import norm
 from stmbench.tasks.base import Score, Task, TrainingData, task_of
 from stmbench.training.batch_norm import synchronised
 from stmbench.training.batches import grouped, require_divisible_batch, staged, training_batches
@@ -186,8 +187,9 @@ class Loop:
             step = len(record.losses)
             require_finite(loss / size, "the loss", self._place(step))
             record.losses.append(loss / size)
-        largest = torch.stack(torch._foreach_norm(self._weights, math.inf))
-        require_finite(1.0 if largest.isfinite().all() else math.nan, "a weight", self._place(len(record.losses) - 1))
+        if not math.isfinite(norm(self._weights)):  # a weight is not, or its square
+            largest = torch.stack(torch._foreach_norm(self._weights, math.inf))
+            require_finite(float(largest.max()), "a weight", self._place(len(record.losses) - 1))
         record.damaged += round(total)
         if record.damaged > self.settings.limit_corrupt:
             raise UnitError(f"more than {self.settings.limit_corrupt} images could not be read (--limit-corrupt)")

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Hashable, Mapping
-from typing import ParamSpec
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
@@ -49,7 +49,8 @@ def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Keep what `make` returns for each set of arguments, which must be hashable.
 
     While a graph is compiled nothing is kept: the table is traced like the rest of the forward pass, since a look into
-    a cache would break the graph. Fake tensors are not kept either.
+    a cache would break the graph. Fake tensors are not kept either. A trace, by which operations are counted, does not
+    see how the table is made, whether or not it was there before.
     """
     kept: dict[Hashable, Tensor] = {}
     _TABLES.append(kept)
@@ -58,6 +59,9 @@ def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
     def table(*arguments: P.args, **named: P.kwargs) -> Tensor:
         if torch.compiler.is_compiling():
             return make(*arguments, **named)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
+            with _untraced():
+                return table(*map(_number, arguments), **{name: _number(value) for name, value in named.items()})
         key = (arguments, *named.items())
         tensor = kept.get(key)
         if tensor is None:
@@ -71,6 +75,24 @@ def cached_table(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
         return tensor
 
     return table
+
+
+def _number(argument: Any) -> Any:
+    """The argument, and a side of a map, which is a tensor in a trace, as a number; also within a tuple."""
+    if isinstance(argument, tuple):
+        return tuple(map(_number, argument))
+    return argument.item() if isinstance(argument, Tensor) else argument
+
+
+@contextlib.contextmanager
+def _untraced() -> Iterator[None]:
+    """Operations that are in no trace."""
+    state = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
 
 
 def forget_tables() -> None:

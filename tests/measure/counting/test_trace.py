@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stmbench.measure.counting import count
 from stmbench.measure.counting.counts import Analysis
+from stmbench.mixers.ops import cached_table, forget_tables
 from tests.measure.counting.models import built
 from tests.measure.counting.operations import Operation
 
@@ -49,6 +50,27 @@ def test_counting_leaves_the_model_as_it_was(mixer: str) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     with torch.no_grad():
         assert torch.equal(model.eval()(image), expected)
+
+
+@cached_table
+def ramp(size: tuple[int, int], device: torch.device) -> Tensor:
+    """(H, W): two multiplications a place."""
+    return torch.ones(size, device=device) * 2 * 3
+
+
+def test_a_table_that_is_made_once_is_not_counted() -> None:
+    model = Operation(lambda x: x * ramp(x.shape[-2:], x.device))
+    forget_tables()
+    for _ in range(2):  # made by the first pass, there for the second
+        assert count(model, (4, 6, 5)).total.elementwise == 4 * 6 * 5
+    assert count(model, (4, 7, 5)).total.elementwise == 4 * 7 * 5
+
+
+@pytest.mark.parametrize("mixer", ["sw_attn", "linear_attn", "aggregated_attn", "dcnv4"])
+def test_a_count_does_not_depend_on_what_was_counted_before(mixer: str) -> None:
+    model = built(mixer, "nano")
+    forget_tables()
+    assert count(model, (3, 32, 32)).total == count(model, (3, 32, 32)).total
 
 
 def test_model_that_reads_values_is_run_on_real_tensors() -> None:
