@@ -98,9 +98,8 @@ def test_a_learning_rate_far_too_high(tmp_path: Path) -> None:
     row = only_row(tmp_path / "out")
     assert row["status"] == "failed"
     # the warm-up's first step has a rate of 0, the second a third of the highest
-    assert re.match(
-        r"(a weight is (nan|inf)|the loss is nan) at step 2 \(epoch 1\), learning rate ", str(row["reason"])
-    )
+    met = r"(a weight is (nan|inf)|the loss is nan) at step 2 \(epoch 1\), learning rate "
+    assert re.match(met, str(row["reason"]))
     assert str(row["reason"]).endswith("lower lr, lengthen the warm-up or clip gradients")
     (folder,) = tmp_path.glob("out/checkpoints/*")
     kept = load_file(folder / "last.safetensors")
