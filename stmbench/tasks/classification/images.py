@@ -124,6 +124,7 @@ class ShiftedImages(TrainingImages):
     """An evaluation's images, in each epoch shifted by up to `margin` pixels over a black margin.
 
     The shifts of an epoch are drawn at once: seeding for each image costs as much as a tenth of a small network's step.
+    Once all images are kept, they are in one array, of which a batch is one copy.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class ShiftedImages(TrainingImages):
         super().__init__(image_set, indices, preprocessing.levels, seed)
         self._size, self._margin = preprocessing.size, margin
         self._drawn = -1, np.zeros((0, 2), dtype=np.int64)  # an epoch, and its shifts
+        self._together: tuple[NDArray[Any], ...] | None = None  # what is found at all places
 
     def prepared(self, image: Image.Image) -> Tensor:
         """(3, H + 2 margin, W + 2 margin) uint8."""
@@ -143,13 +145,28 @@ class ShiftedImages(TrainingImages):
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """A whole batch, as torch's loader asks for it: (B, 3, H, W) uint8 and no boxes, labels and flags."""
-        images, labels, indices, flags = zip(*(self.found(place) for _, place in keys), strict=True)
-        top, left = self._shifts(keys[0][0])[[*indices]].T
-        # (B, 3, H + 2 margin, W + 2 margin) -> (B, 3, 2 margin + 1, 2 margin + 1, H, W), a view -> (B, 3, H, W);
+        rows: Any = [place for _, place in keys]
+        if self._together is None and len(self._kept) == len(self.indices):
+            self._together = self._stacked(range(len(self)))
+            # the same memory: an image is not there twice
+            self._kept = {
+                index: (torch.from_numpy(image), label) for image, label, index, _ in zip(*self._together, strict=True)
+            }
+        if self._together is None:
+            images, labels, indices, replaced = self._stacked(rows)
+            rows = range(len(keys))
+        else:
+            images, labels, indices, replaced = self._together
+        top, left = self._shifts(keys[0][0])[indices[rows]].T
+        # (N, 3, H + 2 margin, W + 2 margin) -> (N, 3, 2 margin + 1, 2 margin + 1, H, W), a view -> (B, 3, H, W);
         # NumPy copies rows, where torch's gather copies pixels one by one
-        corners = sliding_window_view(torch.stack(images).numpy(), self._size, (2, 3))
-        pixels = torch.from_numpy(corners[np.arange(len(keys)), :, top, left])
-        return (pixels, NO_BOXES), torch.tensor(labels), torch.tensor(flags)
+        pixels = sliding_window_view(images, self._size, (2, 3))[rows, :, top, left]
+        return (torch.from_numpy(pixels), NO_BOXES), torch.from_numpy(labels[rows]), torch.from_numpy(replaced[rows])
+
+    def _stacked(self, places: Sequence[int]) -> tuple[NDArray[Any], ...]:
+        """What is `found` at some places: images, labels, numbers in the set, and whether they are others."""
+        images, *numbers = zip(*map(self.found, places), strict=True)
+        return torch.stack(images).numpy(), *map(np.array, numbers)
 
     def _shifts(self, epoch: int) -> NDArray[np.int64]:
         """(images of the set, 2) corners of an epoch."""
