@@ -7,6 +7,7 @@ places            points of models and of blocks, labelled alike
 groups            points of one setting, matched points
 curves            trainings joined to one, axes of shares, names at the ends of lines
 dots              models as rows of dots with their intervals
+panes             many small panes in one figure, without axes
 differences       what models have more or less than a control, as small multiples
 annotations       whose an artist is, tooltips, words along a line
 whiskers          intervals: drawn, cut, in digits; what hollow means

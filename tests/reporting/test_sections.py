@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.image import BboxImage
 
 from stmbench.figures.annotations import marks_in
 from stmbench.reporting import build_report, read_stores
@@ -232,7 +233,7 @@ def test_missing_or_truncated_maps_are_counted(tmp_path: Path) -> None:
     ]
     (section,) = report.sections
     assert len(section.tables[0].lines) == 3
-    assert len([axes for plot in section.plots for axes in plot.figure.axes]) == 1 + 1  # and the colour bar
+    assert len([image for plot in section.plots for image in plot.figure.findobj(BboxImage)]) == 1
 
 
 def test_rank_section_precedes_sections_of_several_analyses() -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from stmbench.analyses.affinity.figures.rows import MEAN, Floats, ModelMaps, Panel, Strip
 from stmbench.figures.annotations import mark
+from stmbench.figures.panes import POINT, Pane, of_pixels, strokes, write
 from stmbench.figures.style import HEAT, INK, MARK, MUTED, STYLE, shorten
 
 SIDE: Final = 1.0  # inches of a panel
 GAP: Final = 0.1  # inches between panels
 BETWEEN: Final = 0.2  # and between groups of them
+TICK: Final = 3.2 * POINT
 BELOW: Final = 0.17  # inches for the words under a panel
 MOST: Final = 24  # strips in one figure
 SIGNED: Final = "RdBu_r"
@@ -112,10 +115,10 @@ def _grid(rows: Sequence[Row], keys: Sequence[str], heads: Sequence[str], title:
             left = label
             for number, (group, count) in enumerate(zip(groups, columns, strict=True)):
                 for place, panel in enumerate(group):
-                    x = left + place * (SIDE + GAP)
-                    axes = figure.add_axes((x / width, below / height, SIDE / width, tall / height))
-                    mark(axes, keys[line], f"{texts[0]}, position {panel.position}")
-                    _draw(axes, panel, most)
+                    own = SIDE * panel.shape[0] / panel.shape[1]
+                    bounds = left + place * (SIDE + GAP), below + (tall - own) / 2, SIDE, own
+                    drawn = _draw(of_pixels(figure, bounds, panel.shape), panel, most)
+                    mark(drawn, keys[line], f"{texts[0]}, position {panel.position}")
                 if line == 0:
                     figure.text(left / width, 1 - (top - 0.07) / height, heads[number], fontsize=8, color=MUTED)
                 left += count * (SIDE + GAP) + BETWEEN
@@ -155,32 +158,37 @@ def _bar(axes: Axes, most: float, is_signed: bool) -> None:
         spine.set_visible(False)
 
 
-def _draw(axes: Axes, panel: Panel, most: float) -> None:
-    height, width = panel.shape
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+def _draw(pane: Pane, panel: Panel, most: float) -> list[Artist]:
     top = float(np.abs(panel.weights).max()) or 1.0
-    options: dict[str, Any] = {"extent": extent, "interpolation": "nearest", "aspect": "equal"}
     shares = _scaled(panel.weights, most)
+    drawn: list[Artist] = [pane.frame()]
     if panel.is_signed:
-        axes.imshow(shares, cmap=SIGNED, vmin=-1, vmax=1, **options)
+        drawn.append(pane.fill(shares, SIGNED, -1))
     elif panel.picture is None:
-        axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, **options)
+        drawn.append(pane.fill(shares, HEAT))
     else:
         # the picture is grey and pale, so that the weights stand out
-        axes.imshow(panel.picture.mean(axis=2), cmap="gray", vmin=-200, vmax=330, extent=extent, aspect="equal")
+        drawn.append(pane.fill((panel.picture.mean(axis=2) + 200) / 530, "gray", smooth=True))
         coloured = HEAT(shares)
         coloured[..., 3] = np.minimum(1.0, 1.2 * shares)
-        axes.imshow(coloured, **options)
+        drawn.append(pane.fill(coloured, HEAT))
     # the token itself is framed, and found by the ticks around the panel: a mark would hide a 3 x 3 kernel
     step_y, step_x = panel.step
     corner = panel.x - step_x / 2, panel.y - step_y / 2
-    axes.add_patch(Rectangle(corner, step_x, step_y, fill=False, edgecolor=MARK, linewidth=0.9, zorder=4))
-    axes.set(xticks=[panel.x], yticks=[panel.y], xticklabels=[], yticklabels=[], xlim=extent[:2], ylim=extent[2:])
-    axes.tick_params(color=MARK, length=3.2, width=1.3, top=True, right=True)
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=MUTED, linewidth=0.5)
+    token = Rectangle(corner, step_x, step_y, fill=False, edgecolor=MARK, linewidth=0.9, zorder=4)
+    drawn.append(pane.add(token))
+    (left, lower), (right, upper) = pane.box.min, pane.box.max
+    x, y = pane.at(panel.x, panel.y)
+    ends = [
+        np.array([at, (at[0] + TICK * across, at[1] + TICK * up)])
+        for at, across, up in (((left, y), -1, 0), ((right, y), 1, 0), ((x, lower), 0, -1), ((x, upper), 0, 1))
+    ]
+    drawn.append(strokes(pane.figure, ends, color=MARK, linewidth=1.3, solid_capstyle="butt", snap=True))
     said = f"max {_number(top)}" if panel.padding < 0.005 else f"{100 * panel.padding:.0f} % padding"
-    axes.set_xlabel(f"{panel.position}: {said}", fontsize=6, color=MUTED, labelpad=0)
+    middle = (left + right) / 2, lower - TICK
+    drawn.append(write(pane.figure, f"{panel.position}: {said}", middle, (0, -3.5), ha="center", va="top", fontsize=6,
+                       color=MUTED))  # fmt: skip
+    return drawn
 
 
 def _number(value: float) -> str:

@@ -9,8 +9,9 @@ from typing import Final
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
@@ -18,6 +19,7 @@ from stmbench.analyses.erf.figures.maps import ErfMap, erf_rows, read_maps, trai
 from stmbench.analyses.erf.figures.scatter import WORTHS, against
 from stmbench.errors import LeftOutError
 from stmbench.figures.annotations import mark
+from stmbench.figures.panes import Pane, of_pixels, write
 from stmbench.figures.style import HEAT, MARK, MUTED, STYLE, WIDTH, letters, shorten
 
 LEAST, MOST = 0.9, 2.4  # inches of a panel's side, which fills the figure's width
@@ -94,12 +96,14 @@ def heat_maps(maps: Sequence[ErfMap], words: str) -> Figure:
             if model[1] and not untrained:
                 figure.text(x, (y - 0.17) / height, "random init", ha="right", va="center", fontsize=7, color=MUTED)
             for column, stage in enumerate(stages):
-                left = (start + column * (side + GAP)) / width
+                left = start + column * (side + GAP)
                 if row == 0:
-                    figure.text(left, 1 - (top - 0.08) / height, f"stage {stage + 1}", fontsize=8.5, color=MUTED)
+                    figure.text(
+                        left / width, 1 - (top - 0.08) / height, f"stage {stage + 1}", fontsize=8.5, color=MUTED
+                    )
                 for item in maps:
                     if (item.label, item.is_untrained, item.stage) == (*model, stage):
-                        _draw(figure.add_axes((left, below / height, side / width, tall / height)), item)
+                        _draw(of_pixels(figure, (left, below, side, tall), item.pixels.shape), item)
         _colour_bar(figure, width - BAR, (height - top - tall, min(tall, 2.0)))
         figure.text(
             0.1 / width, 1 - 0.1 / height, "Effective receptive field", fontsize=11, fontweight="bold", va="top"
@@ -123,30 +127,25 @@ def _colour_bar(figure: Figure, x: float, span: tuple[float, float]) -> None:
         spine.set_visible(False)
 
 
-def _draw(axes: Axes, item: ErfMap) -> None:
+def _draw(pane: Pane, item: ErfMap) -> None:
     height, width = item.pixels.shape
-    mark(axes, item.model, f"{item.label}, stage {item.stage + 1}: ERF@{item.percent:g} {item.value:.3f}")
     peak = float(item.pixels.max()) or 1.0
-    axes.imshow((item.pixels / peak) ** GAMMA, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    drawn: list[Artist] = [pane.fill((item.pixels / peak) ** GAMMA, HEAT), pane.frame()]
     (y, x), half = item.centre, item.side / 2
     # a square that reaches beyond the image is drawn along its edge, where it can be seen
     edge = 0.015 * width
     left, right = (min(max(end, edge - 0.5), width - 0.5 - edge) for end in (x - half, x + half))
     upper, lower = (min(max(end, edge - 0.5), height - 0.5 - edge) for end in (y - half, y + half))
-    axes.add_patch(Rectangle((left, upper), right - left, lower - upper, fill=False, edgecolor=MARK, linewidth=1.1,
-                             path_effects=CASING))  # fmt: skip
+    square = Rectangle((left, upper), right - left, lower - upper, fill=False, edgecolor=MARK, linewidth=1.1,
+                       path_effects=CASING)  # fmt: skip
+    drawn.append(pane.add(square))
     if item.side > 0.1 * width:  # in a smaller square it would hide the map
         x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
-        axes.plot([x], [y], marker="+", color=MARK, markersize=5, markeredgewidth=1.0, path_effects=CASING)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.5)
-    axes.annotate(f"{item.value:.3f}", (0.5, 0), (0, -4), "axes fraction", textcoords="offset points", ha="center",
-                  va="top", fontsize=8)  # fmt: skip
+        cross = Line2D([x], [y], marker="+", color=MARK, markersize=5, markeredgewidth=1.0, path_effects=CASING)
+        drawn.append(pane.add(cross))
+    middle = (pane.box.x0 + pane.box.x1) / 2, pane.box.y0
+    drawn.append(write(pane.figure, f"{item.value:.3f}", middle, (0, -4), ha="center", va="top", fontsize=8))
+    mark(drawn, item.model, f"{item.label}, stage {item.stage + 1}: ERF@{item.percent:g} {item.value:.3f}")
 
 
 def _words(frame: pd.DataFrame, definition: str) -> str:
