@@ -101,7 +101,7 @@ def set_share_axis(
 ) -> None:
     """Give the axis these limits; `ends` are what values cannot exceed, beyond which there are no numbers."""
     least, most = ends or (-math.inf, math.inf)
-    ticks = [tick for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= tick <= high]
+    ticks = [tick for tick in share_locator().tick_values(low, high) if low <= tick <= high]
     ticks = [tick for tick in ticks if least <= tick <= most]
     if which == "x":
         axes.set_xlim(low, high)
@@ -109,6 +109,11 @@ def set_share_axis(
     else:
         axes.set_ylim(low, high)
         axes.set_yticks(ticks)
+
+
+def share_locator() -> MaxNLocator:
+    """Of an axis of shares."""
+    return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
 
 
 def number_locator(places: Iterable[float]) -> MaxNLocator:

@@ -8,16 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import matplotlib
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
+from matplotlib.patches import Polygon
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from stmbench.errors import TableError
 from stmbench.figures.annotations import mark
-from stmbench.figures.curves import ends_of, join_trainings, lines_of, number_locator, set_share_axis, share_limits
+from stmbench.figures.curves import ends_of, join_trainings, lines_of, number_locator, share_limits, share_locator
 from stmbench.figures.palette import CONTROL, IDENTITY
+from stmbench.figures.panes import Pane, draw_axes, numbers, strokes, write
 from stmbench.figures.plot_data import Point, points
 from stmbench.figures.style import INK, MUTED, STYLE, letters, shorten
 
@@ -99,28 +103,34 @@ def draw_differences(
     against = f"differences to {control} on the same images, with 95 % intervals"
     every = [point for found in facets.values() for point in found]
     places = [place(point) for point in every]
-    low, high = share_limits([0, *(100 * end for point in every for end in ends_of(point))])
     span = (max(places) - min(places)) or 1.0
-    with matplotlib.rc_context({**STYLE, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5}):
+    across = min(places) - 0.06 * span, max(places) + 0.24 * span  # room for the value at its end
+    up = share_limits([0, *(100 * end for point in every for end in ends_of(point))])
+    with matplotlib.rc_context(STYLE):
         longest = max(len(words), len(against))
-        figure, panels = _panels(grid, names, least=max(5.6, 0.075 * longest), several=len(facets) > 1)
+        figure, panels = _panels(grid, names, (across, up), least=max(5.6, 0.075 * longest), several=len(facets) > 1)
+        panes = [panel.pane for panel in panels.values()]
+        draw_axes(
+            panes,
+            ticks or numbers(number_locator(places), across),
+            numbers(share_locator(), up),
+            lowest=[panel.pane for panel in panels.values() if panel.is_lowest],
+            first=[panel.pane for panel in panels.values() if panel.is_first],
+        )
+        zero = [pane.inches.transform([(across[0], 0), (across[1], 0)]) for pane in panes]
+        strokes(figure, zero, color=CONTROL.colour, linestyle=CONTROL.stroke, linewidth=1.2, zorder=2)
+        _others(panels, {facet: lines_of(found) for facet, found in facets.items()}, place)
         for (facet, name), panel in panels.items():
-            axes = panel.axes
-            set_share_axis(axes, low, high)
-            if ticks is not None:
-                axes.set_xticks(list(ticks), list(ticks.values()))
-            else:
-                axes.xaxis.set_major_locator(number_locator(places))
-            axes.set_xlim(min(places) - 0.06 * span, max(places) + 0.24 * span)  # room for the value at its end
-            axes.tick_params(labelleft=panel.is_first, labelbottom=panel.is_lowest)
-            _panel(axes, lines_of(facets[facet]), name, place)
+            line = sorted((point for point in facets[facet] if point.label == name), key=place)
+            if line:
+                _line(panel.pane, line, place)
+            at = panel.pane.box.x0, panel.pane.box.y1
             if panel.is_named:
-                heading = axes.set_title(shorten(name), fontsize=8.5, loc="left", color=INK, pad=3)
+                heading = write(figure, shorten(name), at, (0, 3), fontsize=8.5, color=INK)
                 mark(heading, next(point.model for point in every if point.label == name))
             if panel.begins_facet:
                 above = 4 + HEADING * 72 * (1 + shorten(name).count("\n"))
-                axes.annotate(facet, (0, 1), (0, above), "axes fraction", textcoords="offset points",
-                              fontweight="bold", fontsize=8.5, color=MUTED)  # fmt: skip
+                write(figure, facet, at, (0, above), fontweight="bold", fontsize=8.5, color=MUTED)
         height = figure.get_figheight()
         figure.supylabel("difference, points", x=0.12 / figure.get_figwidth(), y=(1 + (BOTTOM - TOP) / height) / 2,
                          fontsize=9)  # fmt: skip
@@ -129,10 +139,10 @@ def draw_differences(
     return figure
 
 
-class _Place(NamedTuple):
-    """A panel's axes, and what is written at them."""
+class _Panel(NamedTuple):
+    """Where a model is drawn, and what is written there."""
 
-    axes: Axes
+    pane: Pane
     is_first: bool  # of its row
     is_lowest: bool  # of its column
     is_named: bool
@@ -140,36 +150,40 @@ class _Place(NamedTuple):
 
 
 def _panels(
-    grid: Sequence[Sequence[tuple[str, str]]], names: Sequence[str], *, least: float, several: bool
-) -> tuple[Figure, dict[tuple[str, str], _Place]]:
-    """A figure at least so wide, and its panels laid out by the inch: a search for the places of a hundred of them
-    would take longer than to draw them. `several` says whether there are several facets."""
+    grid: Sequence[Sequence[tuple[str, str]]],
+    names: Sequence[str],
+    limits: tuple[tuple[float, float], tuple[float, float]],
+    *,
+    least: float,
+    several: bool,
+) -> tuple[Figure, dict[tuple[str, str], _Panel]]:
+    """A figure at least so wide, and its panels. `several` says whether there are several facets."""
     pitch = min(max(2.1, 0.066 * max(map(letters, names)) + 0.2), 2.5)
     width = max(LEFT + pitch * max(map(len, grid)) + RIGHT, least)
     each = (width - LEFT - RIGHT) / max(map(len, grid))
     in_columns = several and len(names) <= FEW_MODELS  # each facet is one
     title = HEADING * max(1 + shorten(name).count("\n") for name in names) + 0.05
-    found: dict[tuple[str, str], tuple[float, int, _Place]] = {}
-    down, figure = TOP, Figure()
+    begins = [several and (not row or (not in_columns and grid[row - 1][0][0] != cells[0][0]))
+              for row, cells in enumerate(grid)]  # fmt: skip
+    lowest = [[row + 1 == len(grid) or column >= len(grid[row + 1]) for column in range(len(cells))]
+              for row, cells in enumerate(grid)]  # fmt: skip
+    above = [title + (HEADING + 0.06 if first else 0) for first in begins]
+    below = [0.22 if any(last) else 0.08 for last in lowest]
+    height = TOP + sum(above) + HEIGHT * len(grid) + sum(below) + BOTTOM
+    figure, found, down = Figure(figsize=(width, height)), {}, TOP
     for row, cells in enumerate(grid):
-        begins = several and (not row or (not in_columns and grid[row - 1][0][0] != cells[0][0]))
-        down += title + (HEADING + 0.06 if begins else 0)
-        lowest = [row + 1 == len(grid) or column >= len(grid[row + 1]) for column in range(len(cells))]
+        down += above[row] + HEIGHT
         for column, cell in enumerate(cells):
-            found[cell] = down, column, _Place(
-                axes=figure.add_axes((0, 0, 1, 1), label=f"{row}, {column}"),
+            box = Bbox.from_bounds(LEFT + column * each, height - down, each - GAP, HEIGHT)
+            found[cell] = _Panel(
+                pane=Pane(figure=figure, box=box, x=limits[0], y=limits[1]),
                 is_first=not column,
-                is_lowest=lowest[column],
+                is_lowest=lowest[row][column],
                 is_named=not in_columns or not column,
-                begins_facet=begins and (in_columns or not column),
-            )  # fmt: skip
-        down += HEIGHT + (0.22 if any(lowest) else 0.08)
-    height = down + BOTTOM
-    figure.set_size_inches(width, height)
-    for down, column, panel in found.values():
-        left, below = LEFT + column * each, height - down - HEIGHT
-        panel.axes.set_position((left / width, below / height, (each - GAP) / width, HEIGHT / height))
-    return figure, {cell: panel for cell, (_, _, panel) in found.items()}
+                begins_facet=begins[row] and (in_columns or not column),
+            )
+        down += below[row]
+    return figure, found
 
 
 def _grid(facets: Sequence[str], names: Sequence[str]) -> list[list[tuple[str, str]]]:
@@ -181,37 +195,41 @@ def _grid(facets: Sequence[str], names: Sequence[str]) -> list[list[tuple[str, s
     return [[(facet, name) for name in names[start : start + across]] for facet in facets for start in blocks]
 
 
-def _panel(axes: Axes, lines: Mapping[str, list[Point]], name: str, place: Callable[[Point], float]) -> None:
-    axes.axhline(0, color=CONTROL.colour, linestyle=CONTROL.stroke, linewidth=1.2, zorder=2)
-    axes.grid(axis="y")
-    for label, found in lines.items():
-        line = sorted(found, key=place)
-        x, y = [place(point) for point in line], [100 * point.value for point in line]
-        if label != name:
-            grey = Line2D(
-                x, y, color=OTHERS, linewidth=0.9, zorder=1.5
-            )  # within the limits: no `plot`, which adapts them
-            mark(axes.add_artist(grey), line[0].model)
-            continue
-        style, ends = line[0].style, [ends_of(point) for point in line]
-        low, high = [100 * end for end, _ in ends], [100 * end for _, end in ends]
-        text = f"{name}: {', '.join(_said(point, place) for point in line)}"
-        band = axes.fill_between(x, low, high, color=style.colour, alpha=0.16, linewidth=0, zorder=2.5)
-        curve = axes.plot(x, y, color=style.colour, linestyle=style.stroke, linewidth=1.4, zorder=3)
-        mark([band, *curve], line[0].model, text)
-        for is_resolved, inside in ((True, style.colour), (False, "white")):
-            at = [place for place, (bottom, top) in enumerate(ends) if (bottom > 0 or top < 0) == is_resolved]
-            if at:
-                dots = axes.plot([x[place] for place in at], [y[place] for place in at], linestyle="",
-                                 marker=MarkerStyle(style.marker), markersize=3.8, color=style.colour,
-                                 markerfacecolor=inside, zorder=4)  # fmt: skip
-                mark(dots, line[0].model)
-        said = f"{y[-1]:+.1f}".replace("-", "−")
-        value = axes.annotate(
-            said, (x[-1], y[-1]), (5, 0), textcoords="offset points", fontsize=7.5, va="center", zorder=5
-        )
-        value.set_in_layout(False)
-        mark(value, line[0].model)
+def _others(
+    panels: Mapping[tuple[str, str], _Panel],
+    facets: Mapping[str, Mapping[str, list[Point]]],
+    place: Callable[[Point], float],
+) -> None:
+    """A model's line in grey, in the panels of all others: one artist, or there would be thousands."""
+    greys: dict[str, list[NDArray[np.float64]]] = {}
+    for (facet, name), panel in panels.items():
+        for label, line in facets[facet].items():
+            if label != name:
+                ends = [(place(point), 100 * point.value) for point in sorted(line, key=place)]
+                greys.setdefault(line[0].model, []).append(panel.pane.inches.transform(ends))
+    figure = next(iter(panels.values())).pane.figure
+    for model, lines in greys.items():
+        mark(strokes(figure, lines, color=OTHERS, linewidth=0.9, zorder=1.5), model)
+
+
+def _line(pane: Pane, line: Sequence[Point], place: Callable[[Point], float]) -> None:
+    """A model's line with its band, marks, and the value at its end."""
+    style, ends = line[0].style, [ends_of(point) for point in line]
+    x, y = [place(point) for point in line], [100 * point.value for point in line]
+    low, high = [100 * end for end, _ in ends], [100 * end for _, end in ends]
+    outline = [*zip(x, low, strict=True), *zip(x[::-1], high[::-1], strict=True)]
+    band = pane.add(Polygon(outline, facecolor=style.colour, alpha=0.16, linewidth=0, zorder=2.5))
+    curve = pane.add(Line2D(x, y, color=style.colour, linestyle=style.stroke, linewidth=1.4, zorder=3))
+    mark([band, curve], line[0].model, f"{line[0].label}: {', '.join(_said(point, place) for point in line)}")
+    for is_resolved, inside in ((True, style.colour), (False, "white")):
+        at = [place for place, (bottom, top) in enumerate(ends) if (bottom > 0 or top < 0) == is_resolved]
+        if at:
+            dots = Line2D([x[place] for place in at], [y[place] for place in at], linestyle="",
+                          marker=MarkerStyle(style.marker), markersize=3.8, color=style.colour,
+                          markerfacecolor=inside, zorder=4)  # fmt: skip
+            mark(pane.add(dots), line[0].model)
+    said = f"{y[-1]:+.1f}".replace("-", "−")
+    mark(write(pane.figure, said, pane.at(x[-1], y[-1]), (5, 0), fontsize=7.5, va="center", zorder=5), line[0].model)
 
 
 def _said(point: Point, place: Callable[[Point], float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -16,12 +16,14 @@ from matplotlib.image import BboxImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from matplotlib.ticker import Locator, ScalarFormatter
 from matplotlib.transforms import Affine2D, Bbox, BboxTransform, Transform, TransformedBbox
 from numpy.typing import ArrayLike, NDArray
 
-from stmbench.figures.style import MUTED
+from stmbench.figures.style import GRID, MUTED
 
 POINT: Final = 1 / 72  # inches
+TICK: Final = 3.5 * POINT
 A = TypeVar("A", bound=Artist)
 
 
@@ -119,3 +121,47 @@ def strokes(figure: Figure, lines: Iterable[NDArray[np.float64]], **options: Any
     stroke = Line2D(x, y, transform=page(figure), **options)
     figure.add_artist(stroke)
     return stroke
+
+
+def numbers(locator: Locator, limits: tuple[float, float]) -> dict[float, str]:
+    """Places on an axis with these limits, and the numbers at them."""
+    places = [float(place) for place in locator.tick_values(*limits) if limits[0] <= place <= limits[1]]
+    words = ScalarFormatter()
+    words.create_dummy_axis()
+    assert words.axis is not None
+    words.axis.set_view_interval(*limits)
+    return dict(zip(places, words.format_ticks(places), strict=True))
+
+
+def draw_axes(
+    panes: Sequence[Pane],
+    across: Mapping[float, str],
+    up: Mapping[float, str],
+    *,
+    lowest: Collection[Pane],
+    first: Collection[Pane],
+) -> None:
+    """Every pane's left and lower edge with ticks, and level grid lines.
+
+    Args:
+        across, up: places on the axes, with the words at them.
+        lowest, first: the panes that have words below them, and left of them.
+    """
+    figure, edges, ticks, grid = panes[0].figure, [], [], []
+    for pane in panes:
+        (x0, y0), (x1, y1) = pane.box.min, pane.box.max
+        edges.append(np.array([(x0, y1), (x0, y0), (x1, y0)]))
+        for value, words in across.items():
+            x, _ = pane.at(value, 0)
+            ticks.append(np.array([(x, y0), (x, y0 - TICK)]))
+            if pane in lowest:
+                write(figure, words, (x, y0 - TICK), (0, -3.5), fontsize=7.5, ha="center", va="top")
+        for value, words in up.items():
+            _, y = pane.at(0, value)
+            ticks.append(np.array([(x0, y), (x0 - TICK, y)]))
+            grid.append(np.array([(x0, y), (x1, y)]))
+            if pane in first:
+                write(figure, words, (x0 - TICK, y), (-3.5, 0), fontsize=7.5, ha="right", va="center_baseline")
+    strokes(figure, grid, color=GRID, linewidth=0.7, zorder=0.5, snap=True)
+    strokes(figure, ticks, color=MUTED, linewidth=0.8, zorder=0.6, snap=True, solid_capstyle="butt")
+    strokes(figure, edges, color=MUTED, linewidth=0.7, zorder=2.5, snap=True)

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, TransformedBbox
 
 from stmbench.figures.annotations import marks_in
 from stmbench.figures.curves import End, join_trainings, name_ends, set_share_axis, share_limits, spread
@@ -18,6 +19,7 @@ from stmbench.figures.differences import differences, draw_differences
 from stmbench.figures.palette import style_of
 from stmbench.figures.plot_data import points
 from stmbench.tables import Row, frame_of
+from tests.figures.small_panels import boxes_of, greys_of, lines_in
 from tests.tables.frames import WHEN, with_attrs
 
 IDENTITY, DW, SR = (f"unified_{mixer}_nano" for mixer in ("identity", "dw_conv", "sr_attn"))
@@ -84,22 +86,25 @@ def test_each_panel_has_one_model_in_colour_the_others_in_grey() -> None:
     assert found is not None
     figure = draw_differences({"accuracy": found.points}, "Identity", title="T", words="w", xlabel="x")
     figure.canvas.draw()
-    first, second = figure.axes
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["DW-Conv", "SR-Attn"]
-    curves = [line for line in first.lines if line.get_linestyle() != "None"]
-    assert [list(line.get_ydata()) for line in curves] == [[0, 0], pytest.approx([-10, -10]), pytest.approx([1, 1])]
-    dots = [[line for line in axes.lines if line.get_linestyle() == "None"] for axes in figure.axes]
-    assert [(line.get_markerfacecolor(), len(line.get_xdata())) for line in dots[0]] == [
-        (found.points[0].style.colour, 2)
-    ]
-    assert [(line.get_markerfacecolor(), len(line.get_xdata())) for line in dots[1]] == [("white", 2)]  # holds 0
-    assert [text.get_text() for text in first.texts] == ["−10.0"]
-    assert [text.get_text() for text in second.texts] == ["+1.0"]
-    band = first.collections[0].get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == pytest.approx((-12, -8))
-    low, high = first.get_ylim()
-    assert -14 < low < -12
-    assert 3 < high < 5
+    said = [text.get_text() for text in figure.texts]
+    said = [words for words in said if re.search(r"Attn|Conv|[+−]\d+[.]\d", words)]
+    assert said == ["−10.0", "DW-Conv", "+1.0", "SR-Attn"]
+    lines = lines_in(figure)
+    curves = [line for line in lines if line.get_linewidth() == 1.4]
+    assert [list(line.get_ydata()) for line in curves] == [pytest.approx([-10, -10]), pytest.approx([1, 1])]
+    dots = [line for line in lines if line.get_linestyle() == "None"]
+    assert [(line.get_markerfacecolor(), len(line.get_xdata())) for line in dots] == [
+        (found.points[0].style.colour, 2), ("white", 2),  # the second's intervals hold 0
+    ]  # fmt: skip
+    bands = [artist.get_xy()[:, 1] for artist in figure.artists if isinstance(artist, Polygon)]
+    assert [(band.min(), band.max()) for band in bands] == [pytest.approx((-12, -8)), pytest.approx((-1, 3))]
+    first, second = boxes_of(figure)
+    one, other = greys_of(figure)  # SR-Attn's in the panel of DW-Conv, and the other way round
+    assert first.count_contains([one.min, one.max]) == second.count_contains([other.min, other.max]) == 2
+    assert other.height == one.height == 0
+    assert (one.y0 - first.y0) - (other.y0 - second.y0) == pytest.approx(11 / 17.4 * first.height), (
+        "from -12 to 3, and room"
+    )
     assert {mark.model for mark in marks_in(figure).values()} == {DW, SR}
 
 
@@ -110,8 +115,9 @@ def test_many_models_are_wrapped_in_blocks_of_facets() -> None:
     found = differences(table(*rows), "accuracy")
     assert found is not None
     figure = draw_differences(dict.fromkeys("ab", found.points), "Identity", title="T", words="w", xlabel="x")
-    assert len(figure.axes) == 16
-    heads = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_text() in "ab"]
+    assert len(boxes_of(figure)) == 16
+    assert len(greys_of(figure)) == 2 * 8 * 7
+    heads = [text.get_text() for text in figure.texts if text.get_text() in "ab"]
     assert heads == ["a", "b"]
 
 
@@ -127,7 +133,8 @@ def test_no_words_of_panels_lie_on_panels_or_on_each_other(count: int) -> None:
     figure.canvas.draw()
     shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     words = [text.get_window_extent() for text in shown if not re.fullmatch(r"[+.\d]+", text.get_text())]
-    boxes = [axes.get_window_extent().padded(-1) for axes in figure.axes]  # the tails of letters reach the edge
+    # the tails of letters reach the edge
+    boxes = [TransformedBbox(box, figure.dpi_scale_trans).padded(-1) for box in boxes_of(figure)]
     for number, one in enumerate(words):
         assert not any(overlap(one, other) for other in [*boxes, *words[number + 1 :]])
 

@@ -11,6 +11,7 @@ from stmbench.analyses.invariance.figures import invariance_figures, left_out
 from stmbench.analyses.invariance.terminal import invariance_table
 from stmbench.errors import TableError
 from stmbench.tables import Row, frame_of
+from tests.figures.small_panels import boxes_of
 from tests.tables.frames import WHEN, with_attrs
 
 
@@ -57,7 +58,7 @@ def test_differences_come_first_and_one_level_is_no_curve() -> None:
                         ci_low=-0.08, ci_high=0.02)  # fmt: skip
     both = with_attrs(pd.concat([frame, pairs[rows["value"].notna()]], ignore_index=True))
     differences, curves = invariance_figures(both).values()
-    assert len(differences.axes) == 2
+    assert len(boxes_of(differences)) == 2
     assert len(curves.axes) == 3
     assert "DW-Conv" in differences.get_supxlabel()
     alone = both[both["level"].isin([0, 60])]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from stmbench.figures.annotations import mark
-from stmbench.figures.panes import of_pixels
+from stmbench.figures.panes import numbers, of_pixels
 from stmbench.figures.style import HEAT
 from stmbench.reporting.formats.svg import inline
 
@@ -47,3 +48,14 @@ def test_what_is_in_a_pane_lies_on_its_picture_however_the_file_is_cut(cut: str 
     assert red.sum() == pytest.approx(2500, rel=0.03)
     middles = [np.argwhere(found).mean(0) for found in (black, red)]
     assert middles[0] == pytest.approx(middles[1], abs=1)
+
+
+@pytest.mark.parametrize("limits", [(-12.1, 3.3), (0.094, 0.224), (0, 8)])
+def test_numbers_are_those_of_an_axes(limits: tuple[float, float]) -> None:
+    figure, locator = Figure(), MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    axes = figure.subplots()
+    axes.xaxis.set_major_locator(locator)
+    axes.set_xlim(*limits)
+    figure.draw_without_rendering()
+    ticks = [(tick.get_loc(), tick.label1.get_text()) for tick in axes.xaxis.get_major_ticks()]
+    assert list(numbers(locator, limits).items()) == [tick for tick in ticks if limits[0] <= tick[0] <= limits[1]]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from stmbench.analyses.robustness.figures import attack_words, eps_words, left_out, robustness_figures
 from stmbench.analyses.robustness.section import robustness_section
 from stmbench.tables import Row
+from tests.figures.small_panels import boxes_of, lines_in
 from tests.tables.robustness_frames import EPS, FGSM, PGD, attacked, frame, of_five
 
 TRAINED = "weights.pth:0123456789ab"
@@ -69,10 +70,11 @@ def test_differences_come_first_and_seeds_are_joined() -> None:
         for row, value in zip([row for row in rows if row.mixer == "sr_attn"], [-0.1] * 4 + [-0.12] * 4, strict=True)
     ]
     differences, curves = _drawn([*rows, *pairs]).values()
-    (axes,) = differences.axes
-    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 4 and line.get_linestyle() != "None"]
+    assert len(boxes_of(differences)) == 1
+    (line,) = [line for line in lines_in(differences) if line.get_linewidth() == 1.4]
     assert list(line.get_ydata()) == pytest.approx([-11] * 4)
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["clean", "0.5/255", "2/255", "8/255"]
+    ticks = [text.get_text() for text in differences.texts if text.get_text().endswith(("clean", "/255"))]
+    assert ticks == ["clean", "0.5/255", "2/255", "8/255"]
     assert sorted(_names(curves)) == ["DW-Conv", "SR-Attn"]
     assert "2 trainings each" in curves.get_supxlabel()
 

@@ -17,6 +17,7 @@ from stmbench.analyses.registry import View
 from stmbench.errors import TableError
 from stmbench.figures.annotations import marks_in
 from tests.analyses.corruption.rows import BASELINE, MIXERS, accuracy, example, mean_accuracy
+from tests.figures.small_panels import boxes_of, lines_in
 
 
 def lines(view: View, width: int = 160) -> list[str]:
@@ -130,12 +131,12 @@ def test_differences_come_first_a_column_for_each_family() -> None:
     drawn = figures(View(rows=both))
     assert next(iter(drawn)) == "corruption_differences"
     figure = drawn["corruption_differences"]
-    assert len(figure.axes) == 4 * base["model"].nunique()
-    heads = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert len(boxes_of(figure)) == 4 * base["model"].nunique()
+    heads = [text.get_text() for text in figure.texts]
     assert [text for text in heads if text in ("Noise", "Blur", "Weather", "Digital")] == [
         "Noise", "Blur", "Weather", "Digital",
     ]  # fmt: skip
-    curve = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 5 and line.get_linewidth() > 1)
+    curve = next(line for line in lines_in(figure) if len(line.get_xdata()) == 5 and line.get_linewidth() > 1)
     assert list(curve.get_ydata()) == pytest.approx([1, 2, 3, 4, 5])
 
 
