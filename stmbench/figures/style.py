@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -150,12 +151,26 @@ def limits(values: list[float], *, room: float = 1.5) -> tuple[float, float]:
     return (low, high) if missing <= 1 else (low / math.sqrt(missing), high * math.sqrt(missing))
 
 
+def lay_out(figure: Figure) -> None:
+    """Place the axes once, as each `savefig` would, which draws every artist without a result to do so."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        before = figure.canvas
+        FigureCanvasSVG(figure)  # texts are as wide as they will be in the file
+        engine.execute(figure)
+        figure.set_canvas(before)
+        with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # "none" leaves one that does nothing, for which all is drawn all the same
+
+
 def save(figure: Figure, stem: str | Path) -> list[Path]:
     """Write `<stem>.svg` and `<stem>.png` (200 dpi), each at once; the same figure gives the same bytes.
 
     Raises OutputError where the folder cannot be made or written.
     """
     base, paths = Path(stem), []
+    with matplotlib.rc_context(STYLE):
+        lay_out(figure)
     try:
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
             path = base.with_name(base.name + suffix)

@@ -10,12 +10,11 @@ from xml.etree import ElementTree
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from stmbench.figures.annotations import Mark, marks_in
 from stmbench.figures.palette import DARK, PARTS_ON_DARK, WHITE_ON_MARK
-from stmbench.figures.style import GRID, INK, MUTED, STYLE
+from stmbench.figures.style import GRID, INK, MUTED, STYLE, lay_out
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _URL: Final = re.compile(r"url\(#([^)]+)\)")
@@ -74,22 +73,10 @@ def _drawn(figure: Figure) -> tuple[bytes, dict[str, Mark]]:
     if figure not in _DRAWN:
         marks, buffer = marks_in(figure), io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            _lay_out(figure)
+            lay_out(figure)
             figure.savefig(buffer, format="svg", metadata={"Date": None})
         _DRAWN[figure] = buffer.getvalue(), marks
     return _DRAWN[figure]
-
-
-def _lay_out(figure: Figure) -> None:
-    """Place the axes as `savefig` would, which draws every artist once without a result to do so."""
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        before = figure.canvas
-        FigureCanvasSVG(figure)  # texts are as wide as they will be in the file
-        engine.execute(figure)
-        figure.set_canvas(before)
-        with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
-            figure.set_layout_engine(None)  # "none" leaves one that does nothing, for which all is drawn all the same
 
 
 def _adopt(element: ElementTree.Element, marks: dict[str, Mark]) -> None:
