@@ -32,6 +32,7 @@ from benchmarks.authors_files import NoPeerError
 from benchmarks.authors_peers import AUTHORS
 from benchmarks.newer_peers import NEWER, Call, Peer
 from stmbench.architectures.catalog import create_model
+from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 from stmbench.measure.clock import Timer, WallTimer, timer_for
 from stmbench.measure.interleaving import rounds
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--mixers", metavar="NAMES")
     parser.add_argument("--authors", type=Path, metavar="FOLDER")
     options = parser.parse_args()
+    keep_freed_memory()  # as a profile does
     timer = ProcessorTimer(name="processor time") if options.processor_time else timer_for(options.device)
     dtype, authors = DTYPES[options.dtype], options.authors is not None
     mode = "forward and backward" if options.train else "inference"

@@ -23,6 +23,8 @@ from stmbench.kernels.setting import can_run_in
 from stmbench.mixers import presets
 from stmbench.mixers.affinity import StencilAffinity, join_heads, map_columns, split_into_heads, square_offsets
 from stmbench.mixers.base import Mixer, MixerConfig, register_mixer
+from stmbench.mixers.ops import needs_gradient
+from stmbench.mixers.ops.depthwise import HAS_AVX512, WIDE
 from stmbench.mixers.ops.neighbourhood_sums import kernel_sum
 
 PUBLISHED = {"dwconv_hw": "square", "dwconv_w": "row", "dwconv_h": "column"}
@@ -80,7 +82,7 @@ class InceptionDwConv(Mixer):
         """(B, H, W, C) -> (B, H, W, C)."""
         g = self.config.branch
         convolutions = (self.square, self.row, self.column)
-        if can_run_in(x, self.square.weight):
+        if can_run_in(x, self.square.weight) and not _is_faster_by_onednn(x, self.square.weight):
             taps = torch.cat([each.weight.flatten() for each in convolutions])
             shapes = [size for each in convolutions for size in (g, *each.kernel_size)]
             y: Tensor = branches(x, taps, self._bias(), shapes)
@@ -139,6 +141,11 @@ class InceptionDwConv(Mixer):
         """The state dict of `InceptionDWConv2d`, the authors' or timm's."""
         names = ((name, *name.partition(".")) for name in state)
         return {PUBLISHED.get(layer, layer) + dot + rest: state[name] for name, layer, dot, rest in names}
+
+
+def _is_faster_by_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether PyTorch's own convolutions take less: forward, on a small map, with vectors of 512 bits."""
+    return HAS_AVX512 and max(x.shape[1:3]) < WIDE and x.dtype == torch.float32 and not needs_gradient(x, weight)
 
 
 def _centred(kernels: Tensor, side: int) -> Tensor:

@@ -64,8 +64,7 @@ SURVIVE: Final = {
     **{
         f"ops.depthwise: _convolved: {flipped}": SPEED
         for flipped in (
-            "span > SPANS[min(image.shape[2:]) >= WIDE]",
-            "min(image.shape[2:]) < WIDE",
+            "span > _fast_span(image)",
             "kernel.shape[2] != SLOW",
         )
     },
@@ -75,13 +74,13 @@ SURVIVE: Final = {
             "image.dtype != torch.float64",
             "dilation * (kernel.shape[2] - 1) - 1",
             "kernel.shape[2] + 1",
-            "span > SPANS[side >= WIDE]",
-            "side < WIDE",
+            "span > _fast_span(image)",
             "dilation <= 1",
             "max(image.shape[2:]) >= WIDE",
             "span < COMPILED_FROM[1]",
         )
     },
+    **{f"ops.depthwise: _fast_span: {flipped}": SPEED for flipped in ("2 * side - 1", "side < WIDE")},
     **{
         f"ops.depthwise: {flipped}": "more taps or zeros, which find nothing"
         for flipped in (

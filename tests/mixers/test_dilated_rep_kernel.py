@@ -78,3 +78,16 @@ def test_it_compiles_to_one_graph() -> None:
     mixer, x = DilatedRepKernel(DilatedRepKernelConfig(dim=8)), torch.randn(2, 7, 9, 8)
     compiled = torch.compile(mixer.eval(), fullgraph=True, backend="eager")
     assert torch.allclose(compiled(x), mixer(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_branches_and_their_norms_in_both_modes(is_training: bool) -> None:
+    mixer = DilatedRepKernel(DilatedRepKernelConfig(dim=6, kernel=9)).double()
+    load_checkpoint(mixer, _published(6, 9))
+    mixer.train(is_training)
+    x = torch.randn(3, 10, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    ours, expected = (
+        torch.autograd.grad(f(x).square().sum(), [x, *mixer.parameters()]) for f in (mixer, mixer.reference)
+    )
+    torch.testing.assert_close(mixer(x), mixer.reference(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)

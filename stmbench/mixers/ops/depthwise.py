@@ -23,8 +23,8 @@ FOURIER_FROM = 13  # side of the smallest kernel whose gradient is faster by Fou
 COMPILED_FROM = 5, 9  # side of the smallest kernel whose gradient, and whose forward pass, is faster compiled
 WORTHWHILE = 1_000_000  # multiply-adds of the smallest forward pass whose kernel's gradient is faster compiled
 SLOW, FAST = 13, 15  # oneDNN is slower with channels-last kernels of the first side than with those of the second
-# how far a dilated kernel may span before oneDNN leaves its fast path, on a smaller map and on one of this side
-SPANS, WIDE = (9, 13), 8
+# how far a dilated kernel may span before oneDNN leaves its fast path, and on a map below this side
+SPAN, SPAN_ON_SMALL, WIDE = 13, 9, 8
 HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 # lengths without prime factors above 5
 SMOOTH = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(5) for c in range(3))
@@ -131,7 +131,7 @@ def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int
         return y.permute(0, 3, 1, 2)
     if dilation > 1:
         span = dilation * (kernel.shape[2] - 1) + 1
-        if span <= SPANS[min(image.shape[2:]) >= WIDE]:
+        if span <= _fast_span(image):
             return _plain(image, kernel, bias, dilation)
         # zeros between the taps
         apart = F.pad(kernel[:, :, :, None, :, None], (0, dilation - 1, 0, 0, 0, dilation - 1))
@@ -151,9 +151,17 @@ def _is_faster_compiled(image: Tensor, kernel: Tensor, dilation: int) -> bool:
     taps, or meets a small map, with vectors of 512 bits."""
     if image.dtype == torch.float64:
         return True
-    side, span = min(image.shape[2:]), dilation * (kernel.shape[2] - 1) + 1
-    by_onednn = span <= SPANS[side >= WIDE] if dilation > 1 else max(image.shape[2:]) < WIDE
+    span = dilation * (kernel.shape[2] - 1) + 1
+    by_onednn = span <= _fast_span(image) if dilation > 1 else max(image.shape[2:]) < WIDE
     return span >= COMPILED_FROM[1] and not (by_onednn and HAS_AVX512)
+
+
+def _fast_span(image: Tensor) -> int:
+    """How far a dilated kernel may span on oneDNN's fast path; with vectors of 512 bits it may reach over the map."""
+    side = min(image.shape[2:])
+    if HAS_AVX512:
+        return min(SPAN, 2 * side + 1)
+    return SPAN if side >= WIDE else SPAN_ON_SMALL
 
 
 def _by_spectra(image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from stmbench.mixers.ops import is_eager_on_cpu
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 
 M = TypeVar("M", bound=nn.Module)
@@ -28,12 +29,22 @@ class KernelBranches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
+        if not self.training and is_eager_on_cpu(x):
+            return self._in_eval_mode(x)
         total: Tensor | None = None
         for conv, norm in zip(self.convs, self.norms, strict=True):  # one by one: their memory is used again
             branch: Tensor = norm(conv(x).permute(0, 3, 1, 2))
             total = branch if total is None else total + branch
         assert total is not None
         return total.permute(0, 2, 3, 1)
+
+    def _in_eval_mode(self, x: Tensor) -> Tensor:
+        """The same, with one pass over memory for a branch's norm and its place in the sum."""
+        affines = [affine(norm, x.dtype) for norm in self.norms]
+        total = torch.stack([shift for _, shift in affines]).sum(0)
+        for conv, (scale, _) in zip(self.convs, affines, strict=True):
+            total = torch.addcmul(total, conv(x), scale)
+        return total
 
     def reference(self, x: Tensor) -> Tensor:
         """The same map as sums over the taps."""
@@ -86,13 +97,13 @@ class NormedLinear(nn.Module):
         return _filled(nn.Linear(weight.shape[1], weight.shape[0]), weight, shift, like=self.linear)
 
 
-def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Factor and summand (C,) of a BatchNorm in eval mode, in float64."""
+def affine(norm: nn.Module, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Factor and summand (C,) of a BatchNorm in eval mode."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_var is not None
     assert norm.running_mean is not None
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+    scale = norm.weight.to(dtype) / (norm.running_var.to(dtype) + norm.eps).sqrt()
+    return scale, norm.bias.to(dtype) - norm.running_mean.to(dtype) * scale
 
 
 def _filled(layer: M, weight: Tensor, bias: Tensor, *, like: nn.Module) -> M:
