@@ -20,6 +20,7 @@ input_config         the images that such a module expects
 conformance          the checks of a plug-in's timm model
 mixer_contribution   how much the mixers contribute to the residual stream
 timm_registry        our names in timm's registry
+timm_layers          what networks take from timm, imported when it is used
 timm_hook            registers them when timm is imported
 import_hooks         does something around the import of another package's module
 meta_device          models without memory for their weights

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 import torch
-from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
+from stmbench.architectures.base import REMEDY
 from stmbench.architectures.layers import PoolingHead, classifier
+from stmbench.architectures.timm_layers import stages_taken
 from stmbench.errors import ConfigError, require, require_finite
 from stmbench.mixers.base import BlockPosition, Mixer, MixerEntry
 from stmbench.mixers.ops.stages import require_stages
 
 B = TypeVar("B", bound="Backbone")
 LARGEST_STRIDE: Final = 32  # of a backbone's last map
-REMEDY: Final = "change the model's options"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,7 +208,7 @@ class Backbone(nn.Module):
         """
         if output_fmt not in ("NCHW", "NHWC"):
             raise ConfigError("output_fmt NCHW or NHWC", repr(output_fmt), "change the argument")
-        taken, last = feature_take_indices(len(self.stages), indices)
+        taken, last = stages_taken(len(self.stages), indices)
         maps = self._forward_stages(x, stop_after=last if stop_early else None)
         kept = [maps[i].permute(0, 3, 1, 2) if output_fmt == "NCHW" else maps[i] for i in taken]
         return kept if intermediates_only else (maps[-1], kept)
@@ -217,7 +217,7 @@ class Backbone(nn.Module):
         self, indices: int | list[int] | None = None, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop the head and the stages after the last one requested (timm's interface)."""
-        taken, last = feature_take_indices(len(self.stages), indices)
+        taken, last = stages_taken(len(self.stages), indices)
         self.stages, self.transitions = self.stages[: last + 1], self.transitions[:last]
         self.mixer_positions = [at for at in self.mixer_positions if at.stage <= last]
         if prune_head:

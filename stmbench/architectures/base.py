@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from torch import nn
 
 from stmbench.errors import ConfigError
 from stmbench.mixers.base import MixerEntry
 from stmbench.registry import Registry
+
+REMEDY: Final = "change the model's options"
 
 MODULES = ("unified", "container", "cotnet", "isotropic")  # each registers an architecture, named models, or both
 Builder = Callable[..., nn.Module]  # (MixerEntry, scale, **options) -> model

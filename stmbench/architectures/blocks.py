@@ -6,13 +6,12 @@ import dataclasses
 from typing import cast
 
 import torch
-from timm.layers.drop import DropPath
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stmbench.architectures.backbone import REMEDY
+from stmbench.architectures.base import REMEDY
 from stmbench.architectures.layers import mlp_macs, resized_position
+from stmbench.architectures.timm_layers import drop_path, mlp
 from stmbench.errors import require
 
 
@@ -79,7 +78,7 @@ class TransformerBlock(nn.Module):
         self.mixer = mixer
         self.branch1 = Branch(config)
         self.norm2 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = Mlp(config.dim, config.hidden)
+        self.mlp = mlp(config.dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
@@ -100,7 +99,7 @@ class ConvNextBlock(nn.Module):
         config.require_mlp()
         self.mixer = mixer
         self.norm1 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = Mlp(config.dim, config.hidden)
+        self.mlp = mlp(config.dim, config.hidden)
         self.branch1 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
@@ -118,7 +117,7 @@ class Branch(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.scale = None if config.scale is None else nn.Parameter(torch.full((config.dim,), float(config.scale)))
-        self.drop_path = DropPath(config.drop_path)
+        self.drop_path = drop_path(config.drop_path)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x and y (B, H, W, C) -> (B, H, W, C)."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import timm
 from torch import nn
 
-from stmbench.architectures import given_models, timm_registry
+from stmbench.architectures import given_models
 from stmbench.architectures.detectors.base import DETECTORS, build_detector
 from stmbench.architectures.model_names import TIMM, ModelName, is_pattern, model_names
 from stmbench.errors import ConfigError, UnknownNameError, require_finite
@@ -48,6 +47,10 @@ def create_model(name: str, **options: Any) -> nn.Module:
         return given_models.copy_of(parsed.base)
     if parsed.architecture == "timm":
         return _create_timm(parsed.base.removeprefix(TIMM), merged)
+    import timm
+
+    from stmbench.architectures import timm_registry
+
     timm_registry.register_all()
     sides = merged.get("img_size", 1)
     pair = sides if isinstance(sides, tuple | list) else (sides,)
@@ -67,6 +70,8 @@ def list_models(pattern: str = "*") -> list[str]:
     if colon and kind in DETECTORS:
         return [f"{kind}:{name}" for name in list_models(backbones or "*")]
     if pattern.startswith(TIMM):
+        import timm
+
         wanted = pattern.removeprefix(TIMM)
         return [TIMM + name for name in timm.list_models() if matches(wanted, name)]
     names = [*model_names(), *(TIMM + name for name in timm_models())]
@@ -74,6 +79,8 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def _create_timm(name: str, options: dict[str, Any]) -> nn.Module:
+    import timm
+
     if not timm.is_model(name):
         raise UnknownNameError("timm model", name, timm.list_models())
     try:

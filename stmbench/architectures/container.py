@@ -15,11 +15,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
-from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, ArchitectureEntry, NamedModel, build_backbone
+from stmbench.architectures.backbone import Backbone, BackboneConfig
+from stmbench.architectures.base import (
+    ARCHITECTURES,
+    NAMED_MODELS,
+    REMEDY,
+    ArchitectureEntry,
+    NamedModel,
+    build_backbone,
+)
 from stmbench.architectures.blocks import BlockConfig, Branch, Stage
 from stmbench.architectures.layers import (
     ChannelsLastBatchNorm,
@@ -29,6 +35,7 @@ from stmbench.architectures.layers import (
     PoolingHead,
     mlp_macs,
 )
+from stmbench.architectures.timm_layers import mlp
 from stmbench.errors import require
 from stmbench.mixers.base import MIXERS, SCALES, MixerEntry
 
@@ -95,7 +102,7 @@ class ContainerBlock(nn.Module):
         self.mixer = mixer
         self.branch1 = Branch(config)
         self.norm2 = ChannelsLastBatchNorm(dim, eps=config.norm_eps)
-        self.mlp = Mlp(dim, config.hidden)
+        self.mlp = mlp(dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor) -> Tensor:

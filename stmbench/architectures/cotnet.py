@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch.nn.functional as F
-from timm.layers.blur_pool import BlurPool2d
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
+from stmbench.architectures import timm_layers
 from stmbench.architectures.backbone import Backbone, drop_path_rates
 from stmbench.architectures.base import ARCHITECTURES, NAMED_MODELS, ArchitectureEntry, NamedModel, build_backbone
 from stmbench.architectures.blocks import Stage
@@ -100,10 +99,10 @@ class Bottleneck(nn.Module):
             self.mixer = mixer
         average = spatial_stride > 1 and mixer is not None
         self.pool = ChannelsLast(nn.AvgPool2d(3, stride, padding=1)) if average else nn.Identity()
-        self.blur = ChannelsLast(BlurPool2d(width, stride=stride)) if blur else nn.Identity()
+        self.blur = ChannelsLast(timm_layers.blur_pool(width, stride)) if blur else nn.Identity()
         self.conv3, self.norm3 = Convolution(width, out_dim), ChannelsLastBatchNorm(out_dim)
         self.shortcut = _shortcut(in_dim, out_dim, stride, deep=deep) if stride > 1 or in_dim != out_dim else None
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path = timm_layers.drop_path(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H/stride, W/stride, 4 planes)."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from stmbench.architectures.backbone import REMEDY, BackboneConfig
+from stmbench.architectures.backbone import BackboneConfig
+from stmbench.architectures.base import REMEDY
 from stmbench.architectures.layers import halved
 from stmbench.errors import require
 from stmbench.mixers.base import SCALES

@@ -6,15 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from stmbench.errors import ConfigError
 
 _DEFAULTS = {
     "input_size": (224, 224),
-    "mean": IMAGENET_DEFAULT_MEAN,
-    "std": IMAGENET_DEFAULT_STD,
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
     "interpolation": "bicubic",
 }
 _NO_CROP = 32  # pixels a side: images as small as this are not cropped

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from stmbench.architectures.backbone import LARGEST_STRIDE, REMEDY, Backbone, BackboneConfig
-from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
+from stmbench.architectures.backbone import LARGEST_STRIDE, Backbone, BackboneConfig
+from stmbench.architectures.base import ARCHITECTURES, REMEDY, ArchitectureEntry, build_backbone
 from stmbench.architectures.blocks import BlockConfig, Stage, transformer_block
 from stmbench.architectures.layers import ImageEmbedding, PoolingHead, new_position
 from stmbench.errors import require

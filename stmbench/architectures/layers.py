@@ -9,7 +9,6 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 NORM_EPS = 1e-6  # of the unified architecture's stem, transitions and stage norms; each mixer sets that of its blocks
@@ -205,6 +204,6 @@ def new_position(size: tuple[int, int], dim: int) -> Tensor:
     return nn.init.trunc_normal_(torch.empty(1, *size, dim), std=0.02)
 
 
-def mlp_macs(mlp: Mlp, height: int, width: int) -> int:
+def mlp_macs(mlp: nn.Module, height: int, width: int) -> int:
     """Multiply-adds of a two-layer MLP on a map of height x width."""
     return height * width * 2 * cast(nn.Linear, mlp.fc1).weight.numel()

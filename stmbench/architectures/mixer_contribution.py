@@ -7,12 +7,13 @@ mixers look alike in receptive fields and in the losses of the first epochs.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
-from stmbench.architectures.blocks import Branch
+if TYPE_CHECKING:
+    from stmbench.architectures.blocks import Branch
 
 FAINT: Final = 0.01  # below this ratio users are warned
 SMALL_LAYER_SCALE: Final = 0.1  # below it layer scale is the reason
@@ -36,7 +37,7 @@ def mixer_contribution(model: nn.Module, size: tuple[int, int]) -> float | None:
 
     def record(branch: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         x, y = (argument.detach().float() for argument in arguments)
-        scale = cast(Branch, branch).scale
+        scale = cast("Branch", branch).scale
         added = y if scale is None else y * scale.detach().float()
         ratios.append(float(added.norm() / x.norm().clamp_min(1e-30)))
 
@@ -73,6 +74,8 @@ def faint_mixers(label: str, model: nn.Module, size: tuple[int, int]) -> dict[st
 
 def _branches(model: nn.Module) -> list[Branch]:
     """The ends of the mixers' residual branches; none for a model that does not list its mixers."""
+    from stmbench.architectures.blocks import Branch  # and timm with it, which a plan does without
+
     method = getattr(model, "mixers", None)
     paths = [path for _, path, _ in method()] if callable(method) else []
     blocks = [model.get_submodule(path.rpartition(".")[0]) for path in paths]

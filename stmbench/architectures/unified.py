@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from stmbench.architectures.backbone import REMEDY, Backbone, BackboneConfig
-from stmbench.architectures.base import ARCHITECTURES, ArchitectureEntry, build_backbone
+from stmbench.architectures.backbone import Backbone, BackboneConfig
+from stmbench.architectures.base import ARCHITECTURES, REMEDY, ArchitectureEntry, build_backbone
 from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, Stage, transformer_block
 from stmbench.architectures.layers import NORM_EPS, ConvHead, Stem, Transition, halved, new_position
 from stmbench.errors import require

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from timm.data.imagenet_info import ImageNetInfo
 
 from stmbench.data.image_set import ImageSet, Labels, digest
 from stmbench.data.label_files import parse_label, read_table, read_text
@@ -63,6 +62,8 @@ def class_map(text: str) -> ClassMap:
 
 def synsets() -> tuple[str, ...]:
     """The 1,000 synsets of ImageNet-1k in the order of the model outputs."""
+    from timm.data.imagenet_info import ImageNetInfo
+
     return tuple(ImageNetInfo("imagenet-1k").label_names())  # type: ignore[no-untyped-call]
 
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from stmbench.data.image_set import ImageSet, Labels, digest
@@ -58,6 +57,8 @@ def photos(resolution: tuple[int, int], *, count: int = 28, config: Mapping[str,
     if count < 1:
         raise InputError("a number of images >= 1", repr(count), "change --num-images")
     settings = {**DEFAULTS, **{k: v for k, v in (config or {}).items() if k in ("mean", "std", *DEFAULTS)}}
+    from timm.data.transforms_factory import create_transform
+
     transform = create_transform(input_size=(3, *resolution), is_training=False, **settings)
     images = [transform(photo(number)) for number in range(count)]
     return torch.stack(images)

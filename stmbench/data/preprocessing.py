@@ -13,10 +13,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from timm.data.config import resolve_data_config
-from timm.data.transforms_factory import transforms_imagenet_eval
 from torch import Tensor, nn
-from torchvision.transforms.functional import pil_to_tensor
 
 from stmbench.errors import InputError
 
@@ -45,6 +42,8 @@ class Preprocessing:
         Raises:
             InputError: the model does not take images with three channels.
         """
+        from timm.data.config import resolve_data_config
+
         config = resolve_data_config(model=model)  # type: ignore[no-untyped-call]
         channels, height, width = config["input_size"]
         if channels != 3:
@@ -83,8 +82,7 @@ class Preprocessing:
 
     def levels(self, image: Image.Image) -> Tensor:
         """(3, H, W) uint8, the same in 256 levels: a quarter of the memory."""
-        found: Tensor = pil_to_tensor(self.cropped(self.resized(image)))
-        return found
+        return _levels(self.cropped(self.resized(image)))
 
     def normalise_levels(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> the model's input in float32, the same values as from `pixels`."""
@@ -100,13 +98,22 @@ class Preprocessing:
 
 def to_pixels(image: Image.Image) -> Tensor:
     """(3, H, W) float32 in [0, 1] of an RGB image."""
-    pixels: Tensor = pil_to_tensor(image)
-    return pixels.to(torch.float32).div_(255)
+    return _levels(image).to(torch.float32).div_(255)
+
+
+def _levels(image: Image.Image) -> Tensor:
+    """(3, H, W) uint8 of an RGB image."""
+    from torchvision.transforms.functional import pil_to_tensor
+
+    levels: Tensor = pil_to_tensor(image)
+    return levels
 
 
 @functools.lru_cache(maxsize=32)
 def _steps(settings: Preprocessing) -> tuple[Step, Step]:
     """timm's (resize, crop)."""
+    from timm.data.transforms_factory import transforms_imagenet_eval
+
     transform = transforms_imagenet_eval(
         img_size=settings.size,
         crop_pct=settings.crop_pct,

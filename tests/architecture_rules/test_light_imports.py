@@ -63,6 +63,17 @@ def test_a_plan_is_shown_without_model_code(words: list[str], tmp_path: Path) ->
     assert _after_running(["run", *words, "--dry-run", "--device", "cpu", "--out", str(tmp_path / "s")]) == set()
 
 
+def test_names_sets_and_tasks_need_no_timm() -> None:
+    lines = [
+        "import stmbench.experiments.running, stmbench.experiments.tasks, stmbench.analyses.images",
+        "from stmbench.analyses.models import facts_of",
+        "from stmbench.data.sets import open_set",
+        "assert facts_of('unified_halo_attn_nano').entry.title",  # the registries themselves
+        "assert open_set('digits').fingerprint()",
+    ]
+    assert not _loaded("\n".join(lines)) & {"timm", "torchvision"}, "a second and 50 MiB of a cluster's driver"
+
+
 def test_a_report_is_made_without_torch(tmp_path: Path) -> None:
     rows = [row for row in profile_rows(["halo_attn", "dw_conv"], raw=False) if row.metric == "params"]
     Store(tmp_path / "s").write("a", rows, metadata={"mixers": MIXERS})

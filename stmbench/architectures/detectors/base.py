@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Protocol
 
 from torch import Tensor, nn
 
-from stmbench.architectures.backbone import REMEDY
+from stmbench.architectures.base import REMEDY
 from stmbench.errors import ConfigError, require, require_finite
 from stmbench.registry import Registry
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from stmbench.architectures.backbone import REMEDY
+from stmbench.architectures.base import REMEDY
 from stmbench.architectures.detectors.base import PATCH
 from stmbench.architectures.detectors.regions import full
 from stmbench.architectures.detectors.set_prediction import SetConfig, SetTransformer, Sizes, register

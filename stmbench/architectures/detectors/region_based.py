@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from stmbench.architectures.backbone import REMEDY
+from stmbench.architectures.base import REMEDY
 from stmbench.architectures.detectors.base import DETECTORS, AnchorConfig, CreateBackbone, DetectorEntry
 from stmbench.architectures.detectors.pyramid import (
     Described,

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from torch import Tensor, nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
-from stmbench.architectures.backbone import REMEDY
+from stmbench.architectures.base import REMEDY
 from stmbench.architectures.detectors.base import DETECTORS, CreateBackbone, DetectorConfig, DetectorEntry
 from stmbench.architectures.detectors.pyramid import Described, image_transform
 from stmbench.architectures.detectors.regions import full

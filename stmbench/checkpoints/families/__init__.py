@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from stmbench.architectures.layers import resized_position
@@ -83,6 +82,8 @@ def resize_patches(table: Tensor, shape: Shape) -> Tensor | None:
         return resized if first else resized.permute(0, 2, 3, 1)
     if len(shape) != 3 or table.shape[2] != shape[2]:
         return None
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
     for extra in range(_MAX_EXTRA):
         old, new = _side(table.shape[1] - extra), _side(shape[1] - extra)
         if old and new:
