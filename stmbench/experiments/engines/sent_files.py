@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from stmbench.errors import StmbenchError
 from stmbench.experiments.engines.ray_worker import LARGE, Files, content_of
@@ -13,6 +13,9 @@ from stmbench.experiments.tasks import Task, TrainedWeights, analysis_of, is_don
 from stmbench.plugins import carried_files
 from stmbench.tables import Store
 from stmbench.tables.files import ARTIFACTS
+
+if TYPE_CHECKING:
+    from stmbench.training.analysis import Training
 
 REMEMBERED: Final = 16  # large files that several tasks read, each sent once
 
@@ -116,12 +119,12 @@ class SentFiles:
     def _keys(self, task: Task) -> Iterable[str]:
         """Of the units that a task would measure; of a timing all of its models, whatever the machine."""
         from stmbench.analyses.images import ImageAnalysis
-        from stmbench.training.analysis import Training
 
         try:
             analysis = analysis_of(task, self._folder, weights=self._trained)
-            if isinstance(analysis, Training):
-                return [analysis.unit_of(run).key for run in analysis.runs]
+            if task.step is None:
+                training = cast("Training", analysis)  # not imported for this: timm comes with it
+                return [training.unit_of(run).key for run in training.runs]
             if isinstance(analysis, ImageAnalysis):
                 return [unit.key for unit, _ in analysis.plan()]
         except StmbenchError:  # the task will meet it again, and report it
