@@ -72,6 +72,12 @@ def call(
     )
 
 
+def dense(tensor: Tensor) -> Tensor:
+    """The tensor, contiguous, with the strides that its sizes say. PyTorch leaves those of dimensions of size 1 open, and
+    calls a map of one token contiguous whose pixels are one number apart: not for a kernel that is told the stride."""
+    return tensor.contiguous().flatten().view(tensor.shape)
+
+
 def _pointer(tensor: Tensor | list[Tensor]) -> Any:
     if isinstance(tensor, list):
         return (ctypes.c_void_p * len(tensor))(*(each.data_ptr() for each in tensor))

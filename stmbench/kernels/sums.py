@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from stmbench.kernels.library import CALLS, call
+from stmbench.kernels.library import CALLS, call, dense
 from stmbench.kernels.operators import describe, operator
 
 DEVICES = ("cpu", "cuda")  # that these operators have kernels for
@@ -62,11 +62,11 @@ def inner(tensor: Tensor, dims: int) -> Tensor:
     strides, expected = tensor.stride(), 1
     for dim in range(1, dims + 1):
         if strides[-dim] != expected:
-            return tensor.contiguous()
+            return dense(tensor)
         expected *= tensor.shape[-dim]
     _, height, width = tensor.shape[:3]
     even = strides[1] == width * strides[2] and strides[0] == height * strides[1]
-    return tensor if even else tensor.contiguous()
+    return tensor if even else dense(tensor)
 
 
 def _points(value: Tensor, offsets: Tensor, weights: Tensor, softmax: bool) -> tuple[int, ...]:
