@@ -7,6 +7,7 @@ import glob
 import keyword
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
@@ -17,6 +18,7 @@ T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _REGISTRIES: list[Registry[Any]] = []
 _RECORDS: list[list[tuple[Registry[Any], str]]] = []
+_LOADING = threading.RLock()  # one for all registries, whose modules need one another
 
 
 def matches(pattern: str, *texts: str) -> bool:
@@ -59,6 +61,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._changes = 0
         self._load = load
+        self._is_loaded = load is None
         self._listeners: list[Callable[[str], None]] = []
         _REGISTRIES.append(self)
 
@@ -135,9 +138,13 @@ class Registry(Generic[T]):
         return len(self.names())
 
     def _ensure_loaded(self) -> None:
-        if self._load is not None:
-            load, self._load = self._load, None
-            load()
+        if self._is_loaded:
+            return
+        with _LOADING:  # other threads wait, and the one that loads finds what is there already
+            if self._load is not None:
+                load, self._load = self._load, None
+                load()
+                self._is_loaded = True
 
 
 @contextmanager

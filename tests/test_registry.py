@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from stmbench.errors import DuplicateNameError, UnknownNameError
@@ -70,6 +73,24 @@ def test_built_in_entries_are_loaded_once_and_before_those_of_others() -> None:
     assert set(registry.names()) == {"mine", "built_in"}
     assert registry.get("built_in") == 1
     assert calls == ["load"]
+
+
+def test_threads_wait_until_everything_is_registered() -> None:
+    begun, found = threading.Event(), list[str]()
+
+    def load() -> None:
+        begun.set()
+        time.sleep(0.05)
+        registry.register("built_in", 1)
+        found.extend(registry.names())  # the thread that loads sees what is there
+
+    registry: Registry[int] = Registry("mixer", load=load)
+    first = threading.Thread(target=registry.names)
+    first.start()
+    assert begun.wait(5)
+    assert registry.names() == ["built_in"]
+    first.join()
+    assert found == ["built_in"]
 
 
 def test_every_change_is_counted() -> None:

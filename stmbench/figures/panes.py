@@ -117,7 +117,7 @@ def write(figure: Figure, text: str, at: tuple[float, float], points: tuple[floa
 def strokes(figure: Figure, lines: Iterable[NDArray[np.float64]], **options: Any) -> Line2D:
     """Lines of one look as one artist: each (points, 2), in inches."""
     gap = np.full((1, 2), np.nan)
-    x, y = np.concatenate([part for line in lines for part in (line, gap)]).T
+    x, y = np.concatenate([gap, *(part for line in lines for part in (line, gap))]).T
     stroke = Line2D(x, y, transform=page(figure), **options)
     figure.add_artist(stroke)
     return stroke
@@ -126,7 +126,8 @@ def strokes(figure: Figure, lines: Iterable[NDArray[np.float64]], **options: Any
 def numbers(locator: Locator, limits: tuple[float, float]) -> dict[float, str]:
     """Places on an axis with these limits, and the numbers at them."""
     places = [float(place) for place in locator.tick_values(*limits) if limits[0] <= place <= limits[1]]
-    words = ScalarFormatter()
+    words = ScalarFormatter(useOffset=False)  # there is no place for an offset
+    words.set_scientific(False)
     words.create_dummy_axis()
     assert words.axis is not None
     words.axis.set_view_interval(*limits)

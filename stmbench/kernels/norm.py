@@ -26,4 +26,4 @@ def norm(tensors: Sequence[Tensor]) -> float:
         call("norm", (dense, found), (len(dense), *map(Tensor.numel, dense)))
         return float(found)
     norms = torch._foreach_norm([tensor.detach() for tensor in tensors])  # of each
-    return float(torch.linalg.vector_norm(torch.stack([each.to(norms[0]) for each in norms])))
+    return float(torch.linalg.vector_norm(torch.stack([each.to(norms[0].device, torch.float64) for each in norms])))

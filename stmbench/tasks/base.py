@@ -17,6 +17,7 @@ from stmbench.architectures.catalog import ModelName, create_model
 from stmbench.architectures.given_models import is_given
 from stmbench.errors import ConfigError
 from stmbench.kernels.norm import norm
+from stmbench.kernels.setting import WHOLE
 from stmbench.measure.backend_settings import AUTOCAST
 from stmbench.training.batches import Places
 from stmbench.training.distributed import ProcessGroup
@@ -231,7 +232,8 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> None:
     On a CPU, where it costs nothing to look at a number, one pass over all of them finds those that are short enough.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if gradients and gradients[0].device.type == "cpu" and norm(gradients) <= limit * (1 - ROUNDING):
+    in_full = gradients and all(each.is_cpu and each.dtype in WHOLE and not each.is_sparse for each in gradients)
+    if in_full and norm(gradients) <= limit * (1 - ROUNDING):
         return
     nn.utils.clip_grad_norm_(parameters, limit)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from stmbench.figures.annotations import mark
-from stmbench.figures.panes import numbers, of_pixels
+from stmbench.figures.panes import draw_axes, numbers, of_pixels
 from stmbench.figures.style import HEAT
 from stmbench.reporting.formats.svg import inline
 
@@ -59,3 +59,15 @@ def test_numbers_are_those_of_an_axes(limits: tuple[float, float]) -> None:
     figure.draw_without_rendering()
     ticks = [(tick.get_loc(), tick.label1.get_text()) for tick in axes.xaxis.get_major_ticks()]
     assert list(numbers(locator, limits).items()) == [tick for tick in ticks if limits[0] <= tick[0] <= limits[1]]
+
+
+def test_numbers_of_any_size_say_all_of_themselves() -> None:
+    for places, words in (((1e6, 2e6), ["1000000", "2000000"]), ((1e5, 1e5 + 1), ["100000", "100001"])):
+        assert list(numbers(FixedLocator(places), (places[0] - 0.5, places[1] + 0.5)).values()) == words
+
+
+def test_no_ticks_are_no_lines() -> None:
+    figure = Figure(figsize=(3, 2))
+    pane = of_pixels(figure, (1, 0.5, 1, 1), (2, 2))
+    draw_axes([pane], {}, {}, lowest=[pane], first=[pane])
+    figure.draw_without_rendering()

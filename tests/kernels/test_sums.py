@@ -191,3 +191,16 @@ def test_an_empty_batch_gives_an_empty_output() -> None:
     value, offsets, weights = (tensor[:0] for tensor in samples((1, 3, 4, 4), 2, 0.3))
     assert deformable_sums(value, offsets, weights, GRID, 1.0, True).shape == (0, 3, 4, 4)
     assert grouped_sums(value, torch.zeros(0, 3, 4, 2, 9, dtype=torch.float64), 3).shape == (0, 3, 4, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1)])
+def test_what_was_permuted_is_read_as_it_lies(size: tuple[int, int]) -> None:
+    grid = torch.randn(9, 2, dtype=torch.float64)
+    shapes = ((3, *size, 8), (3, *size, 2, 9, 2), (3, *size, 2, 9))
+    channels_first = [torch.randn(s[0], *s[3:], *size, dtype=torch.float64) for s in shapes]
+    permuted = [each.movedim((-2, -1), (1, 2)) for each in channels_first]
+    plain = [torch.empty(each.shape, dtype=each.dtype).copy_(each) for each in permuted]
+    found, expected = (
+        (deformable_sums(*given, grid, 1.0, True), grouped_sums(given[0], given[2], 3)) for given in (permuted, plain)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

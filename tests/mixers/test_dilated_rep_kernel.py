@@ -80,6 +80,24 @@ def test_it_compiles_to_one_graph() -> None:
     assert torch.allclose(compiled(x), mixer(x), atol=1e-5)
 
 
+def test_norms_that_are_not_fixed_are_asked_themselves() -> None:
+    mixer = DilatedRepKernel(DilatedRepKernelConfig(dim=6, kernel=9)).eval()
+    x, seen = torch.randn(3, 10, 7, 6), list[int]()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert mixer(x).dtype == torch.bfloat16
+    norm = next(module for module in mixer.modules() if isinstance(module, nn.BatchNorm2d))
+    handle = norm.register_forward_hook(lambda *_: seen.append(1))
+    mixer(x)
+    assert seen == [1]
+    handle.remove()
+    norm.train()
+    before = norm.running_mean.clone() if norm.running_mean is not None else None
+    mixer(x)
+    assert before is not None
+    assert norm.running_mean is not None
+    assert not torch.equal(norm.running_mean, before), "statistics are gathered anew"
+
+
 @pytest.mark.parametrize("is_training", [True, False])
 def test_branches_and_their_norms_in_both_modes(is_training: bool) -> None:
     mixer = DilatedRepKernel(DilatedRepKernelConfig(dim=6, kernel=9)).double()

@@ -148,10 +148,7 @@ class ShiftedImages(TrainingImages):
         rows: Any = [place for _, place in keys]
         if self._together is None and len(self._kept) == len(self.indices):
             self._together = self._stacked(range(len(self)))
-            # the same memory: an image is not there twice
-            self._kept = {
-                index: (torch.from_numpy(image), label) for image, label, index, _ in zip(*self._together, strict=True)
-            }
+            self._kept = {}  # an image is not there twice
         if self._together is None:
             images, labels, indices, replaced = self._stacked(rows)
             rows = range(len(keys))
