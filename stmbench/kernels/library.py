@@ -75,8 +75,8 @@ def call(
 def dense(tensor: Tensor) -> Tensor:
     """The tensor, contiguous, with the strides that its sizes say.
 
-    PyTorch leaves those of dimensions of size 1 open: it may call a map of one token contiguous whose pixels are said to
-    be one number apart, which a kernel that is told the stride would believe.
+    PyTorch leaves those of dimensions of size 1 open: it may call a map of one token contiguous whose pixels are said
+    to be one number apart, which a kernel that is told the stride would believe.
     """
     return tensor.contiguous().flatten().view(tensor.shape)
 
