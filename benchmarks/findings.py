@@ -5,7 +5,7 @@
     python -m benchmarks.mixer_cards docs results/modern_mixers results/modern_relations
 
 A store is gone with the machine that it was made on; the few values that the cards say stay here: one for each finding,
-mixer and training. A store that is named replaces the findings that it has values of.
+mixer and training. A store that is named replaces the findings that it has values of, mixer by mixer.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def renewed(stores: Sequence[Path]) -> pd.DataFrame:
             rows = finding.rows(frame)
             if len(rows):
                 new = rows.assign(finding=finding.name, training=rows["weights"])[COLUMNS]
-                values = pd.concat([values[values["finding"] != finding.name], new])
+                is_old = (values["finding"] == finding.name) & values["mixer"].isin(new["mixer"])
+                values = pd.concat([values[~is_old], new])
     order = [finding.name for finding in FINDINGS]
     values = values.sort_values("finding", key=lambda names: names.map(order.index), kind="stable")
     values.to_csv(KEPT, index=False)
