@@ -117,7 +117,7 @@ def write(figure: Figure, text: str, at: tuple[float, float], points: tuple[floa
 def strokes(figure: Figure, lines: Iterable[NDArray[np.float64]], **options: Any) -> Line2D:
     """Lines of one look as one artist: each (points, 2), in inches."""
     gap = np.full((1, 2), np.nan)
-    x, y = np.concatenate([gap, *(part for line in lines for part in (line, gap))]).T
+    x, y = np.concatenate([np.empty((0, 2)), *(part for line in lines for part in (line, gap))]).T
     stroke = Line2D(x, y, transform=page(figure), **options)
     figure.add_artist(stroke)
     return stroke
