@@ -46,7 +46,7 @@ class BlockConfig:
         require(self.mlp_ratio > 0, "an MLP ratio > 0 for this architecture and design", self.mlp_ratio, REMEDY)
 
 
-def transformer_block(mixer: nn.Module, config: BlockConfig) -> TransformerBlock | MixerBlock:
+def transformer_block(mixer: nn.Module, config: BlockConfig) -> MixerBlock:
     """A block with an MLP, or without one where its ratio is 0."""
     return TransformerBlock(mixer, config) if config.mlp_ratio else MixerBlock(mixer, config)
 
@@ -69,21 +69,18 @@ class MixerBlock(nn.Module):
         return {}
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(MixerBlock):
     """x + s1 * mixer(LN(x)), then x + s2 * mlp(LN(x)) (Hu et al., Fig. 2a). (B, H, W, C) -> (B, H, W, C)."""
 
     def __init__(self, mixer: nn.Module, config: BlockConfig) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mixer = mixer
-        self.branch1 = Branch(config)
+        super().__init__(mixer, config)
         self.norm2 = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.mlp = mlp(config.dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C). A position embedding goes into the mixer alone."""
-        x = self.branch1(x, self.mixer(self.norm1(x if position is None else x + position)))
+        x = super().forward(x, position)
         return cast(Tensor, self.branch2(x, self.mlp(self.norm2(x))))
 
     def macs(self, height: int, width: int) -> dict[str, int]:

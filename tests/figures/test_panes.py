@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
@@ -71,3 +72,5 @@ def test_no_ticks_are_no_lines() -> None:
     pane = of_pixels(figure, (1, 0.5, 1, 1), (2, 2))
     draw_axes([pane], {}, {}, lowest=[pane], first=[pane])
     figure.draw_without_rendering()
+    points = [np.asarray(line.get_xydata()) for line in figure.findobj(Line2D)]
+    assert sorted(np.isfinite(found).all(1).sum() for found in points) == [0, 0, 3], "the edges alone"
