@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
 from stmbench.errors import ConfigError
 
+IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, standard deviation
 _DEFAULTS = {
     "input_size": (224, 224),
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
+    "mean": IMAGENET[0],
+    "std": IMAGENET[1],
     "interpolation": "bicubic",
 }
 _NO_CROP = 32  # pixels a side: images as small as this are not cropped

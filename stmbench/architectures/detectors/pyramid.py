@@ -14,10 +14,9 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, FeaturePyrami
 
 from stmbench.architectures.detectors.base import PATCH, DetectorConfig
 from stmbench.architectures.detectors.trunk import Body
+from stmbench.architectures.input_config import IMAGENET
 from stmbench.kernels import group_norm as kernels
 from stmbench.kernels import setting
-
-IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, standard deviation
 
 Norm = Literal["none", "group"]
 MakeNorm = Callable[[int], nn.Module]
