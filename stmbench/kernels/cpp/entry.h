@@ -27,11 +27,11 @@ constexpr Int whole_blocks(Int length) { return (length + BLOCK - 1) / BLOCK * B
 inline double exponential(double x) { return std::exp(x); }
 
 // e^x for x <= 0 to two units in the last place, in a form that becomes vector instructions; 0 below e^-87. Cephes' scheme:
-// x = n ln 2 + r, and a polynomial of r.
+// x = n ln 2 + r, and a polynomial of r. Added to 1.5 2^23, x / ln 2 is rounded to n, which its last bits hold, and 127 more
+// make them the exponent of 2^n.
 inline float exponential(float x) {
-  const float bounded = x < -87.0f ? -87.0f : x;
-  const float n = std::floor(bounded * 1.44269504088896341f + 0.5f);
-  const float r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+  const float shift = 12582912.0f + 127.0f, shifted = x * 1.44269504088896341f + shift, n = shifted - shift;
+  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
   float y = 1.9875691500e-4f;
   y = y * r + 1.3981999507e-3f;
   y = y * r + 8.3334519073e-3f;
@@ -39,7 +39,9 @@ inline float exponential(float x) {
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
   y = y * r * r + r + 1.0f;
-  const std::int32_t bits = (static_cast<std::int32_t>(n) + 127) << 23;
+  std::uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits <<= 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return x < -87.0f ? 0.0f : y * power;

@@ -1,44 +1,8 @@
 // Softmax over keys whose logits have something added to them: a term of the key's row and one of its column, or a bias
-// that many maps share. Shares that are too small for a normal number are 0: sums of products with numbers below that
-// take a CPU several times as long.
-#include <limits>
-
-#include "entry.h"
+// that many maps share.
+#include "shares.h"
 
 namespace {
-
-// of all entries of a block; `combine` takes two
-template <typename T, typename F>
-T reduced(T* block, F combine) {
-  for (Int half = BLOCK / 2; half; half /= 2)
-#pragma omp simd
-    for (Int j = 0; j < half; ++j) block[j] = combine(block[j], block[j + half]);
-  return block[0];
-}
-
-// Softmax of the logits in x, into p. Both have room for whole blocks, and what is too much in x is -infinity.
-template <typename T>
-void normalise(const T* x, T* p, Int keys) {
-  const auto larger = [](T one, T other) { return other > one ? other : one; };
-  const auto added = [](T one, T other) { return one + other; };
-  const Int blocks = whole_blocks(keys);
-  T most[BLOCK], sums[BLOCK] = {};
-  for (Int j = 0; j < BLOCK; ++j) most[j] = x[j];
-  for (Int i = BLOCK; i < blocks; i += BLOCK)
-#pragma omp simd
-    for (Int j = 0; j < BLOCK; ++j) most[j] = larger(most[j], x[i + j]);
-  const T largest = reduced(most, larger);
-  for (Int i = 0; i < blocks; i += BLOCK)
-#pragma omp simd
-    for (Int j = 0; j < BLOCK; ++j) {
-      p[i + j] = exponential(x[i + j] - largest);
-      sums[j] += p[i + j];
-    }
-  const T sum = reduced(sums, added), share = 1 / sum, least = sum * std::numeric_limits<T>::min();
-  for (Int i = 0; i < blocks; i += BLOCK)
-#pragma omp simd
-    for (Int j = 0; j < BLOCK; ++j) p[i + j] = p[i + j] < least ? T(0) : p[i + j] * share;
-}
 
 // softmax over keys (i, j) of scale logits[row, i, j] + vertical[row, i] + horizontal[row, j]; a line of `across` keys
 // is taken W at a time, W >= across: what is too much belongs to the next line
