@@ -10,6 +10,7 @@ operators     makes operators of PyTorch of them
 sums          weighted sums of bilinear samples, and over neighbourhoods
 triton_sums   the same sums on CUDA
 halo          the tokens around windows
+halo_attention  halo attention in inference, in one pass
 softmax       softmaxes with terms of rows and columns, or with a bias
 depthwise     depthwise convolutions
 branches      depthwise convolutions of several shapes at once, each of a part of the channels

@@ -55,10 +55,10 @@ def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
     return kind in devices and all(tensor.device.type == kind for tensor in tensors) and are_ready(kind)
 
 
-def can_run_in(x: Tensor, weight: Tensor) -> bool:
-    """Whether kernels of float32 and float64 take a map and its weights: both of one of these, and no autocast."""
-    is_whole = x.dtype == weight.dtype and x.dtype in WHOLE
-    return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, weight)
+def can_run_in(x: Tensor, *weights: Tensor) -> bool:
+    """Whether kernels of float32 and float64 take a map and its weights: all of one of these, and no autocast."""
+    is_whole = x.dtype in WHOLE and all(weight.dtype == x.dtype for weight in weights)
+    return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, *weights)
 
 
 def is_transformed() -> bool:

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.kernels.halo_attention import halo_attention
+from stmbench.kernels.setting import can_run_in
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, ZeroGradient, register_mixer
-from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops import cached_table, needs_gradient
 from stmbench.mixers.ops.windows import (
     cropped_positions,
     halo_tokens,
@@ -130,15 +132,9 @@ class HaloAttn(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        config, (height, width) = self.config, x.shape[1:3]
-        x = pad_to_windows(x, config.window)
-        rows, columns = x.shape[1:3]
-        (q,) = split_heads(self.q(x), config.window, 1, config.heads)  # B, windows, heads, M^2, d
-        k, v = self._neighbourhoods(self.kv(x))  # B * windows, heads, reach^2, d
-        vertical, horizontal = self._relative_terms(q, rows, columns)
-        y = relative_window_attention(q.flatten(0, 1), k, v, vertical, horizontal)
-        y = merge_heads(y.reshape(q.shape), config.window, rows, columns)
-        projected: Tensor = self.proj(y[:, :height, :width])
+        height, width = x.shape[1:3]
+        x = pad_to_windows(x, self.config.window)
+        projected: Tensor = self.proj(self._attend(self.q(x), self.kv(x))[:, :height, :width])
         return projected
 
     def reference(self, x: Tensor) -> Tensor:
@@ -208,6 +204,18 @@ class HaloAttn(Mixer):
         dim, window, reach = self.config.dim, self.config.window, self.config.reach
         padded = padded_size(height, window) * padded_size(width, window)
         return padded * (3 * dim * dim + 2 * reach * reach * dim + 2 * reach * dim) + height * width * dim * dim
+
+    def _attend(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(B, H, W, C) and (B, H, W, 2 C), maps of whole windows -> (B, H, W, C)."""
+        config, given = self.config, (q, kv, self.height_rel, self.width_rel)
+        if not needs_gradient(*given) and can_run_in(*given):
+            mixed: Tensor = halo_attention(*given, config.heads, config.window, config.before, config.reach)
+            return mixed
+        rows, columns = q.shape[1:3]
+        (q,) = split_heads(q, config.window, 1, config.heads)  # B, windows, heads, M^2, d
+        k, v = self._neighbourhoods(kv)  # B * windows, heads, reach^2, d
+        y = relative_window_attention(q.flatten(0, 1), k, v, *self._relative_terms(q, rows, columns))
+        return merge_heads(y.reshape(q.shape), config.window, rows, columns)
 
     def _neighbourhoods(self, kv: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, 2 C) -> keys and values (B * windows, heads, reach^2, d) of each window's enlarged window."""

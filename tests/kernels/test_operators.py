@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from stmbench.kernels import branches, depthwise, fourier, group_norm, halo, roi_align, softmax, sums
+from stmbench.kernels import branches, depthwise, fourier, group_norm, halo, halo_attention, roi_align, softmax, sums
 from stmbench.kernels.operators import describe, operator
 from stmbench.mixers.ops import scan
 from tests.kernels import needs_kernels
@@ -30,9 +30,9 @@ def test_mixers_run_without_importing_the_compiler() -> None:
 
 
 def test_every_operator_says_what_its_derivative_is_or_that_it_has_none() -> None:
-    modules = (branches, depthwise, fourier, group_norm, halo, roi_align, softmax, sums, scan)
+    modules = (branches, depthwise, fourier, group_norm, halo, halo_attention, roi_align, softmax, sums, scan)
     made = {value.name() for module in modules for value in vars(module).values() if hasattr(value, "_schema")}
-    assert len(made) >= 22
+    assert len(made) >= 23
     for name in made:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(name, "Autograd"), name
 
