@@ -20,52 +20,70 @@ struct Given {
   T scale;
 };
 
-// The points of some groups at one position, each with the four tokens around it: where they are in a map, in units of
-// a group's channels, and their shares of the point. A token outside the map is the one at `outside`, and its share 0.
-// All in whole blocks, for vector instructions.
+constexpr Int MOST_GROUPS = 16;  // whose points are in the first cache together
+constexpr Int TOGETHER = 128;  // points at least that are found together: loops over fewer spend their time on their ends
+
+// The points of some groups at some positions one after the other, each with the four tokens around it: where they are
+// in a map, in units of `step`, and their shares of the point. A token outside the map is the one at `outside`, and its
+// share 0. All in whole blocks, for vector instructions.
 template <typename T>
 struct Points {
-  const Int groups, count, blocks;
+  const Int groups, places, each, blocks;  // points at each place
   const std::int32_t step, outside;  // from one token of the map to the next; what stands for others
-  std::vector<T> column, row, x, y, right, down, weight, share[4];
-  std::vector<std::int32_t> token[4];
+  T *column, *row, *left, *top, *offset, *x, *y, *right, *down, *weight, *share[4];
+  std::int32_t* token[4];
+  Buffer<T> memory;
+  Buffer<std::int32_t> marks;
 
   Points(const Given<T>& given, const Shape& s, Int groups, Int step, Int outside)
       : groups(groups),
-        count(groups * s.points),
-        blocks(whole_blocks(count)),
+        places((TOGETHER - 1) / (groups * s.points) + 1),
+        each(groups * s.points),
+        blocks(whole_blocks(places * each)),
         step(std::int32_t(step)),
         outside(std::int32_t(outside)) {
-    for (auto* each : {&column, &row, &x, &y, &right, &down, &weight}) each->resize(blocks);
-    for (int i = 0; i < 4; ++i) share[i].resize(blocks), token[i].resize(blocks);
-    for (Int k = 0; k < count; ++k) {
+    const Int lines = (blocks * Int(sizeof(T)) + 127) / 128 | 1, apart = 128 * lines / Int(sizeof(T));
+    memory.resize(15 * apart);
+    marks.resize(4 * apart);
+    T* next = memory.data();
+    for (T** one : {&column, &row, &left, &top, &x, &y, &right, &down, &weight, &share[0], &share[1], &share[2], &share[3]})
+      *one = next, next += apart;
+    offset = next;
+    for (int i = 0; i < 4; ++i) token[i] = marks.data() + i * apart;
+    for (Int k = 0; k < places * each; ++k) {
       column[k] = given.grid[2 * (k % s.points)];
       row[k] = given.grid[2 * (k % s.points) + 1];
     }
   }
 
-  void find(const Given<T>& given, const Shape& s, Int place, Int group) {
-    const T* offset = given.offsets + place * s.offset_token + group * s.offset_group;
-    const T* from = given.weights + place * s.weight_token + group * s.weight_group;
-    if (s.offset_group == 2 * s.points) {
-      move(offset, given.scale, s, place, 0, count);
-    } else {
-      for (Int g = 0; g < groups; ++g) move(offset + g * s.offset_group, given.scale, s, place, g * s.points, s.points);
+  // Those of places `first` to `last`, at most as many as there is room for.
+  void find(const Given<T>& given, const Shape& s, Int first, Int last, Int group) {
+    const bool together = s.offset_group == 2 * s.points && s.weight_group == s.points;
+    const Int parts = together ? 1 : groups, length = each / parts;  // what lies beside each other
+    for (Int place = first; place < last; ++place) {
+      const Int start = (place - first) * each;
+      const T* offsets = given.offsets + place * s.offset_token + group * s.offset_group;
+      const T* weights = given.weights + place * s.weight_token + group * s.weight_group;
+      for (Int part = 0; part < parts; ++part) {
+        std::copy_n(offsets + part * s.offset_group, 2 * length, offset + 2 * (start + part * length));
+        std::copy_n(weights + part * s.weight_group, length, weight + start + part * length);
+      }
+      std::fill_n(left + start, each, T(place % s.width));
+      std::fill_n(top + start, each, T(place / s.width % s.height));
     }
-    for (Int g = 0; g < groups; ++g)
-      for (Int k = 0; k < s.points; ++k) weight[g * s.points + k] = from[g * s.weight_group + k];
-    if (s.softmax) soften(s.points);
+    const Int found = (last - first) * each;
+    if (s.softmax) s.points == 9 ? soften<9>(9, found) : soften<0>(s.points, found);
+    move(given.scale);
     corners(s);
   }
 
-  void move(const T* offset, T scale, const Shape& s, Int place, Int first, Int length) {
-    const T left = T(place % s.width), top = T(place / s.width % s.height);
-    const T *c = column.data() + first, *r = row.data() + first;
-    T *to_x = x.data() + first, *to_y = y.data() + first;
+  void move(T scale) {
+    const T *c = column, *r = row, *from_x = left, *from_y = top, *by = offset;
+    T *to_x = x, *to_y = y;
 #pragma omp simd
-    for (Int k = 0; k < length; ++k) {
-      to_x[k] = left + c[k] + scale * offset[2 * k];
-      to_y[k] = top + r[k] + scale * offset[2 * k + 1];
+    for (Int k = 0; k < blocks; ++k) {
+      to_x[k] = from_x[k] + c[k] + scale * by[2 * k];
+      to_y[k] = from_y[k] + r[k] + scale * by[2 * k + 1];
     }
   }
 
@@ -73,10 +91,10 @@ struct Points {
     const T width = T(s.width), height = T(s.height);
     // copies: members might be what the loop writes to, for all that the compiler knows
     const std::int32_t across = step, along = std::int32_t(s.width) * step, none = outside;
-    const T *px = x.data(), *py = y.data();
-    T *fx = right.data(), *fy = down.data();
-    T *s0 = share[0].data(), *s1 = share[1].data(), *s2 = share[2].data(), *s3 = share[3].data();
-    std::int32_t *t0 = token[0].data(), *t1 = token[1].data(), *t2 = token[2].data(), *t3 = token[3].data();
+    const T *px = x, *py = y;
+    T *fx = right, *fy = down;
+    T *s0 = share[0], *s1 = share[1], *s2 = share[2], *s3 = share[3];
+    std::int32_t *t0 = token[0], *t1 = token[1], *t2 = token[2], *t3 = token[3];
 #pragma omp simd
     for (Int k = 0; k < blocks; ++k) {
       const T left = std::floor(px[k]), top = std::floor(py[k]), beside = left + 1, below = top + 1;
@@ -103,9 +121,30 @@ struct Points {
     }
   }
 
-  // The softmax of each group's weights.
-  void soften(Int points) {
-    T* w = weight.data();
+  // The four tokens of a point beside each other, with their shares of the sum.
+  void interleave(std::int32_t* tokens, T* shares) const {
+    const T *w = weight, *s0 = share[0], *s1 = share[1], *s2 = share[2], *s3 = share[3];
+    const std::int32_t *t0 = token[0], *t1 = token[1], *t2 = token[2], *t3 = token[3];
+#pragma omp simd
+    for (Int k = 0; k < blocks; ++k) {
+      shares[4 * k] = w[k] * s0[k];
+      shares[4 * k + 1] = w[k] * s1[k];
+      shares[4 * k + 2] = w[k] * s2[k];
+      shares[4 * k + 3] = w[k] * s3[k];
+      tokens[4 * k] = t0[k];
+      tokens[4 * k + 1] = t1[k];
+      tokens[4 * k + 2] = t2[k];
+      tokens[4 * k + 3] = t3[k];
+    }
+  }
+
+  // The softmax of each group's weights. A usual number of points is known to the compiler: short loops cost more than
+  // what is in them.
+  template <int K>
+  void soften(Int given, Int count) {
+    const Int points = K ? K : given;
+    T* w = weight;
+    for (Int k = count; k < blocks; ++k) w[k] = 0;  // what earlier places left
     for (Int g = 0; g < count; g += points) {
       T largest = w[g];
       for (Int k = 1; k < points; ++k) largest = w[g + k] > largest ? w[g + k] : largest;
@@ -119,54 +158,67 @@ struct Points {
       const T each = 1 / sum;
       for (Int k = 0; k < points; ++k) w[g + k] *= each;
     }
-    for (Int k = count; k < blocks; ++k) w[k] = 0;  // and stays so: the next call's blocks begin with numbers
   }
 };
 
+// Of D channels, at `count` points: `places` and `shares` of their four tokens lie beside each other.
 template <typename T, int D>
-void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
-  const Int depth = D ? D : s.depth, dim = s.groups * depth;
-#pragma omp parallel num_threads(threads)
-  {
-    Points<T> points(given, s, s.groups, s.groups, 0);
-    const std::int32_t *t0 = points.token[0].data(), *t1 = points.token[1].data();
-    const std::int32_t *t2 = points.token[2].data(), *t3 = points.token[3].data();
-    const T *s0 = points.share[0].data(), *s1 = points.share[1].data(), *s2 = points.share[2].data();
-    const T *s3 = points.share[3].data(), *weight = points.weight.data();
-#pragma omp for schedule(static)
-    for (Int token = 0; token < s.batch * s.height * s.width; ++token) {
-      const T* image = given.value + token / (s.height * s.width) * s.height * s.width * dim;
-      points.find(given, s, token, 0);
-      for (Int group = 0; group < s.groups; ++group) {
-        const T* map = image + group * depth;
-        T* y = out + token * dim + group * depth;
-        T local[D ? D : 1];
-        T* sum = D ? local : y;  // in registers
-        for (Int d = 0; d < depth; ++d) sum[d] = 0;
-        for (Int k = group * s.points; k < (group + 1) * s.points; ++k) {
-          const T *v0 = map + t0[k] * depth, *v1 = map + t1[k] * depth;
-          const T *v2 = map + t2[k] * depth, *v3 = map + t3[k] * depth;
-          const T w = weight[k], w0 = w * s0[k], w1 = w * s1[k], w2 = w * s2[k], w3 = w * s3[k];
-#pragma omp simd
-          for (Int d = 0; d < depth; ++d) sum[d] += (w0 * v0[d] + w1 * v1[d]) + (w2 * v2[d] + w3 * v3[d]);
-        }
-        if (D)
-          for (Int d = 0; d < depth; ++d) y[d] = sum[d];
-      }
+void sum_tokens(const T* map, const std::int32_t* places, const T* shares, Int count, T* y, Int depth) {
+  if constexpr (D == 0) {
+    for (Int d = 0; d < depth; ++d) y[d] = 0;
+    for (Int k = 0; k < 4 * count; ++k) {
+      const T* token = map + places[k];
+      for (Int d = 0; d < depth; ++d) y[d] += shares[k] * token[d];
     }
+  } else {
+    constexpr int SUMS = D <= 16 ? 4 : 2;  // a sum waits for its last addition, several do not
+    T sums[SUMS][D] = {};
+    for (Int k = 0; k < 4 * count; k += 4)
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const T *token = map + places[k + i], share = shares[k + i];
+#pragma omp simd
+        for (int d = 0; d < D; ++d) sums[i % SUMS][d] += share * token[d];
+      }
+#pragma omp simd
+    for (int d = 0; d < D; ++d)
+      y[d] = SUMS == 4 ? (sums[0][d] + sums[1][d]) + (sums[2][d] + sums[SUMS - 1][d]) : sums[0][d] + sums[1][d];
   }
 }
 
-// The sum of D values, in pairs: in order it would wait for each addition.
+// A job is some groups of an image, or some of the outputs of these where there are more threads. It works on copies of
+// their maps, whose tokens are beside each other in the cache, each with one more for those outside.
 template <typename T, int D>
-T total(const T* x) {
-  if constexpr (D < 2) {
-    return D ? *x : T(0);
-  } else {
-    T half[D / 2];
-#pragma omp simd
-    for (int d = 0; d < D / 2; ++d) half[d] = x[d] + x[d + D / 2];
-    return total<T, D / 2>(half);
+void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
+  const Int depth = D ? D : s.depth, dim = s.groups * depth, tokens = s.height * s.width, area = (tokens + 1) * depth;
+  Int groups = std::min(s.groups, MOST_GROUPS);
+  while (s.groups % groups) --groups;
+  const Int maps = std::max<Int>(1, s.batch * (s.groups / groups)), parts = std::min((threads + maps - 1) / maps, tokens);
+#pragma omp parallel num_threads(threads)
+  {
+    Points<T> points(given, s, groups, depth, tokens * depth);
+    std::vector<std::int32_t> places(4 * points.blocks);
+    std::vector<T> shares(4 * points.blocks);
+    Buffer<T> copied(groups * area);
+#pragma omp for schedule(static)
+    for (Int job = 0; job < s.batch * (s.groups / groups) * parts; ++job) {
+      const Int image = job / parts / (s.groups / groups) * tokens, group = job / parts % (s.groups / groups) * groups;
+      const Int begin = image + job % parts * tokens / parts, end = image + (job % parts + 1) * tokens / parts;
+      for (Int n = 0; n < tokens; ++n)
+        for (Int g = 0; g < groups; ++g)
+          std::copy_n(given.value + (image + n) * dim + (group + g) * depth, depth, copied.data() + g * area + n * depth);
+      for (Int first = begin; first < end; first += points.places) {
+        const Int last = std::min(first + points.places, end);
+        points.find(given, s, first, last, group);
+        points.interleave(places.data(), shares.data());
+        for (Int g = 0; g < groups; ++g)
+          for (Int token = first; token < last; ++token) {
+            const Int point = 4 * ((token - first) * groups + g) * s.points;
+            sum_tokens<T, D>(copied.data() + g * area, places.data() + point, shares.data() + point, s.points,
+                             out + token * dim + (group + g) * depth, depth);
+          }
+      }
+    }
   }
 }
 
@@ -208,26 +260,28 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
         std::copy_n(given.value + (image + n) * dim + group * depth, depth, map.data() + n * depth);
       std::fill(of_map.begin(), of_map.end(), T(0));
       for (Int token = image; token < image + tokens; ++token) {
-        points.find(given, s, token, group);
+        const Int place = (token - image) % points.places, start = place * s.points;
+        if (place == 0) points.find(given, s, token, std::min(token + points.places, image + tokens), group);
         const T* up = gradient + token * dim + group * depth;
         T* of_offset = of_offsets + 2 * (token * s.groups + group) * s.points;
         T* of_weight = of_weights + (token * s.groups + group) * s.points;
         for (Int k = 0; k < s.points; ++k) {
-          const T w = points.weight[k], right = points.right[k], down = points.down[k];
+          const Int point = start + k;
+          const T w = points.weight[point], right = points.right[point], down = points.down[point];
           const auto found = [&](int i) {  // the product of the gradient with a token
-            const Int at = points.token[i][k] * depth;
-            return add_share<T, D>(map.data() + at, up, w * points.share[i][k], of_map.data() + at, depth);
+            const Int at = points.token[i][point] * depth;
+            return add_share<T, D>(map.data() + at, up, w * points.share[i][point], of_map.data() + at, depth);
           };
           const T f0 = found(0), f1 = found(1), f2 = found(2), f3 = found(3), reach = w * given.scale;
-          of_weight[k] = points.share[0][k] * f0 + points.share[1][k] * f1 + points.share[2][k] * f2;
-          of_weight[k] += points.share[3][k] * f3;
+          of_weight[k] = points.share[0][point] * f0 + points.share[1][point] * f1 + points.share[2][point] * f2;
+          of_weight[k] += points.share[3][point] * f3;
           of_offset[2 * k] = reach * ((1 - down) * (f1 - f0) + down * (f3 - f2));
           of_offset[2 * k + 1] = reach * ((1 - right) * (f2 - f0) + right * (f3 - f1));
         }
         if (s.softmax) {
           T mean = 0;
-          for (Int k = 0; k < s.points; ++k) mean += points.weight[k] * of_weight[k];
-          for (Int k = 0; k < s.points; ++k) of_weight[k] = points.weight[k] * (of_weight[k] - mean);
+          for (Int k = 0; k < s.points; ++k) mean += points.weight[start + k] * of_weight[k];
+          for (Int k = 0; k < s.points; ++k) of_weight[k] = points.weight[start + k] * (of_weight[k] - mean);
         }
       }
       for (Int n = 0; n < tokens; ++n)

@@ -25,6 +25,19 @@ constexpr Int CHANNELS = 2 * LANES<T>;
 constexpr Int MOST = 6;                // columns, or taps, that are summed at once: twelve registers
 constexpr Int CACHED = 256 * 1024;     // bytes that a job works on
 
+// The sum of D values, in pairs: in order it would wait for each addition.
+template <typename T, int D>
+T total(const T* x) {
+  if constexpr (D < 2) {
+    return D ? *x : T(0);
+  } else {
+    T half[D / 2];
+#pragma omp simd
+    for (int d = 0; d < D / 2; ++d) half[d] = x[d] + x[d + D / 2];
+    return total<T, D / 2>(half);
+  }
+}
+
 // memory that begins with a line of the cache: no vector of it lies in two lines
 template <typename T>
 struct Aligned {
