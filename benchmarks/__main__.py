@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "newer": ("mixers", "--mixers", "newer"),
     "newer-train": ("mixers", "--mixers", "newer", "--train"),
     "kernels": ("kernels", "--rounds", "20"),
+    "matrix_share": ("matrix_share",),
     "startup": ("startup",),
     "fgsm": ("fgsm", "--rounds", "5"),
     "affinity": ("affinity",),

@@ -6,12 +6,14 @@
 
 One thread, seconds of the processor, the two settings in turn and in a new order each round. Prints a Markdown table:
 milliseconds with kernels, how many times as long the network takes without (95 % interval of the paired ratio), and
-which kernels ran. `--against FOLDER` compares with the mixers of another checkout, in a process of its own.
+which kernels ran. `--against FOLDER` compares with another checkout instead. Each network is in a process of its own,
+one for each checkout: where the memory of earlier networks lies decides some per cent of a pass.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import time
 import torch
 
 from stmbench.architectures.catalog import create_model
+from stmbench.kernels.setting import counted
 from stmbench.measure.backend_settings import keep_freed_memory
 from stmbench.measure.bootstrap import median_interval, paired_ratio
 
@@ -51,54 +54,58 @@ class Network:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """The other process: a time for each line that it reads."""
+    """The process of a network: for each line that it reads, a mode and a setting, a time and which kernels ran."""
     network = Network(options.serve, options.resolution, options.batch_size)
     for line in sys.stdin:
-        print(network.time(train=line.strip() == "train"), flush=True)
+        mode, os.environ[KERNELS] = line.split()
+        with counted() as calls:
+            seconds = network.time(train=mode == "training")
+        print(json.dumps([seconds, calls]), flush=True)
 
 
-class Other:
-    """The same network in another checkout."""
+class Served:
+    """A network in a process of its own, of the checkout in `folder`."""
 
     def __init__(self, folder: str, name: str, options: argparse.Namespace) -> None:
-        command = [sys.executable, __file__, "--serve", name]
+        command = [sys.executable, os.path.abspath(__file__), "--serve", name]
         command += ["--resolution", str(options.resolution), "--batch-size", str(options.batch_size)]
         environment = {**os.environ, "PYTHONPATH": folder}
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
         )
 
-    def time(self, *, train: bool) -> float:
-        """Seconds of the processor, there."""
+    def time(self, mode: str, setting: str) -> tuple[float, dict[str, int]]:
+        """Seconds of the processor, and how often each kernel ran."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
-        print("train" if train else "inference", file=stdin, flush=True)
-        return float(stdout.readline())
+        print(mode, setting, file=stdin, flush=True)
+        seconds, calls = json.loads(stdout.readline())
+        return seconds, calls
 
 
 def compared(name: str, options: argparse.Namespace) -> None:
     """The two rows of one network."""
-    from stmbench.kernels.setting import counted
-
-    network = Network(name, options.resolution, options.batch_size)
-    other = Other(options.against, name, options) if options.against else network
-    for train in (False, True):
-        with counted() as calls:
-            network.time(train=train)
-        other.time(train=train)
-        seconds: dict[str, list[float]] = {"auto": [], "off": []}
-        for turn in range(options.rounds):
-            for setting in ("auto", "off") if turn % 2 else ("off", "auto"):
-                os.environ[KERNELS] = "auto" if options.against else setting
-                chosen = network if setting == "auto" else other
-                seconds[setting].append(chosen.time(train=train))
-        os.environ[KERNELS] = "auto"
-        ratio = paired_ratio(seconds["off"], seconds["auto"])
-        ran = ", ".join(f"{count} {kernel}" for kernel, count in sorted(calls.items())) or "none"
-        milliseconds = 1000 * median_interval(seconds["auto"]).estimate
-        print(f"| {name} | {'training' if train else 'inference'} | {milliseconds:.1f} | {ratio.estimate:.2f} | "
+    here = os.getcwd()
+    ours = Served(here, name, options)
+    other = Served(os.path.abspath(options.against), name, options) if options.against else ours
+    sides = {"ours": (ours, "auto"), "other": (other, "auto" if options.against else "off")}
+    for mode in ("inference", "training"):
+        seconds: dict[str, list[float]] = {side: [] for side in sides}
+        for turn in range(options.rounds + 1):
+            for side in ("ours", "other") if turn % 2 else ("other", "ours"):
+                network, setting = sides[side]
+                spent, calls = network.time(mode, setting)
+                if side == "ours":
+                    ran = ", ".join(f"{count} {kernel}" for kernel, count in sorted(calls.items())) or "none"
+                if turn:  # the first is a warm-up
+                    seconds[side].append(spent)
+        ratio = paired_ratio(seconds["other"], seconds["ours"])
+        milliseconds = 1000 * median_interval(seconds["ours"]).estimate
+        print(f"| {name} | {mode} | {milliseconds:.1f} | {ratio.estimate:.2f} | "
               f"{ratio.low:.2f} to {ratio.high:.2f} | {ran} |", flush=True)  # fmt: skip
+    for served in {ours, other}:
+        served.process.communicate()
 
 
 def main() -> None:

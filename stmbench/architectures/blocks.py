@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import cast
 
 import torch
@@ -10,9 +11,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stmbench.architectures.base import REMEDY
-from stmbench.architectures.layers import mlp_macs, resized_position
-from stmbench.architectures.timm_layers import drop_path, mlp
+from stmbench.architectures.layers import Mlp, resized_position
+from stmbench.architectures.timm_layers import drop_path
 from stmbench.errors import require
+from stmbench.kernels import mlp as kernels
+from stmbench.kernels.setting import are_ready
+from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged
+
+ENOUGH = 2**15  # numbers of a map for the MLP's kernel: with fewer the calls take longer than the work
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,17 +81,17 @@ class TransformerBlock(MixerBlock):
     def __init__(self, mixer: nn.Module, config: BlockConfig) -> None:
         super().__init__(mixer, config)
         self.norm2 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = mlp(config.dim, config.hidden)
+        self.mlp = Mlp(config.dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C). A position embedding goes into the mixer alone."""
         x = super().forward(x, position)
-        return cast(Tensor, self.branch2(x, self.mlp(self.norm2(x))))
+        return residual_mlp(x, x, self.norm2, self.mlp, self.branch2)
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds besides the mixer's, by part of the network."""
-        return {"mlps": mlp_macs(self.mlp, height, width)}
+        return {"mlps": self.mlp.macs(height, width)}
 
 
 class ConvNextBlock(nn.Module):
@@ -96,16 +102,17 @@ class ConvNextBlock(nn.Module):
         config.require_mlp()
         self.mixer = mixer
         self.norm1 = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = mlp(config.dim, config.hidden)
+        self.mlp = Mlp(config.dim, config.hidden)
         self.branch1 = Branch(config)
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C). A position embedding goes into the mixer alone."""
-        return cast(Tensor, self.branch1(x, self.mlp(self.norm1(self.mixer(x if position is None else x + position)))))
+        mixed = self.mixer(x if position is None else x + position)
+        return residual_mlp(x, mixed, self.norm1, self.mlp, self.branch1)
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds besides the mixer's, by part of the network."""
-        return {"mlps": mlp_macs(self.mlp, height, width)}
+        return {"mlps": self.mlp.macs(height, width)}
 
 
 class Branch(nn.Module):
@@ -122,6 +129,44 @@ class Branch(nn.Module):
             dropped: Tensor = x + self.drop_path(y if self.scale is None else self.scale * y)
             return dropped
         return x + y if self.scale is None else torch.addcmul(x, self.scale, y)  # one pass over memory
+
+
+def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch: Branch) -> Tensor:
+    """branch(x, mlp(norm(y))): x and y (B, H, W, C) -> (B, H, W, C), some tokens at a time where that is the same."""
+    weights = _weights(norm, mlp, branch) if is_eager_on_cpu(x) and x.numel() >= ENOUGH else None
+    if weights is None or not _are_plain(x, y, *weights) or torch.is_autocast_enabled("cpu") or not are_ready():
+        return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
+    given = None
+    if isinstance(norm, nn.LayerNorm):
+        *weights, weight, bias = weights
+        given = kernels.Norm(weight=weight, bias=bias, eps=norm.eps)
+    scale, up, up_bias, down, down_bias = weights
+    layers = kernels.Layers(up=up, up_bias=up_bias, down=down, down_bias=down_bias)
+    return kernels.residual_mlp(x, y, given, layers, scale)
+
+
+def _weights(norm: nn.Module | None, mlp: Mlp, branch: Branch) -> list[Tensor] | None:
+    """Of the branch, the MLP and the norm; None where a part is not what it was built as, is watched, or has chance."""
+    parts = [(branch, Branch), (mlp, Mlp), (mlp.fc1, nn.Linear), (mlp.fc2, nn.Linear)]
+    if norm is not None:
+        parts.append((norm, nn.LayerNorm))
+    if branch.training or not all(itertools.starmap(is_unchanged, parts)):
+        return None
+    up, down = mlp.fc1, mlp.fc2
+    scale = torch.ones_like(up.weight[0]) if branch.scale is None else branch.scale
+    weights = [scale, up.weight, up.bias, down.weight, down.bias]
+    return [*weights, norm.weight, norm.bias] if isinstance(norm, nn.LayerNorm) else weights
+
+
+def _are_plain(*tensors: Tensor) -> bool:
+    """Whether all are of float32 on a CPU, of no subclass, and without a gradient."""
+    is_recorded = torch.is_grad_enabled()
+    for tensor in tensors:
+        if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype is not torch.float32 or not tensor.is_cpu:
+            return False
+        if is_recorded and tensor.requires_grad:
+            return False
+    return True
 
 
 class Stage(nn.Module):

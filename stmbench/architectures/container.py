@@ -26,16 +26,15 @@ from stmbench.architectures.base import (
     NamedModel,
     build_backbone,
 )
-from stmbench.architectures.blocks import BlockConfig, Branch, Stage
+from stmbench.architectures.blocks import BlockConfig, Branch, Stage, residual_mlp
 from stmbench.architectures.layers import (
     ChannelsLastBatchNorm,
     ChannelsLastConv,
     ImageEmbedding,
+    Mlp,
     PatchEmbedding,
     PoolingHead,
-    mlp_macs,
 )
-from stmbench.architectures.timm_layers import mlp
 from stmbench.errors import require
 from stmbench.mixers.base import MIXERS, SCALES, MixerEntry
 
@@ -102,20 +101,19 @@ class ContainerBlock(nn.Module):
         self.mixer = mixer
         self.branch1 = Branch(config)
         self.norm2 = ChannelsLastBatchNorm(dim, eps=config.norm_eps)
-        self.mlp = mlp(dim, config.hidden)
+        self.mlp = Mlp(dim, config.hidden)
         self.branch2 = Branch(config)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         x = x + self.position(x)
         x = self.branch1(x, self.mixer(self.norm1(x)))
-        y: Tensor = self.branch2(x, self.mlp(self.norm2(x)))
-        return y
+        return residual_mlp(x, self.norm2(x), None, self.mlp, self.branch2)
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds besides the mixer's, by part of the network."""
         positions = height * width * self.position.weight.numel()
-        return {"mlps": mlp_macs(self.mlp, height, width), "positions": positions}
+        return {"mlps": self.mlp.macs(height, width), "positions": positions}
 
 
 class ContainerNet(Backbone):

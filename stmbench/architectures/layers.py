@@ -1,11 +1,9 @@
-"""Layers of channels-last maps (B, H, W, C): convolutions, batch norm, stems, transitions, heads; position embeddings.
+"""Layers of channels-last maps (B, H, W, C): convolutions, norms, MLPs, stems, transitions, heads; position embeddings.
 
 A permuted channels-last tensor is a tensor in PyTorch's channels_last memory format, so no layer here copies its input.
 """
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -135,6 +133,24 @@ class ImageEmbedding(PatchEmbedding):
         return super().forward(to_channels_last(image))
 
 
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them: (..., C) -> (..., C)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return y
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds for a map of height x width."""
+        return height * width * (self.fc1.weight.numel() + self.fc2.weight.numel())
+
+
 EXPANSION = 1.5  # of the channels, before pooling
 
 
@@ -202,8 +218,3 @@ def resized_position(table: Tensor, height: int, width: int) -> Tensor:
 def new_position(size: tuple[int, int], dim: int) -> Tensor:
     """First values (1, H, W, C) of a position embedding: a truncated normal of standard deviation 0.02."""
     return nn.init.trunc_normal_(torch.empty(1, *size, dim), std=0.02)
-
-
-def mlp_macs(mlp: nn.Module, height: int, width: int) -> int:
-    """Multiply-adds of a two-layer MLP on a map of height x width."""
-    return height * width * 2 * cast(nn.Linear, mlp.fc1).weight.numel()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from timm.layers.blur_pool import BlurPool2d
     from timm.layers.drop import DropPath
-    from timm.layers.mlp import Mlp
 
 
 def drop_path(rate: float) -> DropPath:
@@ -19,13 +18,6 @@ def drop_path(rate: float) -> DropPath:
     from timm.layers.drop import DropPath
 
     return DropPath(rate)
-
-
-def mlp(dim: int, hidden: int) -> Mlp:
-    """(..., C) -> (..., C): two linear layers, `fc1` and `fc2`, with GELU between them."""
-    from timm.layers.mlp import Mlp
-
-    return Mlp(dim, hidden)
 
 
 def blur_pool(dim: int, stride: int) -> BlurPool2d:

@@ -50,18 +50,25 @@ class Library:
 
 
 def call(
-    name: str, tensors: tuple[Tensor | list[Tensor], ...], sizes: tuple[int, ...], scale: float | None = None
+    name: str,
+    tensors: tuple[Tensor | list[Tensor], ...],
+    sizes: tuple[int, ...],
+    scale: float | None = None,
+    *,
+    is_part: bool = False,
 ) -> None:
     """Run a kernel on tensors, contiguous unless the sizes say otherwise, of the first one's dtype: float32 or float64.
 
-    It writes into the last ones. A list becomes an array of pointers. `scale` is for kernels that take one.
+    It writes into the last ones. A list becomes an array of pointers. `scale` is for kernels that take one. A part of
+    another kernel, which counts its own calls, is not counted.
     """
     import torch
 
     functions = load().functions
     if functions is None:  # a graph that was compiled with the kernels, in a process without them
         raise RuntimeError(f"the kernel {name} is not there: {load().reason}")
-    CALLS[name] += 1
+    if not is_part:
+        CALLS[name] += 1
     # ctypes lets other threads run while the kernel does
     dtype = next(tensor.dtype for tensor in tensors if not isinstance(tensor, list))
     getattr(functions, f"{name}_{str(dtype).removeprefix('torch.')}")(

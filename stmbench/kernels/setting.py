@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from stmbench.errors import require
+from stmbench.errors import ConfigError
 from stmbench.kernels import library
 
 CHOICES = ("auto", "all", "off")
@@ -21,12 +21,9 @@ WHOLE = (torch.float32, torch.float64)  # what kernels work in
 def choice() -> str:
     """What the variable says. Raises ConfigError for a word that it does not know."""
     chosen = os.environ.get(library.VARIABLE, "auto").strip().lower() or "auto"
-    require(
-        chosen in CHOICES,
-        f"{library.VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}",
-        chosen,
-        "set it to one of these",
-    )
+    if chosen not in CHOICES:
+        expected = f"{library.VARIABLE} {', '.join(CHOICES[:-1])} or {CHOICES[-1]}"
+        raise ConfigError(expected, repr(chosen), "set it to one of these")
     return chosen
 
 

@@ -15,8 +15,8 @@ stages      options that have a value for each stage
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
-compiled. `is_eager_on_cpu` and `needs_gradient` say where other kernels may be used, `without_autocast` keeps sums in
-float32.
+compiled. `is_eager_on_cpu`, `needs_gradient` and `is_unchanged` say where other kernels may be used, `without_autocast`
+keeps sums in float32.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, ParamSpec
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stmbench.kernels.setting import is_transformed
 
@@ -115,6 +115,14 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
 def needs_gradient(*tensors: Tensor) -> bool:
     """Whether the backward pass will go through an operation on these tensors."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether calling a module does what `kind` says and nothing else: nobody replaced it or its forward, or watches
+    it."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    is_watched = any(hooks) or torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return type(module) is kind and "forward" not in vars(module) and not is_watched
 
 
 def renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:

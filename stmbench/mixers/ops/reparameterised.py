@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.kernels.setting import WHOLE
-from stmbench.mixers.ops import is_eager_on_cpu
+from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged
 from stmbench.mixers.ops.depthwise import DepthwiseConv
 
 M = TypeVar("M", bound=nn.Module)
@@ -101,9 +101,10 @@ class NormedLinear(nn.Module):
 
 def _is_fixed(norm: nn.Module) -> bool:
     """Whether a norm is an affine map that nobody watches: in eval mode, with statistics of its own."""
-    is_watched = norm._forward_hooks or norm._forward_pre_hooks or norm._backward_hooks
-    is_plain = type(norm) is nn.BatchNorm2d and norm.affine and norm.running_var is not None
-    return is_plain and not norm.training and not is_watched
+    if not is_unchanged(norm, nn.BatchNorm2d):
+        return False
+    assert isinstance(norm, nn.BatchNorm2d)
+    return norm.affine and norm.running_var is not None and not norm.training
 
 
 def affine(norm: nn.Module, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
