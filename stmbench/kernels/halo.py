@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
@@ -36,7 +35,7 @@ def halo_tokens_backward(
     of_keys: Tensor, of_values: Tensor, shape: list[int], heads: int, window: int, before: int, reach: int
 ) -> Tensor:
     """The gradient of kv, of `shape`: every token's is a sum over the windows whose keys it is among."""
-    of_kv = torch.empty(shape, dtype=of_keys.dtype)
+    of_kv = of_keys.new_empty(shape)
     sizes = _sizes(shape, heads, window, before, reach)
     call("halo_tokens_backward", (of_keys.contiguous(), of_values.contiguous(), of_kv), sizes)
     return of_kv

@@ -46,12 +46,12 @@ def residual_mlp(x: Tensor, y: Tensor, norm: Norm | None, layers: Layers, scale:
         (..., C), contiguous.
     """
     CALLS["residual_mlp"] += 1
-    out = torch.empty(x.shape)
+    out = x.new_empty(x.shape)
     hidden, dim = layers.up.shape
     residuals, inputs, sums = (tensor.reshape(-1, dim) for tensor in (x.contiguous(), y.contiguous(), out))
     up_bias, down_bias, scale = layers.up_bias.contiguous(), layers.down_bias.contiguous(), scale.contiguous()
     most = min(PART * torch.get_num_threads(), len(sums))
-    room = [torch.empty(most, width) for width in (hidden, dim, dim)]
+    room = [out.new_empty(most, width) for width in (hidden, dim, dim)]
     for first in range(0, len(sums), max(most, 1)):
         given, residual, to = (tensor[first : first + most] for tensor in (inputs, residuals, sums))
         units, normed, mixed = (each[: len(to)] for each in room)

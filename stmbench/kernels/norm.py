@@ -21,7 +21,7 @@ def norm(tensors: Sequence[Tensor]) -> float:
     # little is asked of each tensor: a small network's step has 150 of them and takes 30 ms
     is_plain = first in WHOLE and all(tensor.is_cpu for tensor in tensors)
     if is_plain and {tensor.dtype for tensor in tensors} == {first} and are_ready():
-        found = torch.empty((), dtype=first)
+        found = tensors[0].new_empty(())
         dense = [tensor.contiguous() for tensor in tensors]
         call("norm", (dense, found), (len(dense), *map(Tensor.numel, dense)))
         return float(found)

@@ -73,7 +73,7 @@ def _channels_inside(tensor: Tensor) -> Tensor:
 
 
 def _scales(regions: Tensor, scales: list[float]) -> Tensor:
-    return torch.tensor(scales, dtype=regions.dtype)
+    return regions.new_tensor(scales)
 
 
 def _cuts(maps: list[Tensor], regions: Tensor, height: int, width: int) -> Tensor:

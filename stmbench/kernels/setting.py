@@ -42,8 +42,8 @@ are_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
-    """Whether the kernels take these tensors: all on one of `devices`, in no trace or export, which shows the plain
-    form, and in no function transform or forward mode, which need derivatives that the kernels have not."""
+    """Whether the kernels take these tensors: all on one of `devices`, in no trace, export or dispatch mode, which show
+    the plain form, and in no function transform or forward mode, which need derivatives that the kernels have not."""
     if torch.jit.is_tracing() or _is_exporting():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         return False
     if is_transformed():
@@ -59,10 +59,13 @@ def can_run_in(x: Tensor, *weights: Tensor) -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether torch.func's vmap, grad or jvp is at work, or forward mode; while a graph is compiled it does not say."""
+    """Whether torch.func's vmap, grad or jvp is at work, forward mode, or a mode that is shown every operation, as
+    PyTorch's own counter of FLOPs; while a graph is compiled it does not say."""
     if torch.compiler.is_compiling():
         return False
-    return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
+    is_shown = torch._C._len_torch_dispatch_stack() > 0
+    is_functional = torch._C._functorch.peek_interpreter_stack() is not None
+    return is_shown or is_functional or torch.autograd.forward_ad._current_level >= 0
 
 
 def _is_exporting() -> bool:

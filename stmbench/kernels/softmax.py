@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stmbench.kernels.library import call
@@ -25,7 +24,7 @@ def relative_softmax(logits: Tensor, vertical: Tensor, horizontal: Tensor, scale
     Returns:
         (..., rows * columns), of sum 1.
     """
-    shares = torch.empty(logits.shape, dtype=logits.dtype)
+    shares = logits.new_empty(logits.shape)
     given = (logits.contiguous(), vertical.contiguous(), horizontal.contiguous())
     call("relative_softmax", (*given, shares), _rows(vertical, horizontal), scale)
     return shares
@@ -63,7 +62,7 @@ def biased_softmax(logits: Tensor, bias: Tensor, scale: float) -> Tensor:
     Returns:
         (A, B, queries, keys), of sum 1.
     """
-    shares = torch.empty(logits.shape, dtype=logits.dtype)
+    shares = logits.new_empty(logits.shape)
     call("biased_softmax", (logits.contiguous(), bias.contiguous(), shares), (*logits.shape, *bias.shape[:2]), scale)
     return shares
 

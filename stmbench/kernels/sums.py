@@ -37,7 +37,7 @@ def deformable_sums(
     Returns:
         (B, H, W, C).
     """
-    y = torch.empty(value.shape, dtype=value.dtype)
+    y = value.new_empty(value.shape)
     offsets, weights = inner(offsets, 2), inner(weights, 1)
     sizes = _points(value, offsets, weights, softmax)
     call("deformable_sums", (value.contiguous(), offsets, weights, grid.contiguous(), y), sizes, scale)
@@ -87,7 +87,7 @@ def grouped_sums(values: Tensor, weights: Tensor, side: int) -> Tensor:
     Returns:
         (B, H, W, C).
     """
-    y = torch.empty(values.shape, dtype=values.dtype)
+    y = values.new_empty(values.shape)
     call("grouped_sums", (values.contiguous(), weights.contiguous(), y), _taps(values, weights, side, 1))
     return y
 
@@ -107,7 +107,7 @@ def interleaved_sums(values: Tensor, weights: Tensor, side: int, halves: int) ->
 
     With `halves` 2 each half of the channels has half of the groups, and they interleave within it.
     """
-    y = torch.empty(values.shape, dtype=values.dtype)
+    y = values.new_empty(values.shape)
     call("interleaved_sums", (values.contiguous(), weights.contiguous(), y), _taps(values, weights, side, halves))
     return y
 
@@ -127,7 +127,7 @@ def _taps(values: Tensor, weights: Tensor, side: int, halves: int) -> tuple[int,
 
 def _like(*tensors: Tensor) -> Any:
     """One contiguous tensor for each, not filled."""
-    return tuple(torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device) for tensor in tensors)
+    return tuple(tensor.new_empty(tensor.shape) for tensor in tensors)
 
 
 def _register_triton() -> None:

@@ -232,7 +232,7 @@ def neighbourhood_sums_backward(
     """The gradients of values and weights."""
     values, gradient = values.contiguous(), gradient.contiguous()
     of_values = _summed(gradient, weights, side, halves, interleaved, sign=-1)
-    of_weights = torch.empty(weights.shape, dtype=weights.dtype, device=weights.device)
+    of_weights = weights.new_empty(weights.shape)
     count, sizes, names = _neighbourhood_sizes(values, weights, side, halves, interleaved)
     if count:
         _neighbourhood_weights[(triton.cdiv(count, ROWS),)](values, gradient, of_weights, count, *sizes, **names)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from stmbench.commands import app
@@ -153,6 +154,37 @@ def test_gradients_come_in_batches_too() -> None:
     )
     for row, output in zip(rows, outputs, strict=True):
         torch.testing.assert_close(row, torch.autograd.grad(output, x, retain_graph=True)[0])
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["halo_attn", "sw_attn", "dcnv3", "cot"])
+def test_pytorchs_counter_of_flops_sees_the_plain_form(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixer, x = built(name).eval(), images()
+
+    def flops() -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            mixer(x)
+        return counter.get_total_flops()
+
+    with setting.counted() as calls:
+        found = flops()
+    assert not calls
+    monkeypatch.setenv("STMBENCH_KERNELS", "off")
+    assert found == flops() > 0
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", RUN)
+def test_a_default_dtype_changes_nothing(name: str) -> None:
+    mixer, x = built(name), images()
+    expected = step(mixer, mixer, x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = step(mixer, mixer, x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
 
 
 def test_an_unknown_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,18 @@ def test_a_block_gives_what_its_parts_give(
 
 
 @needs_kernels
+def test_a_default_dtype_changes_nothing() -> None:
+    block, x = built(), images()
+    expected = block(x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = block(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@needs_kernels
 def test_images_one_by_one_and_permuted() -> None:
     block, x = built(), images()
     torch.testing.assert_close(block(x)[:1], block(x[:1].repeat(4, 1, 1, 1))[:1], rtol=0, atol=1e-5)
