@@ -42,7 +42,8 @@ struct Points {
         blocks(whole_blocks(places * each)),
         step(std::int32_t(step)),
         outside(std::int32_t(outside)) {
-    const Int lines = (blocks * Int(sizeof(T)) + 127) / 128 | 1, apart = 128 * lines / Int(sizeof(T));
+    // an odd number of pairs of lines: a load waits for an earlier store whose address ends in the same twelve bits
+    const Int pairs = (blocks * Int(sizeof(T)) + 127) / 128 | 1, apart = 128 * pairs / Int(sizeof(T));
     memory.resize(15 * apart);
     marks.resize(4 * apart);
     T* next = memory.data();
