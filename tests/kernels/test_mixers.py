@@ -211,6 +211,8 @@ def test_a_profile_says_which_kernels_ran(batch: tuple[str, ...], tmp_path: Path
     assert found.exit_code == 0, found.output
     rows = Store(tmp_path / "out").read()
     calls = rows[rows["metric"] == "kernel_calls"]
-    of_mlps = [] if batch else [["residual_mlp", 8]]  # maps of two small images are not worth it
-    assert calls[["condition", "value"]].to_numpy().tolist() == [["deformable_sums", 8], *of_mlps]
+    ran = calls.set_index("condition")["value"].to_dict()
+    assert ran.pop("deformable_sums") == 8
+    # the default is found by timing; maps of two small images are not worth it
+    assert set(ran) == (set() if batch else {"residual_mlp"})
     assert "deformable sums" in (tmp_path / "out" / "profile.html").read_text(encoding="utf-8")
