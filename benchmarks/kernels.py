@@ -80,7 +80,10 @@ class Served:
         assert stdin is not None
         assert stdout is not None
         print(mode, setting, file=stdin, flush=True)
-        seconds, calls = json.loads(stdout.readline())
+        line = stdout.readline()
+        if not line:
+            raise SystemExit(f"{mode} failed in {self.process.args}")
+        seconds, calls = json.loads(line)
         return seconds, calls
 
 
