@@ -15,10 +15,10 @@ from stmbench.architectures.layers import Mlp, resized_position
 from stmbench.architectures.timm_layers import drop_path
 from stmbench.errors import require
 from stmbench.kernels import mlp as kernels
-from stmbench.kernels.setting import are_ready
-from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged
+from stmbench.kernels.setting import can_run_in
+from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged, needs_gradient
 
-ENOUGH = 2**15  # numbers of a map for the MLP's kernel: with fewer the calls take longer than the work
+ENOUGH = 2**15  # size of the smallest map, in numbers, whose MLP is worth the calls of its kernel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,39 +134,36 @@ class Branch(nn.Module):
 def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch: Branch) -> Tensor:
     """branch(x, mlp(norm(y))): x and y (B, H, W, C) -> (B, H, W, C), some tokens at a time where that is the same."""
     weights = _weights(norm, mlp, branch) if is_eager_on_cpu(x) and x.numel() >= ENOUGH else None
-    if weights is None or not _are_plain(x, y, *weights) or torch.is_autocast_enabled("cpu") or not are_ready():
-        return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
-    given = None
-    if isinstance(norm, nn.LayerNorm):
-        *weights, weight, bias = weights
-        given = kernels.Norm(weight=weight, bias=bias, eps=norm.eps)
-    scale, up, up_bias, down, down_bias = weights
-    layers = kernels.Layers(up=up, up_bias=up_bias, down=down, down_bias=down_bias)
-    return kernels.residual_mlp(x, y, given, layers, scale)
+    if weights is not None and _kernel_takes(x, y, weights):
+        return kernels.residual_mlp(x, y, weights)
+    return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
 
 
-def _weights(norm: nn.Module | None, mlp: Mlp, branch: Branch) -> list[Tensor] | None:
-    """Of the branch, the MLP and the norm; None where a part is not what it was built as, is watched, or has chance."""
+def _weights(norm: nn.Module | None, mlp: Mlp, branch: Branch) -> kernels.Weights | None:
+    """Of the parts; None where one is not what it was built as, is watched, or drops branches at random."""
     parts = [(branch, Branch), (mlp, Mlp), (mlp.fc1, nn.Linear), (mlp.fc2, nn.Linear)]
     if norm is not None:
         parts.append((norm, nn.LayerNorm))
     if branch.training or not all(itertools.starmap(is_unchanged, parts)):
         return None
     up, down = mlp.fc1, mlp.fc2
-    scale = torch.ones_like(up.weight[0]) if branch.scale is None else branch.scale
-    weights = [scale, up.weight, up.bias, down.weight, down.bias]
-    return [*weights, norm.weight, norm.bias] if isinstance(norm, nn.LayerNorm) else weights
+    return kernels.Weights(
+        up=up.weight,
+        up_bias=up.bias,
+        down=down.weight,
+        down_bias=down.bias,
+        scale=torch.ones_like(up.weight[0]) if branch.scale is None else branch.scale,
+        norm=(norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else None,
+        eps=norm.eps if isinstance(norm, nn.LayerNorm) else 0.0,
+    )
 
 
-def _are_plain(*tensors: Tensor) -> bool:
-    """Whether all are of float32 on a CPU, of no subclass, and without a gradient."""
-    is_recorded = torch.is_grad_enabled()
-    for tensor in tensors:
-        if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype is not torch.float32 or not tensor.is_cpu:
-            return False
-        if is_recorded and tensor.requires_grad:
-            return False
-    return True
+def _kernel_takes(x: Tensor, y: Tensor, weights: kernels.Weights) -> bool:
+    """Whether all are plain tensors of float32 that fit each other, and no gradient is asked for."""
+    tensors = (x, y, *weights.tensors)
+    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and not tensor.is_neg() for tensor in tensors)
+    in_single = are_plain and x.dtype == torch.float32 and can_run_in(*tensors)
+    return in_single and not needs_gradient(*tensors) and weights.fit(x, y)
 
 
 class Stage(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from stmbench.kernels.depthwise import GROUPS, pixels
-from stmbench.kernels.library import call
+from stmbench.kernels.library import call, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -29,6 +29,9 @@ def branches(
     Returns:
         (B, H, W, C).
     """
+    require_shapes((taps, (_weights(shapes),)), (x, (*x.shape[:3], max(x.shape[3], sum(shapes[::3])))))
+    if bias is not None:
+        require_shapes((bias, (sum(shapes[::3]),)))
     y, x = x.new_empty(x.shape), pixels(x)
     sizes = (int(turned), int(kept), int(bias is not None), *_sizes(x, shapes))
     call("branches", (x, taps.contiguous(), taps if bias is None else bias.contiguous(), y), sizes)
@@ -39,6 +42,7 @@ def branches(
 def branches_of_taps(gradient: Tensor, x: Tensor, shapes: list[int]) -> Tensor:
     """(weights,): the gradient of `taps`, of each the sum over images and positions of `gradient` (B, H, W, C) times
     what it finds in `x`."""
+    require_shapes((gradient, tuple(x.shape)))
     gradient, x, groups = pixels(gradient), pixels(x), max(1, min(GROUPS, len(x)))
     found = x.new_zeros((groups, _weights(shapes)))
     call("branches_of_taps", (gradient, x, found), (gradient.stride(2), groups, *_sizes(x, shapes)))

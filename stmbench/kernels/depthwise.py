@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stmbench.kernels.library import call, dense
+from stmbench.kernels.library import call, dense, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 GROUPS = 8  # of images whose sums are added last: of any number of threads the sums are the same
@@ -27,6 +27,9 @@ def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, tur
     Returns:
         (B, H, W, C).
     """
+    require_shapes((kernel, (x.shape[3], 1, *kernel.shape[2:])))
+    if bias is not None:
+        require_shapes((bias, (x.shape[3],)))
     y, x = x.new_empty(x.shape), pixels(x)
     sizes = (*x.shape, *kernel.shape[2:], dilation, x.stride(2), int(turned), int(bias is not None))
     call("depthwise", (x, kernel.contiguous(), kernel if bias is None else bias.contiguous(), y), sizes)
@@ -37,6 +40,7 @@ def depthwise(x: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int, tur
 def depthwise_of_kernel(gradient: Tensor, x: Tensor, down: int, across: int, dilation: int) -> Tensor:
     """(C, 1, down, across): the kernel's gradient, of each tap the sum over images and positions of `gradient`
     (B, H, W, C) times what the tap finds in `x`."""
+    require_shapes((gradient, tuple(x.shape)))
     gradient, x, groups = pixels(gradient), pixels(x), max(1, min(GROUPS, len(x)))
     found = x.new_empty((groups, x.shape[3], 1, down, across))
     sizes = (*x.shape, down, across, dilation, x.stride(2), gradient.stride(2), groups)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmbench.kernels.library import call
+from stmbench.kernels.library import call, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -34,6 +34,7 @@ def from_spectrum(coefficients: Tensor, width: int, halved: bool = False) -> Ten
     """The inverse: complex (B, H, W // 2 + 1, C) -> (B, H, W, C). `halved`: columns that stand for their conjugates too
     count half, as in the gradient of `spectrum`. Imaginary parts of what is its own conjugate are ignored."""
     batch, height, _, dim = coefficients.shape
+    require_shapes((coefficients, (batch, height, width // 2 + 1, dim)))
     parts = torch.view_as_real(coefficients.resolve_conj()).contiguous()
     x = parts.new_empty((batch, height, width, dim))
     call("from_spectrum", (parts, x), (batch, height, width, dim, int(halved)))

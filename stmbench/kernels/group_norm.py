@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmbench.kernels.library import call
+from stmbench.kernels.library import call, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -29,6 +29,7 @@ def group_norm(
     Returns:
         (B, C, H, W), channels_last; each group's mean and the inverse of its deviation, (B, groups).
     """
+    require_shapes((weight, (x.shape[1] // groups * groups,)), (bias, (x.shape[1],)))
     y, mean, rstd = _outputs(x, groups)
     given = (x.contiguous(memory_format=torch.channels_last), weight.contiguous(), bias.contiguous())
     call("group_norm", (*given, y, mean, rstd), _sizes(x, groups, relu), eps)

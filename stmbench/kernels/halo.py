@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stmbench.kernels.library import call
+from stmbench.kernels.library import call, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -25,6 +25,9 @@ def halo_tokens(kv: Tensor, heads: int, window: int, before: int, reach: int) ->
         Two tensors (B * windows, heads, reach^2, C / heads).
     """
     sizes = _sizes(kv.shape, heads, window, before, reach)
+    batch, height, width, channels = kv.shape
+    whole = (batch, height // window * window, width // window * window, channels // (2 * heads) * 2 * heads)
+    require_shapes((kv, whole))
     keys, values = _tokens(kv, sizes)
     call("halo_tokens", (kv.contiguous(), keys, values), sizes)
     return keys, values

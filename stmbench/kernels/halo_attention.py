@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stmbench.kernels.library import call, dense
+from stmbench.kernels.library import call, dense, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -24,7 +24,7 @@ def halo_attention(
         kv: (B, H, W, 2 C), head by head its keys, then its values.
         height_rel: (2 reach - 1, C / heads), R_h: row (key - query + reach - 1) with both counted from the tops of
             their windows.
-        width_rel: the same of columns.
+        width_rel: the same of columns. Rows of offsets that no query has to a key inside the map are not read.
         heads: among which the channels are split.
         window: side of a window.
         before: tokens above and left of it that belong to its keys.
@@ -34,8 +34,11 @@ def halo_attention(
         (B, H, W, C), head by head.
     """
     y, (batch, height, width, channels) = q.new_empty(q.shape), q.shape
+    depth, table = channels // heads, (2 * reach - 1, channels // heads)
+    require_shapes((q, (batch, height // window * window, width // window * window, heads * depth)))
+    require_shapes((kv, (batch, height, width, 2 * channels)), (height_rel, table), (width_rel, table))
     given = (dense(q), dense(kv), height_rel.contiguous(), width_rel.contiguous())
-    call("halo_attention", (*given, y), (batch, height, width, heads, channels // heads, window, before, reach))
+    call("halo_attention", (*given, y), (batch, height, width, heads, depth, window, before, reach))
     return y
 
 

@@ -69,14 +69,25 @@ def call(
         raise RuntimeError(f"the kernel {name} is not there: {load().reason}")
     if not is_part:
         CALLS[name] += 1
-    # ctypes lets other threads run while the kernel does
     dtype = next(tensor.dtype for tensor in tensors if not isinstance(tensor, list))
+    others = {each.dtype for each in tensors if not isinstance(each, list) and each.is_floating_point()} - {dtype}
+    if others or dtype not in (torch.float32, torch.float64):
+        found = ", ".join(map(str, (dtype, *others)))
+        raise ValueError(f"expected float32 or float64 for all that the kernel {name} takes, got {found}")
+    # ctypes lets other threads run while the kernel does
     getattr(functions, f"{name}_{str(dtype).removeprefix('torch.')}")(
         *map(_pointer, tensors),
         *(() if scale is None else (ctypes.c_double(scale),)),
         (ctypes.c_int64 * len(sizes))(*sizes),
         ctypes.c_int(torch.get_num_threads()),
     )
+
+
+def require_shapes(*expected: tuple[Tensor, tuple[int, ...]]) -> None:
+    """Raise ValueError unless each tensor has the shape beside it: kernels trust sizes and read whatever lies there."""
+    for tensor, shape in expected:
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"expected a tensor of shape {shape}, got {tuple(tensor.shape)}")
 
 
 def dense(tensor: Tensor) -> Tensor:

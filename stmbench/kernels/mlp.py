@@ -16,51 +16,47 @@ PART = 2048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Norm:
-    """A LayerNorm over C channels: weight and bias (C,)."""
+class Weights:
+    """Of two linear layers with `hidden` units between them, of the LayerNorm before them, None for none, and of the
+    residual branch that they are."""
 
-    weight: Tensor
-    bias: Tensor
-    eps: float
+    up: Tensor  # (hidden, C)
+    up_bias: Tensor  # (hidden,)
+    down: Tensor  # (C, hidden)
+    down_bias: Tensor  # (C,)
+    scale: Tensor  # (C,), of the branch
+    norm: tuple[Tensor, Tensor] | None  # weight and bias, (C,) each
+    eps: float  # of the norm
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return (self.up, self.up_bias, self.down, self.down_bias, self.scale, *(self.norm or ()))
+
+    def fit(self, x: Tensor, y: Tensor) -> bool:
+        """Whether all sizes are what they say, for maps of one shape: other sizes PyTorch would repeat, or refuse."""
+        (dim, hidden), shapes = (x.shape[-1], self.up.shape[0]), [tuple(tensor.shape) for tensor in self.tensors]
+        of_layers = [(hidden, dim), (hidden,), (dim, hidden)]
+        return x.shape == y.shape and shapes == of_layers + [(dim,)] * (len(shapes) - len(of_layers))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layers:
-    """An MLP's two linear layers: weights (H, C) and (C, H), biases (H,) and (C,)."""
-
-    up: Tensor
-    up_bias: Tensor
-    down: Tensor
-    down_bias: Tensor
-
-
-def residual_mlp(x: Tensor, y: Tensor, norm: Norm | None, layers: Layers, scale: Tensor) -> Tensor:
-    """x + scale * mlp(norm(y)), with GELU between the MLP's layers.
-
-    Args:
-        x, y: (..., C).
-        norm: None for none.
-        scale: (C,).
-
-    Returns:
-        (..., C), contiguous.
-    """
+def residual_mlp(x: Tensor, y: Tensor, weights: Weights) -> Tensor:
+    """x + scale * mlp(norm(y)), with GELU between the MLP's layers: x and y (..., C), which the weights must `fit`, ->
+    (..., C), contiguous."""
     CALLS["residual_mlp"] += 1
-    out = x.new_empty(x.shape)
-    hidden, dim = layers.up.shape
+    out, (hidden, dim) = x.new_empty(x.shape), weights.up.shape
     residuals, inputs, sums = (tensor.reshape(-1, dim) for tensor in (x.contiguous(), y.contiguous(), out))
-    up_bias, down_bias, scale = layers.up_bias.contiguous(), layers.down_bias.contiguous(), scale.contiguous()
+    up_bias, down_bias, scale, *norm = (tensor.contiguous() for tensor in weights.tensors if tensor.ndim == 1)
     most = min(PART * torch.get_num_threads(), len(sums))
     room = [out.new_empty(most, width) for width in (hidden, dim, dim)]
     for first in range(0, len(sums), max(most, 1)):
         given, residual, to = (tensor[first : first + most] for tensor in (inputs, residuals, sums))
         units, normed, mixed = (each[: len(to)] for each in room)
-        if norm is not None:
-            weights = norm.weight.contiguous(), norm.bias.contiguous()
-            call("layer_norm", (given, *weights, normed), normed.shape, norm.eps, is_part=True)
+        if norm:
+            call("layer_norm", (given, *norm, normed), normed.shape, weights.eps, is_part=True)
             given = normed
-        torch.mm(given, layers.up.t(), out=units)
+        torch.mm(given, weights.up.t(), out=units)
         call("add_gelu", (units, up_bias), units.shape, is_part=True)
-        torch.mm(units, layers.down.t(), out=mixed)
+        torch.mm(units, weights.down.t(), out=mixed)
         call("add_scaled", (residual, mixed, down_bias, scale, to), to.shape, is_part=True)
     return out

@@ -70,7 +70,8 @@ def describe(
     """
 
     def refuse(*_: object) -> None:
-        raise RuntimeError(f"{made} has no derivative: expected at most one backward pass through it, got two")
+        passes = ("at most one", "two") if "_backward" in str(made) else ("no", "one")
+        raise RuntimeError(f"{made} has no derivative: expected {passes[0]} backward pass through it, got {passes[1]}")
 
     torch.library.register_fake(made, shapes)
     torch.library.register_autograd(made, gradient or refuse, setup_context=keep)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stmbench.kernels.library import call
+from stmbench.kernels.library import call, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -41,6 +41,8 @@ def roi_align(
     Returns:
         (n, C, height, width), channels_last.
     """
+    require_shapes((regions, (len(regions), 5)), (levels, (len(regions),)))
+    require_shapes(*((each, (len(each), maps[0].shape[1], *each.shape[2:])) for each in maps))
     laid = [_channels_inside(each) for each in maps]
     cut = _cuts(maps, regions, height, width)
     numbers = _numbers(laid, height, width, sampling_ratio, aligned, len(regions))

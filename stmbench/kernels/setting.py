@@ -46,7 +46,7 @@ def can_run(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
     the plain form, and in no function transform or forward mode, which need derivatives that the kernels have not."""
     if torch.jit.is_tracing() or _is_exporting():  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         return False
-    if is_transformed():
+    if is_intercepted():
         return False
     kind = tensors[0].device.type
     return kind in devices and all(tensor.device.type == kind for tensor in tensors) and are_ready(kind)
@@ -58,14 +58,23 @@ def can_run_in(x: Tensor, *weights: Tensor) -> bool:
     return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, *weights)
 
 
-def is_transformed() -> bool:
-    """Whether torch.func's vmap, grad or jvp is at work, forward mode, or a mode that is shown every operation, as
-    PyTorch's own counter of FLOPs; while a graph is compiled it does not say."""
+def is_intercepted() -> bool:
+    """Whether operations do not simply run: torch.func's vmap, grad or jvp is at work, forward mode, or a mode that is
+    shown every operation, as PyTorch's own counter of FLOPs; while a graph is compiled it does not say."""
     if torch.compiler.is_compiling():
         return False
-    is_shown = torch._C._len_torch_dispatch_stack() > 0
+    before = torch._ops._len_torch_dispatch_stack_pre_dispatch()  # type: ignore[no-untyped-call]
+    is_shown = before + torch._C._len_torch_dispatch_stack() > 0
     is_functional = torch._C._functorch.peek_interpreter_stack() is not None
-    return is_shown or is_functional or torch.autograd.forward_ad._current_level >= 0
+    return is_shown or is_functional or torch.autograd.forward_ad._current_level >= 0 or _is_function_mode()
+
+
+def _is_function_mode() -> bool:
+    """Whether a mode replaces functions of PyTorch, other than the one that sets the device of new tensors."""
+    if not torch._C._len_torch_function_stack():
+        return False
+    modes = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    return any(type(mode).__name__ != "DeviceContext" for mode in modes)
 
 
 def _is_exporting() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stmbench.kernels.library import call
+from stmbench.kernels.library import call, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 
@@ -24,6 +24,8 @@ def relative_softmax(logits: Tensor, vertical: Tensor, horizontal: Tensor, scale
     Returns:
         (..., rows * columns), of sum 1.
     """
+    lead, rows, columns = tuple(logits.shape[:-1]), vertical.shape[-1], horizontal.shape[-1]
+    require_shapes((logits, (*lead, rows * columns)), (vertical, (*lead, rows)), (horizontal, (*lead, columns)))
     shares = logits.new_empty(logits.shape)
     given = (logits.contiguous(), vertical.contiguous(), horizontal.contiguous())
     call("relative_softmax", (*given, shares), _rows(vertical, horizontal), scale)
@@ -62,6 +64,8 @@ def biased_softmax(logits: Tensor, bias: Tensor, scale: float) -> Tensor:
     Returns:
         (A, B, queries, keys), of sum 1.
     """
+    outer, inner = (1 if own == 1 else whole for own, whole in zip(bias.shape, logits.shape[:2], strict=False))
+    require_shapes((bias, (outer, inner, *logits.shape[2:])))
     shares = logits.new_empty(logits.shape)
     call("biased_softmax", (logits.contiguous(), bias.contiguous(), shares), (*logits.shape, *bias.shape[:2]), scale)
     return shares

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from stmbench.kernels.library import CALLS, call, dense
+from stmbench.kernels.library import CALLS, call, dense, require_shapes
 from stmbench.kernels.operators import describe, operator
 
 DEVICES = ("cpu", "cuda")  # that these operators have kernels for
@@ -37,6 +37,7 @@ def deformable_sums(
     Returns:
         (B, H, W, C).
     """
+    _require_points(value, offsets, weights, grid)
     y = value.new_empty(value.shape)
     offsets, weights = inner(offsets, 2), inner(weights, 1)
     sizes = _points(value, offsets, weights, softmax)
@@ -67,6 +68,12 @@ def inner(tensor: Tensor, dims: int) -> Tensor:
     _, height, width = tensor.shape[:3]
     even = strides[1] == width * strides[2] and strides[0] == height * strides[1]
     return tensor if even else dense(tensor)
+
+
+def _require_points(value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor) -> None:
+    lead, (groups, points) = tuple(value.shape[:3]), weights.shape[3:]
+    require_shapes((value, (*lead, value.shape[3] // groups * groups)), (weights, (*lead, groups, points)))
+    require_shapes((offsets, (*lead, groups, points, 2)), (grid, (points, 2)))
 
 
 def _points(value: Tensor, offsets: Tensor, weights: Tensor, softmax: bool) -> tuple[int, ...]:
@@ -121,7 +128,14 @@ def interleaved_sums_backward(values: Tensor, weights: Tensor, side: int, halves
     return gradients
 
 
+def _require_taps(values: Tensor, weights: Tensor, side: int, halves: int) -> None:
+    lead, channels, groups = tuple(values.shape[:3]), values.shape[3], weights.shape[3]
+    require_shapes((values, (*lead, channels // groups * groups)))
+    require_shapes((weights, (*lead, groups // halves * halves, side**2)))
+
+
 def _taps(values: Tensor, weights: Tensor, side: int, halves: int) -> tuple[int, ...]:
+    _require_taps(values, weights, side, halves)
     return (*values.shape, weights.shape[3], side, halves)
 
 
@@ -134,8 +148,9 @@ def _register_triton() -> None:
     """The same operators on CUDA. Triton is imported when the first of them runs."""
 
     @torch.library.impl("stmbench::deformable_sums", "cuda")
-    def _(value: Tensor, offsets: Tensor, weights: Tensor, *rest: Any) -> Tensor:
-        found: Tensor = _triton("deformable_sums")(value, inner(offsets, 2), inner(weights, 1), *rest)
+    def _(value: Tensor, offsets: Tensor, weights: Tensor, grid: Tensor, *rest: Any) -> Tensor:
+        _require_points(value, offsets, weights, grid)
+        found: Tensor = _triton("deformable_sums")(value, inner(offsets, 2), inner(weights, 1), grid, *rest)
         return found
 
     @torch.library.impl("stmbench::deformable_sums_backward", "cuda")
@@ -145,6 +160,7 @@ def _register_triton() -> None:
 
     @torch.library.impl("stmbench::grouped_sums", "cuda")
     def _(values: Tensor, weights: Tensor, side: int) -> Tensor:
+        _require_taps(values, weights, side, 1)
         found: Tensor = _triton("neighbourhood_sums")(values, weights, side, 1, interleaved=False)
         return found
 
@@ -155,6 +171,7 @@ def _register_triton() -> None:
 
     @torch.library.impl("stmbench::interleaved_sums", "cuda")
     def _(values: Tensor, weights: Tensor, side: int, halves: int) -> Tensor:
+        _require_taps(values, weights, side, halves)
         found: Tensor = _triton("neighbourhood_sums")(values, weights, side, halves, interleaved=True)
         return found
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
 from stmbench.architectures.blocks import BlockConfig, ConvNextBlock, TransformerBlock
 from stmbench.architectures.container import ContainerBlock
@@ -52,9 +55,10 @@ def test_it_is_the_formula(tokens: int, dim: int, hidden: int, has_norm: bool, m
     x, y = drawn(tokens, dim, seed=1), drawn(tokens, dim, seed=2) * 2 + 1
     up, down = drawn(hidden, dim, seed=3) / dim**0.5, drawn(dim, hidden, seed=4) / hidden**0.5
     up_bias, down_bias, scale, weight, bias = (drawn(size, seed=size + 5) for size in (hidden, dim, dim, dim, dim))
-    norm = kernels.Norm(weight=weight, bias=bias, eps=0.1) if has_norm else None
-    layers = kernels.Layers(up=up, up_bias=up_bias, down=down, down_bias=down_bias)
-    found = kernels.residual_mlp(x, y, norm, layers, scale)
+    norm = (weight, bias) if has_norm else None
+    weights = kernels.Weights(up=up, up_bias=up_bias, down=down, down_bias=down_bias, scale=scale, norm=norm, eps=0.1)
+    assert weights.fit(x, y)
+    found = kernels.residual_mlp(x, y, weights)
     given = y.double()
     if has_norm:
         given = F.layer_norm(given, (dim,), weight.double(), bias.double(), 0.1)
@@ -124,6 +128,11 @@ CHANGES: dict[str, Callable[[TransformerBlock], object]] = {
     "norm replaced": lambda block: setattr(block, "norm2", nn.Identity()),
     "layer replaced": lambda block: setattr(block.mlp, "fc1", nn.Sequential(block.mlp.fc1)),
     "layer without a bias": lambda block: setattr(block.mlp, "fc2", nn.Linear(120, 40, bias=False)),
+    "layer of one output": lambda block: setattr(block.mlp, "fc2", nn.Linear(120, 1)),
+    "bias of one number": lambda block: setattr(block.mlp.fc1, "bias", nn.Parameter(torch.ones(1))),
+    "scale of one number": lambda block: setattr(block.branch2, "scale", nn.Parameter(torch.ones(1))),
+    "norm of rows": lambda block: setattr(block, "norm2", nn.LayerNorm((15, 40))),
+    "compiled": lambda block: block.mlp.compile(backend="eager"),
     "forward replaced": lambda block: setattr(block.mlp, "forward", lambda x: x),
     **{f"{part} watched": lambda block, part=part: watch(block, part)
        for part in ("norm2", "mlp", "mlp.fc1", "mlp.fc2", "branch2")},
@@ -136,7 +145,40 @@ def test_it_leaves_a_changed_block_alone(change: str) -> None:
     block = built()
     assert isinstance(block, TransformerBlock)
     CHANGES[change](block)
+    block.requires_grad_(change == "gradient")
     assert runs(block, images().to(block.mlp.fc2.weight.dtype)) == 0
+
+
+@needs_kernels
+def test_it_takes_no_mean_of_a_map_for_a_map() -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((1, 2), keepdim=True)  # which the residual repeats
+
+    block = ConvNextBlock(Mean(), BlockConfig(dim=40, mlp_ratio=3, norm_eps=1e-5, drop_path=0.0)).eval()
+    with torch.no_grad():
+        assert runs(block, images()) == 0
+
+
+@needs_kernels
+def test_a_negative_view_is_negative() -> None:
+    block, x = built(ConvNextBlock), images()
+    torch.testing.assert_close(block(torch._neg_view(x)), block(-x), rtol=2e-6, atol=2e-5)
+
+
+@needs_kernels
+def test_a_mode_that_replaces_functions_does() -> None:
+    class Without(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0] if func is F.gelu else func(*args, **(kwargs or {}))
+
+    block, x = built(), images()
+    with Without():
+        assert runs(block, x) == 0
+    with torch.device("cpu"):
+        assert runs(block, x) == 1
+    graph = make_fx(block, pre_dispatch=True)(x)
+    torch.testing.assert_close(graph(-x), block(-x), rtol=2e-6, atol=2e-5)
 
 
 @needs_kernels

@@ -20,8 +20,8 @@ struct Given {
   T scale;
 };
 
-constexpr Int MOST_GROUPS = 16;  // whose points are in the first cache together
-constexpr Int TOGETHER = 128;  // points at least that are found together: loops over fewer spend their time on their ends
+constexpr Int MOST_GROUPS = 16;  // whose points are found together
+constexpr Int TOGETHER = 128;    // the fewest points to find at once: loops over less spend their time on their ends
 
 // The points of some groups at some positions one after the other, each with the four tokens around it: where they are
 // in a map, in units of `step`, and their shares of the point. A token outside the map is the one at `outside`, and its

@@ -29,7 +29,7 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor, nn
 
-from stmbench.kernels.setting import is_transformed
+from stmbench.kernels.setting import is_intercepted
 
 KEPT = 32  # tables of each function
 
@@ -106,7 +106,7 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
     for counting or export and shows the plain form."""
     return (
         tensor.device.type == "cpu"
-        and not is_transformed()
+        and not is_intercepted()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         and not torch.compiler.is_compiling()
     )
@@ -118,11 +118,12 @@ def needs_gradient(*tensors: Tensor) -> bool:
 
 
 def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether calling a module does what `kind` says and nothing else: nobody replaced it or its forward, or watches
-    it."""
+    """Whether calling a module does what its class says and nothing else: it is a `kind`, of no subclass, and nobody
+    gave it another forward, compiled it, or watches it."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     is_watched = any(hooks) or torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
-    return type(module) is kind and "forward" not in vars(module) and not is_watched
+    is_own = "forward" not in vars(module) and module._compiled_call_impl is None
+    return type(module) is kind and is_own and not is_watched
 
 
 def renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
