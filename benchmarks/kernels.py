@@ -4,7 +4,7 @@
     python -m benchmarks.kernels --scale nano --resolution 32 --batch-size 64
     python -m benchmarks.kernels --mixers dcnv3 --rounds 30
 
-One thread, seconds of the processor, the two settings in turn, each first in every other round. Prints a Markdown table:
+One thread, seconds of the processor, two settings in turn, each first in every other round. Prints a Markdown table:
 milliseconds with kernels, how many times as long the network takes without (95 % interval of the paired ratio), and
 which kernels ran. `--against FOLDER` compares with another checkout instead. Each network is in a process of its own,
 one for each checkout: where the memory of earlier networks lies decides some per cent of a pass.
