@@ -77,6 +77,7 @@ SURVIVE: Final = {
             "span > _fast_span(image)",
             "dilation <= 1",
             "max(image.shape[2:]) >= WIDE",
+            "span < FAST",
             "span < COMPILED_FROM[1]",
         )
     },

@@ -72,8 +72,10 @@ def test_outputs_and_gradients_are_the_same_without(
     with setting.counted() as calls:
         plain = step(mixer, mixer, x)
     assert not calls
+    # a gradient that is zero but for rounding, as of a bias before a norm, is as wide as the rounding of others
+    rounding = 100 * torch.finfo(dtype).eps * max(float(other.abs().max()) for other in plain)
     for one, other in zip(ours, plain, strict=True):
-        torch.testing.assert_close(one, other, rtol=close, atol=close * float(other.abs().max()))
+        torch.testing.assert_close(one, other, rtol=close, atol=close * float(other.abs().max()) + rounding)
 
 
 @needs_kernels

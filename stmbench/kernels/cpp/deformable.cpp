@@ -172,18 +172,13 @@ void sum_tokens(const T* map, const std::int32_t* places, const T* shares, Int c
       for (Int d = 0; d < depth; ++d) y[d] += shares[k] * token[d];
     }
   } else {
-    constexpr int SUMS = D <= 16 ? 4 : 2;  // a sum waits for its last addition, several do not
-    T sums[SUMS][D] = {};
-    for (Int k = 0; k < 4 * count; k += 4)
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        const T *token = map + places[k + i], share = shares[k + i];
-#pragma omp simd
-        for (int d = 0; d < D; ++d) sums[i % SUMS][d] += share * token[d];
-      }
-#pragma omp simd
-    for (int d = 0; d < D; ++d)
-      y[d] = SUMS == 4 ? (sums[0][d] + sums[1][d]) + (sums[2][d] + sums[SUMS - 1][d]) : sums[0][d] + sums[1][d];
+    Sums<T, D> sums[2];  // a sum waits for its last addition, two do not
+    for (Int k = 0; k < 4 * count; k += 2) {
+      sums[0].add(shares[k], map + places[k]);
+      sums[1].add(shares[k + 1], map + places[k + 1]);
+    }
+    sums[0].add(sums[1]);
+    sums[0].put(y);
   }
 }
 

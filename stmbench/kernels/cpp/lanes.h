@@ -2,6 +2,7 @@
 #pragma once
 
 #include <new>
+#include <type_traits>
 
 #include "entry.h"
 
@@ -53,6 +54,46 @@ struct Aligned {
 };
 template <typename T>
 using Buffer = std::vector<T, Aligned<T>>;
+
+// D sums side by side, in registers: whole vectors where D has them. An array of numbers the compiler would keep in memory
+// from two vectors on, and wait for it at every step.
+template <typename T, int D>
+struct Sums {
+  static constexpr bool WHOLE = D >= LANES<T> && D % LANES<T> == 0;
+  using Part = std::conditional_t<WHOLE, Lanes<T>, T>;
+  static constexpr int COUNT = WHOLE ? D / int(LANES<T>) : D;
+  Part parts[COUNT] = {};
+
+  // through Lanes itself: as an argument of a template it loses that it may lie anywhere
+  static Part part(const T* x, int i) {
+    if constexpr (WHOLE)
+      return *reinterpret_cast<const Lanes<T>*>(x + i * LANES<T>);
+    else
+      return x[i];
+  }
+
+  void add(T weight, const T* x) {
+#pragma GCC unroll 16
+    for (int i = 0; i < COUNT; ++i) parts[i] += weight * part(x, i);
+  }
+  void add(const T* weights, const T* x) {
+#pragma GCC unroll 16
+    for (int i = 0; i < COUNT; ++i) parts[i] += part(weights, i) * part(x, i);
+  }
+  void add(const Sums& other) {
+#pragma GCC unroll 16
+    for (int i = 0; i < COUNT; ++i) parts[i] += other.parts[i];
+  }
+  void put(T* y) const {
+#pragma GCC unroll 16
+    for (int i = 0; i < COUNT; ++i) {
+      if constexpr (WHOLE)
+        *reinterpret_cast<Lanes<T>*>(y + i * LANES<T>) = parts[i];
+      else
+        y[i] = parts[i];
+    }
+  }
+};
 
 #define BY_COUNT(COUNT, FUNCTION, ...)           \
   switch (COUNT) {                               \

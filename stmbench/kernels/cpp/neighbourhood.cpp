@@ -4,7 +4,7 @@
 //
 // value (B, H, W, C), weights (B, H, W, groups, K * K), taps row by row. A group is C / groups neighbouring channels; or,
 // interleaved, channel c of each of `halves` parts of the channels belongs to group c mod (groups / halves) of the part.
-#include "entry.h"
+#include "lanes.h"
 
 namespace {
 
@@ -58,6 +58,15 @@ void every_position(const Shape& s, int threads, const Visit& visit) {
   }
 }
 
+// Of D channels of a group, at one position; gives D
+template <typename T, int D>
+Int sum_some(const T* map, const T* weights, T* y, const Inside& inside) {
+  Sums<T, D> sums;
+  for (Int i = 0; i < inside.count; ++i) sums.add(weights[inside.tap[i]], map + inside.at[i]);
+  sums.put(y);
+  return D;
+}
+
 template <typename T, int D>
 void grouped(const T* value, const T* weights, T* out, const Shape& s, int threads) {
   const Int depth = D ? D : s.dim / s.groups;
@@ -66,17 +75,18 @@ void grouped(const T* value, const T* weights, T* out, const Shape& s, int threa
     for (Int g = 0; g < s.groups; ++g) {
       const T *w = weights + (p * s.groups + g) * s.taps(), *map = image + g * depth;
       T* y = out + p * s.dim + g * depth;
-      T local[D ? D : 1];
-      T* sum = D ? local : y;  // in registers
-      for (Int d = 0; d < depth; ++d) sum[d] = 0;
-      for (Int i = 0; i < inside.count; ++i) {
-        const T* v = map + inside.at[i];
-        const T weight = w[inside.tap[i]];
-#pragma omp simd
-        for (Int d = 0; d < depth; ++d) sum[d] += weight * v[d];
+      for (Int d = 0; d < depth;) {
+        if constexpr (D > 0) {
+          d += sum_some<T, D>(map, w, y, inside);
+        } else {  // the largest number of channels that is left
+          const Int left = depth - d;
+          d += left >= 32   ? sum_some<T, 32>(map + d, w, y + d, inside)
+               : left >= 16 ? sum_some<T, 16>(map + d, w, y + d, inside)
+               : left >= 8  ? sum_some<T, 8>(map + d, w, y + d, inside)
+               : left >= 4  ? sum_some<T, 4>(map + d, w, y + d, inside)
+                            : sum_some<T, 1>(map + d, w, y + d, inside);
+        }
       }
-      if (D)
-        for (Int d = 0; d < depth; ++d) y[d] = sum[d];
     }
   });
 }
@@ -91,16 +101,18 @@ void interleaved(const T* value, const T* weights, T* out, const Shape& s, int t
     for (Int c = 0; c < s.dim; c += own) {
       const T* w = by_tap.data() + c / half * own;
       T* y = out + p * s.dim + c;
-      T local[OWN ? OWN : 1];
-      T* sum = OWN ? local : y;
-      for (Int g = 0; g < own; ++g) sum[g] = 0;
-      for (Int i = 0; i < inside.count; ++i) {
-        const T *v = image + inside.at[i] + c, *tap = w + inside.tap[i] * s.groups;
+      if constexpr (OWN > 0) {
+        Sums<T, OWN> sums;
+        for (Int i = 0; i < inside.count; ++i) sums.add(w + inside.tap[i] * s.groups, image + inside.at[i] + c);
+        sums.put(y);
+      } else {
+        for (Int g = 0; g < own; ++g) y[g] = 0;
+        for (Int i = 0; i < inside.count; ++i) {
+          const T *v = image + inside.at[i] + c, *tap = w + inside.tap[i] * s.groups;
 #pragma omp simd
-        for (Int g = 0; g < own; ++g) sum[g] += tap[g] * v[g];
+          for (Int g = 0; g < own; ++g) y[g] += tap[g] * v[g];
+        }
       }
-      if (OWN)
-        for (Int g = 0; g < own; ++g) y[g] = sum[g];
     }
   });
 }

@@ -147,12 +147,12 @@ def _convolved(image: Tensor, kernel: Tensor, bias: Tensor | None, dilation: int
 
 
 def _is_faster_compiled(image: Tensor, kernel: Tensor, dilation: int) -> bool:
-    """Whether the forward pass is: in float64, and of wide kernels but where oneDNN leaves out the zeros between their
-    taps, or meets a small map, with vectors of 512 bits."""
+    """Whether the forward pass is: in float64, and of wide kernels; with vectors of 512 bits not where oneDNN leaves
+    out the zeros between their taps, meets a small map, or has kernels of its fast sides."""
     if image.dtype == torch.float64:
         return True
     span = dilation * (kernel.shape[2] - 1) + 1
-    by_onednn = span <= _fast_span(image) if dilation > 1 else max(image.shape[2:]) < WIDE
+    by_onednn = span <= _fast_span(image) if dilation > 1 else max(image.shape[2:]) < WIDE or span >= FAST
     return span >= COMPILED_FROM[1] and not (by_onednn and HAS_AVX512)
 
 
