@@ -15,8 +15,7 @@ from stmbench.architectures.layers import Mlp, resized_position
 from stmbench.architectures.timm_layers import drop_path
 from stmbench.errors import require
 from stmbench.kernels import mlp as kernels
-from stmbench.kernels.setting import can_run_in
-from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged, needs_gradient
+from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged, takes_single
 
 ENOUGH = 2**15  # size of the smallest map, in numbers, whose MLP is worth the calls of its kernel
 
@@ -134,7 +133,7 @@ class Branch(nn.Module):
 def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch: Branch) -> Tensor:
     """branch(x, mlp(norm(y))): x and y (B, H, W, C) -> (B, H, W, C), some tokens at a time where that is the same."""
     weights = _weights(norm, mlp, branch) if is_eager_on_cpu(x) and x.numel() >= ENOUGH else None
-    if weights is not None and _kernel_takes(x, y, weights):
+    if weights is not None and takes_single(x, y, *weights.tensors) and weights.fit(x, y):
         return kernels.residual_mlp(x, y, weights)
     return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
 
@@ -156,14 +155,6 @@ def _weights(norm: nn.Module | None, mlp: Mlp, branch: Branch) -> kernels.Weight
         norm=(norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else None,
         eps=norm.eps if isinstance(norm, nn.LayerNorm) else 0.0,
     )
-
-
-def _kernel_takes(x: Tensor, y: Tensor, weights: kernels.Weights) -> bool:
-    """Whether all are plain tensors of float32 that fit each other, and no gradient is asked for."""
-    tensors = (x, y, *weights.tensors)
-    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and not tensor.is_neg() for tensor in tensors)
-    in_single = are_plain and x.dtype == torch.float32 and can_run_in(*tensors)
-    return in_single and not needs_gradient(*tensors) and weights.fit(x, y)
 
 
 class Stage(nn.Module):

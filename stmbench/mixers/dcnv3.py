@@ -12,12 +12,14 @@ bilinearly and is zero outside the map. Hu et al. lay the base grid p_k out tran
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.kernels.deformable_conv import Layers, deformable_conv
 from stmbench.mixers.affinity import (
     PointAffinity,
     bilinear_points,
@@ -27,7 +29,7 @@ from stmbench.mixers.affinity import (
     with_outside,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
-from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops import cached_table, is_eager_on_cpu, is_unchanged, takes_single
 from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, softmax_of_few
 from stmbench.mixers.ops.determinism import SAMPLES
 
@@ -100,6 +102,9 @@ class Dcnv3(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
+        layers = self._layers() if is_eager_on_cpu(x) else None
+        if layers is not None and takes_single(x, *layers.tensors) and layers.fit(x, self.config.groups, POINTS):
+            return deformable_conv(x, layers, _grid(x.dtype, x.device), self.config.groups)
         offsets, logits = self._offsets(x)
         grid = _grid(offsets.dtype, offsets.device)
         mixed: Tensor = self.proj_out(deformable_samples(self.proj_in(x), offsets, logits, grid, softmax=True))
@@ -117,6 +122,15 @@ class Dcnv3(Mixer):
         """
         offsets, logits = self._offsets(x)
         return deformed_positions(offsets, _grid(offsets.dtype, offsets.device)), softmax_of_few(logits)
+
+    def _layers(self) -> Layers | None:
+        """For the kernel; None where one is not what it was built as, or is watched."""
+        linear = (self.offsets, self.weights, self.proj_in, self.proj_out)
+        kinds = [(self.conv, nn.Conv2d), (self.norm, nn.LayerNorm), *((layer, nn.Linear) for layer in linear)]
+        if not all(itertools.starmap(is_unchanged, kinds)):
+            return None
+        offsets, weights, value, output = linear
+        return Layers(conv=self.conv, norm=self.norm, offsets=offsets, weights=weights, value=value, output=output)
 
     def _offsets(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets (B, H, W, groups, 9, 2), float32 or better, and logits (B, H, W, groups, 9)."""

@@ -214,7 +214,7 @@ def test_a_profile_says_which_kernels_ran(batch: tuple[str, ...], tmp_path: Path
     rows = Store(tmp_path / "out").read()
     calls = rows[rows["metric"] == "kernel_calls"]
     ran = calls.set_index("condition")["value"].to_dict()
-    assert ran.pop("deformable_sums") == 8
+    assert ran.pop("deformable_conv") == 8
     # the default is found by timing; maps of two small images are not worth it
     assert set(ran) == (set() if batch else {"residual_mlp"})
-    assert "deformable sums" in (tmp_path / "out" / "profile.html").read_text(encoding="utf-8")
+    assert "deformable conv" in (tmp_path / "out" / "profile.html").read_text(encoding="utf-8")

@@ -3,7 +3,8 @@
 //     y[p, g] = sum over k of w[p, g, k] x[p + grid[k] + scale offset[p, g, k], g]
 //
 // value (B, H, W, groups, depth); offsets (B, H, W, groups, K, 2) as (x, y) and weights (B, H, W, groups, K), with
-// contiguous last dimensions; grid (K, 2). The weights are a softmax of what is given, where that is asked for.
+// contiguous last dimensions; grid (K, 2). The weights are a softmax of what is given, where that is asked for. The
+// three may come from linear layers that have not added their biases: (groups, depth), (groups, K, 2) and (groups, K).
 #include "lanes.h"
 
 namespace {
@@ -18,42 +19,60 @@ template <typename T>
 struct Given {
   const T *value, *offsets, *weights, *grid;
   T scale;
+  const T *value_bias = nullptr, *offset_bias = nullptr, *weight_bias = nullptr;  // all or none
 };
 
 constexpr Int MOST_GROUPS = 16;  // whose points are found together
 constexpr Int TOGETHER = 128;    // the fewest points to find at once: loops over less spend their time on their ends
+constexpr Int EDGE = 2;          // how far outside of a map points may lie: the four tokens around a point there are zero
 
-// The points of some groups at some positions one after the other, each with the four tokens around it: where they are
-// in a map, in units of `step`, and their shares of the point. A token outside the map is the one at `outside`, and its
-// share 0. All in whole blocks, for vector instructions.
+// A copy of a group's map, its tokens beside each other, with rows of zeros above and below and zeros between its rows.
+struct Framed {
+  Int height, width;
+
+  Int across() const { return width + EDGE; }                       // tokens from one row to the next
+  Int tokens() const { return (height + 2 * EDGE) * across() + EDGE; }
+  Int place(Int token) const { return (token / width + EDGE) * across() + token % width + EDGE; }
+};
+
+// The points of some groups at some positions one after the other, with the first of the four tokens around each and
+// their shares of the sum. All in whole blocks, for vector instructions.
 template <typename T>
 struct Points {
   const Int groups, places, each, blocks;  // points at each place
-  const std::int32_t step, outside;  // from one token of the map to the next; what stands for others
-  T *column, *row, *left, *top, *offset, *x, *y, *right, *down, *weight, *share[4];
-  std::int32_t* token[4];
+  T *column, *row, *plus, *left, *top, *offset, *x, *y, *right, *down, *weight, *share[4];
+  std::int32_t* token;
   Buffer<T> memory;
   Buffer<std::int32_t> marks;
 
-  Points(const Given<T>& given, const Shape& s, Int groups, Int step, Int outside)
+  Points(const Given<T>& given, const Shape& s, Int groups)
       : groups(groups),
         places((TOGETHER - 1) / (groups * s.points) + 1),
         each(groups * s.points),
-        blocks(whole_blocks(places * each)),
-        step(std::int32_t(step)),
-        outside(std::int32_t(outside)) {
+        blocks(whole_blocks(places * each)) {
     // an odd number of pairs of lines: a load waits for an earlier store whose address ends in the same twelve bits
     const Int pairs = (blocks * Int(sizeof(T)) + 127) / 128 | 1, apart = 128 * pairs / Int(sizeof(T));
-    memory.resize(15 * apart);
-    marks.resize(4 * apart);
+    memory.resize(16 * apart);
+    marks.resize(blocks);
     T* next = memory.data();
-    for (T** one : {&column, &row, &left, &top, &x, &y, &right, &down, &weight, &share[0], &share[1], &share[2], &share[3]})
+    for (T** one : {&column, &row, &plus, &left, &top, &x, &y, &right, &down, &weight, &share[0], &share[1], &share[2],
+                    &share[3]})
       *one = next, next += apart;
     offset = next;
-    for (int i = 0; i < 4; ++i) token[i] = marks.data() + i * apart;
+    token = marks.data();
+    begin(given, s, 0);
+  }
+
+  // With the groups from `group` on: where their points are without offsets, and what is added to their weights.
+  void begin(const Given<T>& given, const Shape& s, Int group) {
     for (Int k = 0; k < places * each; ++k) {
+      const Int point = group * s.points + k % each;
       column[k] = given.grid[2 * (k % s.points)];
       row[k] = given.grid[2 * (k % s.points) + 1];
+      if (!given.weight_bias) continue;
+      column[k] += given.scale * given.offset_bias[2 * point];
+      row[k] += given.scale * given.offset_bias[2 * point + 1];
+      plus[k] = given.weight_bias[point];
     }
   }
 
@@ -73,9 +92,15 @@ struct Points {
       std::fill_n(top + start, each, T(place / s.width % s.height));
     }
     const Int found = (last - first) * each;
+    if (given.weight_bias) {
+      T* to = weight;
+      const T* bias = plus;
+#pragma omp simd
+      for (Int k = 0; k < blocks; ++k) to[k] += bias[k];
+    }
     if (s.softmax) s.points == 9 ? soften<9>(9, found) : soften<0>(s.points, found);
     move(given.scale);
-    corners(s);
+    share_out(s);
   }
 
   void move(T scale) {
@@ -88,54 +113,31 @@ struct Points {
     }
   }
 
-  void corners(const Shape& s) {
-    const T width = T(s.width), height = T(s.height);
+  // A point that is further out than the edge is moved to its outer tokens, and one that is not a number is as well.
+  void share_out(const Shape& s) {
     // copies: members might be what the loop writes to, for all that the compiler knows
-    const std::int32_t across = step, along = std::int32_t(s.width) * step, none = outside;
-    const T *px = x, *py = y;
-    T *fx = right, *fy = down;
-    T *s0 = share[0], *s1 = share[1], *s2 = share[2], *s3 = share[3];
-    std::int32_t *t0 = token[0], *t1 = token[1], *t2 = token[2], *t3 = token[3];
+    const std::int32_t across = std::int32_t(Framed{s.height, s.width}.across());
+    const T width = T(s.width), height = T(s.height), outside = -T(EDGE);
+    const T *px = x, *py = y, *w = weight;
+    T *fx = right, *fy = down, *s0 = share[0], *s1 = share[1], *s2 = share[2], *s3 = share[3];
+    std::int32_t* first = token;
 #pragma omp simd
     for (Int k = 0; k < blocks; ++k) {
-      const T left = std::floor(px[k]), top = std::floor(py[k]), beside = left + 1, below = top + 1;
+      T column = std::floor(px[k]), row = std::floor(py[k]);
       // not a number for an infinite position, as its shares are
-      const T to_right = px[k] - left, to_below = py[k] - top;
-      const bool on_left = left >= 0 && left < width, on_right = beside >= 0 && beside < width;
-      const bool on_top = top >= 0 && top < height, on_bottom = below >= 0 && below < height;
-      const T w0 = (on_left ? T(1) : T(0)) * (1 - to_right), w1 = (on_right ? T(1) : T(0)) * to_right;
-      const T h0 = (on_top ? T(1) : T(0)) * (1 - to_below), h1 = (on_bottom ? T(1) : T(0)) * to_below;
-      const std::int32_t c0 = std::int32_t(on_left ? left : T(0)) * across;
-      const std::int32_t c1 = std::int32_t(on_right ? beside : T(0)) * across;
-      const std::int32_t r0 = std::int32_t(on_top ? top : T(0)) * along;
-      const std::int32_t r1 = std::int32_t(on_bottom ? below : T(0)) * along;
+      const T to_right = px[k] - column, to_below = py[k] - row;
+      column = column > outside ? column : outside;
+      row = row > outside ? row : outside;
+      column = column < width ? column : width;
+      row = row < height ? row : height;
+      first[k] = (std::int32_t(row) + std::int32_t(EDGE)) * across + std::int32_t(column) + std::int32_t(EDGE);
+      const T above = w[k] * (1 - to_below), below = w[k] * to_below;
       fx[k] = to_right;
       fy[k] = to_below;
-      s0[k] = h0 * w0;
-      s1[k] = h0 * w1;
-      s2[k] = h1 * w0;
-      s3[k] = h1 * w1;
-      t0[k] = on_top & on_left ? r0 + c0 : none;
-      t1[k] = on_top & on_right ? r0 + c1 : none;
-      t2[k] = on_bottom & on_left ? r1 + c0 : none;
-      t3[k] = on_bottom & on_right ? r1 + c1 : none;
-    }
-  }
-
-  // The four tokens of a point beside each other, with their shares of the sum.
-  void interleave(std::int32_t* tokens, T* shares) const {
-    const T *w = weight, *s0 = share[0], *s1 = share[1], *s2 = share[2], *s3 = share[3];
-    const std::int32_t *t0 = token[0], *t1 = token[1], *t2 = token[2], *t3 = token[3];
-#pragma omp simd
-    for (Int k = 0; k < blocks; ++k) {
-      shares[4 * k] = w[k] * s0[k];
-      shares[4 * k + 1] = w[k] * s1[k];
-      shares[4 * k + 2] = w[k] * s2[k];
-      shares[4 * k + 3] = w[k] * s3[k];
-      tokens[4 * k] = t0[k];
-      tokens[4 * k + 1] = t1[k];
-      tokens[4 * k + 2] = t2[k];
-      tokens[4 * k + 3] = t3[k];
+      s0[k] = above * (1 - to_right);
+      s1[k] = above * to_right;
+      s2[k] = below * (1 - to_right);
+      s3[k] = below * to_right;
     }
   }
 
@@ -162,55 +164,71 @@ struct Points {
   }
 };
 
-// Of D channels, at `count` points: `places` and `shares` of their four tokens lie beside each other.
+// Of D channels, at points `first` to `last`; rows of the map are `row` values apart.
 template <typename T, int D>
-void sum_tokens(const T* map, const std::int32_t* places, const T* shares, Int count, T* y, Int depth) {
+void sum_tokens(const T* map, Int row, const Points<T>& points, Int first, Int last, T* y, Int depth) {
+  const T *s0 = points.share[0], *s1 = points.share[1], *s2 = points.share[2], *s3 = points.share[3];
+  const std::int32_t* tokens = points.token;
   if constexpr (D == 0) {
     for (Int d = 0; d < depth; ++d) y[d] = 0;
-    for (Int k = 0; k < 4 * count; ++k) {
-      const T* token = map + places[k];
-      for (Int d = 0; d < depth; ++d) y[d] += shares[k] * token[d];
+    for (Int k = first; k < last; ++k) {
+      const T *above = map + tokens[k] * depth, *below = above + row;
+      for (Int d = 0; d < depth; ++d)
+        y[d] += s0[k] * above[d] + s1[k] * above[depth + d] + s2[k] * below[d] + s3[k] * below[depth + d];
     }
   } else {
-    Sums<T, D> sums[2];  // a sum waits for its last addition, two do not
-    for (Int k = 0; k < 4 * count; k += 2) {
-      sums[0].add(shares[k], map + places[k]);
-      sums[1].add(shares[k + 1], map + places[k + 1]);
+    Sums<T, D> sums[4];  // a sum waits for its last addition, four do not
+    for (Int k = first; k < last; ++k) {
+      const T *above = map + tokens[k] * D, *below = above + row;
+      sums[0].add(s0[k], above);
+      sums[1].add(s1[k], above + D);
+      sums[2].add(s2[k], below);
+      sums[3].add(s3[k], below + D);
     }
     sums[0].add(sums[1]);
+    sums[2].add(sums[3]);
+    sums[0].add(sums[2]);
     sums[0].put(y);
   }
 }
 
-// A job is some groups of an image, or some of the outputs of these where there are more threads. It works on copies of
-// their maps, whose tokens are beside each other in the cache, each with one more for those outside.
+// A job is some groups of an image, or some of the outputs of these where there are more threads.
 template <typename T, int D>
 void forward(const Given<T>& given, T* out, const Shape& s, int threads) {
-  const Int depth = D ? D : s.depth, dim = s.groups * depth, tokens = s.height * s.width, area = (tokens + 1) * depth;
+  const Int depth = D ? D : s.depth, dim = s.groups * depth, tokens = s.height * s.width;
+  const Framed map{s.height, s.width};
+  const Int row = map.across() * depth, area = map.tokens() * depth;
   Int groups = std::min(s.groups, MOST_GROUPS);
   while (s.groups % groups) --groups;
   const Int maps = std::max<Int>(1, s.batch * (s.groups / groups)), parts = std::min((threads + maps - 1) / maps, tokens);
 #pragma omp parallel num_threads(threads)
   {
-    Points<T> points(given, s, groups, depth, tokens * depth);
-    std::vector<std::int32_t> places(4 * points.blocks);
-    std::vector<T> shares(4 * points.blocks);
+    Points<T> points(given, s, groups);
     Buffer<T> copied(groups * area);
 #pragma omp for schedule(static)
     for (Int job = 0; job < s.batch * (s.groups / groups) * parts; ++job) {
       const Int image = job / parts / (s.groups / groups) * tokens, group = job / parts % (s.groups / groups) * groups;
       const Int begin = image + job % parts * tokens / parts, end = image + (job % parts + 1) * tokens / parts;
+      if (given.weight_bias) points.begin(given, s, group);
       for (Int n = 0; n < tokens; ++n)
-        for (Int g = 0; g < groups; ++g)
-          std::copy_n(given.value + (image + n) * dim + (group + g) * depth, depth, copied.data() + g * area + n * depth);
+        for (Int g = 0; g < groups; ++g) {
+          const T* from = given.value + (image + n) * dim + (group + g) * depth;
+          T* to = copied.data() + g * area + map.place(n) * depth;
+          if (given.value_bias) {
+            const T* bias = given.value_bias + (group + g) * depth;
+#pragma omp simd
+            for (Int d = 0; d < depth; ++d) to[d] = from[d] + bias[d];
+          } else {
+            std::copy_n(from, depth, to);
+          }
+        }
       for (Int first = begin; first < end; first += points.places) {
         const Int last = std::min(first + points.places, end);
         points.find(given, s, first, last, group);
-        points.interleave(places.data(), shares.data());
         for (Int g = 0; g < groups; ++g)
           for (Int token = first; token < last; ++token) {
-            const Int point = 4 * ((token - first) * groups + g) * s.points;
-            sum_tokens<T, D>(copied.data() + g * area, places.data() + point, shares.data() + point, s.points,
+            const Int point = ((token - first) * groups + g) * s.points;
+            sum_tokens<T, D>(copied.data() + g * area, row, points, point, point + s.points,
                              out + token * dim + (group + g) * depth, depth);
           }
       }
@@ -239,21 +257,22 @@ T add_share(const T* token, const T* up, T share, T* of_token, Int depth) {
   }
 }
 
-// A thread has whole maps of one group, so that no two add to the same token. It works on a copy, whose tokens are
-// beside each other in the cache, with one more for those outside.
+// A thread has whole maps of one group, so that no two add to the same token.
 template <typename T, int D>
 void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offsets, T* of_weights, const Shape& s,
               int threads) {
   const Int depth = D ? D : s.depth, dim = s.groups * depth, tokens = s.height * s.width;
+  const Framed framed{s.height, s.width};
+  const Int step[4] = {0, depth, framed.across() * depth, (framed.across() + 1) * depth};
 #pragma omp parallel num_threads(threads)
   {
-    Points<T> points(given, s, 1, 1, tokens);
-    Buffer<T> map(tokens * depth + depth), of_map(tokens * depth + depth);
+    Points<T> points(given, s, 1);
+    Buffer<T> map(framed.tokens() * depth), of_map(framed.tokens() * depth);
 #pragma omp for schedule(static)
     for (Int job = 0; job < s.batch * s.groups; ++job) {
       const Int image = job / s.groups * tokens, group = job % s.groups;
       for (Int n = 0; n < tokens; ++n)
-        std::copy_n(given.value + (image + n) * dim + group * depth, depth, map.data() + n * depth);
+        std::copy_n(given.value + (image + n) * dim + group * depth, depth, map.data() + framed.place(n) * depth);
       std::fill(of_map.begin(), of_map.end(), T(0));
       for (Int token = image; token < image + tokens; ++token) {
         const Int place = (token - image) % points.places, start = place * s.points;
@@ -262,15 +281,14 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
         T* of_offset = of_offsets + 2 * (token * s.groups + group) * s.points;
         T* of_weight = of_weights + (token * s.groups + group) * s.points;
         for (Int k = 0; k < s.points; ++k) {
-          const Int point = start + k;
+          const Int point = start + k, first = points.token[point] * depth;
           const T w = points.weight[point], right = points.right[point], down = points.down[point];
           const auto found = [&](int i) {  // the product of the gradient with a token
-            const Int at = points.token[i][point] * depth;
-            return add_share<T, D>(map.data() + at, up, w * points.share[i][point], of_map.data() + at, depth);
+            const Int at = first + step[i];
+            return add_share<T, D>(map.data() + at, up, points.share[i][point], of_map.data() + at, depth);
           };
           const T f0 = found(0), f1 = found(1), f2 = found(2), f3 = found(3), reach = w * given.scale;
-          of_weight[k] = points.share[0][point] * f0 + points.share[1][point] * f1 + points.share[2][point] * f2;
-          of_weight[k] += points.share[3][point] * f3;
+          of_weight[k] = (1 - down) * ((1 - right) * f0 + right * f1) + down * ((1 - right) * f2 + right * f3);
           of_offset[2 * k] = reach * ((1 - down) * (f1 - f0) + down * (f3 - f2));
           of_offset[2 * k + 1] = reach * ((1 - right) * (f2 - f0) + right * (f3 - f1));
         }
@@ -281,7 +299,7 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
         }
       }
       for (Int n = 0; n < tokens; ++n)
-        std::copy_n(of_map.data() + n * depth, depth, of_value + (image + n) * dim + group * depth);
+        std::copy_n(of_map.data() + framed.place(n) * depth, depth, of_value + (image + n) * dim + group * depth);
     }
   }
 }
@@ -294,6 +312,15 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
     using T = TYPE;                                                                                                    \
     const Shape s{z[0], z[1], z[2], z[3], z[4], z[5], z[6], z[7], z[8], z[9], z[10]};                                  \
     const Given<T> given{value, offsets, weights, grid, T(scale)};                                                     \
+    BY_LENGTH(s.depth, forward, given, out, s, threads)                                                                \
+  }                                                                                                                    \
+  extern "C" void biased_deformable_sums_##NAME(const TYPE* value, const TYPE* offsets, const TYPE* weights,           \
+                                                const TYPE* grid, const TYPE* value_bias, const TYPE* offset_bias,     \
+                                                const TYPE* weight_bias, TYPE* out, double scale, const Int* z,        \
+                                                int threads) {                                                         \
+    using T = TYPE;                                                                                                    \
+    const Shape s{z[0], z[1], z[2], z[3], z[4], z[5], z[6], z[7], z[8], z[9], z[10]};                                  \
+    const Given<T> given{value, offsets, weights, grid, T(scale), value_bias, offset_bias, weight_bias};               \
     BY_LENGTH(s.depth, forward, given, out, s, threads)                                                                \
   }                                                                                                                    \
   extern "C" void deformable_sums_backward_##NAME(const TYPE* value, const TYPE* offsets, const TYPE* weights,         \

@@ -6,10 +6,12 @@
 
 #include "entry.h"
 
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
 constexpr Int BYTES = 64;
-#else
+#elif defined(__AVX__)
 constexpr Int BYTES = 32;
+#else
+constexpr Int BYTES = 16;
 #endif
 
 template <typename T>

@@ -15,8 +15,8 @@ stages      options that have a value for each stage
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
-compiled. `is_eager_on_cpu`, `needs_gradient` and `is_unchanged` say where other kernels may be used, `without_autocast`
-keeps sums in float32.
+compiled. `is_eager_on_cpu`, `needs_gradient`, `is_unchanged` and `takes_single` say where other kernels may be used,
+`without_autocast` keeps sums in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor, nn
 
-from stmbench.kernels.setting import is_intercepted
+from stmbench.kernels.setting import can_run_in, is_intercepted
 
 KEPT = 32  # tables of each function
 
@@ -115,6 +115,13 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
 def needs_gradient(*tensors: Tensor) -> bool:
     """Whether the backward pass will go through an operation on these tensors."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def takes_single(*tensors: Tensor) -> bool:
+    """Whether kernels of float32 that have no gradient take these: plain tensors, none of which asks for one."""
+    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and not tensor.is_neg() for tensor in tensors)
+    in_single = are_plain and tensors[0].dtype == torch.float32 and can_run_in(*tensors)
+    return in_single and not needs_gradient(*tensors)
 
 
 def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
