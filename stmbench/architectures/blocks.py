@@ -15,7 +15,7 @@ from stmbench.architectures.layers import Mlp, resized_position
 from stmbench.architectures.timm_layers import drop_path
 from stmbench.errors import require
 from stmbench.kernels import mlp as kernels
-from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged, takes_single
+from stmbench.mixers.ops import in_place_of, is_eager_on_cpu, is_unchanged, takes_single
 
 ENOUGH = 2**15  # size of the smallest map, in numbers, whose MLP is worth the calls of its kernel
 
@@ -131,10 +131,13 @@ class Branch(nn.Module):
 
 
 def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch: Branch) -> Tensor:
-    """branch(x, mlp(norm(y))): x and y (B, H, W, C) -> (B, H, W, C), some tokens at a time where that is the same."""
+    """branch(x, mlp(norm(y))): x and y (B, H, W, C) -> (B, H, W, C), some tokens at a time where that is the same.
+
+    To stamps, which cannot look into the kernel, all of it is the MLP.
+    """
     weights = _weights(norm, mlp, branch) if is_eager_on_cpu(x) and x.numel() >= ENOUGH else None
     if weights is not None and takes_single(x, y, *weights.tensors) and weights.fit(x, y):
-        return kernels.residual_mlp(x, y, weights)
+        return in_place_of(mlp, lambda: kernels.residual_mlp(x, y, weights))
     return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
 
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from stmbench.analyses.profile.costs import PartClock, borders
+from stmbench.analyses.profile.costs import PartClock, borders, parts_of
+from stmbench.analyses.profile.tasks import forward_of
+from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
 from stmbench.architectures.catalog import create_model
+from stmbench.kernels import mlp, setting
+from stmbench.measure.clock import WallTimer
+from tests.kernels import needs_kernels
 from tests.measure.fake_clock import ScriptedTimer
 
 
@@ -79,3 +86,38 @@ def test_all_of_a_models_parameters_lie_in_some_part(name: str) -> None:
     outside = [n for n, _ in model.named_parameters() if not any(n.startswith(f"{path}.") for path in paths)]
     assert all(n.rsplit(".", 1)[-1] in ("scale", "position") for n in outside), outside
     assert set(paths.values()) == set(model.parts)
+
+
+@needs_kernels
+def test_kernels_run_between_the_stamps_and_count_to_the_mlps(monkeypatch: pytest.MonkeyPatch) -> None:
+    timer, kernel = ScriptedTimer(), mlp.residual_mlp
+
+    def slow(*arguments: Any) -> Tensor:
+        timer.spend(1.0)
+        return kernel(*arguments)
+
+    monkeypatch.setattr(mlp, "residual_mlp", slow)
+    model: Any = create_model("unified_dw_conv_nano").eval()
+    images = torch.zeros(64, 3, 32, 32)  # maps of the first two stages are large enough
+    clock = PartClock(model, model.parts, timer)
+
+    def measured() -> tuple[int, dict[str, float]]:
+        with setting.counted() as calls, torch.inference_mode():
+            found = clock.measure(lambda: model(images))
+        return calls["residual_mlp"], {part: seconds for part, seconds in found.items() if seconds}
+
+    assert measured() == (4, {"mlps": 4.0})
+    model.stages[0].blocks[0].norm2.register_forward_hook(lambda *_: None)
+    assert measured() == (3, {"mlps": 3.0}), "a user's hook beside a stamp may change values"
+
+
+@needs_kernels
+def test_parts_are_of_the_pass_that_is_timed() -> None:
+    subject = TimedModel(TimedModelSpec(model="unified_identity_nano", resolution=(32, 32)))
+    timed, forward = subject.run(64), forward_of(subject, subject.arguments(64))
+    with setting.counted() as of_timed:
+        timed()
+    clock = PartClock(subject.model, parts_of(subject.model), WallTimer())
+    with setting.counted() as of_parts:
+        clock.measure(forward)
+    assert of_parts == of_timed != {}

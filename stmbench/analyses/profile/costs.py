@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from stmbench.architectures.given_models import is_given, save_given
 from stmbench.measure.clock import Timer
 from stmbench.measure.counting import Tally, count
 from stmbench.measure.memory import MemoryReading, MemorySpec, peak_of_child, peak_of_cuda, peak_of_this_process
+from stmbench.mixers.ops import Stamp
 
 LEFT_OUT = 0.05  # of all multiplications: an elementwise share that is said
 
@@ -174,7 +176,11 @@ def borders(model: nn.Module, parts: Mapping[str, str]) -> dict[str, str]:
 
 
 class PartClock:
-    """Hooks on a model's part borders; `measure(run)` gives seconds by part for one call of `run`."""
+    """Stamps on a model's part borders; `measure(run)` gives seconds by part for one call of `run`.
+
+    Compiled kernels run as without the stamps. One that does the work of several modules counts to one part: an MLP's,
+    with its norm and its residual, to the MLP's.
+    """
 
     def __init__(self, model: nn.Module, parts: Mapping[str, str], timer: Timer) -> None:
         self._timer = timer
@@ -183,8 +189,9 @@ class PartClock:
         modules = dict(model.named_modules())
         self._handles = []
         for path, part in borders(model, parts).items():
-            self._handles.append(modules[path].register_forward_pre_hook(self._enter(part)))
-            self._handles.append(modules[path].register_forward_hook(self._leave()))
+            enter = Stamp(functools.partial(self._enter, part))
+            self._handles.append(modules[path].register_forward_pre_hook(enter))
+            self._handles.append(modules[path].register_forward_hook(Stamp(self._leave)))
 
     def measure(self, run: Callable[[], object]) -> dict[str, float]:
         """Seconds by part, 'other' included; they add up to the seconds of `run`."""
@@ -200,22 +207,16 @@ class PartClock:
         return seconds
 
     def remove(self) -> None:
-        """Take the hooks away."""
+        """Take the stamps away."""
         for handle in self._handles:
             handle.remove()
 
-    def _enter(self, part: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _arguments: object) -> None:
-            self._marks.append((self._stack[-1], self._timer.stamp()))
-            self._stack.append(part)
+    def _enter(self, part: str) -> None:
+        self._marks.append((self._stack[-1], self._timer.stamp()))
+        self._stack.append(part)
 
-        return hook
-
-    def _leave(self) -> Callable[..., None]:
-        def hook(_module: nn.Module, _arguments: object, _output: object) -> None:
-            self._marks.append((self._stack.pop(), self._timer.stamp()))
-
-        return hook
+    def _leave(self) -> None:
+        self._marks.append((self._stack.pop(), self._timer.stamp()))
 
 
 PREPARE = "stmbench.analyses.profile.timed_models:prepare"

@@ -78,8 +78,9 @@ CAPTIONS: Final = {
         "Cost by part",
         "Where MACs, time and parameters are: in the mixers or, of a detector, its backbone, or in what is around.",
         "MACs and parameters are counted by part; time is stamped wherever execution crosses from one part into "
-        "another, and what belongs to none (residual sums, layer scale, a detector's choice of boxes) is 'other'. MACs "
-        "and time are of one image; numbers beside bars are totals, small ones that share with its 95 % interval.",
+        "another. Where a compiled kernel runs an MLP with its norm and its residual, all of it is the MLP's; what "
+        "belongs to no part (a detector's choice of boxes, say) is 'other'. MACs and time are of one image; numbers "
+        "beside bars are totals, small ones that share with its 95 % interval.",
     ),
 }
 

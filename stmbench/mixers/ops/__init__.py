@@ -16,12 +16,13 @@ contextual  the parts of contextual (CoT) blocks: static context, local weights,
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
 compiled. `is_eager_on_cpu`, `needs_gradient`, `is_unchanged` and `takes_single` say where other kernels may be used,
-`without_autocast` keeps sums in float32.
+`in_place_of` runs one that does a module's work, `without_autocast` keeps sums in float32.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, ParamSpec
@@ -126,11 +127,37 @@ def takes_single(*tensors: Tensor) -> bool:
 
 def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether calling a module does what its class says and nothing else: it is a `kind`, of no subclass, and nobody
-    gave it another forward, compiled it, or watches it."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    is_watched = any(hooks) or torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    gave it another forward, compiled it, or watches it, other than by stamps."""
+    groups = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    hooks = [hook for group in groups for hook in group.values()]
+    is_global = torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    is_watched = is_global or any(not isinstance(hook, Stamp) for hook in hooks)
     is_own = "forward" not in vars(module) and module._compiled_call_impl is None
     return type(module) is kind and is_own and not is_watched
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """A hook that notes that a module begins or ends, and neither sees nor changes a value: kernels run in spite of it.
+
+    A module whose work a kernel does with its neighbours' is never called, and nothing is noted, unless the kernel is
+    called by `in_place_of`.
+    """
+
+    note: Callable[[], None]
+
+    def __call__(self, *_: object) -> None:
+        self.note()
+
+
+def in_place_of(module: nn.Module, work: Callable[[], Tensor]) -> Tensor:
+    """What `work` gives, between the stamps at the beginning and at the end of a module that `is_unchanged`."""
+    for begins in module._forward_pre_hooks.values():
+        begins(module, ())
+    output = work()
+    for ends in module._forward_hooks.values():
+        ends(module, (), output)
+    return output
 
 
 def renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
