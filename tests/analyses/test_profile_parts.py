@@ -121,3 +121,6 @@ def test_parts_are_of_the_pass_that_is_timed() -> None:
     with setting.counted() as of_parts:
         clock.measure(forward)
     assert of_parts == of_timed != {}
+    output = forward()
+    assert isinstance(output, Tensor)
+    assert output.is_inference()

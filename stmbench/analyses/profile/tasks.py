@@ -234,7 +234,7 @@ def forward_of(subject: TimedModel, arguments: tuple[Any, ...]) -> Callable[[], 
     """One eager forward pass, in the mode the subject is in."""
 
     def forward() -> object:
-        with torch.set_grad_enabled(subject.spec.train), subject.spec.precision():
+        with torch.inference_mode(not subject.spec.train), subject.spec.precision():
             return subject.model(*arguments)
 
     return forward
