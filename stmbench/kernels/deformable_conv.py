@@ -35,8 +35,8 @@ class Layers:
         outputs = (2 * logits, logits, dim, dim)
         expected: list[tuple[int, ...]] = [(dim, 1, side, side), (dim,), (dim,), (dim,)]
         expected += [shape for size in outputs for shape in ((size, dim), (size,))]
-        moves = (self.conv.stride, self.conv.padding, self.conv.dilation, self.conv.padding_mode)
-        is_same = moves == ((1, 1), (side // 2, side // 2), (1, 1), "zeros") and (side % 2, self.conv.groups) == (1, dim)
+        conv = (self.conv.stride, self.conv.padding, self.conv.dilation, self.conv.padding_mode, self.conv.groups)
+        is_same = conv == ((1, 1), (side // 2, side // 2), (1, 1), "zeros", dim) and side % 2 == 1
         return is_same and x.ndim == 4 and [tuple(tensor.shape) for tensor in self.tensors] == expected
 
 
