@@ -24,8 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.kernels.contextual import Layers, contextual
 from stmbench.mixers.affinity import StencilAffinity, map_columns, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, register_mixer
+from stmbench.mixers.ops import is_eager_on_cpu, takes_single
 from stmbench.mixers.ops.contextual import (
     KERNEL,
     SHARED,
@@ -35,6 +37,7 @@ from stmbench.mixers.ops.contextual import (
     SplitAttention,
     StaticContext,
     cot_at,
+    layers_of,
 )
 from stmbench.mixers.ops.neighbourhood_sums import local_sums
 
@@ -70,6 +73,9 @@ class Contextual(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
+        layers = self._layers(x) if is_eager_on_cpu(x) else None
+        if layers is not None and takes_single(x, *layers.tensors) and layers.fit(x):
+            return contextual(x, layers)
         x = x.permute(0, 3, 1, 2)
         static = self.context(x)
         mixed = local_sums(self._value(x), self._taps(x, static), KERNEL, self.config.halves)
@@ -118,6 +124,11 @@ class Contextual(Mixer):
         rest = height * width * (self.value.weight.numel() + KERNEL**2 * dim)
         split = 0 if self.split is None else self.split.macs()
         return self.context.macs(height, width) + self.weights.macs(height, width) + rest + split
+
+    def _layers(self, x: Tensor) -> Layers | None:
+        """For the kernel; None for a subclass, which may do something else."""
+        parts = (self.context, self.weights, self.value, self.value_norm, self.norm, self.split)
+        return layers_of(x, *parts, self.config.halves) if type(self) in COMPILED else None
 
     def _value(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, H, W, C)."""
@@ -283,3 +294,6 @@ def coxt_at(position: BlockPosition, *, key_groups: int = 8) -> CotConfig:
 )
 class Coxt(Contextual):
     """(B, H, W, C) -> (B, H, W, C)."""
+
+
+COMPILED = (Cot, Coxt)  # that have a kernel

@@ -123,6 +123,16 @@ SURVIVE = {
     "ops.windows: _unfolded: reach + before": "more padding, which no window reaches",
     **{f"ops.windows: relative_window_attention: {flipped}": "runs with kernels only" for flipped in ("+0.5", "+1")},
     **{
+        f"ops.contextual: layers_of: {flipped}": "the plain form, and the kernel, give the same"
+        for flipped in (
+            "+1",
+            "x.numel() >= ENOUGH",
+            "halves <= 1",
+            "x.shape[:-1].numel() >= POSITIONS",
+            "len(context) == 3",
+        )
+    },
+    **{
         f"ops.windows: _shares: {flipped}": "runs with kernels only"
         for flipped in ("bias.ndim != 4", "bias.shape[2:] != (q.shape[2], k.shape[2])")
     },

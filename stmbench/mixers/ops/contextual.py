@@ -14,17 +14,22 @@ Inside, maps are (B, C, H, W) views of channels-last tensors: convolutions need 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.kernels.contextual import KERNEL as KERNEL
+from stmbench.kernels.contextual import SHARED as SHARED
+from stmbench.kernels.contextual import Layers
 from stmbench.mixers.base import BlockPosition, MixerConfig, ZeroGradient
+from stmbench.mixers.ops import is_unchanged
 
-SHARED = 8  # channels of the values that share a weight
-KERNEL = 3
 LEAST = 32  # hidden channels of the split attention
+ENOUGH = 2**12  # size of the smallest map, in numbers, that is worth the calls of the kernel
+POSITIONS = 128  # of the smallest map that is worth taking the weights of two halves apart
 ZERO_GRADIENT = (
     ZeroGradient(
         parameter="split.reduce.bias",
@@ -137,3 +142,45 @@ class SplitAttention(nn.Module):
     def macs(self) -> int:
         """Multiply-adds for one image; its size plays no part."""
         return self.reduce.weight.numel() + self.expand.weight.numel()
+
+
+def layers_of(
+    x: Tensor,
+    context: StaticContext,
+    weights: LocalWeights,
+    value: nn.Conv2d,
+    value_norm: nn.BatchNorm2d,
+    norm: nn.BatchNorm2d,
+    split: SplitAttention | None,
+    halves: int,
+) -> Layers | None:
+    """Of a block, for its kernel; None for a small map, or where a part is not what it was built as, or is watched."""
+    if split is None or x.numel() < ENOUGH or (halves > 1 and x.shape[:-1].numel() < POSITIONS):
+        return None
+    whole = {context: StaticContext, weights: LocalWeights, split: SplitAttention}
+    if not all(itertools.starmap(is_unchanged, whole.items())) or len(context) != 3:
+        return None
+    conv, context_norm, relu = context
+    convolutions = (conv, weights.reduce, weights.expand, value, split.reduce, split.expand)
+    norms = (context_norm, weights.norm, value_norm, norm, split.norm)
+    kinds: dict[nn.Module, type[nn.Module]] = dict.fromkeys(convolutions, nn.Conv2d)
+    kinds |= dict.fromkeys(norms, nn.BatchNorm2d) | {relu: nn.ReLU, weights.weight_norm: nn.GroupNorm}
+    if not all(itertools.starmap(is_unchanged, kinds.items())):
+        return None
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(context_norm, nn.BatchNorm2d)
+    return Layers(
+        context=conv,
+        context_norm=context_norm,
+        reduce=weights.reduce,
+        reduce_norm=weights.norm,
+        expand=weights.expand,
+        weight_norm=weights.weight_norm,
+        value=value,
+        value_norm=value_norm,
+        norm=norm,
+        split_reduce=split.reduce,
+        split_norm=split.norm,
+        split_expand=split.expand,
+        halves=halves,
+    )
