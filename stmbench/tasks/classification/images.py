@@ -124,7 +124,7 @@ class ShiftedImages(TrainingImages):
     """An evaluation's images, in each epoch shifted by up to `margin` pixels over a black margin.
 
     The shifts of an epoch are drawn at once: seeding for each image costs as much as a tenth of a small network's step.
-    Once all images are kept, they are in one array, of which a batch is one copy.
+    Once all images are kept, they are in one array, of whose windows a batch is one copy.
     """
 
     def __init__(
@@ -147,23 +147,22 @@ class ShiftedImages(TrainingImages):
         """A whole batch, as torch's loader asks for it: (B, 3, H, W) uint8 and no boxes, labels and flags."""
         rows: Any = [place for _, place in keys]
         if self._together is None and len(self._kept) == len(self.indices):
-            self._together = self._stacked(range(len(self)))
+            self._together = self._windows(range(len(self)))
             self._kept = {}  # an image is not there twice
         if self._together is None:
-            images, labels, indices, replaced = self._stacked(rows)
+            windows, labels, indices, replaced = self._windows(rows)
             rows = range(len(keys))
         else:
-            images, labels, indices, replaced = self._together
+            windows, labels, indices, replaced = self._together
         top, left = self._shifts(keys[0][0])[indices[rows]].T
-        # (N, 3, H + 2 margin, W + 2 margin) -> (N, 3, 2 margin + 1, 2 margin + 1, H, W), a view -> (B, 3, H, W);
-        # NumPy copies rows, where torch's gather copies pixels one by one
-        pixels = sliding_window_view(images, self._size, (2, 3))[rows, :, top, left]
+        pixels = windows[rows, :, top, left]  # NumPy copies rows, where torch's gather copies pixels one by one
         return (torch.from_numpy(pixels), NO_BOXES), torch.from_numpy(labels[rows]), torch.from_numpy(replaced[rows])
 
-    def _stacked(self, places: Sequence[int]) -> tuple[NDArray[Any], ...]:
-        """What is `found` at some places: images, labels, numbers in the set, and whether they are others."""
+    def _windows(self, places: Sequence[int]) -> tuple[NDArray[Any], ...]:
+        """What is `found` at some places: windows of images, a view (N, 3, 2 margin + 1, 2 margin + 1, H, W), labels,
+        numbers in the set, and whether they are others."""
         images, *numbers = zip(*map(self.found, places), strict=True)
-        return torch.stack(images).numpy(), *map(np.array, numbers)
+        return sliding_window_view(torch.stack(images).numpy(), self._size, (2, 3)), *map(np.array, numbers)
 
     def _shifts(self, epoch: int) -> NDArray[np.int64]:
         """(images of the set, 2) corners of an epoch."""
