@@ -34,6 +34,7 @@ from stmbench.mixers.ops.contextual import (
     ZERO_GRADIENT,
     CotConfig,
     LocalWeights,
+    PointwiseConv,
     SplitAttention,
     StaticContext,
     cot_at,
@@ -56,7 +57,7 @@ class Contextual(Mixer):
         self.config = config
         self.context = StaticContext(config)
         self.weights = LocalWeights(config)
-        self.value = nn.Conv2d(config.dim, config.dim, 1, groups=config.halves, bias=False)
+        self.value = PointwiseConv(config.dim, config.dim, groups=config.halves, bias=False)
         self.value_norm = nn.BatchNorm2d(config.dim)
         self.norm = nn.BatchNorm2d(config.dim)
         self.split = SplitAttention(config.dim) if self.is_fused else None

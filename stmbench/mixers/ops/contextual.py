@@ -25,7 +25,7 @@ from stmbench.kernels.contextual import KERNEL as KERNEL
 from stmbench.kernels.contextual import SHARED as SHARED
 from stmbench.kernels.contextual import Layers
 from stmbench.mixers.base import BlockPosition, MixerConfig, ZeroGradient
-from stmbench.mixers.ops import is_unchanged
+from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged
 
 LEAST = 32  # hidden channels of the split attention
 ENOUGH = 2**12  # size of the smallest map, in numbers, that is worth the calls of the kernel
@@ -65,6 +65,22 @@ def cot_at(position: BlockPosition, *, key_groups: int = 4) -> CotConfig:
     return CotConfig(dim=position.dim, key_groups=key_groups)
 
 
+class PointwiseConv(nn.Conv2d):
+    """A 1 x 1 convolution of (B, C, H, W) views of channels-last maps.
+
+    In one group it is one product of matrices on a CPU, where PyTorch's convolution has one for each image.
+    """
+
+    def __init__(self, dim: int, outputs: int, *, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(dim, outputs, 1, groups=groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, outputs, H, W)."""
+        if self.groups > 1 or not is_eager_on_cpu(x):
+            return super().forward(x)
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class StaticContext(nn.Sequential):
     """K: (B, C, H, W) -> (B, C, H, W)."""
 
@@ -86,9 +102,9 @@ class LocalWeights(nn.Module):
         super().__init__()
         dim, self.halves = config.dim, config.halves
         channels = dim // SHARED
-        self.reduce = nn.Conv2d(2 * dim, dim // 2, 1, groups=config.halves, bias=False)
+        self.reduce = PointwiseConv(2 * dim, dim // 2, groups=config.halves, bias=False)
         self.norm = nn.BatchNorm2d(dim // 2)
-        self.expand = nn.Conv2d(dim // 2, KERNEL**2 * channels, 1, groups=config.halves)
+        self.expand = PointwiseConv(dim // 2, KERNEL**2 * channels, groups=config.halves)
         self.weight_norm = nn.GroupNorm(channels, KERNEL**2 * channels)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -161,9 +177,10 @@ def layers_of(
     if not all(itertools.starmap(is_unchanged, whole.items())) or len(context) != 3:
         return None
     conv, context_norm, relu = context
-    convolutions = (conv, weights.reduce, weights.expand, value, split.reduce, split.expand)
+    pointwise, others = (weights.reduce, weights.expand, value), (conv, split.reduce, split.expand)
     norms = (context_norm, weights.norm, value_norm, norm, split.norm)
-    kinds: dict[nn.Module, type[nn.Module]] = dict.fromkeys(convolutions, nn.Conv2d)
+    kinds: dict[nn.Module, type[nn.Module]] = dict.fromkeys(pointwise, PointwiseConv)
+    kinds |= dict.fromkeys(others, nn.Conv2d)
     kinds |= dict.fromkeys(norms, nn.BatchNorm2d) | {relu: nn.ReLU, weights.weight_norm: nn.GroupNorm}
     if not all(itertools.starmap(is_unchanged, kinds.items())):
         return None
