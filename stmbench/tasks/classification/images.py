@@ -1,6 +1,7 @@
 """Training images, augmented by what draws from a function of the place in the run: timm's transforms, for one.
 
-Images stay in 8 bits until a whole batch is on its device; there it is normalised, and boxes of it are erased.
+Images stay in 8 bits until a whole batch is on its device; there colours are changed, it is normalised, and boxes of it
+are erased.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.utils.data import Dataset, default_collate
 from stmbench.data.image_set import ImageSet
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.errors import ConfigError, ImageError
+from stmbench.tasks.colours import CHANGES, drawn_jitter
 from stmbench.training.batches import Blocks, Key
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import seed_at
@@ -35,7 +37,8 @@ ERASED_RATIO: Final = (0.3, 1 / 0.3)
 ERASE_TRIES: Final = 10  # at a box that fits
 NOT_ERASED: Final = (0, 0, 0, 0, 0)
 NO_BOXES: Final = torch.zeros(0, len(NOT_ERASED), dtype=torch.int64)
-Batch = tuple[tuple[Tensor, Tensor], Tensor, Tensor]
+NO_CHANGES: Final = torch.zeros(0, len(CHANGES))
+Batch = tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]
 
 
 class TrainingImages(Dataset[tuple[Any, int, int]]):
@@ -99,7 +102,7 @@ class TrainingImages(Dataset[tuple[Any, int, int]]):
 def images_of(
     recipe: Recipe, preprocessing: Preprocessing, image_set: ImageSet, indices: Sequence[int], seed: int
 ) -> TrainingImages:
-    """The images as the recipe augments them; a batch of them is (B, 3, H, W) uint8 and (B or 0, 5) `erased_box`.
+    """The images as the recipe augments them; a batch is (B, 3, H, W) uint8, boxes (B or 0, 5), changes (B or 0, 9).
 
     Raises:
         ConfigError: an augmentation or an interpolation that timm does not know.
@@ -110,14 +113,17 @@ def images_of(
 
 
 class Augmented:
-    """timm's training transform: PIL image -> ((3, H, W) uint8, (5,) `erased_box`)."""
+    """timm's training transform: PIL image -> ((3, H, W) uint8, (5,) `erased_box`, (9,) `CHANGES` or (0,))."""
 
     def __init__(self, recipe: Recipe, preprocessing: Preprocessing) -> None:
         self.steps = timm_transform(recipe, preprocessing)
         self._rate, self._size = recipe.random_erasing, preprocessing.size
+        instead = recipe.auto_augment is not None and "3a" not in recipe.auto_augment  # as timm has it
+        self._jitter = 0.0 if instead else recipe.color_jitter
 
-    def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor]:
-        return self.steps(image), torch.tensor(erased_box(self._rate, *self._size))
+    def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor, Tensor]:
+        pixels, box = self.steps(image), torch.tensor(erased_box(self._rate, *self._size))
+        return pixels, box, torch.tensor(drawn_jitter(self._jitter) if self._jitter else ())
 
 
 class ShiftedImages(TrainingImages):
@@ -140,11 +146,11 @@ class ShiftedImages(TrainingImages):
         return F.pad(self.transform(image), [self._margin] * 4)
 
     def __getitem__(self, key: Key) -> tuple[Any, int, int]:
-        (pixels, boxes), labels, flags = self.__getitems__([key])
-        return (pixels[0], boxes), int(labels[0]), int(flags[0])
+        (pixels, *none), labels, flags = self.__getitems__([key])
+        return (pixels[0], *none), int(labels[0]), int(flags[0])
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """A whole batch, as torch's loader asks for it: (B, 3, H, W) uint8 and no boxes, labels and flags."""
+        """A whole batch, as torch's loader asks for it: (B, 3, H, W) uint8, no boxes or changes, labels and flags."""
         rows: Any = [place for _, place in keys]
         if self._together is None and len(self._kept) == len(self.indices):
             self._together = self._windows(range(len(self)))
@@ -156,7 +162,8 @@ class ShiftedImages(TrainingImages):
             windows, labels, indices, replaced = self._together
         top, left = self._shifts(keys[0][0])[indices[rows]].T
         pixels = windows[rows, :, top, left]  # NumPy copies rows, where torch's gather copies pixels one by one
-        return (torch.from_numpy(pixels), NO_BOXES), torch.from_numpy(labels[rows]), torch.from_numpy(replaced[rows])
+        inputs = (torch.from_numpy(pixels), NO_BOXES, NO_CHANGES)
+        return inputs, torch.from_numpy(labels[rows]), torch.from_numpy(replaced[rows])
 
     def _windows(self, places: Sequence[int]) -> tuple[NDArray[Any], ...]:
         """What is `found` at some places: windows of images, a view (N, 3, 2 margin + 1, 2 margin + 1, H, W), labels,
@@ -218,7 +225,7 @@ def timm_transform(recipe: Recipe, preprocessing: Preprocessing) -> Any:
             scale=recipe.crop_scale or (1.0, 1.0),
             ratio=(3 / 4, 4 / 3) if recipe.crop_scale else (1.0, 1.0),
             hflip=recipe.hflip,
-            color_jitter=recipe.color_jitter,
+            color_jitter=0.0,  # made on the device
             auto_augment=recipe.auto_augment,
             interpolation=recipe.interpolation,
             mean=preprocessing.mean,  # the colour of margins

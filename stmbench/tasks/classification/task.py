@@ -23,6 +23,7 @@ from stmbench.measure.proportions import wilson_interval
 from stmbench.tasks.base import Score, Task, TrainingData, in_eval_mode
 from stmbench.tasks.classification.data import open_data
 from stmbench.tasks.classification.images import TrainingImages, collated, erase, images_of
+from stmbench.tasks.colours import change_colours
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
 
@@ -82,9 +83,14 @@ class Classification(Task):
         return collated
 
     def staged(self, inputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) uint8 and (B, 5) boxes -> the model's normalised and erased input; (B,) labels."""
-        levels, boxes = inputs
-        x = self.preprocessing.normalise_levels(levels.to(self.group.device, non_blocking=True))
+        """(B, 3, H, W) uint8, (B, 5) boxes and (B, 9) changes of colours -> the model's input; (B,) labels."""
+        levels, boxes, changes = inputs
+        levels = levels.to(self.group.device, non_blocking=True)
+        if changes.numel():
+            coloured = change_colours(levels / 255, changes.to(self.group.device, non_blocking=True))
+            x = self.preprocessing.normalise(coloured)
+        else:
+            x = self.preprocessing.normalise_levels(levels)
         erase(x, boxes)
         return self.to_device(x), targets.to(self.group.device, non_blocking=True)
 

@@ -1,11 +1,11 @@
 """Crops of an image, and numbers that say how the colours of each are to change.
 
-What is random is drawn here, image by image; the changes themselves are made for whole batches, see `colours`.
+What is random is drawn here, image by image; the changes themselves are made for whole batches, see
+`stmbench.tasks.colours`.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Final
 
 import numpy as np
@@ -16,11 +16,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.functional import pil_to_tensor, resized_crop
 
+from stmbench.tasks.colours import CHANGES, ORDERS
 from stmbench.training.dino_recipe import GLOBAL_CROPS, DinoRecipe
 
 RATIO: Final = [3 / 4, 4 / 3]
-ORDERS: Final = tuple(itertools.permutations(range(4)))  # of brightness, contrast, saturation and hue
-CHANGES: Final = ("brightness", "contrast", "saturation", "hue", "order", "jitters", "grey", "sigma", "solarises")
 
 
 class MultiCrop:

@@ -18,7 +18,7 @@ from stmbench.measure.proportions import wilson_interval
 from stmbench.tasks.base import Score, Task, TrainingData, in_eval_mode
 from stmbench.tasks.classification.data import open_data, open_split
 from stmbench.tasks.classification.images import TrainingImages
-from stmbench.tasks.dino.colours import change_colours
+from stmbench.tasks.colours import change_colours
 from stmbench.tasks.dino.crops import MultiCrop
 from stmbench.tasks.dino.networks import SelfDistillation
 from stmbench.tasks.dino.objective import collapse, cosine, distil, limit_each, teacher_temperature

@@ -10,6 +10,8 @@ import torch
 from timm.data import auto_augment
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import default_collate
+from torchvision.transforms.v2 import functional as tv
 
 from stmbench.data.embedded import Digits
 from stmbench.data.preprocessing import Preprocessing
@@ -22,11 +24,14 @@ from stmbench.tasks.classification.images import (
     posterised,
     timm_transform,
 )
+from stmbench.tasks.classification.task import Classification
+from stmbench.tasks.colours import CHANGES, ORDERS
+from stmbench.training.distributed import ProcessGroup
 from stmbench.training.presets import DIGITS, PRESETS
 from stmbench.training.recipe import Recipe
 from tests.data.builders import picture
 from tests.data.memory_set import MemorySet
-from tests.training.runs import PLAIN, RANDOM
+from tests.training.runs import PLAIN, RANDOM, memory, settings
 
 SIZE = Preprocessing(size=(32, 32))
 
@@ -37,7 +42,7 @@ def images(recipe: Recipe, labels: list[int], *, seed: int = 0, corrupt: tuple[i
 
 def test_an_image_is_a_function_of_its_place_in_the_run() -> None:
     first, second = images(RANDOM, [0, 1] * 4), images(RANDOM, [0, 1] * 4)
-    one, box = first[(0, 3)][0]
+    one, box, _ = first[(0, 3)][0]
     torch.rand(9)
     random.random()
     first[(0, 4)]
@@ -46,7 +51,7 @@ def test_an_image_is_a_function_of_its_place_in_the_run() -> None:
     later = [second[(epoch, 3)][0] for epoch in range(1, 9)]
     others = [images(RANDOM, [0, 1] * 4, seed=seed)[(0, 3)][0] for seed in range(1, 9)]
     for found in (later, others):  # a picture of one colour may look the same twice, but not its every change
-        assert len({(pixels.numpy().tobytes(), *box.tolist()) for pixels, box in found}) > 4
+        assert len({(pixels.numpy().tobytes(), *box.tolist()) for pixels, box, _ in found}) > 4
     assert (one.shape, one.dtype, box.shape) == ((3, 32, 32), torch.uint8, (5,))
 
 
@@ -73,7 +78,7 @@ def test_images_of_an_embedded_set_are_read_once_and_shifted_in_each_epoch() -> 
     }
     found = [kept[(epoch, 5)] for epoch in range(300)]
     assert reads == [5]
-    drawn = [corners[pixels.contiguous().numpy().tobytes()] for (pixels, _), _, _ in found]
+    drawn = [corners[pixels.contiguous().numpy().tobytes()] for (pixels, *_), *_ in found]
     for side in zip(*drawn, strict=True):
         assert {place: side.count(place) for place in range(5)} == pytest.approx(dict.fromkeys(range(5), 60), abs=25)
     assert {(label, flag) for _, label, flag in found} == {(read(5)[1], 0)}
@@ -138,3 +143,48 @@ def test_only_the_box_becomes_noise_wherever_the_image_is_in_the_batch() -> None
     assert torch.equal(outside, torch.full((3, 16, 24), 7.0))
     assert float(noise.mean()) == pytest.approx(0, abs=0.2)
     assert float(noise.std()) == pytest.approx(1, abs=0.15)
+
+
+JITTERED = dataclasses.replace(RANDOM, auto_augment=None, color_jitter=0.6, random_erasing=0.0)
+
+
+def test_colours_are_drawn_as_timm_has_them() -> None:
+    drawn = torch.tensor([images(JITTERED, [0], seed=seed)[(0, 0)][0][2].tolist() for seed in range(400)])
+    columns = dict(zip(CHANGES, drawn.unbind(1), strict=True))
+    for name in ("brightness", "contrast", "saturation"):
+        assert 0.4 <= columns[name].min() < 0.45
+        assert 1.55 < columns[name].max() <= 1.6
+        assert columns[name].mean() == pytest.approx(1, abs=0.06)
+    assert len(set(columns["order"].tolist())) == 24
+    assert columns["jitters"].all()
+    assert not any(columns[name].any() for name in ("hue", "grey", "sigma", "solarises"))
+    strong = [
+        images(dataclasses.replace(JITTERED, color_jitter=3.0), [0], seed=seed)[(0, 0)][0][2] for seed in range(50)
+    ]
+    assert all((changes[:3] >= 0).all() for changes in strong)
+
+
+@pytest.mark.parametrize(
+    ("augment", "count"), [(None, 9), ("rand-m9-mstd0.5", 0), ("3a", 9)], ids=["none", "RandAugment", "3-Augment"]
+)
+def test_colours_change_where_timm_changes_them(augment: str | None, count: int) -> None:
+    recipe = dataclasses.replace(JITTERED, auto_augment=augment)
+    assert images(recipe, [0])[(0, 0)][0][2].shape == (count,)
+
+
+def test_colours_of_a_batch_are_changed_on_its_device_one_image_like_another() -> None:
+    task = Classification(settings(recipe=JITTERED), memory(), ProcessGroup())
+    task.prepare(task.build())
+    inputs, targets, _ = default_collate([task.images()[(0, place)] for place in range(8)])
+    found, _ = task.staged(inputs, targets)
+    for number, (pixels, changes) in enumerate(zip(inputs[0] / 255, inputs[2], strict=True)):
+        expected = pixels
+        for step in ORDERS[int(changes[4])]:
+            if step < 3:
+                adjust = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation)[step]
+                expected = adjust(expected, float(changes[step]))
+        normalised = task.preprocessing.normalise(expected[None])
+        torch.testing.assert_close(found[number : number + 1], normalised, rtol=0, atol=2e-5)
+        alone, _ = task.staged([part[number : number + 1] for part in inputs], targets)
+        assert torch.equal(alone[0], found[number])
+    assert not torch.equal(found, task.preprocessing.normalise(inputs[0] / 255))

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as tv
 
-from stmbench.tasks.dino import colours
-from stmbench.tasks.dino.colours import change_colours
-from stmbench.tasks.dino.crops import CHANGES, ORDERS, MultiCrop, drawn_changes
+from stmbench.tasks import colours
+from stmbench.tasks.colours import CHANGES, ORDERS, change_colours
+from stmbench.tasks.dino.crops import MultiCrop, drawn_changes
 from stmbench.training.dino_recipe import DINO, DINO_PRESETS
 from stmbench.training.settings import seed_at
 

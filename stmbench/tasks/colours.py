@@ -6,7 +6,9 @@ calling them crop by crop costs more than a small network's step.
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from collections.abc import Callable
 from typing import Final
 
@@ -14,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stmbench.tasks.dino.crops import CHANGES, ORDERS
-
+ORDERS: Final = tuple(itertools.permutations(range(4)))  # of brightness, contrast, saturation and hue
+CHANGES: Final = ("brightness", "contrast", "saturation", "hue", "order", "jitters", "grey", "sigma", "solarises")
 GREY: Final = (0.2989, 0.587, 0.114)
 REACH: Final = 3  # standard deviations of a blur's kernel
 THRESHOLD: Final = 0.5  # of solarisation: 128 of 256 levels
@@ -29,11 +31,19 @@ def change_colours(images: Tensor, changes: Tensor) -> Tensor:
     jitters = columns["jitters"] > 0
     for place in range(len(STEPS)):
         for number, (name, step) in enumerate(STEPS.items()):
-            _apply(found, jitters & (orders[:, place] == number), step, columns[name])
+            changed = columns[name] != (name != "hue")  # hues are turned by 0, others multiplied by 1
+            _apply(found, jitters & changed & (orders[:, place] == number), step, columns[name])
     _apply(found, columns["grey"] > 0, lambda x, _: grey(x).expand_as(x), columns["grey"])
     _apply(found, columns["sigma"] > 0, blur, columns["sigma"])
     _apply(found, columns["solarises"] > 0, lambda x, _: torch.where(x >= THRESHOLD, 1 - x, x), columns["solarises"])
     return found
+
+
+def drawn_jitter(strength: float) -> tuple[float, ...]:
+    """`CHANGES` of one image, as timm's ColorJitter has them: factors of brightness, contrast and saturation up to
+    `strength` from 1, none below 0, in any order; from Python's global state."""
+    factors = [random.uniform(max(0.0, 1 - strength), 1 + strength) for _ in range(3)]
+    return (*factors, 0.0, random.randrange(len(ORDERS)), 1.0, 0.0, 0.0, 0.0)
 
 
 def _apply(images: Tensor, chosen: Tensor, step: Callable[[Tensor, Tensor], Tensor], numbers: Tensor) -> None:
