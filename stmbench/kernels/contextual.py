@@ -84,11 +84,11 @@ class Weights:
 
     def __init__(self, layers: Layers, dim: int) -> None:
         halves, half = layers.halves, dim // layers.halves
-        reduce = layers.reduce.weight.view(halves, -1, 2 * half)
+        reduce = layers.reduce.weight.reshape(halves, -1, 2 * half)  # which may lie in memory in any order
         # of a half's channels, those of the map and those of its context: one after the other, or in turn
         places = (slice(None, half), slice(half, None)) if halves == 1 else (slice(None, None, 2), slice(1, None, 2))
         self.of_map, self.of_context = (reduce[..., place] for place in places)
-        self.value = layers.value.weight.view(halves, half, half)
+        self.value = layers.value.weight.reshape(halves, half, half)
         norm = layers.weight_norm
         by_tap = [
             _by_tap(tensor, halves) for tensor in (layers.expand.weight, layers.expand.bias, norm.weight, norm.bias)
@@ -174,4 +174,4 @@ def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def _by_tap(tensor: Tensor | None, halves: int) -> Tensor:
     """What has (halves, own, 9) as its first dimension, as (halves, 9, own)."""
     assert tensor is not None
-    return tensor.view(halves, -1, KERNEL**2, tensor[0].numel()).transpose(1, 2).contiguous()
+    return tensor.reshape(halves, -1, KERNEL**2, tensor[0].numel()).transpose(1, 2).contiguous()

@@ -136,6 +136,20 @@ def test_what_is_no_number_stays_in_its_image(kind: Kind, monkeypatch: pytest.Mo
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
+@needs_kernels
+@WHAT
+def test_weights_in_another_order_in_memory(kind: Kind) -> None:
+    mixer, x = built(kind), images()
+    expected = mixer(x)
+    for parameter in mixer.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.transpose(0, 1).contiguous().transpose(0, 1)
+        else:
+            parameter.data = torch.stack([parameter.data] * 2, 1)[:, 0]
+    assert runs(mixer, x) == 1
+    torch.testing.assert_close(mixer(x), expected, rtol=1e-5, atol=1e-5)
+
+
 def watch(mixer: Cot, part: str) -> None:
     mixer.get_submodule(part).register_forward_hook(lambda *_: None)
 

@@ -106,6 +106,19 @@ def test_permuted_images_and_another_default_dtype() -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+@needs_kernels
+def test_weights_in_another_order_in_memory() -> None:
+    mixer, x = built(), images()
+    expected = mixer(x)
+    for parameter in mixer.parameters():
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.transpose(0, 1).contiguous().transpose(0, 1)
+        else:
+            parameter.data = torch.stack([parameter.data] * 2, 1)[:, 0]
+    assert runs(mixer, x) == 1
+    torch.testing.assert_close(mixer(x), expected, rtol=1e-5, atol=1e-5)
+
+
 def watch(mixer: Dcnv3, part: str) -> None:
     mixer.get_submodule(part).register_forward_hook(lambda *_: None)
 
