@@ -67,7 +67,8 @@ class Layers:
         ]
         norm = self.weight_norm
         as_expected += [
-            (norm.num_groups, norm.num_channels, norm.affine) == (dim // SHARED, self.expand.out_channels, True)
+            (norm.num_groups, norm.num_channels) == (dim // SHARED, len(self.expand.weight)),
+            all(tensor is not None and tensor.shape == (norm.num_channels,) for tensor in (norm.weight, norm.bias)),
         ]
         channels = (dim, dim // 2, dim, dim, hidden)
         held = [(norm.weight, norm.bias, norm.running_mean, norm.running_var) for norm in self.norms]

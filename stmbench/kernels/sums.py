@@ -14,6 +14,7 @@ from torch import Tensor
 from stmbench.kernels.library import CALLS, call, dense, require_shapes
 from stmbench.kernels.operators import describe, operator
 
+MOST_TOKENS = 2**30  # of a map with its edges, for indices of 32 bits
 DEVICES = ("cpu", "cuda")  # that these operators have kernels for
 Two: TypeAlias = tuple[Tensor, Tensor]
 Three: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -74,6 +75,9 @@ def _require_points(value: Tensor, offsets: Tensor, weights: Tensor, grid: Tenso
     lead, (groups, points) = tuple(value.shape[:3]), weights.shape[3:]
     require_shapes((value, (*lead, value.shape[3] // groups * groups)), (weights, (*lead, groups, points)))
     require_shapes((offsets, (*lead, groups, points, 2)), (grid, (points, 2)))
+    if not groups or not points or value.shape[1:3].numel() > MOST_TOKENS:
+        got = f"{groups} groups with {points} points on {lead[1]} x {lead[2]} tokens"
+        raise ValueError(f"expected a group and a point, and at most {MOST_TOKENS} tokens in a map, got {got}")
 
 
 def _points(value: Tensor, offsets: Tensor, weights: Tensor, softmax: bool) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from stmbench.kernels.contextual import Layers, contextual
 from stmbench.mixers.affinity import StencilAffinity, map_columns, square_offsets
 from stmbench.mixers.base import BlockPosition, Mixer, register_mixer
-from stmbench.mixers.ops import is_eager_on_cpu, takes_single
+from stmbench.mixers.ops import has_its_methods, is_eager_on_cpu, takes_single
 from stmbench.mixers.ops.contextual import (
     KERNEL,
     SHARED,
@@ -65,8 +65,7 @@ class Contextual(Mixer):
     def fuse(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """The two contexts, (B, C, H, W) each, brought together."""
         assert self.split is not None
-        mixed: Tensor = self.split(dynamic, static)
-        return mixed
+        return self.split(dynamic, static)  # type: ignore[no-any-return]
 
     def fuse_reference(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """`fuse` as the reference has it."""
@@ -128,8 +127,9 @@ class Contextual(Mixer):
 
     def _layers(self, x: Tensor) -> Layers | None:
         """For the kernel; None for a subclass, which may do something else."""
-        parts = (self.context, self.weights, self.value, self.value_norm, self.norm, self.split)
-        return layers_of(x, *parts, self.config.halves) if type(self) in COMPILED else None
+        parts = self.context, self.weights, self.value, self.value_norm, self.norm, self.split
+        has_kernel = type(self) in COMPILED and has_its_methods(self, type(self))
+        return layers_of(x, *parts, self.config.halves) if has_kernel else None
 
     def _value(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, H, W, C)."""

@@ -29,7 +29,7 @@ from stmbench.mixers.affinity import (
     with_outside,
 )
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
-from stmbench.mixers.ops import cached_table, is_eager_on_cpu, is_unchanged, takes_single
+from stmbench.mixers.ops import cached_table, has_its_methods, is_eager_on_cpu, is_unchanged, takes_single
 from stmbench.mixers.ops.bilinear import deformable_samples, deformed_positions, softmax_of_few
 from stmbench.mixers.ops.determinism import SAMPLES
 
@@ -127,7 +127,7 @@ class Dcnv3(Mixer):
         """For the kernel; None where one is not what it was built as, or is watched."""
         linear = (self.offsets, self.weights, self.proj_in, self.proj_out)
         kinds = [(self.conv, nn.Conv2d), (self.norm, nn.LayerNorm), *((layer, nn.Linear) for layer in linear)]
-        if type(self) is not Dcnv3 or not all(itertools.starmap(is_unchanged, kinds)):
+        if not has_its_methods(self, Dcnv3) or not all(itertools.starmap(is_unchanged, kinds)):
             return None  # a subclass may choose its points otherwise
         offsets, weights, value, output = linear
         return Layers(conv=self.conv, norm=self.norm, offsets=offsets, weights=weights, value=value, output=output)

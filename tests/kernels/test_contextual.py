@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.kernels import contextual as kernels
 from stmbench.kernels import setting
-from stmbench.kernels.library import VARIABLE
+from stmbench.kernels.library import VARIABLE, call
 from stmbench.mixers.cot import Cot, Coxt
 from stmbench.mixers.ops import contextual as ops
 from stmbench.mixers.ops.contextual import CotConfig
@@ -93,6 +94,23 @@ def test_weights_far_from_zero_lose_no_digits(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_kernels
+@pytest.mark.parametrize("place", [0, 1, 3135])
+@pytest.mark.parametrize("channels", [9, 25])
+def test_one_position_far_from_the_others_costs_no_digits(place: int, channels: int) -> None:
+    x = drawn(3136, channels * 9) * 1e-3 + 0.5
+    x[place] = 1e4
+    room = torch.cat([x.flatten(), torch.zeros(16)])
+    scale, shift, ones = torch.empty(9 * channels + 16), torch.empty(9 * channels + 16), torch.ones(9 * channels)
+    given = (room, 0 * ones, ones, 0 * ones, scale, shift)
+    call("group_affine", given, (1, 3136, 1, 9, channels), 1e-5, is_part=True)
+    groups = x.double().view(3136, 9, channels).transpose(1, 2).reshape(3136, channels, 9)
+    expected = (groups.var((0, 2), correction=0) + 1e-5).rsqrt()
+    torch.testing.assert_close(scale[: 9 * channels].double(), expected.repeat(9), rtol=1e-6, atol=0)
+    means = -groups.mean((0, 2)) * expected
+    torch.testing.assert_close(shift[: 9 * channels].double(), means.repeat(9), rtol=1e-6, atol=1e-6)
+
+
+@needs_kernels
 @WHAT
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_change_nothing(kind: Kind, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +172,11 @@ def watch(mixer: Cot, part: str) -> None:
     mixer.get_submodule(part).register_forward_hook(lambda *_: None)
 
 
+def circular(conv: nn.Conv2d) -> Callable[..., Tensor]:
+    """What makes tiles without a seam of a network's outputs."""
+    return lambda x, weight, bias: F.conv2d(F.pad(x, (1, 1, 1, 1), "circular"), weight, bias, groups=conv.groups)
+
+
 PARTS = [
     *("context", "context.0", "context.1", "context.2", "weights", "weights.reduce", "weights.norm", "weights.expand"),
     *("weights.weight_norm", "value", "value_norm", "norm", "split", "split.reduce", "split.norm", "split.expand"),
@@ -178,6 +201,11 @@ CHANGES: dict[str, Callable[[Cot], object]] = {
     "norm of other groups": lambda mixer: setattr(mixer.weights, "weight_norm", nn.GroupNorm(4, 72)),
     "split replaced": lambda mixer: setattr(mixer, "split", nn.Identity()),
     "bias of one number": lambda mixer: setattr(mixer.weights.expand, "bias", nn.Parameter(torch.ones(1))),
+    "norm without a weight": lambda mixer: setattr(mixer.weights.weight_norm, "weight", None),
+    "norm of nine weights": lambda mixer: setattr(mixer.weights.weight_norm, "weight", nn.Parameter(torch.ones(9))),
+    "padding replaced": lambda mixer: setattr(mixer.context[0], "_conv_forward", circular(mixer.context[0])),
+    "fusion replaced": lambda mixer: setattr(mixer, "fuse", lambda dynamic, static: dynamic),
+    "values replaced": lambda mixer: setattr(mixer, "_value", lambda x: x.permute(0, 2, 3, 1)),
     **{f"{part} watched": lambda mixer, part=part: watch(mixer, part) for part in PARTS},
 }
 
@@ -197,7 +225,7 @@ def test_it_leaves_a_changed_block_alone(change: str) -> None:
         try:
             mixer(x)
         except (TypeError, RuntimeError):  # PyTorch refuses some of these
-            assert change in {"split replaced", "bias of one number"}
+            assert change in {"split replaced", "bias of one number", "norm of nine weights"}
     assert calls["contextual"] == 0
 
 

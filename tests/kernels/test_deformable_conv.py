@@ -123,6 +123,10 @@ def watch(mixer: Dcnv3, part: str) -> None:
     mixer.get_submodule(part).register_forward_hook(lambda *_: None)
 
 
+def sparse(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.detach().to_sparse(), requires_grad=False)
+
+
 PARTS = ("conv", "norm", "offsets", "weights", "proj_in", "proj_out")
 CHANGES: dict[str, Callable[[Dcnv3], object]] = {
     "gradient": lambda mixer: mixer.requires_grad_(),
@@ -137,6 +141,10 @@ CHANGES: dict[str, Callable[[Dcnv3], object]] = {
     "layer replaced": lambda mixer: setattr(mixer, "offsets", nn.Sequential(mixer.offsets)),
     "layer without a bias": lambda mixer: setattr(mixer, "proj_out", nn.Linear(64, 64, bias=False)),
     "layer of one output": lambda mixer: setattr(mixer, "proj_out", nn.Linear(64, 1)),
+    "norm of another shape": lambda mixer: setattr(mixer.norm, "normalized_shape", (32,)),
+    "convolution's method replaced": lambda mixer: setattr(mixer.conv, "_conv_forward", lambda x, *_: x),
+    "points chosen otherwise": lambda mixer: setattr(mixer, "_offsets", Dcnv3(mixer.config)._offsets),
+    "sparse weights": lambda mixer: setattr(mixer.offsets, "weight", sparse(mixer.offsets.weight)),
     "bias of one number": lambda mixer: setattr(mixer.proj_in, "bias", nn.Parameter(torch.ones(1))),
     **{f"{part} watched": lambda mixer, part=part: watch(mixer, part) for part in PARTS},
 }
@@ -148,7 +156,24 @@ def test_it_leaves_a_changed_mixer_alone(change: str) -> None:
     mixer = built()
     CHANGES[change](mixer)
     mixer.requires_grad_(change == "gradient")
-    assert runs(mixer, images().to(mixer.weights.weight.dtype)) == 0
+    with setting.counted() as calls:
+        try:
+            mixer(images().to(mixer.weights.weight.dtype))
+        except RuntimeError:  # PyTorch refuses it
+            assert change == "norm of another shape"
+    assert calls["deformable_conv"] == 0
+
+
+@needs_kernels
+def test_a_class_that_was_changed_is_not_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: 2 * forward(self, x))
+    assert runs(built(), images()) == 0
+
+
+@needs_kernels
+def test_zeros_without_memory_are_zeros() -> None:
+    assert runs(built(), torch._efficientzerotensor((1, 4, 4, 64))) == 0
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace", "ignore::torch.jit.TracerWarning")

@@ -57,6 +57,14 @@ def test_what_does_not_fit_is_refused(case: str) -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize(("groups", "points"), [(3, 0), (0, 9)])
+def test_sums_of_nothing_are_refused(groups: int, points: int) -> None:
+    offsets, weights = z(2, 4, 4, groups, points, 2), z(2, 4, 4, groups, points)
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        deformable_sums(MAP, offsets, weights, z(points, 2), 1.0, False)
+
+
+@needs_kernels
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_dtypes_that_differ_are_refused(dtype: torch.dtype) -> None:
     offsets, weights, grid = z(2, 4, 4, 3, 9, 2), z(2, 4, 4, 3, 9), z(9, 2)

@@ -22,24 +22,30 @@ struct Moments {
   double mean, squares;
 };
 
-// Of L channels, `step` numbers from one position to the next. Distances from the first position's value, so that no
-// digits are lost to a large mean; and in steps, so that none are to long sums.
+// Of L channels, `step` numbers from one position to the next: of some rows at a time, with their own mean, so that no
+// digits are lost to a large mean, to one that is far from it, or to long sums (Chan et al. 1979).
 void moments_of(const float* x, Int count, Int step, Moments* found) {
   constexpr Int ROWS = 64;
-  double sums[L] = {}, squares[L] = {};
-  const V first = load(x);
+  for (Int i = 0; i < L; ++i) found[i] = {0, 0};
   for (Int start = 0; start < count; start += ROWS) {
-    V some[2] = {}, some_squares[2] = {};
-    for (Int row = start; row < std::min(start + ROWS, count); ++row) {
-      const V from_first = load(x + row * step) - first;
-      some[row % 2] += from_first;
-      some_squares[row % 2] += from_first * from_first;
+    const Int end = std::min(start + ROWS, count);
+    V sum[2] = {}, square[2] = {};
+    for (Int row = start; row < end; ++row) sum[row % 2] += load(x + row * step);
+    const V mean = (sum[0] + sum[1]) / float(end - start);
+    V rest{};  // what rounding the mean leaves
+    for (Int row = start; row < end; ++row) {
+      const V from_mean = load(x + row * step) - mean;
+      rest += from_mean;
+      square[row % 2] += from_mean * from_mean;
     }
-    const V sum = some[0] + some[1], square = some_squares[0] + some_squares[1];
-    for (Int i = 0; i < L; ++i) sums[i] += double(sum[i]), squares[i] += double(square[i]);
+    const V squares = square[0] + square[1];
+    for (Int i = 0; i < L; ++i) {
+      const double here = double(end - start), all = double(end), left = double(rest[i]) / here;
+      const double apart = double(mean[i]) + left - found[i].mean;
+      found[i].squares += double(squares[i]) - here * left * left + apart * apart * here * double(start) / all;
+      found[i].mean += apart * here / all;
+    }
   }
-  for (Int i = 0; i < L; ++i)
-    found[i] = {double(first[i]) + sums[i] / double(count), squares[i] - sums[i] * sums[i] / double(count)};
 }
 
 // GroupNorm as a scale and a shift for each channel of each image. x (B, N, halves, taps, own): a group is the taps of one

@@ -108,8 +108,8 @@ struct Points {
     T *to_x = x, *to_y = y;
 #pragma omp simd
     for (Int k = 0; k < blocks; ++k) {
-      to_x[k] = from_x[k] + c[k] + scale * by[2 * k];
-      to_y[k] = from_y[k] + r[k] + scale * by[2 * k + 1];
+      to_x[k] = from_x[k] + (c[k] + scale * by[2 * k]);
+      to_y[k] = from_y[k] + (r[k] + scale * by[2 * k + 1]);
     }
   }
 
@@ -172,14 +172,14 @@ void sum_tokens(const T* map, Int row, const Points<T>& points, Int first, Int l
   if constexpr (D == 0) {
     for (Int d = 0; d < depth; ++d) y[d] = 0;
     for (Int k = first; k < last; ++k) {
-      const T *above = map + tokens[k] * depth, *below = above + row;
+      const T *above = map + Int(tokens[k]) * depth, *below = above + row;
       for (Int d = 0; d < depth; ++d)
         y[d] += s0[k] * above[d] + s1[k] * above[depth + d] + s2[k] * below[d] + s3[k] * below[depth + d];
     }
   } else {
     Sums<T, D> sums[4];  // a sum waits for its last addition, four do not
     for (Int k = first; k < last; ++k) {
-      const T *above = map + tokens[k] * D, *below = above + row;
+      const T *above = map + Int(tokens[k]) * D, *below = above + row;
       sums[0].add(s0[k], above);
       sums[1].add(s1[k], above + D);
       sums[2].add(s2[k], below);
@@ -281,7 +281,7 @@ void backward(const Given<T>& given, const T* gradient, T* of_value, T* of_offse
         T* of_offset = of_offsets + 2 * (token * s.groups + group) * s.points;
         T* of_weight = of_weights + (token * s.groups + group) * s.points;
         for (Int k = 0; k < s.points; ++k) {
-          const Int point = start + k, first = points.token[point] * depth;
+          const Int point = start + k, first = Int(points.token[point]) * depth;
           const T w = points.weight[point], right = points.right[point], down = points.down[point];
           const auto found = [&](int i) {  // the product of the gradient with a token
             const Int at = first + step[i];

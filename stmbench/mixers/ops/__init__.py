@@ -25,7 +25,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ from torch import Tensor, nn
 from stmbench.kernels.setting import can_run_in, is_intercepted
 
 KEPT = 32  # tables of each function
+LAYERS = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.ReLU)
+FORWARD: dict[Any, Any] = {kind: kind.forward for kind in LAYERS}  # as PyTorch has them
 
 P = ParamSpec("P")
 _TABLES: list[dict[Hashable, Tensor]] = []
@@ -120,9 +122,14 @@ def needs_gradient(*tensors: Tensor) -> bool:
 
 def takes_single(*tensors: Tensor) -> bool:
     """Whether kernels of float32 that have no gradient take these: plain tensors, none of which asks for one."""
-    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and not tensor.is_neg() for tensor in tensors)
+    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and _is_dense(tensor) for tensor in tensors)
     in_single = are_plain and tensors[0].dtype == torch.float32 and can_run_in(*tensors)
     return in_single and not needs_gradient(*tensors)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers lie in memory as they are."""
+    return tensor.layout == torch.strided and not tensor.is_neg() and not tensor._is_zerotensor()
 
 
 def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -132,8 +139,20 @@ def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
     hooks = [hook for group in groups for hook in group.values()]
     is_global = torch.nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
     is_watched = is_global or any(not isinstance(hook, Stamp) for hook in hooks)
-    is_own = "forward" not in vars(module) and module._compiled_call_impl is None
-    return type(module) is kind and is_own and not is_watched
+    is_own = has_its_methods(module, kind) and module._compiled_call_impl is None
+    return is_own and not is_watched
+
+
+def has_its_methods(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module is a `kind`, of no subclass, and nobody replaced a method of it, or the class's forward."""
+    if type(module) is not kind or vars(module).keys() & _methods(cast(Hashable, kind)):
+        return False
+    return kind.forward is FORWARD.get(kind, kind.forward)
+
+
+@functools.cache
+def _methods(kind: Any) -> frozenset[str]:
+    return frozenset(name for name in dir(kind) if callable(getattr(kind, name)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -141,6 +141,10 @@ class ShiftedImages(TrainingImages):
         self._drawn = -1, np.zeros((0, 2), dtype=np.int64)  # an epoch, and its shifts
         self._together: tuple[NDArray[Any], ...] | None = None  # what is found at all places
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the images that are kept: a copy of their windows has every pixel many times."""
+        return {**vars(self), "_together": None}
+
     def prepared(self, image: Image.Image) -> Tensor:
         """(3, H + 2 margin, W + 2 margin) uint8."""
         return F.pad(self.transform(image), [self._margin] * 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import random
 
 import pytest
@@ -188,3 +189,14 @@ def test_colours_of_a_batch_are_changed_on_its_device_one_image_like_another() -
         alone, _ = task.staged([part[number : number + 1] for part in inputs], targets)
         assert torch.equal(alone[0], found[number])
     assert not torch.equal(found, task.preprocessing.normalise(inputs[0] / 255))
+
+
+def test_a_pickled_set_has_no_windows() -> None:
+    found = images_of(DIGITS, SIZE, Digits(split="train"), range(40), 0)
+    before = len(pickle.dumps(found))
+    keys = [(0, place) for place in range(40)]
+    first = found.__getitems__(keys)
+    found.__getitems__(keys)
+    again = pickle.loads(pickle.dumps(found))
+    assert len(pickle.dumps(found)) < 1.1 * before  # and the shifts of an epoch
+    assert torch.equal(again.__getitems__(keys)[0][0], first[0][0])
