@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.s3_server import bucket, machine, server  # noqa: F401  fixtures
+
+os.environ["STMBENCH_REMEMBER"] = "off"  # plans of tests leave the user's alone, and find out everything anew
 
 
 @pytest.fixture(autouse=True)

@@ -108,6 +108,13 @@ def is_built_in_alone() -> bool:
     return not any(name in sys.modules for name in REGISTRIES) and none_installed() and FILE.is_file()
 
 
+def is_as_shipped() -> bool:
+    """Whether no mixer, architecture or model is known but those that come with stmbench."""
+    if not none_installed() or not FILE.is_file():
+        return False
+    return is_built_in_alone() or _registered_names() == _stored_names()
+
+
 @functools.cache
 def none_installed() -> bool:
     """Whether no installed package offers a plug-in."""
@@ -125,7 +132,7 @@ def _stored() -> Listing:
 def _stored_names() -> Names:
     known = _stored()
     return Names(
-        scales=known.scales,
+        scales=tuple(known.scales),
         mixers={entry["name"]: entry["title"] for entry in known.mixers},
         families={entry["name"]: entry["family"] for entry in known.mixers},
         architectures={entry["name"]: entry["title"] for entry in known.architectures},

@@ -89,6 +89,8 @@ class ModelName:
         """The name of a detector's backbone with the options that are its own; a classification model's own name."""
         if self.detector is None:
             return self.text
+        if not self.options:
+            return self.backbone_base
         from stmbench.architectures.detectors.base import DETECTORS
 
         kept = {k: v for k, v in self.options.items() if k not in DETECTORS.get(self.detector).options()}

@@ -45,6 +45,12 @@ _KEPT: ContextVar[OpenedSets | None] = ContextVar("kept", default=None)
 _NAME = re.compile(r"^(?P<name>\w+)(\[(?P<options>[^\]]*)\])?$")
 
 
+def is_embedded(name_or_path: str) -> bool:
+    """Whether it names a set that comes with stmbench, with or without options."""
+    match = _NAME.match(name_or_path)
+    return match is not None and match["name"] in EMBEDDED and not Path(name_or_path).exists()
+
+
 def open_set(
     name_or_path: str,
     *,

@@ -7,6 +7,7 @@ steps          one analysis in a file
 planning       tasks, and what they need
 tasks          data that travels, doing it, whether it is done
 estimating     about how long tasks take
+remembered     what plans found out about models and sets
 running        tasks in order, retries
 ready_queue    tasks that wait for others, or for room
 published      published values of a table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from stmbench.analyses.options import ImageOptions, Options, RunSettings
 from stmbench.architectures import listing
 from stmbench.architectures.model_names import ModelName
 from stmbench.data.detection.sets import open_detection_set
-from stmbench.data.sets import IMAGES, open_set
+from stmbench.data.sets import IMAGES, is_embedded, open_set
+from stmbench.experiments.remembered import remembered
 from stmbench.experiments.tasks import Task, options_of
 from stmbench.training.recipe import Recipe
 from stmbench.training.settings import TrainingSettings
@@ -66,7 +68,9 @@ class Estimator:
     def speed(self, model: str) -> float:
         """Images a second of a forward pass."""
         if model not in self._speeds:
-            self._speeds[model] = _measured(model, self._device, self._threads)
+            setting = f"{model} {self._device} {self._threads}"
+            measured = functools.partial(_measured, model, self._device, self._threads)
+            self._speeds[model] = remembered("speed", setting, measured, of_machine=True)
         return self._speeds[model]
 
     def _can_run(self) -> bool:
@@ -81,13 +85,15 @@ class Estimator:
 
     def _training_passes(self, run: TrainingSettings) -> tuple[float, int, int]:
         """Passes for an image, and how many images there are to train on and to test with."""
-        from stmbench.analyses.models import design_size
-        from stmbench.tasks.base import open_data
-
         if run.model not in self._sides:
-            self._sides[run.model] = design_size(run.model)[0]
-        data = open_data(run)
-        return run.recipe.passes(self._sides[run.model]), len(data.chosen), len(data.test)
+            self._sides[run.model] = remembered("side", run.model, functools.partial(_side, run.model))
+        sizes = functools.partial(_sizes, run)
+        if is_embedded(run.dataset):
+            asked = (run.recipe.task, run.dataset, run.train_split, run.test_split, run.data_fraction, run.seed)
+            train, test = remembered("training images", " ".join(map(str, asked)), sizes)
+        else:
+            train, test = sizes()
+        return run.recipe.passes(self._sides[run.model]), train, test
 
     def _seconds(self, task: Task) -> float:
         def speed() -> float:
@@ -132,8 +138,29 @@ def images_of(options: Options, models: Sequence[str], seed: int) -> int:
     if options.num_images is not None:
         return options.num_images
     detect = any(ModelName.parse(model).detector is not None for model in models)
-    open_images = open_detection_set if detect else open_set
-    return len(open_images(options.dataset, split=options.split, seed=seed))
+
+    def count() -> int:
+        open_images = open_detection_set if detect else open_set
+        return len(open_images(options.dataset, split=options.split, seed=seed))
+
+    if not is_embedded(options.dataset):
+        return count()
+    counted: int = remembered("images", f"{options.dataset} {options.split} {seed} {detect}", count)
+    return counted
+
+
+def _side(model: str) -> int:
+    from stmbench.analyses.models import design_size
+
+    return design_size(model)[0]
+
+
+def _sizes(run: TrainingSettings) -> list[int]:
+    """How many images there are to train on, and to test with."""
+    from stmbench.tasks.base import open_data
+
+    data = open_data(run)
+    return [len(data.chosen), len(data.test)]
 
 
 def estimate(options: Options, run: RunSettings, runs: Sequence[TrainingSettings] = ()) -> float | None:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stmbench.architectures.model_names import ModelName, is_pattern
+from stmbench.architectures.model_names import TIMM, ModelName, is_pattern
 from stmbench.bundled import published_columns, published_names
 from stmbench.errors import ConfigError, InputError, StmbenchError, UnknownNameError
 from stmbench.experiments.experiment import (
@@ -17,6 +17,7 @@ from stmbench.experiments.experiment import (
     RefusedKeyError,
     TrainingLines,
 )
+from stmbench.experiments.remembered import remembered
 from stmbench.experiments.steps import read_step
 from stmbench.experiments.yaml_values import SourceValue, convert, read_lines, typed
 
@@ -142,9 +143,16 @@ def _named(text: str) -> tuple[str, ...]:
     """A model by name, or those that a pattern matches. Raises what `by_name` raises."""
     if not is_pattern(text) and "[" not in text:
         return (ModelName.parse(text).text,)  # without torch
-    from stmbench.analyses.models import by_name
 
-    return by_name([text])
+    def found() -> list[str]:
+        from stmbench.analyses.models import by_name
+
+        return [*by_name([text])]
+
+    if is_pattern(text) or text.startswith(TIMM):  # of which a user may have registered more
+        return tuple(found())
+    ModelName.parse(text)  # refuses names of nothing
+    return tuple(remembered("model", text, found))
 
 
 def _published(source: SourceValue) -> PublishedLines:
