@@ -64,7 +64,8 @@ def cases(folder: Path) -> dict[str, Case]:
         "completion of an option": completion("stmbench profile --sc"),
         "completion of a value": completion("stmbench profile --scale "),
     }
-    for name in ("quickstart", "modern_mixers", "stm_table3"):
+    # the last two import models the first time, which is not counted, and remember them
+    for name in ("quickstart", "modern_mixers", "stm_table3", "supervised_shapes", "detection_quickstart"):
         for mini in ((), ("--mini",)):
             words = ("run", name, *mini, "--dry-run")
             found[" ".join(words)] = Case(command=stmbench(*words, "--out", empty), limit=0.6)
