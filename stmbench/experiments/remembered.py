@@ -21,7 +21,6 @@ from typing import Any
 
 from stmbench.architectures import listing
 from stmbench.bundled import PACKAGE, cache_folder
-from stmbench.tables.files import replacing
 
 VARIABLE = "STMBENCH_REMEMBER"
 LIBRARIES = ("torch", "timm", "torchvision")
@@ -70,6 +69,8 @@ def _is_kept(found: Any) -> bool:
 
 def _write(name: str, answer: Any) -> None:
     """A cache that cannot be written keeps nothing. Of two processes that write at once, one is forgotten."""
+    from stmbench.tables.files import replacing  # which imports NumPy and Arrow
+
     found = {**_read(), name: [answer, time.time()]}
     newest = sorted(found.items(), key=lambda item: item[1][1])[-MOST:]
     with contextlib.suppress(OSError), replacing(file()) as temporary:
