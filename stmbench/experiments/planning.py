@@ -11,6 +11,7 @@ from stmbench.architectures.model_names import ModelName
 from stmbench.data.sets import EMBEDDED
 from stmbench.errors import CheckpointError, ConfigError, InputError
 from stmbench.experiments.experiment import Experiment
+from stmbench.experiments.remembered import remembered
 from stmbench.experiments.steps import Step
 from stmbench.experiments.tasks import Task
 from stmbench.tables.object_storage import ObjectFolder, is_address
@@ -110,7 +111,8 @@ class Beginning:
 
 
 def _classification_weights(detector: str, resources: Resources) -> Beginning:
-    file, missing = resources.checkpoint(ModelName.parse(detector).backbone)
+    backbone = remembered("backbone", detector, lambda: ModelName.parse(detector).backbone)
+    file, missing = resources.checkpoint(backbone)
     if file is None:
         return Beginning(missing=missing)
     from stmbench.checkpoints.backbones import read_backbone
