@@ -16,7 +16,7 @@ from stmbench.kernels.library import VARIABLE, call
 from stmbench.mixers.cot import Cot, Coxt
 from stmbench.mixers.ops import contextual as ops
 from stmbench.mixers.ops.contextual import CotConfig
-from tests.kernels import needs_kernels
+from tests.kernels import needs_kernels, require_same_by_default_dtype, require_same_with_threads
 
 WHAT = pytest.mark.parametrize("kind", [Cot, Coxt])
 Kind = type[Cot] | type[Coxt]
@@ -115,15 +115,7 @@ def test_one_position_far_from_the_others_costs_no_digits(place: int, channels: 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_change_nothing(kind: Kind, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     mixer, x = built(kind), images(4, 9, 10, 64)
-    monkeypatch.setenv(VARIABLE, "off")
-    expected = mixer(x)
-    monkeypatch.delenv(VARIABLE)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        torch.testing.assert_close(mixer(x), expected, rtol=1e-5, atol=1e-5)
-    finally:
-        torch.set_num_threads(before)
+    require_same_with_threads(mixer, x, threads, monkeypatch)
 
 
 @needs_kernels
@@ -132,13 +124,7 @@ def test_permuted_images_and_another_default_dtype(kind: Kind) -> None:
     mixer, x = built(kind), images()
     moved = x.transpose(1, 2)  # not contiguous
     assert runs(mixer, moved) == 1
-    expected = mixer(moved.contiguous())
-    torch.set_default_dtype(torch.float64)
-    try:
-        found = mixer(moved)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    require_same_by_default_dtype(mixer, moved, mixer(moved.contiguous()))
 
 
 @needs_kernels

@@ -13,7 +13,7 @@ from stmbench.kernels import deformable_conv as kernels
 from stmbench.kernels import setting
 from stmbench.kernels.library import VARIABLE
 from stmbench.mixers.dcnv3 import Dcnv3, Dcnv3Config
-from tests.kernels import needs_kernels
+from tests.kernels import needs_kernels, require_same_by_default_dtype, require_same_with_threads
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -60,15 +60,7 @@ def test_it_is_the_mixer_in_double_precision(
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     mixer, x = built(), images(4, 9, 10, 64)
-    monkeypatch.setenv(VARIABLE, "off")
-    expected = mixer(x)
-    monkeypatch.delenv(VARIABLE)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        torch.testing.assert_close(mixer(x), expected, rtol=1e-5, atol=1e-5)
-    finally:
-        torch.set_num_threads(before)
+    require_same_with_threads(mixer, x, threads, monkeypatch)
 
 
 @needs_kernels
@@ -97,13 +89,7 @@ def test_permuted_images_and_another_default_dtype() -> None:
     mixer, x = built(), images()
     moved = x.transpose(1, 2)  # not contiguous
     assert runs(mixer, moved) == 1
-    expected = mixer(moved.contiguous())
-    torch.set_default_dtype(torch.float64)
-    try:
-        found = mixer(moved)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    require_same_by_default_dtype(mixer, moved, mixer(moved.contiguous()))
 
 
 @needs_kernels

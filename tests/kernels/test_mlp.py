@@ -17,7 +17,7 @@ from stmbench.architectures.container import ContainerBlock
 from stmbench.kernels import mlp as kernels
 from stmbench.kernels import setting
 from stmbench.kernels.library import VARIABLE, call
-from tests.kernels import needs_kernels
+from tests.kernels import needs_kernels, require_same_by_default_dtype
 
 BLOCKS: list[Callable[[nn.Module, BlockConfig], nn.Module]] = [TransformerBlock, ConvNextBlock, ContainerBlock]
 WHAT = pytest.mark.parametrize("kind", BLOCKS, ids=lambda kind: kind.__name__)
@@ -98,13 +98,7 @@ def test_a_block_gives_what_its_parts_give(
 @needs_kernels
 def test_a_default_dtype_changes_nothing() -> None:
     block, x = built(), images()
-    expected = block(x)
-    torch.set_default_dtype(torch.float64)
-    try:
-        found = block(x)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    require_same_by_default_dtype(block, x, block(x))
 
 
 @needs_kernels
