@@ -12,7 +12,7 @@ from torch.library import opcheck
 from stmbench.kernels.sums import deformable_sums, grouped_sums, interleaved_sums
 from stmbench.mixers.ops.bilinear import deformed_positions, grid_sums
 from stmbench.mixers.ops.neighbourhood_sums import contracted_sums
-from tests.kernels import needs_kernels
+from tests.kernels import needs_kernels, require_same_as
 
 pytestmark = needs_kernels
 
@@ -141,6 +141,29 @@ def test_neighbourhood_sums_and_gradients_are_the_plain_ones(
         found.append([y.detach(), values.grad, weights.grad])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+# channels, groups, halves, side: groups of less than a vector, of one and more, channels that fill none
+WIDTHS = [(96, 12, 1, 3), (384, 48, 1, 3), (128, 32, 2, 3), (33, 11, 1, 5), (8, 1, 1, 3), (2, 2, 1, 7), (264, 33, 1, 3)]
+
+
+@pytest.mark.parametrize(("channels", "groups", "halves", "side"), WIDTHS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_interleaved_sums_of_all_widths(channels: int, groups: int, halves: int, side: int, threads: int) -> None:
+    def ours(values: Tensor, weights: Tensor) -> Tensor:
+        return interleaved_sums(values, weights, side, halves)
+
+    def theirs(values: Tensor, weights: Tensor) -> Tensor:
+        return contracted_sums(values, weights.permute(4, 0, 1, 2, 3), side, halves)
+
+    generator, before = torch.Generator().manual_seed(0), torch.get_num_threads()
+    values = torch.randn(2, 4, 3, channels, generator=generator)
+    weights = torch.randn(2, 4, 3, groups, side**2, generator=generator)
+    torch.set_num_threads(threads)
+    try:
+        require_same_as(ours, theirs, (values, weights))
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("operator", [grouped_sums, interleaved_sums])

@@ -22,12 +22,6 @@ struct Shape {
 template <typename T>
 constexpr Int whole_vectors(Int length) { return (length + LANES<T> - 1) / LANES<T> * LANES<T>; }
 
-template <typename T>
-Lanes<T> load(const T* from) { return *reinterpret_cast<const Lanes<T>*>(from); }
-
-template <typename T>
-void store(const Lanes<T>& x, T* to) { *reinterpret_cast<Lanes<T>*>(to) = x; }
-
 // To c (N, two vectors) the product of a (N, depth) and b (depth, two vectors): rows of a and c are `row` and `out`
 // values apart, those of b `step`, and its second vector is `second` values from the first.
 template <typename T, int N>
@@ -45,8 +39,8 @@ void add_two(const T* a, Int row, const T* b, Int step, Int second, Int depth, T
     }
   }
   for (int n = 0; n < N; ++n) {
-    store(low[n], c + n * out);
-    store(high[n], c + n * out + LANES<T>);
+    store(c + n * out, low[n]);
+    store(c + n * out + LANES<T>, high[n]);
   }
 }
 
@@ -68,7 +62,7 @@ void add_one(const T* a, Int row, const T* b, Int step, Int depth, T* c, Int out
   }
   if (e < depth)
     for (int n = 0; n < N; ++n) even[n] += a[n * row + e] * load(b);
-  for (int n = 0; n < N; ++n) store(Lanes<T>(even[n] + odd[n]), c + n * out);
+  for (int n = 0; n < N; ++n) store(c + n * out, even[n] + odd[n]);
 }
 
 // The same of `vectors` vectors, each `second` values from the one before
@@ -110,7 +104,7 @@ void transpose(const T* from, Int row, T* to, T scale) {
     }
     for (Int i = 0; i < LANES<T>; ++i) rows[i] = moved[i];
   }
-  for (Int i = 0; i < LANES<T>; ++i) store(Lanes<T>(scale * rows[i]), to + i * LANES<T>);
+  for (Int i = 0; i < LANES<T>; ++i) store(to + i * LANES<T>, scale * rows[i]);
 }
 
 // Of one axis, the keys of a window that are inside the map: `count` of them from `first` on, after `skipped` outside
@@ -152,7 +146,7 @@ struct Room {
     const T *down = vertical.data() + n * side, *across = horizontal.data() + n * side;
     for (Int j = (columns - 1) / LANES<T> * LANES<T>; j >= 0; j -= LANES<T>) {  // what is too much is overwritten later
       const Lanes<T> term = load(across + j);
-      for (Int i = 0; i < rows; ++i) store(Lanes<T>(down[i] + term), to + i * columns + j);
+      for (Int i = 0; i < rows; ++i) store(to + i * columns + j, down[i] + term);
     }
     std::fill(to + rows * columns, to + line, -std::numeric_limits<T>::infinity());
   }

@@ -25,6 +25,15 @@ template <typename T>
 constexpr Int LANES = BYTES / Int(sizeof(T));
 template <typename T>
 constexpr Int CHANNELS = 2 * LANES<T>;
+template <typename T>
+Lanes<T> load(const T* x) {
+  return *reinterpret_cast<const Lanes<T>*>(x);
+}
+template <typename T>
+void store(T* y, const Lanes<T>& v) {
+  *reinterpret_cast<Lanes<T>*>(y) = v;
+}
+
 constexpr Int MOST = 6;                // columns, or taps, that are summed at once: twelve registers
 constexpr Int CACHED = 256 * 1024;     // bytes that a job works on
 

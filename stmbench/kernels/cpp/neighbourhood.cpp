@@ -2,17 +2,16 @@
 //
 //     y[p, c] = sum over taps t of w[p, g(c), t] v[p + offset(t), c]
 //
-// value (B, H, W, C), weights (B, H, W, groups, K * K), taps row by row. A group is C / groups neighbouring channels; or,
-// interleaved, channel c of each of `halves` parts of the channels belongs to group c mod (groups / halves) of the part.
+// value (B, H, W, C), weights (B, H, W, groups, K * K), taps row by row. A group is C / groups neighbouring channels; see
+// interleaved.cpp for others.
 #include "lanes.h"
 
 namespace {
 
 struct Shape {
-  Int batch, height, width, dim, groups, side, halves;
+  Int batch, height, width, dim, groups, side;
 
   Int taps() const { return side * side; }
-  Int own() const { return groups / halves; }  // groups of a half
   Int image_of(Int position) const { return position / (height * width) * height * width * dim; }  // where it begins
 };
 
@@ -35,12 +34,6 @@ struct Inside {
       }
   }
 };
-
-template <typename T>
-void transpose(const T* from, T* to, Int rows, Int columns) {
-  for (Int i = 0; i < rows; ++i)
-    for (Int j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
-}
 
 // Call `visit(p, inside)` for every position p and its taps; each thread has a copy of `visit`, with its own buffers.
 template <typename Visit>
@@ -85,32 +78,6 @@ void grouped(const T* value, const T* weights, T* out, const Shape& s, int threa
                : left >= 8  ? sum_some<T, 8>(map + d, w, y + d, inside)
                : left >= 4  ? sum_some<T, 4>(map + d, w, y + d, inside)
                             : sum_some<T, 1>(map + d, w, y + d, inside);
-        }
-      }
-    }
-  });
-}
-
-template <typename T, int OWN>
-void interleaved(const T* value, const T* weights, T* out, const Shape& s, int threads) {
-  const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves;
-  std::vector<T> by_tap(s.taps() * s.groups);
-  every_position(s, threads, [=](Int p, const Inside& inside) mutable {
-    const T* image = value + s.image_of(p);
-    transpose(weights + p * s.groups * s.taps(), by_tap.data(), s.groups, s.taps());
-    for (Int c = 0; c < s.dim; c += own) {
-      const T* w = by_tap.data() + c / half * own;
-      T* y = out + p * s.dim + c;
-      if constexpr (OWN > 0) {
-        Sums<T, OWN> sums;
-        for (Int i = 0; i < inside.count; ++i) sums.add(w + inside.tap[i] * s.groups, image + inside.at[i] + c);
-        sums.put(y);
-      } else {
-        for (Int g = 0; g < own; ++g) y[g] = 0;
-        for (Int i = 0; i < inside.count; ++i) {
-          const T *v = image + inside.at[i] + c, *tap = w + inside.tap[i] * s.groups;
-#pragma omp simd
-          for (Int g = 0; g < own; ++g) y[g] += tap[g] * v[g];
         }
       }
     }
@@ -182,53 +149,21 @@ void grouped_backward(const T* value, const T* weights, const T* gradient, T* of
   });
 }
 
-template <typename T, int OWN>
-void interleaved_backward(const T* value, const T* weights, const T* gradient, T* of_value, T* of_weights,
-                          const Shape& s, int threads) {
-  const Int own = OWN ? OWN : s.own(), half = s.dim / s.halves, count = s.taps() * s.groups;
-  std::vector<T> by_tap(count), of_tap(count);
-  every_band(of_value, s, threads, [=](Int p, bool mine, const Band& band, const Inside& inside) mutable {
-    const Int first = s.image_of(p);
-    const T* up = gradient + p * s.dim;
-    transpose(weights + p * count, by_tap.data(), s.groups, s.taps());
-    std::fill(of_tap.begin(), of_tap.end(), T(0));
-    for (Int i = 0; i < inside.count; ++i) {
-      const T *v = value + first + inside.at[i], *tap = by_tap.data() + inside.tap[i] * s.groups;
-      T *ov = of_value + first + inside.at[i], *sum = of_tap.data() + inside.tap[i] * s.groups;
-      if (mine)
-        for (Int c = 0; c < s.dim; c += own) {
-          T* part = sum + c / half * own;
-#pragma omp simd
-          for (Int g = 0; g < own; ++g) part[g] += up[c + g] * v[c + g];
-        }
-      if (band.has(inside.row[i]))
-        for (Int c = 0; c < s.dim; c += own) {
-          const T* part = tap + c / half * own;
-#pragma omp simd
-          for (Int g = 0; g < own; ++g) ov[c + g] += part[g] * up[c + g];
-        }
-    }
-    if (mine) transpose(of_tap.data(), of_weights + p * count, s.taps(), s.groups);
-  });
-}
-
 }  // namespace
 
-#define ENTRY(FORM, LENGTH, NAME, TYPE)                                                                             \
-  extern "C" void FORM##_sums_##NAME(const TYPE* value, const TYPE* weights, TYPE* out, const Int* sizes,           \
-                                     int threads) {                                                                 \
-    using T = TYPE;                                                                                                 \
-    const Shape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]};                            \
-    BY_LENGTH(LENGTH, FORM, value, weights, out, s, threads)                                                        \
-  }                                                                                                                 \
-  extern "C" void FORM##_sums_backward_##NAME(const TYPE* value, const TYPE* weights, const TYPE* gradient,         \
-                                              TYPE* of_value, TYPE* of_weights, const Int* sizes, int threads) {    \
-    using T = TYPE;                                                                                                 \
-    const Shape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]};                            \
-    BY_LENGTH(LENGTH, FORM##_backward, value, weights, gradient, of_value, of_weights, s, threads)                  \
+#define ENTRY(NAME, TYPE)                                                                                             \
+  extern "C" void grouped_sums_##NAME(const TYPE* value, const TYPE* weights, TYPE* out, const Int* sizes,            \
+                                      int threads) {                                                                  \
+    using T = TYPE;                                                                                                   \
+    const Shape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]};                                        \
+    BY_LENGTH(s.dim / s.groups, grouped, value, weights, out, s, threads)                                             \
+  }                                                                                                                   \
+  extern "C" void grouped_sums_backward_##NAME(const TYPE* value, const TYPE* weights, const TYPE* gradient,          \
+                                               TYPE* of_value, TYPE* of_weights, const Int* sizes, int threads) {     \
+    using T = TYPE;                                                                                                   \
+    const Shape s{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]};                                        \
+    BY_LENGTH(s.dim / s.groups, grouped_backward, value, weights, gradient, of_value, of_weights, s, threads)         \
   }
 
-ENTRY(grouped, s.dim / s.groups, float32, float)
-ENTRY(grouped, s.dim / s.groups, float64, double)
-ENTRY(interleaved, s.own(), float32, float)
-ENTRY(interleaved, s.own(), float64, double)
+ENTRY(float32, float)
+ENTRY(float64, double)
