@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from typing import cast
 
@@ -15,9 +16,13 @@ from stmbench.architectures.layers import Mlp, resized_position
 from stmbench.architectures.timm_layers import drop_path
 from stmbench.errors import require
 from stmbench.kernels import mlp as kernels
-from stmbench.mixers.ops import in_place_of, is_eager_on_cpu, is_unchanged, takes_single
+from stmbench.kernels.mlp_training import residual_mlp_training
+from stmbench.kernels.residual import scaled_residual
+from stmbench.mixers.ops import are_single, in_place_of, is_eager_on_cpu, is_unchanged, needs_gradient
 
 ENOUGH = 2**15  # size of the smallest map, in numbers, whose MLP is worth the calls of its kernel
+# measured, for kernels with a gradient: the fewest hidden units of all tokens, or numbers of a map, and channels
+ENOUGH_IN_TRAINING, WIDE = 2**18, 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,10 +129,35 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x and y (B, H, W, C) -> (B, H, W, C)."""
-        if self.training and self.drop_path.drop_prob > 0:
+        if self._is_one_pass(x, y):
+            assert self.scale is not None
+            return scaled_residual(x, y, self.scale, self.part(x))
+        if self.drops:
             dropped: Tensor = x + self.drop_path(y if self.scale is None else self.scale * y)
             return dropped
         return x + y if self.scale is None else torch.addcmul(x, self.scale, y)  # one pass over memory
+
+    def _is_one_pass(self, x: Tensor, y: Tensor) -> bool:
+        """Whether the kernel for training is worth its call, and does the same."""
+        scale = self.scale
+        if scale is None or not is_eager_on_cpu(x) or x.numel() < ENOUGH_IN_TRAINING or x.shape != y.shape:
+            return False
+        is_own = scale.shape == x.shape[-1:] and (not self.drops or is_unchanged(self.drop_path, _drop_path()))
+        return is_own and needs_gradient(x, y, scale) and are_single(x, y, scale)
+
+    @property
+    def drops(self) -> bool:
+        """Whether branches are dropped now."""
+        return self.training and self.drop_path.drop_prob > 0
+
+    def part(self, x: Tensor) -> Tensor | None:
+        """(B,), how much of its branch each of B images takes this time; None for all of it."""
+        return self.drop_path(x.new_ones(len(x), 1)).flatten() if self.drops else None
+
+
+@functools.cache
+def _drop_path() -> type[nn.Module]:
+    return type(drop_path(0.0))
 
 
 def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch: Branch) -> Tensor:
@@ -136,17 +166,24 @@ def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch:
     To stamps, which cannot look into the kernel, all of it is the MLP.
     """
     weights = _weights(norm, mlp, branch) if is_eager_on_cpu(x) and x.numel() >= ENOUGH else None
-    if weights is not None and takes_single(x, y, *weights.tensors) and weights.fit(x, y):
+    if weights is None or not are_single(x, y, *weights.tensors) or not weights.fit(x, y):
+        return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
+    if not branch.drops and not needs_gradient(x, y, *weights.tensors):
         return in_place_of(mlp, lambda: kernels.residual_mlp(x, y, weights))
-    return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
+    hidden, dim = weights.up.shape
+    if dim < WIDE or x.numel() // dim * hidden < ENOUGH_IN_TRAINING:
+        return cast(Tensor, branch(x, mlp(y if norm is None else norm(y))))
+    return in_place_of(mlp, lambda: residual_mlp_training(x, y, weights, branch.part(x)))
 
 
 def _weights(norm: nn.Module | None, mlp: Mlp, branch: Branch) -> kernels.Weights | None:
-    """Of the parts; None where one is not what it was built as, is watched, or drops branches at random."""
+    """Of the parts; None where one is not what it was built as, or is watched."""
     parts = [(branch, Branch), (mlp, Mlp), (mlp.fc1, nn.Linear), (mlp.fc2, nn.Linear)]
     if norm is not None:
         parts.append((norm, nn.LayerNorm))
-    if branch.training or not all(itertools.starmap(is_unchanged, parts)):
+    if branch.drops:
+        parts.append((branch.drop_path, _drop_path()))
+    if not all(itertools.starmap(is_unchanged, parts)):
         return None
     up, down = mlp.fc1, mlp.fc2
     return kernels.Weights(

@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stmbench.kernels import stem as kernels
+from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged, takes_single
+from stmbench.mixers.ops.patch_conv import PatchConv
+
 NORM_EPS = 1e-6  # of the unified architecture's stem, transitions and stage norms; each mixer sets that of its blocks
 
 
@@ -22,7 +26,7 @@ def to_channels_last(image: Tensor) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
 
-class ChannelsLastConv(nn.Conv2d):
+class ChannelsLastConv(PatchConv):
     """A convolution of a channels-last map: (B, H, W, C) -> (B, H', W', C')."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,9 +80,27 @@ class Stem(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, H/4, W/4, dim)."""
-        x = F.gelu(self.norm1(self.conv1(to_channels_last(image))))
-        y: Tensor = self.norm2(self.conv2(x))
+        y: Tensor = self.norm2(self.conv2(self._start(image)))
         return y
+
+    def _start(self, image: Tensor) -> Tensor:
+        """Up to GELU: (B, C, H, W) -> (B, H/2, W/2, dim / 2)."""
+        weights = self._weights() if is_eager_on_cpu(image) else None
+        if weights is not None and takes_single(image, *weights.tensors) and weights.fit(image):
+            return kernels.stem(image, weights)
+        return F.gelu(self.norm1(self.conv1(to_channels_last(image))))
+
+    def _weights(self) -> kernels.Weights | None:
+        """Of the first convolution and its norm; None where one is not what it was built as, or is watched."""
+        conv, norm = self.conv1, self.norm1
+        if not is_unchanged(conv, HalvingConv) or not is_unchanged(norm, nn.LayerNorm):
+            return None
+        geometry = (conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+        if geometry != ((2, 2), (1, 1), (1, 1), 1, "zeros") or conv.bias is None:
+            return None
+        return kernels.Weights(
+            conv=conv.weight, conv_bias=conv.bias, norm=norm.weight, norm_bias=norm.bias, eps=norm.eps
+        )
 
     def macs(self, height: int, width: int) -> int:
         """Multiply-adds for an image of height x width."""

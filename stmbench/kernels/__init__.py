@@ -14,7 +14,12 @@ halo_attention  halo attention in inference, in one pass
 softmax         softmaxes with terms of rows and columns, or with a bias
 deformable_conv deformable convolution v3 in inference, with its layers
 contextual      contextual (CoT) blocks in inference, with their layers
-mlp             an MLP with its norm and its residual
+mlp             an MLP with its norm and its residual, in inference
+mlp_training    the same with a gradient
+residual        the end of a residual branch, with a gradient
+mix             two maps mixed by shares of each channel, with a gradient
+patches         convolutions with many weights as products of matrices
+stem            the start of a stem in inference, in one pass
 depthwise       depthwise convolutions
 branches        depthwise convolutions of several shapes at once, each of a part of the channels
 fourier         real Fourier transforms over maps

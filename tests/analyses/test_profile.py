@@ -9,6 +9,7 @@ import pytest
 from stmbench.analyses.base import Progress
 from stmbench.analyses.profile import tasks
 from stmbench.architectures.catalog import create_model
+from stmbench.kernels import setting
 from stmbench.measure.memory import MemorySpec
 from stmbench.tables import read
 from tests.analyses.profiles import MODELS, memory, profile, raw, summary
@@ -43,7 +44,8 @@ UNITS = {
 def test_a_profile_gives_every_metric_with_its_unit(tmp_path: Path) -> None:
     profile(tmp_path, time_budget=200.0).run()
     frame = read(tmp_path)
-    assert dict(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False)) == UNITS
+    units = UNITS | ({"kernel_calls": "count"} if setting.are_ready() else {})
+    assert dict(frame[["metric", "unit"]].drop_duplicates().itertuples(index=False)) == units
     assert set(frame["status"]) == {"ok"}
     assert set(frame["definition"]) == {"profile.v2"}
     assert set(frame["weights"].dropna()) == {"random:0"}

@@ -133,6 +133,10 @@ SURVIVE = {
         )
     },
     **{
+        f"ops.contextual: SplitAttention._is_one_pass: {flipped}": "the plain form, and the kernels, give the same"
+        for flipped in ("dynamic.ndim == 4", "dynamic.numel() >= ENOUGH_TO_MIX", "dynamic.shape != static.shape")
+    },
+    **{
         f"ops.windows: _shares: {flipped}": "runs with kernels only"
         for flipped in ("bias.ndim != 4", "bias.shape[2:] != (q.shape[2], k.shape[2])")
     },

@@ -215,6 +215,8 @@ def test_a_profile_says_which_kernels_ran(batch: tuple[str, ...], tmp_path: Path
     calls = rows[rows["metric"] == "kernel_calls"]
     ran = calls.set_index("condition")["value"].to_dict()
     assert ran.pop("deformable_conv") == 8
-    # the default is found by timing; maps of two small images are not worth it
+    assert ran.pop("stem") == 1
+    ran.pop("patch_conv", None)  # of few images alone, and the default is found by timing
+    # maps of two small images are not worth it
     assert set(ran) == (set() if batch else {"residual_mlp"})
     assert "deformable conv" in (tmp_path / "out" / "profile.html").read_text(encoding="utf-8")

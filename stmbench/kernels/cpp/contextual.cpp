@@ -197,19 +197,6 @@ void contextual_sums(const Given& given, float* y, float* pooled, const Shape& s
   }
 }
 
-// y = first a + second b, a and b for each image and channel
-void mix(const float* first, const float* second, const float* a, const float* b, float* y, Int batch, Int count,
-         Int width, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (Int row = 0; row < batch * count; ++row) {
-    const float *one = first + row * width, *other = second + row * width;
-    const float *of_one = a + row / count * width, *of_other = b + row / count * width;
-    float* to = y + row * width;
-#pragma omp simd
-    for (Int c = 0; c < width; ++c) to[c] = one[c] * of_one[c] + other[c] * of_other[c];
-  }
-}
-
 }  // namespace
 
 extern "C" void affine_relu_float32(const float* scale, const float* shift, float* y, const Int* z, int threads) {
@@ -225,8 +212,4 @@ extern "C" void contextual_sums_float32(const float* value, const float* value_s
                                         float* pooled, const Int* z, int threads) {
   const Given given{value, value_scale, value_shift, weights, weight_scale, weight_shift, scale, shift, context};
   contextual_sums(given, y, pooled, {z[0], z[1], z[2], z[3], z[4]}, threads);
-}
-extern "C" void mix_float32(const float* first, const float* second, const float* a, const float* b, float* y,
-                            const Int* z, int threads) {
-  mix(first, second, a, b, y, z[0], z[1], z[2], threads);
 }

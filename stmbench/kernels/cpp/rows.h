@@ -1,7 +1,7 @@
-// What is done to the channels of tokens, which are rows of `width` numbers in single precision: LayerNorm and GELU.
+// What is done to the channels of tokens, which are rows of `width` numbers: LayerNorm and GELU.
 #pragma once
 
-#include "lanes.h"
+#include "columns.h"
 
 #ifdef __AVX__
 #include <immintrin.h>
@@ -19,14 +19,6 @@ constexpr float Q[DEGREE + 1] = {
 
 using V = Lanes<float>;
 constexpr Int L = LANES<float>;
-
-inline V load(const float* x) { return *reinterpret_cast<const V*>(x); }
-
-inline float sum_of(const V& v) {
-  float values[L];
-  *reinterpret_cast<V*>(values) = v;
-  return total<float, L>(values);
-}
 
 inline V filled(float x) { return V{} + x; }
 
@@ -50,13 +42,15 @@ inline V larger(V x, V y) {
 #endif
 }
 
-inline V gelu(V x) {
+inline V gelu_share(V x) {
   const V u = smaller(filled(END), x * x) * (2 / END) - 1;
   V y = filled(Q[DEGREE]);
 #pragma GCC unroll 16
   for (int i = DEGREE - 1; i >= 0; --i) y = y * u + Q[i];
-  return x * larger(V{}, smaller(filled(1), y * x + 0.5f));
+  return larger(V{}, smaller(filled(1), y * x + 0.5f));
 }
+
+inline V gelu(V x) { return x * gelu_share(x); }
 
 // y = GELU(y + bias), or GELU(y) without one
 inline void add_gelu(float* y, const float* bias, Int width) {
@@ -72,17 +66,19 @@ inline void add_gelu(float* y, const float* bias, Int width) {
 }
 
 // Of N tokens, so that none waits for another's sums
-template <int N>
-void layer_norm(const float* x, const float* weight, const float* bias, float* y, float eps, Int width) {
+template <int N, typename T>
+void layer_norm(const T* x, const T* weight, const T* bias, T* y, T eps, Int width) {
+  using V = Lanes<T>;
+  constexpr Int L = LANES<T>;
   const Int whole = width / L * L;
   V sums[N] = {};
-  float mean[N], scale[N];
+  T mean[N], scale[N];
   for (Int c = 0; c < whole; c += L)
     for (int n = 0; n < N; ++n) sums[n] += load(x + n * width + c);
   for (int n = 0; n < N; ++n) {
-    float sum = sum_of(sums[n]);
+    T sum = sum_of<T>(sums[n]);
     for (Int c = whole; c < width; ++c) sum += x[n * width + c];
-    mean[n] = sum / float(width);
+    mean[n] = sum / T(width);
     sums[n] = V{};
   }
   for (Int c = 0; c < whole; c += L)
@@ -91,9 +87,9 @@ void layer_norm(const float* x, const float* weight, const float* bias, float* y
       sums[n] += from_mean * from_mean;
     }
   for (int n = 0; n < N; ++n) {
-    float sum = sum_of(sums[n]);
+    T sum = sum_of<T>(sums[n]);
     for (Int c = whole; c < width; ++c) sum += (x[n * width + c] - mean[n]) * (x[n * width + c] - mean[n]);
-    scale[n] = 1 / std::sqrt(sum / float(width) + eps);
+    scale[n] = 1 / std::sqrt(sum / T(width) + eps);
   }
   for (Int c = 0; c < whole; c += L) {
     const V by = load(weight + c), plus = load(bias + c);
@@ -107,7 +103,8 @@ void layer_norm(const float* x, const float* weight, const float* bias, float* y
 }
 
 // Of `rows` tokens.
-inline void layer_norms(const float* x, const float* weight, const float* bias, float* y, float eps, Int rows, Int width) {
+template <typename T>
+void layer_norms(const T* x, const T* weight, const T* bias, T* y, T eps, Int rows, Int width) {
   constexpr Int N = 4;
   Int row = 0;
   for (; row + N <= rows; row += N) layer_norm<N>(x + row * width, weight, bias, y + row * width, eps, width);

@@ -12,11 +12,12 @@ fourier     Fourier transforms over the map
 scan        linear recurrences along a sequence, the selective scan of state space models
 determinism reasons why gradients differ from run to run on CUDA
 stages      options that have a value for each stage
+patch_conv  convolutions whose weights outnumber what they are applied to
 contextual  the parts of contextual (CoT) blocks: static context, local weights, split attention
 
 `cached_table` keeps tables that are a function of sizes, dtype and device: made once, and part of the graph when
-compiled. `is_eager_on_cpu`, `needs_gradient`, `is_unchanged` and `takes_single` say where other kernels may be used,
-`in_place_of` runs one that does a module's work, `without_autocast` keeps sums in float32.
+compiled. `is_eager_on_cpu`, `needs_gradient`, `is_unchanged`, `are_single` and `takes_single` say where other kernels
+may be used, `in_place_of` runs one that does a module's work, `without_autocast` keeps sums in float32.
 """
 
 from __future__ import annotations
@@ -122,9 +123,13 @@ def needs_gradient(*tensors: Tensor) -> bool:
 
 def takes_single(*tensors: Tensor) -> bool:
     """Whether kernels of float32 that have no gradient take these: plain tensors, none of which asks for one."""
+    return are_single(*tensors) and not needs_gradient(*tensors)
+
+
+def are_single(*tensors: Tensor) -> bool:
+    """Whether kernels of float32 that have a gradient take these: plain tensors."""
     are_plain = all(type(tensor) in (Tensor, nn.Parameter) and _is_dense(tensor) for tensor in tensors)
-    in_single = are_plain and tensors[0].dtype == torch.float32 and can_run_in(*tensors)
-    return in_single and not needs_gradient(*tensors)
+    return are_plain and tensors[0].dtype == torch.float32 and can_run_in(*tensors)
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -24,11 +24,14 @@ from stmbench.errors import require
 from stmbench.kernels.contextual import KERNEL as KERNEL
 from stmbench.kernels.contextual import SHARED as SHARED
 from stmbench.kernels.contextual import Layers
+from stmbench.kernels.mix import mixed, pooled
 from stmbench.mixers.base import BlockPosition, MixerConfig, ZeroGradient
-from stmbench.mixers.ops import is_eager_on_cpu, is_unchanged
+from stmbench.mixers.ops import are_single, is_eager_on_cpu, is_unchanged, needs_gradient
+from stmbench.mixers.ops.patch_conv import PatchConv
 
 LEAST = 32  # hidden channels of the split attention
 ENOUGH = 2**12  # size of the smallest map, in numbers, that is worth the calls of the kernel
+ENOUGH_TO_MIX = 2**16  # size of the smallest map that is worth the calls of its kernels in training
 POSITIONS = 128  # of the smallest map that is worth taking the weights of two halves apart
 ZERO_GRADIENT = (
     ZeroGradient(
@@ -86,7 +89,7 @@ class StaticContext(nn.Sequential):
     """K: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, config: CotConfig) -> None:
-        conv = nn.Conv2d(config.dim, config.dim, KERNEL, padding=1, groups=config.key_groups, bias=False)
+        conv = PatchConv(config.dim, config.dim, KERNEL, padding=1, groups=config.key_groups, bias=False)
         super().__init__(conv, nn.BatchNorm2d(config.dim), nn.ReLU())
 
     def macs(self, height: int, width: int) -> int:
@@ -142,11 +145,25 @@ class SplitAttention(nn.Module):
 
     def forward(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """(B, C, H, W) twice -> (B, C, H, W)."""
-        pooled = (dynamic + static).mean((2, 3), keepdim=True)
+        if self._is_one_pass(dynamic, static):
+            maps = dynamic.permute(0, 2, 3, 1), static.permute(0, 2, 3, 1)
+            shares = self._shares(pooled(*maps)[..., None, None])[..., 0, 0]
+            return mixed(*maps, shares[:, :, 0], shares[:, :, 1]).permute(0, 3, 1, 2)
+        shares = self._shares((dynamic + static).mean((2, 3), keepdim=True))
+        return dynamic * shares[:, :, 0] + static * shares[:, :, 1]
+
+    def _shares(self, pooled: Tensor) -> Tensor:
+        """(B, C, 1, 1) -> (B, C, 2, 1, 1)."""
         logits = self.expand(F.relu(self.norm(self.reduce(pooled))))  # B, 2 C, 1, 1: two for each channel
-        shares = logits.unflatten(1, (-1, 2)).softmax(2)
-        mixed: Tensor = dynamic * shares[:, :, 0] + static * shares[:, :, 1]
-        return mixed
+        shares: Tensor = logits.unflatten(1, (-1, 2)).softmax(2)
+        return shares
+
+    def _is_one_pass(self, dynamic: Tensor, static: Tensor) -> bool:
+        """Whether the kernels for training are worth their calls, and do the same."""
+        if not is_eager_on_cpu(dynamic) or dynamic.ndim != 4 or dynamic.numel() < ENOUGH_TO_MIX:
+            return False
+        same = dynamic.shape == static.shape
+        return same and needs_gradient(dynamic, static) and are_single(dynamic, static)
 
     def reference(self, dynamic: Tensor, static: Tensor) -> Tensor:
         """The same with one share: the other is what is left of 1. Channel c has the logits 2 c and 2 c + 1."""
@@ -178,11 +195,12 @@ def layers_of(
     if not all(itertools.starmap(is_unchanged, whole.items())) or len(context) != 3:
         return None
     conv, context_norm, relu = context
-    pointwise, others = (weights.reduce, weights.expand, value), (conv, split.reduce, split.expand)
+    pointwise, others = (weights.reduce, weights.expand, value), (split.reduce, split.expand)
     norms = (context_norm, weights.norm, value_norm, norm, split.norm)
     kinds: dict[nn.Module, type[nn.Module]] = dict.fromkeys(pointwise, PointwiseConv)
     kinds |= dict.fromkeys(others, nn.Conv2d)
-    kinds |= dict.fromkeys(norms, nn.BatchNorm2d) | {relu: nn.ReLU, weights.weight_norm: nn.GroupNorm}
+    kinds |= dict.fromkeys(norms, nn.BatchNorm2d)
+    kinds |= {conv: PatchConv, relu: nn.ReLU, weights.weight_norm: nn.GroupNorm}
     if not all(itertools.starmap(is_unchanged, kinds.items())):
         return None
     assert isinstance(conv, nn.Conv2d)
