@@ -30,9 +30,11 @@ class Weights:
         return self.conv, self.conv_bias, self.norm, self.norm_bias
 
     def fit(self, image: Tensor) -> bool:
-        """Whether all sizes are what they say, for images (B, C, H, W)."""
+        """Whether all sizes are what they say, for images (B, C, H, W) that are not empty."""
+        if image.ndim != 4 or not image.numel():
+            return False
         made = len(self.conv)
-        expected = [(made, image.shape[1], SIDE, SIDE), (made,), (made,), (made,)] if image.ndim == 4 else []
+        expected = [(made, image.shape[1], SIDE, SIDE), (made,), (made,), (made,)]
         return [tuple(tensor.shape) for tensor in self.tensors] == expected
 
 

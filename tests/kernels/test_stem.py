@@ -101,6 +101,8 @@ def test_it_leaves_a_changed_stem_alone(change: str) -> None:
     assert not runs(stem, image(2, 3, 16, 16).to(stem.norm2.weight.dtype))
 
 
-def test_an_image_of_other_channels_is_refused_as_ever() -> None:
-    with pytest.raises(RuntimeError, match="channels"):
-        built()(image(1, 4, 8, 8))
+def test_other_images_are_refused_as_ever() -> None:
+    for bad in (image(1, 4, 8, 8), image(1, 3, 0, 8), image(8, 8)):
+        with pytest.raises((RuntimeError, IndexError)):
+            built()(bad)
+    assert built()(image(0, 3, 8, 8)).shape == (0, 2, 2, 48)
