@@ -44,7 +44,7 @@ def residual_mlp(x: Tensor, y: Tensor, weights: Weights) -> Tensor:
     """x + scale * mlp(norm(y)), with GELU between the MLP's layers: x and y (..., C), which the weights must `fit`, ->
     (..., C), contiguous."""
     CALLS["residual_mlp"] += 1
-    out, (hidden, dim) = x.new_empty(x.shape), weights.up.shape
+    out, (hidden, dim), one = x.new_empty(x.shape), weights.up.shape, x.new_ones(1)
     residuals, inputs, sums = (tensor.reshape(-1, dim) for tensor in (x.contiguous(), y.contiguous(), out))
     up_bias, down_bias, scale, *norm = (tensor.contiguous() for tensor in weights.tensors if tensor.ndim == 1)
     most = min(PART * torch.get_num_threads(), len(sums))
@@ -53,10 +53,10 @@ def residual_mlp(x: Tensor, y: Tensor, weights: Weights) -> Tensor:
         given, residual, to = (tensor[first : first + most] for tensor in (inputs, residuals, sums))
         units, normed, mixed = (each[: len(to)] for each in room)
         if norm:
-            call("layer_norm", (given, *norm, normed), normed.shape, weights.eps, is_part=True)
+            call("norm_forward", (given, *norm, normed), normed.shape, weights.eps, is_part=True)
             given = normed
         torch.mm(given, weights.up.t(), out=units)
-        call("add_gelu", (units, up_bias), units.shape, is_part=True)
+        call("gelu_of", (units, up_bias, units), units.shape, is_part=True)
         torch.mm(units, weights.down.t(), out=mixed)
-        call("add_scaled", (residual, mixed, down_bias, scale, to), to.shape, is_part=True)
+        call("residual", (residual, mixed, down_bias, scale, one, to), (*to.shape, 0, len(to)), is_part=True)
     return out

@@ -82,7 +82,7 @@ void run(const float* x, const float* kernel, const float* bias, const float* we
                    row.data(), s);
       float* out = y + job * length;
       layer_norms(row.data(), weight, shift, out, eps, s.width, s.channels);
-      add_gelu(out, nullptr, length);
+      gelu_in_place(out, length);
     }
   }
 }

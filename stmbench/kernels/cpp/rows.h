@@ -52,15 +52,14 @@ inline V gelu_share(V x) {
 
 inline V gelu(V x) { return x * gelu_share(x); }
 
-// y = GELU(y + bias), or GELU(y) without one
-inline void add_gelu(float* y, const float* bias, Int width) {
-  const auto at = [&](Int c) { return bias ? load(y + c) + load(bias + c) : load(y + c); };
-  const Int whole = width / L * L, rest = width - whole;
-  for (Int c = 0; c < whole; c += L) *reinterpret_cast<V*>(y + c) = gelu(at(c));
+// GELU of `count` numbers, in their place
+inline void gelu_in_place(float* y, Int count) {
+  const Int whole = count / L * L, rest = count - whole;
+  for (Int c = 0; c < whole; c += L) store(y + c, gelu(load(y + c)));
   if (rest) {
     float last[L] = {};
-    for (Int i = 0; i < rest; ++i) last[i] = y[whole + i] + (bias ? bias[whole + i] : 0);
-    *reinterpret_cast<V*>(last) = gelu(load(last));
+    std::copy_n(y + whole, rest, last);
+    store(last, gelu(load(last)));
     std::copy_n(last, rest, y + whole);
   }
 }

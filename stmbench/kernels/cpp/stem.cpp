@@ -69,7 +69,7 @@ void stem(const float* image, const float* weights, const float* bias, const flo
         for (x = 1; x < s.columns; ++x) std::copy_n(&sums[x * padded], s.made, &sums[x * s.made]);
       float* to = out + line * length;
       layer_norms(sums.data(), norm_weight, norm_bias, to, eps, s.columns, s.made);
-      add_gelu(to, nullptr, length);
+      gelu_in_place(to, length);
     }
   }
 }
