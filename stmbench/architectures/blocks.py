@@ -139,10 +139,11 @@ class Branch(nn.Module):
 
     def _is_one_pass(self, x: Tensor, y: Tensor) -> bool:
         """Whether the kernel for training is worth its call, and does the same."""
-        scale = self.scale
+        scale = self._parameters.get("scale")  # one that is made anew each time it is asked for is made once
         if scale is None or not is_eager_on_cpu(x) or x.numel() < ENOUGH_IN_TRAINING or x.shape != y.shape:
             return False
-        is_own = scale.shape == x.shape[-1:] and (not self.drops or is_unchanged(self.drop_path, _drop_path()))
+        is_own = x.ndim > 1 and scale.shape == x.shape[-1:]
+        is_own = is_own and (not self.drops or is_unchanged(self.drop_path, _drop_path()))
         return is_own and needs_gradient(x, y, scale) and are_single(x, y, scale)
 
     @property
@@ -178,7 +179,9 @@ def residual_mlp(x: Tensor, y: Tensor, norm: nn.Module | None, mlp: Mlp, branch:
 
 def _weights(norm: nn.Module | None, mlp: Mlp, branch: Branch) -> kernels.Weights | None:
     """Of the parts; None where one is not what it was built as, or is watched."""
-    parts = [(branch, Branch), (mlp, Mlp), (mlp.fc1, nn.Linear), (mlp.fc2, nn.Linear)]
+    if not is_unchanged(branch, Branch) or not is_unchanged(mlp, Mlp):
+        return None
+    parts: list[tuple[nn.Module, type[nn.Module]]] = [(mlp.fc1, nn.Linear), (mlp.fc2, nn.Linear)]
     if norm is not None:
         parts.append((norm, nn.LayerNorm))
     if branch.drops:

@@ -7,6 +7,7 @@ in traces and exports, and with STMBENCH_KERNELS=off. A profile's rows say which
 setting         what STMBENCH_KERNELS asks for, whether kernels can run, and how often each did
 library         compiles and loads them, and calls their functions
 operators       makes operators of PyTorch of them
+gradients       when backward passes of kernels may run, and what stands in for them
 sums            weighted sums of bilinear samples, and over neighbourhoods
 triton_sums     the same sums on CUDA
 halo            the tokens around windows

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stmbench.kernels.gradients import may_run
 from stmbench.kernels.library import CALLS, call
 
 
@@ -27,35 +28,42 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, a: Tensor, b: Tensor) -> Tensor:
         CALLS["mixed"] += 1
-        ctx.save_for_backward(first, second, a, b)
+        ctx.set_materialize_grads(False)
+        of_maps, of_shares = (any(ctx.needs_input_grad[i : i + 2]) for i in (0, 2))
+        ctx.save_for_backward(*((first, second) if of_shares else (None, None)), *((a, b) if of_maps else (None, None)))
         y = first.new_empty(first.shape)
         call("mix", (*(each.contiguous() for each in (first, second, a, b)), y), _sizes(first), is_part=True)
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        first, second, a, b = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            of_maps = tuple(gradient * share[:, None, None] for share in (a, b))
-            return *of_maps, *((gradient * each).sum((1, 2)) for each in (first, second))
-        of_maps = first.new_empty(first.shape), second.new_empty(second.shape)
-        of_shares = first.new_zeros(a.shape), first.new_zeros(b.shape)
-        given = (each.contiguous() for each in (gradient, first, second, a, b))
-        call("mix_backward", (*given, *of_maps, *of_shares), _sizes(first), is_part=True)
-        return *of_maps, *of_shares
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        maps, shares = ctx.saved_tensors[:2], ctx.saved_tensors[2:]
+        if gradient is None:
+            return (None,) * 4
+        if None in (maps[0], shares[0]) or not may_run(gradient):
+            of_maps = (None if share is None else gradient * share[:, None, None] for share in shares)
+            return *of_maps, *(None if each is None else (gradient * each).sum((1, 2)) for each in maps)
+        found = tuple(torch.empty_like(maps[0], memory_format=torch.contiguous_format) for _ in maps)
+        sums = tuple(each.new_zeros(each.shape) for each in shares)
+        given = (each.contiguous() for each in (gradient, *maps, *shares))
+        call("mix_backward", (*given, *found, *sums), _sizes(maps[0]), is_part=True)
+        return *found, *sums
 
 
 class _Pooled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
         CALLS["pooled"] += 1
+        ctx.set_materialize_grads(False)
         ctx.shape = first.shape
         mean = first.new_zeros(len(first), first.shape[3])
         call("pool", (first.contiguous(), second.contiguous(), mean), _sizes(first), is_part=True)
         return mean
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if gradient is None:
+            return None, None
         _, height, width, _ = ctx.shape
         of_both = (gradient / (height * width))[:, None, None].expand(ctx.shape)
         return of_both, of_both

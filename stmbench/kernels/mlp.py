@@ -37,7 +37,7 @@ class Weights:
         """Whether all sizes are what they say, for maps of one shape: other sizes PyTorch would repeat, or refuse."""
         (dim, hidden), shapes = (x.shape[-1], self.up.shape[0]), [tuple(tensor.shape) for tensor in self.tensors]
         of_layers = [(hidden, dim), (hidden,), (dim, hidden)]
-        return x.shape == y.shape and shapes == of_layers + [(dim,)] * (len(shapes) - len(of_layers))
+        return x.ndim > 1 and x.shape == y.shape and shapes == of_layers + [(dim,)] * (len(shapes) - len(of_layers))
 
 
 def residual_mlp(x: Tensor, y: Tensor, weights: Weights) -> Tensor:

@@ -4,12 +4,14 @@ float64, some tokens at a time both ways. Of the hidden units it keeps what GELU
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.kernels.gradients import may_run, replayed
 from stmbench.kernels.library import CALLS, call
 from stmbench.kernels.mlp import PART, Weights
 
@@ -54,49 +56,79 @@ class _ResidualMlp(torch.autograd.Function):
             torch.mm(active[:size], down.t(), out=branch[rows])
             tensors = (residual[rows], branch[rows], down_bias, scale, part, sums[rows])
             call("residual", tensors, (size, dim, first, count), is_part=True)
-        ctx.save_for_backward(x if y is None else y, part, units, branch, *weights)
+        # PyTorch keeps no biases, so that they may change before the backward pass: it has those of now, as copies
+        ctx.biases, (up, up_bias, down, down_bias, *rest) = weights[1:4:2], weights
+        ctx.save_for_backward(
+            x if y is None else y, part, units, branch, up_bias.clone(), down_bias.clone(), up, down, *rest
+        )
+        ctx.set_materialize_grads(False)
         ctx.eps, ctx.is_one = eps, y is None
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        given, part, units, branch, *weights = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        given, part, units, branch, up_bias, down_bias, up, down, scale, *norm = ctx.saved_tensors
         needed = ctx.needs_input_grad
-        if torch.is_grad_enabled():
-            return _differentiable(gradient, given, part, ctx.eps, weights, needed, is_one=ctx.is_one)
-        up, up_bias, down, down_bias, scale, *norm = (weight.contiguous() for weight in weights)
-        (hidden, dim), threads = up.shape, torch.get_num_threads()
-        gradient = gradient.contiguous()
-        tokens, above = given.reshape(-1, dim).contiguous(), gradient.view(-1, dim)
-        most, count = _most(len(tokens)), len(tokens) // len(given)
-        rooms = [tokens.new_empty(most, width) for width in (hidden, hidden, dim, dim)]
-        of_given, of_up, of_down = (tensor.new_empty(tensor.shape) for tensor in (tokens, up, down))
-        of_hidden, of_branch, of_norm = (tokens.new_zeros(threads, *size) for size in ((hidden,), (2, dim), (2, dim)))
-        for first in range(0, len(tokens), most):
-            rows = slice(first, first + most)
-            size, beta = len(tokens[rows]), min(first, 1)  # the first product fills, the others add
-            active, of_units, of_out, normed = (room[:size] for room in rooms)
-            outer = (above[rows], branch[rows], down_bias, scale, part, of_out, of_branch)
-            call("residual_backward", outer, (size, dim, first, count), is_part=True)
-            torch.mm(of_out, down, out=of_units)
-            call("gelu_backward", (units[rows], up_bias, active, of_units, of_hidden), (size, hidden), is_part=True)
-            if needed[6]:
-                of_down.addmm_(of_out.t(), active, beta=beta)
-            if needed[4]:
-                of_up.addmm_(of_units.t(), _normed(tokens[rows], norm, ctx.eps, normed), beta=beta)
-            if not norm:
-                torch.mm(of_units, up, out=of_given[rows])
-                if ctx.is_one:
-                    of_given[rows] += above[rows]
-                continue
-            torch.mm(of_units, up, out=of_out)
-            inner = (of_out, tokens[rows], norm[0], above[rows], of_given[rows], of_norm)
-            call("norm_backward", inner, (size, dim, int(ctx.is_one)), ctx.eps, is_part=True)
-        of_scale, of_down_bias = of_branch.sum(0)
-        of_input = of_given.view(given.shape)
-        of_x, of_y = (of_input, None) if ctx.is_one else (gradient, of_input)
-        found = (of_up, of_hidden.sum(0), of_down, of_down_bias, of_scale, *(of_norm.sum(0) if norm else ()))
-        return of_x, of_y, None, None, *found
+        if gradient is None:
+            return (None,) * len(needed)
+        if not may_run(gradient):
+            plain = functools.partial(_plain, part, ctx.eps, (up_bias, down_bias))
+            wanted = (needed[0] if ctx.is_one else needed[1], *needed[4:])
+            inputs = (given, up, ctx.biases[0], down, ctx.biases[1], scale, *norm)
+            of_given, *of_weights = replayed(plain, inputs, wanted, gradient)
+        else:
+            up, down, scale, *norm = (weight.contiguous() for weight in (up, down, scale, *norm))
+            weights = (up, up_bias, down, down_bias, scale, *norm)
+            of_given, *of_weights = _gradients(gradient.contiguous(), given, part, units, branch, weights, ctx)
+        if not ctx.is_one:
+            return gradient, of_given, None, None, *of_weights
+        # with kernels the residual's gradient is in it
+        of_x = of_given if of_given is None or may_run(gradient) else of_given + gradient
+        return of_x, None, None, None, *of_weights
+
+
+def _gradients(
+    gradient: Tensor,
+    given: Tensor,
+    part: Tensor,
+    units: Tensor,
+    branch: Tensor,
+    weights: tuple[Tensor, ...],
+    ctx: Any,
+) -> tuple[Tensor | None, ...]:
+    """Of what the MLP is given, with that of the residual where both are one, and of the weights that need it."""
+    up, up_bias, down, down_bias, scale, *norm = weights
+    needed, is_one, eps = ctx.needs_input_grad[4:], ctx.is_one, ctx.eps
+    (hidden, dim), threads = up.shape, torch.get_num_threads()
+    tokens, above = given.reshape(-1, dim).contiguous(), gradient.view(-1, dim)
+    most, count = _most(len(tokens)), len(tokens) // len(given)
+    rooms = [tokens.new_empty(most, width) for width in (hidden, hidden, dim, dim)]
+    of_given, of_up, of_down = (tensor.new_empty(tensor.shape) for tensor in (tokens, up, down))
+    of_hidden, of_branch, of_norm = (tokens.new_zeros(threads, *size) for size in ((hidden,), (2, dim), (2, dim)))
+    for first in range(0, len(tokens), most):
+        rows = slice(first, first + most)
+        size, beta = len(tokens[rows]), min(first, 1)  # the first product fills, the others add
+        active, of_units, of_out, normed = (room[:size] for room in rooms)
+        outer = (above[rows], branch[rows], down_bias, scale, part, of_out, of_branch)
+        call("residual_backward", outer, (size, dim, first, count), is_part=True)
+        torch.mm(of_out, down, out=of_units)
+        call("gelu_backward", (units[rows], up_bias, active, of_units, of_hidden), (size, hidden), is_part=True)
+        if needed[2]:
+            of_down.addmm_(of_out.t(), active, beta=beta)
+        if needed[0]:
+            of_up.addmm_(of_units.t(), _normed(tokens[rows], norm, eps, normed), beta=beta)
+        if not norm:
+            torch.mm(of_units, up, out=of_given[rows])
+            if is_one:
+                of_given[rows] += above[rows]
+            continue
+        torch.mm(of_units, up, out=of_out)
+        inner = (of_out, tokens[rows], norm[0], above[rows], of_given[rows], of_norm)
+        call("norm_backward", inner, (size, dim, int(is_one)), eps, is_part=True)
+    of_scale, of_down_bias = of_branch.sum(0)
+    found = (of_up, of_hidden.sum(0), of_down, of_down_bias, of_scale, *(of_norm.sum(0) if norm else ()))
+    kept = (each if is_needed else None for each, is_needed in zip(found, needed, strict=True))
+    return of_given.view(given.shape), *kept
 
 
 def _most(tokens: int) -> int:
@@ -112,26 +144,12 @@ def _normed(tokens: Tensor, norm: list[Tensor], eps: float, room: Tensor) -> Ten
     return room[: len(tokens)]
 
 
-def _differentiable(
-    gradient: Tensor,
-    given: Tensor,
-    part: Tensor,
-    eps: float,
-    weights: list[Tensor],
-    needed: tuple[bool, ...],
-    *,
-    is_one: bool,
-) -> tuple[Tensor | None, ...]:
-    """The gradients that `needed` asks for, in PyTorch's own operations, which can be differentiated again."""
-    given, *weights = (tensor.view_as(tensor) for tensor in (given, *weights))  # the same one may come twice
+def _plain(part: Tensor, eps: float, biases: tuple[Tensor, Tensor], given: Tensor, *weights: Tensor) -> Tensor:
+    """The branch by PyTorch's own operations; the values of the biases are those of the forward pass."""
     up, up_bias, down, down_bias, scale, *norm = weights
+    up_bias, down_bias = (
+        bias + (kept - bias).detach() for bias, kept in zip((up_bias, down_bias), biases, strict=True)
+    )
     tokens = F.layer_norm(given, (len(down),), norm[0], norm[1], eps) if norm else given
     units = F.linear(F.gelu(F.linear(tokens, up, up_bias)), down, down_bias)
-    branch = part.view(-1, *[1] * (given.ndim - 1)) * scale * units
-    wanted = [needed[0] if is_one else needed[1], *needed[4:]]
-    inputs = [tensor for tensor, is_wanted in zip((given, *weights), wanted, strict=True) if is_wanted]
-    found = iter(torch.autograd.grad(branch, inputs, gradient, create_graph=True) if inputs else ())
-    of_given, *of_weights = (next(found) if is_wanted else None for is_wanted in wanted)
-    if not is_one:
-        return gradient, of_given, None, None, *of_weights
-    return None if of_given is None else of_given + gradient, None, None, None, *of_weights
+    return part.view(-1, *[1] * (given.ndim - 1)) * scale * units

@@ -3,12 +3,14 @@ weights are many and positions few, PyTorch's spend their time on bringing the w
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stmbench.kernels.gradients import may_run, replayed
 from stmbench.kernels.library import CALLS, call
 
 
@@ -23,6 +25,7 @@ class _PatchConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
         CALLS["patch_conv"] += 1
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         ctx.geometry = stride, padding, groups
         x, side = x.contiguous(), weight.shape[-1]
@@ -36,18 +39,18 @@ class _PatchConv(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        (stride, padding, groups), (wants_x, wants_weight, *_) = ctx.geometry, ctx.needs_input_grad
-        if torch.is_grad_enabled():
-            given = [x.view_as(x), weight.view_as(weight)]
-            y = F.conv2d(given[0].permute(0, 3, 1, 2), given[1], stride=stride, padding=padding, groups=groups)
-            of_both = torch.autograd.grad(y, given, gradient.permute(0, 3, 1, 2), create_graph=True)
-            return *of_both, None, None, None
+        (stride, padding, groups), needed = ctx.geometry, ctx.needs_input_grad[:2]
+        if gradient is None:
+            return (None,) * 5
+        if not may_run(gradient):
+            plain = functools.partial(_plain, stride=stride, padding=padding, groups=groups)
+            return *replayed(plain, (x, weight), needed, gradient), None, None, None
         x, gradient, side = x.contiguous(), gradient.contiguous(), weight.shape[-1]
         matrices, own = weight.reshape(groups, len(weight) // groups, -1), x.shape[3] // groups
-        of_x = torch.zeros_like(x) if wants_x else None
-        of_weight = matrices.new_empty(matrices.shape) if wants_weight else None
+        of_x = torch.zeros_like(x) if needed[0] else None
+        of_weight = matrices.new_empty(matrices.shape) if needed[1] else None
         patches = x.new_empty(gradient[..., 0].numel(), own * side**2)
         for group, matrix in enumerate(matrices):
             above, sizes = _of_group(gradient, group, groups), _sizes(x, gradient, own, group, side, stride, padding)
@@ -58,6 +61,11 @@ class _PatchConv(torch.autograd.Function):
                 torch.mm(above, matrix, out=patches)
                 call("patches_backward", (patches, of_x), sizes, is_part=True)
         return of_x, None if of_weight is None else of_weight.view(weight.shape), None, None, None
+
+
+def _plain(x: Tensor, weight: Tensor, *, stride: int, padding: int, groups: int) -> Tensor:
+    y = F.conv2d(x.permute(0, 3, 1, 2), weight, stride=stride, padding=padding, groups=groups)
+    return y.permute(0, 2, 3, 1)
 
 
 def _of_group(y: Tensor, group: int, groups: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stmbench.kernels.gradients import may_run
 from stmbench.kernels.library import CALLS, call
 
 
@@ -30,18 +31,22 @@ class _ScaledResidual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, scale: Tensor, part: Tensor) -> Tensor:
         CALLS["scaled_residual"] += 1
-        ctx.save_for_backward(y, scale, part)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y if ctx.needs_input_grad[2] else None, scale, part)
         out, scale = x.new_empty(x.shape), scale.contiguous()
         tensors = (x.contiguous(), y.contiguous(), torch.zeros_like(scale), scale, part, out)
         call("residual", tensors, _sizes(x), is_part=True)
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
         y, scale, part = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            taken = gradient * part.view(-1, *[1] * (y.ndim - 1))
-            return gradient, taken * scale, (taken * y).sum_to_size(scale.shape), None
+        if gradient is None:
+            return (None,) * 4
+        if y is None or not may_run(gradient):
+            taken = gradient * part.view(-1, *[1] * (gradient.ndim - 1))
+            of_scale = None if y is None else (taken * y).sum_to_size(scale.shape)
+            return gradient, taken * scale, of_scale, None
         of_y, scale = y.new_empty(y.shape), scale.contiguous()
         sums = y.new_zeros(torch.get_num_threads(), 2, y.shape[-1])
         tensors = (gradient.contiguous(), y.contiguous(), torch.zeros_like(scale), scale, part, of_y, sums)

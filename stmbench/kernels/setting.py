@@ -58,6 +58,11 @@ def can_run_in(x: Tensor, *weights: Tensor) -> bool:
     return is_whole and not torch.is_autocast_enabled("cpu") and can_run(x, *weights)
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers lie in memory as they are."""
+    return tensor.layout == torch.strided and not tensor.is_neg() and not tensor._is_zerotensor()
+
+
 def is_intercepted() -> bool:
     """Whether operations do not simply run: torch.func's vmap, grad or jvp is at work, forward mode, or a mode that is
     shown every operation, as PyTorch's own counter of FLOPs; while a graph is compiled it does not say."""

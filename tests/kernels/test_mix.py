@@ -77,3 +77,17 @@ def test_it_runs_where_it_is_worth_it() -> None:
         split(first, second[:, :, :1].requires_grad_())  # which is repeated
         split.double()(first.double().requires_grad_(), second.double())
     assert not calls
+
+
+@pytest.mark.parametrize("change", ["a share for each position", "half precision"])
+def test_shares_that_a_hook_changes(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = SplitAttention(64).train()
+    maps = [tensor.permute(0, 3, 1, 2).requires_grad_() for tensor in given(5, 16, 15, 64)[:2]]
+    if change == "half precision":
+        split.expand.register_forward_hook(lambda _, __, logits: logits.bfloat16())
+    else:
+        ramp = torch.linspace(0, 1, 15)
+        split.expand.register_forward_hook(lambda _, __, logits: logits.expand(-1, -1, 16, 15) * ramp)
+    found = split(*maps)
+    monkeypatch.setenv(VARIABLE, "off")
+    torch.testing.assert_close(found, split(*maps), rtol=1e-5, atol=1e-5)

@@ -227,3 +227,30 @@ def test_dropping_without_a_gradient_is_the_same(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(VARIABLE, "off")
     torch.manual_seed(0)
     torch.testing.assert_close(found, block(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [blocks.Mlp, nn.Linear, blocks.Branch, type(blocks.drop_path(0.0))])
+def test_it_leaves_changed_classes_alone(kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    block, x = built(), images()
+    monkeypatch.setattr(kind, "forward", lambda *given: given[1] * 2)
+    assert "residual_mlp_training" not in calls_of(block, x)
+    assert "scaled_residual" not in calls_of(block, x)
+    monkeypatch.undo()
+    assert "residual_mlp_training" in calls_of(block, x)
+
+
+@pytest.mark.parametrize("part", ["mlp", "branch2"])
+def test_a_part_may_be_another_module(part: str) -> None:
+    class Sum(nn.Module):
+        def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            return x if y is None else x + y
+
+    block = built()
+    setattr(block, part, Sum())
+    assert "residual_mlp_training" not in calls_of(block, images())
+
+
+def test_one_dimension_is_no_map() -> None:
+    branch = blocks.Branch(BlockConfig(dim=2**18, mlp_ratio=1, norm_eps=1e-6, drop_path=0.0, scale=0.5))
+    x = drawn(2**18)
+    torch.testing.assert_close(branch(x, x), x * 1.5)

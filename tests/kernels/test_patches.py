@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.fx
 import torch.nn.functional as F
+import torch.nn.utils.parametrize
 from torch import Tensor, nn
 
+from stmbench.architectures.layers import Transition
 from stmbench.kernels import setting
 from stmbench.kernels.library import VARIABLE
 from stmbench.kernels.patches import patch_conv
@@ -143,3 +146,41 @@ def test_it_leaves_what_is_not_as_usual_alone() -> None:
         assert not runs(conv(), x)
     with pytest.raises(RuntimeError, match="channels"):
         conv()(x[:, :8])
+
+
+@pytest.mark.parametrize("method", ["forward", "_conv_forward"])
+def test_it_leaves_a_changed_class_alone(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, own = conv(), images(), getattr(nn.Conv2d, method)
+    monkeypatch.setattr(nn.Conv2d, method, lambda *given: 2 * own(*given))
+    assert not runs(layer, x)
+    found = layer(x)
+    monkeypatch.undo()
+    torch.testing.assert_close(found, 2 * layer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_weight_that_is_made_anew_is_made_once() -> None:
+    class Count(nn.Module):
+        times = 0
+
+        def forward(self, weight: Tensor) -> Tensor:
+            self.times += 1
+            return weight
+
+    layer, count = conv(), Count()
+    nn.utils.parametrize.register_parametrization(layer, "weight", count, unsafe=True)
+    count.times = 0
+    assert not runs(layer, images())
+    assert count.times == 1
+
+
+def test_numbers_for_pairs() -> None:
+    layer, x = conv(), images()
+    expected = layer(x)
+    layer.stride = 1  # type: ignore[assignment]
+    assert not runs(layer, x)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_can_be_traced_symbolically() -> None:
+    transition, x = Transition(24, 64), images().permute(0, 2, 3, 1)
+    torch.testing.assert_close(torch.fx.symbolic_trace(transition)(x), transition(x), rtol=1e-5, atol=1e-5)

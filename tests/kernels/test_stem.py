@@ -101,6 +101,12 @@ def test_it_leaves_a_changed_stem_alone(change: str) -> None:
     assert not runs(stem, image(2, 3, 16, 16).to(stem.norm2.weight.dtype))
 
 
+def test_it_leaves_a_changed_class_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda *given: own(*given).abs())
+    assert not runs(built(), image(2, 3, 16, 16))
+
+
 def test_other_images_are_refused_as_ever() -> None:
     for bad in (image(1, 4, 8, 8), image(1, 3, 0, 8), image(8, 8)):
         with pytest.raises((RuntimeError, IndexError)):

@@ -166,6 +166,14 @@ def test_interleaved_sums_of_all_widths(channels: int, groups: int, halves: int,
         torch.set_num_threads(before)
 
 
+def test_sums_over_no_channels() -> None:
+    values, weights = torch.ones(1, 2, 2, 0, requires_grad=True), torch.ones(1, 2, 2, 1, 9, requires_grad=True)
+    y = interleaved_sums(values, weights, 3, 1)
+    y.sum().backward()
+    assert weights.grad is not None
+    assert (weights.grad == 0).all()
+
+
 @pytest.mark.parametrize("operator", [grouped_sums, interleaved_sums])
 def test_derivatives_of_neighbourhood_sums_are_the_numerical_ones(operator: object) -> None:
     assert callable(operator)

@@ -156,7 +156,7 @@ class End {
 
  public:
   End(const T* map, const Shape& s) : map(map), dim(s.dim) {
-    const Int positions = s.lines() * s.width, kept = std::min(positions, 1 + (LANES<T> - 1) / dim);
+    const Int positions = s.lines() * s.width, kept = std::min(positions, 1 + (LANES<T> - 1) / std::max<Int>(1, dim));
     first = positions - kept;
     copy.resize(kept * dim + LANES<T>);
     std::copy_n(map + first * dim, kept * dim, copy.data());

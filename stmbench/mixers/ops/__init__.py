@@ -31,11 +31,19 @@ from typing import Any, ParamSpec, cast
 import torch
 from torch import Tensor, nn
 
-from stmbench.kernels.setting import can_run_in, is_intercepted
+from stmbench.kernels.setting import can_run_in, is_dense, is_intercepted
 
 KEPT = 32  # tables of each function
 LAYERS = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.ReLU)
-FORWARD: dict[Any, Any] = {kind: kind.forward for kind in LAYERS}  # as PyTorch has them
+METHODS = ("forward", "_conv_forward")  # that say what a module does
+# of classes, as they were written: PyTorch's from the beginning, others when they are first met
+WRITTEN: dict[tuple[Any, str], Any] = {
+    (kind, name): vars(kind)[name]
+    for layer in LAYERS
+    for kind in layer.__mro__
+    for name in METHODS
+    if name in vars(kind)
+}
 
 P = ParamSpec("P")
 _TABLES: list[dict[Hashable, Tensor]] = []
@@ -109,7 +117,8 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
     """Whether an operation runs now and on a CPU: in no compiled graph or function transform, and in no trace, which is
     for counting or export and shows the plain form."""
     return (
-        tensor.device.type == "cpu"
+        isinstance(tensor, Tensor)  # and not what torch.fx traces with
+        and tensor.device.type == "cpu"
         and not is_intercepted()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,unused-ignore]
         and not torch.compiler.is_compiling()
@@ -128,13 +137,8 @@ def takes_single(*tensors: Tensor) -> bool:
 
 def are_single(*tensors: Tensor) -> bool:
     """Whether kernels of float32 that have a gradient take these: plain tensors."""
-    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and _is_dense(tensor) for tensor in tensors)
+    are_plain = all(type(tensor) in (Tensor, nn.Parameter) and is_dense(tensor) for tensor in tensors)
     return are_plain and tensors[0].dtype == torch.float32 and can_run_in(*tensors)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether its numbers lie in memory as they are."""
-    return tensor.layout == torch.strided and not tensor.is_neg() and not tensor._is_zerotensor()
 
 
 def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -149,10 +153,28 @@ def is_unchanged(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def has_its_methods(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a module is a `kind`, of no subclass, and nobody replaced a method of it, or the class's forward."""
+    """Whether a module is a `kind`, of no subclass, and nobody replaced a method of it, or what its class does."""
     if type(module) is not kind or vars(module).keys() & _methods(cast(Hashable, kind)):
         return False
-    return kind.forward is FORWARD.get(kind, kind.forward)
+    return is_as_written(kind)
+
+
+def is_as_written(kind: type[nn.Module]) -> bool:
+    """Whether a class and those it comes from do what their source says: nobody gave them another forward."""
+    return all(_is_own(each, name) for each, name in _defined(cast(Hashable, kind)))
+
+
+def _is_own(kind: Any, name: str) -> bool:
+    method = vars(kind).get(name)
+    if (kind, name) not in WRITTEN and getattr(method, "__qualname__", "") == f"{kind.__qualname__}.{name}":
+        WRITTEN[kind, name] = method
+    return method is not None and WRITTEN.get((kind, name)) is method
+
+
+@functools.cache
+def _defined(kind: Any) -> tuple[tuple[Any, str], ...]:
+    """Which of the classes that a class comes from, itself among them, have which of the methods."""
+    return tuple((each, name) for each in kind.__mro__ for name in METHODS if name in vars(each))
 
 
 @functools.cache

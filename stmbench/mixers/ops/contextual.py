@@ -147,9 +147,11 @@ class SplitAttention(nn.Module):
         """(B, C, H, W) twice -> (B, C, H, W)."""
         if self._is_one_pass(dynamic, static):
             maps = dynamic.permute(0, 2, 3, 1), static.permute(0, 2, 3, 1)
-            shares = self._shares(pooled(*maps)[..., None, None])[..., 0, 0]
-            return mixed(*maps, shares[:, :, 0], shares[:, :, 1]).permute(0, 3, 1, 2)
-        shares = self._shares((dynamic + static).mean((2, 3), keepdim=True))
+            shares = self._shares(pooled(*maps)[..., None, None])
+            if are_single(shares) and shares.shape == (*dynamic.shape[:2], 2, 1, 1):  # a hook may have changed them
+                return mixed(*maps, *shares[..., 0, 0].unbind(2)).permute(0, 3, 1, 2)
+        else:
+            shares = self._shares((dynamic + static).mean((2, 3), keepdim=True))
         return dynamic * shares[:, :, 0] + static * shares[:, :, 1]
 
     def _shares(self, pooled: Tensor) -> Tensor:
