@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, ParamSpec, cast
 
@@ -36,14 +37,11 @@ from stmbench.kernels.setting import can_run_in, is_dense, is_intercepted
 KEPT = 32  # tables of each function
 LAYERS = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.ReLU)
 METHODS = ("forward", "_conv_forward")  # that say what a module does
-# of classes, as they were written: PyTorch's from the beginning, others when they are first met
-WRITTEN: dict[tuple[Any, str], Any] = {
-    (kind, name): vars(kind)[name]
-    for layer in LAYERS
-    for kind in layer.__mro__
-    for name in METHODS
-    if name in vars(kind)
-}
+# PyTorch's, from the beginning
+WRITTEN = {(kind, name): vars(kind).get(name) for layer in LAYERS for kind in layer.__mro__ for name in METHODS}
+_MET: dict[
+    Any, tuple[tuple[Any, str, Any], ...]
+] = {}  # others, and what they come from, as they were when first met
 
 P = ParamSpec("P")
 _TABLES: list[dict[Hashable, Tensor]] = []
@@ -161,20 +159,21 @@ def has_its_methods(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 def is_as_written(kind: type[nn.Module]) -> bool:
     """Whether a class and those it comes from do what their source says: nobody gave them another forward."""
-    return all(_is_own(each, name) for each, name in _defined(cast(Hashable, kind)))
+    methods = _MET.get(kind)
+    if methods is None:
+        each_of = ((each, name) for each in kind.__mro__ for name in METHODS if name in vars(each))
+        methods = tuple((each, name, vars(each)[name]) for each, name in each_of)
+        if not all(itertools.starmap(_is_own, methods)):
+            return False
+        _MET[kind] = methods
+    return all(each.__dict__.get(name) is method for each, name, method in methods)
 
 
-def _is_own(kind: Any, name: str) -> bool:
-    method = vars(kind).get(name)
-    if (kind, name) not in WRITTEN and getattr(method, "__qualname__", "") == f"{kind.__qualname__}.{name}":
-        WRITTEN[kind, name] = method
-    return method is not None and WRITTEN.get((kind, name)) is method
-
-
-@functools.cache
-def _defined(kind: Any) -> tuple[tuple[Any, str], ...]:
-    """Which of the classes that a class comes from, itself among them, have which of the methods."""
-    return tuple((each, name) for each in kind.__mro__ for name in METHODS if name in vars(each))
+def _is_own(kind: Any, name: str, method: Any) -> bool:
+    """Whether a method is the class's own, by what is known of PyTorch's, and by the name that its source gave it."""
+    if (kind, name) in WRITTEN:
+        return WRITTEN[kind, name] is method
+    return bool(getattr(method, "__qualname__", "") == f"{kind.__qualname__}.{name}")
 
 
 @functools.cache
