@@ -136,6 +136,7 @@ SURVIVE = {
         f"ops.contextual: SplitAttention._is_one_pass: {flipped}": "the plain form, and the kernels, give the same"
         for flipped in ("dynamic.ndim == 4", "dynamic.numel() >= ENOUGH_TO_MIX", "dynamic.shape != static.shape")
     },
+    "ops.contextual: SplitAttention.forward: shares.shape != (*dynamic.shape[:2], 2, 1, 1)": "runs with kernels only",
     **{
         f"ops.windows: _shares: {flipped}": "runs with kernels only"
         for flipped in ("bias.ndim != 4", "bias.shape[2:] != (q.shape[2], k.shape[2])")
