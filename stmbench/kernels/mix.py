@@ -40,7 +40,7 @@ class _Mixed(torch.autograd.Function):
         maps, shares = ctx.saved_tensors[:2], ctx.saved_tensors[2:]
         if gradient is None:
             return (None,) * 4
-        if None in (maps[0], shares[0]) or not may_run(gradient):
+        if maps[0] is None or shares[0] is None or not may_run(gradient):
             of_maps = (None if share is None else gradient * share[:, None, None] for share in shares)
             return *of_maps, *(None if each is None else (gradient * each).sum((1, 2)) for each in maps)
         found = tuple(torch.empty_like(maps[0], memory_format=torch.contiguous_format) for _ in maps)

@@ -71,20 +71,19 @@ class _ResidualMlp(torch.autograd.Function):
         needed = ctx.needs_input_grad
         if gradient is None:
             return (None,) * len(needed)
+        of_x: Tensor | None
         if not may_run(gradient):
             plain = functools.partial(_plain, part, ctx.eps, (up_bias, down_bias))
             wanted = (needed[0] if ctx.is_one else needed[1], *needed[4:])
             inputs = (given, up, ctx.biases[0], down, ctx.biases[1], scale, *norm)
             of_given, *of_weights = replayed(plain, inputs, wanted, gradient)
+            of_x = gradient if of_given is None or not ctx.is_one else of_given + gradient
         else:
             up, down, scale, *norm = (weight.contiguous() for weight in (up, down, scale, *norm))
             weights = (up, up_bias, down, down_bias, scale, *norm)
             of_given, *of_weights = _gradients(gradient.contiguous(), given, part, units, branch, weights, ctx)
-        if not ctx.is_one:
-            return gradient, of_given, None, None, *of_weights
-        # with kernels the residual's gradient is in it
-        of_x = of_given if of_given is None or may_run(gradient) else of_given + gradient
-        return of_x, None, None, None, *of_weights
+            of_x = of_given if ctx.is_one else gradient
+        return of_x, None if ctx.is_one else of_given, None, None, *of_weights
 
 
 def _gradients(

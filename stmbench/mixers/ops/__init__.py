@@ -39,9 +39,7 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.R
 METHODS = ("forward", "_conv_forward")  # that say what a module does
 # PyTorch's, from the beginning
 WRITTEN = {(kind, name): vars(kind).get(name) for layer in LAYERS for kind in layer.__mro__ for name in METHODS}
-_MET: dict[
-    Any, tuple[tuple[Any, str, Any], ...]
-] = {}  # others, and what they come from, as they were when first met
+_MET: dict[Any, tuple[tuple[Any, str, Any], ...]] = {}  # others, and what they come from, as they were when first met
 
 P = ParamSpec("P")
 _TABLES: list[dict[Hashable, Tensor]] = []
