@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "mixers-train": ("mixers", "--train"),
     "newer": ("mixers", "--mixers", "newer"),
     "newer-train": ("mixers", "--mixers", "newer", "--train"),
-    "kernels": ("kernels", "--rounds", "8"),
+    "kernels": ("kernels",),
     "matrix_share": ("matrix_share",),
     "startup": ("startup",),
     "fgsm": ("fgsm", "--rounds", "5"),

@@ -31,7 +31,7 @@ from stmbench.data.loading import LIMIT_CORRUPT, Batches, PixelCache, Prepare, b
 from stmbench.data.preprocessing import Preprocessing
 from stmbench.data.sets import open_set
 from stmbench.errors import ConfigError, UnknownNameError
-from stmbench.measure.backend_settings import keep_freed_memory, require_dtype
+from stmbench.measure.backend_settings import freed_memory_kept, require_dtype
 from stmbench.measure.statistics import Interval
 from stmbench.plugins import sha256_of
 from stmbench.tables import Row, Store
@@ -137,15 +137,15 @@ class ImageAnalysis(Analysis):
     def units(self) -> Iterator[Unit]:
         plan = list(self.plan())
         self.store.require_writable(once=True)
-        if self.request.device == "cpu":
-            keep_freed_memory()  # passes over many images would give it back and ask for it again each time
         self._work = {unit.key: work for unit, work in plan}
         self._started, self._ended = time.monotonic(), 0
         self._todo = sum(not self.is_done(unit) for unit, _ in plan)
-        for unit, _ in plan:
-            before = len(self._work)
-            yield unit
-            self._ended += len(self._work) < before  # measured rather than kept
+        # passes over many images would give it back and ask for it again each time
+        with freed_memory_kept(self.request.device):
+            for unit, _ in plan:
+                before = len(self._work)
+                yield unit
+                self._ended += len(self._work) < before  # measured rather than kept
 
     def comparison(
         self, units: Mapping[str, Unit], control: str | None, differences: Callable[[dict[str, Unit]], Iterable[Row]]

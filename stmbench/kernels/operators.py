@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import torch
+from torch import Tensor
 
 EVERYWHERE: Final = "default"  # on every device, by the same code
 
@@ -69,9 +70,26 @@ def describe(
         keep: what the gradient needs, as `setup_context` there.
     """
 
-    def refuse(*_: object) -> None:
+    def refuse() -> NoReturn:
         passes = ("at most one", "two") if "_backward" in str(made) else ("no", "one")
         raise RuntimeError(f"{made} has no derivative: expected {passes[0]} backward pass through it, got {passes[1]}")
 
+    def setup(ctx: Any, **given: Any) -> None:
+        ctx.set_materialize_grads(False)
+        output = given["output"]
+        outputs = output if isinstance(output, (tuple, list)) else (output,)
+        ctx.made = [(each.shape, {"dtype": each.dtype, "device": each.device}) for each in outputs]
+        if keep is not None:
+            keep(ctx=ctx, **given)
+
+    def differentiate(ctx: Any, *gradients: Tensor | None) -> Any:
+        # as PyTorch's own operators: what has no gradient passes none on. Zeros an optimizer would apply.
+        if all(each is None for each in gradients):
+            return tuple([None] * len(each) if isinstance(each, list) else None for each in ctx.needs_input_grad)
+        if gradient is None:
+            refuse()
+        filled = zip(gradients, ctx.made, strict=True)
+        return gradient(ctx, *(torch.zeros(shape, **kind) if each is None else each for each, (shape, kind) in filled))
+
     torch.library.register_fake(made, shapes)
-    torch.library.register_autograd(made, gradient or refuse, setup_context=keep)
+    torch.library.register_autograd(made, differentiate, setup_context=setup)

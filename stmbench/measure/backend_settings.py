@@ -29,7 +29,7 @@ from stmbench.errors import ConfigError, UnitError
 
 AUTOCAST: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}  # dtypes of which operations run under autocast
 TF32_SINCE = (8, 0)  # compute capability
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # <malloc.h>
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # <malloc.h>
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def require_dtype(dtype: str, device: str) -> None:
 
 
 def keep_freed_memory() -> str:
-    """Make the C library keep freed memory until the process ends, like a GPU's caching allocator.
+    """Make the C library keep freed memory until `give_back_memory`, like a GPU's caching allocator.
 
     By default glibc returns large blocks to the kernel at once, so that every forward pass pays for fresh pages: on two
     cores that took a fifth of the time of a micro model at batch 16 and a third at batch 32. The cost comes and goes
@@ -104,6 +104,31 @@ def keep_freed_memory() -> str:
     # as a size, -1 is the largest number: never trim
     is_set = library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, -1)
     return "glibc's, keeping what is freed" if is_set else "glibc's"
+
+
+def give_back_memory() -> None:
+    """Let the system have what `keep_freed_memory` kept, at once and from now on: a notebook goes on for hours."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(M_MMAP_MAX, 65_536)
+    # where glibc's own thresholds end up in a process that frees large blocks; once set they no longer move
+    library.mallopt(M_MMAP_THRESHOLD, 2**25)
+    library.mallopt(M_TRIM_THRESHOLD, 2**26)
+    library.malloc_trim(0)
+
+
+@contextlib.contextmanager
+def freed_memory_kept(device: str) -> Iterator[None]:
+    """`keep_freed_memory` within the context, on a CPU."""
+    if device != "cpu":
+        yield
+        return
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        give_back_memory()
 
 
 _numbers = itertools.count()

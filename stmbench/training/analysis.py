@@ -26,7 +26,7 @@ from stmbench.architectures.catalog import ModelName
 from stmbench.architectures.mixer_contribution import faint_mixers
 from stmbench.checkpoints.loading import LoadedWeights, state_hash
 from stmbench.errors import CheckpointError, ConfigError, PeerFailureError, StmbenchError, reason_of
-from stmbench.measure.backend_settings import keep_freed_memory, require_dtype
+from stmbench.measure.backend_settings import freed_memory_kept, require_dtype
 from stmbench.tables import Store
 from stmbench.tables.addresses import fetched, remove_there
 from stmbench.tables.files import CHECKPOINTS
@@ -208,8 +208,6 @@ class Training(Analysis):
 
     def _train(self, run: TrainingSettings) -> Outcome:
         folder = self.folder(run)
-        if self.group.device.type == "cpu":
-            keep_freed_memory()  # every step would give its pages back and ask for new ones
 
         def tell(text: str, done: float, left: float | None) -> None:
             self.tell(Progress(text=text, done=done, total=1.0, seconds_left=left))
@@ -219,7 +217,8 @@ class Training(Analysis):
         loop, began = self._begun(
             run, folder, lambda: Loop(run, self.data(run), self.group, keep=folder.keep, tell=tell)
         )
-        record = loop.run()
+        with freed_memory_kept(self.group.device.type):  # every step would give its pages back and ask for new ones
+            record = loop.run()
         weights = LoadedWeights(source=folder.source, sha256=state_hash(loop.result.state_dict())).label
         rows = training_rows(self, run, loop, self.store.place(folder.result), weights)
         notes = {"settings": run.facts, "seconds_by_epoch": [epoch.seconds for epoch in record.epochs]}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 
 from stmbench.kernels import branches, depthwise, fourier, group_norm, halo, halo_attention, roi_align, softmax, sums
 from stmbench.kernels.operators import describe, operator
+from stmbench.mixers.base import MIXERS, BlockPosition
 from stmbench.mixers.ops import scan
 from tests.kernels import needs_kernels
 
@@ -44,6 +46,50 @@ def test_a_second_derivative_is_an_error_where_there_is_none() -> None:
     (gradient,) = torch.autograd.grad(keys.square().sum(), kv, create_graph=True)
     with pytest.raises(RuntimeError, match=r"halo_tokens_backward.* has no derivative: expected at most one backward"):
         gradient.sum().backward()
+
+
+class Nothing(torch.autograd.Function):
+    """The identity, without a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["halo_attn", "sw_attn", "dw_conv", "dcnv3", "cot", "involution", "global_filter", "inception_dw_conv", "ss2d"],
+)
+def test_what_has_no_gradient_passes_none_on(name: str) -> None:
+    """As PyTorch's own operators; zeros in its place an optimizer would take for a gradient, and decay the weights."""
+    mixer = MIXERS.get(name).build(BlockPosition(stage=0, block=1, dim=32, resolution=(28, 28)))
+    x = torch.randn(2, 28, 28, 32, requires_grad=True)
+    Nothing.apply(mixer(x)).sum().backward()
+    assert all(tensor.grad is None for tensor in (x, *mixer.parameters()))
+
+
+def test_roi_align_passes_no_gradient_on_either() -> None:
+    maps, regions = [torch.randn(1, 4, 8, 8, requires_grad=True) for _ in range(2)], torch.tensor([[0.0, 0, 0, 4, 4]])
+    cuts = roi_align.roi_align(maps, regions, torch.tensor([0]), [1.0, 0.5], 2, 2, 2, True)
+    Nothing.apply(cuts).sum().backward(retain_graph=True)
+    assert all(each.grad is None for each in maps)
+    cuts.sum().backward()
+    assert maps[0].grad is not None
+    assert maps[0].grad.sum() == pytest.approx(4 * 4)
+
+
+@needs_kernels
+def test_one_of_two_results_has_no_gradient() -> None:
+    kv = torch.randn(1, 4, 4, 8, requires_grad=True)
+    keys, values = halo.halo_tokens(kv, 2, 2, 1, 4)
+    (of_keys,) = torch.autograd.grad(keys.sum(), kv, retain_graph=True)
+    (of_both,) = torch.autograd.grad(keys.sum() + Nothing.apply(values).sum(), kv)
+    assert of_keys.abs().sum() > 0
+    torch.testing.assert_close(of_both, of_keys, rtol=0, atol=0)
 
 
 def test_an_operator_runs_where_it_was_made_for_and_has_shapes_without_numbers() -> None:

@@ -64,28 +64,38 @@ def test_tf32_is_refused_where_fp32_would_be_computed(monkeypatch: pytest.Monkey
 # in a process of its own: the setting lasts
 FAULTS = """
 import resource, sys
+import psutil
 import torch
-from stmbench.measure.backend_settings import keep_freed_memory
+from stmbench.measure.backend_settings import freed_memory_kept, keep_freed_memory
 
 if sys.argv[1] == "keep":
     print(keep_freed_memory(), file=sys.stderr)
 torch.set_num_threads(1)
+if sys.argv[1] == "afterwards":
+    with freed_memory_kept("cpu"):
+        torch.empty(2**28).fill_(1.0)  # 1 GiB
 for _ in range(20):  # until the heap has grown to its shape
     torch.empty(2**24).fill_(1.0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     torch.empty(2**24).fill_(1.0)  # 64 MiB
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults, psutil.Process().memory_info().rss // 2**20)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives pages back at once")
 def test_freed_memory_is_kept_for_reuse() -> None:
-    def faults(mode: str) -> int:
+    def measured(mode: str) -> tuple[int, int]:
+        """Page faults, and MiB at the end."""
         command = [sys.executable, "-c", FAULTS, mode]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        faults, size = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        return int(faults), int(size)
 
-    assert faults("keep") < 100 < faults("leave")
+    faults, usual = measured("leave")
+    assert measured("keep")[0] < 100 < faults
+    _, size = measured("afterwards")
+    assert size < usual + 500, "a notebook would keep what an analysis needed"
 
 
 __all__ = ["quick_compiler"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stmbench.errors import ConfigError
+from stmbench.measure import backend_settings
 from stmbench.training.batches import batch_remark, with_fitting_batch
 from stmbench.training.presets import PRESETS, STM_CONV, recipe_for, warmup_remark
 from stmbench.training.recipe import Recipe
@@ -73,7 +74,8 @@ def test_a_warm_up_that_was_asked_for_stays_refused() -> None:
 def test_trainings_on_a_cpu_keep_freed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As timings and image analyses do: 2 to 8 % less time."""
     kept: list[str] = []
-    monkeypatch.setattr("stmbench.training.analysis.keep_freed_memory", lambda: kept.append("kept"))
+    monkeypatch.setattr(backend_settings, "keep_freed_memory", lambda: kept.append("kept"))
+    monkeypatch.setattr(backend_settings, "give_back_memory", lambda: kept.append("given back"))
     run = settings(folders(tmp_path / "set"), recipe=dataclasses.replace(PLAIN, epochs=1, warmup_epochs=0))
     assert not training(tmp_path / "out", run).run().failures
-    assert kept == ["kept"]
+    assert kept == ["kept", "given back"]

@@ -16,7 +16,7 @@ from stmbench.analyses.profile.timed_models import TimedModel, TimedModelSpec
 from stmbench.errors import InputError, UnitError, reason_of
 from stmbench.kernels.setting import counted
 from stmbench.measure import throughput_batch
-from stmbench.measure.backend_settings import Compilation, keep_freed_memory
+from stmbench.measure.backend_settings import Compilation, give_back_memory, keep_freed_memory
 from stmbench.measure.clock import Timer
 from stmbench.measure.interleaving import Sample, rounds, warm_up
 from stmbench.measure.latency import CacheFlush, ColdPass, WarmPass, cuda_graph_replay
@@ -150,6 +150,8 @@ class TimingHarness:
         self._names.clear()
         self._probe = self._flush = None
         gc.collect()
+        if self.config.device == "cpu":
+            give_back_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

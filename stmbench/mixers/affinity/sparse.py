@@ -131,7 +131,9 @@ class PointAffinity(SparseAffinity):
         )
 
     def apply(self, values: Tensor) -> Tensor:
-        """(B, heads, N_in, d) -> (B, heads, N_out, d): point by point."""
+        """(B, heads, N_in, d) -> (B, heads, N_out, d): point by point, or as a matrix where that is smaller."""
+        if self._index.shape[3] >= values.shape[2]:
+            return scattered(self._index, self._weights, values.shape[2]) @ values
         mixed = values.new_zeros((*self.shape[:3], values.shape[3]))
         for index, weights in zip(self._index.unbind(3), self._weights.unbind(3), strict=True):
             seen = values.gather(2, index[..., None].expand(-1, -1, -1, values.shape[3]))

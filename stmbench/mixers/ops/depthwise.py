@@ -99,10 +99,13 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, int], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:2])
+        ctx.set_materialize_grads(False)
         ctx.dilation = inputs[3]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradient is None:
+            return (None,) * 4
         image, kernel = ctx.saved_tensors
         needed, dilation = ctx.needs_input_grad, ctx.dilation
         of_image = of_kernel = of_bias = None

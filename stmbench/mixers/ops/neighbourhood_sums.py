@@ -134,12 +134,15 @@ class _GroupSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weights: Tensor, side: int) -> Tensor:
         ctx.save_for_backward(values, weights)
+        ctx.set_materialize_grads(False)
         ctx.side = side
         return gathered_group_sums(values, weights, side)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        if gradient is None:
+            return None, None, None
         values, weights = ctx.saved_tensors
         side, (batch, height, width, groups, taps) = ctx.side, weights.shape
         radius, dtype = side // 2, torch.promote_types(values.dtype, torch.float32)

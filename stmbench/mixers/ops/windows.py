@@ -181,15 +181,22 @@ class _SplitHeads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
         ctx.shape, ctx.numbers = x.shape, (window, parts, heads)
         return _split_heads(x, window, parts, heads)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         (batch, height, width, channels), (window, parts, heads) = ctx.shape, ctx.numbers
         down, across, depth = height // window, width // window, channels // (parts * heads)
-        of_x = gradients[0].new_empty(batch, down, window, across, window, parts, heads, depth)
+        defined = next((gradient for gradient in gradients if gradient is not None), None)
+        if defined is None:
+            return None, None, None, None
+        of_x = defined.new_empty(batch, down, window, across, window, parts, heads, depth)
         for part, gradient in enumerate(gradients):
+            if gradient is None:
+                of_x[:, :, :, :, :, part] = 0
+                continue
             windows = gradient.reshape(batch, down, across, heads, window, window, depth)
             of_x[:, :, :, :, :, part] = windows.permute(0, 1, 4, 2, 5, 3, 6)
         return of_x.view(batch, height, width, channels), None, None, None
@@ -200,19 +207,25 @@ class _HaloTokens(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kv: Tensor, heads: int, window: int, before: int, reach: int) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         ctx.numbers = (kv.shape, heads, window, before, reach)
         return _unfolded(kv, heads, window, before, reach)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         (batch, height, width, channels), heads, window, before, reach = ctx.numbers
+        defined = next((gradient for gradient in gradients if gradient is not None), None)
+        if defined is None:
+            return (None,) * 5
         down, across, side = height // window, width // window, window * -(-reach // window)
         # the map with its halo, as blocks of a window's size: B, rows, window, columns, window, heads, 2, d
         blocks = (down + side // window - 1, across + side // window - 1)
         shape = (batch, blocks[0], window, blocks[1], window, heads, 2, channels // (2 * heads))
-        of_kv = gradients[0].new_zeros(shape)
+        of_kv = defined.new_zeros(shape)
         for part, gradient in enumerate(gradients):
+            if gradient is None:
+                continue
             windows = gradient.reshape(batch, down, across, heads, reach, reach, -1).permute(0, 1, 4, 2, 5, 3, 6)
             for i in range(0, reach, window):
                 for j in range(0, reach, window):
