@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from stmbench.measure.counting import count
-from stmbench.mixers.base import ZeroGradient
-from stmbench.mixers.conformance import CHECKS, conform, gradients
+from stmbench.mixers.base import MIXERS, ZeroGradient
+from stmbench.mixers.conformance import CHECKS, MixerUnderTest, conform, gradients
 from tests.conformance import broken, broken_affinity, broken_gradients, broken_merge
 
 BROKEN = {**broken.BROKEN, **broken_affinity.BROKEN, **broken_merge.BROKEN}
@@ -174,3 +174,20 @@ def test_the_random_state_is_left_as_it_was() -> None:
     before = torch.get_rng_state()
     conform(broken.entry(broken.Sound))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_affinities_are_compared_with_gradients_and_nothing_kept_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan's affinity would keep 9 GB for a backward pass that never comes."""
+    tried: list[bool] = []
+
+    def compared(*_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        y = torch.ones(3, requires_grad=True).exp()
+        tried.append(y.requires_grad)
+        if y.requires_grad:
+            with pytest.raises(TypeError, match="unpack_hook"):
+                y.sum().backward()
+        return y, y
+
+    monkeypatch.setattr("stmbench.mixers.conformance.affinity._identity", compared)
+    CHECKS["affinity"].function(MixerUnderTest(entry=MIXERS.get("self_attn")))
+    assert set(tried) == {False, True}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from stmbench.mixers.affinity import Affinity, HasAffinity
 from stmbench.mixers.conformance.check import BrokenPromiseError, MixerUnderTest, NotApplicableError, check
@@ -26,7 +29,7 @@ def affinity(mixer: MixerUnderTest) -> None:
         for height, width in mixer.sizes(SIZES, stage):
             images = mixer.images(2, (height, width), stage)
             for with_gradients in (False, True):
-                with torch.set_grad_enabled(with_gradients):
+                with torch.set_grad_enabled(with_gradients), _nothing_kept():
                     expected, product = (each.detach() for each in _identity(module, images, height, width))
                 where = f"{height}x{width}, stage {stage}" + " with gradients" * with_gradients
                 if product.shape != expected.shape:
@@ -45,7 +48,7 @@ def affinity_forms(mixer: MixerUnderTest) -> None:
     stage = 0 if mixer.entry.any_size else 3  # whose only map is small
     module, (few,) = _with_affinity(mixer.module(stage, 1)), mixer.sizes((FEW,), stage)
     for with_gradients in (False, True):
-        with torch.set_grad_enabled(with_gradients):
+        with torch.set_grad_enabled(with_gradients), _nothing_kept():
             _compare_forms(mixer, module, few, stage)
 
 
@@ -83,6 +86,11 @@ def _compare_forms(mixer: MixerUnderTest, module: HasAffinity, few: tuple[int, i
             torch.ones_like(dense[..., 0]),
             "softmax_rows is declared, but rows do not sum to 1",
         )
+
+
+def _nothing_kept() -> AbstractContextManager[object]:
+    """No backward pass follows: what it would need of a scan's affinity are 10 GB."""
+    return saved_tensors_hooks(lambda tensor: None, lambda _: _)
 
 
 def _identity(module: nn.Module, images: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
