@@ -88,7 +88,7 @@ class Served:
         print(mode, setting, file=stdin, flush=True)
         line = stdout.readline()
         if not line:
-            raise SystemExit(f"{mode} failed in {self.process.args}")
+            raise SystemExit(f"{mode} failed in {self.process.args!r}")
         seconds, calls = json.loads(line)
         return seconds, calls
 
