@@ -72,6 +72,7 @@ def test_what_has_no_gradient_passes_none_on(name: str) -> None:
     assert all(tensor.grad is None for tensor in (x, *mixer.parameters()))
 
 
+@needs_kernels
 def test_roi_align_passes_no_gradient_on_either() -> None:
     maps, regions = [torch.randn(1, 4, 8, 8, requires_grad=True) for _ in range(2)], torch.tensor([[0.0, 0, 0, 4, 4]])
     cuts = roi_align.roi_align(maps, regions, torch.tensor([0]), [1.0, 0.5], 2, 2, 2, True)
