@@ -14,6 +14,7 @@ halo            the tokens around windows
 halo_attention  halo attention in inference, in one pass
 softmax         softmaxes with terms of rows and columns, or with a bias
 deformable_conv deformable convolution v3 in inference, with its layers
+window_attention  attention within shifted windows in inference, with its layers
 contextual      contextual (CoT) blocks in inference, with their layers
 mlp             an MLP with its norm and its residual, in inference
 mlp_training    the same with a gradient

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stmbench.kernels.library import CALLS, call
 from stmbench.kernels.mlp import PART
+from stmbench.kernels.window_attention import add_output
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ def deformable_conv(x: Tensor, layers: Layers, grid: Tensor, groups: int) -> Ten
     of_points = torch.cat([layers.offsets.weight, layers.weights.weight])  # one product for both
     first_layers = [tensor.contiguous() for tensor in layers.tensors[:4]]  # the convolution and the norm
     biases = [layer.bias.contiguous() for layer in (layers.value, layers.offsets, layers.weights)]
+    output_bias = layers.output.bias.contiguous()
     images = max(1, min(batch, PART * torch.get_num_threads() // (height * width)))
     most = images * height * width
     features, value, sums, chosen = (x.new_empty(most, size) for size in (dim, dim, dim, 3 * logits))
@@ -75,5 +77,5 @@ def deformable_conv(x: Tensor, layers: Layers, grid: Tensor, groups: int) -> Ten
         given = (value, chosen, chosen[:, 2 * logits :], grid.contiguous(), *biases, sums)
         sizes = (len(part), height, width, groups, points, dim // groups, *steps, 1)
         call("biased_deformable_sums", given, sizes, 1.0, is_part=True)
-        torch.addmm(layers.output.bias, sums[:tokens], layers.output.weight.t(), out=to.view(-1, dim))
+        add_output(sums[:tokens], layers.output, output_bias, to.view(-1, dim))
     return out

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.errors import require
+from stmbench.kernels.window_attention import Layers
+from stmbench.kernels.window_attention import window_attention as window_kernel
 from stmbench.mixers.affinity import WindowAffinity, join_heads, map_columns, split_into_heads
 from stmbench.mixers.base import BlockPosition, Mixer, MixerConfig, Preset, register_mixer
-from stmbench.mixers.ops import cached_table
+from stmbench.mixers.ops import cached_table, has_its_methods, is_eager_on_cpu, is_unchanged, takes_single
 from stmbench.mixers.ops.attention import key_bias
 from stmbench.mixers.ops.windows import (
     cropped_positions,
@@ -103,7 +105,11 @@ class SwAttn(Mixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
+        layers = self._layers() if is_eager_on_cpu(x) else None
         height, width = x.shape[1:3]
+        if layers is not None and takes_single(x, *layers.tensors) and layers.fit(x):
+            shift, x = self._shift(x), pad_to_windows(x, self.config.window)
+            return window_kernel(x, layers, window=self.config.window, shift=shift, height=height, width=width)
         x, shift = self._arrange(x)
         rows, columns = x.shape[1:3]
         q, k, v = split_heads(self.qkv(x), self.config.window, 3, self.config.heads)  # B, windows, heads, M^2, d
@@ -182,20 +188,38 @@ class SwAttn(Mixer):
         padded = padded_size(height, window) * padded_size(width, window)
         return padded * (3 * dim * dim + 2 * window * window * dim) + height * width * dim * dim
 
+    def _layers(self) -> Layers | None:
+        """For the kernel; None where a part is not what it was built as, or is watched."""
+        if not has_its_methods(self, SwAttn) or not all(
+            is_unchanged(each, nn.Linear) for each in (self.qkv, self.proj)
+        ):
+            return None  # a subclass may attend otherwise
+        if self.relative_bias.shape != ((2 * self.config.window - 1) ** 2, self.config.heads):
+            return None
+        return Layers(qkv=self.qkv, output=self.proj, bias=self._relative_bias())
+
+    def _shift(self, x: Tensor) -> int:
+        """Tokens; 0 where one window is as large as the map."""
+        return self.config.shift if min(x.shape[1:3]) > self.config.window else 0
+
     def _arrange(self, x: Tensor) -> tuple[Tensor, int]:
-        """Pad, then shift cyclically; no shift where one window is as large as the map."""
-        shift = self.config.shift if min(x.shape[1:3]) > self.config.window else 0
+        """Pad, then shift cyclically."""
+        shift = self._shift(x)
         x = pad_to_windows(x, self.config.window)
         return (x.roll((-shift, -shift), (1, 2)) if shift else x), shift
 
     def _bias(self, rows: int, columns: int, shift: int) -> Tensor:
         """What is added to the logits: (1, 1 or windows, heads, M^2, M^2)."""
-        window, heads = self.config.window, self.config.heads
-        index = _offset_index(window, self.relative_bias.device)
-        bias = self.relative_bias[index].view(window**2, window**2, heads).permute(2, 0, 1)[None, None]
+        bias = self._relative_bias()[None, None]
         if not shift:
             return bias
-        return bias + _separation(rows, columns, window, shift, bias.dtype, bias.device)
+        return bias + _separation(rows, columns, self.config.window, shift, bias.dtype, bias.device)
+
+    def _relative_bias(self) -> Tensor:
+        """(heads, M^2, M^2)."""
+        window, heads = self.config.window, self.config.heads
+        index = _offset_index(window, self.relative_bias.device)
+        return self.relative_bias[index].view(window**2, window**2, heads).permute(2, 0, 1)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:

@@ -65,10 +65,10 @@ def split_heads(x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor,
 
 def _split_heads(x: Tensor, window: int, parts: int, heads: int) -> tuple[Tensor, ...]:
     batch, height, width, channels = x.shape
-    rows, columns = height // window, width // window
-    x = x.view(batch, rows, window, columns, window, parts, heads, channels // (parts * heads))
+    rows, columns, depth = height // window, width // window, channels // (parts * heads)
+    x = x.view(batch, rows, window, columns, window, parts, heads, depth)
     x = x.permute(5, 0, 1, 3, 6, 2, 4, 7)  # parts, B, rows, columns, heads, window, window, d
-    return x.reshape(parts, batch, rows * columns, heads, window * window, -1).unbind(0)
+    return x.reshape(parts, batch, rows * columns, heads, window * window, depth).unbind(0)
 
 
 def merge_heads(x: Tensor, window: int, height: int, width: int) -> Tensor:
