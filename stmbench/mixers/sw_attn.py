@@ -194,8 +194,6 @@ class SwAttn(Mixer):
             is_unchanged(each, nn.Linear) for each in (self.qkv, self.proj)
         ):
             return None  # a subclass may attend otherwise
-        if self.relative_bias.shape != ((2 * self.config.window - 1) ** 2, self.config.heads):
-            return None
         return Layers(qkv=self.qkv, output=self.proj, bias=self._relative_bias())
 
     def _shift(self, x: Tensor) -> int:
