@@ -32,7 +32,7 @@ from stmbench.measure.effects import between_group_error, paired_effect
 from stmbench.measure.statistics import MIN_ROUNDS
 
 MIXERS = (
-    *("dcnv3", "dcnv4", "halo_attn", "cot", "coxt", "involution", "outlook_attn", "aggregated_attn"),
+    *("dcnv3", "dcnv4", "halo_attn", "sw_attn", "cot", "coxt", "involution", "outlook_attn", "aggregated_attn"),
     *("dw_conv", "mh_dw_conv", "gated_conv_only", "rep_large_kernel", "focal_modulation"),
 )
 KERNELS = "STMBENCH_KERNELS"
