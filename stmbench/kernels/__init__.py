@@ -22,6 +22,7 @@ residual        the end of a residual branch, with a gradient
 mix             two maps mixed by shares of each channel, with a gradient
 patches         convolutions with many weights as products of matrices
 stem            the start of a stem in inference, in one pass
+linear          a linear layer in inference, for kernels that hold one
 depthwise       depthwise convolutions
 branches        depthwise convolutions of several shapes at once, each of a part of the channels
 fourier         real Fourier transforms over maps

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from stmbench.kernels.library import CALLS, call
+from stmbench.kernels.linear import linear
 from stmbench.kernels.mlp import PART
-from stmbench.kernels.window_attention import add_output
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,5 +77,5 @@ def deformable_conv(x: Tensor, layers: Layers, grid: Tensor, groups: int) -> Ten
         given = (value, chosen, chosen[:, 2 * logits :], grid.contiguous(), *biases, sums)
         sizes = (len(part), height, width, groups, points, dim // groups, *steps, 1)
         call("biased_deformable_sums", given, sizes, 1.0, is_part=True)
-        add_output(sums[:tokens], layers.output, output_bias, to.view(-1, dim))
+        linear(sums[:tokens], layers.output.weight, output_bias, to.view(-1, dim))
     return out

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stmbench.kernels.library import CALLS, call
+from stmbench.kernels.linear import linear
 from stmbench.kernels.mlp import PART
 
 BLOCK = 16  # keys of a query are a multiple in the kernel
@@ -65,11 +66,5 @@ def window_attention(x: Tensor, layers: Layers, *, window: int, shift: int, heig
         torch.mm(part.view(-1, dim), layers.qkv.weight.t(), out=given)
         sizes = (len(part), rows, columns, heads, dim // heads, window, shift)
         call("window_attention", (given, qkv_bias, biases, found), sizes, is_part=True)
-        add_output(found[:, :height, :width].reshape(-1, dim), layers.output, output_bias, to.view(-1, dim))
+        linear(found[:, :height, :width].reshape(-1, dim), layers.output.weight, output_bias, to.view(-1, dim))
     return out
-
-
-def add_output(x: Tensor, layer: nn.Linear, bias: Tensor, out: Tensor) -> None:
-    """Apply a linear layer to (N, C) rows, into (N, C'): PyTorch writes the bias into all of `out` first."""
-    torch.mm(x, layer.weight.t(), out=out)
-    call("add_bias", (bias, out), (len(out), out.shape[1]), is_part=True)
