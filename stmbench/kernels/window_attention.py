@@ -34,7 +34,8 @@ class Layers:
         """Whether all are as above, for a map (B, H, W, C) that is not empty: other sizes PyTorch would repeat."""
         dim = x.shape[-1]
         expected = [(3 * dim, dim), (3 * dim,), (dim, dim), (dim,), tuple(self.bias.shape)]
-        return x.ndim == 4 and x.numel() > 0 and [tuple(tensor.shape) for tensor in self.tensors] == expected
+        is_whole = x.ndim == 4 and x.numel() > 0 and dim % len(self.bias) == 0
+        return is_whole and [tuple(tensor.shape) for tensor in self.tensors] == expected
 
 
 def window_attention(x: Tensor, layers: Layers, *, window: int, shift: int, height: int, width: int) -> Tensor:

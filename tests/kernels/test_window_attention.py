@@ -106,6 +106,27 @@ def test_what_is_not_a_number_stays_in_its_window() -> None:
     assert is_none.sum() == 4 * 4 * 24
 
 
+@pytest.mark.parametrize("shift", [0, 2])
+def test_a_query_without_a_key_takes_nothing(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in PyTorch's fused attention: a head is switched off by a bias of -infinity, or a part of its keys."""
+    mixer, x = built(shift=shift), drawn(2, 9, 10, 24)
+    mixer.relative_bias[:, 0] = -torch.inf
+    mixer.relative_bias[:20, 1] = -torch.inf
+    assert runs(mixer, x) == 1
+    ours = mixer(x)
+    monkeypatch.setenv(VARIABLE, "off")
+    assert ours.isfinite().all()
+    torch.testing.assert_close(ours, mixer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_channels_that_heads_do_not_divide_are_an_error_as_without_the_kernel() -> None:
+    mixer = built(heads=2, depth=16)
+    mixer.qkv, mixer.proj = nn.Linear(31, 93), nn.Linear(31, 31)
+    mixer.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="shape"):
+        mixer(drawn(2, 8, 8, 31))
+
+
 CHANGES: dict[str, Callable[[SwAttn], object]] = {
     "gradient": lambda mixer: mixer.requires_grad_(),
     "float64": lambda mixer: mixer.double(),

@@ -107,12 +107,15 @@ void attend(const T* qkv, const T* qkv_bias, const T* bias, T* y, const Shape& s
         for (Int i = 0; i < count * line; ++i) x[i] = start[i] + mask[i];
         BY_COUNT(count, add, room.q.data() + first * d, d, room.k.data(), LANES<T>, LANES<T> * deep, d, x, line,
                  (tokens + LANES<T> - 1) / LANES<T>)
-        for (Int n = 0; n < count; ++n) largest[n] = largest_of(x + n * line, tokens);
+        for (Int n = 0; n < count; ++n) {
+          const T most = largest_of(x + n * line, tokens);
+          largest[n] = most == -std::numeric_limits<T>::infinity() ? T(0) : most;  // a query without a key
+        }
         for (Int n = 0; n < count; ++n) sums[n] = exponentials(x + n * line, x + n * line, tokens, largest[n]);
         std::fill(room.mixed.begin(), room.mixed.end(), T(0));
         BY_COUNT(count, add, x, line, room.v.data(), deep, LANES<T>, tokens, room.mixed.data(), deep, deep / LANES<T>)
         for (Int n = 0; n < count; ++n) {
-          const T *mixed = &room.mixed[n * deep], share = 1 / sums[n];
+          const T *mixed = &room.mixed[n * deep], share = sums[n] == 0 ? T(0) : 1 / sums[n];
           T* to = y + (first_token + room.places[first + n]) * channels + head * d;
 #pragma omp simd
           for (Int e = 0; e < d; ++e) to[e] = share * mixed[e];
